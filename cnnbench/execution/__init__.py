@@ -1,0 +1,1 @@
+"""Who runs a network: the contract that every backend fulfils, and the one graph walk."""

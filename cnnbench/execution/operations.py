@@ -1,0 +1,167 @@
+"""What a backend registers for each layer kind: a forward function, and for NumPy a backward one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+
+from cnnbench.errors import UnavailableError
+from cnnbench.spec.layers import Layer
+
+Array = Any  # a value of the backend's framework
+
+
+class Call(NamedTuple):
+    """What an op may know of its call beside its operands.
+
+    Args:
+        training: Whether this is a training pass: batch statistics, dropout.
+        channels_last: Whether operands of a ``spatial`` layer are (N, *spatial, C); weights are whatever the op's
+            ``WeightLayout`` made of them, and may differ by this flag.
+        masks: The node's random 0/1 operands, in the order and layout of its inputs.
+    """
+
+    training: bool
+    channels_last: bool
+    masks: tuple[Array, ...] = ()
+
+    def channel_axis(self, rank: int) -> int:
+        """The axis of channels in an operand of this rank."""
+        return rank - 1 if self.channels_last and rank > 2 else 1
+
+    def axis(self, canonical: int, rank: int) -> int:
+        """Where an axis of the canonical layout lies in an operand of this rank."""
+        canonical %= rank
+        if not self.channels_last or rank <= 2 or canonical == 0:
+            return canonical
+        return rank - 1 if canonical == 1 else canonical - 1
+
+    def per_axis(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Values in canonical axis order (batch first), one an axis, put in the order of the operand's axes."""
+        rank = len(values)
+        moved: list[Any] = [None] * rank
+        for canonical, value in enumerate(values):
+            moved[self.axis(canonical, rank)] = value
+        return tuple(moved)
+
+
+class OpResult(NamedTuple):
+    """What an op returns.
+
+    Args:
+        outputs: One value for each output of the layer.
+        state: The running statistics after the call, in ``Layer.state`` order; () means unchanged.
+        saved: Whatever the backward function needs; None elsewhere.
+    """
+
+    outputs: tuple[Array, ...]
+    state: tuple[Array, ...] = ()
+    saved: Any = None
+
+
+class Gradients(NamedTuple):
+    """What a backward function returns: a gradient for each input and for each weight, None where there is none."""
+
+    inputs: tuple[Array | None, ...]
+    weights: tuple[Array | None, ...] = ()
+
+
+Forward = Callable[[Any, tuple[Array, ...], tuple[Array, ...], tuple[Array, ...], Call], OpResult]
+Backward = Callable[[Any, Any, tuple[Array, ...], tuple[Array, ...], Call], Gradients]
+"""(layer, saved, output gradients, weights, call) -> Gradients."""
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """How a backend holds the weights of a kind: pure permutations of host arrays, undone by ``to_canonical``.
+
+    Both take (layer, weight name, host array, channels_last) and return a host array.
+    """
+
+    to_native: Callable[[Any, str, Any, bool], Any]
+    to_canonical: Callable[[Any, str, Any, bool], Any]
+
+
+def _same(layer: Layer, name: str, array: Any, channels_last: bool) -> Any:
+    return array
+
+
+CANONICAL_WEIGHTS = WeightLayout(_same, _same)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A kind's implementation in one backend."""
+
+    forward: Forward
+    backward: Backward | None = None
+    weight_layout: WeightLayout = CANONICAL_WEIGHTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutChange(Layer, kind="layout_change"):
+    """Moves the channel axis of an operand of rank 3 and more; inserted when a program is bound, never in a spec.
+
+    Args:
+        to: ``channels_last`` gives (N, *spatial, C), ``canonical`` gives (N, C, *spatial).
+    """
+
+    to: Literal["channels_last", "canonical"]
+
+    family: ClassVar[str] = "execution"
+
+    def permutation(self, rank: int) -> tuple[int, ...]:
+        """The axes in their new order."""
+        if self.to == "channels_last":
+            return (0, *range(2, rank), 1)
+        return (0, rank - 1, *range(1, rank - 1))
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Operations:
+    """The kinds that a backend implements.
+
+    >>> operations = Operations("example")
+    >>> @operations.register("relu")
+    ... def relu(layer, inputs, weights, state, call):
+    ...     return OpResult((max(inputs[0], 0),))
+    """
+
+    def __init__(self, backend: str, base: Operations | None = None) -> None:
+        self.backend = backend
+        self._table: dict[str, Operation] = dict(base._table) if base else {}
+
+    def register(
+        self, kind: str, *, backward: Backward | None = None, weight_layout: WeightLayout = CANONICAL_WEIGHTS
+    ) -> Callable[[_F], _F]:
+        """A decorator that makes a function the forward op of ``kind``; a later registration replaces an earlier."""
+
+        def decorate(function: _F) -> _F:
+            self._table[kind] = Operation(function, backward, weight_layout)
+            return function
+
+        return decorate
+
+    def replace(self, kind: str, operation: Operation) -> Operations:
+        """A copy in which ``kind`` has another implementation; fault injection uses it."""
+        other = Operations(self.backend, self)
+        other._table[kind] = operation
+        return other
+
+    def __getitem__(self, kind: str) -> Operation:
+        try:
+            return self._table[kind]
+        except KeyError:
+            raise UnavailableError(
+                f"backend {self.backend!r} does not implement layer kind {kind!r}",
+                remedy="run without this backend, or register an op for the kind",
+            ) from None
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._table))

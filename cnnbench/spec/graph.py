@@ -1,0 +1,340 @@
+"""A network as data: nodes, their wiring, validation, shape inference, digest and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.layers import Layer, MaskSpec, Shape, Shapes, WeightSpec, layer_from_fields
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A program input.
+
+    Args:
+        name: Its name, in one namespace with the nodes.
+        shape: The shape of one image (C, *spatial); the whole shape where ``batched`` is false.
+        dtype: ``float`` follows the precision policy; ``int`` holds indices.
+        batched: Whether a batch axis stands before ``shape``.
+    """
+
+    name: str
+    shape: Shape
+    dtype: Literal["float", "int"] = "float"
+    batched: bool = True
+
+    def full_shape(self, batch: int) -> Shape:
+        """The shape with its batch axis."""
+        return (batch, *self.shape) if self.batched else self.shape
+
+
+@dataclass(frozen=True)
+class Node:
+    """One resolved layer in a graph.
+
+    Args:
+        name: A dotted path such as ``layer1.0.conv1``.
+        layer: What it computes.
+        inputs: The values that it reads: ``name`` (the first output of a node, or an input) or ``name:1``.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+def value_names(node: str, count: int) -> tuple[str, ...]:
+    """The names of a node's outputs: ``node``, ``node:1``, ``node:2`` ..."""
+    return (node, *(f"{node}:{i}" for i in range(1, count)))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A validated network. Build one with ``Builder``.
+
+    Args:
+        name: What it is called; not part of the digest.
+        inputs: The program inputs.
+        nodes: In an order in which every node follows what it reads.
+        outputs: (output name, value) pairs, the main one first.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[tuple[str, str], ...]
+
+    def shapes(self, batch: int = 1) -> Mapping[str, Shape]:
+        """The shape of every value, batch axis included."""
+        cache = self.__dict__.setdefault("_shapes", {})
+        if batch not in cache:
+            cache[batch] = self._infer(batch)
+        shapes: Mapping[str, Shape] = cache[batch]
+        return shapes
+
+    def _infer(self, batch: int) -> dict[str, Shape]:
+        shapes = {item.name: item.full_shape(batch) for item in self.inputs}
+        for node in self.nodes:
+            results = node.layer.output_shapes(tuple(shapes[value] for value in node.inputs))
+            shapes.update(zip(value_names(node.name, len(results)), results, strict=True))
+        return shapes
+
+    def input_shapes(self, node: Node, batch: int = 1) -> Shapes:
+        """The shapes of what ``node`` reads."""
+        shapes = self.shapes(batch)
+        return tuple(shapes[value] for value in node.inputs)
+
+    def output_shapes(self, node: Node, batch: int = 1) -> Shapes:
+        """The shapes of what ``node`` produces."""
+        return node.layer.output_shapes(self.input_shapes(node, batch))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def node(self, name: str) -> Node:
+        """The node of that name; raises SpecError with the nearest name where there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise SpecError(f"{self.name} has no node {name!r}", remedy=did_you_mean(name, self._by_name)) from None
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """For each value, the nodes that read it (once for each time that they do)."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                readers.setdefault(value, []).append(node)
+        return readers
+
+    def named_weights(self) -> tuple[WeightSpec, ...]:
+        """Every weight (trainable or fixed) by its full name, in node order."""
+        return tuple(
+            replace(spec, name=f"{node.name}.{spec.name}")
+            for node in self.nodes
+            for spec in node.layer.weights(self.input_shapes(node))
+        )
+
+    def named_state(self) -> tuple[WeightSpec, ...]:
+        """Every running statistic by its full name, in node order."""
+        return tuple(
+            replace(spec, name=f"{node.name}.{spec.name}")
+            for node in self.nodes
+            for spec in node.layer.state(self.input_shapes(node))
+        )
+
+    def named_masks(self, batch: int = 1) -> tuple[MaskSpec, ...]:
+        """Every random program input of a training pass by its full name, in node order."""
+        return tuple(
+            replace(spec, name=f"{node.name}.{spec.name}")
+            for node in self.nodes
+            for spec in node.layer.masks(self.input_shapes(node, batch))
+        )
+
+    def macs(self, batch: int = 1) -> int:
+        """Multiply-accumulates of convolutions and linear layers."""
+        return sum(
+            node.layer.macs(self.input_shapes(node, batch), self.output_shapes(node, batch)) for node in self.nodes
+        )
+
+    def macs_attention(self, batch: int = 1) -> int:
+        """Multiply-accumulates of attention's products of activations."""
+        return sum(
+            node.layer.macs_attention(self.input_shapes(node, batch), self.output_shapes(node, batch))
+            for node in self.nodes
+        )
+
+    def single(self, name: str, batch: int = 1) -> Graph:
+        """A graph of the node ``name`` alone, its inputs fed as ``input0``, ``input1`` ... of this batch's shapes.
+
+        The node keeps its name, so its weights keep theirs; its outputs are ``output0``, ``output1`` ...
+        """
+        node = self.node(name)
+        shapes = self.input_shapes(node, batch)
+        inputs = tuple(Input(f"input{i}", shape, batched=False) for i, shape in enumerate(shapes))
+        values = value_names(node.name, len(self.output_shapes(node, batch)))
+        return Graph(
+            f"{self.name}/{name}",
+            inputs,
+            (replace(node, inputs=tuple(item.name for item in inputs)),),
+            tuple((f"output{i}", value) for i, value in enumerate(values)),
+        )
+
+    def prefix(self, values: Sequence[str]) -> Graph:
+        """The part of the graph that the given values need, with those values as outputs under their own names."""
+        needed = set(values)
+        nodes: list[Node] = []
+        for node in reversed(self.nodes):
+            if any(value.partition(":")[0] == node.name for value in needed):
+                needed.update(node.inputs)
+                nodes.append(node)
+        return replace(self, nodes=tuple(reversed(nodes)), outputs=tuple((value, value) for value in values))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which ``from_json`` makes an equal graph."""
+        return {
+            "name": self.name,
+            "inputs": [
+                {"name": i.name, "shape": list(i.shape), "dtype": i.dtype, "batched": i.batched} for i in self.inputs
+            ],
+            "nodes": [
+                {"name": n.name, "kind": n.layer.kind, "inputs": list(n.inputs), **n.layer.fields()} for n in self.nodes
+            ],
+            "outputs": [list(pair) for pair in self.outputs],
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON without the graph's name: equal digests, equal networks."""
+        content = {key: value for key, value in self.to_json().items() if key != "name"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Graph:
+        """The graph that ``to_json`` wrote, validated anew. Raises SpecError."""
+        builder = Builder(str(data["name"]))
+        for item in data["inputs"]:
+            builder.input(item["name"], tuple(item["shape"]), dtype=item["dtype"], batched=item["batched"])
+        for item in data["nodes"]:
+            builder.add_by_kind(item)
+        return builder.build({name: builder.value(value) for name, value in data["outputs"]})
+
+
+@dataclass(frozen=True)
+class Value:
+    """A handle of a value in a graph that is being built: its name and its shape (with the batch axis of 1)."""
+
+    name: str
+    shape: Shape
+
+    @property
+    def channels(self) -> int:
+        """The size of axis 1."""
+        return self.shape[1]
+
+
+class Builder:
+    """Builds a graph node by node, checking each as it comes.
+
+    >>> from cnnbench.spec.layers import Conv, ReLU
+    >>> b = Builder("tiny")
+    >>> x = b.input("image", (3, 8, 8))
+    >>> with b.scope("stem"):
+    ...     x = b.add("conv", Conv(out_channels=4, kernel_size=3, padding=1), x)
+    >>> b.build(b.add("relu", ReLU(), x)).shapes()["stem.conv"]
+    (1, 4, 8, 8)
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._inputs: list[Input] = []
+        self._nodes: list[Node] = []
+        self._shapes: dict[str, Shape] = {}
+        self._scopes: list[str] = []
+
+    @contextmanager
+    def scope(self, prefix: str) -> Iterator[None]:
+        """Within it, node names start with ``prefix.``."""
+        self._scopes.append(prefix)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def input(
+        self, name: str, shape: Sequence[int], *, dtype: Literal["float", "int"] = "float", batched: bool = True
+    ) -> Value:
+        """Declares a program input of one image's shape (C, *spatial)."""
+        self._check_new(name)
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
+            raise SpecError("the shape is not valid", where=f"input {name!r}", received=list(shape))
+        item = Input(name, tuple(shape), dtype, batched)
+        self._inputs.append(item)
+        self._shapes[name] = item.full_shape(1)
+        return self.value(name)
+
+    def add(self, name: str, layer: Layer, *inputs: Value | str) -> Value:
+        """Adds a node and returns its first output. Raises SpecError that names the node."""
+        return self.add_all(name, layer, *inputs)[0]
+
+    def add_all(self, name: str, layer: Layer, *inputs: Value | str) -> tuple[Value, ...]:
+        """As ``add``, but returns every output."""
+        full = ".".join([*self._scopes, name])
+        self._check_new(full)
+        values = tuple(item if isinstance(item, Value) else self.value(item) for item in inputs)
+        shapes = tuple(value.shape for value in values)
+        where = f"{self.name}: node {full!r} ({layer.kind})"
+        least, most = layer.num_inputs
+        if len(values) < least or (most is not None and len(values) > most):
+            limit = f"{least}" if least == most else f"{least} to {most}" if most else f"{least} or more"
+            raise SpecError("the number of inputs is wrong", where=where, received=len(values), expected=limit)
+        try:
+            resolved = layer.resolve(shapes)
+            results = resolved.output_shapes(shapes)
+        except SpecError as error:
+            raise error.at(where) from None
+        self._nodes.append(Node(full, resolved, tuple(value.name for value in values)))
+        names = value_names(full, len(results))
+        self._shapes.update(zip(names, results, strict=True))
+        return tuple(Value(n, s) for n, s in zip(names, results, strict=True))
+
+    def add_by_kind(self, item: Mapping[str, Any]) -> tuple[Value, ...]:
+        """Adds a node from plain data: ``name``, ``kind``, ``inputs`` and the layer's fields."""
+        fields = {key: value for key, value in item.items() if key not in ("name", "kind", "inputs")}
+        try:
+            layer = layer_from_fields(str(item["kind"]), fields)
+        except SpecError as error:
+            raise error.at(f"{self.name}: node {item['name']!r}") from None
+        return self.add_all(str(item["name"]), layer, *item["inputs"])
+
+    def value(self, name: str) -> Value:
+        """The handle of a value by its name; raises SpecError with the nearest name where there is none."""
+        if name not in self._shapes:
+            raise SpecError(
+                f"{self.name} has no value {name!r} so far",
+                remedy=did_you_mean(name, self._shapes) if self._shapes else "declare an input first",
+            )
+        return Value(name, self._shapes[name])
+
+    def build(self, outputs: Value | Sequence[Value] | Mapping[str, Value]) -> Graph:
+        """The finished graph.
+
+        Args:
+            outputs: One value (named ``output``), several (``output0`` ...), or named ones, the main one first.
+        """
+        if isinstance(outputs, Value):
+            named = {"output": outputs}
+        elif isinstance(outputs, Mapping):
+            named = dict(outputs)
+        else:
+            named = {f"output{i}": value for i, value in enumerate(outputs)}
+        if not named or not self._inputs:
+            raise SpecError("a graph needs an input and an output", where=self.name)
+        return Graph(
+            self.name,
+            tuple(self._inputs),
+            tuple(self._nodes),
+            tuple((name, self.value(value.name).name) for name, value in named.items()),
+        )
+
+    def _check_new(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise SpecError(
+                "the name is not valid",
+                where=self.name,
+                received=repr(name),
+                expected="letters, digits, '_' and '-', in parts joined by dots",
+            )
+        if name in self._shapes:
+            raise SpecError(f"the name {name!r} is used twice", where=self.name)

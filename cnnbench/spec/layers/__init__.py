@@ -1,0 +1,71 @@
+"""The layer kinds, one family a module; importing this package registers all of them."""
+
+from cnnbench.spec.layers import composite, windows
+from cnnbench.spec.layers.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench.spec.layers.base import (
+    Initializer,
+    Layer,
+    LayoutRule,
+    MaskSpec,
+    Shape,
+    Shapes,
+    WeightSpec,
+    Window,
+    layer_from_fields,
+    layer_kinds,
+)
+from cnnbench.spec.layers.composite import Composite
+from cnnbench.spec.layers.conv import Conv, PartialConv
+from cnnbench.spec.layers.linear import Linear, RadialBasis
+from cnnbench.spec.layers.merge import Add, Concat
+from cnnbench.spec.layers.normalization import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.pooling import (
+    AdaptiveAvgPool,
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+    Subsample,
+    TrainableSubsample,
+)
+from cnnbench.spec.layers.regularization import Dropout
+from cnnbench.spec.layers.shape import Flatten, Pad
+
+__all__ = [
+    "AdaptiveAvgPool",
+    "Add",
+    "AvgPool",
+    "BatchNorm",
+    "ChannelAffine",
+    "Composite",
+    "Concat",
+    "Conv",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "Initializer",
+    "Layer",
+    "LayoutRule",
+    "Linear",
+    "LogSoftmax",
+    "MaskSpec",
+    "MaxPool",
+    "Pad",
+    "PartialConv",
+    "RadialBasis",
+    "ReLU",
+    "Shape",
+    "Shapes",
+    "Sigmoid",
+    "Softmax",
+    "Subsample",
+    "Tanh",
+    "TrainableSubsample",
+    "WeightSpec",
+    "Window",
+    "composite",
+    "layer_from_fields",
+    "layer_kinds",
+    "windows",
+]

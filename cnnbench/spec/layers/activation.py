@@ -1,0 +1,62 @@
+"""Activations: element-wise functions, and softmax along an axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.base import Layer, Shapes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLU(Layer, kind="relu"):
+    """max(x, 0). The gradient at 0 is 0; NaN stays NaN. Shapes: any -> the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tanh(Layer, kind="tanh"):
+    """output_scale * tanh(input_scale * x).
+
+    Args:
+        input_scale: S. output_scale: A. LeNet-5 has A = 1.7159, S = 2/3 (LeCun et al. 1998, appendix A).
+
+    Shapes: any -> the same.
+    """
+
+    input_scale: float = 1.0
+    output_scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(Layer, kind="sigmoid"):
+    """1 / (1 + exp(-x)). Shapes: any -> the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(Layer, kind="softmax"):
+    """exp(x_i) / sum_j exp(x_j) along ``axis``, computed after subtracting the maximum.
+
+    Args:
+        axis: The axis in the canonical layout; 1 is the channel axis. Negative counts from the end.
+
+    Shapes: any -> the same.
+    """
+
+    axis: int = 1
+
+    def resolve(self, inputs: Shapes) -> Self:
+        resolve_axis(self.axis, len(inputs[0]))
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSoftmax(Softmax, kind="log_softmax"):
+    """x_i - log sum_j exp(x_j) along ``axis``, computed after subtracting the maximum. Shapes: any -> the same."""
+
+
+def resolve_axis(axis: int, rank: int) -> int:
+    """``axis`` counted from the front; raises SpecError where the rank does not have it."""
+    if not -rank <= axis < rank:
+        raise SpecError("axis does not exist", received=axis, expected=f"{-rank} to {rank - 1}")
+    return axis % rank

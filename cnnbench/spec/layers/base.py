@@ -1,0 +1,210 @@
+"""What every layer kind has: fields, shape rule, weights, state, masks, MACs; and the registry of kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from cnnbench.errors import SpecError, did_you_mean
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+LayoutRule = Literal["spatial", "follow", "canonical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Initializer:
+    """A distribution from which a weight is drawn; ``spec.weights`` draws it.
+
+    Args:
+        distribution: ``constant``, ``uniform`` (in [-scale, scale]), ``normal`` (standard deviation ``scale``),
+            ``kaiming_normal`` (std = gain / sqrt(fan)), ``kaiming_uniform`` (bound = gain sqrt(3 / fan)),
+            ``fan_in_uniform`` (bound = 1 / sqrt(fan)), or ``signs`` (-1 or +1 with equal probability).
+        scale: The constant, the bound, the standard deviation or the gain.
+        fan: What ``fan`` is for the last three distributions: the number of products summed into one output.
+    """
+
+    distribution: str
+    scale: float = 0.0
+    fan: int = 0
+
+
+ZEROS = Initializer("constant", 0.0)
+ONES = Initializer("constant", 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSpec:
+    """One array of a layer: a weight, or (in ``Layer.state``) a running statistic.
+
+    Args:
+        name: Its name within the node; its full name is ``<node>.<name>``.
+        shape: Canonical shape: convolution (O, I/g, *kernel), linear (O, I).
+        initializer: How it starts.
+        trainable: False for a fixed weight, which counts as a buffer.
+        decay: Whether weight decay applies when the optimiser decays ``kernels`` only (biases and norms are exempt).
+    """
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    trainable: bool = True
+    decay: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSpec:
+    """A random 0/1 program input of a node, drawn with probability ``keep`` of a one; full name ``<node>.<name>``."""
+
+    name: str
+    shape: Shape
+    keep: float
+
+
+class Window(NamedTuple):
+    """The sliding window of a layer, per spatial axis, for the receptive field."""
+
+    kernel_size: Shape
+    stride: Shape
+    dilation: Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A layer kind: a value that says what is computed, and nothing of how.
+
+    Subclasses are frozen keyword-only dataclasses declared with their kind: ``class ReLU(Layer, kind="relu")``.
+    The subclass is registered under that name, which JSON, YAML and backends use.
+
+    Class attributes:
+        kind: The registered name.
+        family: The stem of the module that defines it, which is also the stem of each backend's ops file.
+        num_inputs: The least and the largest number of inputs (None: no limit).
+        layout_rule: ``spatial``: operands of rank 3 and more are images, which a backend may hold channels-last;
+            ``follow``: works in whichever layout its operands have; ``canonical``: always channels-first.
+        differentiable: Whether gradients with respect to the inputs exist.
+    """
+
+    kind: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    num_inputs: ClassVar[tuple[int, int | None]] = (1, 1)
+    layout_rule: ClassVar[LayoutRule] = "follow"
+    differentiable: ClassVar[bool] = True
+
+    def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if kind is not None:
+            known = _KINDS.get(kind)
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise SpecError(f"layer kind {kind!r} is defined twice", received=cls, expected=f"only {known}")
+            cls.kind = kind
+            cls.family = cls.__module__.rpartition(".")[2]
+            _KINDS[kind] = cls
+
+    def resolve(self, inputs: Shapes) -> Self:
+        """The same layer with every default and shorthand replaced by explicit numbers for these input shapes.
+
+        Graphs hold resolved layers only, so that ops never interpret ``3`` against ``(3, 3)`` or ``"same"``.
+        Raises ``SpecError`` where a field is invalid for the inputs.
+        """
+        return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        """The shapes of the outputs, batch axis first. The layer is resolved."""
+        return (inputs[0],)
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        """The weights, in the order in which ops receive them."""
+        return ()
+
+    def state(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        """The running statistics, in the order in which ops receive and return them."""
+        return ()
+
+    def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
+        """The random program inputs of a training pass."""
+        return ()
+
+    def macs(self, inputs: Shapes, outputs: Shapes) -> int:
+        """Multiply-accumulates of convolutions and linear layers for these shapes, the batch included."""
+        return 0
+
+    def macs_attention(self, inputs: Shapes, outputs: Shapes) -> int:
+        """Multiply-accumulates of attention's products of two activations, counted apart."""
+        return 0
+
+    def window(self) -> Window | None:
+        """The sliding window, None where an output sees one position (or, if ``is_global``, all) of its input."""
+        return None
+
+    def is_global(self) -> bool:
+        """Whether an output value sees every position of its input."""
+        return False
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as plain data, tuples as lists, for JSON and YAML."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+_KINDS: dict[str, type[Layer]] = {}
+
+
+def layer_kinds() -> Mapping[str, type[Layer]]:
+    """Every registered kind by name."""
+    return dict(sorted(_KINDS.items()))
+
+
+def layer_from_fields(kind: str, fields: Mapping[str, Any]) -> Layer:
+    """A layer from plain data, as JSON and YAML hold it.
+
+    Raises:
+        SpecError: An unknown kind or field, or a required field that is missing.
+    """
+    try:
+        cls = _KINDS[kind]
+    except KeyError:
+        raise SpecError(f"unknown layer kind {kind!r}", remedy=did_you_mean(kind, _KINDS)) from None
+    declared = {f.name: f for f in dataclasses.fields(cls)}
+    for name in fields:
+        if name not in declared:
+            raise SpecError(f"{kind} has no field {name!r}", remedy=did_you_mean(name, declared))
+    missing = [
+        f.name
+        for f in declared.values()
+        if f.name not in fields and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise SpecError(f"{kind} lacks {', '.join(missing)}", received=sorted(fields), expected=sorted(declared))
+    return cls(**{name: _frozen(value) for name, value in fields.items()})
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def require_int(value: object, field: str, *, least: int) -> int:
+    """``value`` as an int of at least ``least``, else a SpecError that names the field."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(f"{field} is not valid", received=repr(value), expected=f"an integer of at least {least}")
+    return value
+
+
+def require_rank(shape: Shape, kind: str, *, least: int, most: int | None = None) -> None:
+    """Raises SpecError unless the rank of ``shape`` (batch axis included) lies within the limits."""
+    if len(shape) < least or (most is not None and len(shape) > most):
+        limits = f"rank {least}" if least == most else f"rank {least} to {most}" if most else f"rank {least} or more"
+        raise SpecError(f"{kind} cannot take an input of rank {len(shape)}", received=shape, expected=limits)
+
+
+def require_one_of(value: object, field: str, options: Sequence[object]) -> None:
+    """Raises SpecError unless ``value`` is one of ``options``."""
+    if value not in options:
+        raise SpecError(
+            f"{field} is not valid", received=repr(value), expected=f"one of {', '.join(map(repr, options))}"
+        )

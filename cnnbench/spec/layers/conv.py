@@ -1,0 +1,186 @@
+"""Convolutions: the general one in 1, 2 and 3 dimensions, and LeNet-5's partially connected one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.base import (
+    ZEROS,
+    Initializer,
+    Layer,
+    Shape,
+    Shapes,
+    WeightSpec,
+    Window,
+    require_int,
+    require_rank,
+)
+from cnnbench.spec.layers.windows import (
+    Padding,
+    PerAxis,
+    output_sizes,
+    per_axis,
+    require_pairs,
+    resolve_padding,
+)
+
+
+def _tuple(value: PerAxis) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Layer, kind="conv"):
+    """Cross-correlation of 1, 2 or 3 spatial axes, as deep learning calls convolution.
+
+    y[n, o, p] = bias[o] + sum over c, k of w[o, c, k] x[n, g(o) C/G + c, p s + k d - begin], zero outside the input,
+    where g(o) = floor(o G / O) is the group of output channel o. The kernel is not flipped.
+
+    Args:
+        out_channels: O.
+        kernel_size, stride, dilation: One integer for all spatial axes or one each.
+        padding: Zeros around the input: an integer, one each, explicit ``((begin, end), ...)``, ``"same"`` (output
+            ceil(size / stride), an odd row at the end, as TensorFlow), ``"same_lower"`` (an odd row at the
+            beginning) or ``"valid"``.
+        groups: G, which divides both channel counts.
+        bias: Whether a bias is added.
+
+    Shapes:
+        (N, C, *spatial) -> (N, O, *out), out = floor((size + begin + end - d (k - 1) - 1) / s) + 1.
+
+    Weights:
+        weight (O, C/G, *kernel), bias (O,).
+
+    Initialisation: weights Kaiming normal with fan-out (He et al. 2015, as torchvision's ResNet), bias zero.
+    """
+
+    out_channels: int
+    kernel_size: PerAxis
+    stride: PerAxis = 1
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    groups: int = 1
+    bias: bool = True
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3, most=5)
+        channels, *rest = inputs[0][1:]
+        spatial = tuple(rest)
+        axes = len(spatial)
+        require_int(self.out_channels, "out_channels", least=1)
+        require_int(self.groups, "groups", least=1)
+        for name, count in (("input channels", channels), ("out_channels", self.out_channels)):
+            if count % self.groups:
+                raise SpecError(
+                    f"groups does not divide the {name}",
+                    received=f"groups={self.groups}, {name} {count}",
+                    expected=f"a divisor of {count}",
+                )
+        kernel = per_axis(self.kernel_size, axes, "kernel_size", least=1)
+        stride = per_axis(self.stride, axes, "stride", least=1)
+        dilation = per_axis(self.dilation, axes, "dilation", least=1)
+        padding = resolve_padding(self.padding, spatial, kernel, stride, dilation)
+        return replace(self, kernel_size=kernel, stride=stride, dilation=dilation, padding=padding)
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        window = self.window()
+        spatial = output_sizes(
+            inputs[0][2:], window.kernel_size, window.stride, window.dilation, tuple(require_pairs(self.padding))
+        )
+        return ((inputs[0][0], self.out_channels, *spatial),)
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        kernel = _tuple(self.kernel_size)
+        fan_out = self.out_channels // self.groups * math.prod(kernel)
+        weight = WeightSpec(
+            "weight",
+            (self.out_channels, inputs[0][1] // self.groups, *kernel),
+            Initializer("kaiming_normal", math.sqrt(2.0), fan_out),
+        )
+        return (weight, WeightSpec("bias", (self.out_channels,), ZEROS, decay=False)) if self.bias else (weight,)
+
+    def macs(self, inputs: Shapes, outputs: Shapes) -> int:
+        return math.prod(outputs[0]) * (inputs[0][1] // self.groups) * math.prod(_tuple(self.kernel_size))
+
+    def window(self) -> Window:
+        return Window(_tuple(self.kernel_size), _tuple(self.stride), _tuple(self.dilation))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialConv(Layer, kind="partial_conv"):
+    """Convolution in which each output map sees only some input maps: C3 of LeNet-5.
+
+    y[n, o] = bias[o] + sum over the connections j with output o of (weight[j] correlated with x[n, input of j]).
+
+    Args:
+        connections: For each output map, the input maps that it sees, in ascending order.
+        kernel_size, stride, padding: As ``conv``.
+
+    Shapes:
+        (N, C, H, W) -> (N, O, H', W') with O = len(connections).
+
+    Weights:
+        weight (J, kh, kw), one kernel for each connection in the order of ``connections``; bias (O,).
+
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998), table I.
+    """
+
+    connections: tuple[tuple[int, ...], ...]
+    kernel_size: PerAxis
+    stride: PerAxis = 1
+    padding: Padding = 0
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=4, most=4)
+        spatial = inputs[0][2:]
+        if not self.connections:
+            raise SpecError("connections is empty", expected="one tuple of input maps for each output map")
+        for output, seen in enumerate(self.connections):
+            if not seen or list(seen) != sorted(set(seen)) or not 0 <= seen[0] <= seen[-1] < inputs[0][1]:
+                raise SpecError(
+                    f"connections[{output}] is not valid",
+                    received=seen,
+                    expected=f"ascending, different input maps from 0 to {inputs[0][1] - 1}",
+                )
+        kernel = per_axis(self.kernel_size, 2, "kernel_size", least=1)
+        stride = per_axis(self.stride, 2, "stride", least=1)
+        padding = resolve_padding(self.padding, spatial, kernel, stride, (1, 1))
+        return replace(self, kernel_size=kernel, stride=stride, padding=padding)
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        window = self.window()
+        spatial = output_sizes(
+            inputs[0][2:], window.kernel_size, window.stride, (1, 1), tuple(require_pairs(self.padding))
+        )
+        return ((inputs[0][0], len(self.connections), *spatial),)
+
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """(output map, input map) of each connection, in weight order."""
+        return tuple((output, seen) for output, row in enumerate(self.connections) for seen in row)
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        kernel = _tuple(self.kernel_size)
+        fan_in = max(len(row) for row in self.connections) * math.prod(kernel)
+        return (
+            WeightSpec("weight", (len(self.pairs()), *kernel), Initializer("fan_in_uniform", 1.0, fan_in)),
+            WeightSpec("bias", (len(self.connections),), ZEROS, decay=False),
+        )
+
+    def macs(self, inputs: Shapes, outputs: Shapes) -> int:
+        batch, _, *spatial = outputs[0]
+        return batch * math.prod(spatial) * len(self.pairs()) * math.prod(_tuple(self.kernel_size))
+
+    def window(self) -> Window:
+        return Window(_tuple(self.kernel_size), _tuple(self.stride), (1, 1))
+
+
+def connection_shape(layer: PartialConv, in_channels: int) -> Shape:
+    """Shape of the dense weight (O, C, kh, kw) that a partial convolution is equal to, absent connections zero."""
+    return (len(layer.connections), in_channels, *_tuple(layer.kernel_size))

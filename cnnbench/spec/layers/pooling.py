@@ -1,0 +1,234 @@
+"""Pooling: max, average, global, adaptive, plain subsampling, and LeNet-5's trainable subsampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.base import Layer, Shape, Shapes, Window, require_int, require_rank
+from cnnbench.spec.layers.composite import Composite
+from cnnbench.spec.layers.normalization import ChannelAffine
+from cnnbench.spec.layers.windows import (
+    Padding,
+    PerAxis,
+    output_sizes,
+    per_axis,
+    require_pairs,
+    resolve_padding,
+)
+
+if TYPE_CHECKING:
+    from cnnbench.spec.graph import Builder, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pool(Layer):
+    """The window that max and average pooling share."""
+
+    kernel_size: PerAxis
+    stride: PerAxis | None = None
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    ceil_mode: bool = False
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3, most=5)
+        spatial = inputs[0][2:]
+        kernel = per_axis(self.kernel_size, len(spatial), "kernel_size", least=1)
+        stride = kernel if self.stride is None else per_axis(self.stride, len(spatial), "stride", least=1)
+        dilation = per_axis(self.dilation, len(spatial), "dilation", least=1)
+        padding = resolve_padding(self.padding, spatial, kernel, stride, dilation)
+        for size, pair, d in zip(kernel, padding, dilation, strict=True):
+            if max(pair) > d * (size - 1):
+                raise SpecError(
+                    "padding holds a whole window, which would see no input",
+                    received=f"padding {pair}, kernel_size {size}, dilation {d}",
+                    expected=f"at most {d * (size - 1)} on each side",
+                )
+        return replace(self, kernel_size=kernel, stride=stride, dilation=dilation, padding=padding)
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        window = self.window()
+        spatial = output_sizes(
+            inputs[0][2:],
+            window.kernel_size,
+            window.stride,
+            window.dilation,
+            tuple(require_pairs(self.padding)),
+            ceil_mode=self.ceil_mode,
+        )
+        return ((*inputs[0][:2], *spatial),)
+
+    def window(self) -> Window:
+        kernel = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
+        stride = self.stride if isinstance(self.stride, tuple) else (self.stride or kernel[0],)
+        dilation = self.dilation if isinstance(self.dilation, tuple) else (self.dilation,)
+        return Window(kernel, stride, dilation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(_Pool, kind="max_pool"):
+    """Maximum over a window; padding never wins (it counts as minus infinity).
+
+    Args:
+        kernel_size, stride, dilation: One integer for all spatial axes or one each; ``stride`` defaults to
+            ``kernel_size``.
+        padding: As ``conv``; at most d (k - 1) on each side, so that no window lies in the padding alone.
+        ceil_mode: Round the output size up; a last window that would start beyond the input is dropped
+            (PyTorch's rule). Caffe's pooling rounds up.
+
+    Shapes:
+        (N, C, *spatial) -> (N, C, *out).
+
+    NaN in a window gives NaN. The gradient goes to the first maximum of the window in row-major order.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvgPool(_Pool, kind="avg_pool"):
+    """Mean over a window.
+
+    Args:
+        kernel_size, stride, dilation, padding, ceil_mode: As ``max_pool``; ``dilation`` must be 1.
+        count_include_pad: Whether padded positions count in the divisor (PyTorch's default; TensorFlow never
+            counts them). With ``ceil_mode``, positions beyond the padding never count.
+        divisor: A fixed divisor instead of the number of positions; 1 gives the sum.
+
+    Shapes:
+        (N, C, *spatial) -> (N, C, *out).
+    """
+
+    count_include_pad: bool = True
+    divisor: int | None = None
+
+    def resolve(self, inputs: Shapes) -> Self:
+        resolved = super().resolve(inputs)
+        if any(d != 1 for d in resolved.window().dilation):
+            raise SpecError("average pooling has no dilation", received=self.dilation, expected=1)
+        if self.divisor is not None:
+            require_int(self.divisor, "divisor", least=1)
+        return resolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalAvgPool(Layer, kind="global_avg_pool"):
+    """Mean over all spatial positions.
+
+    Args:
+        keep_spatial: Keep the spatial axes with size 1.
+
+    Shapes:
+        (N, C, *spatial) -> (N, C), or (N, C, 1, ...) with ``keep_spatial``.
+
+    Source: Lin, Chen, Yan, "Network in network" (2013), section 3.2.
+    """
+
+    keep_spatial: bool = False
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3)
+        return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        return ((*inputs[0][:2], *((1,) * (len(inputs[0]) - 2) if self.keep_spatial else ())),)
+
+    def is_global(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalMaxPool(GlobalAvgPool, kind="global_max_pool"):
+    """Maximum over all spatial positions; fields and shapes as ``global_avg_pool``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
+    """Mean over windows chosen such that the output has a given size.
+
+    Output i of an axis averages input positions floor(i size / out) up to ceil((i + 1) size / out), exclusive.
+
+    Args:
+        output_size: One integer for all spatial axes or one each.
+
+    Shapes:
+        (N, C, *spatial) -> (N, C, *output_size).
+
+    Source: PyTorch's AdaptiveAvgPool.
+    """
+
+    output_size: PerAxis
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3, most=5)
+        return replace(self, output_size=per_axis(self.output_size, len(inputs[0]) - 2, "output_size", least=1))
+
+    def sizes(self) -> Shape:
+        """The output size of each axis of a resolved layer."""
+        return self.output_size if isinstance(self.output_size, tuple) else (self.output_size,)
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        return ((*inputs[0][:2], *self.sizes()),)
+
+    def is_global(self) -> bool:
+        return all(size == 1 for size in self.sizes())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subsample(Layer, kind="subsample"):
+    """Keeps every ``stride``-th position of each spatial axis, starting at the first.
+
+    Shapes:
+        (N, C, *spatial) -> (N, C, *ceil(spatial / stride)).
+
+    Source: the identity shortcut (option A) of He et al., "Deep residual learning" (2015), section 4.2.
+    """
+
+    stride: PerAxis
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3, most=5)
+        return replace(self, stride=per_axis(self.stride, len(inputs[0]) - 2, "stride", least=1))
+
+    def strides(self) -> Shape:
+        """The stride of each axis of a resolved layer."""
+        return self.stride if isinstance(self.stride, tuple) else (self.stride,)
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        spatial = tuple(-(-size // s) for size, s in zip(inputs[0][2:], self.strides(), strict=True))
+        return ((*inputs[0][:2], *spatial),)
+
+    def window(self) -> Window:
+        ones = (1,) * len(self.strides())
+        return Window(ones, self.strides(), ones)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainableSubsample(Composite, kind="trainable_subsample"):
+    """LeNet-5's subsampling: the sum of a window, times a trainable coefficient a channel, plus a trainable bias.
+
+    Args:
+        kernel_size: The window, which is also the stride.
+
+    Shapes:
+        (N, C, H, W) -> (N, C, floor(H / k), floor(W / k)).
+
+    Weights:
+        affine.weight (C,), affine.bias (C,).
+
+    Source: LeCun et al. (1998), section II.B, layers S2 and S4 (the squashing function is a layer of its own).
+    """
+
+    kernel_size: PerAxis = 2
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        pooled = builder.add("sum", AvgPool(kernel_size=self.kernel_size, divisor=1), inputs[0])
+        return builder.add("affine", ChannelAffine(), pooled)

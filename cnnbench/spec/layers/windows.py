@@ -1,0 +1,117 @@
+"""Arithmetic of sliding windows: per-axis numbers, padding, output sizes; shared by convolution and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.base import Shape, require_int
+
+PerAxis = int | tuple[int, ...]
+PaddingPairs = tuple[tuple[int, int], ...]
+Padding = int | tuple[int, ...] | PaddingPairs | Literal["same", "same_lower", "valid"]
+
+
+def per_axis(value: Any, num_axes: int, field: str, *, least: int) -> tuple[int, ...]:
+    """One integer per spatial axis from an integer or a tuple of them."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = (value,) * num_axes
+    if not isinstance(value, tuple) or len(value) != num_axes:
+        raise SpecError(
+            f"{field} does not fit {num_axes} spatial axes",
+            received=repr(value),
+            expected=f"an integer or {num_axes} integers",
+        )
+    return tuple(require_int(item, field, least=least) for item in value)
+
+
+def effective_size(kernel_size: int, dilation: int) -> int:
+    """Extent of a dilated kernel: d (k - 1) + 1."""
+    return dilation * (kernel_size - 1) + 1
+
+
+def same_padding(size: int, kernel_size: int, stride: int, dilation: int, *, lower: bool) -> tuple[int, int]:
+    """Padding that makes the output ceil(size / stride) long.
+
+    total = max((ceil(size / s) - 1) s + d (k - 1) + 1 - size, 0). An odd total puts its extra row at the end
+    (TensorFlow's SAME, ONNX's SAME_UPPER), or at the beginning if ``lower`` (SAME_LOWER).
+    """
+    total = max((-(-size // stride) - 1) * stride + effective_size(kernel_size, dilation) - size, 0)
+    small, large = total // 2, total - total // 2
+    return (large, small) if lower else (small, large)
+
+
+def resolve_padding(
+    padding: Padding, spatial: Shape, kernel_size: Shape, stride: Shape, dilation: Shape
+) -> PaddingPairs:
+    """Explicit (begin, end) padding per axis from integers, pairs, ``"same"``, ``"same_lower"`` or ``"valid"``."""
+    num_axes = len(spatial)
+    if padding == "valid":
+        return ((0, 0),) * num_axes
+    if padding in ("same", "same_lower"):
+        return tuple(
+            same_padding(size, k, s, d, lower=padding == "same_lower")
+            for size, k, s, d in zip(spatial, kernel_size, stride, dilation, strict=True)
+        )
+    if isinstance(padding, tuple) and padding and isinstance(padding[0], tuple):
+        pairs = tuple(per_axis(pair, 2, "padding", least=0) for pair in padding)
+        if len(pairs) != num_axes:
+            raise SpecError(
+                f"padding does not fit {num_axes} spatial axes",
+                received=repr(padding),
+                expected=f"{num_axes} pairs (begin, end)",
+            )
+        return tuple((begin, end) for begin, end in pairs)
+    if isinstance(padding, str):
+        raise SpecError(
+            "padding is not valid", received=repr(padding), expected="'same', 'same_lower', 'valid' or integers"
+        )
+    return tuple((p, p) for p in per_axis(padding, num_axes, "padding", least=0))
+
+
+def output_size(
+    size: int, kernel_size: int, stride: int, dilation: int, padding: tuple[int, int], *, ceil_mode: bool = False
+) -> int:
+    """floor((size + begin + end - d (k - 1) - 1) / s) + 1.
+
+    With ``ceil_mode`` the quotient is rounded up, and a last window that would start beyond the input and its
+    leading padding is dropped (PyTorch's and ONNX's rule).
+    """
+    span = size + sum(padding) - effective_size(kernel_size, dilation)
+    if not ceil_mode:
+        return span // stride + 1
+    count = -(-span // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding[0] else count
+
+
+def output_sizes(
+    spatial: Shape,
+    kernel_size: Shape,
+    stride: Shape,
+    dilation: Shape,
+    padding: PaddingPairs,
+    *,
+    ceil_mode: bool = False,
+) -> Shape:
+    """``output_size`` for every axis; raises SpecError where a window does not fit its padded input."""
+    sizes = tuple(
+        output_size(n, k, s, d, p, ceil_mode=ceil_mode)
+        for n, k, s, d, p in zip(spatial, kernel_size, stride, dilation, padding, strict=True)
+    )
+    for axis, count in enumerate(sizes):
+        if count < 1:
+            raise SpecError(
+                f"the window does not fit the input on spatial axis {axis}",
+                received=f"size {spatial[axis]} with padding {padding[axis]}",
+                expected=f"at least {effective_size(kernel_size[axis], dilation[axis])} in all",
+                remedy="use a smaller kernel or dilation, more padding, or a larger image",
+            )
+    return sizes
+
+
+def require_pairs(padding: Any) -> Sequence[tuple[int, int]]:
+    """The padding of a resolved layer, which is always pairs."""
+    if not (isinstance(padding, tuple) and all(isinstance(pair, tuple) for pair in padding)):
+        raise SpecError("the layer is not resolved", received=repr(padding), expected="explicit padding pairs")
+    return padding

@@ -1,0 +1,133 @@
+"""Canonical arrays of a network: seeded initialisation, and safetensors files."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.errors import DataError, SpecError
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import Initializer, Shape, WeightSpec
+from cnnbench.spec.streams import stream
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Arrays = Mapping[str, Array]
+
+
+def initialize(graph: Graph, seed: int) -> dict[str, Array]:
+    """Every weight and running statistic of ``graph`` by its full name, float32.
+
+    Each array has a Philox stream of its own, keyed by (seed, its name), so that adding a layer changes no other.
+    """
+    import numpy as np
+
+    specs = (*graph.named_weights(), *graph.named_state())
+    return {spec.name: draw(spec, seed).astype(np.float32) for spec in specs}
+
+
+def draw(spec: WeightSpec, seed: int) -> Array:
+    """One array in float64 from its initialiser."""
+    import numpy as np
+
+    initializer, shape = spec.initializer, spec.shape
+    generator = stream(seed, "weights", spec.name)
+    match initializer.distribution:
+        case "constant":
+            return np.full(shape, initializer.scale)
+        case "uniform":
+            return generator.uniform(-initializer.scale, initializer.scale, shape)
+        case "normal":
+            return generator.normal(0.0, initializer.scale, shape)
+        case "kaiming_normal":
+            return generator.normal(0.0, initializer.scale / math.sqrt(initializer.fan), shape)
+        case "kaiming_uniform":
+            return _uniform(generator, initializer.scale * math.sqrt(3.0 / initializer.fan), shape)
+        case "fan_in_uniform":
+            return _uniform(generator, 1.0 / math.sqrt(initializer.fan), shape)
+        case "signs":
+            return np.where(generator.random(shape) < 0.5, -1.0, 1.0)
+    raise _unknown(initializer)
+
+
+def _uniform(generator: np.random.Generator, bound: float, shape: Shape) -> Array:
+    return generator.uniform(-bound, bound, shape)
+
+
+def _unknown(initializer: Initializer) -> SpecError:
+    return SpecError(f"unknown distribution {initializer.distribution!r}")
+
+
+def check_fits(graph: Graph, arrays: Arrays, *, where: str) -> None:
+    """Raises DataError that lists what is missing, what is left over and what has another shape."""
+    expected = {spec.name: spec.shape for spec in (*graph.named_weights(), *graph.named_state())}
+    problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
+    problems += [f"left over {name} {arrays[name].shape}" for name in arrays if name not in expected]
+    problems += [
+        f"{name} is {arrays[name].shape}, expected {shape}"
+        for name, shape in expected.items()
+        if name in arrays and tuple(arrays[name].shape) != shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
+        raise DataError(
+            f"the weights do not fit {graph.name}", where=where, received=shown, expected=f"{len(expected)} arrays"
+        )
+
+
+def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes canonical arrays as safetensors, whole or not at all."""
+    import numpy as np
+    from safetensors.numpy import save as serialize
+
+    content = serialize({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata or {}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> dict[str, Array]:
+    """The arrays of a safetensors file. Raises DataError where it is not one."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        raise DataError("the weights file does not exist", where=str(path)) from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"the file is not valid safetensors: {error}", where=str(path)) from None
+
+
+def split_state(graph: Graph, arrays: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+    """(weights, state): what backends load, from one mapping that holds both."""
+    weights = {spec.name: arrays[spec.name] for spec in graph.named_weights()}
+    state = {spec.name: arrays[spec.name] for spec in graph.named_state()}
+    return weights, state
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in the order of names."""
+    import hashlib
+
+    import numpy as np
+
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
