@@ -1,4 +1,4 @@
-"""ResNet for ImageNet (He et al. 2015): 18 to 152 layers, with the stride in the 3x3 (v1.5) or in the first 1x1 (v1)."""
+"""ResNet for ImageNet (He et al. 2015): 18 to 152 layers, stride in the 3x3 (v1.5) or in the first 1x1 (v1)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def build_resnet(variant: Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def basic_block(b: Builder, x: Value, width: int, stride: int) -> Value:
-    """Two 3x3 convolutions beside a shortcut: figure 5, left. Shapes: (N, C, H, W) -> (N, width, H/stride, W/stride)."""
+    """Two 3x3 convolutions beside a shortcut (figure 5, left). Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
     y = _conv_norm(b, x, "1", width, 3, stride)
     y = b.add("relu1", ReLU(), y)
     y = _conv_norm(b, y, "2", width, 3, 1)
@@ -100,7 +100,7 @@ def basic_block(b: Builder, x: Value, width: int, stride: int) -> Value:
 
 
 def bottleneck_block(b: Builder, x: Value, width: int, stride: int, stride_place: StridePlace) -> Value:
-    """1x1, 3x3, 1x1 beside a shortcut: figure 5, right. Shapes: (N, C, H, W) -> (N, 4 width, H/stride, W/stride)."""
+    """1x1, 3x3, 1x1 beside a shortcut (figure 5, right). Shapes: (N, C, H, W) -> (N, 4 width, H/s, W/s)."""
     first, second = (1, stride) if stride_place == "3x3" else (stride, 1)
     y = _conv_norm(b, x, "1", width, 1, first)
     y = b.add("relu1", ReLU(), y)
