@@ -143,11 +143,17 @@ class ForwardProgram(ABC):
 
     @abstractmethod
     def load(self, weights: HostArrays, state: HostArrays) -> None:
-        """Puts canonical host arrays on the device in the native layout and the policy's dtype."""
+        """Puts canonical host arrays on the device in the native layout and the policy's dtype.
+
+        Running statistics are held in float32 where the policy stores less.
+        """
 
     @abstractmethod
     def upload(self, batch: HostArrays) -> Any:
         """Inputs by name (and, in training, masks ``<node>.mask``) as device operands of ``run``."""
+
+    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
+        """Traces and compiles for operands of these shapes without running, where the framework can; else nothing."""
 
     @abstractmethod
     def run(self, operands: Any) -> Any:
@@ -168,6 +174,9 @@ class GradientProgram(ABC):
     @abstractmethod
     def upload(self, batch: HostArrays) -> Any:
         """Inputs, masks, and ``targets`` for a loss, or without a loss one ``gradient.<output>`` an output."""
+
+    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
+        """As ``ForwardProgram.prepare``."""
 
     @abstractmethod
     def run(self, operands: Any) -> Any:
@@ -191,6 +200,9 @@ class StepProgram(ABC):
     @abstractmethod
     def upload(self, batch: HostArrays) -> Any:
         """Inputs, masks and ``targets`` as device operands."""
+
+    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
+        """As ``ForwardProgram.prepare``."""
 
     @abstractmethod
     def run(self, operands: Any, learning_rate: float) -> Any:
