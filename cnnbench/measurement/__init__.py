@@ -1,1 +1,1 @@
-"""To be written by the room's owner."""
+"""How fast and how large: clock, sampling, memory, statistics, yardsticks, environment and what was observed."""
