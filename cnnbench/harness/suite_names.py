@@ -1,0 +1,61 @@
+"""Finds the names in a suite that nothing answers to: architectures, backends, modes, precisions, datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.harness.suite import Axes, Suite
+
+Path = tuple[str | int, ...]
+
+
+def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
+    """(path within the suite, error) for each name that is not known, with the nearest one that is."""
+    for number, block in enumerate(suite.matrix):
+        yield from _in_axes(block, ("matrix", number))
+        for index, axes in enumerate(block.include):
+            yield from _in_axes(axes, ("matrix", number, "include", index))
+    if suite.train is not None:
+        every = [axes for block in suite.matrix for axes in (block, *block.include)]
+        asked = dict.fromkeys(name for axes in every for name in axes.architectures or ())
+        yield from _unknown("architecture in the matrix", suite.train.architectures, asked, ("train", "architectures"))
+        yield from _unknown("dataset", (suite.train.data,), _datasets(), ("train", "data"))
+
+
+def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    from cnnbench.execution.precision import PRECISIONS
+    from cnnbench.plugins import backend_plugins
+    from cnnbench.spec.architectures import architectures
+
+    names = axes.architectures or ()
+    known = [*architectures(), *(name for name in names if name.startswith("file:"))]
+    yield from _unknown("architecture", names, known, (*path, "architectures"))
+    plugins = backend_plugins()
+    for index, choice in enumerate(axes.backends or ()):
+        here = (*path, "backends", index)
+        if choice.name not in plugins:
+            yield (*here, "name"), _error("backend", choice.name, plugins)
+        else:
+            modes = plugins[choice.name].modes
+            yield from _unknown(f"{choice.name} mode", choice.mode or (), modes, (*here, "mode"))
+    yield from _unknown("precision", axes.precision or (), PRECISIONS, (*path, "precision"))
+    if axes.data is not None:
+        yield from _unknown("dataset", (axes.data,), _datasets(), (*path, "data"))
+
+
+def _datasets() -> Iterable[str]:
+    from cnnbench.training.data import datasets
+
+    return datasets()
+
+
+def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    options = list(known)
+    for index, name in enumerate(names):
+        if name not in options:
+            yield (*path, index), _error(what, name, options)
+
+
+def _error(what: str, name: str, known: Iterable[str]) -> SuiteError:
+    return SuiteError(f"unknown {what} {name!r}", remedy=did_you_mean(name, known))
