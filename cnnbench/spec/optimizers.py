@@ -13,13 +13,14 @@ DecayGroup = Literal["all", "kernels"]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An update rule. The learning rate is an argument of each step, so that a schedule can change it.
-
-    Class attribute ``slots``: the names of the arrays kept for each weight, of its shape, zero at the start.
-    """
+    """An update rule. The learning rate is an argument of each step, so that a schedule can change it."""
 
     kind: ClassVar[str] = ""
-    slots: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of the arrays kept for each weight, of its shape, zero at the start."""
+        return ()
 
     def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -36,7 +37,7 @@ class SGD(Optimizer, kind="sgd"):
 
     g <- gradient + weight_decay * w (where w decays); m <- momentum * m + g;
     w <- w - rate * (g + momentum * m if nesterov else m). Slot ``momentum`` holds m (PyTorch's convention: the
-    rate is outside of m).
+    rate is outside of m); without momentum there is none.
 
     Args:
         momentum: 0 for plain gradient descent.
@@ -50,7 +51,9 @@ class SGD(Optimizer, kind="sgd"):
     weight_decay: float = 0.0
     decay: DecayGroup = "all"
 
-    slots = ("momentum",)
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum",) if self.momentum else ()
 
     def __post_init__(self) -> None:
         for field, value in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
