@@ -1,0 +1,104 @@
+"""The NumPy backend: compiles graphs to bound walks over NumPy ops."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.execution.contract import (
+    Backend,
+    Capabilities,
+    ForwardProgram,
+    GradientProgram,
+    ProcessSettings,
+    ProgramOptions,
+    StepProgram,
+)
+from cnnbench.execution.operations import Operations
+from cnnbench.execution.program import Program
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.losses import Loss
+from cnnbench.spec.lowering import lower
+from cnnbench.spec.optimizers import Optimizer
+from cnnbench_numpy import blas
+from cnnbench_numpy.holding import Holding
+from cnnbench_numpy.ops import REFERENCE
+from cnnbench_numpy.plugin import DEVICES, MODES, PRECISIONS
+from cnnbench_numpy.programs import NumpyForward, NumpyGradient, NumpyStep
+
+
+class NumpyBackend(Backend):
+    """NumPy on the host.
+
+    Mode ``reference`` runs every op as its definition reads, in the canonical layout unless the options say
+    channels-last.
+    """
+
+    name: ClassVar[str] = "numpy"
+
+    def __init__(self) -> None:
+        self._operations = Operations("numpy", REFERENCE)
+
+    @property
+    def operations(self) -> Operations:
+        return self._operations
+
+    @operations.setter
+    def operations(self, value: Operations) -> None:
+        self._operations = value
+
+    def capabilities(self) -> Capabilities:
+        kinds = frozenset(self._operations) - {"layout_change"}
+        return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, kinds)
+
+    def configure(self, settings: ProcessSettings) -> None:
+        """Sets the threads of NumPy's OpenBLAS; a BLAS of another make takes OPENBLAS_NUM_THREADS and the like only."""
+        if settings.device != "cpu":
+            raise UnavailableError("backend 'numpy' runs on the processor only", received=settings.device)
+        functions = blas.threads()
+        if settings.threads is not None and functions is not None:
+            functions.set(settings.threads)
+
+    def describe(self) -> dict[str, str]:
+        config: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+        build = config.get("Build Dependencies", {}).get("blas", {})
+        functions = blas.threads()
+        return {
+            "numpy": np.__version__,
+            "blas": f"{build.get('name', 'unknown')} {build.get('version', '')}".strip(),
+            "blas_threads": str(functions.get()) if functions else os.environ.get("OMP_NUM_THREADS", "unknown"),
+            "simd": " ".join(config.get("SIMD Extensions", {}).get("found", [])),
+        }
+
+    def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        return NumpyForward(self._bind(graph, options))
+
+    def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
+        return NumpyGradient(self._bind(graph, options), loss)
+
+    def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
+        return NumpyStep(self._bind(graph, options), loss, optimizer)
+
+    def synchronize(self, value: Any = None) -> None:
+        """Nothing to wait for: NumPy returns when it is done."""
+
+    def _bind(self, graph: Graph, options: ProgramOptions) -> Holding:
+        if options.mode not in MODES:
+            raise UnavailableError(f"unknown mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES))
+        if options.precision.name not in PRECISIONS:
+            raise UnavailableError(
+                "backend 'numpy' does not have this precision",
+                received=options.precision.name,
+                expected=" or ".join(PRECISIONS),
+            )
+        lowered = lower(graph, native=[kind for kind in self._operations if kind != "layout_change"])
+        program = Program.bind(
+            lowered,
+            self._operations,
+            training=options.training,
+            channels_last=options.layout == "channels_last",
+        )
+        return Holding(program, self._operations, options.precision.storage)
