@@ -17,11 +17,10 @@ from cnnbench.execution.contract import (
     ProgramOptions,
     StepProgram,
 )
+from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operations import Operations
-from cnnbench.execution.program import Program
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
-from cnnbench.spec.lowering import lower
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy import blas
 from cnnbench_numpy.holding import Holding
@@ -74,7 +73,7 @@ class NumpyBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return NumpyForward(self._bind(graph, options))
+        return NumpyForward(self._bind(graph, options, fold=options.fold_batch_norm))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
         return NumpyGradient(self._bind(graph, options), loss)
@@ -85,7 +84,7 @@ class NumpyBackend(Backend):
     def synchronize(self, value: Any = None) -> None:
         """Nothing to wait for: NumPy returns when it is done."""
 
-    def _bind(self, graph: Graph, options: ProgramOptions) -> Holding:
+    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False) -> Holding:
         if options.mode not in MODES:
             raise UnavailableError(f"unknown mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES))
         if options.precision.name not in PRECISIONS:
@@ -94,11 +93,11 @@ class NumpyBackend(Backend):
                 received=options.precision.name,
                 expected=" or ".join(PRECISIONS),
             )
-        lowered = lower(graph, native=[kind for kind in self._operations if kind != "layout_change"])
-        program = Program.bind(
-            lowered,
+        bound = BoundGraph.of(
+            graph,
             self._operations,
-            training=options.training,
+            options,
             channels_last=options.layout == "channels_last",
+            fold=fold,
         )
-        return Holding(program, self._operations, options.precision.storage)
+        return Holding(bound, options.precision.storage)

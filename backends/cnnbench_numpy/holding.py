@@ -1,4 +1,4 @@
-"""Host arrays by name to the lists that a bound program takes, and back."""
+"""Host arrays by name as the lists of one dtype that a bound program takes, and back."""
 
 from __future__ import annotations
 
@@ -10,22 +10,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from cnnbench.errors import DataError, did_you_mean
-from cnnbench.execution.operations import Operations, WeightLayout
+from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.program import Program
-from cnnbench.spec.layers import Layer
 
 Array = NDArray[Any]
 HostArrays = Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """How the weight at one position of a program is held."""
-
-    layer: Layer
-    name: str
-    channels_last: bool
-    layout: WeightLayout
 
 
 @dataclass(frozen=True)
@@ -39,71 +28,64 @@ class Operands:
 
 
 class Holding:
-    """The order, the dtype and the native layout of a program's arrays."""
+    """A bound graph's arrays in one dtype; what it gives never shares memory with what it was given."""
 
-    def __init__(self, program: Program, operations: Operations, dtype: DTypeLike) -> None:
-        self.program = program
+    def __init__(self, bound: BoundGraph, dtype: DTypeLike) -> None:
+        self.bound = bound
         self.dtype = np.dtype(dtype)
-        self._places: dict[int, _Place] = {}
-        for step in program.steps:
-            if not step.weights:
-                continue
-            node = program.graph.node(step.name)
-            layout = operations[step.layer.kind].weight_layout
-            specs = step.layer.weights(program.graph.input_shapes(node))
-            for position, spec in zip(step.weights, specs, strict=True):
-                self._places[position] = _Place(step.layer, spec.name, step.call.channels_last, layout)
 
-    def weights(self, arrays: HostArrays) -> list[Array]:
-        """Canonical weights by name -> native ones in the program's order, in memory of their own."""
-        held = []
-        for position, name in enumerate(self.program.weight_names):
-            place = self._places[position]
-            array = self._cast(arrays, name)
-            native = place.layout.to_native(place.layer, place.name, array, place.channels_last)
-            held.append(np.array(native, order="C"))
-        return held
+    @property
+    def program(self) -> Program:
+        """The bound program."""
+        return self.bound.program
+
+    def load(self, weights: HostArrays, state: HostArrays) -> tuple[list[Array], list[Array]]:
+        """Native weights and running statistics in the program's order."""
+        try:
+            native, statistics = self.bound.native(weights, state)
+        except KeyError as error:
+            raise _missing(str(error.args[0]), {**weights, **state}) from None
+        return [self._own(array) for array in native], [self._own(array) for array in statistics]
 
     def canonical(self, position: int, native: Array) -> Array:
-        """A native weight, its gradient or a slot of it -> canonical, in memory of its own."""
-        place = self._places[position]
-        array = place.layout.to_canonical(place.layer, place.name, native, place.channels_last)
-        return np.array(array, order="C")
+        """A native weight, its gradient or a slot of it in canonical form."""
+        return np.array(self.bound.canonical(position, native))
 
     def native(self, position: int, canonical: Array) -> Array:
         """The inverse of ``canonical``."""
-        place = self._places[position]
-        array = np.asarray(canonical, self.dtype)
-        return np.array(place.layout.to_native(place.layer, place.name, array, place.channels_last), order="C")
+        return self._own(self.bound.weights[position].to_native(canonical))
 
-    def state(self, arrays: HostArrays) -> list[Array]:
-        """Running statistics in the program's order, in memory of their own."""
-        return [np.array(self._cast(arrays, name)) for name in self.program.state_names]
+    def trainable(self) -> dict[str, int]:
+        """The position of each trainable weight by name."""
+        return {self.program.weight_names[i]: i for i in self.bound.trainable}
 
     def operands(self, batch: HostArrays, *, targets: bool = False, cotangents: bool = False) -> Operands:
-        """A batch by name in the program's order; integers stay integers."""
+        """A batch by name in the program's order; integers stay integers. Raises DataError that names what lacks."""
         graph = self.program.graph
         inputs = tuple(
-            np.asarray(_find(batch, item.name), np.int64 if item.dtype == "int" else self.dtype, order="C")
+            np.array(_find(batch, item.name), np.int64 if item.dtype == "int" else self.dtype, order="C")
             for item in graph.inputs
         )
-        masks = tuple(self._cast(batch, name) for name in self.program.mask_names)
-        given = np.asarray(_find(batch, "targets")) if targets else None
+        masks = tuple(self._own(_find(batch, name)) for name in self.program.mask_names)
+        given = np.array(_find(batch, "targets")) if targets else None
         if given is not None and given.dtype.kind == "f":
             given = given.astype(self.dtype)
-        arriving = tuple(self._cast(batch, f"gradient.{name}") for name, _ in graph.outputs) if cotangents else ()
-        return Operands(inputs, masks, given, arriving)
+        names = [f"gradient.{name}" for name, _ in graph.outputs] if cotangents else []
+        return Operands(inputs, masks, given, tuple(self._own(_find(batch, name)) for name in names))
 
     def named_state(self, state: Sequence[Array]) -> dict[str, Array]:
         """Running statistics by name."""
         return {name: np.array(array) for name, array in zip(self.program.state_names, state, strict=True)}
 
-    def _cast(self, arrays: HostArrays, name: str) -> Array:
-        return np.asarray(_find(arrays, name), self.dtype, order="C")
+    def _own(self, array: Array) -> Array:
+        return np.array(array, self.dtype, order="C")
 
 
 def _find(arrays: HostArrays, name: str) -> Array:
-    try:
-        return arrays[name]
-    except KeyError:
-        raise DataError(f"the array {name!r} is missing", remedy=did_you_mean(name, arrays)) from None
+    if name not in arrays:
+        raise _missing(name, arrays)
+    return arrays[name]
+
+
+def _missing(name: str, arrays: HostArrays) -> DataError:
+    return DataError(f"the array {name!r} is missing", remedy=did_you_mean(name, arrays))

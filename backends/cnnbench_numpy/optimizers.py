@@ -27,6 +27,8 @@ def sgd(optimizer: SGD, weight: Array, gradient: Array, slots: Slots, rate: floa
     """g = gradient + decay w; m = momentum m + g; w - rate (g + momentum m if nesterov else m)."""
     if decays and optimizer.weight_decay:
         gradient = gradient + optimizer.weight_decay * weight
+    if not optimizer.momentum:
+        return weight - rate * gradient, {}
     momentum = optimizer.momentum * slots["momentum"] + gradient
     direction = gradient + optimizer.momentum * momentum if optimizer.nesterov else momentum
     return weight - rate * direction, {"momentum": momentum}

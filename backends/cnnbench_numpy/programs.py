@@ -36,8 +36,7 @@ class NumpyForward(ForwardProgram):
         self._state: list[Array] = []
 
     def load(self, weights: HostArrays, state: HostArrays) -> None:
-        self._weights = self.holding.weights(weights)
-        self._state = self.holding.state(state)
+        self._weights, self._state = self.holding.load(weights, state)
 
     def upload(self, batch: HostArrays) -> Operands:
         return self.holding.operands(batch)
@@ -83,12 +82,6 @@ def _differentiate(
     )
 
 
-def _trainable(holding: Holding) -> dict[str, int]:
-    """The position of each trainable weight by name."""
-    trainable = {spec.name for spec in holding.program.graph.named_weights() if spec.trainable}
-    return {name: i for i, name in enumerate(holding.program.weight_names) if name in trainable}
-
-
 class NumpyGradient(GradientProgram):
     """A forward and reverse pass by ``Program.forward`` and ``Program.reverse``."""
 
@@ -99,8 +92,7 @@ class NumpyGradient(GradientProgram):
         self._state: list[Array] = []
 
     def load(self, weights: HostArrays, state: HostArrays) -> None:
-        self._weights = self.holding.weights(weights)
-        self._state = self.holding.state(state)
+        self._weights, self._state = self.holding.load(weights, state)
 
     def upload(self, batch: HostArrays) -> Operands:
         return self.holding.operands(batch, targets=self.loss is not None, cotangents=self.loss is None)
@@ -109,7 +101,7 @@ class NumpyGradient(GradientProgram):
         return _differentiate(self.holding, operands, self._weights, self._state, self.loss)
 
     def download(self, results: _Gradients) -> HostGradients:
-        positions = _trainable(self.holding)
+        positions = self.holding.trainable()
         inputs = self.holding.program.graph.inputs
         return HostGradients(
             float("nan") if results.loss is None else float(results.loss),
@@ -130,15 +122,14 @@ class NumpyStep(StepProgram):
         self.holding = holding
         self._loss = loss
         self.optimizer = optimizer
-        self._positions = _trainable(holding)
+        self._positions = holding.trainable()
         self._decays = decays(holding.program.graph, getattr(optimizer, "decay", "all"))
         self._weights: list[Array] = []
         self._state: list[Array] = []
         self._slots: dict[str, Slots] = {}
 
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
-        self._weights = self.holding.weights(weights)
-        self._state = self.holding.state(state)
+        self._weights, self._state = self.holding.load(weights, state)
         self._slots = {
             name: {
                 slot: np.zeros_like(self._weights[i])
