@@ -139,6 +139,10 @@ class Layer:
         """The sliding window, None where an output sees one position (or, if ``is_global``, all) of its input."""
         return None
 
+    def window_on(self, inputs: Shapes) -> Window | None:
+        """The sliding window where it depends on the input's size; else ``window()``."""
+        return self.window()
+
     def is_global(self) -> bool:
         """Whether an output value sees every position of its input."""
         return False

@@ -176,6 +176,16 @@ class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         return ((*inputs[0][:2], *self.sizes()),)
 
+    def window_on(self, inputs: Shapes) -> Window:
+        """The largest of the windows; their mean distance, rounded down, is the stride."""
+        spatial, sizes = inputs[0][2:], self.sizes()
+        kernel = tuple(
+            max(-(-(i + 1) * n // out) - i * n // out for i in range(out))
+            for n, out in zip(spatial, sizes, strict=True)
+        )
+        stride = tuple(max(n // out, 1) for n, out in zip(spatial, sizes, strict=True))
+        return Window(kernel, stride, (1,) * len(sizes))
+
     def is_global(self) -> bool:
         return all(size == 1 for size in self.sizes())
 

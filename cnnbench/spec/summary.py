@@ -1,0 +1,211 @@
+"""What a network costs and sees: parameters, buffers, MACs, shapes and the receptive field, node by node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cnnbench.spec.graph import Graph, Node, value_names
+from cnnbench.spec.layers import Composite, Shape, Shapes, WeightSpec
+
+if TYPE_CHECKING:
+    from cnnbench.spec.architectures import Architecture
+
+AUXILIARY = "aux"  # outputs whose names start so serve training only
+
+
+@dataclass(frozen=True)
+class NodeSummary:
+    """One node.
+
+    Args:
+        name, kind, inputs: As in the graph.
+        output_shape: Of its first output, for one image, without the batch axis.
+        parameters: Trainable values. buffers: Values that are stored and not trained.
+        macs: Multiply-accumulates of convolutions and linear layers for one image.
+        macs_attention: Those of attention's products of activations, not in ``macs``.
+        receptive_field: For each spatial axis, how many positions of the input lie from the first to the last that
+            an output value can see, padding included; None where it sees all.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    output_shape: Shape
+    parameters: int
+    buffers: int
+    macs: int
+    macs_attention: int
+    receptive_field: Shape | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network.
+
+    Args:
+        name: The graph's.
+        inputs, outputs: Shapes for one image without the batch axis, by name, the main one first.
+        parameters: Trainable values, auxiliary outputs included.
+        parameters_inference: Trainable values that the outputs other than the auxiliary ones need.
+        buffers: Running statistics and fixed weights, auxiliary outputs included.
+        macs, macs_attention: For one image at inference, auxiliary outputs left out.
+        nodes: In the graph's order.
+    """
+
+    name: str
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+    parameters: int
+    parameters_inference: int
+    buffers: int
+    macs: int
+    macs_attention: int
+    nodes: tuple[NodeSummary, ...]
+
+    def to_json(self, architecture: Architecture | None = None) -> dict[str, Any]:
+        """What ``show NAME --json`` prints: every key is always there.
+
+        ``input`` and ``output`` are the main ones' shapes; ``source`` is null for a network that is not registered.
+        """
+        return {
+            "name": self.name,
+            "parameters": self.parameters,
+            "parameters_inference": self.parameters_inference,
+            "buffers": self.buffers,
+            "macs": self.macs,
+            "macs_attention": self.macs_attention,
+            "input": list(next(iter(self.inputs.values()))),
+            "output": list(next(iter(self.outputs.values()))),
+            "inputs": {name: list(shape) for name, shape in self.inputs.items()},
+            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
+            "source": architecture.source if architecture is not None else None,
+            "nodes": [_node_json(node) for node in self.nodes],
+        }
+
+
+def _node_json(node: NodeSummary) -> dict[str, Any]:
+    field = node.receptive_field
+    return {
+        "name": node.name,
+        "kind": node.kind,
+        "inputs": list(node.inputs),
+        "output_shape": list(node.output_shape),
+        "parameters": node.parameters,
+        "buffers": node.buffers,
+        "macs": node.macs,
+        "macs_attention": node.macs_attention,
+        "receptive_field": list(field) if field is not None else None,
+    }
+
+
+def summarize(graph: Graph) -> Summary:
+    """Counts and shapes of ``graph`` for one image."""
+    shapes = graph.shapes()
+    batched = {item.name for item in graph.inputs if item.batched}
+    fields = receptive_fields(graph)
+    nodes = tuple(_summarize_node(graph, node, fields[node.name]) for node in graph.nodes)
+    used = {node.name for node in inference_part(graph).nodes}
+    return Summary(
+        name=graph.name,
+        inputs={item.name: item.shape for item in graph.inputs},
+        outputs={name: shapes[value] if not batched else shapes[value][1:] for name, value in graph.outputs},
+        parameters=sum(node.parameters for node in nodes),
+        parameters_inference=sum(node.parameters for node in nodes if node.name in used),
+        buffers=sum(node.buffers for node in nodes),
+        macs=sum(node.macs for node in nodes if node.name in used),
+        macs_attention=sum(node.macs_attention for node in nodes if node.name in used),
+        nodes=nodes,
+    )
+
+
+def _summarize_node(graph: Graph, node: Node, field: Field | None) -> NodeSummary:
+    inputs, outputs = graph.input_shapes(node), graph.output_shapes(node)
+    weights = node.layer.weights(inputs)
+    fixed = [spec for spec in weights if not spec.trainable]
+    return NodeSummary(
+        name=node.name,
+        kind=node.layer.kind,
+        inputs=node.inputs,
+        output_shape=outputs[0][1:],
+        parameters=_count([spec for spec in weights if spec.trainable]),
+        buffers=_count([*fixed, *node.layer.state(inputs)]),
+        macs=node.layer.macs(inputs, outputs),
+        macs_attention=node.layer.macs_attention(inputs, outputs),
+        receptive_field=field.extent if field is not None else None,
+    )
+
+
+def _count(specs: Sequence[WeightSpec]) -> int:
+    return sum(math.prod(spec.shape) for spec in specs)
+
+
+def inference_part(graph: Graph) -> Graph:
+    """The part of ``graph`` that its outputs other than the auxiliary ones (named ``aux…``) need."""
+    outputs = tuple((name, value) for name, value in graph.outputs if not name.startswith(AUXILIARY))
+    if not outputs or len(outputs) == len(graph.outputs):
+        return graph
+    return replace(graph.prefix([value for _, value in outputs]), outputs=outputs)
+
+
+class Field(NamedTuple):
+    """The receptive field of a value, for each spatial axis.
+
+    ``extent`` positions of the input lie between the first and the last that one position sees; neighbouring
+    positions see the input ``jump`` positions apart.
+    """
+
+    extent: Shape
+    jump: Shape
+
+
+def receptive_fields(graph: Graph) -> dict[str, Field | None]:
+    """The receptive field of every value, None where a value sees all of the input.
+
+    A window of kernel k, stride s and dilation d on a value of extent r and jump j gives extent r + d (k - 1) j and
+    jump s j; where paths merge, the widest counts.
+
+    Source: Araujo, Norris, Sim, "Computing receptive fields of convolutional neural networks" (2019), section 2.
+    """
+    start = {item.name: Field((1,) * (len(item.shape) - 1), (1,) * (len(item.shape) - 1)) for item in graph.inputs}
+    return _walk(graph, start)
+
+
+def _walk(graph: Graph, start: Mapping[str, Field | None]) -> dict[str, Field | None]:
+    fields: dict[str, Field | None] = dict(start)
+    for node in graph.nodes:
+        arriving = [fields[value] for value in node.inputs]
+        inputs = graph.input_shapes(node)
+        if isinstance(node.layer, Composite):
+            leaving = _through_composite(node.layer, inputs, arriving)
+        else:
+            leaving = [_through(node, inputs, _merge(arriving))] * len(graph.output_shapes(node))
+        fields.update(zip(value_names(node.name, len(leaving)), leaving, strict=True))
+    return fields
+
+
+def _through(node: Node, inputs: Shapes, field: Field | None) -> Field | None:
+    if field is None or node.layer.is_global():
+        return None
+    window = node.layer.window_on(inputs)
+    if window is None or len(window.kernel_size) != len(field.extent):
+        return field
+    axes = list(zip(field.extent, field.jump, *window, strict=True))
+    extent = tuple(r + d * (k - 1) * j for r, j, k, _, d in axes)
+    return Field(extent, tuple(j * s for _, j, _, s, _ in axes))
+
+
+def _through_composite(layer: Composite, inputs: Shapes, arriving: Sequence[Field | None]) -> list[Field | None]:
+    parts = layer.graph(inputs)
+    inner = _walk(parts, {item.name: field for item, field in zip(parts.inputs, arriving, strict=True)})
+    return [inner[value] for _, value in parts.outputs]
+
+
+def _merge(fields: Sequence[Field | None]) -> Field | None:
+    known = [field for field in fields if field is not None]
+    if len(known) < len(fields) or len({len(field.extent) for field in known}) != 1:
+        return None
+    extent = tuple(max(sizes) for sizes in zip(*(field.extent for field in known), strict=True))
+    return Field(extent, tuple(max(jumps) for jumps in zip(*(field.jump for field in known), strict=True)))
