@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.fields import checked
 from cnnbench.spec.layers import Layer, MaskSpec, Shape, Shapes, WeightSpec, layer_from_fields
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
@@ -280,7 +281,7 @@ class Builder:
             limit = f"{least}" if least == most else f"{least} to {most}" if most else f"{least} or more"
             raise SpecError("the number of inputs is wrong", where=where, received=len(values), expected=limit)
         try:
-            resolved = layer.resolve(shapes)
+            resolved = checked(layer).resolve(shapes)
             results = resolved.output_shapes(shapes)
         except SpecError as error:
             raise error.at(where) from None

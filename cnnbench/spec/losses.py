@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.fields import construct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,7 @@ class MeanSquaredError(Loss, kind="mean_squared_error"):
 
 
 def loss_from_fields(kind: str, fields: dict[str, Any]) -> Loss:
-    """A loss from plain data. Raises SpecError for an unknown kind or field."""
+    """A loss from plain data. Raises SpecError for an unknown kind or field, or a value of the wrong type."""
     if kind not in _LOSSES:
         raise SpecError(f"unknown loss {kind!r}", remedy=did_you_mean(kind, _LOSSES))
-    try:
-        return _LOSSES[kind](**fields)
-    except TypeError as error:
-        raise SpecError(f"{kind} does not take these fields: {error}", received=sorted(fields)) from None
+    return construct(_LOSSES[kind], kind, fields)

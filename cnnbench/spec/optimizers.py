@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Graph
 
 DecayGroup = Literal["all", "kernels"]
@@ -69,10 +70,7 @@ def decays(graph: Graph, group: DecayGroup) -> dict[str, bool]:
 
 
 def optimizer_from_fields(kind: str, fields: dict[str, Any]) -> Optimizer:
-    """An optimiser from plain data. Raises SpecError for an unknown kind or field."""
+    """An optimiser from plain data. Raises SpecError for an unknown kind or field, or a value of the wrong type."""
     if kind not in _OPTIMIZERS:
         raise SpecError(f"unknown optimizer {kind!r}", remedy=did_you_mean(kind, _OPTIMIZERS))
-    try:
-        return _OPTIMIZERS[kind](**fields)
-    except TypeError as error:
-        raise SpecError(f"{kind} does not take these fields: {error}", received=sorted(fields)) from None
+    return construct(_OPTIMIZERS[kind], kind, fields)

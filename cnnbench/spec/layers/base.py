@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.fields import construct
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
@@ -164,32 +165,17 @@ def layer_from_fields(kind: str, fields: Mapping[str, Any]) -> Layer:
     """A layer from plain data, as JSON and YAML hold it.
 
     Raises:
-        SpecError: An unknown kind or field, or a required field that is missing.
+        SpecError: An unknown kind or field, a required field that is missing, or a value of the wrong type.
     """
     try:
         cls = _KINDS[kind]
     except KeyError:
         raise SpecError(f"unknown layer kind {kind!r}", remedy=did_you_mean(kind, _KINDS)) from None
-    declared = {f.name: f for f in dataclasses.fields(cls)}
-    for name in fields:
-        if name not in declared:
-            raise SpecError(f"{kind} has no field {name!r}", remedy=did_you_mean(name, declared))
-    missing = [
-        f.name
-        for f in declared.values()
-        if f.name not in fields and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise SpecError(f"{kind} lacks {', '.join(missing)}", received=sorted(fields), expected=sorted(declared))
-    return cls(**{name: _frozen(value) for name, value in fields.items()})
+    return construct(cls, kind, fields)
 
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def require_int(value: object, field: str, *, least: int) -> int:
