@@ -29,6 +29,8 @@ def sgd(optimizer: SGD, weight: Array, gradient: Array, slots: Slots, rate: floa
         gradient = gradient + optimizer.weight_decay * weight
     if not optimizer.momentum:
         return weight - rate * gradient, {}
+    if not optimizer.momentum:
+        return weight - rate * gradient, {}
     momentum = optimizer.momentum * slots["momentum"] + gradient
     direction = gradient + optimizer.momentum * momentum if optimizer.nesterov else momentum
     return weight - rate * direction, {"momentum": momentum}
