@@ -99,17 +99,49 @@ def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = Non
         raise
 
 
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
+
+
 def load(path: Path) -> dict[str, Array]:
-    """The arrays of a safetensors file. Raises DataError where it is not one."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    """The arrays of a safetensors file, bfloat16 (which NumPy lacks) as the equal float32.
+
+    Raises:
+        DataError: The file does not exist, is not safetensors, or holds a dtype that NumPy cannot.
+    """
+    from safetensors import SafetensorError, deserialize
 
     try:
-        return dict(load_file(path))
+        items: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except FileNotFoundError:
         raise DataError("the weights file does not exist", where=str(path)) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"the file is not valid safetensors: {error}", where=str(path)) from None
+    return {name: _array(item, f"{path}: {name}") for name, item in items}
+
+
+def _array(item: Mapping[str, Any], where: str) -> Array:
+    import numpy as np
+
+    dtype = item["dtype"]
+    if dtype == "BF16":
+        wide: Array = np.left_shift(np.frombuffer(item["data"], "<u2").astype("<u4"), 16).view("<f4")
+        return wide.reshape(item["shape"])
+    if dtype not in _DTYPES:
+        raise DataError("the dtype cannot be read", where=where, received=dtype, expected=", ".join(_DTYPES))
+    return np.frombuffer(item["data"], _DTYPES[dtype]).reshape(item["shape"])
 
 
 def split_state(graph: Graph, arrays: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:

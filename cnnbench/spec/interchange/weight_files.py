@@ -1,0 +1,159 @@
+"""Weights from files of several formats, fitted to a network by name, or by order, role and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnbench.errors import DataError, did_you_mean
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import Shape
+from cnnbench.spec.weights import check_fits, load
+
+if TYPE_CHECKING:
+    from cnnbench.spec.weights import Array, Arrays
+
+IGNORED = "num_batches_tracked"  # PyTorch's BatchNorm counts its steps, which nothing here needs
+_WRAPPER = "module."  # what PyTorch's DataParallel puts before every name
+
+
+@dataclass(frozen=True)
+class WeightReader:
+    """A file format of weights.
+
+    Args:
+        name: The format, for messages and ``doctor``.
+        suffixes: The file suffixes that it reads, in lower case and with their dot.
+        read: (path) -> arrays by name in the file's order, in canonical layouts (convolution OIHW, linear [out, in]).
+            Raises DataError where the file is not valid, UnavailableError where a package that it needs is missing.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], dict[str, Array]]
+
+
+SAFETENSORS = WeightReader("safetensors", (".safetensors",), load)
+
+
+def weight_readers() -> dict[str, WeightReader]:
+    """The reader of each suffix: the core's and the plugins', of which the one registered last wins."""
+    from cnnbench.plugins import plugin_manager
+
+    groups = plugin_manager().hook.cnnbench_weight_readers()
+    return {suffix: reader for group in reversed(groups) for reader in group for suffix in reader.suffixes}
+
+
+def read_weights(path: Path) -> dict[str, Array]:
+    """The arrays of a weights file of any known format, by the file's own names.
+
+    Raises:
+        DataError: An unknown suffix, or a file that is not valid.
+        UnavailableError: A package that the format needs is missing.
+    """
+    readers = weight_readers()
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        raise DataError(
+            f"files of weights cannot end with {suffix!r}", where=str(path), remedy=did_you_mean(suffix, readers)
+        )
+    return readers[suffix].read(path)
+
+
+def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, Array]:
+    """The arrays by the full names of ``graph``.
+
+    By name where the file has the network's names (after PyTorch's ``module.``, ``num_batches_tracked`` left
+    aside). A file that has none of its names is fitted by order: the k-th ``weight`` of the file is the k-th
+    ``weight`` of the network, and so for every role (the last part of a name), each of equal shape. Names in
+    alphabetical order say nothing of the layers' order, so such a file is not fitted by order.
+
+    Args:
+        graph: The network.
+        arrays: As ``read_weights`` gives them.
+        where: What messages call the file.
+
+    Raises:
+        DataError: With the list of what does not fit.
+    """
+    given = {_bare(name): array for name, array in arrays.items() if name.rpartition(".")[2] != IGNORED}
+    if len(given) < sum(name.rpartition(".")[2] != IGNORED for name in arrays):
+        raise DataError("two names differ only in 'module.'", where=where)
+    integers = [name for name, array in given.items() if array.dtype.kind != "f"]
+    if integers:
+        kinds = ", ".join(f"{name} ({given[name].dtype})" for name in integers[:8])
+        raise DataError("weights are not floating-point numbers", where=where, received=kinds)
+    expected = expected_shapes(graph)
+    if any(name in given for name in expected):
+        check_fits(graph, given, where=where)
+        return {name: given[name] for name in expected}
+    return _by_order(graph, expected, given, where)
+
+
+def expected_shapes(graph: Graph) -> dict[str, Shape]:
+    """The shape of every weight and running statistic, node by node, each node's weights before its state."""
+    return {
+        f"{node.name}.{spec.name}": spec.shape
+        for node in graph.nodes
+        for specs in (node.layer.weights(graph.input_shapes(node)), node.layer.state(graph.input_shapes(node)))
+        for spec in specs
+    }
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(_WRAPPER)
+
+
+def _role(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _by_role(names: Mapping[str, object]) -> dict[str, list[str]]:
+    roles: dict[str, list[str]] = {}
+    for name in names:
+        roles.setdefault(_role(name), []).append(name)
+    return roles
+
+
+def _by_order(graph: Graph, expected: Mapping[str, Shape], given: Arrays, where: str) -> dict[str, Array]:
+    if len(given) > 1 and _is_alphabetical(given):
+        raise DataError(
+            f"no name in the file is one of {graph.name}'s, and its names are in alphabetical order, which says "
+            "nothing of the layers' order",
+            where=where,
+            received=", ".join(list(given)[:4]) + " …",
+            expected=", ".join(list(expected)[:4]) + " …",
+            remedy="rename the arrays to the network's names (cnnbench show lists them)",
+        )
+    wanted, found = _by_role(expected), _by_role(given)
+    pairs: dict[str, str] = {}
+    problems: list[str] = []
+    for role in dict.fromkeys((*wanted, *found)):
+        ours, theirs = wanted.get(role, []), found.get(role, [])
+        if len(ours) != len(theirs):
+            problems.append(f"{len(theirs)} arrays named {role!r}, expected {len(ours)}")
+        pairs.update(zip(ours, theirs, strict=False))
+    problems += [
+        f"{theirs} {tuple(given[theirs].shape)} stands where {ours} {expected[ours]} does"
+        for ours, theirs in pairs.items()
+        if tuple(given[theirs].shape) != expected[ours]
+    ]
+    if problems:
+        shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
+        raise DataError(
+            f"the weights do not fit {graph.name}, by name or by order",
+            where=where,
+            received=shown,
+            expected=f"{len(expected)} arrays",
+        )
+    return {name: given[pairs[name]] for name in expected}
+
+
+def _is_alphabetical(arrays: Arrays) -> bool:
+    """Whether the names of each dtype are sorted, as safetensors writes them."""
+    groups: dict[str, list[str]] = {}
+    for name, array in arrays.items():
+        groups.setdefault(str(array.dtype), []).append(name)
+    return all(names == sorted(names) for names in groups.values())
