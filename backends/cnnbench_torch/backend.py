@@ -1,0 +1,174 @@
+"""The PyTorch backend: device, threads, arithmetic flags, compilation, synchronisation."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+
+from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.execution.contract import (
+    Backend,
+    Capabilities,
+    ForwardProgram,
+    GradientProgram,
+    ProcessSettings,
+    ProgramOptions,
+    StepProgram,
+)
+from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.operations import Operation, Operations
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.losses import Loss
+from cnnbench.spec.optimizers import Optimizer
+from cnnbench_torch.arrays import DTYPES, Placement
+from cnnbench_torch.losses import LossFunction, loss_function
+from cnnbench_torch.ops import OPERATIONS
+from cnnbench_torch.ops.regularization import native_dropout
+from cnnbench_torch.programs import Setting, TorchForward, TorchGradient, TorchStep
+from cnnbench_torch.walk import make_walk
+
+MODES = ("eager", "compile")
+_HOST_PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+
+
+class TorchBackend(Backend):
+    """PyTorch on the host's processors or a CUDA device."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self._operations = OPERATIONS
+        self._device = torch.device("cpu")
+        self._native_randomness = False
+
+    @property
+    def operations(self) -> Operations:
+        return self._operations
+
+    @operations.setter
+    def operations(self, value: Operations) -> None:
+        self._operations = value
+
+    def capabilities(self) -> Capabilities:
+        cuda = torch.cuda.is_available()
+        precisions = (*_HOST_PRECISIONS, "tf32") if cuda else _HOST_PRECISIONS
+        return Capabilities(
+            modes=MODES,
+            precisions=dict.fromkeys(MODES, precisions),
+            devices=("cpu", "cuda") if cuda else ("cpu",),
+            kinds=frozenset(self._operations) - {"layout_change"},
+        )
+
+    def configure(self, settings: ProcessSettings) -> None:
+        device = torch.device(settings.device)
+        if device.type == "cuda":
+            if not torch.cuda.is_available():
+                raise UnavailableError("PyTorch sees no CUDA device", received=settings.device, expected="cpu")
+            if (device.index or 0) >= torch.cuda.device_count():
+                raise UnavailableError(
+                    "there is no such device", received=settings.device, expected=f"{torch.cuda.device_count()} devices"
+                )
+            torch.cuda.set_device(device)
+            torch.backends.cudnn.benchmark = True  # shapes are fixed: what a skilled user sets
+        elif device.type != "cpu":
+            raise UnavailableError("the device is not supported", received=settings.device, expected="cpu or cuda")
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self._device = device
+        self._native_randomness = settings.native_randomness
+
+    def describe(self) -> dict[str, str]:
+        facts = {
+            "version": torch.__version__,
+            "git": torch.version.git_version or "",
+            "device": str(self._device),
+            "threads": str(torch.get_num_threads()),
+            "interop_threads": str(torch.get_num_interop_threads()),
+            "mkldnn": str(torch.backends.mkldnn.is_available()),
+            "mkl": str(torch.backends.mkl.is_available()),
+            "openmp": str(torch.backends.openmp.is_available()),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "native_randomness": str(self._native_randomness),
+        }
+        if self._device.type == "cuda":
+            facts |= {
+                "device_name": torch.cuda.get_device_name(self._device),
+                "cuda": torch.version.cuda or "",
+                "cudnn": str(torch.backends.cudnn.version()),
+                "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
+                "allow_tf32": str(torch.backends.cudnn.allow_tf32),
+            }
+        return facts
+
+    def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        return TorchForward(self._setting(graph, options, None, fold=options.fold_batch_norm))
+
+    def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
+        function = None if loss is None else loss_function(loss)
+        return TorchGradient(self._setting(graph, options, function), has_loss=loss is not None)
+
+    def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
+        return TorchStep(self._setting(graph, options, loss_function(loss)), optimizer)
+
+    def synchronize(self, value: Any = None) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def device_peak_bytes(self) -> int | None:
+        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+
+    def reset_device_peak(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def _setting(
+        self, graph: Graph, options: ProgramOptions, loss: LossFunction | None, *, fold: bool = False
+    ) -> Setting:
+        self._check(options)
+        operations = self._operations
+        if self._native_randomness and "dropout" in operations:
+            operations = operations.replace("dropout", Operation(native_dropout))
+        bound = BoundGraph.of(graph, operations, options, channels_last=False, fold=fold)
+        return Setting(
+            bound=bound,
+            placement=Placement(self._device, DTYPES[options.precision.storage], self._channels_last(options)),
+            walk=make_walk(bound.program, options.mode, loss),
+            before_run=partial(set_arithmetic, options.precision.name, self._device.type),
+            given_masks=not self._native_randomness,
+        )
+
+    def _check(self, options: ProgramOptions) -> None:
+        if options.mode not in MODES:
+            raise UnavailableError(
+                f"backend 'torch' has no mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES)
+            )
+        name = options.precision.name
+        known = (*_HOST_PRECISIONS, "tf32") if self._device.type == "cuda" else _HOST_PRECISIONS
+        if name not in known:
+            raise UnavailableError(
+                f"backend 'torch' has no precision {name!r} on {self._device.type}", expected=", ".join(known)
+            )
+
+    def _channels_last(self, options: ProgramOptions) -> bool:
+        """The host's kernels mostly like channels last; a GPU's do where its matrix units compute."""
+        if options.layout != "auto":
+            return options.layout == "channels_last"
+        return self._device.type == "cpu" or options.precision.name in ("tf32", "bfloat16", "float16")
+
+
+_arithmetic: tuple[str, str] | None = None
+
+
+def set_arithmetic(policy: str, device: Literal["cpu", "cuda"] | str) -> None:
+    """Sets the process-wide flags of a policy: TF32 only where it is asked for, wide accumulators always."""
+    global _arithmetic
+    if device != "cuda" or _arithmetic == (policy, device):
+        return
+    allowed = policy == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    _arithmetic = (policy, device)

@@ -1,0 +1,23 @@
+"""Losses on ``torch.nn.functional``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+from cnnbench.errors import UnavailableError
+from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_function(loss: Loss) -> LossFunction:
+    """(main output, targets) -> the scalar. Raises UnavailableError for a loss without a counterpart."""
+    match loss:
+        case CrossEntropy(label_smoothing=smoothing):
+            return lambda output, targets: functional.cross_entropy(output, targets, label_smoothing=smoothing)
+        case MeanSquaredError():
+            return functional.mse_loss
+    raise UnavailableError(f"backend 'torch' does not implement the loss {loss.kind!r}")

@@ -1,0 +1,42 @@
+"""Batch normalisation and the affine map per channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cnnbench.execution.operations import Call, OpResult
+from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench_torch.ops.registry import OPERATIONS
+
+Tensors = tuple[Tensor, ...]
+
+
+@OPERATIONS.register("batch_norm")
+def batch_norm(layer: BatchNorm, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.batch_norm``, which writes into its running statistics and therefore gets copies."""
+    x = inputs[0]
+    # Narrow types keep their statistics in float32, and the kernel takes parameters of one type only.
+    weight, bias = (w.to(state[0].dtype) for w in weights) if layer.affine else (None, None)
+    if not call.training:
+        return OpResult((functional.batch_norm(x, *state, weight, bias, False, 0.0, layer.eps),), state)
+    if layer.running_variance == "unbiased":
+        mean, variance = state[0].clone(), state[1].clone()
+        y = functional.batch_norm(x, mean, variance, weight, bias, True, layer.momentum, layer.eps)
+        return OpResult((y,), (mean, variance))
+    # PyTorch stores the unbiased variance only: with momentum 1 it hands out the batch's, to be scaled back.
+    mean, variance = torch.zeros_like(state[0]), torch.zeros_like(state[1])
+    y = functional.batch_norm(x, mean, variance, weight, bias, True, 1.0, layer.eps)
+    count = x.numel() // x.shape[1]
+    batch = (mean, variance * ((count - 1) / count))
+    keep, m = 1.0 - layer.momentum, layer.momentum
+    return OpResult((y,), tuple(keep * old + m * new for old, new in zip(state, batch, strict=True)))
+
+
+@OPERATIONS.register("channel_affine")
+def channel_affine(layer: ChannelAffine, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """One fused multiply and add."""
+    shape = (1, -1, *(1,) * (inputs[0].dim() - 2))
+    weight, bias = (w.reshape(shape) for w in weights)
+    return OpResult((torch.addcmul(bias, inputs[0], weight),))

@@ -1,0 +1,72 @@
+"""The bound walk as PyTorch runs it: plain, or compiled into one graph."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cnnbench.execution.program import Program
+from cnnbench_torch.losses import LossFunction
+
+
+class Operands(NamedTuple):
+    """One batch on the device: the inputs and masks of the program, and the targets or the cotangents."""
+
+    inputs: tuple[Tensor, ...]
+    masks: tuple[Tensor | None, ...]
+    targets: Tensor | None = None
+    cotangents: tuple[Tensor, ...] = ()
+
+
+class Passed(NamedTuple):
+    """A forward pass: the outputs, the state after it, and the loss where there is one."""
+
+    outputs: tuple[Tensor, ...]
+    state: tuple[Tensor, ...]
+    loss: Tensor | None
+
+
+Walk = Callable[[Operands, Sequence[Tensor], Sequence[Tensor]], Passed]
+
+
+class WalkModule(torch.nn.Module):
+    """The walk as a module; weights and state are operands, so that training can replace them."""
+
+    def __init__(self, program: Program, loss: LossFunction | None) -> None:
+        super().__init__()
+        self.program = program
+        self.loss = loss
+
+    def forward(self, operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> Passed:
+        """One pass, and the loss of the main output."""
+        result = self.program.forward(operands.inputs, weights, state, operands.masks)
+        value = None if self.loss is None else self.loss(result.outputs[0], operands.targets)
+        return Passed(result.outputs, tuple(result.state), value)
+
+
+def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> Walk:
+    """The walk in a mode: ``eager``, or ``compile`` by ``torch.compile`` as one whole graph.
+
+    Dynamo keeps compiled code by code object and gives up after a few for one object, so every program gets a code
+    object of its own. Its guards on the walk's constants are dropped: nothing can change them; those on tensors stay.
+    """
+    module = WalkModule(program, loss)
+    if mode == "eager":
+        return module.forward
+
+    def walk(operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> Passed:
+        return module(operands, weights, state)
+
+    own = FunctionType(walk.__code__.replace(), walk.__globals__, walk.__name__, None, walk.__closure__)
+    return torch.compile(own, fullgraph=True, dynamic=False, **_guard_options())
+
+
+@functools.cache
+def _guard_options() -> dict[str, Any]:
+    keep_tensor_guards = getattr(torch.compiler, "keep_tensor_guards_unsafe", None)
+    return {} if keep_tensor_guards is None else {"options": {"guard_filter_fn": keep_tensor_guards}}
