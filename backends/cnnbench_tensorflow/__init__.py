@@ -1,1 +1,1 @@
-"""The tensorflow backend of cnnbench."""
+"""The TensorFlow backend of cnnbench."""

@@ -1,0 +1,51 @@
+"""Activations: element-wise functions, and softmax along an axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench_tensorflow.framework import tf, wide
+
+Values = tuple[Any, ...]
+
+
+def register(operations: Operations) -> None:
+    """Adds this family's ops."""
+    operations.register("relu")(relu)
+    operations.register("tanh")(tanh)
+    operations.register("sigmoid")(sigmoid)
+    operations.register("softmax")(softmax)
+    operations.register("log_softmax")(log_softmax)
+
+
+def relu(layer: ReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """max(x, 0)."""
+    return OpResult((tf.nn.relu(inputs[0]),))
+
+
+def tanh(layer: Tanh, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A tanh(S x); factors of one are left out."""
+    x = inputs[0] if layer.input_scale == 1.0 else inputs[0] * layer.input_scale
+    y = tf.tanh(x)
+    return OpResult((y if layer.output_scale == 1.0 else y * layer.output_scale,))
+
+
+def sigmoid(layer: Sigmoid, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """1 / (1 + exp(-x))."""
+    return OpResult((tf.sigmoid(inputs[0]),))
+
+
+def softmax(layer: Softmax, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """exp(x) over its sum along the axis."""
+    x = inputs[0]
+    y = tf.nn.softmax(wide(x), axis=call.axis(layer.axis, x.shape.rank))
+    return OpResult((tf.cast(y, x.dtype),))
+
+
+def log_softmax(layer: LogSoftmax, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """x minus the logarithm of the sum of exponentials along the axis."""
+    x = inputs[0]
+    y = tf.nn.log_softmax(wide(x), axis=call.axis(layer.axis, x.shape.rank))
+    return OpResult((tf.cast(y, x.dtype),))

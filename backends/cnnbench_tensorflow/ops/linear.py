@@ -1,0 +1,43 @@
+"""Fully connected layers: linear, and LeNet-5's radial basis output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
+from cnnbench.spec.layers import Linear, RadialBasis
+from cnnbench_tensorflow.framework import tf, wide
+
+Values = tuple[Any, ...]
+
+
+def _transposed(layer: Linear, name: str, array: Any, channels_last: bool) -> Any:
+    return array.T if name == "weight" else array
+
+
+IN_OUT = WeightLayout(_transposed, _transposed)
+
+
+def register(operations: Operations) -> None:
+    """Adds this family's ops."""
+    operations.register("linear", weight_layout=IN_OUT)(linear)
+    operations.register("radial_basis")(radial_basis)
+
+
+def linear(layer: Linear, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """x W + b, with W held as (I, O)."""
+    x = inputs[0]
+    leading = x.shape[:-1]
+    rows = x if x.shape.rank == 2 else tf.reshape(x, (leading.num_elements(), x.shape[-1]))
+    y = tf.linalg.matmul(rows, weights[0])
+    if layer.bias:
+        y = tf.nn.bias_add(y, weights[1])
+    return OpResult((y if x.shape.rank == 2 else tf.reshape(y, (*leading, layer.out_features)),))
+
+
+def radial_basis(layer: RadialBasis, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """Squared distances to the prototypes, from differences: expanding the square would cancel."""
+    x = inputs[0]
+    difference = wide(x)[:, None, :] - wide(weights[0])[None]
+    distance = tf.cast(tf.reduce_sum(tf.square(difference), axis=-1), x.dtype)
+    return OpResult((-distance if layer.output == "logit" else distance,))

@@ -1,0 +1,90 @@
+"""Normalisation: batch normalisation, and the affine map per channel that it becomes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cnnbench.errors import NumericalError
+from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench_tensorflow.framework import tf, wide
+
+Values = tuple[Any, ...]
+
+
+def register(operations: Operations) -> None:
+    """Adds this family's ops."""
+    operations.register("batch_norm")(batch_norm)
+    operations.register("channel_affine")(channel_affine)
+
+
+def channel_affine(layer: ChannelAffine, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """x weight + bias; channels are the last axis, so both broadcast."""
+    return OpResult((inputs[0] * weights[0] + weights[1],))
+
+
+def batch_norm(layer: BatchNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """The fused op where it exists (float32 statistics), explicit arithmetic in float64."""
+    x, (mean, variance) = inputs[0], state
+    scale, offset = weights or (tf.ones_like(mean), tf.zeros_like(mean))
+    normalize = _explicit if x.dtype == tf.float64 else _fused
+    if not call.training:
+        return OpResult((normalize(layer, x, (scale, offset), (mean, variance))[0],))
+    y, batch_mean, batch_variance, divisor = normalize(layer, x, (scale, offset), None)
+    count = math.prod(x.shape[:-1])
+    wanted = count - 1 if layer.running_variance == "unbiased" else count
+    if wanted < 1:
+        raise NumericalError(
+            "batch_norm cannot train on one value a channel",
+            received=f"{count} value a channel",
+            expected="at least 2, for the unbiased running variance",
+            remedy="use a larger batch or image, or running_variance='biased'",
+        )
+    if divisor != wanted:
+        batch_variance = batch_variance * (divisor / wanted)
+    return OpResult(
+        (y,),
+        (_blend(mean, batch_mean, layer.momentum), _blend(variance, batch_variance, layer.momentum)),
+    )
+
+
+def _blend(running: Any, batch: Any, momentum: float) -> Any:
+    """(1 - momentum) running + momentum batch."""
+    return (1.0 - momentum) * running + momentum * batch
+
+
+def _explicit(layer: BatchNorm, x: Any, affine: Values, statistics: Values | None) -> tuple[Any, Any, Any, int]:
+    """(y, mean, variance, its divisor), the variance from centred values: two passes, no cancellation."""
+    axes = list(range(x.shape.rank - 1))
+    if statistics is None:
+        mean = tf.reduce_mean(x, axis=axes)
+        centred = x - mean
+        variance = tf.reduce_mean(tf.square(centred), axis=axes)
+    else:
+        mean, variance = statistics
+        centred = x - mean
+    y = centred * (tf.math.rsqrt(variance + layer.eps) * affine[0]) + affine[1]
+    return y, mean, variance, math.prod(x.shape[:-1])
+
+
+def _fused(layer: BatchNorm, x: Any, affine: Values, statistics: Values | None) -> tuple[Any, Any, Any, int]:
+    """(y, mean, variance, its divisor) by the fused op, which takes images of two axes and float32 parameters."""
+    shape = tuple(x.shape)
+    images = x if len(shape) == 4 else tf.reshape(x, (shape[0], 1, math.prod(shape[1:-1]), shape[-1]))
+    scale, offset = (wide(value) for value in affine)
+    empty = tf.zeros((0,), scale.dtype)
+    mean, variance = (empty, empty) if statistics is None else statistics
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=images,
+        scale=scale,
+        offset=offset,
+        mean=mean,
+        variance=variance,
+        epsilon=layer.eps,
+        data_format="NHWC",
+        is_training=statistics is None,
+    )
+    # The op returns the unbiased variance, with at least one degree of freedom.
+    divisor = max(math.prod(shape[:-1]) - 1, 1)
+    return (y if len(shape) == 4 else tf.reshape(y, shape)), mean, variance, divisor

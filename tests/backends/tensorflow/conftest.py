@@ -1,0 +1,28 @@
+"""One TensorFlow and one NumPy backend for all tests of this folder: importing TensorFlow takes seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import Backend
+
+
+@pytest.fixture(scope="session")
+def tensorflow_backend() -> Backend:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    from cnnbench.execution.contract import ProcessSettings
+    from cnnbench.plugins import load_backend
+
+    backend = load_backend("tensorflow")
+    backend.configure(ProcessSettings(threads=2))
+    return backend
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Backend:
+    from cnnbench.plugins import load_backend
+
+    return load_backend("numpy")
