@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, Strict, field_validator
 
 from cnnbench.harness.record import Frozen
 
@@ -54,17 +54,34 @@ def _kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-_LIST = BeforeValidator(_listed)
-Names = Annotated[tuple[str, ...], _LIST, Field(min_length=1)]
-Sizes = Annotated[tuple[PositiveInt, ...], _LIST, Field(min_length=1)]
-Threads = Annotated[tuple[PositiveInt | None, ...], BeforeValidator(_threads), Field(min_length=1)]
-_SIDE = {"type": "integer", "minimum": 1}
-_IMAGE = {"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 1}]}
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(min_length=1)
+]
+Sizes = Annotated[
+    tuple[PositiveInt, ...],
+    BeforeValidator(_listed, json_schema_input_type=PositiveInt | list[PositiveInt]),
+    Field(min_length=1),
+]
+Threads = Annotated[
+    tuple[PositiveInt | None, ...],
+    BeforeValidator(_threads, json_schema_input_type=PositiveInt | list[PositiveInt | None] | None),
+    Field(min_length=1),
+]
 Images = Annotated[
     tuple[Annotated[tuple[PositiveInt, ...], Field(min_length=1)], ...],
-    BeforeValidator(_images),
+    BeforeValidator(_images, json_schema_input_type=PositiveInt | list[PositiveInt | list[PositiveInt]]),
     Field(min_length=1),
-    WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _IMAGE, "minItems": 1}]}),
+]
+Devices = Annotated[
+    tuple[Annotated[str, Field(pattern=DEVICE)], ...],
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    Field(min_length=1),
+]
+CheckNames = Annotated[
+    tuple[CheckName, ...], BeforeValidator(_listed, json_schema_input_type=CheckName | list[CheckName])
+]
+MeasureNames = Annotated[
+    tuple[MeasureName, ...], BeforeValidator(_listed, json_schema_input_type=MeasureName | list[MeasureName])
 ]
 
 
@@ -77,12 +94,16 @@ class BackendChoice(Frozen):
     """
 
     name: str
-    mode: Annotated[tuple[str, ...] | None, _LIST] = None
+    mode: Names | None = None
     layout: Literal["auto", "channels_first", "channels_last"] = "auto"
     fold_batch_norm: Flag = False
 
 
-Choices = Annotated[tuple[BackendChoice, ...], BeforeValidator(_choices), Field(min_length=1)]
+Choices = Annotated[
+    tuple[BackendChoice, ...],
+    BeforeValidator(_choices, json_schema_input_type=str | BackendChoice | list[str | BackendChoice]),
+    Field(min_length=1),
+]
 
 
 class Axes(Frozen):
@@ -104,11 +125,11 @@ class Axes(Frozen):
     image: Images | None = None
     precision: Names | None = None
     threads: Threads | None = None
-    device: Annotated[tuple[Annotated[str, Field(pattern=DEVICE)], ...] | None, _LIST] = None
+    device: Devices | None = None
     data: str | None = None
     num_classes: PositiveInt | None = None
-    checks: Annotated[tuple[CheckName, ...] | None, _LIST] = None
-    measure: Annotated[tuple[MeasureName, ...] | None, _LIST] = None
+    checks: CheckNames | None = None
+    measure: MeasureNames | None = None
 
 
 class Exclusion(Frozen):
@@ -141,7 +162,7 @@ class Checks(Frozen):
         batch: Images in a check. training_steps: optimiser steps of the training check.
     """
 
-    names: Annotated[tuple[CheckName, ...], _LIST] = CHECKS
+    names: CheckNames = CHECKS
     batch: PositiveInt = 2
     training_steps: PositiveInt = 3
 
@@ -213,18 +234,7 @@ class Component(Frozen, extra="allow"):
         return dict(self.__pydantic_extra__ or {})
 
 
-Part = Annotated[
-    Component,
-    BeforeValidator(_kind),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]},
-            ]
-        }
-    ),
-]
+Part = Annotated[Component, BeforeValidator(_kind, json_schema_input_type=str | Component)]
 
 
 class Train(Frozen):
@@ -304,6 +314,11 @@ class Timeouts(Frozen):
     call_s: PositiveFloat = 300.0
 
 
+Blocks = Annotated[
+    tuple[Block, ...], BeforeValidator(_listed, json_schema_input_type=Block | list[Block]), Field(min_length=1)
+]
+
+
 class Suite(Frozen):
     """A suite. ``matrix`` is a block or a list of blocks."""
 
@@ -311,14 +326,14 @@ class Suite(Frozen):
     name: str = Field(pattern=NAME)
     description: str = ""
     seed: Whole = Field(default=0, ge=0)
-    matrix: Annotated[tuple[Block, ...], _LIST, Field(min_length=1)]
+    matrix: Blocks
     checks: Checks = Checks()
     measure: Measure = Measure()
     train: Train | None = None
     gates: Gates = Gates()
     timeouts: Timeouts = Timeouts()
 
-    @field_validator("checks", mode="before")
+    @field_validator("checks", mode="before", json_schema_input_type=Checks | CheckName | list[CheckName])
     @classmethod
     def _check_names(cls, value: Any) -> Any:
         """A list stands for ``{names: list}``."""

@@ -1,0 +1,50 @@
+"""The typer application: which command lives where."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnbench import __version__
+from cnnbench.cli.doctor import doctor
+from cnnbench.cli.listing import application as listing
+from cnnbench.cli.plan import plan
+from cnnbench.cli.predict import predict
+from cnnbench.cli.schema import schema
+from cnnbench.cli.show import show
+from cnnbench.cli.weights import application as weights
+
+application = typer.Typer(
+    name="cnnbench",
+    help="The same convolutional network on every framework: proven equal first, then timed.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cnnbench {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Every command has --help."""
+
+
+application.command("plan")(plan)
+application.add_typer(listing, name="list")
+application.command("show")(show)
+application.command("predict")(predict)
+application.add_typer(weights, name="weights")
+application.command("schema")(schema)
+application.command("doctor")(doctor)

@@ -1,0 +1,78 @@
+"""``cnnbench doctor``: what this machine and this installation can do, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from typing import Any
+
+import typer
+
+from cnnbench.cli import options as o
+from cnnbench.cli.terminal import print_json, print_table
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def doctor(json: o.Json = False, verbose: o.Verbose = False) -> None:
+    """Report backends, plugins with their origin, optional programs and this machine."""
+    system = _system()
+    tables = {"backends": _backends(), "plugins": _plugins(), "programs": _programs()}
+    if json:
+        print_json({"system": system, **tables})
+        return
+    print_table(("system", ""), [(key, str(value)) for key, value in system.items()])
+    for heading, rows in tables.items():
+        typer.echo(f"\n{heading}")
+        print_table(tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows])
+
+
+def _system() -> dict[str, Any]:
+    from cnnbench import __version__
+
+    return {
+        "cnnbench": __version__,
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+        "platform": platform.platform(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "tracking": os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db in the working folder"),
+    }
+
+
+def _backends() -> list[dict[str, Any]]:
+    from cnnbench.cli.listing import version
+    from cnnbench.plugins import backend_plugins
+
+    rows = []
+    for plugin in backend_plugins().values():
+        reason = plugin.unavailable()
+        found = version(plugin.distribution) if reason is None else None
+        rows.append({"name": plugin.name, "version": found, "status": reason or "available"})
+    return rows
+
+
+def _plugins() -> list[dict[str, Any]]:
+    """Every plugin with where its code comes from: plugins are code that the user installed."""
+    from cnnbench.plugins import plugin_manager
+
+    manager = plugin_manager()
+    origins = {id(plugin): f"{found.project_name} {found.version}" for plugin, found in manager.list_plugin_distinfo()}
+    rows = []
+    for name, plugin in manager.list_name_plugin():
+        if plugin is None:
+            continue
+        origin = origins.get(id(plugin), "cnnbench itself" if name.startswith("cnnbench.") else "CNNBENCH_PLUGINS")
+        rows.append({"plugin": name, "origin": origin, "file": getattr(plugin, "__file__", None)})
+    return rows
+
+
+def _programs() -> list[dict[str, Any]]:
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return [
+        {"program": "chromium", "found": browser, "used for": "the browser tests"},
+        {"program": "chromedriver", "found": shutil.which("chromedriver"), "used for": "the browser tests"},
+        {"program": "git", "found": shutil.which("git"), "used for": "the commit in records"},
+    ]

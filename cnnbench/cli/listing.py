@@ -1,0 +1,150 @@
+"""``cnnbench list``: what there is to run, to run on, and what has been run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnnbench.cli import options as o
+from cnnbench.cli.terminal import print_json, print_table
+
+application = typer.Typer(help="List what there is.", no_args_is_help=True, rich_markup_mode=None)
+
+Rows = list[dict[str, Any]]
+
+
+def _print(rows: Rows, columns: Sequence[str], json: bool, empty: str = "none") -> None:
+    if json:
+        print_json(rows)
+    elif rows:
+        print_table(columns, [[_shown(column, row[column]) for column in columns] for row in rows])
+    else:
+        typer.echo(empty)
+
+
+def _shown(column: str, value: Any) -> object:
+    if column == "year":
+        return str(value)  # not a quantity
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_shown(column, item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or None
+    return value
+
+
+@application.command("architectures")
+def architectures(json: o.Json = False, verbose: o.Verbose = False) -> None:
+    """The registered networks, with what their source says of them."""
+    from cnnbench.spec.architectures import architectures as known
+
+    rows = [
+        {
+            "name": item.name,
+            "family": item.family,
+            "year": item.year,
+            "parameters": item.facts.parameters,
+            "macs": item.facts.macs,
+            "input": "x".join(map(str, item.facts.input)),
+            "num_classes": item.num_classes,
+            "source": item.source,
+        }
+        for item in known().values()
+    ]
+    _print(rows, ("name", "family", "year", "parameters", "macs", "input", "source"), json)
+
+
+@application.command("backends")
+def backends(json: o.Json = False, verbose: o.Verbose = False) -> None:
+    """The backends, whether they can be used here, and what they say they can do."""
+    from cnnbench.plugins import backend_plugins
+
+    rows = []
+    for plugin in backend_plugins().values():
+        reason = plugin.unavailable()
+        rows.append(
+            {
+                "name": plugin.name,
+                "available": reason is None,
+                "status": "available" if reason is None else reason,
+                "version": version(plugin.distribution) if reason is None else None,
+                "modes": list(plugin.modes),
+                "precisions": {mode: list(names) for mode, names in plugin.precisions.items()},
+                "devices": list(plugin.devices),
+                "layouts": list(plugin.layouts),
+            }
+        )
+    _print(rows, ("name", "version", "modes", "precisions", "devices", "status"), json)
+
+
+def version(distribution: str) -> str | None:
+    """The version of an installed distribution, or None."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@application.command("layers")
+def layers(json: o.Json = False, verbose: o.Verbose = False) -> None:
+    """The layer kinds and their fields; composite kinds are made of others."""
+    from dataclasses import fields
+
+    from cnnbench.spec.layers import Composite, layer_kinds
+
+    rows = [
+        {
+            "kind": kind,
+            "family": layer.family,
+            "composite": issubclass(layer, Composite),
+            "fields": [field.name for field in fields(layer)],
+            "about": (layer.__doc__ or "").strip().splitlines()[0],
+        }
+        for kind, layer in sorted(layer_kinds().items())
+    ]
+    _print(rows, ("kind", "family", "fields"), json)
+
+
+@application.command("datasets")
+def datasets(json: o.Json = False, verbose: o.Verbose = False) -> None:
+    """The datasets, and whether they are here."""
+    from cnnbench.training.data import datasets as known
+
+    rows = [
+        {"name": name, "status": item.unavailable() or "available", "about": item.description}
+        for name, item in known().items()
+    ]
+    _print(rows, ("name", "status", "about"), json)
+
+
+@application.command("suites")
+def suites(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("suites"),
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The suite files of a folder."""
+    from cnnbench.errors import SuiteError
+    from cnnbench.harness.suite_file import load_suite
+
+    rows = []
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            suite = load_suite(path)
+            rows.append({"file": str(path), "name": suite.name, "description": suite.description, "error": None})
+        except SuiteError as error:
+            rows.append({"file": str(path), "name": None, "description": None, "error": str(error).splitlines()[0]})
+    _print(rows, ("file", "name", "description", "error"), json, f"no suite file in {folder}")
+
+
+@application.command("faults")
+def faults(json: o.Json = False, verbose: o.Verbose = False) -> None:
+    """The defects that 'verify --fault' can inject."""
+    from cnnbench.numerics.faults import faults as known
+
+    rows = [{"name": name, "kind": item.kind, "about": item.description} for name, item in known().items()]
+    _print(rows, ("name", "kind", "about"), json)

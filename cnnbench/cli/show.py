@@ -1,0 +1,53 @@
+"""``cnnbench show``: a network's nodes, shapes, parameters and work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from cnnbench.cli import options as o
+from cnnbench.cli.asked import asked_network
+from cnnbench.cli.terminal import print_json, print_table
+
+
+def show(
+    architecture: o.Network,
+    image: o.Image = None,
+    num_classes: o.Classes = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Show a network: its nodes, output shapes, parameters, multiply-accumulates and receptive fields."""
+    from cnnbench.spec.architectures import architectures
+    from cnnbench.spec.summary import summarize
+
+    graph = asked_network(architecture, image, num_classes)
+    data = summarize(graph).to_json(architectures().get(architecture))
+    if json:
+        print_json(data)
+    else:
+        _print(data)
+
+
+def _print(data: dict[str, Any]) -> None:
+    rows = [
+        (
+            node["name"],
+            node["kind"],
+            " ".join(node["inputs"]),
+            "x".join(map(str, node["output_shape"])),
+            node["parameters"],
+            node["macs"],
+            "x".join(map(str, node["receptive_field"] or ())) or None,
+        )
+        for node in data["nodes"]
+    ]
+    print_table(("node", "kind", "inputs", "output", "parameters", "MACs", "receptive field"), rows)
+    typer.echo(f"\n{data['name']}: {data['source']}" if data["source"] else f"\n{data['name']}")
+    for label, key in (("parameters", "parameters"), ("buffers", "buffers"), ("MACs", "macs")):
+        typer.echo(f"  {label}: {data[key]:,}")
+    if data["macs_attention"]:
+        typer.echo(f"  MACs of attention: {data['macs_attention']:,}")
+    if data["parameters_inference"] != data["parameters"]:
+        typer.echo(f"  parameters at inference: {data['parameters_inference']:,}")

@@ -1,0 +1,52 @@
+"""What commands print: tables, JSON, and a standard output that frameworks cannot write into."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as they need; numbers right-aligned with thousands separated, None as a dash."""
+    texts = [[_text(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headers, *texts, strict=True)]
+    right = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(headers))]
+    for line in (list(headers), ["-" * width for width in widths], *texts):
+        cells = zip(line, widths, right, strict=True)
+        typer.echo("  ".join(f"{text:>{w}}" if r else f"{text:<{w}}" for text, w, r in cells).rstrip())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+@contextmanager
+def stdout_reserved() -> Iterator[None]:
+    """Within it, whatever a framework or its native code prints goes to stderr."""
+    sys.stdout.flush()
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # a captured stdout without a descriptor
+        yield
+        return
+    kept = os.dup(descriptor)
+    os.dup2(sys.stderr.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)

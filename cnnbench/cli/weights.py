@@ -1,0 +1,111 @@
+"""``cnnbench weights``: canonical weight files, made, imported and looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnnbench.cli import options as o
+from cnnbench.cli.asked import asked_network
+from cnnbench.cli.terminal import print_json, print_table
+
+application = typer.Typer(help="Make, import and inspect weight files.", no_args_is_help=True, rich_markup_mode=None)
+
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="F.safetensors", help="The file to write.", show_default=False)
+]
+
+
+@application.command("init")
+def init(
+    architecture: o.Network,
+    output: Output,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of every array's stream.")] = 0,
+    image: o.Image = None,
+    num_classes: o.Classes = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Write a network's seeded initial weights and running statistics."""
+    from cnnbench.spec.weights import digest, initialize, save
+
+    graph = asked_network(architecture, image, num_classes)
+    arrays = initialize(graph, seed)
+    save(arrays, output, metadata={"architecture": graph.name, "seed": str(seed), "graph": graph.digest})
+    facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
+    if json:
+        print_json(facts)
+    else:
+        typer.echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
+
+
+@application.command("import")
+def import_(
+    architecture: o.Network,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A weights file of another program.")],
+    output: Output,
+    image: o.Image = None,
+    num_classes: o.Classes = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Convert another program's weights to canonical names and layouts: by name, else by order and shape."""
+    from cnnbench.spec.interchange.weight_files import match, read_weights
+    from cnnbench.spec.weights import check_fits, digest, save
+
+    graph = asked_network(architecture, image, num_classes)
+    arrays = match(graph, read_weights(source))
+    check_fits(graph, arrays, where=str(source))
+    save(arrays, output, metadata={"architecture": graph.name, "graph": graph.digest})
+    facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
+    if json:
+        print_json(facts)
+    else:
+        typer.echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
+
+
+@application.command("inspect")
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="F.safetensors", help="A canonical weights file.")],
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """List a file's arrays with their shapes and ranges."""
+    from cnnbench.spec.weights import digest, load
+
+    arrays = load(file)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "dtype": str(array.dtype),
+            "shape": list(array.shape),
+            "values": int(array.size),
+            **({key: _finite(getattr(array, key)()) for key in ("min", "max", "mean")} if array.size else {}),
+        }
+        for name, array in arrays.items()
+    ]
+    if json:
+        print_json({"file": str(file), "digest": digest(arrays), "arrays": rows})
+        return
+    print_table(
+        ("name", "dtype", "shape", "values", "min", "max", "mean"),
+        [
+            (
+                row["name"],
+                row["dtype"],
+                "x".join(map(str, row["shape"])) or "()",
+                row["values"],
+                *(None if row.get(key) is None else f"{row[key]:.4g}" for key in ("min", "max", "mean")),
+            )
+            for row in rows
+        ],
+    )
+    typer.echo(f"\n{len(arrays)} arrays, {sum(row['values'] for row in rows):,} values, sha256 {digest(arrays)}")
+
+
+def _finite(value: float) -> float | None:
+    """A number that JSON can hold, None for NaN and infinities."""
+    number = float(value)
+    return number if abs(number) != float("inf") and number == number else None
