@@ -1,0 +1,118 @@
+"""What the machine did while something was timed: processors used, time stolen, switches, clock frequency."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+_STAT = Path("/proc/stat")
+_CPUINFO = Path("/proc/cpuinfo")
+_STOLEN_FIELD = 7  # of /proc/stat's line "cpu": user nice system idle iowait irq softirq steal
+_COUNTED_FIELDS = 8
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A stretch of time of this process.
+
+    Args:
+        processor_s: Processor time of all its threads. stolen_s, machine_s: the hypervisor's share of all
+            processors' time, and all of it; None where the kernel does not tell.
+        involuntary_switches: Times that a thread was taken off its processor.
+        frequency_hz: Mean over processors at the end; None where the kernel does not tell.
+    """
+
+    wall_s: float
+    processor_s: float
+    stolen_s: float | None
+    machine_s: float | None
+    involuntary_switches: int | None
+    frequency_hz: float | None
+
+    @property
+    def threads(self) -> float:
+        """Processors kept busy on average."""
+        return self.processor_s / self.wall_s if self.wall_s > 0 else 0.0
+
+    @property
+    def stolen_fraction(self) -> float | None:
+        """The hypervisor's share of the machine's processor time."""
+        return self.stolen_s / self.machine_s if self.stolen_s is not None and self.machine_s else None
+
+
+def observe() -> Callable[[], Observation]:
+    """Starts an observation; the function returned ends it."""
+    wall, processor, machine, switches = time.perf_counter(), time.process_time(), _machine(), _switches()
+
+    def end() -> Observation:
+        elapsed, used = time.perf_counter() - wall, time.process_time() - processor
+        after = _machine()
+        known = machine is not None and after is not None
+        later = _switches()
+        return Observation(
+            wall_s=elapsed,
+            processor_s=used,
+            stolen_s=after[0] - machine[0] if known and after and machine else None,
+            machine_s=after[1] - machine[1] if known and after and machine else None,
+            involuntary_switches=later - switches if later is not None and switches is not None else None,
+            frequency_hz=frequency_hz(),
+        )
+
+    return end
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Processor time of another process so far; None where the kernel does not tell."""
+    import os
+
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float = 0.5) -> float:
+    """Sleeps until this process's threads stop spinning; returns the seconds that took.
+
+    Libraries spin for a while after their work (OpenBLAS about 0.1 s), which would disturb whoever is timed next.
+    """
+    start = time.perf_counter()
+    while time.perf_counter() - start < limit_s:
+        before = time.process_time()
+        time.sleep(step_s)
+        if time.process_time() - before < share * step_s:
+            break
+    return time.perf_counter() - start
+
+
+def frequency_hz() -> float | None:
+    """The processors' mean clock frequency now."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return None
+    values = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+    return fmean(values) * 1e6 if values else None
+
+
+def _machine() -> tuple[float, float] | None:
+    import os
+
+    try:
+        fields = [int(value) for value in _STAT.read_text().splitlines()[0].split()[1:]]
+        tick = os.sysconf("SC_CLK_TCK")
+        return fields[_STOLEN_FIELD] / tick, sum(fields[:_COUNTED_FIELDS]) / tick
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _switches() -> int | None:
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

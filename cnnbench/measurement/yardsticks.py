@@ -1,0 +1,42 @@
+"""What this machine can do at best: matrix products and copies, to set measured speeds against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cnnbench.measurement.clock import Clock
+
+MATRIX_SIZE = 1024
+COPY_BYTES = 128 * 2**20
+
+
+def yardsticks(clock: Clock | None = None, *, seconds: float = 0.25) -> dict[str, float]:
+    """NumPy's float32 matrix product in GFLOP/s (2 n^3 operations) and a copy in GB/s (read and write counted).
+
+    Each is the best of as many tries as fit ``seconds`` (three at least): the best is what the machine can do, the
+    rest is what disturbed it.
+    """
+    import numpy as np
+
+    clock = clock or Clock()
+    left = np.random.default_rng(0).standard_normal((MATRIX_SIZE, MATRIX_SIZE), np.float32)
+    product = np.empty_like(left)
+    source = np.ones(COPY_BYTES // 4, np.float32)
+    target = np.empty_like(source)
+    product_s = _best(lambda: np.matmul(left, left, out=product), clock, seconds)
+    copy_s = _best(lambda: np.copyto(target, source), clock, seconds)
+    return {
+        "matrix_product_gflop_per_s": 2 * MATRIX_SIZE**3 / product_s / 1e9,
+        "copy_gb_per_s": 2 * COPY_BYTES / copy_s / 1e9,
+    }
+
+
+def _best(call: Callable[[], object], clock: Clock, seconds: float) -> float:
+    call()
+    end = clock.now() + seconds
+    durations: list[float] = []
+    while len(durations) < 3 or clock.now() < end:
+        start = clock.now()
+        call()
+        durations.append(clock.now() - start)
+    return min(durations)
