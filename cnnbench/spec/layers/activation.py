@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
@@ -46,8 +46,7 @@ class Softmax(Layer, kind="softmax"):
     axis: int = 1
 
     def resolve(self, inputs: Shapes) -> Self:
-        resolve_axis(self.axis, len(inputs[0]))
-        return self
+        return replace(self, axis=resolve_axis(self.axis, len(inputs[0])))
 
 
 @dataclass(frozen=True, kw_only=True)

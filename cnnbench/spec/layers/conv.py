@@ -23,13 +23,10 @@ from cnnbench.spec.layers.windows import (
     PerAxis,
     output_sizes,
     per_axis,
+    require_axes,
     require_pairs,
     resolve_padding,
 )
-
-
-def _tuple(value: PerAxis) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +87,12 @@ class Conv(Layer, kind="conv"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         window = self.window()
         spatial = output_sizes(
-            inputs[0][2:], window.kernel_size, window.stride, window.dilation, tuple(require_pairs(self.padding))
+            inputs[0][2:], window.kernel_size, window.stride, window.dilation, require_pairs(self.padding)
         )
         return ((inputs[0][0], self.out_channels, *spatial),)
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        kernel = _tuple(self.kernel_size)
+        kernel = require_axes(self.kernel_size)
         fan_out = self.out_channels // self.groups * math.prod(kernel)
         weight = WeightSpec(
             "weight",
@@ -105,10 +102,10 @@ class Conv(Layer, kind="conv"):
         return (weight, WeightSpec("bias", (self.out_channels,), ZEROS, decay=False)) if self.bias else (weight,)
 
     def macs(self, inputs: Shapes, outputs: Shapes) -> int:
-        return math.prod(outputs[0]) * (inputs[0][1] // self.groups) * math.prod(_tuple(self.kernel_size))
+        return math.prod(outputs[0]) * (inputs[0][1] // self.groups) * math.prod(require_axes(self.kernel_size))
 
     def window(self) -> Window:
-        return Window(_tuple(self.kernel_size), _tuple(self.stride), _tuple(self.dilation))
+        return Window(require_axes(self.kernel_size), require_axes(self.stride), require_axes(self.dilation))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +153,7 @@ class PartialConv(Layer, kind="partial_conv"):
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         window = self.window()
-        spatial = output_sizes(
-            inputs[0][2:], window.kernel_size, window.stride, (1, 1), tuple(require_pairs(self.padding))
-        )
+        spatial = output_sizes(inputs[0][2:], window.kernel_size, window.stride, (1, 1), require_pairs(self.padding))
         return ((inputs[0][0], len(self.connections), *spatial),)
 
     def pairs(self) -> tuple[tuple[int, int], ...]:
@@ -166,7 +161,7 @@ class PartialConv(Layer, kind="partial_conv"):
         return tuple((output, seen) for output, row in enumerate(self.connections) for seen in row)
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        kernel = _tuple(self.kernel_size)
+        kernel = require_axes(self.kernel_size)
         fan_in = max(len(row) for row in self.connections) * math.prod(kernel)
         return (
             WeightSpec("weight", (len(self.pairs()), *kernel), Initializer("fan_in_uniform", 1.0, fan_in)),
@@ -175,12 +170,12 @@ class PartialConv(Layer, kind="partial_conv"):
 
     def macs(self, inputs: Shapes, outputs: Shapes) -> int:
         batch, _, *spatial = outputs[0]
-        return batch * math.prod(spatial) * len(self.pairs()) * math.prod(_tuple(self.kernel_size))
+        return batch * math.prod(spatial) * len(self.pairs()) * math.prod(require_axes(self.kernel_size))
 
     def window(self) -> Window:
-        return Window(_tuple(self.kernel_size), _tuple(self.stride), (1, 1))
+        return Window(require_axes(self.kernel_size), require_axes(self.stride), (1, 1))
 
 
 def connection_shape(layer: PartialConv, in_channels: int) -> Shape:
     """Shape of the dense weight (O, C, kh, kw) that a partial convolution is equal to, absent connections zero."""
-    return (len(layer.connections), in_channels, *_tuple(layer.kernel_size))
+    return (len(layer.connections), in_channels, *require_axes(layer.kernel_size))

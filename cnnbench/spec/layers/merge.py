@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
@@ -45,8 +45,8 @@ class Concat(Layer, kind="concat"):
             raise SpecError(
                 "the inputs differ beyond the joined axis", received=inputs, expected=f"equal but for axis {axis}"
             )
-        return self
+        return replace(self, axis=axis)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
-        axis = resolve_axis(self.axis, len(inputs[0]))
+        axis = self.axis
         return ((*inputs[0][:axis], sum(shape[axis] for shape in inputs), *inputs[0][axis + 1 :]),)

@@ -12,8 +12,10 @@ from cnnbench.spec.layers.normalization import ChannelAffine
 from cnnbench.spec.layers.windows import (
     Padding,
     PerAxis,
+    empty_window,
     output_sizes,
     per_axis,
+    require_axes,
     require_pairs,
     resolve_padding,
 )
@@ -41,14 +43,23 @@ class _Pool(Layer):
         stride = kernel if self.stride is None else per_axis(self.stride, len(spatial), "stride", least=1)
         dilation = per_axis(self.dilation, len(spatial), "dilation", least=1)
         padding = resolve_padding(self.padding, spatial, kernel, stride, dilation)
-        for size, pair, d in zip(kernel, padding, dilation, strict=True):
-            if max(pair) > d * (size - 1):
+        resolved = replace(self, kernel_size=kernel, stride=stride, dilation=dilation, padding=padding)
+        resolved._check_windows(inputs)
+        return resolved
+
+    def _check_windows(self, inputs: Shapes) -> None:
+        """Raises SpecError where a window sees padding only: its maximum or mean would be of nothing."""
+        counts = self.output_shapes(inputs)[0][2:]
+        pairs = require_pairs(self.padding)
+        for axis, (size, count, (begin, _)) in enumerate(zip(inputs[0][2:], counts, pairs, strict=True)):
+            k, s, d = (numbers[axis] for numbers in self.window())
+            index = empty_window(size, count, k, s, d, begin)
+            if index is not None:
                 raise SpecError(
-                    "padding holds a whole window, which would see no input",
-                    received=f"padding {pair}, kernel_size {size}, dilation {d}",
-                    expected=f"at most {d * (size - 1)} on each side",
+                    f"padding fills window {index} of spatial axis {axis}, which would see no input",
+                    received=f"size {size}, padding {pairs[axis]}, kernel_size {k}, dilation {d}",
+                    expected=f"at most {d * (k - 1)} on each side, and a dilation that fits the input",
                 )
-        return replace(self, kernel_size=kernel, stride=stride, dilation=dilation, padding=padding)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         window = self.window()
@@ -57,16 +68,13 @@ class _Pool(Layer):
             window.kernel_size,
             window.stride,
             window.dilation,
-            tuple(require_pairs(self.padding)),
+            require_pairs(self.padding),
             ceil_mode=self.ceil_mode,
         )
         return ((*inputs[0][:2], *spatial),)
 
     def window(self) -> Window:
-        kernel = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
-        stride = self.stride if isinstance(self.stride, tuple) else (self.stride or kernel[0],)
-        dilation = self.dilation if isinstance(self.dilation, tuple) else (self.dilation,)
-        return Window(kernel, stride, dilation)
+        return Window(require_axes(self.kernel_size), require_axes(self.stride), require_axes(self.dilation))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +84,7 @@ class MaxPool(_Pool, kind="max_pool"):
     Args:
         kernel_size, stride, dilation: One integer for all spatial axes or one each; ``stride`` defaults to
             ``kernel_size``.
-        padding: As ``conv``; at most d (k - 1) on each side, so that no window lies in the padding alone.
+        padding: As ``conv``; every window must see some of the input, so at most d (k - 1) on each side.
         ceil_mode: Round the output size up; a last window that would start beyond the input is dropped
             (PyTorch's rule). Caffe's pooling rounds up.
 
@@ -171,7 +179,7 @@ class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
 
     def sizes(self) -> Shape:
         """The output size of each axis of a resolved layer."""
-        return self.output_size if isinstance(self.output_size, tuple) else (self.output_size,)
+        return require_axes(self.output_size)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         return ((*inputs[0][:2], *self.sizes()),)
@@ -210,7 +218,7 @@ class Subsample(Layer, kind="subsample"):
 
     def strides(self) -> Shape:
         """The stride of each axis of a resolved layer."""
-        return self.stride if isinstance(self.stride, tuple) else (self.stride,)
+        return require_axes(self.stride)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         spatial = tuple(-(-size // s) for size, s in zip(inputs[0][2:], self.strides(), strict=True))
@@ -238,6 +246,10 @@ class TrainableSubsample(Composite, kind="trainable_subsample"):
     """
 
     kernel_size: PerAxis = 2
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3, most=5)
+        return replace(self, kernel_size=per_axis(self.kernel_size, len(inputs[0]) - 2, "kernel_size", least=1))
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:
         pooled = builder.add("sum", AvgPool(kernel_size=self.kernel_size, divisor=1), inputs[0])

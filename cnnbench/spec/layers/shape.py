@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
@@ -24,12 +24,10 @@ class Flatten(Layer, kind="flatten"):
     layout_rule = "canonical"
 
     def resolve(self, inputs: Shapes) -> Self:
-        resolve_axis(self.start_axis, len(inputs[0]))
-        return self
+        return replace(self, start_axis=resolve_axis(self.start_axis, len(inputs[0])))
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
-        start = resolve_axis(self.start_axis, len(inputs[0]))
-        return ((*inputs[0][:start], math.prod(inputs[0][start:])),)
+        return ((*inputs[0][: self.start_axis], math.prod(inputs[0][self.start_axis :])),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +46,7 @@ class Pad(Layer, kind="pad"):
     value: float = 0.0
 
     def resolve(self, inputs: Shapes) -> Self:
-        pairs_are_valid = all(
-            isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(p, int) and p >= 0 for p in pair)
-            for pair in self.padding
-        )
-        if len(self.padding) != len(inputs[0]) - 1 or not pairs_are_valid:
+        if len(self.padding) != len(inputs[0]) - 1 or any(p < 0 for pair in self.padding for p in pair):
             raise SpecError(
                 "padding does not fit the input",
                 received=repr(self.padding),

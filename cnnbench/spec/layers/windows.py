@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from cnnbench.errors import SpecError
@@ -110,8 +109,24 @@ def output_sizes(
     return sizes
 
 
-def require_pairs(padding: Any) -> Sequence[tuple[int, int]]:
+def require_pairs(padding: Any) -> PaddingPairs:
     """The padding of a resolved layer, which is always pairs."""
     if not (isinstance(padding, tuple) and all(isinstance(pair, tuple) for pair in padding)):
         raise SpecError("the layer is not resolved", received=repr(padding), expected="explicit padding pairs")
     return padding
+
+
+def require_axes(value: PerAxis | None) -> tuple[int, ...]:
+    """The numbers per axis of a resolved layer, which are always a tuple."""
+    if not isinstance(value, tuple):
+        raise SpecError("the layer is not resolved", received=repr(value), expected="one integer for each axis")
+    return value
+
+
+def empty_window(size: int, count: int, kernel_size: int, stride: int, dilation: int, begin: int) -> int | None:
+    """The index of the first of ``count`` windows that sees padding only, None where each sees the input."""
+    for index in range(count):
+        first = index * stride - begin
+        if not any(0 <= first + k * dilation < size for k in range(kernel_size)):
+            return index
+    return None
