@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
-from cnnbench.spec.layers import Layer, MaskSpec, Shape, Shapes, WeightSpec, layer_from_fields
+from cnnbench.spec.layers import Composite, Layer, MaskSpec, Shape, Shapes, WeightSpec, layer_from_fields
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
 
@@ -162,7 +162,13 @@ class Graph:
         """
         node = self.node(name)
         shapes = self.input_shapes(node, batch)
-        inputs = tuple(Input(f"input{i}", shape, batched=False) for i, shape in enumerate(shapes))
+        dtypes = {item.name: item.dtype for item in self.inputs}
+        inputs = tuple(
+            Input(f"input{i}", shape, dtypes.get(value, "float"), batched=False)
+            for i, (value, shape) in enumerate(zip(node.inputs, shapes, strict=True))
+        )
+        if any(item.name == node.name for item in inputs):
+            raise SpecError(f"the node's name {node.name!r} is needed for its input", where=self.name)
         values = value_names(node.name, len(self.output_shapes(node, batch)))
         return Graph(
             f"{self.name}/{name}",
@@ -172,12 +178,19 @@ class Graph:
         )
 
     def prefix(self, values: Sequence[str]) -> Graph:
-        """The part of the graph that the given values need, with those values as outputs under their own names."""
-        needed = set(values)
+        """The part of the graph that the given values need, with those values as outputs under their own names.
+
+        All inputs stay. Raises SpecError with the nearest name where there is no such value.
+        """
+        shapes = self.shapes()
+        for value in values:
+            if value not in shapes:
+                raise SpecError(f"{self.name} has no value {value!r}", remedy=did_you_mean(value, shapes))
+        needed = {value.partition(":")[0] for value in values}
         nodes: list[Node] = []
         for node in reversed(self.nodes):
-            if any(value.partition(":")[0] == node.name for value in needed):
-                needed.update(node.inputs)
+            if node.name in needed:
+                needed.update(value.partition(":")[0] for value in node.inputs)
                 nodes.append(node)
         return replace(self, nodes=tuple(reversed(nodes)), outputs=tuple((value, value) for value in values))
 
@@ -204,12 +217,16 @@ class Graph:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Graph:
         """The graph that ``to_json`` wrote, validated anew. Raises SpecError."""
-        builder = Builder(str(data["name"]))
-        for item in data["inputs"]:
-            builder.input(item["name"], tuple(item["shape"]), dtype=item["dtype"], batched=item["batched"])
-        for item in data["nodes"]:
-            builder.add_by_kind(item)
-        return builder.build({name: builder.value(value) for name, value in data["outputs"]})
+        try:
+            builder = Builder(str(data["name"]))
+            for item in data["inputs"]:
+                builder.input(item["name"], tuple(item["shape"]), dtype=item["dtype"], batched=item["batched"])
+            for item in data["nodes"]:
+                builder.add_by_kind(item)
+            return builder.build({name: builder.value(value) for name, value in data["outputs"]})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise SpecError("the data is not a graph", received=reason, expected="what Graph.to_json gives") from None
 
 
 @dataclass(frozen=True)
@@ -322,6 +339,9 @@ class Builder:
             named = {f"output{i}": value for i, value in enumerate(outputs)}
         if not named or not self._inputs:
             raise SpecError("a graph needs an input and an output", where=self.name)
+        for name in named:
+            self._check_name(name.partition(":")[0])
+        self._check_composites()
         return Graph(
             self.name,
             tuple(self._inputs),
@@ -329,7 +349,24 @@ class Builder:
             tuple((name, self.value(value.name).name) for name, value in named.items()),
         )
 
+    def _check_composites(self) -> None:
+        """A composite's name is the scope of its parts, whose weights and values must stay apart from others'."""
+        scopes = {node.name for node in self._nodes if isinstance(node.layer, Composite)}
+        if not scopes:
+            return
+        for node in self._nodes:
+            parts = node.name.split(".")
+            for count in range(1, len(parts)):
+                outer = ".".join(parts[:count])
+                if outer in scopes:
+                    raise SpecError(f"the name {node.name!r} lies within the layer {outer!r}", where=self.name)
+
     def _check_new(self, name: str) -> None:
+        self._check_name(name)
+        if name in self._shapes:
+            raise SpecError(f"the name {name!r} is used twice", where=self.name)
+
+    def _check_name(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise SpecError(
                 "the name is not valid",
@@ -337,5 +374,3 @@ class Builder:
                 received=repr(name),
                 expected="letters, digits, '_' and '-', in parts joined by dots",
             )
-        if name in self._shapes:
-            raise SpecError(f"the name {name!r} is used twice", where=self.name)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def lower(graph: Graph, *, native: Collection[str] = ()) -> Graph:
     """The graph with composite kinds replaced by their parts, but for the kinds in ``native``.
 
-    A part is named ``<node>.<part>``, so weights keep their names; values keep theirs where the node was an output.
+    A part is named ``<node>.<part>``, so weights keep their names. Outputs keep theirs; the value of a replaced node
+    has the name of the part that makes it.
     """
     if not any(isinstance(node.layer, Composite) and node.layer.kind not in native for node in graph.nodes):
         return graph
@@ -45,8 +46,10 @@ def foldable_batch_norms(graph: Graph) -> dict[str, str]:
     producers = {node.name: node for node in graph.nodes}
     pairs: dict[str, str] = {}
     for node in graph.nodes:
+        if not isinstance(node.layer, BatchNorm):
+            continue
         source = producers.get(node.inputs[0])
-        if not (isinstance(node.layer, BatchNorm) and source is not None and isinstance(source.layer, Conv)):
+        if source is None or not isinstance(source.layer, Conv):
             continue
         if len(readers[source.name]) == 1 and source.name not in shown:
             pairs[node.name] = source.name
