@@ -1,21 +1,16 @@
-"""A network as data: nodes, their wiring, validation, shape inference, digest and JSON."""
+"""A network as data: nodes, their wiring, shape inference, parts of it, digest and JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
-from cnnbench.spec.fields import checked
-from cnnbench.spec.layers import Composite, Layer, MaskSpec, Shape, Shapes, WeightSpec, layer_from_fields
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
+from cnnbench.spec.layers import Layer, MaskSpec, Shape, Shapes, WeightSpec
 
 
 @dataclass(frozen=True)
@@ -217,6 +212,8 @@ class Graph:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Graph:
         """The graph that ``to_json`` wrote, validated anew. Raises SpecError."""
+        from cnnbench.spec.graph.builder import Builder
+
         try:
             builder = Builder(str(data["name"]))
             for item in data["inputs"]:
@@ -227,150 +224,3 @@ class Graph:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise SpecError("the data is not a graph", received=reason, expected="what Graph.to_json gives") from None
-
-
-@dataclass(frozen=True)
-class Value:
-    """A handle of a value in a graph that is being built: its name and its shape (with the batch axis of 1)."""
-
-    name: str
-    shape: Shape
-
-    @property
-    def channels(self) -> int:
-        """The size of axis 1."""
-        return self.shape[1]
-
-
-class Builder:
-    """Builds a graph node by node, checking each as it comes.
-
-    >>> from cnnbench.spec.layers import Conv, ReLU
-    >>> b = Builder("tiny")
-    >>> x = b.input("image", (3, 8, 8))
-    >>> with b.scope("stem"):
-    ...     x = b.add("conv", Conv(out_channels=4, kernel_size=3, padding=1), x)
-    >>> b.build(b.add("relu", ReLU(), x)).shapes()["stem.conv"]
-    (1, 4, 8, 8)
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._inputs: list[Input] = []
-        self._nodes: list[Node] = []
-        self._shapes: dict[str, Shape] = {}
-        self._scopes: list[str] = []
-
-    @contextmanager
-    def scope(self, prefix: str) -> Iterator[None]:
-        """Within it, node names start with ``prefix.``."""
-        self._scopes.append(prefix)
-        try:
-            yield
-        finally:
-            self._scopes.pop()
-
-    def input(
-        self, name: str, shape: Sequence[int], *, dtype: Literal["float", "int"] = "float", batched: bool = True
-    ) -> Value:
-        """Declares a program input of one image's shape (C, *spatial)."""
-        self._check_new(name)
-        if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
-            raise SpecError("the shape is not valid", where=f"input {name!r}", received=list(shape))
-        item = Input(name, tuple(shape), dtype, batched)
-        self._inputs.append(item)
-        self._shapes[name] = item.full_shape(1)
-        return self.value(name)
-
-    def add(self, name: str, layer: Layer, *inputs: Value | str) -> Value:
-        """Adds a node and returns its first output. Raises SpecError that names the node."""
-        return self.add_all(name, layer, *inputs)[0]
-
-    def add_all(self, name: str, layer: Layer, *inputs: Value | str) -> tuple[Value, ...]:
-        """As ``add``, but returns every output."""
-        full = ".".join([*self._scopes, name])
-        self._check_new(full)
-        values = tuple(item if isinstance(item, Value) else self.value(item) for item in inputs)
-        shapes = tuple(value.shape for value in values)
-        where = f"{self.name}: node {full!r} ({layer.kind})"
-        least, most = layer.num_inputs
-        if len(values) < least or (most is not None and len(values) > most):
-            limit = f"{least}" if least == most else f"{least} to {most}" if most else f"{least} or more"
-            raise SpecError("the number of inputs is wrong", where=where, received=len(values), expected=limit)
-        try:
-            resolved = checked(layer).resolve(shapes)
-            results = resolved.output_shapes(shapes)
-        except SpecError as error:
-            raise error.at(where) from None
-        self._nodes.append(Node(full, resolved, tuple(value.name for value in values)))
-        names = value_names(full, len(results))
-        self._shapes.update(zip(names, results, strict=True))
-        return tuple(Value(n, s) for n, s in zip(names, results, strict=True))
-
-    def add_by_kind(self, item: Mapping[str, Any]) -> tuple[Value, ...]:
-        """Adds a node from plain data: ``name``, ``kind``, ``inputs`` and the layer's fields."""
-        fields = {key: value for key, value in item.items() if key not in ("name", "kind", "inputs")}
-        try:
-            layer = layer_from_fields(str(item["kind"]), fields)
-        except SpecError as error:
-            raise error.at(f"{self.name}: node {item['name']!r}") from None
-        return self.add_all(str(item["name"]), layer, *item["inputs"])
-
-    def value(self, name: str) -> Value:
-        """The handle of a value by its name; raises SpecError with the nearest name where there is none."""
-        if name not in self._shapes:
-            raise SpecError(
-                f"{self.name} has no value {name!r} so far",
-                remedy=did_you_mean(name, self._shapes) if self._shapes else "declare an input first",
-            )
-        return Value(name, self._shapes[name])
-
-    def build(self, outputs: Value | Sequence[Value] | Mapping[str, Value]) -> Graph:
-        """The finished graph.
-
-        Args:
-            outputs: One value (named ``output``), several (``output0`` ...), or named ones, the main one first.
-        """
-        if isinstance(outputs, Value):
-            named = {"output": outputs}
-        elif isinstance(outputs, Mapping):
-            named = dict(outputs)
-        else:
-            named = {f"output{i}": value for i, value in enumerate(outputs)}
-        if not named or not self._inputs:
-            raise SpecError("a graph needs an input and an output", where=self.name)
-        for name in named:
-            self._check_name(name.partition(":")[0])
-        self._check_composites()
-        return Graph(
-            self.name,
-            tuple(self._inputs),
-            tuple(self._nodes),
-            tuple((name, self.value(value.name).name) for name, value in named.items()),
-        )
-
-    def _check_composites(self) -> None:
-        """A composite's name is the scope of its parts, whose weights and values must stay apart from others'."""
-        scopes = {node.name for node in self._nodes if isinstance(node.layer, Composite)}
-        if not scopes:
-            return
-        for node in self._nodes:
-            parts = node.name.split(".")
-            for count in range(1, len(parts)):
-                outer = ".".join(parts[:count])
-                if outer in scopes:
-                    raise SpecError(f"the name {node.name!r} lies within the layer {outer!r}", where=self.name)
-
-    def _check_new(self, name: str) -> None:
-        self._check_name(name)
-        if name in self._shapes:
-            raise SpecError(f"the name {name!r} is used twice", where=self.name)
-
-    def _check_name(self, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise SpecError(
-                "the name is not valid",
-                where=self.name,
-                received=repr(name),
-                expected="letters, digits, '_' and '-', in parts joined by dots",
-            )
