@@ -44,7 +44,7 @@ class TensorFlowBackend(Backend):
             modes=PLUGIN.modes,
             precisions=PLUGIN.precisions,
             devices=("cpu", "cuda") if tf.config.list_physical_devices("GPU") else ("cpu",),
-            kinds=frozenset(self._operations),
+            kinds=frozenset(self._operations) - {"layout_change"},
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -68,7 +68,7 @@ class TensorFlowBackend(Backend):
     def describe(self) -> dict[str, str]:
         build = tf.sysconfig.get_build_info()
         return {
-            "tensorflow": tf.__version__,
+            "version": tf.__version__,
             "python": platform.python_version(),
             "intra_op_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),

@@ -87,7 +87,7 @@ def _convolution(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
 
 
 def _is_depthwise(x: Any, kernel: Any, window: Geometry, groups: int) -> bool:
-    """Whether the depthwise op computes it: a group for each channel, one stride, and no dilation, with which it errs."""
+    """Whether the depthwise op computes it: a group a channel, one stride, no dilation (with which it errs)."""
     return (
         groups == x.shape[-1]
         and len(window.size) == 2

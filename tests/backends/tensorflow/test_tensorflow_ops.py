@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.tensorflow
 
 BATCH = 3
 P2 = ((1, 0), (0, 2))
-Case = tuple[L.Layer, tuple[int, ...]]
+Case = tuple[Any, ...]  # a layer and the shapes of its inputs
 LINE, IMAGE, VOLUME = (4, 13), (4, 9, 11), (4, 5, 7, 6)
 
 CASES: dict[str, Case] = {
@@ -108,12 +109,26 @@ CASES: dict[str, Case] = {
 }
 
 
-def wrapped(layer: L.Layer, shape: tuple[int, ...], inputs: int = 1) -> Graph:
-    """The layer between two element-wise ones, so that inner gradients and layouts take part."""
-    builder = Builder("case")
-    values = [builder.input(f"x{i}", shape) for i in range(inputs)]
-    before = [builder.add(f"before{i}", L.Tanh(), value) for i, value in enumerate(values)]
-    return builder.build(builder.add("it", layer, *before))
+JOINED: dict[str, tuple[L.Layer, tuple[tuple[int, ...], ...]]] = {
+    "add": (L.Add(), (IMAGE, IMAGE, IMAGE)),
+    "concat": (L.Concat(), (IMAGE, (2, 9, 11))),
+    "concat-rows": (L.Concat(axis=2), (IMAGE, (4, 3, 11))),
+    "concat-features": (L.Concat(axis=-1), ((3,), (4,))),
+}
+
+
+def together(cases: Mapping[str, Case]) -> Graph:
+    """All cases side by side in one graph, so that TensorFlow compiles once.
+
+    Each layer has an element-wise one before it, so that inner gradients and layout changes take part.
+    """
+    builder = Builder("cases")
+    outputs = {}
+    for key, (layer, *shapes) in cases.items():
+        values = [builder.input(f"{key}-x{i}", shape) for i, shape in enumerate(shapes)]
+        before = [builder.add(f"{key}-before{i}", L.Tanh(), value) for i, value in enumerate(values)]
+        outputs[key] = builder.add(key, layer, *before)
+    return builder.build(outputs)
 
 
 def draw(graph: Graph, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -154,20 +169,27 @@ def assert_equal_results(found: Mapping[str, Any], expected: Mapping[str, Any], 
         assert float(np.abs(found[name] - array).max(initial=0.0)) <= limit, name
 
 
-def options_for(mode: str, name: str, training: bool) -> ProgramOptions:
-    return ProgramOptions(mode, precision(name), training=training)
+FAMILIES: dict[str, dict[str, Any]] = {
+    "convolution": {key: case for key, case in CASES.items() if isinstance(case[0], L.Conv | L.PartialConv)},
+    "pooling": {key: case for key, case in CASES.items() if case[0].family == "pooling"},
+    "noisy": {key: case for key, case in CASES.items() if isinstance(case[0], L.BatchNorm | L.Dropout)},
+}
+FAMILIES["others"] = {
+    key: case for key, case in CASES.items() if not any(key in family for family in FAMILIES.values())
+} | {key: (layer, *shapes) for key, (layer, shapes) in JOINED.items()}
+RUNS = [*((family, family == "noisy") for family in FAMILIES), ("noisy", False)]
 
 
 # Sums here have at most 60 products, so float64 leaves a few hundred roundings of 1e-16, float32 of 6e-8.
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize(("name", "relative"), [("float64", 1e-13), ("float32", 2e-5)])
-@pytest.mark.parametrize("key", CASES)
-def test_an_op_equals_the_reference_forward_and_reverse(
-    key: str, name: str, relative: float, mode: str, tensorflow_backend: Backend, oracle: Backend
+@pytest.mark.parametrize(("family", "training"), RUNS)
+def test_ops_equal_the_reference_forward_and_reverse(
+    family: str, training: bool, name: str, relative: float, mode: str, tensorflow_backend: Backend, oracle: Backend
 ) -> None:
-    graph = wrapped(*CASES[key])
-    training = any(layer in key for layer in ("norm", "dropout"))
-    case = draw(graph, key)
-    expected = results(oracle, graph, options_for("reference", "float64", training), case)
-    found = results(tensorflow_backend, graph, options_for(mode, name, training), case)
+    graph = together(FAMILIES[family])
+    case = draw(graph, family)
+    reference = ProgramOptions("reference", precision("float64"), training=training)
+    expected = results(oracle, graph, reference, case)
+    found = results(tensorflow_backend, graph, replace(reference, mode=mode, precision=precision(name)), case)
     assert_equal_results(found, expected, relative=relative, dtype=np.dtype(name))

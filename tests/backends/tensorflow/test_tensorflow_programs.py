@@ -1,0 +1,308 @@
+"""Programs of the TensorFlow backend: steps against closed forms, whole networks, transfer, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnbench.errors import CnnbenchError, DataError, NumericalError, UnavailableError
+from cnnbench.execution.contract import Backend, HostTraining, ProgramOptions
+from cnnbench.execution.operations import Operation, OpResult
+from cnnbench.execution.precision import precision
+from cnnbench.spec import layers as L
+from cnnbench.spec.architectures import build
+from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
+from cnnbench.spec.optimizers import SGD
+from cnnbench.spec.weights import initialize, split_state
+
+pytestmark = pytest.mark.tensorflow
+
+MODES = pytest.mark.parametrize("mode", ["graph", "xla"])
+
+
+def options(mode: str = "graph", name: str = "float64", *, training: bool = False) -> ProgramOptions:
+    return ProgramOptions(mode, precision(name), training=training)
+
+
+def linear_graph() -> Graph:
+    builder = Builder("linear")
+    return builder.build(builder.add("fc", L.Linear(out_features=2), builder.input("x", (3,))))
+
+
+def small_graph(dropout: float = 0.4) -> Graph:
+    builder = Builder("small")
+    x = builder.input("image", (2, 6, 5))
+    x = builder.add("conv", L.Conv(out_channels=4, kernel_size=3, padding=1, bias=False), x)
+    x = builder.add("norm", L.BatchNorm(), x)
+    x = builder.add("relu", L.ReLU(), x)
+    x = builder.add("drop", L.Dropout(p=dropout), x)
+    x = builder.add("pool", L.GlobalAvgPool(), x)
+    return builder.build({"logits": builder.add("fc", L.Linear(out_features=3), x)})
+
+
+def forward(backend: Backend, graph: Graph, how: ProgramOptions, arrays: Any, batch: Any) -> Any:
+    program = backend.compile_forward(graph, how)
+    program.load(*split_state(graph, arrays))
+    return program.download(program.run(program.upload(batch)))
+
+
+def largest_relative_difference(found: Any, expected: Any) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@MODES
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(momentum=0.0),
+        SGD(momentum=0.9, weight_decay=0.1),
+        SGD(momentum=0.7, nesterov=True, weight_decay=0.1, decay="kernels"),
+    ],
+)
+def test_steps_follow_the_closed_form_of_sgd(mode: str, optimizer: SGD, tensorflow_backend: Backend) -> None:
+    rng = np.random.default_rng(5)
+    w, b = rng.normal(size=(2, 3)), rng.normal(size=2)
+    program = tensorflow_backend.compile_step(linear_graph(), options(mode), MeanSquaredError(), optimizer)
+    program.load({"fc.weight": w, "fc.bias": b}, {})
+    velocity_w, velocity_b = np.zeros_like(w), np.zeros_like(b)
+    for rate in (0.1, 0.03, 0.2):
+        x, t = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+        error = x @ w.T + b - t
+        found = program.loss(program.run(program.upload({"x": x, "targets": t}), rate))
+        assert found == pytest.approx(np.mean(error**2), rel=1e-13)
+        dw = 2 / error.size * error.T @ x + optimizer.weight_decay * w
+        db = 2 / error.size * error.sum(0) + (optimizer.weight_decay * b if optimizer.decay == "all" else 0)
+        velocity_w, velocity_b = optimizer.momentum * velocity_w + dw, optimizer.momentum * velocity_b + db
+        ahead = optimizer.momentum if optimizer.nesterov else 0.0
+        w = w - rate * (ahead * velocity_w + dw if optimizer.nesterov else velocity_w)
+        b = b - rate * (ahead * velocity_b + db if optimizer.nesterov else velocity_b)
+    after = program.snapshot()
+    np.testing.assert_allclose(after.weights["fc.weight"], w, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(after.weights["fc.bias"], b, rtol=0, atol=1e-14)
+    assert set(after.slots) == ({"fc.weight/momentum", "fc.bias/momentum"} if optimizer.momentum else set())
+    if optimizer.momentum:
+        np.testing.assert_allclose(after.slots["fc.weight/momentum"], velocity_w, rtol=0, atol=1e-14)
+
+
+@MODES
+def test_training_steps_equal_the_reference_with_masks_and_running_statistics(
+    mode: str, tensorflow_backend: Backend, oracle: Backend
+) -> None:
+    graph = small_graph()
+    arrays = initialize(graph, 3)
+
+    def batches() -> Iterator[dict[str, Any]]:
+        rng = np.random.default_rng(8)
+        for _ in range(3):
+            masks = {m.name: (rng.random(m.shape) < m.keep).astype(float) for m in graph.named_masks(7)}
+            yield {"image": rng.normal(size=(7, 2, 6, 5)), "targets": rng.integers(0, 3, 7), **masks}
+
+    def trained(backend: Backend, how: ProgramOptions) -> tuple[list[float], HostTraining]:
+        loss = CrossEntropy(label_smoothing=0.1)
+        program = backend.compile_step(graph, how, loss, SGD(momentum=0.9, weight_decay=0.01))
+        program.load(*split_state(graph, arrays))
+        losses = [program.loss(program.run(program.upload(batch), 0.1)) for batch in batches()]
+        return losses, program.snapshot()
+
+    losses, found = trained(tensorflow_backend, options(mode, training=True))
+    expected_losses, expected = trained(oracle, options("reference", training=True))
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-13)
+    for kind in ("weights", "state", "slots"):
+        assert getattr(found, kind).keys() == getattr(expected, kind).keys()
+        for name, array in getattr(expected, kind).items():
+            np.testing.assert_allclose(getattr(found, kind)[name], array, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def test_a_step_program_continues_from_its_own_snapshot(tensorflow_backend: Backend) -> None:
+    graph, rng = small_graph(dropout=0.0), np.random.default_rng(1)
+    arrays = initialize(graph, 3)
+    batches = [{"image": rng.normal(size=(4, 2, 6, 5)), "targets": rng.integers(0, 3, 4)} for _ in range(4)]
+
+    def program() -> Any:
+        how = options(name="float32", training=True)
+        return tensorflow_backend.compile_step(graph, how, CrossEntropy(), SGD(momentum=0.9))
+
+    whole, first, second = program(), program(), program()
+    whole.load(*split_state(graph, arrays))
+    first.load(*split_state(graph, arrays))
+    for batch in batches:
+        whole.run(whole.upload(batch), 0.1)
+    for batch in batches[:2]:
+        first.run(first.upload(batch), 0.1)
+    second.load(*first.snapshot())
+    for batch in batches[2:]:
+        second.run(second.upload(batch), 0.1)
+    for one, other in zip(whole.snapshot(), second.snapshot(), strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_resnet20_in_float64_agrees_with_the_reference(tensorflow_backend: Backend, oracle: Backend) -> None:
+    graph = build("resnet20")
+    arrays, batch = initialize(graph, 0), {"image": np.random.default_rng(0).normal(size=(2, 3, 32, 32))}
+    batch = {graph.inputs[0].name: batch["image"]}
+    expected = forward(oracle, graph, options("reference"), arrays, batch).outputs["logits"]
+    for how in (options(), replace(options(), fold_batch_norm=True)):
+        found = forward(tensorflow_backend, graph, how, arrays, batch).outputs["logits"]
+        assert found.dtype == np.float64
+        assert largest_relative_difference(found, expected) <= 1e-12
+
+
+def test_gradients_of_a_loss_equal_the_reference_for_weights_and_inputs(
+    tensorflow_backend: Backend, oracle: Backend
+) -> None:
+    graph = build("lenet5")
+    rng = np.random.default_rng(0)
+    batch = {graph.inputs[0].name: rng.normal(size=(2, *graph.inputs[0].shape)), "targets": np.array([1, 7])}
+    results = []
+    for backend, mode in ((oracle, "reference"), (tensorflow_backend, "graph")):
+        program = backend.compile_gradient(graph, options(mode, training=True), CrossEntropy())
+        program.load(*split_state(graph, initialize(graph, 2)))
+        results.append(program.download(program.run(program.upload(batch))))
+    expected, found = results
+    assert found.loss == pytest.approx(expected.loss, rel=1e-13)
+    assert found.weights.keys() == expected.weights.keys()
+    for name, array in {**expected.weights, **expected.inputs}.items():
+        assert largest_relative_difference({**found.weights, **found.inputs}[name], array) <= 1e-12, name
+
+
+@MODES
+def test_a_tie_of_maxima_sends_its_gradient_to_the_first(
+    mode: str, tensorflow_backend: Backend, oracle: Backend
+) -> None:
+    builder, image = Builder("ties"), (2, 8, 7)
+    pools = {
+        "plain": L.MaxPool(kernel_size=3, stride=2, padding=1),
+        "same": L.MaxPool(kernel_size=3, stride=2, padding="same"),
+        "dilated": L.MaxPool(kernel_size=2, stride=1, dilation=2),
+        "all": L.GlobalMaxPool(),
+    }
+    x = builder.input("x", image)
+    graph = builder.build({name: builder.add(name, pool, x) for name, pool in pools.items()})
+    rng = np.random.default_rng(4)
+    batch = {"x": rng.integers(0, 2, (3, *image)).astype(float)}
+    batch |= {
+        f"gradient.{name}": rng.integers(1, 9, graph.shapes(3)[value]).astype(float) for name, value in graph.outputs
+    }
+    results = []
+    for backend, how in ((oracle, options("reference")), (tensorflow_backend, options(mode))):
+        program = backend.compile_gradient(graph, how)
+        program.load({}, {})
+        results.append(program.download(program.run(program.upload(batch))).inputs["x"])
+    np.testing.assert_array_equal(results[1], results[0])
+
+
+@MODES
+def test_small_integers_give_the_exact_result_in_float32(
+    mode: str, tensorflow_backend: Backend, oracle: Backend
+) -> None:
+    builder = Builder("integers")
+    x = builder.input("x", (8, 9, 10))
+    x = builder.add("a", L.Conv(out_channels=16, kernel_size=3, stride=(1, 2), padding=((1, 0), (2, 1))), x)
+    x = builder.add("b", L.Conv(out_channels=16, kernel_size=3, groups=4, padding=1), x)
+    graph = builder.build(builder.add("c", L.Conv(out_channels=16, kernel_size=3, groups=16, stride=2), x))
+    rng = np.random.default_rng(9)
+    arrays = {spec.name: rng.integers(-3, 4, spec.shape).astype(float) for spec in graph.named_weights()}
+    batch = {"x": rng.integers(-3, 4, (2, 8, 9, 10)).astype(float)}
+    expected = forward(oracle, graph, options("reference"), arrays, batch).outputs["output"]
+    found = forward(tensorflow_backend, graph, options(mode, "float32"), arrays, batch).outputs["output"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+@MODES
+def test_bfloat16_rounds_to_eight_bits_and_trains(mode: str, tensorflow_backend: Backend) -> None:
+    graph, rng = small_graph(), np.random.default_rng(2)
+    arrays = initialize(graph, 1)
+    batch = {"image": rng.normal(size=(4, 2, 6, 5)), "targets": rng.integers(0, 3, 4)}
+    batch |= {m.name: (rng.random(m.shape) < m.keep).astype(float) for m in graph.named_masks(4)}
+    exact = forward(tensorflow_backend, graph, options(mode), arrays, batch).outputs["logits"]
+    found = forward(tensorflow_backend, graph, options(mode, "bfloat16"), arrays, batch).outputs["logits"]
+    assert found.dtype == np.float32
+    assert np.array_equal(found.view(np.uint32) & 0xFFFF, np.zeros_like(found, np.uint32))
+    assert 1e-6 < largest_relative_difference(found, exact) < 0.05
+    program = tensorflow_backend.compile_step(graph, options(mode, "bfloat16", training=True), CrossEntropy(), SGD())
+    program.load(*split_state(graph, arrays))
+    losses = [program.loss(program.run(program.upload(batch), 0.1)) for _ in range(8)]
+    assert losses[-1] < losses[0]
+
+
+def test_programs_take_new_arrays_and_new_batch_sizes(tensorflow_backend: Backend) -> None:
+    graph = linear_graph()
+    program = tensorflow_backend.compile_forward(graph, options())
+    rng = np.random.default_rng(0)
+    for batch in (1, 3):
+        w, b, x = rng.normal(size=(2, 3)), rng.normal(size=2), rng.normal(size=(batch, 3))
+        program.load({"fc.weight": w, "fc.bias": b}, {})
+        operands = program.upload({"x": x})
+        program.prepare(operands)
+        expected = x @ w.T + b
+        x[:] = np.nan  # the upload must not share the caller's memory
+        found = program.download(program.run(operands)).outputs["output"]
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_native_randomness_drops_the_stated_share(tensorflow_backend: Backend) -> None:
+    from cnnbench.execution.contract import ProcessSettings
+
+    builder = Builder("dropout")
+    graph = builder.build(builder.add("drop", L.Dropout(p=0.3), builder.input("x", (4, 100, 50))))
+    tensorflow_backend.configure(ProcessSettings(threads=2, native_randomness=True))
+    try:
+        how = options(name="float32", training=True)
+        found = forward(tensorflow_backend, graph, how, {}, {"x": np.ones((1, 4, 100, 50))}).outputs["output"]
+    finally:
+        tensorflow_backend.configure(ProcessSettings(threads=2))
+    assert set(np.unique(found)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert float((found == 0).mean()) == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_replaced_op_is_what_later_programs_run(tensorflow_backend: Backend) -> None:
+    graph = linear_graph()
+    arrays, batch = initialize(graph, 0), {"x": np.ones((1, 3))}
+    whole = tensorflow_backend.operations
+
+    def twice(layer: Any, inputs: Any, weights: Any, state: Any, call: Any) -> OpResult:
+        return OpResult((2 * whole["linear"].forward(layer, inputs, weights, state, call).outputs[0],))
+
+    expected = forward(tensorflow_backend, graph, options(), arrays, batch).outputs["output"]
+    tensorflow_backend.operations = whole.replace("linear", Operation(twice, None, whole["linear"].weight_layout))
+    try:
+        found = forward(tensorflow_backend, graph, options(), arrays, batch).outputs["output"]
+    finally:
+        tensorflow_backend.operations = whole
+    np.testing.assert_allclose(found, 2 * expected, rtol=1e-14)
+
+
+def test_what_it_cannot_do_is_refused_with_a_reason(tensorflow_backend: Backend) -> None:
+    graph = linear_graph()
+    for wrong in (
+        replace(options(), layout="channels_first"),
+        replace(options(), mode="eager"),
+        replace(options(), precision=precision("float16")),
+    ):
+        with pytest.raises(UnavailableError):
+            tensorflow_backend.compile_forward(graph, wrong)
+    with pytest.raises(CnnbenchError, match="fold"):
+        tensorflow_backend.compile_forward(graph, replace(options(training=True), fold_batch_norm=True))
+    with pytest.raises(DataError, match="lacks") as caught:
+        tensorflow_backend.compile_forward(graph, options()).upload({"y": np.zeros((1, 3))})
+    assert caught.value.expected == "x"
+    builder = Builder("norm")
+    norm = builder.build(builder.add("norm", L.BatchNorm(), builder.input("x", (3,))))
+    with pytest.raises(NumericalError, match="one value a channel"):
+        forward(tensorflow_backend, norm, options(training=True), initialize(norm, 0), {"x": np.zeros((1, 3))})
+
+
+def test_settings_are_reported(tensorflow_backend: Backend) -> None:
+    facts = tensorflow_backend.describe()
+    assert facts["intra_op_threads"] == "2"
+    assert facts["tf32"] == "False"
+    assert all(isinstance(value, str) for value in facts.values())
+    capabilities = tensorflow_backend.capabilities()
+    primitives = {kind for kind, cls in L.layer_kinds().items() if not issubclass(cls, L.Composite)}
+    assert {kind for kind in primitives if kind != "layout_change"} - capabilities.kinds == set()
