@@ -1,0 +1,230 @@
+"""Collects suites as tests: each check an item, each timed cell a benchmark that replays the worker's samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from cnnbench.harness.plan import Plan
+    from cnnbench.harness.record import Cell, Record
+
+_KEYS = (re.compile(r"^schema_version\s*:", re.MULTILINE), re.compile(r"^matrix\s*:", re.MULTILINE))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and settings of the suites that are collected."""
+    group = parser.getgroup("cnnbench")
+    group.addoption(
+        "--cnnbench-set", action="append", default=[], metavar="PATH=VALUE", help="change collected suites (repeatable)"
+    )
+    group.addoption("--cnnbench-quick", action="store_true", help="smallest batches, few rounds, one epoch")
+    group.addoption(
+        "--cnnbench-output", default=None, metavar="DIR", help="keep the runs' folders here instead of a temporary one"
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
+    """Claims a YAML file that has the keys ``schema_version`` and ``matrix`` at its top; reads no other as YAML."""
+    if file_path.suffix not in (".yaml", ".yml") or not is_suite(file_path):
+        return None
+    suite: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
+    return suite
+
+
+def is_suite(path: Path) -> bool:
+    """Whether a file's text has a suite's two telling keys at the start of a line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return all(key.search(text) for key in _KEYS)
+
+
+class SuiteFile(pytest.File):
+    """A suite: its cells' checks, training and timings are its items."""
+
+    plan: Plan
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """The items, a comparison group's together."""
+        from cnnbench.errors import CnnbenchError
+        from cnnbench.harness.plan import plan
+        from cnnbench.harness.suite_file import Adjustments, adjusted, load_suite
+
+        try:
+            suite = load_suite(self.path, self.config.getoption("cnnbench_set"))
+            quick = bool(self.config.getoption("cnnbench_quick"))
+            self.plan = plan(adjusted(suite, Adjustments(quick=quick)))
+        except CnnbenchError as error:
+            raise self.CollectError(str(error)) from None
+        self._records: dict[str, dict[str, Record]] = {}
+        self._samples: dict[str, list[float]] = {}
+        groups = dict.fromkeys(cell.group for cell in self.plan.cells)
+        for group in groups:
+            for cell in self.plan.cells:
+                if cell.group == group:
+                    yield from self._items(cell)
+
+    def _items(self, cell: Cell) -> Iterator[pytest.Item]:
+        for check in cell.checks:
+            yield self._item(cell, check, self._checking(cell, check))
+        if cell.train:
+            yield self._item(cell, "train", self._training(cell))
+        if "latency" in cell.measure:
+            yield self._item(cell, "latency", self._timing(cell))
+        elif "memory" in cell.measure:
+            yield self._item(cell, "memory", self._remembering(cell))
+
+    def _item(self, cell: Cell, what: str, function: Callable[..., None]) -> SuiteItem:
+        item: SuiteItem = SuiteItem.from_parent(self, name=f"{cell.id}[{what}]", callobj=function)
+        item.cell, item.what = cell, what
+        if cell.skip is not None:
+            item.add_marker(pytest.mark.skip(reason=cell.skip))
+        return item
+
+    def _checking(self, cell: Cell, check: str) -> Callable[[], None]:
+        def run_check() -> None:
+            outcome = self.record(cell).check(check)
+            if outcome is None:
+                pytest.fail(f"{check} has no outcome", pytrace=False)
+            if outcome.status == "failed":
+                where = f" at {outcome.node}" if outcome.node else ""
+                pytest.fail(f"{check} failed{where}: {outcome.message}", pytrace=False)
+            if outcome.status == "skipped":
+                pytest.skip(outcome.message)
+
+        return run_check
+
+    def _training(self, cell: Cell) -> Callable[[], None]:
+        def train() -> None:
+            if self.record(cell).training is None:
+                pytest.fail("the training run has no outcome", pytrace=False)
+
+        return train
+
+    def _remembering(self, cell: Cell) -> Callable[[], None]:
+        def measure_memory() -> None:
+            if self.record(cell).memory is None:
+                pytest.fail("the memory pass has no outcome", pytrace=False)
+
+        return measure_memory
+
+    def _timing(self, cell: Cell) -> Callable[..., None]:
+        """A function whose ``benchmark`` fixture, where pytest-benchmark is here, reads a clock of recorded samples."""
+        if not self.config.pluginmanager.hasplugin("benchmark"):
+            return self._only_timed(cell)
+        clock = ReplayedClock()
+
+        def time_cell(benchmark: Any) -> None:
+            clock.samples = iter(self._timed(cell))
+            record = self.record(cell)
+            benchmark.extra_info.update(cell=cell.model_dump(mode="json"), versions=record.versions)
+            benchmark.pedantic(clock.call, setup=clock.reset, rounds=len(self._samples[cell.id]), iterations=1)
+
+        marked: Callable[..., None] = pytest.mark.benchmark(group=cell.group, timer=clock.timer())(time_cell)
+        return marked
+
+    def _only_timed(self, cell: Cell) -> Callable[[], None]:
+        def time_cell() -> None:
+            self._timed(cell)
+
+        return time_cell
+
+    def _timed(self, cell: Cell) -> list[float]:
+        self.record(cell)
+        samples = self._samples[cell.id]
+        if not samples:
+            pytest.fail("no sample was taken", pytrace=False)
+        return samples
+
+    def record(self, cell: Cell) -> Record:
+        """A cell's record; the first item of a comparison group to ask measures the whole group."""
+        if cell.group not in self._records:
+            self._measure(cell.group)
+        record = self._records[cell.group].get(cell.id)
+        if record is None:
+            pytest.fail("the cell was not run", pytrace=False)
+        if record.status not in ("ok", "mismatch"):
+            pytest.fail(f"{record.status}: {record.reason}", pytrace=False)
+        return record
+
+    def _measure(self, group: str) -> None:
+        """Runs the part of a group that this session selected."""
+        from cnnbench.harness.runner import RunOptions, run
+        from cnnbench.harness.store import RunStore
+
+        wanted = self._wanted(group)
+        part = self.plan.model_copy(update={"cells": wanted})
+        done = run(part, RunOptions(root=self._root()), ())
+        store = RunStore.open(done.folder)
+        self._records[group] = store.records()
+        for cell in wanted:
+            self._samples[cell.id] = [sample.latency_s for sample in store.read_samples(cell.id)]
+
+    def _wanted(self, group: str) -> tuple[Cell, ...]:
+        asked: dict[str, set[str]] = {}
+        for item in self.session.items:
+            if isinstance(item, SuiteItem) and item.parent is self and item.cell.group == group:
+                asked.setdefault(item.cell.id, set()).add(item.what)
+        return tuple(
+            _narrowed(cell, asked[cell.id]) for cell in self.plan.cells if cell.id in asked and cell.skip is None
+        )
+
+    def _root(self) -> Path:
+        chosen = self.config.getoption("cnnbench_output")
+        if chosen is not None:
+            return Path(chosen)
+        factory: pytest.TempPathFactory = self.config._tmp_path_factory  # type: ignore[attr-defined]
+        return factory.mktemp("cnnbench")
+
+
+class SuiteItem(pytest.Function):
+    """One check, training run or timing of a cell."""
+
+    cell: Cell
+    what: str
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """The suite's file; a suite has no line for a cell."""
+        return self.path, None, self.name
+
+
+class ReplayedClock:
+    """A virtual clock: each call lasts as long as the worker's next sample did."""
+
+    def __init__(self) -> None:
+        self.samples: Iterator[float] = iter(())
+        self.now_s = 0.0
+
+    def reset(self) -> None:
+        """Back to zero before each call, so that no sample loses digits to a long clock."""
+        self.now_s = 0.0
+
+    def call(self) -> None:
+        """Stands for one call of the program."""
+        self.now_s = next(self.samples, 0.0)
+
+    def timer(self) -> Callable[[], float]:
+        """What pytest-benchmark reads; it wants a function with a name."""
+
+        def replayed_clock() -> float:
+            return self.now_s
+
+        return replayed_clock
+
+
+def _narrowed(cell: Cell, asked: Iterable[str]) -> Cell:
+    """The cell with only the work that is asked for."""
+    wanted = set(asked)
+    return cell.model_copy(
+        update={
+            "checks": tuple(name for name in cell.checks if name in wanted),
+            "measure": tuple(name for name in cell.measure if name in wanted or "latency" in wanted),
+            "train": cell.train and "train" in wanted,
+        }
+    )
