@@ -1,0 +1,185 @@
+"""What a gate needs of a run, small enough to commit: snapshots, and the baseline files that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from cnnbench.errors import DataError
+from cnnbench.gates.evidence import Evidence
+from cnnbench.harness.record import Cell, CheckOutcome, Digests, Frozen, Interval, Record, Sample, Status
+from cnnbench.harness.store import write_atomically
+
+BASELINE_SCHEMA_VERSION = 1
+FOLDER = Path("reports") / "baselines"
+
+
+class RoundMedian(Frozen):
+    """The median of a round's timed calls: the unit from which intervals can be made again."""
+
+    launch: int
+    round: int
+    median_s: float = Field(gt=0)
+    samples: int
+
+
+class CellSnapshot(Frozen):
+    """A cell as gates read it."""
+
+    cell: Cell
+    status: Status
+    reason: str | None = None
+    digests: Digests | None = None
+    rounds: tuple[RoundMedian, ...] = ()
+    median_s: Interval | None = None
+    peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    checks: tuple[CheckOutcome, ...] = ()
+    test_accuracy: float | None = None
+    predictions: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Snapshot(Frozen):
+    """A run as gates read it.
+
+    Args:
+        yardsticks: The machine's speed in the same run, by name; larger is faster.
+        fingerprint: Of the machine; where it differs, latency and memory are not comparable.
+    """
+
+    schema_version: int
+    suite: str
+    run_id: str
+    created_utc: str
+    reason: str = ""  # why the baseline was set
+    fingerprint: str
+    environment: dict[str, Any] = Field(default_factory=dict)
+    yardsticks: dict[str, float] = Field(default_factory=dict)
+    cells: tuple[CellSnapshot, ...]
+
+    def side(self, side: str) -> Snapshot:
+        """The cells of one side of an A/B run."""
+        return self.model_copy(update={"cells": tuple(cell for cell in self.cells if cell.cell.side == side)})
+
+
+def snapshot(run: Evidence, *, reason: str = "") -> Snapshot:
+    """A run condensed to what gates need."""
+    return Snapshot(
+        schema_version=BASELINE_SCHEMA_VERSION,
+        suite=run.suite,
+        run_id=run.run_id,
+        created_utc=max((record.finished_utc for record in run.records), default=""),
+        reason=reason,
+        fingerprint=run.fingerprint,
+        environment=dict(run.environment),
+        yardsticks=dict(run.yardsticks),
+        cells=tuple(_cell(record, run.samples.get(record.cell.id, ())) for record in run.records),
+    )
+
+
+def _cell(record: Record, samples: Iterable[Sample]) -> CellSnapshot:
+    training = record.training
+    return CellSnapshot(
+        cell=record.cell,
+        status=record.status,
+        reason=record.reason,
+        digests=record.digests,
+        rounds=round_medians(samples),
+        median_s=record.latency.median_s if record.latency else None,
+        peak_bytes=record.memory.peak_bytes if record.memory else None,
+        device_peak_bytes=record.memory.device_peak_bytes if record.memory else None,
+        checks=tuple(check.model_copy(update={"details": {}}) for check in record.checks),
+        test_accuracy=training.test_accuracy if training else None,
+        predictions=training.predictions if training else (),
+        targets=training.targets if training else (),
+        versions=record.versions,
+        settings=record.settings,
+    )
+
+
+def round_medians(samples: Iterable[Sample]) -> tuple[RoundMedian, ...]:
+    """One median for each launch and round."""
+    from statistics import median
+
+    rounds: dict[tuple[int, int], list[float]] = {}
+    for sample in samples:
+        rounds.setdefault((sample.launch, sample.round), []).append(sample.latency_s)
+    return tuple(
+        RoundMedian(launch=launch, round=number, median_s=median(values), samples=len(values))
+        for (launch, number), values in sorted(rounds.items())
+    )
+
+
+def baseline_path(suite: str, folder: Path | None = None) -> Path:
+    """Where a suite's baseline lies: ``reports/baselines/<suite>.json``."""
+    return (folder or FOLDER) / f"{suite}.json"
+
+
+def save_baseline(value: Snapshot, path: Path) -> Path:
+    """Writes a baseline in one step: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        DataError: No cell of the run was measured, so that it cannot serve as a baseline.
+    """
+    if not any(cell.status == "ok" for cell in value.cells):
+        raise DataError("a run without any cell that ended well cannot be a baseline", where=value.run_id)
+    write_atomically(path, _text(value))
+    return path
+
+
+def _text(value: Snapshot) -> str:
+    """JSON with a line for each cell, so that a change of the file can be read."""
+    import json
+
+    content = json.loads(value.model_dump_json(exclude_none=True))
+    cells = ",\n  ".join(json.dumps(cell) for cell in content.pop("cells"))
+    return f'{json.dumps(content, indent=1)[:-2]},\n "cells": [\n  {cells}\n ]\n}}\n'
+
+
+def load_baseline(path: Path) -> Snapshot:
+    """A baseline from its file.
+
+    Raises:
+        DataError: There is no such file, it is not JSON, its version is unknown, or a value does not fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError("there is no baseline", where=str(path), remedy="set one: cnnbench baseline set RUN") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the baseline cannot be read: {error}", where=str(path)) from error
+    remedy = "restore the file from version control, or set it again: cnnbench baseline set RUN"
+    version = _version(text, path, remedy)
+    if version != BASELINE_SCHEMA_VERSION:
+        raise DataError(
+            "the baseline's version is unknown",
+            where=str(path),
+            received=version,
+            expected=BASELINE_SCHEMA_VERSION,
+            remedy="set it again with this version: cnnbench baseline set RUN",
+        )
+    try:
+        return Snapshot.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"the baseline is damaged: {first['msg']}", where=f"{path}: {place}", remedy=remedy) from error
+
+
+def _version(text: str, path: Path, remedy: str) -> object:
+    """The file's schema version."""
+    import json
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"the baseline is not JSON: {error}", where=str(path), remedy=remedy) from error
+    if not isinstance(value, Mapping):
+        raise DataError("the baseline is not an object", where=str(path), remedy=remedy)
+    return value.get("schema_version")

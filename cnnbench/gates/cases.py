@@ -1,0 +1,140 @@
+"""What a gate judges: for each metric of each comparable cell its change, or why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cnnbench.gates.baselines import CellSnapshot, Snapshot
+from cnnbench.gates.judgement import Change, Judgement
+from cnnbench.gates.latency import latency_changes, paired_latency_changes
+from cnnbench.gates.pairs import Pair, location
+from cnnbench.gates.resources import (
+    accuracy_change,
+    largest_budget_used,
+    memory_changes,
+    not_same_test,
+    numerics_verdict,
+    peak_bytes,
+)
+from cnnbench.gates.rules import Metric, Rules
+
+
+@dataclass(frozen=True)
+class Case:
+    """A metric of a cell before it is judged: either a change, or a verdict that needs none, with its reason."""
+
+    pair: Pair
+    metric: Metric
+    change: Change | None
+    verdict: Judgement = "not comparable"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Two snapshots and how they may be compared.
+
+    Args:
+        pairs: The cells that both have with the same digests.
+        paired: Whether both ran in the same rounds. same_machine: whether times and sizes may be compared.
+    """
+
+    base: Snapshot
+    head: Snapshot
+    pairs: tuple[Pair, ...]
+    rules: Rules
+    paired: bool
+    same_machine: bool
+
+    def cases(self) -> list[Case]:
+        """All that can be judged."""
+        found: list[Case] = []
+        for metric, make in (
+            ("latency", _latency), ("memory", _memory), ("numerics", _numerics), ("accuracy", _accuracy)
+        ):  # fmt: skip
+            if metric in self.rules.metrics:
+                found += make(self)
+        return found
+
+
+def why_not(base: CellSnapshot | None, head: CellSnapshot) -> str | None:
+    """Why a cell cannot be compared with its baseline at all, or None."""
+    if base is None:
+        return "the baseline has no such cell"
+    if head.digests is None:
+        return f"nothing was measured: {head.status}" + (f", {head.reason}" if head.reason else "")
+    if base.digests is None:
+        return f"the baseline measured nothing: {base.status}" + (f", {base.reason}" if base.reason else "")
+    differing = [
+        name for name in ("graph", "weights", "inputs") if getattr(base.digests, name) != getattr(head.digests, name)
+    ]
+    if differing:
+        return f"the digest of the {' and the '.join(differing)} differs"
+    return None
+
+
+def _latency(matched: Matched) -> Iterable[Case]:
+    rules, same = matched.rules, matched.same_machine
+    asked = [pair for pair in matched.pairs if "latency" in pair.head.cell.measure]
+    timed = [pair for pair in asked if pair.base.rounds and pair.head.rounds]
+    changes: Mapping[str, Change] = {}
+    if same and matched.paired:
+        changes = paired_latency_changes(timed, rules)
+    elif same:
+        changes = latency_changes(matched.base, timed, matched.head, rules)
+    for pair in asked:
+        change = changes.get(pair.key)
+        reason = "" if change else _missing(pair, same, bool(pair.base.rounds), "timed")
+        yield Case(pair, "latency", change, reason=reason)
+
+
+def _memory(matched: Matched) -> Iterable[Case]:
+    same = matched.same_machine
+    asked = [pair for pair in matched.pairs if "memory" in pair.head.cell.measure]
+    changes = memory_changes(asked, matched.rules) if same else {}
+    for pair in asked:
+        change = changes.get(pair.key)
+        reason = "" if change else _missing(pair, same, peak_bytes(pair.base) is not None, "measured for memory")
+        yield Case(pair, "memory", change, reason=reason)
+
+
+def _missing(pair: Pair, same: bool, in_base: bool, what: str) -> str:
+    """Why a metric of a comparable cell has no change."""
+    if not same:
+        return "the machine's fingerprint differs"
+    if in_base:
+        return f"the cell was not {what} this time: {pair.head.reason or pair.head.status}"
+    return f"the baseline's cell was not {what}: {pair.base.reason or pair.base.status}"
+
+
+def _numerics(matched: Matched) -> Iterable[Case]:
+    for pair in matched.pairs:
+        if pair.base.checks or pair.head.checks:
+            verdict, reason = numerics_verdict(pair.base, pair.head, matched.rules)
+            yield Case(pair, "numerics", None, verdict, reason)
+
+
+def _accuracy(matched: Matched) -> Iterable[Case]:
+    for pair in matched.pairs:
+        if not pair.head.cell.train:
+            continue
+        if not pair.head.predictions or not pair.base.predictions:
+            side = pair.base if pair.head.predictions else pair.head
+            yield Case(pair, "accuracy", None, reason=f"no predictions: {side.reason or side.status}")
+            continue
+        reason = not_same_test(pair.base.targets, pair.head.targets)
+        change = None if reason else accuracy_change(pair.base, pair.head, matched.rules)
+        yield Case(pair, "accuracy", change, reason=reason or "")
+
+
+def figure(cell: CellSnapshot, metric: Metric) -> float | None:
+    """The figure that is shown for a metric."""
+    if metric == "latency":
+        return math.exp(location(cell)) if cell.rounds else None
+    if metric == "memory":
+        return peak_bytes(cell)
+    if metric == "numerics":
+        return largest_budget_used(cell)
+    return cell.test_accuracy

@@ -1,0 +1,118 @@
+"""Two runs side by side, or the cells of one: what differs in settings first, then ratios with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cnnbench.gates.baselines import CellSnapshot, Snapshot
+from cnnbench.gates.evidence import Evidence
+from cnnbench.gates.verdicts import GateResult, gate
+from cnnbench.harness.record import Frozen, Interval
+
+VOLATILE = ("load_average", "yardsticks")
+
+
+class Difference(Frozen):
+    """A setting that differs between two runs."""
+
+    where: str
+    name: str
+    base: str
+    head: str
+
+
+class Comparison(Frozen):
+    """Two runs: the settings in which they differ, then every figure as a gate would see it."""
+
+    base_run: str
+    head_run: str
+    differences: tuple[Difference, ...]
+    result: GateResult
+
+
+class Relative(Frozen):
+    """A cell's latency against its comparison group's fastest, from paired rounds."""
+
+    group: str
+    subject: str
+    series: str
+    fastest: str
+    ratio: Interval
+    rounds: int
+
+
+def compare(base: Snapshot, head: Snapshot) -> Comparison:
+    """Head against base. Settings that differ come first: they may explain what follows."""
+    return Comparison(
+        base_run=base.run_id,
+        head_run=head.run_id,
+        differences=tuple(differences(base, head)),
+        result=gate(head, base),
+    )
+
+
+def differences(base: Snapshot, head: Snapshot) -> Iterator[Difference]:
+    """What differs: the machine and its software, then the settings and versions of cells that both have."""
+    yield from _differing("environment", base.environment, head.environment)
+    before = {cell.cell.key: cell for cell in base.cells}
+    told: dict[tuple[str, str, str, str], Difference] = {}
+    for cell in head.cells:
+        other = before.get(cell.cell.key)
+        if other is None:
+            continue
+        for found in _cell_differences(other, cell):  # the same difference of many cells is told once a backend
+            told.setdefault((found.where, found.name, found.base, found.head), found)
+    yield from told.values()
+
+
+def _cell_differences(base: CellSnapshot, head: CellSnapshot) -> Iterator[Difference]:
+    yield from _differing(f"{head.cell.series}: version", base.versions, head.versions)
+    yield from _differing(f"{head.cell.series}: setting", base.settings, head.settings)
+    if base.digests and head.digests:
+        yield from _differing(f"{head.cell.id}: digest", base.digests.model_dump(), head.digests.model_dump())
+
+
+def _differing(where: str, base: Mapping[str, Any], head: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
+    for name in sorted(base.keys() | head.keys()):
+        if name in VOLATILE:
+            continue
+        before, after = base.get(name), head.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differing(where, before, after, f"{prefix}{name}.")
+        elif before != after:
+            yield Difference(where=where, name=prefix + name, base=_shown(before), head=_shown(after))
+
+
+def _shown(value: object) -> str:
+    return "—" if value is None else str(value)
+
+
+def relative(run: Evidence) -> tuple[Relative, ...]:
+    """Every timed cell against the fastest of its group, with the interval of the ratio from paired rounds."""
+    from cnnbench.measurement.statistics import grouped, ratio_interval
+
+    groups: dict[str, list[Any]] = {}
+    for record in run.records:
+        if record.latency is not None and run.samples.get(record.cell.id):
+            groups.setdefault(record.cell.group, []).append(record)
+    found = []
+    for group, records in groups.items():
+        fastest = min(records, key=lambda record: record.latency.median_s.value)
+        reference = grouped(run.samples[fastest.cell.id])
+        for record in sorted(records, key=lambda record: record.latency.median_s.value):
+            own = grouped(run.samples[record.cell.id])
+            if not own.keys() & reference.keys():
+                continue
+            ratio = ratio_interval(own, reference)
+            found.append(
+                Relative(
+                    group=group,
+                    subject=record.cell.id,
+                    series=record.cell.series,
+                    fastest=fastest.cell.series,
+                    ratio=Interval(value=ratio.value, low=ratio.low, high=ratio.high, confidence=ratio.confidence),
+                    rounds=ratio.pairs,
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,84 @@
+"""How much slower the machine itself was in one run than in another, as the other backends and its yardsticks say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from cnnbench.gates.baselines import Snapshot
+from cnnbench.gates.pairs import Pair
+from cnnbench.gates.rules import Rules
+
+MEDIAN_VARIANCE = math.pi / 2  # of the median of many normal values, relative to that of their mean
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How much slower the machine was in the head run, on a logarithmic scale.
+
+    Args:
+        voters: The other backends' cells that it rests on. yardsticks: the yardsticks among the votes.
+        doubt: Why the two kinds of votes cannot both be right, or None.
+    """
+
+    value: float
+    voters: int
+    yardsticks: int
+    doubt: str | None = None
+
+
+def yardstick_votes(base: Snapshot, head: Snapshot) -> list[float]:
+    """log(how much slower each yardstick was in the head run); larger yardsticks are faster machines."""
+    common = sorted(base.yardsticks.keys() & head.yardsticks.keys())
+    return [
+        math.log(base.yardsticks[name] / head.yardsticks[name])
+        for name in common
+        if base.yardsticks[name] > 0 and head.yardsticks[name] > 0
+    ]
+
+
+def drift_for(pair: Pair, pairs: Iterable[Pair], yardsticks: list[float], rules: Rules) -> Drift:
+    """The drift as the cells of one backend may use it: the median of all votes but that backend's own.
+
+    The votes are the changes of the other backends' cells in the same comparison group, and of the yardsticks.
+    """
+    others = [other for other in pairs if other.backend != pair.backend]
+    near = [other.delta for other in others if other.group == pair.group]
+    votes = [*near, *yardsticks]
+    if not votes:
+        return Drift(0.0, 0, 0)
+    return Drift(median(votes), len(near), len(yardsticks), _doubt(near, [o.delta for o in others], yardsticks, rules))
+
+
+def _doubt(near: list[float], everywhere: list[float], yardsticks: list[float], rules: Rules) -> str | None:
+    """Why the votes must not be believed, or None.
+
+    Where the other backends, over all groups, and the yardsticks are further apart than the gate's threshold, a change
+    that is common to all backends could hide behind the drift (or the yardsticks are wrong): nothing is concluded. One
+    group by itself may drift further than the rest of the run, up to twice the threshold.
+    """
+    gate = rules.gates.latency
+    if gate is None or len(near) < 2 or not yardsticks:
+        return None
+    limit, known = math.log1p(gate.threshold), median(yardsticks)
+    for shared, allowed in ((median(everywhere), limit), (median(near), 2 * limit)):
+        if abs(shared - known) > allowed:
+            return (
+                f"the other backends moved by {math.expm1(shared):+.0%}, the machine's yardsticks by "
+                f"{math.expm1(known):+.0%}: whether the machine or every backend changed cannot be told"
+            )
+    return None
+
+
+def drift_variance(drift: Drift, cell_variance: float, rules: Rules) -> float:
+    """The variance of a drift: of a median of votes, each cell's with ``cell_variance``.
+
+    Without any vote, the drift is one yardstick's uncertainty: the machine may have moved as much.
+    """
+    if drift.voters >= 2:
+        return cell_variance * MEDIAN_VARIANCE / drift.voters
+    votes = drift.voters + drift.yardsticks
+    uncertainty = max(cell_variance if drift.voters else 0.0, rules.yardstick_variation**2)
+    return uncertainty * (MEDIAN_VARIANCE if votes > 2 else 1.0) / max(votes, 1)

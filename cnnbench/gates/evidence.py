@@ -1,0 +1,69 @@
+"""A finished run as values: all that gates and reports read of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnbench.harness.record import NodeBudget, Record, Sample
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run: its records with what lies beside them.
+
+    Args:
+        suite: The suite's name. run_id: the name of the run's folder.
+        records: In the plan's order. samples, budgets: by cell id.
+        environment: As captured when the run started. fingerprint: of the machine, for latency and memory.
+        yardsticks: The machine's speed measured in the same run, by name; larger is faster.
+        folder: Where it lies, or None for one that was never written.
+        seconds, notes, links: As in the summary. settings: the suite as it was resolved.
+    """
+
+    suite: str
+    run_id: str
+    records: tuple[Record, ...]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    yardsticks: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    budgets: Mapping[str, tuple[NodeBudget, ...]] = field(default_factory=dict)
+    folder: Path | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """A run from its folder, finished or not. What cannot be read is told in ``notes``.
+
+    Raises:
+        SuiteError: There is no run. DataError: a file of it is damaged.
+    """
+    from cnnbench.harness.store import RunStore
+    from cnnbench.measurement.environment import fingerprint
+
+    store = RunStore.open(folder)
+    records = tuple(store.records().values())
+    environment = store.read_environment()
+    summary = store.read_summary() if (folder / "summary.json").exists() else None
+    plan = store.read_plan() if (folder / "plan.json").exists() else None
+    return Evidence(
+        suite=plan.suite.name if plan else folder.parent.name,
+        run_id=store.id,
+        records=records,
+        environment=environment,
+        fingerprint=fingerprint(environment) if environment else "",
+        yardsticks=summary.yardsticks if summary else {},
+        samples={record.cell.id: tuple(store.read_samples(record.cell.id)) for record in records},
+        budgets={record.cell.id: tuple(store.read_numerics(record.cell.id)) for record in records},
+        folder=folder,
+        seconds=summary.seconds if summary else {},
+        notes=(*(summary.notes if summary else ()), *store.problems),
+        links=summary.links if summary else {},
+        settings=plan.suite.model_dump(mode="json") if plan else {},
+    )

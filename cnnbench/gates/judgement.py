@@ -1,0 +1,145 @@
+"""From a change and its uncertainty to one of five verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnbench.gates.rules import Metric, Rules
+from cnnbench.harness.record import Frozen, Interval
+from cnnbench.measurement.bootstrap import student_quantile, student_tail
+
+Judgement = Literal["improved", "unchanged", "regressed", "inconclusive", "not comparable"]
+JUDGEMENTS: tuple[Judgement, ...] = ("regressed", "improved", "inconclusive", "not comparable", "unchanged")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change from base to head on an additive scale, larger being worse.
+
+    Args:
+        estimate: log(head / base) for what is judged by its ratio; base - head for accuracy.
+        error: Standard error of the estimate. degrees: degrees of freedom behind it; infinite where it is known.
+        threshold: What is tolerated, on the same scale: the relative threshold, or the smallest absolute change
+            that matters, whichever is larger.
+        doubt: Why the change must not be trusted whatever its interval, or None.
+    """
+
+    estimate: float
+    error: float
+    degrees: float
+    threshold: float
+    doubt: str | None = None
+
+    def reach(self, confidence: float) -> float:
+        """Half the width of the interval."""
+        return student_quantile((1 + confidence) / 2, self.degrees) * self.error
+
+    @property
+    def p_changed(self) -> float:
+        """Two-sided p value of "nothing changed"."""
+        if self.error == 0:
+            return 0.0 if self.estimate else 1.0
+        return min(1.0, 2 * student_tail(abs(self.estimate) / self.error, self.degrees))
+
+    def detectable(self, confidence: float, power: float) -> float:
+        """The smallest true change that would be called a regression with that power."""
+        return self.threshold + self.reach(confidence) + student_quantile(power, self.degrees) * self.error
+
+    def false_alarm_rate(self, confidence: float) -> float:
+        """The chance that an unchanged cell has its interval beyond the threshold on the worse side."""
+        if self.error == 0:
+            return 0.0
+        return student_tail((self.threshold + self.reach(confidence)) / self.error, self.degrees)
+
+
+class Verdict(Frozen):
+    """What a gate says of one metric of one cell (or of all cells of a backend together).
+
+    Args:
+        subject: The cell's id, or the series whose cells are taken together. key: the cell's; "" for a series.
+        change: head / base with its interval (``scale`` ratio), or head - base (``scale`` difference).
+        threshold, detectable, noise: On the same scale, as sizes: what is tolerated, the smallest change that would
+            have been found, and half the interval's width: what chance alone may show.
+        false_alarm_rate: The chance that this comparison calls an unchanged cell regressed.
+        reason: One sentence where the figures do not say it all.
+    """
+
+    subject: str
+    key: str
+    series: str
+    architecture: str
+    batch: int | None
+    metric: Metric
+    verdict: Judgement
+    baseline: float | None = None
+    head: float | None = None
+    scale: Literal["ratio", "difference"] = "ratio"
+    change: Interval | None = None
+    threshold: float | None = None
+    detectable: float | None = None
+    noise: float | None = None
+    false_alarm_rate: float | None = None
+    reason: str = ""
+
+
+def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgement, str]:
+    """The verdict on a change, with its reason.
+
+    Regressed (improved): the whole interval lies beyond the threshold on the worse (better) side, and the finding
+    survives the control of false discoveries. Unchanged: the estimate is within the threshold and the interval
+    excludes changes beyond ``resolution`` times the threshold. Anything else is inconclusive.
+
+    Args:
+        change: From base to head.
+        rules: The tolerances.
+        discovered: Whether the change is among the findings that the false-discovery control lets stand.
+    """
+    if change.doubt is not None:
+        return "inconclusive", change.doubt
+    reach = change.reach(rules.gates.confidence)
+    beyond = abs(change.estimate) - reach > change.threshold
+    if beyond and discovered:
+        return ("regressed" if change.estimate > 0 else "improved"), ""
+    if beyond:
+        return "inconclusive", "beyond the threshold, but with so many comparisons it may be chance"
+    limit = change.threshold * rules.resolution
+    if abs(change.estimate) <= change.threshold and abs(change.estimate) + reach <= limit:
+        return "unchanged", ""
+    return "inconclusive", "the interval is too wide to tell: more rounds or launches, or a quieter machine"
+
+
+def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
+    """The figures of a change of a logarithm as a verdict shows them."""
+    confidence = rules.gates.confidence
+    reach = change.reach(confidence)
+    return {
+        "scale": "ratio",
+        "change": Interval(
+            value=math.exp(change.estimate),
+            low=math.exp(change.estimate - reach),
+            high=math.exp(change.estimate + reach),
+            confidence=confidence,
+        ),
+        "threshold": math.expm1(change.threshold),
+        "detectable": math.expm1(change.detectable(confidence, rules.power)),
+        "noise": math.expm1(reach),
+        "false_alarm_rate": change.false_alarm_rate(confidence),
+    }
+
+
+def as_difference(change: Change, rules: Rules) -> dict[str, object]:
+    """The figures of a drop as a verdict shows them: head - base, so that a drop is negative."""
+    confidence = rules.gates.confidence
+    reach = change.reach(confidence)
+    return {
+        "scale": "difference",
+        "change": Interval(
+            value=-change.estimate, low=-change.estimate - reach, high=-change.estimate + reach, confidence=confidence
+        ),
+        "threshold": change.threshold,
+        "detectable": change.detectable(confidence, rules.power),
+        "noise": reach,
+        "false_alarm_rate": change.false_alarm_rate(confidence),
+    }

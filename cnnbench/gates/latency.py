@@ -1,0 +1,95 @@
+"""How much slower a cell became between two runs, with the machine's drift between them taken out.
+
+Two runs lie minutes or months apart. The machine's speed moves in between by several per cent, for all cells alike;
+every process of a cell has a level of its own (memory placement, thread placement); every round has noise. The model,
+for cell c in launch l of a run, is on a logarithmic scale:
+
+    location(c, l) = level(c) + drift(run, group) + launch(c, l),    change(c) = level_head(c) - level_base(c)
+
+``drift`` finds the drift from the *other* backends' cells in the group and the machine's yardsticks, ``variation`` how
+much a change varies by itself; a cell never votes on its own drift. In an A/B run base and head share their rounds,
+and the drift cancels in each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from cnnbench.gates.baselines import CellSnapshot, Snapshot
+from cnnbench.gates.drift import drift_for, drift_variance, yardstick_votes
+from cnnbench.gates.judgement import Change
+from cnnbench.gates.pairs import Pair, launch_locations, location
+from cnnbench.gates.rules import Rules
+from cnnbench.gates.variation import change_variance, launch_variance, round_variances, run_variance, with_prior
+
+
+def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules: Rules) -> dict[str, Change]:
+    """The change of every pair, by the cell's key, with drift removed."""
+    known = list(pairs)
+    yardsticks = yardstick_votes(base, head)
+    drifts = {pair.key: drift_for(pair, known, yardsticks, rules) for pair in known}
+    launch, runs, rounds = launch_variance(known), run_variance(known, drifts), round_variances(known)
+    changes = {}
+    for pair in known:
+        drift = drifts[pair.key]
+        own = change_variance(pair, launch, runs, rounds[pair.key], rules)
+        total = own.value if own is runs else own.value + drift_variance(drift, own.value, rules)
+        if drift.voters < 2:
+            total = own.value + drift_variance(drift, own.value, rules)
+        changes[pair.key] = Change(
+            estimate=pair.delta - drift.value,
+            error=math.sqrt(total),
+            degrees=own.degrees,
+            threshold=latency_threshold(math.exp(location(pair.base)), rules),
+            doubt=drift.doubt or _too_few(pair, rules),
+        )
+    return changes
+
+
+def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Change]:
+    """The change of every pair of an A/B run, from the ratio in each round.
+
+    A single launch shows nothing of the variation from process to process: then the assumed one is added.
+    """
+    from cnnbench.measurement.statistics import ratio_interval
+
+    changes = {}
+    for pair in pairs:
+        ratio = ratio_interval(_by_round(pair.head), _by_round(pair.base), confidence=rules.gates.confidence)
+        variance, degrees = ratio.log_error**2, ratio.degrees
+        if min(len(launch_locations(side)) for side in pair.sides) < 2:
+            variance, degrees = variance + 2 * rules.launch_variation**2, rules.prior_degrees
+        changes[pair.key] = Change(
+            estimate=math.log(ratio.value),
+            error=math.sqrt(variance),
+            degrees=degrees,
+            threshold=latency_threshold(math.exp(location(pair.base)), rules),
+            doubt=_too_few(pair, rules),
+        )
+    return changes
+
+
+def latency_threshold(base_s: float, rules: Rules) -> float:
+    """What is tolerated, on the log scale: the relative threshold, or the absolute change that matters."""
+    gate = rules.gates.latency
+    assert gate is not None
+    return math.log1p(max(gate.threshold, gate.min_change_s / base_s))
+
+
+def noise_floor(pairs: Iterable[Pair], rules: Rules) -> float:
+    """The relative variation from process to process that two runs show, in which unchanged cells differ."""
+    return math.sqrt(with_prior(launch_variance(list(pairs)), rules).value)
+
+
+def _by_round(cell: CellSnapshot) -> dict[tuple[int, int], list[float]]:
+    return {(item.launch, item.round): [item.median_s] for item in cell.rounds}
+
+
+def _too_few(pair: Pair, rules: Rules) -> str | None:
+    """Why a pair has too few samples to judge, or None."""
+    for side, cell in zip(("baseline", "run"), pair.sides, strict=True):
+        count = sum(item.samples for item in cell.rounds)
+        if count < rules.gates.min_samples:
+            return f"the {side} has {count} samples, fewer than {rules.gates.min_samples}"
+    return None

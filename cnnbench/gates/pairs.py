@@ -1,0 +1,88 @@
+"""A cell in two runs, and where its latency lies in each: on a logarithmic scale, by launch and round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import mean, median
+
+from cnnbench.gates.baselines import CellSnapshot
+
+RoundValues = dict[tuple[int, int], float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cell in both runs."""
+
+    base: CellSnapshot
+    head: CellSnapshot
+
+    @cached_property
+    def delta(self) -> float:
+        """log(head / base) of the locations, the machine's drift included."""
+        return location(self.head) - location(self.base)
+
+    @property
+    def key(self) -> str:
+        """The cell's key, the same in both runs."""
+        return self.head.cell.key
+
+    @property
+    def backend(self) -> str:
+        """Whose cell it is."""
+        return self.head.cell.backend
+
+    @property
+    def series(self) -> str:
+        """The backend with its mode."""
+        return self.head.cell.series
+
+    @property
+    def group(self) -> str:
+        """Its comparison group in the head run."""
+        return self.head.cell.group
+
+    @property
+    def sides(self) -> tuple[CellSnapshot, CellSnapshot]:
+        """Base and head."""
+        return self.base, self.head
+
+
+def round_logs(cell: CellSnapshot) -> RoundValues:
+    """The log of each round's median."""
+    return {(item.launch, item.round): math.log(item.median_s) for item in cell.rounds}
+
+
+def launch_locations(cell: CellSnapshot) -> dict[int, float]:
+    """The median over rounds of each launch, on a logarithmic scale."""
+    return by_launch(round_logs(cell))
+
+
+def by_launch(rounds: RoundValues) -> dict[int, float]:
+    """The median of each launch's rounds."""
+    launches: dict[int, list[float]] = {}
+    for (launch, _), value in rounds.items():
+        launches.setdefault(launch, []).append(value)
+    return {launch: median(values) for launch, values in launches.items()}
+
+
+def location(cell: CellSnapshot) -> float:
+    """The mean over launches of their locations: the log of a typical latency."""
+    return mean(launch_locations(cell).values())
+
+
+def without_shared(cells: Iterable[CellSnapshot]) -> list[RoundValues]:
+    """Each cell's rounds around the cell's own level, less what all cells of a round share (the median of them)."""
+    centred = []
+    for cell in cells:
+        logs = round_logs(cell)
+        level = mean(logs.values())
+        centred.append({key: value - level for key, value in logs.items()})
+    if len(centred) < 3:
+        return centred
+    common = set.intersection(*(set(rounds) for rounds in centred))
+    shared = {key: median(rounds[key] for rounds in centred) for key in common}
+    return [{key: value - shared.get(key, 0.0) for key, value in rounds.items()} for rounds in centred]

@@ -1,0 +1,212 @@
+"""The gate: every metric of every cell of a run against its baseline, and what that means for the exit code."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.gates.baselines import CellSnapshot, Snapshot
+from cnnbench.gates.cases import Case, Matched, figure, why_not
+from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
+from cnnbench.gates.latency import noise_floor
+from cnnbench.gates.pairs import Pair
+from cnnbench.gates.rules import Metric, Rules
+from cnnbench.harness.exit_codes import INCONCLUSIVE, OK, REGRESSED
+from cnnbench.harness.record import Frozen
+
+
+class GateResult(Frozen):
+    """What a gate found.
+
+    Args:
+        verdicts: One for each metric of each cell. series: for each backend with its mode, its latencies together.
+        notes: What concerns the whole comparison: the machine, its drift, cells that were not run.
+        paired: Whether base and head ran in the same rounds.
+    """
+
+    suite: str
+    base_run: str
+    head_run: str
+    paired: bool
+    verdicts: tuple[Verdict, ...]
+    series: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[Judgement, int]:
+        """How many verdicts of each kind (cells, not series)."""
+        return dict(Counter(verdict.verdict for verdict in self.verdicts))
+
+    @property
+    def exit_code(self) -> int:
+        """1 with a regression; 5 where something is inconclusive, not comparable, or nothing was judged; else 0."""
+        found = {verdict.verdict for verdict in self.verdicts}
+        if "regressed" in found or any(verdict.verdict == "regressed" for verdict in self.series):
+            return REGRESSED
+        if not found or found & {"inconclusive", "not comparable"}:
+            return INCONCLUSIVE
+        return OK
+
+
+def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: bool = False) -> GateResult:
+    """Judges a run against its baseline.
+
+    Args:
+        head: The run.
+        base: The baseline, or the base side of the same run.
+        rules: The tolerances.
+        paired: Base and head ran interleaved in the same rounds (an A/B run): no drift to take out, any machine.
+    """
+    rules = rules or Rules()
+    before = {cell.cell.key: cell for cell in base.cells}
+    pairs, verdicts = [], []
+    for cell in head.cells:
+        if cell.cell.skip is not None or cell.status == "skipped":
+            if before.get(cell.cell.key) is not None and before[cell.cell.key].status == "ok":
+                verdicts += _all_not_comparable(cell, f"skipped this time: {cell.reason or cell.cell.skip}", rules)
+            continue
+        reason = why_not(before.get(cell.cell.key), cell)
+        if reason is not None:
+            verdicts += _all_not_comparable(cell, reason, rules)
+        else:
+            pairs.append(Pair(before[cell.cell.key], cell))
+    same = paired or head.fingerprint == base.fingerprint
+    cases = Matched(base, head, tuple(pairs), rules, paired, same).cases()
+    verdicts += _judged(cases, rules)
+    order = {cell.cell.id: i for i, cell in enumerate(head.cells)}
+    verdicts.sort(key=lambda verdict: (order[verdict.subject], rules.metrics.index(verdict.metric)))
+    return GateResult(
+        suite=head.suite,
+        base_run=base.run_id,
+        head_run=head.run_id,
+        paired=paired,
+        verdicts=tuple(verdicts),
+        series=_series(cases, rules),
+        notes=tuple(_notes(base, head, same, paired, pairs, rules)),
+    )
+
+
+def gate_sides(run: Snapshot, rules: Rules | None = None) -> GateResult:
+    """Judges the head side of an A/B run against its base side."""
+    return gate(run.side("head"), run.side("base"), rules, paired=True)
+
+
+def _all_not_comparable(cell: CellSnapshot, reason: str, rules: Rules) -> list[Verdict]:
+    """One verdict for each metric that the suite asks of the cell."""
+    asked: list[Metric] = [metric for metric in ("latency", "memory") if metric in cell.cell.measure]
+    asked += ["numerics"] if cell.cell.checks else []
+    asked += ["accuracy"] if cell.cell.train else []
+    return [
+        Verdict(**_names(cell), metric=metric, verdict="not comparable", reason=reason)
+        for metric in asked
+        if metric in rules.metrics
+    ]
+
+
+def _names(cell: CellSnapshot) -> dict[str, Any]:
+    return {
+        "subject": cell.cell.id,
+        "key": cell.cell.key,
+        "series": cell.cell.series,
+        "architecture": cell.cell.architecture,
+        "batch": cell.cell.batch,
+    }
+
+
+def _judged(cases: list[Case], rules: Rules) -> list[Verdict]:
+    """Every case with its verdict; findings are kept to the false discovery rate over the whole run."""
+    stands = _discoveries([case.change for case in cases], rules)
+    verdicts = []
+    for case, discovered in zip(cases, stands, strict=True):
+        values: dict[str, Any] = _names(case.pair.head)
+        verdict, reason = case.verdict, case.reason
+        if case.change is not None:
+            verdict, reason = judgement(case.change, rules, discovered=discovered)
+            figures = as_difference if case.metric == "accuracy" else as_ratio
+            values |= figures(case.change, rules)
+        before, after = figure(case.pair.base, case.metric), figure(case.pair.head, case.metric)
+        verdicts.append(
+            Verdict(**values, metric=case.metric, verdict=verdict, reason=reason, baseline=before, head=after)
+        )
+    return verdicts
+
+
+def _discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
+    """Which changes stand as changes at all: Benjamini-Hochberg over the p values of "nothing changed"."""
+    from cnnbench.measurement.statistics import benjamini_hochberg
+
+    known = [(i, change.p_changed) for i, change in enumerate(changes) if change]
+    stands = [False] * len(changes)
+    if known:
+        rejected = benjamini_hochberg([p for _, p in known], rules.gates.false_discovery_rate)
+        for (i, _), value in zip(known, rejected, strict=True):
+            stands[i] = value
+    return stands
+
+
+def _series(cases: list[Case], rules: Rules) -> tuple[Verdict, ...]:
+    """For each backend with its mode, the mean change of its cells' latency: finds what each cell alone cannot."""
+    groups: dict[str, list[tuple[CellSnapshot, Change]]] = {}
+    for case in cases:
+        if case.metric == "latency" and case.change is not None and case.change.doubt is None:
+            groups.setdefault(case.pair.head.cell.series, []).append((case.pair.head, case.change))
+    means = {series: _mean_change([change for _, change in found]) for series, found in groups.items()}
+    stands = dict(zip(means, _discoveries(list(means.values()), rules), strict=True))
+    verdicts = []
+    for series, found in groups.items():
+        if len(found) < 2:
+            continue
+        verdict, reason = judgement(means[series], rules, discovered=stands[series])
+        verdicts.append(
+            Verdict(
+                subject=series,
+                key="",
+                series=series,
+                architecture=f"{len(found)} cells",
+                batch=None,
+                metric="latency",
+                verdict=verdict,
+                reason=reason,
+                **as_ratio(means[series], rules),  # type: ignore[arg-type]
+            )
+        )
+    return tuple(verdicts)
+
+
+def _mean_change(changes: list[Change]) -> Change:
+    """The mean of changes that share half of their variance (the drift): error^2 = mean error^2 (1 + 1 / n) / 2."""
+    count = len(changes)
+    variance = sum(change.error**2 for change in changes) / count
+    return replace(
+        changes[0],
+        estimate=sum(change.estimate for change in changes) / count,
+        error=math.sqrt(variance * (1 + 1 / count) / 2),
+        degrees=max(change.degrees for change in changes),
+        threshold=sum(change.threshold for change in changes) / count,
+    )
+
+
+def _notes(base: Snapshot, head: Snapshot, same: bool, paired: bool, pairs: list[Pair], rules: Rules) -> Iterable[str]:
+    """What concerns the whole comparison."""
+    if not same:
+        yield (
+            f"the machine differs (baseline {base.fingerprint}, run {head.fingerprint}): latency and memory are not "
+            "comparable; numerics and accuracy are"
+        )
+    keys = {cell.cell.key for cell in head.cells}
+    absent = [cell.cell.id for cell in base.cells if cell.cell.key not in keys]
+    if absent:
+        shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+        yield f"{len(absent)} cells of the baseline are not part of this run: {shown}"
+    for name in sorted(base.yardsticks.keys() & head.yardsticks.keys()) if same and not paired else ():
+        yield (
+            f"yardstick {name}: {base.yardsticks[name]:.4g} in the baseline, {head.yardsticks[name]:.4g} in this run "
+            f"({head.yardsticks[name] / base.yardsticks[name] - 1:+.1%})"
+        )
+    timed = [pair for pair in pairs if pair.base.rounds and pair.head.rounds]
+    if same and timed:
+        floor = noise_floor(timed, rules)
+        yield f"noise floor: the same program differs by {floor:.1%} (one standard deviation) from process to process"
