@@ -1,0 +1,291 @@
+"""What a worker does for each request: loads a backend, prepares and times programs, answers checks, trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.harness.transfer import (
+    loss_from_json,
+    optimizer_from_json,
+    options_from_json,
+    read_arrays,
+    write_arrays,
+)
+from cnnbench.spec.graph import Graph
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import Backend, ForwardProgram
+    from cnnbench.measurement.sampling import SampleSettings, TimedCall
+
+Tell = Callable[[dict[str, Any]], None]
+Plain = dict[str, Any]
+
+
+@dataclass
+class _Prepared:
+    """A program that is ready to be timed."""
+
+    program: ForwardProgram
+    timed: TimedCall
+    settings: SampleSettings
+    calls_per_sample: int = 1
+
+
+class Requests:
+    """The requests, one method each: keyword arguments are the parameters, the result is plain data.
+
+    ``tell`` sends an event before the reply.
+    """
+
+    def __init__(self) -> None:
+        self._backend: Backend | None = None
+        self._cells: dict[str, _Prepared] = {}
+
+    @property
+    def _loaded(self) -> Backend:
+        if self._backend is None:
+            raise RuntimeError("no backend is loaded")
+        return self._backend
+
+    def load(self, *, tell: Tell, backend: str, threads: int | None, device: str) -> Plain:
+        """Imports and configures a backend: ``import_s`` and what it says of itself."""
+        from cnnbench.execution.contract import ProcessSettings
+
+        start = time.perf_counter()
+        from cnnbench.plugins import load_backend
+
+        self._backend = load_backend(backend)
+        import_s = time.perf_counter() - start
+        self._backend.configure(ProcessSettings(threads=threads, device=device))
+        capabilities = self._backend.capabilities()
+        return {
+            "import_s": import_s,
+            "describe": self._backend.describe(),
+            "modes": list(capabilities.modes),
+            "precisions": {mode: list(names) for mode, names in capabilities.precisions.items()},
+            "devices": list(capabilities.devices),
+            "kinds": sorted(capabilities.kinds),
+            "gaps": [[*key, reason] for key, reason in capabilities.gaps.items()],
+        }
+
+    def prepare(
+        self,
+        *,
+        tell: Tell,
+        cell: str,
+        graph: Plain,
+        options: Plain,
+        arrays: str,
+        batch: str,
+        sampling: Plain,
+        output: str | None = None,
+    ) -> Plain:
+        """Makes a cell's program and calls it once: seconds of each phase; its outputs go to the file ``output``."""
+        from cnnbench.execution.contract import ForwardProgram
+        from cnnbench.measurement.sampling import SampleSettings, TimedCall
+        from cnnbench.spec.weights import split_state
+
+        backend = self._loaded
+        built = Graph.from_json(graph)
+        phases: Plain = {}
+        with _phase(phases, "build_s"):
+            program = backend.compile_forward(built, options_from_json(options))
+        host = split_state(built, _in_memory(arrays))
+        with _phase(phases, "weights_s"):
+            program.load(*host)
+            backend.synchronize()
+        del host
+        operands = program.upload(_in_memory(batch))
+        backend.synchronize()
+        with _phase(phases, "compile_s"):
+            program.prepare(operands)
+        if type(program).prepare is ForwardProgram.prepare:
+            phases["compile_s"] = None  # it compiles in its first call
+        with _phase(phases, "first_call_s"):
+            result = program.run(operands)
+            backend.synchronize(result)
+        if output is not None:
+            write_arrays(Path(output), program.download(result).outputs)
+        timed = TimedCall(lambda: program.run(operands), backend.synchronize, program.download)
+        self._cells[cell] = _Prepared(program, timed, SampleSettings(**sampling))
+        return {"phases": phases}
+
+    def warm_up(self, *, tell: Tell, cell: str) -> Plain:
+        """Calls a prepared program until it is steady."""
+        from cnnbench.measurement.observation import wait_until_idle
+        from cnnbench.measurement.sampling import warm_up
+
+        prepared = self._cells[cell]
+        result = warm_up(prepared.timed, prepared.settings)
+        prepared.calls_per_sample = result.calls_per_sample
+        wait_until_idle()
+        return asdict(result)
+
+    def check_synchronization(self, *, tell: Tell, cell: str, call_s: float) -> Plain:
+        """Proves that the time of a call is the time of its work."""
+        from cnnbench.measurement.observation import wait_until_idle
+        from cnnbench.measurement.sampling import check_synchronization
+
+        result = check_synchronization(self._cells[cell].timed, call_s)
+        wait_until_idle()
+        return asdict(result)
+
+    def sample(self, *, tell: Tell, cell: str) -> Plain:
+        """One round: seconds of one call for each sample, and what the machine did meanwhile."""
+        from cnnbench.measurement.observation import observe, wait_until_idle
+        from cnnbench.measurement.sampling import measure_round
+
+        prepared = self._cells[cell]
+        end = observe()
+        samples = measure_round(prepared.timed, prepared.settings, prepared.calls_per_sample)
+        observed = end()
+        return {
+            "samples_s": samples,
+            "calls_per_sample": prepared.calls_per_sample,
+            "observed": asdict(observed),
+            "idle_after_s": wait_until_idle(),
+        }
+
+    def null_memory(self, *, tell: Tell, precision: str, mode: str) -> Plain:
+        """What is resident once a network of one ReLU has run: framework, runtime and threads, but no network."""
+        from cnnbench.measurement import memory
+
+        reason = memory.unavailable()
+        if reason is not None:
+            return {"unavailable": reason}
+        self._run_null(precision, mode)
+        memory.release_free_memory()
+        memory.reset_peak()
+        return {"null_bytes": memory.resident_bytes()}
+
+    def _run_null(self, precision: str, mode: str) -> None:
+        import numpy as np
+
+        from cnnbench.execution.contract import ProgramOptions
+        from cnnbench.execution.precision import precision as policy
+        from cnnbench.spec.graph import Builder
+        from cnnbench.spec.layers import ReLU
+
+        builder = Builder("null")
+        graph = builder.build(builder.add("relu", ReLU(), builder.input("image", (1, 1, 1))))
+        backend = self._loaded
+        program = backend.compile_forward(graph, ProgramOptions(mode=mode, precision=policy(precision)))
+        program.load({}, {})
+        operands = program.upload({"image": np.ones((1, 1, 1, 1), np.float32)})
+        backend.synchronize(program.run(operands))
+
+    def peak_memory(self, *, tell: Tell, cell: str, calls: int) -> Plain:
+        """The peak while a prepared program is called warm; what compiling it left behind is handed back before."""
+        from cnnbench.measurement import memory
+
+        timed = self._cells[cell].timed
+        timed.sample()
+        memory.release_free_memory()
+        self._loaded.reset_device_peak()
+        memory.reset_peak()
+        for _ in range(calls):
+            timed.sample()
+        return {"peak_bytes": memory.peak_bytes(), "device_peak_bytes": self._loaded.device_peak_bytes()}
+
+    def forward(self, *, tell: Tell, graph: Plain, arrays: str, batch: str, options: Plain, output: str) -> Plain:
+        """One forward pass for a check; arrays by ``outputs/`` and ``state/`` in the file ``output``."""
+        from cnnbench.numerics.subject import InProcessSubject
+
+        result = InProcessSubject(self._loaded).forward(
+            Graph.from_json(graph), read_arrays(Path(arrays)), read_arrays(Path(batch)), options_from_json(options)
+        )
+        write_arrays(Path(output), _joined({"outputs": result.outputs, "state": result.state}))
+        return {}
+
+    def gradient(
+        self, *, tell: Tell, graph: Plain, arrays: str, batch: str, options: Plain, loss: Plain | None, output: str
+    ) -> Plain:
+        """One gradient pass for a check."""
+        from cnnbench.numerics.subject import InProcessSubject
+
+        result = InProcessSubject(self._loaded).gradient(
+            Graph.from_json(graph),
+            read_arrays(Path(arrays)),
+            read_arrays(Path(batch)),
+            options_from_json(options),
+            loss_from_json(loss),
+        )
+        groups = {"weights": result.weights, "inputs": result.inputs, "state": result.state}
+        write_arrays(Path(output), _joined(groups))
+        return {"loss": float(result.loss)}
+
+    def steps(
+        self,
+        *,
+        tell: Tell,
+        graph: Plain,
+        arrays: str,
+        batches: Sequence[str],
+        options: Plain,
+        training: Plain,
+        output: str,
+    ) -> Plain:
+        """Optimiser steps for a check: the losses, and every state in the file ``output``."""
+        from cnnbench.numerics.subject import InProcessSubject
+
+        loss = loss_from_json(training["loss"])
+        if loss is None:
+            raise ValueError("steps need a loss")
+        losses, states = InProcessSubject(self._loaded).steps(
+            Graph.from_json(graph),
+            read_arrays(Path(arrays)),
+            [read_arrays(Path(path)) for path in batches],
+            options_from_json(options),
+            loss,
+            optimizer_from_json(training["optimizer"]),
+            training["learning_rates"],
+        )
+        groups = {
+            f"{i}/{part}": getattr(state, part)
+            for i, state in enumerate(states)
+            for part in ("weights", "state", "slots")
+        }
+        write_arrays(Path(output), _joined(groups))
+        return {"losses": losses, "states": len(states)}
+
+    def yardsticks(self, *, tell: Tell) -> Plain:
+        """What this machine can do at best."""
+        from cnnbench.measurement.yardsticks import yardsticks
+
+        return yardsticks()
+
+    def release(self, *, tell: Tell, cell: str) -> Plain:
+        """Forgets a prepared program."""
+        import gc
+
+        self._cells.pop(cell, None)
+        gc.collect()
+        return {}
+
+
+class _phase:  # noqa: N801 - reads as a statement
+    """Times its block into a dictionary."""
+
+    def __init__(self, phases: Plain, name: str) -> None:
+        self._phases, self._name = phases, name
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._phases[self._name] = time.perf_counter() - self._start
+
+
+def _in_memory(path: str) -> dict[str, Any]:
+    """The arrays of a file as a program's user would hold them: aligned, in memory of their own."""
+    import numpy as np
+
+    return {name: np.array(array) for name, array in read_arrays(Path(path)).items()}
+
+
+def _joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
