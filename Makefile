@@ -1,0 +1,65 @@
+# The two commands to know: `make run` (the main job) and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+SUITE ?= suites/resnet.yaml
+PYTEST_OPTIONS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.PHONY: run test test-slow test-browser lint format ui schema constraints clean
+
+run: $(INSTALLED)
+	$(BIN)/cnnbench run $(SUITE)
+
+ui: $(INSTALLED)
+	$(BIN)/cnnbench ui
+
+test: $(INSTALLED_DEV)
+	$(BIN)/pytest $(PYTEST_OPTIONS)
+
+test-slow: $(INSTALLED_DEV)
+	$(BIN)/pytest -m "slow or browser" $(PYTEST_OPTIONS)
+
+test-browser: $(INSTALLED_DEV)
+	$(BIN)/pytest -m browser $(PYTEST_OPTIONS)
+
+lint: $(INSTALLED_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: $(INSTALLED)
+	$(BIN)/cnnbench schema --output schema
+
+# The stamps say that an installation fits pyproject.toml and constraints.txt as they are.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "cnnbench needs Python 3.11 or later: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all]"
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,dev]"
+	@touch $@ $(INSTALLED)
+
+# Every package that the extras need, pinned as a fresh installation finds them. A local part of a version (+cpu) is
+# cut, so that the same file serves where another build of the same version is wanted.
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet -e ".[all,dev]"
+	build/constraints/bin/python -m pip freeze --exclude-editable \
+	  | sed 's/+[a-z0-9.]*$$//' | grep -v '^\(pip\|setuptools\|wheel\)==' | sort --ignore-case > constraints.txt
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
