@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json as json_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.asked import asked_network
 from cnnbench.cli.terminal import print_json, print_table
+
+if TYPE_CHECKING:
+    from cnnbench.spec.graph import Graph
 
 application = typer.Typer(help="Make, import and inspect weight files.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -33,7 +37,7 @@ def init(
 
     graph = asked_network(architecture, image, num_classes)
     arrays = initialize(graph, seed)
-    save(arrays, output, metadata={"architecture": graph.name, "seed": str(seed), "graph": graph.digest})
+    save(arrays, output, metadata=_origin(graph, seed=seed))
     facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
     if json:
         print_json(facts)
@@ -56,9 +60,9 @@ def import_(
     from cnnbench.spec.weights import check_fits, digest, save
 
     graph = asked_network(architecture, image, num_classes)
-    arrays = match(graph, read_weights(source))
+    arrays = match(graph, read_weights(source), where=str(source))
     check_fits(graph, arrays, where=str(source))
-    save(arrays, output, metadata={"architecture": graph.name, "graph": graph.digest})
+    save(arrays, output, metadata=_origin(graph, file=source.name))
     facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
     if json:
         print_json(facts)
@@ -103,6 +107,12 @@ def inspect(
         ],
     )
     typer.echo(f"\n{len(arrays)} arrays, {sum(row['values'] for row in rows):,} values, sha256 {digest(arrays)}")
+
+
+def _origin(graph: Graph, **facts: object) -> dict[str, str]:
+    """One metadata entry: a safetensors file with several has them in no fixed order."""
+    content = {"architecture": graph.name, "graph": graph.digest, **facts}
+    return {"cnnbench": json_module.dumps(content, sort_keys=True)}
 
 
 def _finite(value: float) -> float | None:

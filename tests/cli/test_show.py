@@ -1,0 +1,96 @@
+"""``cnnbench show``: the JSON contract that other programs rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cnnbench.cli.entry import execute
+
+NETWORK = """\
+name: own
+input: [1, 8, 8]
+nodes:
+  - {name: conv, kind: conv, out_channels: 4, kernel_size: 3}
+  - {name: relu, kind: relu}
+  - {name: flatten, kind: flatten}
+  - {name: fc, kind: linear, out_features: 5}
+"""
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert execute(["show", *arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [
+        ("resnet18", 11_689_512, 1_814_073_344),
+        ("resnet50", 25_557_032, 4_089_184_256),
+        ("resnet50_v1", 25_557_032, 3_857_973_248),
+        ("resnet20", 269_722, None),
+        ("lenet5_1998", 60_000, 326_520),
+        ("lenet5", 61_706, 416_520),
+        ("lenet_20_50_500", 431_080, 2_293_000),
+    ],
+)
+def test_published_counts(capsys: pytest.CaptureFixture[str], name: str, parameters: int, macs: int | None) -> None:
+    data = shown(capsys, name)
+    assert data["parameters"] == parameters
+    assert macs is None or data["macs"] == macs
+    assert data["name"] == name
+    assert data["source"]
+
+
+def test_every_key_of_the_contract_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    data = shown(capsys, "resnet50")
+    keys = {
+        "name", "parameters", "parameters_inference", "buffers", "macs", "macs_attention", "input", "output", "source",
+    }  # fmt: skip
+    assert keys < set(data)
+    assert data["input"] == [3, 224, 224]
+    assert data["output"] == [1000]
+    node_keys = {"name", "kind", "inputs", "output_shape", "parameters", "macs", "receptive_field"}
+    assert all(node_keys <= set(node) for node in data["nodes"])
+    assert sum(node["parameters"] for node in data["nodes"]) == data["parameters"]
+
+
+def test_another_image_and_number_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    data = shown(capsys, "resnet18", "--image", "96", "--num-classes", "7")
+    assert data["input"] == [3, 96, 96]
+    assert data["output"] == [7]
+    assert data["parameters"] == 11_689_512 - 993 * 513
+
+
+def test_a_users_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(NETWORK)
+    data = shown(capsys, str(path))
+    assert data["parameters"] == (4 * 9 + 4) + (4 * 36 * 5 + 5)
+    assert data["source"] is None
+
+
+def test_the_table_ends_with_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["show", "lenet5"]) == 0
+    out = capsys.readouterr().out
+    assert "parameters: 61,706" in out
+    assert "MACs: 416,520" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resnett50"], "did you mean 'resnet50'?"),
+        (["lenet5", "--image", "0x3"], "--image"),
+        (["lenet5", "--image", "1x4x4"], "window"),
+        (["no_such_file.yaml"], "no_such_file.yaml"),
+    ],
+)
+def test_what_cannot_be_shown(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert execute(["show", *arguments]) == 2
+    assert message in capsys.readouterr().err
