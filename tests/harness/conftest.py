@@ -1,0 +1,24 @@
+"""The faulty backend as a plugin of this process and of its workers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture
+def faulty(monkeypatch, tmp_path):
+    """Makes the backends ``faulty`` and ``unimportable`` known."""
+    from cnnbench import plugins
+
+    monkeypatch.setenv("CNNBENCH_PLUGINS", "faulty_backend")
+    monkeypatch.setenv("FAULTY_MARK", str(tmp_path / "died"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")])))
+    monkeypatch.syspath_prepend(HERE)
+    plugins.plugin_manager.cache_clear()
+    yield
+    plugins.plugin_manager.cache_clear()

@@ -1,0 +1,133 @@
+"""A backend plugin whose modes go wrong in one way each, on top of the NumPy backend's reference."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+from cnnbench.execution.contract import BackendPlugin, Capabilities, ForwardProgram
+from cnnbench.hookspecs import hookimpl
+
+MODES = (
+    "good", "crash", "hang", "print", "nan", "shape", "dtype", "hog", "lazy", "slow", "raise", "die_once", "wrong",
+)  # fmt: skip
+PRECISIONS = ("float32", "float64")
+
+
+def _plugin(name, load):
+    return BackendPlugin(
+        name=name,
+        requires=("numpy",),
+        load=load,
+        modes=MODES,
+        precisions=dict.fromkeys(MODES, PRECISIONS),
+        devices=("cpu",),
+        layouts=("auto",),
+        colour="#888888",
+        distribution="numpy",
+    )
+
+
+@hookimpl
+def cnnbench_backends():
+    return [_plugin("faulty", _load), _plugin("unimportable", _load_nothing)]
+
+
+def _load_nothing():
+    raise ImportError("libmissing.so: cannot open shared object file")
+
+
+def _load():
+    from dataclasses import replace
+
+    from cnnbench_numpy.backend import NumpyBackend
+
+    class FaultyBackend(NumpyBackend):
+        name = "faulty"
+
+        def capabilities(self):
+            found = super().capabilities()
+            return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), ("cpu",), found.kinds)
+
+        def compile_forward(self, graph, options):
+            program = super().compile_forward(graph, replace(options, mode="reference"))
+            if graph.name == "null":
+                return program
+            return FaultyForward(program, options.mode)
+
+        def compile_gradient(self, graph, options, loss=None):
+            return super().compile_gradient(graph, replace(options, mode="reference"), loss)
+
+        def compile_step(self, graph, options, loss, optimizer):
+            return super().compile_step(graph, replace(options, mode="reference"), loss, optimizer)
+
+    return FaultyBackend()
+
+
+class FaultyForward(ForwardProgram):
+    def __init__(self, program, mode):
+        self.program, self.mode = program, mode
+        self.runs = 0
+
+    def load(self, weights, state):
+        self.program.load(weights, state)
+
+    def upload(self, batch):
+        return self.program.upload(batch)
+
+    def run(self, operands):
+        self.runs += 1
+        action = getattr(self, f"_{self.mode}", None)
+        if action is not None:
+            action()
+        return self.program.run(operands)
+
+    def download(self, results):
+        import numpy as np
+
+        result = self.program.download(results)
+        if self.mode == "lazy":
+            time.sleep(0.02)
+        change = {
+            "nan": lambda array: np.where(np.arange(array.size).reshape(array.shape) == 3, np.nan, array),
+            "shape": lambda array: array[:, :-1],
+            "dtype": lambda array: array.astype(np.float16),
+            "wrong": lambda array: array * 1.01,
+        }.get(self.mode, lambda array: array)
+        return result._replace(outputs={name: change(array) for name, array in result.outputs.items()})
+
+    def _crash(self):
+        os.abort()
+
+    def _hang(self):
+        time.sleep(1000)
+
+    def _raise(self):
+        raise ValueError("no such kernel")
+
+    def _slow(self):
+        time.sleep(0.01)
+
+    def _print(self):
+        if self.runs > 1:
+            return
+        print('{"number": 1, "result": {"forged": true}}', flush=True)  # noqa: T201 - the point
+        os.write(1, b"straight to descriptor one\n")
+        for _ in range(200):
+            sys.stderr.write("noise " * 20_000)  # 24 MB in all
+
+    def _hog(self):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+        bytearray(2**30)
+
+    def _die_once(self):
+        """Killed in the middle of sampling, unless it was before (the file says so)."""
+        mark = Path(os.environ["FAULTY_MARK"])
+        if self.runs == 12 and not mark.exists():
+            mark.write_text("died")
+            os.kill(os.getpid(), signal.SIGKILL)
