@@ -1,0 +1,200 @@
+"""Budgets of activations: a few units in the last place, and conditioning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    exact,
+    forward_formula,
+    gradient_formula,
+)
+from cnnbench.spec.layers.activation import resolve_axis
+
+Array = NDArray[Any]
+
+# What good exp, log and tanh in float32 err by, in roundings (1 ulp is at most 2 of them); libraries state up to 4 ulp.
+FUNCTION = 8
+
+
+@forward_formula("relu")
+def relu(setting: Setting) -> ForwardBudget:
+    """A choice, not a computation."""
+    return ForwardBudget((exact(setting.u),))
+
+
+@gradient_formula("relu")
+def relu_gradient(setting: GradientSetting) -> GradientBudget:
+    """A choice, not a computation; elements at 0 are a tie."""
+    return GradientBudget((exact(setting.u),))
+
+
+@forward_formula("tanh")
+def tanh(setting: Setting) -> ForwardBudget:
+    """A |t| (few u) + A |S x| (1 - t^2) u for the rounded argument."""
+    u, layer, x = setting.u, setting.layer, setting.call.inputs[0]
+    scaled = layer.input_scale * x
+    t = np.tanh(scaled)
+    bend = np.abs(scaled) * (1 - t * t)
+    size = abs(layer.output_scale)
+    return ForwardBudget(
+        (both(lambda c: size * (c(FUNCTION + 2, u.stored) * np.abs(t) + c(2, u.stored) * bend) + 4 * u.smallest),)
+    )
+
+
+@gradient_formula("tanh")
+def tanh_gradient(setting: GradientSetting) -> GradientBudget:
+    """|g| A S (2 |t| dt + u t^2 + few u (1 - t^2)) with dt the error of t."""
+    u, layer, x = setting.u, setting.layer, setting.call.inputs[0]
+    scaled = layer.input_scale * x
+    t = np.abs(np.tanh(scaled))
+    bend = np.abs(scaled) * (1 - t * t)
+    size = np.abs(setting.cotangents[0] * layer.output_scale * layer.input_scale)
+    return GradientBudget(
+        (
+            both(
+                lambda c: (
+                    size
+                    * (
+                        2 * t * (c(FUNCTION + 2, u.stored) * t + c(2, u.stored) * bend)
+                        + c(2, u.stored) * t * t
+                        + c(6, u.stored) * (1 - t * t)
+                    )
+                    + 4 * u.smallest
+                )
+            ),
+        )
+    )
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+@forward_formula("sigmoid")
+def sigmoid(setting: Setting) -> ForwardBudget:
+    """y (few u): 1 + exp(-x) has no cancellation, and exp takes its argument unrounded."""
+    u, y = setting.u, np.abs(setting.values.outputs[0])
+    return ForwardBudget((both(lambda c: c(FUNCTION + 2, u.stored) * y + 4 * u.smallest),))
+
+
+@gradient_formula("sigmoid")
+def sigmoid_gradient(setting: GradientSetting) -> GradientBudget:
+    """|g| (|1 - 2 y| dy + few u y (1 - y) + u y) with dy the error of y; the last for the rounding of 1 - y."""
+    u = setting.u
+    y = _sigmoid(setting.call.inputs[0])
+    g = np.abs(setting.cotangents[0])
+    return GradientBudget(
+        (
+            both(
+                lambda c: (
+                    g
+                    * (
+                        np.abs(1 - 2 * y) * c(FUNCTION + 2, u.stored) * y
+                        + c(4, u.stored) * y * (1 - y)
+                        + c(1, u.stored) * y
+                    )
+                    + 4 * u.smallest
+                )
+            ),
+        )
+    )
+
+
+class _Simplex:
+    """p = softmax(x) along the axis, and the error of its sum relative to the sum."""
+
+    def __init__(self, setting: Setting) -> None:
+        x = setting.call.inputs[0]
+        self.axis = resolve_axis(setting.layer.axis, x.ndim)
+        self.depth = np.abs(x - x.max(axis=self.axis, keepdims=True))
+        exponentials = np.exp(-self.depth)
+        self.p = exponentials / self.sum(exponentials)
+        self.log_sum = np.abs(np.log(self.sum(exponentials)))
+        self.count = x.shape[self.axis]
+        self.u = setting.u
+
+    def sum(self, values: Array) -> Array:
+        """Along the axis, which stays."""
+        return np.asarray(values.sum(axis=self.axis, keepdims=True))
+
+    def sum_error(self, c: Any) -> Array:
+        """Relative error of sum exp: its argument's rounding, exp itself, and the sum."""
+        u = self.u
+        spread = self.sum(self.p * self.depth)
+        return np.asarray(c(1, u.stored) * spread + c(FUNCTION, u.stored) + c(self.count, u.accumulated))
+
+    def error(self, c: Any) -> Array:
+        """Absolute error of p."""
+        u = self.u
+        own = c(1, u.stored) * self.depth + c(FUNCTION + 2, u.stored)
+        return np.asarray(self.p * (own + self.sum_error(c)))
+
+
+@forward_formula("softmax")
+def softmax(setting: Setting) -> ForwardBudget:
+    """p (u |x - max| + sum_j p_j u |x_j - max| + (K + few) u)."""
+    simplex = _Simplex(setting)
+    return ForwardBudget((both(lambda c: simplex.error(c) + 4 * setting.u.smallest),))
+
+
+@gradient_formula("softmax")
+def softmax_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = p (g - G), G = sum g p: each factor's error."""
+    simplex, u, g = _Simplex(setting), setting.u, setting.cotangents[0]
+    p = simplex.p
+    total = simplex.sum(g * p)
+    size = simplex.sum(np.abs(g) * p)
+
+    def error(c: Any) -> Array:
+        of_total = simplex.sum(np.abs(g) * simplex.error(c)) + c(simplex.count + 1, u.accumulated) * size
+        of_total = of_total + c(1, u.stored) * size
+        inner = of_total + c(2, u.stored) * (np.abs(g) + np.abs(total))
+        return np.asarray(simplex.error(c) * np.abs(g - total) + p * inner + 4 * u.smallest)
+
+    return GradientBudget((both(error),))
+
+
+@forward_formula("log_softmax")
+def log_softmax(setting: Setting) -> ForwardBudget:
+    """u |x - max| + u |y| + the relative error of sum exp + few u |log sum|."""
+    simplex, u = _Simplex(setting), setting.u
+    y = np.abs(setting.values.outputs[0])
+    return ForwardBudget(
+        (
+            both(
+                lambda c: (
+                    c(2, u.stored) * (simplex.depth + y)
+                    + simplex.sum_error(c)
+                    + c(FUNCTION, u.stored) * simplex.log_sum
+                    + 4 * u.smallest
+                )
+            ),
+        )
+    )
+
+
+@gradient_formula("log_softmax")
+def log_softmax_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = g - p G, G = sum g; p may come from exp of the stored output."""
+    simplex, u, g = _Simplex(setting), setting.u, setting.cotangents[0]
+    total, size = simplex.sum(g), simplex.sum(np.abs(g))
+    p = simplex.p
+    log_p = np.abs(setting.values.outputs[0])
+
+    def error(c: Any) -> Array:
+        of_p = simplex.error(c) + c(2, u.stored) * p * log_p
+        of_total = c(simplex.count, u.accumulated) * size + c(1, u.stored) * size
+        return np.asarray(
+            of_p * np.abs(total) + p * of_total + c(3, u.stored) * (np.abs(g) + p * np.abs(total)) + 4 * u.smallest
+        )
+
+    return GradientBudget((both(error),))

@@ -1,0 +1,182 @@
+"""What a budget is, which formula belongs to which kind, and the pieces that formulas share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, Reference
+from cnnbench.numerics.rounding import Roundoff, gamma, sharp_factor
+from cnnbench.spec.layers import Composite, layer_kinds
+
+Array = NDArray[Any]
+DERIVED = "derived"
+MEASURED = "measured sensitivity"
+
+
+class Budget(NamedTuple):
+    """Largest admitted |error| per element, broadcastable to the array that it belongs to."""
+
+    sharp: Array
+    worst: Array
+
+
+class ForwardBudget(NamedTuple):
+    """Budgets of a layer's outputs and of its running statistics after a training pass."""
+
+    outputs: tuple[Budget, ...]
+    state: tuple[Budget, ...] = ()
+
+
+class GradientBudget(NamedTuple):
+    """Budgets of a layer's gradients, None where a weight is fixed."""
+
+    inputs: tuple[Budget, ...]
+    weights: tuple[Budget | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a forward budget may depend on: the call on storage-rounded operands, and its exact values."""
+
+    call: LayerCall
+    values: LayerValues
+    policy: PrecisionPolicy
+    reference: Reference
+
+    @property
+    def u(self) -> Roundoff:
+        """The policy's roundoffs."""
+        return Roundoff.of(self.policy)
+
+    @property
+    def layer(self) -> Any:
+        """The layer, of the kind that the formula is registered for."""
+        return self.call.layer
+
+    def magnitudes(self) -> tuple[Array, ...]:
+        """The layer's outputs on the absolute values of inputs and weights: S = sum |x||w| of a sum of products."""
+        return self.reference.forward(absolute(self.call)).outputs
+
+
+@dataclass(frozen=True)
+class GradientSetting(Setting):
+    """As ``Setting``, with the cotangents of the outputs and the exact gradients."""
+
+    cotangents: tuple[Array, ...]
+    gradients: LayerGradients
+
+    def gradient_magnitudes(self, call: LayerCall | None = None) -> LayerGradients:
+        """The gradients on absolute values of inputs (or those of ``call``), weights and cotangents."""
+        return self.reference.gradient(call or absolute(self.call), tuple(np.abs(g) for g in self.cotangents))
+
+
+def absolute(call: LayerCall) -> LayerCall:
+    """The call on absolute values of inputs and weights."""
+    return replace(call, inputs=tuple(map(np.abs, call.inputs)), weights=tuple(map(np.abs, call.weights)))
+
+
+ForwardFormula = Callable[[Setting], ForwardBudget]
+GradientFormula = Callable[[GradientSetting], GradientBudget]
+_FORWARD: dict[str, ForwardFormula] = {}
+_GRADIENT: dict[str, GradientFormula] = {}
+_F = TypeVar("_F", bound=ForwardFormula)
+_G = TypeVar("_G", bound=GradientFormula)
+
+
+def forward_formula(*kinds: str) -> Callable[[_F], _F]:
+    """A decorator that makes a function the forward budget of these kinds."""
+
+    def decorate(function: _F) -> _F:
+        _FORWARD.update(dict.fromkeys(kinds, function))
+        return function
+
+    return decorate
+
+
+def gradient_formula(*kinds: str) -> Callable[[_G], _G]:
+    """A decorator that makes a function the gradient budget of these kinds."""
+
+    def decorate(function: _G) -> _G:
+        _GRADIENT.update(dict.fromkeys(kinds, function))
+        return function
+
+    return decorate
+
+
+def _load_family(kind: str) -> None:
+    """Imports the module of the kind's family, which registers its formulas; a family without one has none."""
+    layer = layer_kinds().get(kind)
+    name = f"cnnbench.numerics.budgets.{layer.family}" if layer else ""
+    if layer is not None and layer.family not in ("", "base", "sensitivity") and find_spec(name) is not None:
+        import_module(name)
+
+
+def budget_form(kind: str) -> str:
+    """``derived`` where both formulas are written, ``of its parts`` for a composite, else ``measured sensitivity``."""
+    _load_family(kind)
+    layer = layer_kinds().get(kind)
+    if layer is not None and issubclass(layer, Composite):
+        return "of its parts"
+    return DERIVED if kind in _FORWARD and kind in _GRADIENT else MEASURED
+
+
+def forward_budget(setting: Setting) -> ForwardBudget:
+    """The budget of a forward pass: the kind's formula, or its measured sensitivity."""
+    from cnnbench.numerics.budgets.sensitivity import measured_forward
+
+    _load_family(setting.layer.kind)
+    return _FORWARD.get(setting.layer.kind, measured_forward)(setting)
+
+
+def gradient_budget(setting: GradientSetting) -> GradientBudget:
+    """The budget of a gradient pass: the kind's formula, or its measured sensitivity."""
+    from cnnbench.numerics.budgets.sensitivity import measured_gradient
+
+    _load_family(setting.layer.kind)
+    return _GRADIENT.get(setting.layer.kind, measured_gradient)(setting)
+
+
+def exact(u: Roundoff) -> Budget:
+    """The budget of moved values: nothing but what a flushed denormal loses."""
+    return Budget(np.asarray(u.smallest), np.asarray(u.smallest))
+
+
+def sum_of_products(magnitude: Array, count: float, u: Roundoff, *, rounded: Array, squares: Array | None) -> Budget:
+    """The budget of a sum of ``count`` products (or terms).
+
+    Args:
+        magnitude: S = sum |x||w|.
+        count: K.
+        u: The policy's roundoffs.
+        rounded: Sum of the magnitudes that are rounded to storage: |y|, and |y - b| where a bias is added after.
+        squares: sum x^2 w^2, where operands are rounded before they are multiplied; None where they are not.
+
+    Worst: gamma(K, u_acc) S + u_out ``rounded`` + p S, p the relative error of a product by its operands' rounding.
+    Sharp: 2 sqrt(K) u_acc S + u_out ``rounded`` + 6 p sqrt(``squares``) (Hoeffding: exceeded once in 3e7).
+    """
+    floor = (count + 1) * u.smallest
+    worst = gamma(count, u.accumulated) * magnitude + u.stored * rounded + floor
+    sharp = sharp_factor(count, u.accumulated) * magnitude + u.stored * rounded + floor
+    if squares is not None:
+        worst = worst + u.operand * magnitude
+        sharp = sharp + np.minimum(6 * u.operand * np.sqrt(squares), u.operand * magnitude)
+    return Budget(sharp, worst)
+
+
+def roundings(magnitude: Array, count: float, u: Roundoff) -> Budget:
+    """The budget of ``count`` roundings to storage, each relative to ``magnitude``."""
+    floor = (count + 1) * u.smallest
+    return Budget(sharp_factor(count, u.stored) * magnitude + floor, gamma(count, u.stored) * magnitude + floor)
+
+
+def both(sharp: Callable[[Callable[[float, float], float]], Array]) -> Budget:
+    """A budget from one formula written in terms of c(n, u): evaluated with the sharp factor and with gamma."""
+    return Budget(sharp(sharp_factor), sharp(gamma))

@@ -1,0 +1,107 @@
+"""Budgets of convolutions: sums of products over channels and taps, and over positions for the weights' gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    forward_formula,
+    gradient_formula,
+    sum_of_products,
+)
+from cnnbench.numerics.reference import LayerCall
+from cnnbench.spec.layers import Conv, PartialConv
+
+Array = NDArray[Any]
+
+
+def _convolution(call: LayerCall) -> Conv | PartialConv:
+    if not isinstance(call.layer, Conv | PartialConv):
+        raise TypeError(f"{call.layer.kind} is not a convolution")
+    return call.layer
+
+
+def products_per_output(call: LayerCall) -> int:
+    """K: the products that are summed into one output, and one for the bias."""
+    layer = _convolution(call)
+    taps = math.prod(layer.window().kernel_size)
+    if isinstance(layer, Conv):
+        channels = int(call.inputs[0].shape[1]) // layer.groups
+        return channels * taps + int(layer.bias)
+    return max(map(len, layer.connections)) * taps + 1
+
+
+def products_per_input(call: LayerCall) -> int:
+    """The largest number of outputs that read one input: output channels of its group times the taps that meet it."""
+    layer = _convolution(call)
+    window = layer.window()
+    meeting = math.prod(
+        -(-k // s) if d == 1 else k for k, s, d in zip(window.kernel_size, window.stride, window.dilation, strict=True)
+    )
+    channels = layer.out_channels // layer.groups if isinstance(layer, Conv) else len(layer.connections)
+    return channels * meeting
+
+
+def rounded_sums(outputs: Array, weights: tuple[Array, ...], channel_axis: int) -> Array:
+    """|y| + |y - b|: an implementation that stores the sum before it adds the bias rounds twice."""
+    if len(weights) < 2:
+        return np.asarray(np.abs(outputs))
+    shape = [1] * outputs.ndim
+    shape[channel_axis] = -1
+    return np.asarray(np.abs(outputs) + np.abs(outputs - weights[1].reshape(shape)))
+
+
+def squared(call: LayerCall) -> LayerCall:
+    """The call on squared inputs and weights."""
+    return replace(call, inputs=tuple(map(np.square, call.inputs)), weights=tuple(map(np.square, call.weights)))
+
+
+@forward_formula("conv", "partial_conv")
+def conv(setting: Setting) -> ForwardBudget:
+    """K = C/G prod(kernel) products, S = |x| * |w| + |b|."""
+    u, call = setting.u, setting.call
+    squares = setting.reference.forward(squared(call)).outputs[0] if u.operand else None
+    rounded = rounded_sums(setting.values.outputs[0], call.weights, 1)
+    magnitude = setting.magnitudes()[0]
+    budget = sum_of_products(magnitude, products_per_output(call), u, rounded=rounded, squares=squares)
+    return ForwardBudget((budget,))
+
+
+def product_gradients(setting: GradientSetting, per_input: int, per_weight: int) -> GradientBudget:
+    """The budgets of both gradients of a bilinear layer; a bias sums ``per_weight`` cotangents."""
+    u = setting.u
+    magnitudes = setting.gradient_magnitudes()
+    squares = None
+    if u.operand:
+        squares = setting.reference.gradient(squared(setting.call), tuple(map(np.square, setting.cotangents)))
+
+    def budget(value: Array, magnitude: Array, count: int, square: Array | None) -> Budget:
+        return sum_of_products(magnitude, count, u, rounded=np.abs(value), squares=square)
+
+    inputs = (
+        budget(setting.gradients.inputs[0], magnitudes.inputs[0], per_input, squares.inputs[0] if squares else None),
+    )
+    weights = tuple(
+        None
+        if value is None or magnitude is None
+        else budget(value, magnitude, per_weight, squares.weights[i] if squares and i == 0 else None)
+        for i, (value, magnitude) in enumerate(zip(setting.gradients.weights, magnitudes.weights, strict=True))
+    )
+    return GradientBudget(inputs, weights)
+
+
+@gradient_formula("conv", "partial_conv")
+def conv_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx sums over output channels and taps; dw and db over images and positions."""
+    positions = setting.cotangents[0].shape[0] * math.prod(setting.cotangents[0].shape[2:])
+    return product_gradients(setting, products_per_input(setting.call), positions)

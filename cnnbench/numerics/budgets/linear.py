@@ -1,0 +1,73 @@
+"""Budgets of fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    forward_formula,
+    gradient_formula,
+    sum_of_products,
+)
+from cnnbench.numerics.budgets.conv import product_gradients, rounded_sums, squared
+from cnnbench.numerics.reference import LayerCall
+
+
+@forward_formula("linear")
+def linear(setting: Setting) -> ForwardBudget:
+    """K = I products and the bias, S = |x| |W|^T + |b|."""
+    u, call = setting.u, setting.call
+    squares = setting.reference.forward(squared(call)).outputs[0] if u.operand else None
+    output = setting.values.outputs[0]
+    rounded = rounded_sums(output, call.weights, output.ndim - 1)
+    count = call.inputs[0].shape[-1] + len(call.weights) - 1
+    return ForwardBudget((sum_of_products(setting.magnitudes()[0], count, u, rounded=rounded, squares=squares),))
+
+
+@gradient_formula("linear")
+def linear_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx sums over outputs; dW and db over all leading positions."""
+    rows = math.prod(setting.cotangents[0].shape[:-1])
+    return product_gradients(setting, setting.layer.out_features, rows)
+
+
+def _apart(call: LayerCall) -> LayerCall:
+    """Operands for which (x - w)^2 is (|x| + |w|)^2 of the call's."""
+    return replace(call, inputs=(-np.abs(call.inputs[0]),), weights=(np.abs(call.weights[0]),))
+
+
+@forward_formula("radial_basis")
+def radial_basis(setting: Setting) -> ForwardBudget:
+    """S = sum (|x| + |w|)^2, which also admits |x|^2 - 2 x w + |w|^2; K = I products with two roundings more."""
+    u, call = setting.u, setting.call
+    magnitude = np.abs(setting.reference.forward(_apart(call)).outputs[0])
+    rounded = np.abs(setting.values.outputs[0])
+    squares = (magnitude**2 / call.inputs[0].shape[-1]) if u.operand else None
+    count = call.inputs[0].shape[-1] + 3
+    return ForwardBudget((sum_of_products(magnitude, count, u, rounded=rounded, squares=squares),))
+
+
+@gradient_formula("radial_basis")
+def radial_basis_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = 2 sum_o dy (x - w) and dw = -2 sum_n dy (x - w), each with S on |x| + |w|."""
+    u = setting.u
+    magnitudes = setting.gradient_magnitudes(_apart(setting.call))
+    counts = (setting.layer.out_features + 3, setting.call.inputs[0].shape[0] + 3)
+
+    def budget(value: np.ndarray, magnitude: np.ndarray, count: int) -> Budget:
+        size = np.abs(magnitude)
+        return sum_of_products(size, count, u, rounded=np.abs(value), squares=size**2 if u.operand else None)
+
+    weight, size = setting.gradients.weights[0], magnitudes.weights[0]
+    return GradientBudget(
+        (budget(setting.gradients.inputs[0], magnitudes.inputs[0], counts[0]),),
+        (None if weight is None or size is None else budget(weight, size, counts[1]),),
+    )

@@ -1,0 +1,204 @@
+"""Budgets of normalisation by first-order propagation through mean, variance, root and affine map."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    forward_formula,
+    gradient_formula,
+    roundings,
+    sum_of_products,
+)
+
+Array = NDArray[Any]
+
+
+class _Moments:
+    """A batch's statistics per channel, shaped to broadcast, and their errors to first order.
+
+    dm = c(n) mean|x| + u |m|;  dv = (c(n + 2) + c(4)) v + dm^2 (two passes: the deviations sum to 0, so that dm
+    enters squared);  r = 1 / sqrt(v + eps), dr = r (dv / (2 (v + eps)) + c(4)).
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.x = setting.call.inputs[0]
+        self.u = setting.u
+        self.eps = setting.layer.eps
+        self.axes = (0, *range(2, self.x.ndim))
+        self.count = math.prod(self.x.shape[axis] for axis in self.axes)
+        self.mean = self.average(self.x)
+        self.size = self.average(np.abs(self.x))
+        self.deviation = self.x - self.mean
+        self.variance = self.average(np.square(self.deviation))
+        self.inverse = 1 / np.sqrt(self.variance + self.eps)
+        self.normal = self.deviation * self.inverse
+
+    def average(self, values: Array) -> Array:
+        """Over the batch and all positions."""
+        return np.asarray(values.mean(axis=self.axes, keepdims=True))
+
+    def mean_error(self, c: Any) -> Array:
+        """dm."""
+        return np.asarray(c(self.count, self.u.accumulated) * self.size + c(1, self.u.stored) * np.abs(self.mean))
+
+    def variance_error(self, c: Any) -> Array:
+        """dv."""
+        relative = c(self.count + 2, self.u.accumulated) + c(4, self.u.stored)
+        return np.asarray(relative * self.variance + self.mean_error(c) ** 2)
+
+    def inverse_error(self, c: Any) -> Array:
+        """dr."""
+        of_variance = self.variance_error(c) / (2 * (self.variance + self.eps))
+        return np.asarray(self.inverse * (of_variance + c(4, self.u.stored)))
+
+    def normal_error(self, c: Any) -> Array:
+        """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""
+        subtraction = c(3, self.u.stored) * (np.abs(self.x) + np.abs(self.mean))
+        return np.asarray(
+            self.inverse * (self.mean_error(c) + subtraction) + np.abs(self.deviation) * self.inverse_error(c)
+        )
+
+
+def _channels(array: Array, rank: int) -> Array:
+    return array.reshape(1, -1, *(1,) * (rank - 2))
+
+
+def _scale_and_shift(setting: Setting) -> tuple[Array, Array]:
+    """|weight| and |bias| per channel; 1 and 0 where there are none."""
+    rank = setting.call.inputs[0].ndim
+    if len(setting.call.weights) == 2:
+        weight, bias = setting.call.weights
+        return np.abs(_channels(weight, rank)), np.abs(_channels(bias, rank))
+    return np.ones((1,) * rank), np.zeros((1,) * rank)
+
+
+@forward_formula("batch_norm")
+def batch_norm(setting: Setting) -> ForwardBudget:
+    """Inference: 10 roundings of (|x| + |m|) |w| r + |b|. Training: the batch statistics' errors besides."""
+    weight, bias = _scale_and_shift(setting)
+    u, x = setting.u, setting.call.inputs[0]
+    if not setting.call.training:
+        mean, variance = (_channels(s, x.ndim) for s in setting.call.state)
+        size = (np.abs(x) + np.abs(mean)) * weight / np.sqrt(variance + setting.layer.eps) + bias
+        return ForwardBudget((roundings(size, 10, u),))
+    moments = _Moments(setting)
+    output = both(
+        lambda c: (
+            weight * moments.normal_error(c)
+            + c(4, u.stored) * ((np.abs(x) + np.abs(moments.mean)) * moments.inverse * weight + bias)
+            + 8 * u.smallest
+        )
+    )
+    return ForwardBudget((output,), _running(setting, moments))
+
+
+def _running(setting: Setting, moments: _Moments) -> tuple[Budget, ...]:
+    """running <- (1 - a) running + a batch: a times the statistic's error, and few roundings."""
+    a, n, u = setting.layer.momentum, moments.count, setting.u
+    factor = n / (n - 1) if setting.layer.running_variance == "unbiased" and n > 1 else 1.0
+    old_mean, old_variance = (np.abs(s) for s in setting.call.state)
+    mean, variance = np.abs(moments.mean).ravel(), moments.variance.ravel() * factor
+    return (
+        both(
+            lambda c: (
+                a * moments.mean_error(c).ravel() + c(4, u.stored) * ((1 - a) * old_mean + a * mean) + 4 * u.smallest
+            )
+        ),
+        both(
+            lambda c: (
+                a * factor * moments.variance_error(c).ravel()
+                + c(6, u.stored) * ((1 - a) * old_variance + a * variance)
+                + 4 * u.smallest
+            )
+        ),
+    )
+
+
+@gradient_formula("batch_norm")
+def batch_norm_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = w r (g - A - n B) with A = mean g, B = mean(g n), n the normalised input; dw = sum g n, db = sum g."""
+    if not setting.call.training:
+        return _inference_gradient(setting)
+    weight, _ = _scale_and_shift(setting)
+    u, g, moments = setting.u, setting.cotangents[0], _Moments(setting)
+    n, normal = moments.count, moments.normal
+    first, second = moments.average(g), moments.average(g * normal)
+    inner = g - first - normal * second
+
+    def first_error(c: Any) -> Array:
+        return np.asarray(c(n, u.accumulated) * moments.average(np.abs(g)) + c(1, u.stored) * np.abs(first))
+
+    def second_error(c: Any) -> Array:
+        size = moments.average(np.abs(g * normal))
+        rounding = (c(n + 2, u.accumulated) + c(2, u.stored)) * size
+        return np.asarray(rounding + moments.average(np.abs(g) * moments.normal_error(c)))
+
+    def input_error(c: Any) -> Array:
+        parts = np.abs(g) + np.abs(first) + np.abs(normal * second)
+        of_inner = first_error(c) + np.abs(normal) * second_error(c) + np.abs(second) * moments.normal_error(c)
+        of_inner = of_inner + c(5, u.stored) * parts
+        scale = weight * moments.inverse
+        return np.asarray(
+            scale * of_inner
+            + weight * np.abs(inner) * moments.inverse_error(c)
+            + c(4, u.stored) * scale * np.abs(inner)
+            + 8 * u.smallest
+        )
+
+    weights: tuple[Budget, ...] = ()
+    if setting.layer.affine:
+        weights = (
+            both(lambda c: n * (second_error(c).ravel() + u.smallest)),
+            both(lambda c: n * (first_error(c).ravel() + u.smallest)),
+        )
+    return GradientBudget((both(input_error),), weights)
+
+
+def _inference_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = g w r; dw = sum g (x - m) r, db = sum g, with fixed statistics."""
+    weight, _ = _scale_and_shift(setting)
+    u, g, x = setting.u, np.abs(setting.cotangents[0]), setting.call.inputs[0]
+    mean, variance = (_channels(s, x.ndim) for s in setting.call.state)
+    inverse = 1 / np.sqrt(variance + setting.layer.eps)
+    axes = (0, *range(2, x.ndim))
+    count = math.prod(x.shape[axis] for axis in axes)
+    weights: tuple[Budget | None, ...] = ()
+    if setting.layer.affine:
+        size = (g * (np.abs(x) + np.abs(mean)) * inverse).sum(axis=axes)
+        weights = (
+            sum_of_products(size, count + 8, u, rounded=8 * size, squares=None),
+            sum_of_products(g.sum(axis=axes), count, u, rounded=g.sum(axis=axes), squares=None),
+        )
+    return GradientBudget((roundings(g * weight * inverse, 10, u),), weights)
+
+
+@forward_formula("channel_affine")
+def channel_affine(setting: Setting) -> ForwardBudget:
+    """Two roundings of |x w| + |b|."""
+    weight, bias = _scale_and_shift(setting)
+    return ForwardBudget((roundings(np.abs(setting.call.inputs[0]) * weight + bias, 2, setting.u),))
+
+
+@gradient_formula("channel_affine")
+def channel_affine_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = g w; dw = sum g x, db = sum g."""
+    weight, _ = _scale_and_shift(setting)
+    u, g, x = setting.u, np.abs(setting.cotangents[0]), np.abs(setting.call.inputs[0])
+    axes = (0, *range(2, x.ndim))
+    count = math.prod(x.shape[axis] for axis in axes)
+    weights = tuple(
+        sum_of_products(size, count + 1, u, rounded=2 * size, squares=None)
+        for size in ((g * x).sum(axis=axes), g.sum(axis=axes))
+    )
+    return GradientBudget((roundings(g * weight, 2, u),), weights)

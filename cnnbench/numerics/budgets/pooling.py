@@ -1,0 +1,74 @@
+"""Budgets of pooling: means are sums with a division, maxima and subsampling move values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    exact,
+    forward_formula,
+    gradient_formula,
+    sum_of_products,
+)
+from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, Shape
+
+
+def _window_size(layer: object, spatial: Shape) -> int:
+    """The most positions that one output averages."""
+    if isinstance(layer, AvgPool):
+        return math.prod(layer.window().kernel_size)
+    if isinstance(layer, AdaptiveAvgPool):
+        return math.prod(-(-size // out) + 1 for size, out in zip(spatial, layer.sizes(), strict=True))
+    return math.prod(spatial)
+
+
+def _windows_per_input(layer: object) -> int:
+    """The most windows that one input lies in."""
+    window = layer.window() if hasattr(layer, "window") else None
+    if window is None:
+        return 2 ** len(layer.sizes()) if isinstance(layer, AdaptiveAvgPool) else 1
+    return math.prod(
+        -(-k // s) if d == 1 else k for k, s, d in zip(window.kernel_size, window.stride, window.dilation, strict=True)
+    )
+
+
+def _sum(magnitude: np.ndarray, count: int, setting: Setting, rounded: np.ndarray) -> Budget:
+    """Sums of stored values have no rounded operands; scaling by 1 / count is two roundings more."""
+    u = replace(setting.u, operand=0.0)
+    return sum_of_products(magnitude, count + 2, u, rounded=2 * np.abs(rounded), squares=None)
+
+
+@forward_formula("avg_pool", "global_avg_pool", "adaptive_avg_pool")
+def average(setting: Setting) -> ForwardBudget:
+    """K positions, S = the mean of |x|."""
+    count = _window_size(setting.layer, setting.call.inputs[0].shape[2:])
+    return ForwardBudget((_sum(setting.magnitudes()[0], count, setting, setting.values.outputs[0]),))
+
+
+@gradient_formula("avg_pool", "global_avg_pool", "adaptive_avg_pool", "max_pool", "global_max_pool")
+def window_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx sums what arrives from each window that the input lies in (for maxima: wins), S on |dy|."""
+    # on the input itself and not its magnitude: a maximum's winner depends on it
+    magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
+    count = _windows_per_input(setting.layer)
+    return GradientBudget((_sum(magnitude, count, setting, setting.gradients.inputs[0]),))
+
+
+@forward_formula("max_pool", "global_max_pool", "subsample")
+def moved(setting: Setting) -> ForwardBudget:
+    """Values are moved, not computed."""
+    return ForwardBudget((exact(setting.u),))
+
+
+@gradient_formula("subsample")
+def moved_gradient(setting: GradientSetting) -> GradientBudget:
+    """Values are moved, not computed."""
+    return GradientBudget((exact(setting.u),))

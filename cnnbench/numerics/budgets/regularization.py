@@ -1,0 +1,34 @@
+"""Budgets of dropout: a scale at training, nothing at inference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    exact,
+    forward_formula,
+    gradient_formula,
+    roundings,
+)
+
+
+def _scaled(value: np.ndarray, setting: Setting) -> Budget:
+    """Three roundings: 1 - p, its reciprocal, the product."""
+    return roundings(np.abs(value), 3, setting.u) if setting.call.training else exact(setting.u)
+
+
+@forward_formula("dropout")
+def dropout(setting: Setting) -> ForwardBudget:
+    """y = x mask / (1 - p)."""
+    return ForwardBudget((_scaled(setting.values.outputs[0], setting),))
+
+
+@gradient_formula("dropout")
+def dropout_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = dy mask / (1 - p)."""
+    return GradientBudget((_scaled(setting.gradients.inputs[0], setting),))

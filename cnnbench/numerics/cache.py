@@ -1,0 +1,115 @@
+"""A size-limited folder of the user's in which oracles keep their arrays, by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import DataError
+
+Array = NDArray[Any]
+FOLDER_VARIABLE = "CNNBENCH_CACHE"
+SIZE_VARIABLE = "CNNBENCH_CACHE_BYTES"
+DEFAULT_BYTES = 8 * 2**30
+
+
+def key_of(**parts: object) -> str:
+    """SHA-256 of named parts that print the same when they are the same."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One oracle's arrays, each a ``.npy`` file that is read memory-mapped."""
+
+    folder: Path
+
+    def write(self, name: str, array: Array) -> None:
+        """Stores an array."""
+        np.save(self._path(name), np.asarray(array), allow_pickle=False)
+
+    def read(self, name: str) -> Array:
+        """An array, mapped and not copied. Raises DataError where the file is damaged."""
+        try:
+            array: Array = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the cached oracle is damaged: {error}", where=str(self.folder), remedy="remove the folder"
+            ) from error
+        return array
+
+    def has(self, name: str) -> bool:
+        """Whether there is an array of that name."""
+        return self._path(name).is_file()
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Entries by key; the least recently used go when all together are larger than ``limit_bytes``."""
+
+    folder: Path
+    limit_bytes: int = DEFAULT_BYTES
+
+    @staticmethod
+    def of_user() -> Cache:
+        """``$CNNBENCH_CACHE`` or ``~/.cache/cnnbench``, up to ``$CNNBENCH_CACHE_BYTES`` (8 GiB)."""
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(os.environ.get(FOLDER_VARIABLE) or Path(home) / "cnnbench") / "oracle"
+        text = os.environ.get(SIZE_VARIABLE, str(DEFAULT_BYTES))
+        if not text.isdigit():
+            raise DataError("the size is not valid", where=SIZE_VARIABLE, received=text, expected="a number of bytes")
+        return Cache(folder, int(text))
+
+    def entry(self, key: str, fill: Callable[[Entry], None]) -> Entry:
+        """The entry of that key, which ``fill`` makes where it is not there yet: whole or not at all."""
+        path = self.folder / key
+        if not path.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
+            try:
+                fill(Entry(partial))
+                self._adopt(partial, path)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+            self._trim(keep=path)
+        os.utime(path)
+        return Entry(path)
+
+    @staticmethod
+    def _adopt(partial: Path, path: Path) -> None:
+        try:
+            partial.rename(path)
+        except OSError:
+            if not path.is_dir():  # else another process was faster with the same content
+                raise
+
+    def _trim(self, keep: Path) -> None:
+        entries = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: _used(p))
+        sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in entries if path.is_dir()}
+        total = sum(sizes.values())
+        for path in entries:
+            if total <= self.limit_bytes:
+                return
+            if path != keep and not path.name.startswith(".partial-"):
+                shutil.rmtree(path, ignore_errors=True)
+                total -= sizes.get(path, 0)
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

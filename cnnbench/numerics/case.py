@@ -1,0 +1,160 @@
+"""What is checked: a network with its arrays, one batch, and how the program runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.cache import key_of
+from cnnbench.numerics.forcing import masks_of, resize_images, resized
+from cnnbench.numerics.reference import code_digest
+from cnnbench.numerics.rounding import all_to_storage
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench.spec.lowering import lower
+from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import digest
+
+Array = NDArray[Any]
+
+# Above this many multiply-accumulates a pass, gradients and training are checked on smaller images.
+LARGE_MACS = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training check runs: one step a rate, all on the case's batch.
+
+    Args:
+        rates: Learning rates; they differ, so that the place of the rate in the update rule shows.
+        loss: None for cross-entropy on a classifier, mean squared error elsewhere.
+    """
+
+    optimizer: Optimizer = field(default_factory=lambda: SGD(momentum=0.9, weight_decay=1e-4))
+    loss: Loss | None = None
+    rates: tuple[float, ...] = (0.01, 0.02, 0.02, 0.01, 0.01)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question: does a subject compute this network?
+
+    Args:
+        graph: The network; composites are lowered here.
+        arrays: Weights and running statistics by full name.
+        batch: Inputs by name, canonical.
+        options: Of the program as it is timed.
+        targets: Classes (N,) or values of the main output's shape; drawn from the seed where None.
+        seed: Of masks, cotangents, noise and drawn targets.
+        training: The training check's settings.
+        folder: Where files that reproduce a failure are written; None for nowhere.
+    """
+
+    graph: Graph
+    arrays: Mapping[str, Array]
+    batch: Mapping[str, Array]
+    options: ProgramOptions
+    targets: Array | None = None
+    seed: int = 0
+    training: Training = field(default_factory=Training)
+    folder: Path | None = None
+
+    @property
+    def policy(self) -> PrecisionPolicy:
+        """The program's precision."""
+        return self.options.precision
+
+    @cached_property
+    def lowered(self) -> Graph:
+        """The network in primitive kinds."""
+        return lower(self.graph)
+
+    @cached_property
+    def size(self) -> int:
+        """Images in the batch."""
+        return int(next(np.shape(self.batch[item.name])[0] for item in self.graph.inputs if item.batched))
+
+    @cached_property
+    def stored(self) -> dict[str, Array]:
+        """The arrays rounded to the storage type: what the network is, for subject and oracle alike."""
+        return all_to_storage(self.arrays, self.policy)
+
+    @cached_property
+    def inputs(self) -> dict[str, Array]:
+        """The batch rounded to the storage type."""
+        return all_to_storage({item.name: self.batch[item.name] for item in self.graph.inputs}, self.policy)
+
+    @cached_property
+    def loss(self) -> Loss:
+        """The loss of gradient and training checks."""
+        if self.training.loss is not None:
+            return self.training.loss
+        return CrossEntropy() if len(self._main_shape) == 2 else MeanSquaredError()
+
+    @property
+    def _main_shape(self) -> tuple[int, ...]:
+        return self.graph.shapes(self.size)[self.graph.outputs[0][1]]
+
+    @cached_property
+    def labels(self) -> Array:
+        """The targets, given or drawn."""
+        shape = self._main_shape
+        generator = stream(self.seed, "targets")
+        if isinstance(self.loss, CrossEntropy):
+            if self.targets is not None and self.targets.ndim == 1 and self.targets.max(initial=0) < shape[1]:
+                return np.asarray(self.targets)
+            return generator.integers(0, shape[1], shape[0])
+        if self.targets is not None and self.targets.shape == shape:
+            return np.asarray(self.targets)
+        return generator.normal(size=shape).astype(np.float32)
+
+    def training_batch(self, step: int = 0) -> dict[str, Array]:
+        """Inputs, masks and targets of a training pass."""
+        masks = masks_of(self.lowered, self.size, self.seed, step)
+        return {**self.inputs, **masks, "targets": self.labels}
+
+    def key(self, question: str, **more: object) -> str:
+        """The cache key of an oracle's answer to a question on this case."""
+        return key_of(
+            question=question,
+            graph=self.lowered.digest,
+            arrays=digest(self.stored),
+            inputs=digest(self.inputs),
+            precision=self.policy.name,
+            seed=self.seed,
+            code=code_digest(),
+            **more,
+        )
+
+    @cached_property
+    def reduced(self) -> Case:
+        """The case on smaller images where the network is large and takes them; else the case itself."""
+        macs = self.lowered.macs(self.size)
+        spatial = [n for item in self.graph.inputs for n in item.shape[1:]]
+        if macs <= LARGE_MACS or not spatial:
+            return self
+        wanted = max(spatial) * math.sqrt(LARGE_MACS / macs)
+        for size in range(max(32, int(wanted) // 32 * 32), max(spatial), 32):
+            smaller = resized(self.graph, size)
+            if smaller is not None:
+                return replace(self, graph=smaller, batch=resize_images(self.batch, smaller))
+        return self
+
+    def cut(self, images: int) -> Case:
+        """The case on the first images only."""
+        batch = {
+            item.name: self.batch[item.name][:images] if item.batched else self.batch[item.name]
+            for item in self.graph.inputs
+        }
+        targets = None if self.targets is None else self.targets[:images]
+        return replace(self, batch=batch, targets=targets)

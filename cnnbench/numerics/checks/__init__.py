@@ -1,0 +1,5 @@
+"""The checks of a case: local, exact, end to end, gradient, determinism, training."""
+
+from cnnbench.numerics.checks.run import CHECKS, run_checks
+
+__all__ = ["CHECKS", "run_checks"]

@@ -1,0 +1,70 @@
+"""The end-to-end check: the program as it is timed, against the envelope of perturbed oracle runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cnnbench.numerics.checks.local import check_local
+from cnnbench.numerics.comparison import examine
+from cnnbench.numerics.envelope import deviations, forward_envelope
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.subject import Subject
+from cnnbench.spec.layers import ReLU
+
+NAME = "end_to_end"
+
+
+def check_end_to_end(subject: Subject, oracle: Oracle) -> Outcome:
+    """The network's outputs at inference, with the options (folding, layout, mode) of the timed program."""
+    case = oracle.case
+    exact, envelope = forward_envelope(oracle)
+    options = replace(case.options, training=False)
+    outputs = subject.forward(case.graph, case.stored, case.inputs, options).outputs
+    details: dict[str, Any] = {
+        "batch": case.size,
+        "folded": options.fold_batch_norm,
+        "alarm_factor": envelope.factor,
+        "near_ties": _near_ties(oracle),
+    }
+    for name, value in exact.items():
+        problem, text = examine(outputs.get(name), value.shape, case.policy, value)
+        if problem is not None:
+            return _blame(subject, oracle, f"output {name}: {text}", np.inf, {**details, "problem": problem})
+    difference = deviations(outputs, exact)
+    shares = envelope.used(difference)
+    worst = max(shares, key=lambda name: shares[name])
+    size = float(np.abs(exact[worst]).max(initial=0.0))
+    details |= {"worst_output": worst, "largest_error": difference[worst], "largest_value": size}
+    if not shares[worst] <= 1:
+        text = f"output {worst} is {difference[worst]:.3g} off, {shares[worst]:.3g} times the envelope"
+        return _blame(subject, oracle, text, shares[worst], details)
+    node = dict(case.graph.outputs)[worst].partition(":")[0]
+    text = f"output {worst} uses {shares[worst]:.3g} of the envelope"
+    return Outcome(NAME, "passed", shares[worst], None, node, text, details=details)
+
+
+def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any]) -> Outcome:
+    """A failed outcome that names the first node which introduces the error on its own, if one does."""
+    local = check_local(subject, oracle)
+    if local.status == "failed":
+        details = {**details, "report": local.details.get("report", "")}
+        text = f"{text}; first introduced by {local.message}"
+        return Outcome(NAME, "failed", used, None, local.node, text, local.reproducer, details)
+    text += "; every node alone is within its budget, so look between nodes: wiring, folding, layout"
+    return Outcome(NAME, "failed", used, None, None, text, details=details)
+
+
+def _near_ties(oracle: Oracle) -> int:
+    """Elements so near a ReLU's corner that rounding may move them across."""
+    graph, total = oracle.case.lowered, 0
+    producers = {node.name: node for node in graph.nodes}
+    for node in graph.nodes:
+        source = producers.get(node.inputs[0])
+        if isinstance(node.layer, ReLU) and source is not None:
+            truth = oracle.outputs(source.name)
+            total += int((np.abs(truth.values[0]) <= truth.budgets[0].sharp).sum())
+    return total

@@ -1,0 +1,163 @@
+"""The gradient check: each layer's gradients alone, the loss alone, and every parameter's gradient end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cnnbench.numerics.budgets import Budget, budget_form
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.local import chunks
+from cnnbench.numerics.checks.verdict import describe, failing, judge
+from cnnbench.numerics.comparison import Comparison, Place, compare, examine
+from cnnbench.numerics.divergence import Evidence, Reproduction
+from cnnbench.numerics.envelope import deviations, gradient_envelope
+from cnnbench.numerics.forcing import arrays_of, forced_name, masks_of, output_names, teacher_forced
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import NodeUse, Outcome
+from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.rounding import Roundoff, to_storage
+from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.ties import tied
+from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.layers import Flatten
+from cnnbench.spec.losses import CrossEntropy
+
+
+def check_gradient(subject: Subject, oracle: Oracle) -> Outcome:
+    """Local gradients with seeded cotangents, the loss term, then the whole network's parameter gradients.
+
+    A large network is checked on smaller images; ``details`` says which.
+    """
+    small = Oracle(oracle.case.reduced, oracle.cache)
+    case = small.case
+    details: dict[str, Any] = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
+    comparisons = [c for group in chunks(case, small.differentiated()) for c in _compare_group(subject, small, group)]
+    order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
+    comparisons.sort(key=lambda c: order[c.use.node])
+    evidence = Evidence("gradient", case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
+    local = judge("gradient", comparisons, details, evidence)
+    if local.status == "failed":
+        return local
+    term = loss_term(subject, case)
+    if failing([term]) is not None:
+        known = {**local.details, **({"problem": term.problem} if term.problem else {})}
+        used, worst = term.use.sharp_used, term.use.worst_case_used
+        nodes = (*local.nodes, term.use)
+        return Outcome("gradient", "failed", used, worst, "loss", describe(term), details=known, nodes=nodes)
+    return _end_to_end(subject, small, local, term.use)
+
+
+def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> Iterator[Comparison]:
+    case = oracle.case
+    graph = teacher_forced(case.lowered, group, case.size)
+    truths = {name: oracle.gradients(name) for name in group}
+    batch = {forced_name(name, i): x for name in group for i, x in enumerate(oracle.inputs(name))}
+    batch |= masks_of(graph, case.size, case.seed)
+    for name in group:
+        values = output_names(case.lowered, case.lowered.node(name))
+        batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    result = subject.gradient(graph, arrays_of(graph, case.stored), batch, options)
+    for name in group:
+        layer = case.lowered.node(name).layer
+        form = budget_form(layer.kind)
+        truth = truths[name]
+        for i, (exact, budget) in enumerate(zip(truth.inputs.values, truth.inputs.budgets, strict=True)):
+            skip = tied(layer, np.asarray(batch[forced_name(name, i)]))
+            place = Place(name, layer.kind, f"input gradient {i}", form)
+            yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, skip)
+        for weight, exact, budget in truth.weights:
+            place = Place(name, layer.kind, f"gradient of {weight}", form)
+            yield compare(place, result.weights.get(f"{name}.{weight}"), exact, budget, case.policy)
+
+
+def loss_term(subject: Subject, case: Case) -> Comparison:
+    """The loss's gradient with respect to the main output, on seeded normal values around the right size.
+
+    Budget of cross-entropy: (p - q) / N, with p as log-softmax's; of the squared error: few roundings.
+    """
+    value = case.graph.outputs[0][1]
+    shape = case.graph.shapes(case.size)[value]
+    graph = _identity(shape[1:])
+    x = to_storage(np.random.Generator(np.random.Philox(case.seed)).normal(size=shape) * 2, case.policy)
+    batch = {"value": x, "targets": case.labels}
+    exact = reference().subject.gradient(graph, {}, batch, reference_options(training=True), case.loss)
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    result = subject.gradient(graph, {}, batch, options, case.loss)
+    u = Roundoff.of(case.policy)
+    gradient = exact.inputs["value"]
+    if isinstance(case.loss, CrossEntropy):
+        wide = np.asarray(x, np.float64)
+        depth = np.abs(wide - wide.max(axis=1, keepdims=True))
+        p = np.exp(-depth) / np.exp(-depth).sum(axis=1, keepdims=True)
+        q = np.abs(gradient * shape[0] - p)
+        relative = 24 * u.stored + 2 * u.stored * (depth + (p * depth).sum(axis=1, keepdims=True))
+        relative = relative + shape[1] * u.accumulated
+        size = (p * relative + 6 * u.stored * (p + q)) / shape[0]
+    else:
+        targets = np.abs(np.asarray(case.labels, np.float64))
+        size = 8 * u.stored * (np.abs(x) + targets) * 2 / x.size
+    budget = Budget(size + 4 * u.smallest, 2 * size + 4 * u.smallest)
+    place = Place("loss", case.loss.kind, "gradient of the output")
+    return compare(place, result.inputs.get("value"), gradient, budget, case.policy)
+
+
+def _identity(shape: tuple[int, ...]) -> Graph:
+    """A graph that only hands its input on, in the shape of a network's main output."""
+    builder = Builder("loss")
+    x = builder.input("value", shape)
+    return builder.build(builder.add("same", Flatten(start_axis=len(shape)), x))
+
+
+def _end_to_end(subject: Subject, oracle: Oracle, local: Outcome, term: NodeUse) -> Outcome:
+    case = oracle.case
+    exact, envelope = gradient_envelope(oracle)
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
+    for name, value in exact.items():
+        problem, text = examine(result.weights.get(name), value.shape, case.policy)
+        if problem is not None:
+            details = {**local.details, "problem": problem}
+            node = name.rpartition(".")[0]
+            return Outcome("gradient", "failed", np.inf, None, node, f"end to end, {name}: {text}", details=details)
+    shares = envelope.used(deviations(result.weights, exact))
+    worst = max(shares, key=lambda name: shares[name], default=None)
+    share = shares[worst] if worst is not None else 0.0
+    details = {
+        **local.details,
+        "end_to_end_used": share,
+        "end_to_end_worst": worst,
+        "alarm_factor": envelope.factor,
+        "loss_difference": abs(result.loss - envelope.loss),
+    }
+    nodes = (*local.nodes, term)
+    if not share <= 1:
+        said = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
+        blamed = worst.rpartition(".")[0] if worst else None
+        return Outcome("gradient", "failed", share, None, blamed, said, details=details, nodes=nodes)
+    used = max(local.budget_used or 0.0, share)
+    text = f"{local.message}; end to end {share:.3g} of the envelope"
+    return Outcome("gradient", "passed", used, local.worst_case_used, local.node, text, details=details, nodes=nodes)
+
+
+def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
+    case = oracle.case
+    graph = case.lowered.single(name, case.size)
+    truth = oracle.gradients(name)
+    inputs = oracle.inputs(name)
+    batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
+    batch |= {f"gradient.output{i}": g for i, g in enumerate(truth.cotangents)}
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    arrays = arrays_of(graph, case.stored)
+    if what.startswith("input gradient "):
+        i = int(what.rpartition(" ")[2])
+        skip = tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
+        exact, budget = truth.inputs.values[i], truth.inputs.budgets[i]
+        return Reproduction(graph, arrays, batch, options, True, f"input{i}", exact, budget, skip)
+    weight = what.removeprefix("gradient of ")
+    exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == weight)
+    return Reproduction(graph, arrays, batch, options, True, f"{name}.{weight}", exact, budget)

@@ -1,0 +1,103 @@
+"""The local check: every node alone on the oracle's operands, against its own error budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from cnnbench.numerics.budgets import budget_form
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.verdict import judge
+from cnnbench.numerics.comparison import Comparison, Place, compare
+from cnnbench.numerics.divergence import Evidence, Reproduction
+from cnnbench.numerics.forcing import arrays_of, forced_name, masks_of, output_names, teacher_forced
+from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.subject import Subject
+
+CHUNK_BYTES = 384 * 2**20
+
+
+def chunks(case: Case, names: Sequence[str]) -> Iterator[list[str]]:
+    """The nodes in groups whose operands and results fit in ``CHUNK_BYTES``, so that one call serves many."""
+    graph = case.lowered
+    group: list[str] = []
+    total = 0
+    for name in names:
+        node = graph.node(name)
+        shapes = (*graph.input_shapes(node, case.size), *graph.output_shapes(node, case.size))
+        size = 4 * sum(math.prod(shape) for shape in shapes)
+        if group and total + size > CHUNK_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(name)
+        total += size
+    if group:
+        yield group
+
+
+def check_local(subject: Subject, oracle: Oracle) -> Outcome:
+    """Every node at inference, and those that behave differently at training with their running statistics too."""
+    case, graph = oracle.case, oracle.case.lowered
+    inference = [node.name for node in graph.nodes]
+    training = [node.name for node in graph.nodes if behaves_differently_in_training(graph, node)]
+    found: dict[str, list[Comparison]] = {name: [] for name in inference}
+    for names, in_training in ((inference, False), (training, True)):
+        for group in chunks(case, names):
+            for comparison in _compare_group(subject, oracle, group, in_training):
+                found[comparison.use.node].append(comparison)
+    comparisons = [comparison for name in inference for comparison in found[name]]
+    details = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
+    evidence = Evidence("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
+    return judge("local", comparisons, details, evidence)
+
+
+def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str], training: bool) -> Iterator[Comparison]:
+    case = oracle.case
+    graph = teacher_forced(case.lowered, group, case.size)
+    batch = {forced_name(name, i): x for name in group for i, x in enumerate(oracle.inputs(name))}
+    if training:
+        batch |= masks_of(graph, case.size, case.seed)
+    options = replace(case.options, training=training, fold_batch_norm=False)
+    result = subject.forward(graph, arrays_of(graph, case.stored), batch, options)
+    for name in group:
+        node = case.lowered.node(name)
+        form = budget_form(node.layer.kind)
+        truth = oracle.outputs(name, training=training)
+        for i, value in enumerate(output_names(case.lowered, node)):
+            what = _what(i, training)
+            place = Place(name, node.layer.kind, what, form)
+            got = result.outputs.get(value)
+            yield compare(place, got, truth.values[i], truth.budgets[i], case.policy)
+        if training:
+            state = oracle.state(name)
+            specs = node.layer.state(case.lowered.input_shapes(node))
+            for spec, exact, budget in zip(specs, state.values, state.budgets, strict=True):
+                place = Place(name, node.layer.kind, spec.name, form)
+                yield compare(place, result.state.get(f"{name}.{spec.name}"), exact, budget, case.policy)
+
+
+def _what(position: int, training: bool) -> str:
+    return ("output" if not position else f"output {position}") + (" in training" if training else "")
+
+
+def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
+    case = oracle.case
+    node = case.lowered.node(name)
+    states = [spec.name for spec in node.layer.state(case.lowered.input_shapes(node))]
+    training = what in states or what.endswith("in training")
+    graph = case.lowered.single(name, case.size)
+    batch = {f"input{i}": x for i, x in enumerate(oracle.inputs(name))}
+    if training:
+        batch |= masks_of(graph, case.size, case.seed)
+    options = replace(case.options, training=training, fold_batch_norm=False)
+    if what in states:
+        truth, index, result = oracle.state(name), states.index(what), f"{name}.{what}"
+    else:
+        count = len(output_names(case.lowered, node))
+        index = next(i for i in range(count) if _what(i, training) == what)
+        truth, result = oracle.outputs(name, training=training), f"output{index}"
+    arrays = arrays_of(graph, case.stored)
+    exact, budget = truth.values[index], truth.budgets[index]
+    return Reproduction(graph, arrays, batch, options, False, result, exact, budget)

@@ -1,0 +1,57 @@
+"""Runs checks by name on a subject: what the harness and ``cnnbench verify`` call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.determinism import check_determinism
+from cnnbench.numerics.checks.end_to_end import check_end_to_end
+from cnnbench.numerics.checks.exact import check_exact
+from cnnbench.numerics.checks.gradient import check_gradient
+from cnnbench.numerics.checks.local import check_local
+from cnnbench.numerics.checks.training import check_training
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.subject import Subject
+
+CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
+    "local": check_local,
+    "exact": check_exact,
+    "end_to_end": check_end_to_end,
+    "gradient": check_gradient,
+    "determinism": check_determinism,
+    "training": check_training,
+}
+
+
+def run_checks(
+    names: Sequence[str], subject: Subject, case: Case, on_progress: Callable[[str], None] | None = None
+) -> list[Outcome]:
+    """One outcome for each name, in that order.
+
+    Args:
+        names: Of ``CHECKS``.
+        subject: What is examined.
+        case: What it is examined on.
+        on_progress: Called with the name of each check as it starts.
+
+    What the subject cannot do (UnavailableError) is a skipped outcome with the reason; other errors pass through.
+
+    Raises:
+        SuiteError: An unknown name.
+    """
+    for name in names:
+        if name not in CHECKS:
+            raise SuiteError(f"unknown check {name!r}", remedy=did_you_mean(name, CHECKS))
+    oracle = Oracle.of(case)
+    outcomes = []
+    for name in names:
+        if on_progress is not None:
+            on_progress(name)
+        try:
+            outcomes.append(CHECKS[name](subject, oracle))
+        except UnavailableError as error:
+            outcomes.append(Outcome(name, "skipped", message=str(error).replace("\n", ";")))
+    return outcomes

@@ -1,0 +1,193 @@
+"""The training check: some optimiser steps from the same start, inside the envelope of perturbed reference runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.cache import Entry
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import examine, largest
+from cnnbench.numerics.envelope import (
+    FITTED,
+    HELD_OUT,
+    calibrate,
+    deviations,
+    noise,
+    one_rounding,
+    training_budgets,
+)
+from cnnbench.numerics.forcing import with_noise
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.subject import Subject
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Linear
+from cnnbench.spec.losses import MeanSquaredError
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+NAME = "training"
+# A parameter is compared while the envelope is smaller than this share of the way that it has gone.
+ENDS_AT = 0.1
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The exact course: parameters and running statistics after each step, and the perturbed runs' deviations."""
+
+    exact: list[dict[str, Array]]
+    losses: list[float]
+    runs: list[list[dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """How a subject's course compares: the largest share, where, and how many comparisons were open."""
+
+    used: float
+    name: str | None
+    step: int
+    compared: int
+    ended: int
+    factor: float
+    problem: str | None = None
+    text: str = ""
+
+
+def check_training(subject: Subject, oracle: Oracle) -> Outcome:
+    """First the update rule on one linear layer alone, then the network; a large one on smaller images."""
+    small = Oracle(oracle.case.reduced, oracle.cache)
+    case = small.case
+    rule = _compare(subject, Oracle(_rule_case(case), oracle.cache))
+    details: dict[str, Any] = {
+        "batch": case.size,
+        "image": [list(item.shape) for item in case.graph.inputs],
+        "steps": len(case.training.rates),
+        "optimizer_used": rule.used,
+    }
+    if rule.problem is not None or not rule.used <= 1:
+        said = rule.text or f"{rule.name} after step {rule.step} is {rule.used:.3g} times the envelope"
+        details |= {"problem": rule.problem} if rule.problem else {}
+        text = f"the update rule on one linear layer: {said}"
+        return Outcome(NAME, "failed", rule.used, None, "optimizer", text, details=details)
+    found = _compare(subject, small)
+    details |= {"compared": found.compared, "comparisons_ended": found.ended, "alarm_factor": found.factor}
+    if found.problem is not None:
+        node = (found.name or "").rpartition(".")[0] or None
+        details["problem"] = found.problem
+        return Outcome(NAME, "failed", np.inf, None, node, f"{found.name}: {found.text}", details=details)
+    if not found.compared:
+        return Outcome(NAME, "skipped", message="the envelope ends every comparison at once", details=details)
+    node = (found.name or "").rpartition(".")[0] or None
+    text = f"{found.name} after step {found.step} uses {found.used:.3g} of the envelope"
+    used = max(found.used, rule.used)
+    return Outcome(NAME, "passed" if found.used <= 1 else "failed", used, None, node, text, details=details)
+
+
+def _rule_case(case: Case) -> Case:
+    """One linear layer under the same optimiser and rates: decay, momentum and the rate's place show here."""
+    builder = Builder("update rule")
+    x = builder.input("x", (5,))
+    graph = builder.build(builder.add("linear", Linear(out_features=4), x))
+    draw = stream(case.seed, "update rule")
+    arrays = {"linear.weight": draw.normal(size=(4, 5)), "linear.bias": draw.normal(size=4)}
+    return Case(
+        graph,
+        {name: array.astype(np.float32) for name, array in arrays.items()},
+        {"x": draw.normal(size=(3, 5)).astype(np.float32)},
+        case.options,
+        draw.normal(size=(3, 4)).astype(np.float32),
+        case.seed,
+        replace(case.training, loss=MeanSquaredError()),
+    )
+
+
+def _course(oracle: Oracle) -> _Course:
+    case = oracle.case
+    training = case.training
+    count = len(training.rates)
+
+    def fill(entry: Entry) -> None:
+        subject, options = reference().subject, reference_options(training=True)
+        batches = [case.training_batch(step) for step in range(count)]
+        rest = (options, case.loss, training.optimizer, training.rates)
+        losses, states = subject.steps(case.lowered, case.stored, batches, *rest)
+        clean = [{**state.weights, **state.state} for state in states]
+        budgets = training_budgets(case)
+        graph = with_noise(case.lowered, list(budgets))
+        for run in range(FITTED + HELD_OUT):
+            noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
+            _, moved = subject.steps(graph, one_rounding(case, run), noisy, *rest)
+            for step, state in enumerate(moved):
+                deviation = deviations({**state.weights, **state.state}, clean[step])
+                entry.write(f"{run}.{step}", np.array([deviation[name] for name in sorted(deviation)]))
+        for step, values in enumerate(clean):
+            for name, value in values.items():
+                entry.write(f"{step}.{name}", value)
+        entry.write("losses", np.array(losses))
+
+    key = case.key("training", training=training, loss=case.loss, labels=case.labels.tolist())
+    entry = oracle.cache.entry(key, fill)
+    names = sorted(_start(case))
+    exact = [{name: np.asarray(entry.read(f"{step}.{name}")) for name in names} for step in range(count)]
+    runs = [
+        [dict(zip(names, map(float, entry.read(f"{run}.{step}")), strict=True)) for step in range(count)]
+        for run in range(FITTED + HELD_OUT)
+    ]
+    return _Course(exact, [float(value) for value in entry.read("losses")], runs)
+
+
+def _start(case: Case) -> dict[str, Array]:
+    graph = case.lowered
+    moving = [spec.name for spec in graph.named_weights() if spec.trainable] + [s.name for s in graph.named_state()]
+    fixed = [spec.name for spec in graph.named_weights() if not spec.trainable]
+    return {name: np.asarray(case.stored[name], np.float64) for name in (*moving, *fixed)}
+
+
+def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
+    case = oracle.case
+    course = _course(oracle)
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    batches = [case.training_batch(step) for step in range(len(case.training.rates))]
+    rest = (options, case.loss, case.training.optimizer, case.training.rates)
+    _, states = subject.steps(case.graph, case.stored, batches, *rest)
+    start = _start(case)
+    best = _Verdict(0.0, None, 0, 0, 0, 0.0)
+    open_names = set(course.exact[0])
+    for step, state in enumerate(states):
+        got = {**state.weights, **state.state}
+        exact = course.exact[step]
+        for name, value in exact.items():
+            problem, text = examine(got.get(name), value.shape, case.policy, value)
+            if problem is not None:
+                return replace(best, used=np.inf, name=name, step=step + 1, problem=problem, text=text)
+        floor = _floor(case, exact, step)
+        envelope = calibrate([run[step] for run in course.runs], floor)
+        open_names -= _ended(open_names, start, exact, envelope.size)
+        shares = envelope.used(deviations(got, exact))
+        best = replace(best, ended=len(exact) - len(open_names), factor=max(best.factor, envelope.factor))
+        for name in sorted(open_names):
+            best = replace(best, compared=best.compared + 1)
+            if best.name is None or shares[name] > best.used:
+                best = replace(best, used=shares[name], name=name, step=step + 1)
+    return best
+
+
+def _floor(case: Case, exact: Mapping[str, Array], step: int) -> dict[str, float]:
+    """Each step stores each value once: (step + 1) roundings."""
+    u = case.policy.storage_roundoff * (step + 1)
+    return {name: max(u * size, 2.0**-126) for name, size in largest(exact).items()}
+
+
+def _ended(
+    names: set[str], start: Mapping[str, Array], exact: Mapping[str, Array], size: Mapping[str, float]
+) -> set[str]:
+    """The values whose envelope has grown to a share of their way from the start, so that agreement says nothing."""
+    way: Sequence[tuple[str, float]] = list(largest({name: exact[name] - start[name] for name in names}).items())
+    return {name for name, distance in way if distance > 0 and size[name] > ENDS_AT * distance}

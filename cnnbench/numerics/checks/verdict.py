@@ -1,0 +1,70 @@
+"""From comparisons to an outcome: the largest use, the node that introduces error, the file that reproduces it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnnbench.numerics.comparison import Comparison
+from cnnbench.numerics.divergence import Evidence, render, write_reproducer
+from cnnbench.numerics.outcome import Outcome
+
+
+def failing(comparisons: Sequence[Comparison]) -> Comparison | None:
+    """The first comparison, in the order of nodes, that exceeds the sharp budget or could not be made."""
+    return next((c for c in comparisons if c.problem is not None or not c.use.sharp_used <= 1), None)
+
+
+def judge(
+    name: str, comparisons: Sequence[Comparison], details: Mapping[str, Any], evidence: Evidence | None = None
+) -> Outcome:
+    """The outcome of a local check.
+
+    Args:
+        name: The check's.
+        comparisons: In the order of nodes, so that the first failure is the node that introduces the error.
+        details: Figures to go with it.
+        evidence: Gives the failing node's operands, for the report and the file; None where there is no node.
+    """
+    failure = failing(comparisons)
+    most = max(comparisons, key=lambda c: c.use.sharp_used, default=None)
+    left_out = sum(c.left_out for c in comparisons)
+    known = dict(details) | {"compared": len(comparisons)} | ({"left_out_at_ties": left_out} if left_out else {})
+    nodes = tuple(c.use for c in comparisons)
+    if most is None:
+        return Outcome(name, "skipped", message="no node to compare", details=known)
+    worst = max(c.use.worst_case_used for c in comparisons)
+    if failure is None:
+        where = f"{most.use.sharp_used:.3g} of the sharp budget at most, at {most.use.node} ({most.use.what})"
+        return Outcome(name, "passed", most.use.sharp_used, worst, most.use.node, where, details=known, nodes=nodes)
+    if failure.problem is not None:
+        known["problem"] = failure.problem
+    known["failing"] = sorted({c.use.node for c in comparisons if c.problem or not c.use.sharp_used <= 1})
+    reproducer = None
+    if evidence is not None:
+        known["report"] = render(failure, evidence)
+        reproducer = write_reproducer(failure, evidence)
+    return Outcome(
+        name,
+        "failed",
+        max(c.use.sharp_used for c in comparisons),
+        worst,
+        failure.use.node,
+        describe(failure),
+        str(reproducer) if reproducer else None,
+        known,
+        nodes,
+    )
+
+
+def describe(failure: Comparison) -> str:
+    """One sentence on a failing comparison."""
+    use = failure.use
+    head = f"{use.node} ({use.kind}), {use.what}"
+    if failure.problem is not None:
+        return f"{head}: {failure.text}"
+    return (
+        f"{head}: error is {use.sharp_used:.3g} times the sharp budget "
+        f"({use.worst_case_used:.3g} times the worst case) at {list(use.worst_index)}: "
+        f"got {use.got!r}, expected {use.expected!r}"
+    )

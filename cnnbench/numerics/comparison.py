@@ -1,0 +1,105 @@
+"""Compares what a subject gave with what was exact: shape, dtype, NaN, and the fraction of the budget used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.budgets import Budget
+from cnnbench.numerics.outcome import NodeUse
+from cnnbench.numerics.rounding import host_dtype
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which value is compared: a node, its kind, what of it, and the form of its budget."""
+
+    node: str
+    kind: str
+    what: str
+    budget: str = "derived"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One value compared.
+
+    Args:
+        use: The fraction of the budgets used; infinite where ``problem`` says that nothing could be compared.
+        problem: ``nan``, ``wrong_shape``, ``wrong_dtype`` or None. text: the problem in words.
+        left_out: Elements that were not compared because they sit at a tie.
+    """
+
+    use: NodeUse
+    problem: str | None = None
+    text: str = ""
+    left_out: int = 0
+
+
+def examine(
+    got: Array | None, shape: tuple[int, ...], policy: PrecisionPolicy, exact: Array | None = None
+) -> tuple[str | None, str]:
+    """(problem, text): whether an array can be compared at all; NaN where ``exact`` has it too is right."""
+    if got is None:
+        return "wrong_shape", "the value is missing"
+    if tuple(got.shape) != tuple(shape):
+        return "wrong_shape", f"shape {tuple(got.shape)}, expected {tuple(shape)}"
+    if got.dtype != host_dtype(policy):
+        return "wrong_dtype", f"dtype {got.dtype}, expected {host_dtype(policy)}"
+    bad = np.isnan(got)
+    if exact is not None:
+        bad &= ~np.isnan(exact)
+    if bad.any():
+        return "nan", f"NaN in {int(bad.sum())} of {got.size} values, first at {_index(bad, int(bad.argmax()))}"
+    return None, ""
+
+
+def compare(
+    place: Place, got: Array | None, exact: Array, budget: Budget, policy: PrecisionPolicy, skip: Array | None = None
+) -> Comparison:
+    """The largest fraction of the sharp and of the worst-case budget that ``got`` uses, and where."""
+    problem, text = examine(got, exact.shape, policy, exact)
+    if problem is not None or got is None:
+        use = NodeUse(place.node, place.kind, place.what, np.inf, np.inf, place.budget)
+        return Comparison(use, problem, text)
+    if not got.size:
+        return Comparison(NodeUse(place.node, place.kind, place.what, 0.0, 0.0, place.budget))
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(got - np.asarray(exact, np.float64))
+    error[got == exact] = 0.0  # infinities that agree
+    left_out = 0
+    if skip is not None:
+        left_out = int(skip.sum())
+        error[skip] = 0.0
+    np.nan_to_num(error, copy=False, nan=0.0, posinf=np.inf)
+    fraction = error / budget.sharp
+    worst = int(fraction.argmax())
+    index = _index(fraction, worst)
+    use = NodeUse(
+        place.node,
+        place.kind,
+        place.what,
+        float(fraction[index]),
+        float((error / budget.worst).max()),
+        place.budget,
+        index,
+        float(got[index]),
+        float(exact[index]),
+    )
+    return Comparison(use, left_out=left_out)
+
+
+def _index(array: Array, flat: int) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(flat, array.shape))
+
+
+def largest(arrays: Mapping[str, Array]) -> dict[str, float]:
+    """The largest magnitude of each array."""
+    return {name: float(np.abs(array).max()) if array.size else 0.0 for name, array in arrays.items()}

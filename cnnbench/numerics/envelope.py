@@ -1,0 +1,160 @@
+"""Envelopes: how far a whole network's results move when its node outputs move by their sharp budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.cache import Entry
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import largest
+from cnnbench.numerics.forcing import noise_name, output_names, with_noise
+from cnnbench.numerics.oracle import Oracle, walk
+from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+FITTED = 3  # perturbed runs that make the envelope
+HELD_OUT = 2  # perturbed runs on other seeds that calibrate the alarm
+SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Admitted deviation of each value: ``factor`` times ``size``, both from perturbed oracle runs.
+
+    Args:
+        size: By name, the largest deviation in the fitted runs (at least one rounding of the value itself).
+        factor: ``SAFETY`` times the largest share of ``size`` that a held-out run used, at least ``SAFETY``.
+        loss: The exact loss, where there is one.
+    """
+
+    size: Mapping[str, float]
+    factor: float
+    loss: float = float("nan")
+
+    def used(self, deviation: Mapping[str, float]) -> dict[str, float]:
+        """The share of the envelope that each deviation uses."""
+        return {name: deviation[name] / (self.factor * size) for name, size in self.size.items()}
+
+
+def deviations(got: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
+    """Largest |got - exact| by name."""
+    return largest({name: np.asarray(got[name], np.float64) - value for name, value in exact.items()})
+
+
+def calibrate(runs: Sequence[Mapping[str, float]], floor: Mapping[str, float], loss: float = np.nan) -> Envelope:
+    """An envelope from the deviations of ``FITTED`` and then ``HELD_OUT`` perturbed runs."""
+    fitted, held_out = runs[:FITTED], runs[FITTED:]
+    size = {name: max(least, *(run[name] for run in fitted)) for name, least in floor.items()}
+    beyond = max((run[name] / size[name] for run in held_out for name in size), default=1.0)
+    return Envelope(size, SAFETY * max(1.0, beyond), loss)
+
+
+def rounding_floor(exact: Mapping[str, Array], case: Case) -> dict[str, float]:
+    """One rounding of each value to storage, and never 0."""
+    u = case.policy.storage_roundoff
+    return {name: max(u * value, 2.0**-126) for name, value in largest(exact).items()}
+
+
+def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> dict[str, Array]:
+    """Uniform noise in +- the sharp budget for each value, by the noise inputs' names."""
+    shapes = case.lowered.shapes(case.size)
+    result = {}
+    for value, sharp in budgets.items():
+        generator = stream(case.seed, f"noise {run}", value, step)
+        result[noise_name(value)] = generator.uniform(-1.0, 1.0, shapes[value]) * np.asarray(sharp)
+    return result
+
+
+def one_rounding(case: Case, run: int) -> dict[str, Array]:
+    """The arrays with each value moved by up to one rounding."""
+    u = case.policy.storage_roundoff
+    moved = {}
+    for name, array in case.stored.items():
+        generator = stream(case.seed, f"rounding {run}", name)
+        moved[name] = np.asarray(array, np.float64) * (1 + u * generator.uniform(-1.0, 1.0, array.shape))
+    return moved
+
+
+def _inference_budgets(oracle: Oracle) -> dict[str, Array]:
+    """The sharp budget of each value that is computed and not merely moved."""
+    budgets = {}
+    for node in oracle.case.lowered.nodes:
+        truth = oracle.outputs(node.name)
+        for value, budget in zip(output_names(oracle.case.lowered, node), truth.budgets, strict=True):
+            if budget.sharp.ndim:
+                budgets[value] = budget.sharp
+    return budgets
+
+
+def training_budgets(case: Case) -> dict[str, Array]:
+    """The sharp budget of each value that a training pass computes."""
+    budgets = {}
+    for visit in walk(case, training=True):
+        for value, budget in zip(output_names(case.lowered, visit.node), visit.budget.outputs, strict=True):
+            if np.ndim(budget.sharp):
+                budgets[value] = np.asarray(budget.sharp, np.float32)
+    return budgets
+
+
+def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
+    """The exact outputs at inference, and the envelope of perturbed runs."""
+    case = oracle.case
+
+    def fill(entry: Entry) -> None:
+        subject, options = reference().subject, reference_options()
+        clean = subject.forward(case.lowered, case.stored, case.inputs, options).outputs
+        budgets = _inference_budgets(oracle)
+        graph = with_noise(case.lowered, list(budgets))
+        for run in range(FITTED + HELD_OUT):
+            batch = {**case.inputs, **noise(case, budgets, run)}
+            moved = subject.forward(graph, one_rounding(case, run), batch, options).outputs
+            _write_run(entry, run, deviations(moved, clean))
+        for i, (name, _) in enumerate(case.lowered.outputs):
+            entry.write(f"value.{i}", clean[name])
+
+    entry = oracle.cache.entry(case.key("end to end"), fill)
+    names = [name for name, _ in case.lowered.outputs]
+    exact = {name: np.asarray(entry.read(f"value.{i}")) for i, name in enumerate(names)}
+    return exact, calibrate(_read_runs(entry, names), rounding_floor(exact, case))
+
+
+def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
+    """The exact gradient of every trainable weight in a training pass, and the envelope of perturbed runs."""
+    case = oracle.case
+
+    def fill(entry: Entry) -> None:
+        subject, options = reference().subject, reference_options(training=True)
+        batch = case.training_batch()
+        clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
+        budgets = training_budgets(case)
+        graph = with_noise(case.lowered, list(budgets))
+        for run in range(FITTED + HELD_OUT):
+            noisy = {**batch, **noise(case, budgets, run)}
+            moved = subject.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
+            _write_run(entry, run, deviations(moved.weights, clean.weights))
+        for name, value in clean.weights.items():
+            entry.write(f"value.{name}", value)
+        entry.write("loss", np.asarray(clean.loss))
+
+    entry = oracle.cache.entry(case.key("gradient", loss=case.loss, labels=case.labels.tolist()), fill)
+    names = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
+    exact = {name: np.asarray(entry.read(f"value.{name}")) for name in names}
+    runs = _read_runs(entry, names)
+    return exact, calibrate(runs, rounding_floor(exact, case), float(entry.read("loss")))
+
+
+def _write_run(entry: Entry, run: int, deviation: Mapping[str, float]) -> None:
+    entry.write(f"deviation.{run}", np.array([deviation[name] for name in sorted(deviation)]))
+
+
+def _read_runs(entry: Entry, names: Sequence[str]) -> list[dict[str, float]]:
+    return [
+        dict(zip(sorted(names), map(float, entry.read(f"deviation.{run}")), strict=True))
+        for run in range(FITTED + HELD_OUT)
+    ]

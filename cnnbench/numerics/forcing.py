@@ -1,0 +1,119 @@
+"""Graphs for questions: every node on fresh inputs, small-integer data, noise at every value, smaller images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.graph import Graph, Input, Node, value_names
+from cnnbench.spec.layers import Add
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+
+
+def forced_name(node: str, position: int) -> str:
+    """The input by which a node's operand is fed."""
+    return f"forced.{node}.{position}"
+
+
+def output_names(graph: Graph, node: Node) -> tuple[str, ...]:
+    """The values that a node makes."""
+    return value_names(node.name, len(graph.output_shapes(node)))
+
+
+def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
+    """The given nodes side by side, each on inputs of its own, all their values as outputs."""
+    inputs: list[Input] = []
+    kept: list[Node] = []
+    outputs: list[tuple[str, str]] = []
+    for name in nodes:
+        node = graph.node(name)
+        names = tuple(forced_name(name, i) for i in range(len(node.inputs)))
+        inputs += [
+            Input(item, shape, batched=False)
+            for item, shape in zip(names, graph.input_shapes(node, batch), strict=True)
+        ]
+        kept.append(replace(node, inputs=names))
+        outputs += [(value, value) for value in output_names(graph, node)]
+    return Graph(f"{graph.name} (forced)", tuple(inputs), tuple(kept), tuple(outputs))
+
+
+def arrays_of(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights and state that a graph needs."""
+    return {spec.name: arrays[spec.name] for spec in (*graph.named_weights(), *graph.named_state())}
+
+
+def masks_of(graph: Graph, batch: int, seed: int, step: int = 0) -> dict[str, Array]:
+    """Dropout masks ``<node>.mask`` of a training pass, from the run's own streams."""
+    return {
+        spec.name: (stream(seed, "masks", spec.name, step).random(spec.shape) < spec.keep).astype(np.float32)
+        for spec in graph.named_masks(batch)
+    }
+
+
+def representatives(graph: Graph, batch: int) -> list[str]:
+    """The first node of each layer with the same operands' shapes: an op is a function of those."""
+    seen: dict[Any, str] = {}
+    for node in graph.nodes:
+        seen.setdefault((node.layer, graph.input_shapes(node, batch)), node.name)
+    return list(seen.values())
+
+
+def noise_name(value: str) -> str:
+    """The input by which a value's noise is fed."""
+    return f"noise.{value.replace(':', '.output')}"
+
+
+def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
+    """The graph with an addend at each of the given values: later nodes and outputs read the sum."""
+    shapes = graph.shapes()
+    chosen = set(values)
+    renamed: dict[str, str] = {}
+    inputs = list(graph.inputs)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        nodes.append(replace(node, inputs=tuple(renamed.get(value, value) for value in node.inputs)))
+        for value in output_names(graph, node):
+            if value in chosen:
+                inputs.append(Input(noise_name(value), shapes[value][1:]))
+                total = f"perturbed.{noise_name(value)}"
+                nodes.append(Node(total, Add(), (value, noise_name(value))))
+                renamed[value] = total
+    outputs = tuple((name, renamed.get(value, value)) for name, value in graph.outputs)
+    return Graph(f"{graph.name} (perturbed)", tuple(inputs), tuple(nodes), outputs)
+
+
+def resized(graph: Graph, size: int) -> Graph | None:
+    """The graph on images of ``size`` along each spatial axis, its layers unchanged; None where that cannot be."""
+    data = graph.to_json()
+    for item in data["inputs"]:
+        if len(item["shape"]) > 1:
+            item["shape"] = [item["shape"][0], *(size for _ in item["shape"][1:])]
+    try:
+        smaller = Graph.from_json(data)
+    except SpecError:
+        return None
+    same = [spec.shape for spec in smaller.named_weights()] == [spec.shape for spec in graph.named_weights()]
+    return smaller if same else None
+
+
+def resize_images(batch: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
+    """Each input averaged (or repeated) down to the graph's image shape: block means of the nearest pixels."""
+    result = dict(batch)
+    for item in graph.inputs:
+        array = result[item.name]
+        if array.dtype.kind != "f" or array.shape[2:] == item.shape[1:]:
+            continue
+        for axis, size in enumerate(item.shape[1:], start=2):
+            edges = np.linspace(0, array.shape[axis], size + 1).astype(int)
+            starts = np.minimum(edges[:-1], array.shape[axis] - 1)
+            counts = np.maximum(np.diff(edges), 1).reshape(-1, *(1,) * (array.ndim - axis - 1))
+            array = np.add.reduceat(array.astype(np.float64), starts, axis=axis) / counts
+        result[item.name] = array.astype(np.float32)
+    return result

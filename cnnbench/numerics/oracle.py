@@ -1,0 +1,225 @@
+"""The oracle: what every node of a network should give, with its budgets, from the float64 reference, cached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets import (
+    Budget,
+    ForwardBudget,
+    GradientSetting,
+    Setting,
+    forward_budget,
+    gradient_budget,
+)
+from cnnbench.numerics.cache import Cache, Entry
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.forcing import masks_of, output_names, representatives
+from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
+from cnnbench.numerics.rounding import to_storage
+from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+Arrays = tuple[Array, ...]
+
+
+class Truth(NamedTuple):
+    """What one node should give: exact values in float64 and the admitted errors."""
+
+    values: Arrays
+    budgets: tuple[Budget, ...]
+
+
+class GradientTruth(NamedTuple):
+    """What a node's gradients should be; a weight's is None where it is fixed."""
+
+    cotangents: Arrays
+    inputs: Truth
+    weights: tuple[tuple[str, Array, Budget], ...]
+
+
+class Visit(NamedTuple):
+    """One node on a walk: its call on storage-rounded operands, its exact values and their budget."""
+
+    node: Node
+    call: LayerCall
+    values: LayerValues
+    budget: ForwardBudget
+
+
+def walk(case: Case, *, training: bool) -> Iterator[Visit]:
+    """Every node in order, each on its predecessors' values rounded to the storage type.
+
+    So each node is judged on operands that a subject can be given exactly, and on nothing that others got wrong.
+    """
+    graph, policy = case.lowered, case.policy
+    masks = masks_of(graph, case.size, case.seed) if training else {}
+    readers = {value: len(nodes) for value, nodes in graph.consumers().items()}
+    values: dict[str, Array] = dict(case.inputs)
+    for node in graph.nodes:
+        call = node_call(graph, node, case.stored, tuple(values[v] for v in node.inputs), masks if training else None)
+        results = reference().forward(call)
+        budget = forward_budget(Setting(call, results, policy, reference()))
+        yield Visit(node, call, results, budget)
+        for name, value in zip(output_names(graph, node), results.outputs, strict=True):
+            values[name] = to_storage(value, policy)
+        for name in node.inputs:
+            readers[name] -= 1
+            if not readers[name]:
+                del values[name]
+
+
+def node_call(
+    graph: Graph, node: Node, arrays: Mapping[str, Array], inputs: Arrays, masks: Mapping[str, Array] | None
+) -> LayerCall:
+    """A node's call in float64; a training pass where masks are given."""
+    weights, state = layer_arrays(graph, node, arrays)
+    own = () if masks is None else node.layer.masks(tuple(tuple(x.shape) for x in inputs))
+    return LayerCall(
+        node.layer,
+        tuple(x if x.dtype.kind != "f" else np.asarray(x, np.float64) for x in inputs),
+        weights,
+        state,
+        tuple(np.asarray(masks[f"{node.name}.{spec.name}"], np.float64) for spec in own) if masks else (),
+        training=masks is not None,
+    )
+
+
+def behaves_differently_in_training(graph: Graph, node: Node) -> bool:
+    """Whether a training pass changes what the node computes."""
+    shapes = graph.input_shapes(node)
+    return bool(node.layer.state(shapes) or node.layer.masks(shapes))
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The answers for one case; each is computed when first asked for, and kept in the user's cache."""
+
+    case: Case
+    cache: Cache
+
+    @staticmethod
+    def of(case: Case) -> Oracle:
+        """The oracle of a case with the user's cache."""
+        return Oracle(case, Cache.of_user())
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {node.name: i for i, node in enumerate(self.case.lowered.nodes)}
+
+    @cached_property
+    def _producers(self) -> dict[str, tuple[str, int]]:
+        graph = self.case.lowered
+        return {value: (node.name, i) for node in graph.nodes for i, value in enumerate(output_names(graph, node))}
+
+    @cached_property
+    def _local(self) -> Entry:
+        return self.cache.entry(self.case.key("local"), self._fill_local)
+
+    def _fill_local(self, entry: Entry) -> None:
+        for visit in walk(self.case, training=False):
+            position = self._positions[visit.node.name]
+            _write(entry, f"{position}.out", visit.values.outputs, visit.budget.outputs)
+            if behaves_differently_in_training(self.case.lowered, visit.node):
+                masks = masks_of(self.case.lowered, self.case.size, self.case.seed)
+                inputs = visit.call.inputs
+                call = node_call(self.case.lowered, visit.node, self.case.stored, inputs, masks)
+                values = reference().forward(call)
+                budget = forward_budget(Setting(call, values, self.case.policy, reference()))
+                _write(entry, f"{position}.training", values.outputs, budget.outputs)
+                _write(entry, f"{position}.state", values.state, budget.state)
+
+    def inputs(self, node: str) -> Arrays:
+        """What a node is fed: its predecessors' exact values rounded to the storage type."""
+        return tuple(self._stored_value(value) for value in self.case.lowered.node(node).inputs)
+
+    def _stored_value(self, value: str) -> Array:
+        if value not in self._producers:
+            return self.case.inputs[value]
+        producer, index = self._producers[value]
+        exact = self._local.read(f"{self._positions[producer]}.out.{index}")
+        return to_storage(np.asarray(exact), self.case.policy)
+
+    def outputs(self, node: str, *, training: bool = False) -> Truth:
+        """A node's outputs at inference, or at training for a node that behaves differently then."""
+        return _read(self._local, f"{self._positions[node]}.{'training' if training else 'out'}")
+
+    def state(self, node: str) -> Truth:
+        """A node's running statistics after a training pass."""
+        return _read(self._local, f"{self._positions[node]}.state")
+
+    def gradients(self, node: str) -> GradientTruth:
+        """Gradients of a training pass of the node alone, for seeded normal cotangents."""
+        entry = self._gradients
+        position = self._positions[node]
+        specs = self.case.lowered.node(node).layer.weights(self.case.lowered.input_shapes(self.case.lowered.node(node)))
+        weights = []
+        for i, spec in enumerate(specs):
+            if entry.has(f"{position}.weight{i}.0"):
+                value, budget = _read(entry, f"{position}.weight{i}")
+                weights.append((spec.name, value[0], budget[0]))
+        return GradientTruth(self.cotangents(node), _read(entry, f"{position}.in"), tuple(weights))
+
+    def cotangents(self, node: str) -> Arrays:
+        """What arrives at a node's outputs in the gradient check."""
+        graph = self.case.lowered
+        shapes = graph.output_shapes(graph.node(node), self.case.size)
+        return tuple(
+            to_storage(stream(self.case.seed, "cotangents", f"{node}:{i}").normal(size=shape), self.case.policy)
+            for i, shape in enumerate(shapes)
+        )
+
+    def differentiated(self) -> list[str]:
+        """The nodes whose gradients are compared: the first of each layer with the same operands' shapes."""
+        graph = self.case.lowered
+        return [name for name in representatives(graph, self.case.size) if graph.node(name).layer.differentiable]
+
+    @cached_property
+    def _gradients(self) -> Entry:
+        return self.cache.entry(self.case.key("gradients"), self._fill_gradients)
+
+    def _fill_gradients(self, entry: Entry) -> None:
+        case = self.case
+        masks = masks_of(case.lowered, case.size, case.seed)
+        for name in self.differentiated():
+            position = self._positions[name]
+            call = node_call(case.lowered, case.lowered.node(name), case.stored, self.inputs(name), masks)
+            cotangents = tuple(np.asarray(g, np.float64) for g in self.cotangents(name))
+            values = reference().forward(call)
+            gradients = reference().gradient(call, cotangents)
+            setting = GradientSetting(call, values, case.policy, reference(), cotangents, gradients)
+            budget = gradient_budget(setting)
+            _write(entry, f"{position}.in", gradients.inputs, budget.inputs)
+            for i, (value, admitted) in enumerate(zip(gradients.weights, budget.weights, strict=True)):
+                if value is not None and admitted is not None:
+                    _write(entry, f"{position}.weight{i}", (value,), (admitted,))
+
+
+def _write(entry: Entry, name: str, values: Arrays, budgets: tuple[Budget, ...]) -> None:
+    for i, (value, budget) in enumerate(zip(values, budgets, strict=True)):
+        entry.write(f"{name}.{i}", value)
+        entry.write(f"{name}.{i}.sharp", _narrow(budget.sharp))
+        entry.write(f"{name}.{i}.worst", _narrow(budget.worst))
+
+
+def _narrow(budget: Array) -> Array:
+    """A budget in float32, rounded up, and never 0."""
+    with np.errstate(over="ignore"):
+        return np.maximum((np.asarray(budget) * (1 + 2.0**-22)).astype(np.float32), np.float32(2.0**-126))
+
+
+def _read(entry: Entry, name: str) -> Truth:
+    values: list[Array] = []
+    budgets: list[Budget] = []
+    while entry.has(f"{name}.{len(values)}"):
+        stem = f"{name}.{len(values)}"
+        values.append(entry.read(stem))
+        budgets.append(Budget(entry.read(f"{stem}.sharp"), entry.read(f"{stem}.worst")))
+    return Truth(tuple(values), tuple(budgets))

@@ -1,0 +1,135 @@
+"""The NumPy reference in float64, one layer or one graph at a time, through the backend's own contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+from cnnbench.spec.graph import Graph, Input, Node, value_names
+from cnnbench.spec.layers import Layer, Shapes
+
+Array = NDArray[Any]
+Arrays = tuple[Array, ...]
+
+
+class LayerValues(NamedTuple):
+    """What a layer gives: its outputs, and its running statistics after the call."""
+
+    outputs: Arrays
+    state: Arrays
+
+
+class LayerGradients(NamedTuple):
+    """Gradients of a layer; None for a fixed weight."""
+
+    inputs: Arrays
+    weights: tuple[Array | None, ...]
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """A layer with its operands: weights and state in the layer's order, masks for a training pass."""
+
+    layer: Layer
+    inputs: Arrays
+    weights: Arrays = ()
+    state: Arrays = ()
+    masks: Arrays = ()
+    training: bool = False
+
+
+def reference_options(*, training: bool = False) -> ProgramOptions:
+    """Reference mode in float64, canonical layout."""
+    return ProgramOptions("reference", precision("float64"), "channels_first", training=training)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference backend and the questions that are asked of it."""
+
+    backend: Backend
+
+    @property
+    def subject(self) -> InProcessSubject:
+        """Whole graphs on the reference."""
+        return InProcessSubject(self.backend)
+
+    def forward(self, call: LayerCall) -> LayerValues:
+        """The layer's outputs and state in float64."""
+        graph, batch, arrays = _alone(call)
+        result = self.subject.forward(graph, arrays, batch, reference_options(training=call.training))
+        return LayerValues(
+            tuple(result.outputs[name] for name, _ in graph.outputs),
+            tuple(result.state[spec.name] for spec in graph.named_state()),
+        )
+
+    def gradient(self, call: LayerCall, cotangents: Arrays) -> LayerGradients:
+        """Gradients of sum <cotangent, output> in float64."""
+        graph, batch, arrays = _alone(call)
+        batch |= {f"gradient.{name}": g for (name, _), g in zip(graph.outputs, cotangents, strict=True)}
+        result = self.subject.gradient(graph, arrays, batch, reference_options(training=call.training))
+        return LayerGradients(
+            tuple(result.inputs[item.name] for item in graph.inputs),
+            tuple(result.weights.get(spec.name) for spec in graph.named_weights()),
+        )
+
+
+def _alone(call: LayerCall) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
+    """A graph of the layer alone, its batch and its arrays."""
+    graph = _single(call.layer, tuple(tuple(x.shape) for x in call.inputs))
+    batch = {item.name: x for item, x in zip(graph.inputs, call.inputs, strict=True)}
+    if call.training:
+        batch |= {spec.name: m for spec, m in zip(graph.named_masks(), call.masks, strict=True)}
+    specs = (*graph.named_weights(), *graph.named_state())
+    return graph, batch, {spec.name: a for spec, a in zip(specs, (*call.weights, *call.state), strict=True)}
+
+
+@lru_cache(maxsize=1024)
+def _single(layer: Layer, shapes: Shapes) -> Graph:
+    inputs = tuple(Input(f"input{i}", shape, batched=False) for i, shape in enumerate(shapes))
+    values = value_names("node", len(layer.output_shapes(shapes)))
+    outputs = tuple((f"output{i}", value) for i, value in enumerate(values))
+    return Graph(layer.kind, inputs, (Node("node", layer, tuple(item.name for item in inputs)),), outputs)
+
+
+@cache
+def reference() -> Reference:
+    """The reference, loaded once; an instance of its own, so that a fault injected into another does not reach it."""
+    return Reference(load_backend("numpy"))
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the sources that an oracle's values depend on: the reference backend, the spec and this package."""
+    import hashlib
+    import sys
+
+    import cnnbench
+
+    core = Path(cnnbench.__file__).parent
+    module = sys.modules[type(reference().backend).__module__.partition(".")[0]]
+    folders = [Path(str(module.__file__)).parent, core / "spec", core / "execution", core / "numerics"]
+    total = hashlib.sha256(np.__version__.encode())
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
+        total.update(f"{path.name}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def layer_arrays(graph: Graph, node: Node, arrays: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+    """A node's weights and state in its layer's order, in float64."""
+    shapes = graph.input_shapes(node)
+
+    def wide(specs: Sequence[Any]) -> Arrays:
+        return tuple(np.asarray(arrays[f"{node.name}.{spec.name}"], np.float64) for spec in specs)
+
+    return wide(node.layer.weights(shapes)), wide(node.layer.state(shapes))

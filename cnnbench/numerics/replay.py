@@ -1,0 +1,56 @@
+"""Runs the node of a reproducer file again, on any subject."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cnnbench.errors import DataError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.budgets import Budget, budget_form
+from cnnbench.numerics.checks.verdict import judge
+from cnnbench.numerics.comparison import Place, compare
+from cnnbench.numerics.divergence import FORMAT, Reproduction, run
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.subject import Subject
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.weights import load
+
+
+def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
+    """Runs the node of a reproducer on ``subject``, in the mode that failed or another, and judges it again.
+
+    Raises:
+        DataError: The file is no reproducer.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    arrays = load(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"the file cannot be read: {error}", where=str(path)) from None
+    if metadata.get("format") != FORMAT:
+        raise DataError("the file is no reproducer", where=str(path), received=metadata.get("format"), expected=FORMAT)
+    header = json.loads(metadata["case"])
+    graph = Graph.from_json(header["graph"])
+    options = ProgramOptions(
+        mode or header["mode"], precision(header["precision"]), header["layout"], training=header["training"]
+    )
+    item = Reproduction(
+        graph,
+        {n.removeprefix("array."): a for n, a in arrays.items() if n.startswith("array.")},
+        {n.removeprefix("batch."): a for n, a in arrays.items() if n.startswith("batch.")},
+        options,
+        header["gradient"],
+        header["result"],
+        arrays["exact"],
+        Budget(arrays["sharp"], arrays["worst"]),
+        arrays.get("skip"),
+    )
+    kind = graph.node(header["node"]).layer.kind
+    place = Place(header["node"], kind, header["what"], budget_form(kind))
+    comparison = compare(place, run(item, subject), item.exact, item.budget, options.precision, item.skip)
+    return judge(header["check"], [comparison], {"replayed": str(path)})

@@ -1,0 +1,85 @@
+"""Rounding to a policy's storage type, and the unit roundoffs that budgets are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.precision import PrecisionPolicy
+
+Array = NDArray[Any]
+
+ORACLE_ROUNDOFF = 2.0**-53  # the reference rounds too; counted in, so that float64 has a fair budget
+_SMALLEST_NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-14}
+_FLOOR = 2.0**-126  # budgets are kept in float32
+
+
+def host_dtype(policy: PrecisionPolicy) -> np.dtype[Any]:
+    """The dtype of host arrays: float64 for float64, else float32, which holds every narrower type exactly."""
+    return np.dtype(np.float64 if policy.storage == "float64" else np.float32)
+
+
+def to_storage(array: Array, policy: PrecisionPolicy) -> Array:
+    """``array`` with each value rounded to the storage type, held in ``host_dtype``; integers stay as they are."""
+    if array.dtype.kind != "f":
+        return array
+    if policy.storage == "float16":
+        return array.astype(np.float16).astype(np.float32)
+    rounded = array.astype(host_dtype(policy))
+    return _to_bfloat16(rounded) if policy.storage == "bfloat16" else rounded
+
+
+def _to_bfloat16(array: Array) -> Array:
+    """Round to nearest, ties to even, on the upper 16 bits of a float32."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    rounded = (bits + (0x7FFF + ((bits >> 16) & 1)).astype(np.uint32)) & np.uint32(0xFFFF0000)
+    values = rounded.view(np.float32)
+    return np.where(np.isfinite(array), values, array)
+
+
+def all_to_storage(arrays: Mapping[str, Array], policy: PrecisionPolicy) -> dict[str, Array]:
+    """``to_storage`` of every array."""
+    return {name: to_storage(np.asarray(array), policy) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True)
+class Roundoff:
+    """The unit roundoffs of a policy as budgets use them, the oracle's own counted in.
+
+    Args:
+        stored: Of a stored value. accumulated: of a sum's accumulator.
+        operand: Relative error of a product through the rounding of its operands; 0 where they are stored as used.
+        smallest: What a denormal that is flushed to zero may lose.
+    """
+
+    stored: float
+    accumulated: float
+    operand: float
+    smallest: float
+
+    @staticmethod
+    def of(policy: PrecisionPolicy) -> Roundoff:
+        """The roundoffs of a policy."""
+        rounds_operands = policy.product_roundoff > policy.storage_roundoff
+        return Roundoff(
+            policy.storage_roundoff + ORACLE_ROUNDOFF,
+            policy.accumulator_roundoff + ORACLE_ROUNDOFF,
+            2 * policy.product_roundoff if rounds_operands else 0.0,
+            max(_SMALLEST_NORMAL[policy.storage], _FLOOR),
+        )
+
+
+def gamma(count: float, roundoff: float) -> float:
+    """gamma_n = n u / (1 - n u), the worst relative error of n roundings (Higham 2002, lemma 3.1); inf from n u = 1."""
+    product = count * roundoff
+    return product / (1 - product) if product < 1 else math.inf
+
+
+def sharp_factor(count: float, roundoff: float) -> float:
+    """min(2 sqrt(n), n) u: what n independent roundings stay within (Higham, Mary 2019), never above the worst."""
+    return min(2 * math.sqrt(count), count) * roundoff

@@ -1,0 +1,91 @@
+"""What is examined: anything that runs a graph on host arrays, here or in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cnnbench.spec.weights import split_state
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import (
+        Backend,
+        HostArrays,
+        HostGradients,
+        HostResult,
+        HostTraining,
+        ProgramOptions,
+    )
+    from cnnbench.spec.graph import Graph
+    from cnnbench.spec.losses import Loss
+    from cnnbench.spec.optimizers import Optimizer
+
+
+class Subject(Protocol):
+    """Runs graphs on canonical host arrays; ``arrays`` holds weights and running statistics together."""
+
+    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
+        """One forward pass of a program compiled for it."""
+        ...
+
+    def gradient(
+        self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
+    ) -> HostGradients:
+        """One gradient pass; ``batch`` also holds ``targets``, or ``gradient.<output>`` where there is no loss."""
+        ...
+
+    def steps(
+        self,
+        graph: Graph,
+        arrays: HostArrays,
+        batches: Sequence[HostArrays],
+        options: ProgramOptions,
+        loss: Loss,
+        optimizer: Optimizer,
+        learning_rates: Sequence[float],
+    ) -> tuple[list[float], list[HostTraining]]:
+        """One optimiser step a batch: the loss before each step, and the training state after it."""
+        ...
+
+
+@dataclass(frozen=True)
+class InProcessSubject:
+    """A loaded backend, run in this process."""
+
+    backend: Backend
+
+    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
+        program = self.backend.compile_forward(graph, options)
+        program.load(*split_state(graph, arrays))
+        result = program.run(program.upload(batch))
+        self.backend.synchronize()
+        return program.download(result)
+
+    def gradient(
+        self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
+    ) -> HostGradients:
+        program = self.backend.compile_gradient(graph, options, loss)
+        program.load(*split_state(graph, arrays))
+        result = program.run(program.upload(batch))
+        self.backend.synchronize()
+        return program.download(result)
+
+    def steps(
+        self,
+        graph: Graph,
+        arrays: HostArrays,
+        batches: Sequence[HostArrays],
+        options: ProgramOptions,
+        loss: Loss,
+        optimizer: Optimizer,
+        learning_rates: Sequence[float],
+    ) -> tuple[list[float], list[HostTraining]]:
+        program = self.backend.compile_step(graph, options, loss, optimizer)
+        program.load(*split_state(graph, arrays))
+        losses: list[float] = []
+        states: list[HostTraining] = []
+        for batch, rate in zip(batches, learning_rates, strict=True):
+            losses.append(program.loss(program.run(program.upload(batch), rate)))
+            states.append(program.snapshot())
+        return losses, states

@@ -1,0 +1,60 @@
+"""Where a gradient is not defined by values alone: inputs at a ReLU's corner, windows with two maxima."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.spec.layers import GlobalMaxPool, Layer, MaxPool, ReLU
+from cnnbench.spec.layers.windows import require_pairs
+
+Array = NDArray[Any]
+
+
+def tied(layer: Layer, x: Array) -> Array | None:
+    """The elements of the input whose gradient depends on how a tie is broken; None where a kind has none."""
+    if isinstance(layer, ReLU):
+        return np.asarray(x == 0)
+    if isinstance(layer, GlobalMaxPool):
+        axes = tuple(range(2, x.ndim))
+        top = x == x.max(axis=axes, keepdims=True)
+        return np.asarray(top & (top.sum(axis=axes, keepdims=True) > 1))
+    if isinstance(layer, MaxPool):
+        return _tied_windows(layer, x)
+    return None
+
+
+def _tied_windows(layer: MaxPool, x: Array) -> Array:
+    """Elements that are the maximum of a window together with another one."""
+    window = layer.window()
+    out = layer.output_shapes((tuple(x.shape),))[0][2:]
+    pairs = []
+    for axis, (begin, end) in enumerate(require_pairs(layer.padding)):
+        reach = (out[axis] - 1) * window.stride[axis] + window.dilation[axis] * (window.kernel_size[axis] - 1) + 1
+        pairs.append((begin, max(end, reach - begin - x.shape[2 + axis])))
+    padded = np.pad(x, ((0, 0), (0, 0), *pairs), constant_values=-np.inf)
+    places = [
+        (
+            slice(None),
+            slice(None),
+            *(
+                slice(k * d, k * d + (count - 1) * s + 1, s)
+                for k, d, s, count in zip(tap, window.dilation, window.stride, out, strict=True)
+            ),
+        )
+        for tap in itertools.product(*map(range, window.kernel_size))
+    ]
+    top = padded[places[0]].copy()
+    for place in places[1:]:
+        np.maximum(top, padded[place], out=top)
+    count = np.zeros(top.shape, np.int32)
+    for place in places:
+        count += padded[place] == top
+    found = np.zeros(padded.shape, bool)
+    for place in places:
+        found[place] |= (count > 1) & (padded[place] == top)
+    inside = tuple(slice(begin, begin + size) for (begin, _), size in zip(pairs, x.shape[2:], strict=True))
+    return found[(slice(None), slice(None), *inside)]
