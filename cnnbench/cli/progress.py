@@ -1,0 +1,139 @@
+"""Shows a run while it goes on: bars on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from cnnbench.harness import events
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cnnbench.harness.record import Record
+
+
+@contextmanager
+def progress(*, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> Iterator[events.Listener]:
+    """A listener for a run, closed at the end.
+
+    Args:
+        quiet: Shows nothing but notes.
+        verbose: Shows every round and step too.
+        stream: Where to write; stderr where None.
+    """
+    target = stream or sys.stderr
+    if quiet:
+        yield Lines(target, quiet=True)
+    elif is_interactive(target):
+        with _bar(target) as bar:
+            yield Bars(bar, verbose=verbose)
+    else:
+        yield Lines(target, verbose=verbose)
+
+
+def is_interactive(stream: TextIO) -> bool:
+    """Whether a person watches: a terminal that can move its cursor, and no CI."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+class Lines:
+    """One line for each thing that happened, with the seconds since the start."""
+
+    def __init__(self, stream: TextIO, *, verbose: bool = False, quiet: bool = False) -> None:
+        self._stream = stream
+        self._verbose = verbose
+        self._quiet = quiet
+        self._start_s = time.monotonic()
+        self._work = 0
+        self._done = 0
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.RunBegan):
+            self._work = event.work
+        elif isinstance(event, events.WorkDone):
+            self._done += event.units
+        text = describe(event, verbose=self._verbose)
+        if text is None or (self._quiet and not isinstance(event, events.Note)):
+            return
+        share = f" {min(100, 100 * self._done // self._work):3d}%" if self._work else ""
+        print(f"[{time.monotonic() - self._start_s:7.1f}s{share}] {text}", file=self._stream, flush=True)
+
+
+class Bars:
+    """A bar of the whole run with what goes on now; what happened scrolls above it."""
+
+    def __init__(self, bar: Progress, *, verbose: bool = False) -> None:
+        self._bar = bar
+        self._verbose = verbose
+        self._task = bar.add_task("starting", total=None)
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.RunBegan):
+            self._bar.update(self._task, total=event.work)
+        elif isinstance(event, events.WorkDone):
+            self._bar.advance(self._task, event.units)
+        elif isinstance(event, events.Doing):
+            self._bar.update(self._task, description=event.text)
+            return
+        text = describe(event, verbose=self._verbose)
+        if text is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+
+
+def _bar(stream: TextIO) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=Console(file=stream),
+        transient=True,
+    )
+
+
+def describe(event: events.Event, *, verbose: bool = False) -> str | None:
+    """An event in one line; None for one that is not worth a line."""
+    match event:
+        case events.RunBegan():
+            return f"{len(event.cells)} cells, records in {event.folder}"
+        case events.CheckDone() if event.outcome.status == "failed" or verbose:
+            used = "" if event.outcome.budget_used is None else f", {event.outcome.budget_used:.0%} of the budget"
+            where = f" at {event.outcome.node}" if event.outcome.node and event.outcome.status == "failed" else ""
+            return f"{event.cell}: {event.outcome.name} {event.outcome.status}{where}{used}"
+        case events.EpochDone():
+            epoch = event.epoch
+            return (
+                f"{event.cell}: epoch {epoch.epoch}, loss {epoch.train_loss:.4f}, "
+                f"test accuracy {epoch.test_accuracy:.2%} ({epoch.seconds:.1f} s)"
+            )
+        case events.CellDone():
+            return f"{event.record.cell.id}: {outcome(event.record)}{' (from before)' if event.resumed else ''}"
+        case events.Note():
+            return f"note: {event.text}"
+        case events.RoundDone() if verbose:
+            medians = ", ".join(f"{cell} {median * 1e3:.3g} ms" for cell, median in event.medians_s)
+            return f"{event.group}: launch {event.launch}, round {event.round}: {medians}"
+        case events.Doing() if verbose:
+            return event.text
+        case _:
+            return None
+
+
+def outcome(record: Record) -> str:
+    """What became of a cell, in a few words."""
+    parts: list[str] = [record.status]
+    if record.reason:
+        parts.append(record.reason.splitlines()[0])
+    if record.latency is not None:
+        parts.append(f"median {record.latency.median_s.value * 1e3:.3g} ms")
+    if record.training is not None:
+        parts.append(f"test accuracy {record.training.test_accuracy:.2%}")
+    return ", ".join(parts)
