@@ -18,8 +18,9 @@ from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
-FITTED = 3  # perturbed runs that make the envelope
-HELD_OUT = 2  # perturbed runs on other seeds that calibrate the alarm
+FEW = (3, 2)  # perturbed runs that make the envelope, and runs on other seeds that calibrate the alarm
+MANY = (8, 4)  # the same where a run costs little
+LITTLE_MACS = 300_000_000
 SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
 
 
@@ -47,10 +48,29 @@ def deviations(got: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str
     return largest({name: np.asarray(got[name], np.float64) - value for name, value in exact.items()})
 
 
-def calibrate(runs: Sequence[Mapping[str, float]], floor: Mapping[str, float], loss: float = np.nan) -> Envelope:
-    """An envelope from the deviations of ``FITTED`` and then ``HELD_OUT`` perturbed runs."""
-    fitted, held_out = runs[:FITTED], runs[FITTED:]
-    size = {name: max(least, *(run[name] for run in fitted)) for name, least in floor.items()}
+def num_runs(case: Case) -> int:
+    """How many perturbed runs a case is worth, fitted and held out together."""
+    return sum(MANY if case.lowered.macs(case.size) <= LITTLE_MACS else FEW)
+
+
+def calibrate(
+    runs: Sequence[Mapping[str, float]], floor: Mapping[str, float], scale: Mapping[str, float], loss: float = np.nan
+) -> Envelope:
+    """An envelope from the deviations of perturbed runs, the last ones held out.
+
+    Args:
+        runs: Deviations by name, one mapping a run.
+        floor: One rounding of each value.
+        scale: The largest magnitude of each value. A value whose own runs happened to move little is admitted the
+            median relative deviation of all values.
+        loss: Handed on.
+    """
+    count = MANY[0] if len(runs) == sum(MANY) else FEW[0]
+    fitted, held_out = runs[:count], runs[count:]
+    own = {name: max(run[name] for run in fitted) for name in floor}
+    relative = [own[name] / scale[name] for name in own if scale[name] > 0]
+    pooled = float(np.median(relative)) if relative else 0.0
+    size = {name: max(least, own[name], pooled * scale[name]) for name, least in floor.items()}
     beyond = max((run[name] / size[name] for run in held_out for name in size), default=1.0)
     return Envelope(size, SAFETY * max(1.0, beyond), loss)
 
@@ -111,7 +131,7 @@ def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
         clean = subject.forward(case.lowered, case.stored, case.inputs, options).outputs
         budgets = _inference_budgets(oracle)
         graph = with_noise(case.lowered, list(budgets))
-        for run in range(FITTED + HELD_OUT):
+        for run in range(num_runs(case)):
             batch = {**case.inputs, **noise(case, budgets, run)}
             moved = subject.forward(graph, one_rounding(case, run), batch, options).outputs
             _write_run(entry, run, deviations(moved, clean))
@@ -121,7 +141,7 @@ def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     entry = oracle.cache.entry(case.key("end to end"), fill)
     names = [name for name, _ in case.lowered.outputs]
     exact = {name: np.asarray(entry.read(f"value.{i}")) for i, name in enumerate(names)}
-    return exact, calibrate(_read_runs(entry, names), rounding_floor(exact, case))
+    return exact, calibrate(_read_runs(entry, names, case), rounding_floor(exact, case), largest(exact))
 
 
 def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
@@ -134,7 +154,7 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
         clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
-        for run in range(FITTED + HELD_OUT):
+        for run in range(num_runs(case)):
             noisy = {**batch, **noise(case, budgets, run)}
             moved = subject.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
             _write_run(entry, run, deviations(moved.weights, clean.weights))
@@ -145,16 +165,16 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     entry = oracle.cache.entry(case.key("gradient", loss=case.loss, labels=case.labels.tolist()), fill)
     names = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
     exact = {name: np.asarray(entry.read(f"value.{name}")) for name in names}
-    runs = _read_runs(entry, names)
-    return exact, calibrate(runs, rounding_floor(exact, case), float(entry.read("loss")))
+    runs = _read_runs(entry, names, case)
+    return exact, calibrate(runs, rounding_floor(exact, case), largest(exact), float(entry.read("loss")))
 
 
 def _write_run(entry: Entry, run: int, deviation: Mapping[str, float]) -> None:
     entry.write(f"deviation.{run}", np.array([deviation[name] for name in sorted(deviation)]))
 
 
-def _read_runs(entry: Entry, names: Sequence[str]) -> list[dict[str, float]]:
+def _read_runs(entry: Entry, names: Sequence[str], case: Case) -> list[dict[str, float]]:
     return [
         dict(zip(sorted(names), map(float, entry.read(f"deviation.{run}")), strict=True))
-        for run in range(FITTED + HELD_OUT)
+        for run in range(num_runs(case))
     ]

@@ -19,6 +19,7 @@ from cnnbench.spec.layers import Composite, layer_kinds
 Array = NDArray[Any]
 DERIVED = "derived"
 MEASURED = "measured sensitivity"
+SPARE = 3  # element-wise steps are admitted a few units in the last place, not only correct rounding
 
 
 class Budget(NamedTuple):
@@ -172,9 +173,10 @@ def sum_of_products(magnitude: Array, count: float, u: Roundoff, *, rounded: Arr
 
 
 def roundings(magnitude: Array, count: float, u: Roundoff) -> Budget:
-    """The budget of ``count`` roundings to storage, each relative to ``magnitude``."""
-    floor = (count + 1) * u.smallest
-    return Budget(sharp_factor(count, u.stored) * magnitude + floor, gamma(count, u.stored) * magnitude + floor)
+    """The budget of ``count`` roundings to storage and ``SPARE`` more, each relative to ``magnitude``."""
+    total = count + SPARE
+    floor = (total + 1) * u.smallest
+    return Budget(sharp_factor(total, u.stored) * magnitude + floor, gamma(total, u.stored) * magnitude + floor)
 
 
 def both(sharp: Callable[[Callable[[float, float], float]], Array]) -> Budget:

@@ -13,11 +13,10 @@ from cnnbench.numerics.cache import Entry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import examine, largest
 from cnnbench.numerics.envelope import (
-    FITTED,
-    HELD_OUT,
     calibrate,
     deviations,
     noise,
+    num_runs,
     one_rounding,
     training_budgets,
 )
@@ -121,7 +120,7 @@ def _course(oracle: Oracle) -> _Course:
         clean = [{**state.weights, **state.state} for state in states]
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
-        for run in range(FITTED + HELD_OUT):
+        for run in range(num_runs(case)):
             noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
             _, moved = subject.steps(graph, one_rounding(case, run), noisy, *rest)
             for step, state in enumerate(moved):
@@ -138,7 +137,7 @@ def _course(oracle: Oracle) -> _Course:
     exact = [{name: np.asarray(entry.read(f"{step}.{name}")) for name in names} for step in range(count)]
     runs = [
         [dict(zip(names, map(float, entry.read(f"{run}.{step}")), strict=True)) for step in range(count)]
-        for run in range(FITTED + HELD_OUT)
+        for run in range(num_runs(case))
     ]
     return _Course(exact, [float(value) for value in entry.read("losses")], runs)
 
@@ -168,7 +167,7 @@ def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
             if problem is not None:
                 return replace(best, used=np.inf, name=name, step=step + 1, problem=problem, text=text)
         floor = _floor(case, exact, step)
-        envelope = calibrate([run[step] for run in course.runs], floor)
+        envelope = calibrate([run[step] for run in course.runs], floor, largest(exact))
         open_names -= _ended(open_names, start, exact, envelope.size)
         shares = envelope.used(deviations(got, exact))
         best = replace(best, ended=len(exact) - len(open_names), factor=max(best.factor, envelope.factor))
