@@ -23,17 +23,20 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy import blas
+from cnnbench_numpy.fast.ops import FAST
+from cnnbench_numpy.fast.team import set_team
 from cnnbench_numpy.holding import Holding
 from cnnbench_numpy.ops import REFERENCE
 from cnnbench_numpy.plugin import DEVICES, MODES, PRECISIONS
-from cnnbench_numpy.programs import NumpyForward, NumpyGradient, NumpyStep
+from cnnbench_numpy.programs import FastForward, NumpyForward, NumpyGradient, NumpyStep
 
 
 class NumpyBackend(Backend):
     """NumPy on the host.
 
-    Mode ``reference`` runs every op as its definition reads, in the canonical layout unless the options say
-    channels-last.
+    Mode ``reference`` runs every op as its definition reads, channels-first unless the options say otherwise. Mode
+    ``fast`` runs channels-last unless they say otherwise, with ops and kernels of its own for the costly kinds; a kind
+    whose op in ``operations`` was replaced runs that op in both modes.
     """
 
     name: ClassVar[str] = "numpy"
@@ -60,6 +63,8 @@ class NumpyBackend(Backend):
         functions = blas.threads()
         if settings.threads is not None and functions is not None:
             functions.set(settings.threads)
+        if settings.threads is not None:
+            set_team(settings.threads)
 
     def describe(self) -> dict[str, str]:
         config: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
@@ -73,7 +78,10 @@ class NumpyBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return NumpyForward(self._bind(graph, options, fold=options.fold_batch_norm))
+        holding = self._bind(graph, options, fold=options.fold_batch_norm)
+        if options.mode == "fast" and not options.training:
+            return FastForward(holding, FAST)
+        return NumpyForward(holding)
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
         return NumpyGradient(self._bind(graph, options), loss)
@@ -93,11 +101,16 @@ class NumpyBackend(Backend):
                 received=options.precision.name,
                 expected=" or ".join(PRECISIONS),
             )
-        bound = BoundGraph.of(
-            graph,
-            self._operations,
-            options,
-            channels_last=options.layout == "channels_last",
-            fold=fold,
-        )
-        return Holding(bound, options.precision.storage)
+        fast = options.mode == "fast"
+        last = options.layout == "channels_last" or (fast and options.layout == "auto")
+        operations = self._fast_operations() if fast else self._operations
+        bound = BoundGraph.of(graph, operations, options, channels_last=last, fold=fold)
+        return Holding(bound, options.precision.storage, fast=fast)
+
+    def _fast_operations(self) -> Operations:
+        """The fast ops, but for kinds whose reference op was replaced or added."""
+        operations = FAST
+        for kind in self._operations:
+            if kind not in REFERENCE or self._operations[kind] is not REFERENCE[kind]:
+                operations = operations.replace(kind, self._operations[kind])
+        return operations

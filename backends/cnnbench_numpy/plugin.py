@@ -11,7 +11,7 @@ from cnnbench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
 
-MODES = ("reference",)
+MODES = ("fast", "reference")
 PRECISIONS = ("float32", "float64")
 DEVICES = ("cpu",)
 

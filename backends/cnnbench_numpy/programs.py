@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,13 @@ from cnnbench.execution.contract import (
     HostTraining,
     StepProgram,
 )
-from cnnbench.execution.program import ForwardResult
+from cnnbench.execution.operations import Operations
+from cnnbench.execution.program import ForwardResult, Program
+from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer, decays
+from cnnbench_numpy.fast.plan import plan
+from cnnbench_numpy.fast.team import Team, team
 from cnnbench_numpy.holding import Holding, HostArrays, Operands
 from cnnbench_numpy.losses import loss_and_gradient
 from cnnbench_numpy.optimizers import Slots, update
@@ -42,12 +47,38 @@ class NumpyForward(ForwardProgram):
         return self.holding.operands(batch)
 
     def run(self, operands: Operands) -> ForwardResult:
-        return self.holding.program.forward(operands.inputs, self._weights, self._state, operands.masks)
+        with _team_of(self.holding):
+            return self.holding.program.forward(operands.inputs, self._weights, self._state, operands.masks)
 
     def download(self, results: ForwardResult) -> HostResult:
         names = [name for name, _ in self.holding.program.graph.outputs]
         outputs = {name: np.array(value, order="C") for name, value in zip(names, results.outputs, strict=True)}
         return HostResult(outputs, self.holding.named_state(results.state))
+
+
+class FastForward(NumpyForward):
+    """A forward pass for inference whose steps are planned once for each shape of operands."""
+
+    def __init__(self, holding: Holding, native: Operations) -> None:
+        super().__init__(holding)
+        self._native = native
+        self._plans: dict[tuple[tuple[Shape, ...], Team], Program] = {}
+
+    def prepare(self, operands: Operands) -> None:
+        self._planned(operands)
+
+    def run(self, operands: Operands) -> ForwardResult:
+        planned = self._planned(operands)
+        with team().single_threaded_blas():
+            return planned.forward(operands.inputs, self._weights, self._state)
+
+    def _planned(self, operands: Operands) -> Program:
+        shapes = tuple(x.shape for x in operands.inputs)
+        key = (shapes, team())
+        if key not in self._plans:
+            holding = self.holding
+            self._plans[key] = plan(holding.program, self._native, shapes, holding.dtype, team())
+        return self._plans[key]
 
 
 class _Gradients:
@@ -58,6 +89,11 @@ class _Gradients:
         self.weights = weights
         self.inputs = inputs
         self.state = state
+
+
+def _team_of(holding: Holding) -> AbstractContextManager[None]:
+    """Where the fast ops run, each BLAS call stays on the thread of the team that makes it."""
+    return team().single_threaded_blas() if holding.fast else nullcontext()
 
 
 def _differentiate(
@@ -98,7 +134,8 @@ class NumpyGradient(GradientProgram):
         return self.holding.operands(batch, targets=self.loss is not None, cotangents=self.loss is None)
 
     def run(self, operands: Operands) -> _Gradients:
-        return _differentiate(self.holding, operands, self._weights, self._state, self.loss)
+        with _team_of(self.holding):
+            return _differentiate(self.holding, operands, self._weights, self._state, self.loss)
 
     def download(self, results: _Gradients) -> HostGradients:
         positions = self.holding.trainable()
@@ -146,7 +183,8 @@ class NumpyStep(StepProgram):
     def run(self, operands: Operands, learning_rate: float) -> Array:
         if not self._weights and self.holding.program.weight_names:
             raise SpecError("the step program has no weights yet", remedy="call load before run")
-        result = _differentiate(self.holding, operands, self._weights, self._state, self._loss)
+        with _team_of(self.holding):
+            result = _differentiate(self.holding, operands, self._weights, self._state, self._loss)
         for name, i in self._positions.items():
             self._weights[i], self._slots[name] = update(
                 self.optimizer,

@@ -128,21 +128,31 @@ def test_backward_is_the_derivative_of_forward(make_case, name, training):
         assert relative_error(gradient, difference(value, case.arrays[weight])) < 1e-6
 
 
+VARIANTS = [("reference", "channels_last"), ("fast", "channels_first"), ("fast", "channels_last")]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize(("mode", "layout"), VARIANTS)
 @pytest.mark.parametrize("name", CASES)
-def test_channels_last_gives_the_same_gradients(make_case, name):
+def test_every_mode_and_layout_agrees_with_the_reference(make_case, name, mode, layout, training):
     layer, shapes = CASES[name]
     generator = np.random.default_rng(7)
-    case = make_case(layer, *(spaced(shape, generator) for shape in shapes), training=True)
-    cotangent = generator.normal(size=case.output().shape)
-    found, expected = case.under(layout="channels_last").gradient(cotangent), case.gradient(cotangent)
-    for one, other in (
+    plain = make_case(layer, *(spaced(shape, generator) for shape in shapes), training=training)
+    other = plain.under(mode=mode, layout=layout)
+    result, expected_result = other.forward(), plain.forward()
+    cotangent = generator.normal(size=expected_result.outputs["output0"].shape)
+    found, expected = other.gradient(cotangent), plain.gradient(cotangent)
+    for one, reference in (
+        (result.outputs, expected_result.outputs),
+        (result.state, expected_result.state),
         (found.inputs, expected.inputs),
         (found.weights, expected.weights),
         (found.state, expected.state),
     ):
-        assert one.keys() == other.keys()
+        assert one.keys() == reference.keys()
         for key in one:
-            np.testing.assert_allclose(one[key], other[key], rtol=1e-10, atol=1e-12)
+            assert one[key].shape == reference[key].shape
+            np.testing.assert_allclose(one[key], reference[key], rtol=1e-10, atol=1e-12)
 
 
 def test_a_fixed_weight_has_no_gradient(make_case):
@@ -150,7 +160,7 @@ def test_a_fixed_weight_has_no_gradient(make_case):
     assert case.gradient(np.ones((2, 3))).weights == {}
 
 
-@pytest.mark.parametrize("mode", ["reference"])
+@pytest.mark.parametrize("mode", ["reference", "fast"])
 def test_max_pool_ties_and_nan_take_the_first(make_case, mode):
     x = np.array([[[[1.0, 1.0, 0.0], [1.0, 1.0, np.nan], [-np.inf, -np.inf, np.nan]]]])
     case = make_case(MaxPool(kernel_size=2, stride=(1, 2), padding=((0, 0), (0, 1))), x, mode=mode)

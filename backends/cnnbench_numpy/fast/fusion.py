@@ -1,0 +1,102 @@
+"""Joins the steps of a bound inference program: a convolution with the bias, batch norm, add and relu after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cnnbench.execution.program import Program, Step
+from cnnbench.spec.layers import Conv
+from cnnbench_numpy.fast.epilogue import Bias, Rectify, Residual, Scale, Stage
+
+HOSTS = ("conv", "batch_norm", "channel_affine", "add", "relu")  # kinds that take in what follows them
+GUESTS = ("batch_norm", "channel_affine", "add", "relu")
+
+
+@dataclass
+class FusedStep:
+    """A step and what it has taken in.
+
+    Args:
+        step: The first of the steps. fast: whether a kernel runs it (else its own op does).
+        inputs, weights, state: As in ``Step``, those of the guests after the host's.
+        stages: What follows the host's own computation on each block.
+        outputs: The slots of the last step's outputs.
+    """
+
+    step: Step
+    fast: bool
+    inputs: tuple[int, ...]
+    weights: tuple[int, ...]
+    state: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """The host's kind."""
+        return self.step.layer.kind
+
+    def take_in(self, guest: Step) -> None:
+        """Makes ``guest``, the only reader of this step's output, a part of it."""
+        if guest.layer.kind == "add":
+            (other,) = (slot for slot in guest.inputs if slot not in self.outputs)
+            self.stages += (Residual(len(self.inputs)),)
+            self.inputs += (other,)
+        else:
+            self.stages += (_stage(guest, len(self.weights), len(self.state)),)
+            self.weights += guest.weights
+            self.state += guest.state
+        self.outputs = guest.outputs
+
+
+def _stage(step: Step, weight: int, state: int) -> Stage:
+    return Rectify() if step.layer.kind == "relu" else Scale(step.layer, weight, state)
+
+
+def _start(step: Step, fast: bool) -> FusedStep:
+    """A step on its own. An element-wise host is nothing but stages on its first input."""
+    stages: tuple[Stage, ...] = ()
+    if fast and isinstance(step.layer, Conv):
+        stages = (Bias(1),) if step.layer.bias else ()
+    elif fast and step.layer.kind == "add":
+        stages = tuple(Residual(i) for i in range(1, len(step.inputs)))
+    elif fast and step.layer.kind in GUESTS:
+        stages = (_stage(step, 0, 0),)
+    return FusedStep(step, fast, step.inputs, step.weights, step.state, stages, step.outputs)
+
+
+def fuse(program: Program, is_fast: Callable[[Step], bool]) -> list[FusedStep]:
+    """The program's steps with every guest taken into the host before it.
+
+    Args:
+        program: Bound for inference.
+        is_fast: Whether a step may be run by a kernel; others are left as they are.
+    """
+    readers: dict[int, int] = dict.fromkeys(program.outputs, 2)  # an output is never taken in
+    for step in program.steps:
+        for slot in step.inputs:
+            readers[slot] = readers.get(slot, 0) + 1
+    fused: list[FusedStep] = []
+    producers: dict[int, int] = {}  # slot -> position in ``fused``
+    for step in program.steps:
+        fast = is_fast(step)
+        host = _host(step, fused, producers, readers) if fast and step.layer.kind in GUESTS else None
+        if host is None:
+            producers.update(dict.fromkeys(step.outputs, len(fused)))
+            fused.append(_start(step, fast))
+        else:
+            fused[host].take_in(step)
+            producers[step.outputs[0]] = host
+    return fused
+
+
+def _host(guest: Step, fused: list[FusedStep], producers: dict[int, int], readers: dict[int, int]) -> int | None:
+    """The fused step that takes ``guest`` in: the last producer of its operands, if nothing else reads that one."""
+    if guest.layer.kind == "add" and len(guest.inputs) != 2:
+        return None
+    known = [(producers.get(slot, -1), slot) for slot in guest.inputs]
+    position, slot = max(known)
+    if position < 0 or readers[slot] != 1 or not fused[position].fast or fused[position].kind not in HOSTS:
+        return None
+    return position

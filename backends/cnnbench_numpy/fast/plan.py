@@ -1,0 +1,139 @@
+"""Rewrites a bound inference program for operands of one shape: fused kernels over buffers that are used again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.operations import Call, LayoutChange, Operations, OpResult
+from cnnbench.execution.program import Program, Step
+from cnnbench.spec.graph import value_names
+from cnnbench.spec.layers import Shape
+from cnnbench_numpy.fast.epilogue import Operands
+from cnnbench_numpy.fast.fusion import FusedStep, fuse
+from cnnbench_numpy.fast.kernels import (
+    ConvKernel,
+    ElementwiseKernel,
+    GlobalAvgPoolKernel,
+    Kernel,
+    LinearKernel,
+    MaxPoolKernel,
+    Workspace,
+)
+from cnnbench_numpy.fast.memory import Memory
+from cnnbench_numpy.fast.team import Team
+
+Array = NDArray[Any]
+
+SPATIAL = ("conv", "max_pool", "global_avg_pool", "batch_norm", "channel_affine")
+KINDS = (*SPATIAL, "add", "relu", "linear")
+
+
+def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: Any, team: Team) -> Program:
+    """The program with its steps fused, run by kernels where there are some, and its buffers assigned.
+
+    Args:
+        program: Bound for inference.
+        native: The fast mode's own ops; a step with another op (a plugin's, a fault's) runs that op unchanged.
+        inputs: The shapes of the program's operands.
+        dtype: Of all floats.
+        team: The threads.
+    """
+    shapes = _slot_shapes(program, inputs)
+
+    def is_fast(step: Step) -> bool:
+        kind = step.layer.kind
+        if kind not in KINDS or step.forward is not native[kind].forward:
+            return False
+        return len(shapes[step.inputs[0]]) == 2 or step.call.channels_last or kind not in SPATIAL
+
+    fused = fuse(program, is_fast)
+    workspace = Workspace(dtype, team.size)
+    kernels = [_kernel(item, shapes, team, workspace) if item.fast else None for item in fused]
+    memory = Memory(program, fused, shapes, dtype)
+    steps = []
+    for position, (item, kernel) in enumerate(zip(fused, kernels, strict=True)):
+        forward = item.step.forward
+        if kernel is not None:
+            forward = _run_kernel(kernel, memory.take(position), shapes[item.outputs[0]], dtype)
+        elif _may_stay_a_view(item, fused, kernels):
+            forward = _transposed
+        memory.give_back(position)
+        steps.append(
+            replace(
+                item.step,
+                forward=forward,
+                inputs=item.inputs,
+                outputs=item.outputs,
+                weights=item.weights,
+                state=item.state,
+                free=memory.free(position),
+            )
+        )
+    return replace(program, steps=tuple(steps))
+
+
+def _slot_shapes(program: Program, inputs: Sequence[Shape]) -> dict[int, Shape]:
+    """The shape of every slot in the layout in which it is held."""
+    graph = program.graph
+    batched = [shape[0] for item, shape in zip(graph.inputs, inputs, strict=True) if item.batched]
+    named = graph.shapes(batched[0] if batched else 1)
+    shapes = dict(zip(program.inputs, inputs, strict=True))
+    for step in program.steps:
+        if isinstance(step.layer, LayoutChange):
+            source = shapes[step.inputs[0]]
+            shapes[step.outputs[0]] = tuple(source[axis] for axis in step.layer.permutation(len(source)))
+            continue
+        for slot, value in zip(step.outputs, value_names(step.name, len(step.outputs)), strict=True):
+            shape = named[value]
+            last = step.call.channels_last and len(shape) > 2
+            shapes[slot] = (shape[0], *shape[2:], shape[1]) if last else shape
+    return shapes
+
+
+def _kernel(item: FusedStep, shapes: dict[int, Shape], team: Team, workspace: Workspace) -> Kernel:
+    x, layer = shapes[item.inputs[0]], item.step.layer
+    match item.kind:
+        case "conv":
+            return ConvKernel(layer, x, item.stages, team, workspace)  # type: ignore[arg-type]
+        case "max_pool":
+            return MaxPoolKernel(layer, x, team)  # type: ignore[arg-type]
+        case "global_avg_pool":
+            return GlobalAvgPoolKernel()
+        case "linear":
+            return LinearKernel(layer, team)  # type: ignore[arg-type]
+    return ElementwiseKernel(x, item.stages, team)
+
+
+def _run_kernel(kernel: Kernel, buffer: Array | None, shape: Shape, dtype: Any) -> Any:
+    """An op that fills the planned buffer, or where there is none an array of its own."""
+    held = None if buffer is None else buffer[: math.prod(shape)].reshape(shape)
+
+    def forward(
+        layer: Any, inputs: tuple[Array, ...], weights: tuple[Array, ...], state: tuple[Array, ...], call: Call
+    ) -> OpResult:
+        out = np.empty(shape, dtype) if held is None else held
+        kernel.run(Operands(inputs, weights, state), out)
+        return OpResult((out,))
+
+    return forward
+
+
+def _may_stay_a_view(item: FusedStep, fused: list[FusedStep], kernels: Sequence[Kernel | None]) -> bool:
+    """Whether a layout change to channels-last needs no copy: only gathering convolutions read it."""
+    layer = item.step.layer
+    if not isinstance(layer, LayoutChange) or layer.to != "channels_last":
+        return False
+    readers = [k for other, k in zip(fused, kernels, strict=True) if item.outputs[0] in other.inputs]
+    return all(isinstance(kernel, ConvKernel) and kernel.patches is not None for kernel in readers)
+
+
+def _transposed(
+    layer: LayoutChange, inputs: tuple[Array, ...], weights: tuple[Array, ...], state: tuple[Array, ...], call: Call
+) -> OpResult:
+    return OpResult((inputs[0].transpose(layer.permutation(inputs[0].ndim)),))
