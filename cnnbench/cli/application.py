@@ -13,6 +13,7 @@ from cnnbench.cli.plan import plan
 from cnnbench.cli.predict import predict
 from cnnbench.cli.schema import schema
 from cnnbench.cli.show import show
+from cnnbench.cli.verify import verify
 from cnnbench.cli.weights import application as weights
 
 application = typer.Typer(
@@ -44,6 +45,7 @@ def _root(
 application.command("plan")(plan)
 application.add_typer(listing, name="list")
 application.command("show")(show)
+application.command("verify")(verify)
 application.command("predict")(predict)
 application.add_typer(weights, name="weights")
 application.command("schema")(schema)

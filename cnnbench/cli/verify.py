@@ -1,0 +1,185 @@
+"""``cnnbench verify``: the numerical checks of one network in this process, with or without an injected fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnbench.cli import options as o
+from cnnbench.cli.asked import asked_network
+from cnnbench.cli.terminal import print_json, print_table, stdout_reserved
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import BackendPlugin, ProgramOptions
+    from cnnbench.numerics.case import Case
+    from cnnbench.numerics.outcome import Outcome
+
+MISMATCH = 4
+NOTHING_CHECKED = 5
+
+
+def verify(
+    architecture: o.Network,
+    backend: Annotated[
+        list[str], typer.Option("-b", "--backend", metavar="NAME[:MODE]", help="Default: every one that is here.")
+    ] = [],  # noqa: B006 - typer copies it
+    check: Annotated[list[str], typer.Option(help="local, exact, end_to_end, gradient ... Default: all.")] = [],  # noqa: B006
+    fault: Annotated[str | None, typer.Option(metavar="NAME", help="Inject a fault of 'list faults' first.")] = None,
+    precision: o.Precision = "float32",
+    fold_batch_norm: Annotated[bool, typer.Option("--fold-batch-norm", help="Of the end-to-end program.")] = False,
+    weights: Annotated[Path | None, typer.Option(metavar="F.safetensors", help="Instead of seeded ones.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, inputs, masks and targets.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a check.")] = 2,
+    image: o.Image = None,
+    num_classes: o.Classes = None,
+    threads: o.Threads = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where files that reproduce failures go.")
+    ] = Path("reports/verify"),
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Check a network's numbers on every backend against the float64 reference."""
+    asked = _Asked(architecture, image, num_classes, weights, seed, batch, output)
+    chosen = _chosen(backend, precision or "float32")
+    rows: list[dict[str, Any]] = []
+    for plugin, mode, reason in chosen:
+        if reason is not None:
+            rows.append({"backend": plugin.name, "mode": mode, "status": "skipped", "message": reason, "checks": []})
+            continue
+        if not quiet and not json:
+            typer.echo(f"{plugin.name} {mode} ...", err=True)
+        with stdout_reserved():
+            outcomes = _run(
+                plugin, _options(mode, precision or "float32", fold_batch_norm), check, fault, asked, threads
+            )
+        worst = "failed" if any(outcome.status == "failed" for outcome in outcomes) else "passed"
+        rows.append(
+            {
+                "backend": plugin.name,
+                "mode": mode,
+                "status": worst if any(outcome.status != "skipped" for outcome in outcomes) else "skipped",
+                "message": "",
+                "checks": [{k: v for k, v in asdict(outcome).items() if k != "nodes"} for outcome in outcomes],
+            }
+        )
+    _show(architecture, fault, rows, json=json)
+    states = {row["status"] for row in rows}
+    if "failed" in states:
+        raise typer.Exit(MISMATCH)
+    if states <= {"skipped"}:
+        raise typer.Exit(NOTHING_CHECKED)
+
+
+class _Asked:
+    """The network, its arrays and its inputs, made once and shared by all backends."""
+
+    def __init__(
+        self,
+        architecture: str,
+        image: str | None,
+        num_classes: int | None,
+        weights: Path | None,
+        seed: int,
+        batch: int,
+        output: Path,
+    ) -> None:
+        from cnnbench.spec.streams import stream
+        from cnnbench.spec.weights import check_fits, initialize, load
+
+        self.graph = asked_network(architecture, image, num_classes)
+        self.arrays = initialize(self.graph, seed) if weights is None else load(weights)
+        check_fits(self.graph, self.arrays, where=str(weights))
+        self.seed = seed
+        self.output = output
+        self.inputs = {
+            item.name: stream(seed, "inputs", item.name).normal(size=item.full_shape(batch)).astype("float32")
+            for item in self.graph.inputs
+        }
+
+    def case(self, options: ProgramOptions, series: str) -> Case:
+        """The question for one backend."""
+        from cnnbench.numerics.case import Case
+
+        folder = self.output / f"{self.graph.name}-{series}"
+        return Case(self.graph, self.arrays, self.inputs, options, seed=self.seed, folder=folder)
+
+
+def _chosen(names: Sequence[str], precision: str) -> list[tuple[BackendPlugin, str, str | None]]:
+    """(plugin, mode, reason to skip) for each backend asked for; all of them where none is. Raises SuiteError."""
+    from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+    from cnnbench.execution.precision import precision as find_precision
+    from cnnbench.plugins import backend_plugin, backend_plugins
+
+    find_precision(precision)
+    chosen = []
+    for text in names or backend_plugins():
+        name, _, mode = text.partition(":")
+        try:
+            plugin = backend_plugin(name)
+        except UnavailableError as error:
+            raise error.at("-b") from None
+        mode = mode or plugin.modes[0]
+        if mode not in plugin.modes:
+            raise SuiteError(f"{name} has no mode {mode!r}", where="-b", remedy=did_you_mean(mode, plugin.modes))
+        reason = plugin.unavailable()
+        if reason is None and precision not in plugin.precisions[mode]:
+            reason = f"{name} has no {precision} in mode {mode}"
+        chosen.append((plugin, mode, reason))
+    return chosen
+
+
+def _options(mode: str, precision: str, fold_batch_norm: bool) -> ProgramOptions:
+    from cnnbench.execution.contract import ProgramOptions
+    from cnnbench.execution.precision import precision as find_precision
+
+    return ProgramOptions(mode, find_precision(precision), fold_batch_norm=fold_batch_norm)
+
+
+def _run(
+    plugin: BackendPlugin,
+    options: ProgramOptions,
+    checks: Sequence[str],
+    fault: str | None,
+    asked: _Asked,
+    threads: int | None,
+) -> list[Outcome]:
+    from cnnbench.execution.contract import ProcessSettings
+    from cnnbench.numerics.checks import CHECKS, run_checks
+    from cnnbench.numerics.subject import InProcessSubject, Subject
+    from cnnbench.plugins import load_backend
+
+    backend = load_backend(plugin.name)
+    backend.configure(ProcessSettings(threads=threads))
+    subject: Subject = InProcessSubject(backend)
+    if fault is not None:
+        from cnnbench.numerics.faults import faulty_subject
+
+        subject = faulty_subject(backend, fault)
+    return run_checks(checks or tuple(CHECKS), subject, asked.case(options, f"{plugin.name}-{options.mode}"))
+
+
+def _show(architecture: str, fault: str | None, rows: Sequence[dict[str, Any]], *, json: bool) -> None:
+    if json:
+        print_json({"architecture": architecture, "fault": fault, "backends": list(rows)})
+        return
+    lines: list[tuple[object, ...]] = []
+    for row in rows:
+        series = f"{row['backend']} {row['mode']}"
+        if not row["checks"]:
+            lines.append((series, None, None, None, None, f"{row['status']}: {row['message']}"))
+        for check in row["checks"]:
+            used = [None if check[key] is None else f"{check[key]:.1%}" for key in ("budget_used", "worst_case_used")]
+            lines.append((series, check["name"], *used, check["node"], check["status"]))
+    print_table(("backend", "check", "budget used", "worst case used", "largest at", "outcome"), lines)
+    for row in rows:
+        for check in row["checks"]:
+            if check["status"] != "passed" and check["message"]:
+                typer.echo(f"\n{row['backend']} {row['mode']}, {check['name']} {check['status']}: {check['message']}")
+                if check["reproducer"]:
+                    typer.echo(f"reproduce with {check['reproducer']}")
