@@ -87,7 +87,9 @@ def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = Non
     import numpy as np
     from safetensors.numpy import save as serialize
 
-    content = serialize({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata or {}))
+    # an empty mapping of metadata without arrays would make safetensors write a header that it cannot read
+    header = dict(metadata) if metadata else None
+    content = serialize({name: np.ascontiguousarray(array) for name, array in arrays.items()}, header)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -182,8 +183,6 @@ def test_the_digest_does_not_change_between_versions():
         '{"inputs":[{"batched":true,"dtype":"float","name":"image","shape":[3,8,8]}],'
         '"nodes":[{"inputs":["image"],"kind":"relu","name":"relu"}],"outputs":[["output","relu"]]}'
     )
-    import hashlib
-
     assert graph.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
