@@ -1,0 +1,131 @@
+"""Weights of other origin, fitted to a network by name, or by order, role and shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnbench.errors import DataError
+from cnnbench.spec.architectures import build
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.interchange.weight_files import SAFETENSORS, expected_shapes, match, read_weights, weight_readers
+from cnnbench.spec.layers import BatchNorm, Conv, Linear
+from cnnbench.spec.weights import initialize, save
+
+
+@pytest.fixture
+def graph():
+    b = Builder("net")
+    x = b.input("image", (4, 4, 4))
+    for index in (1, 2):
+        x = b.add(f"conv{index}", Conv(out_channels=4, kernel_size=3, padding=1, bias=False), x)
+        x = b.add(f"bn{index}", BatchNorm(), x)
+    return b.build(b.add("fc", Linear(out_features=4), x))
+
+
+@pytest.fixture
+def arrays(graph):
+    random = np.random.default_rng(0)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in expected_shapes(graph).items()}
+
+
+def as_checkpoint(arrays):
+    """The same arrays as PyTorch's Sequential would name and order them: every other name, and step counters."""
+    modules = {"conv1": "0", "bn1": "1", "conv2": "2", "bn2": "10", "fc": "11"}
+    renamed = {}
+    for name, array in arrays.items():
+        module, _, role = name.rpartition(".")
+        renamed[f"features.{modules[module]}.{role}"] = array
+        if role == "running_var":
+            renamed[f"features.{modules[module]}.num_batches_tracked"] = np.array(7)
+    return renamed
+
+
+def equal(one, two):
+    return one.keys() == two.keys() and all(one[name] is two[name] for name in one)
+
+
+def test_by_name_in_any_order_with_step_counters_and_a_wrapper_s_prefix(graph, arrays):
+    given = {f"module.{name}": array for name, array in reversed(arrays.items())}
+    given["module.bn1.num_batches_tracked"] = np.array(3)
+    assert equal(match(graph, given), arrays)
+
+
+def test_the_result_is_in_the_network_s_order(graph, arrays):
+    assert list(match(graph, dict(reversed(arrays.items())))) == list(arrays)
+
+
+def test_by_order_where_no_name_is_the_network_s(graph, arrays):
+    assert equal(match(graph, as_checkpoint(arrays)), arrays)
+
+
+def test_by_order_within_each_role_whatever_the_order_of_roles(graph, arrays):
+    """Some files hold a norm's statistics before its scale; equal shapes must not mix them up."""
+    given = as_checkpoint(arrays)
+    roles = ("running_var", "running_mean", "bias", "weight")
+    regrouped = {name: array for role in roles for name, array in given.items() if name.endswith(role)}
+    assert equal(match(graph, regrouped), arrays)
+
+
+def test_names_in_alphabetical_order_are_not_an_order_of_layers(graph, arrays):
+    """features.10 sorts before features.2, and their shapes are equal: fitting them would be silently wrong."""
+    given = as_checkpoint(arrays)
+    with pytest.raises(DataError, match="alphabetical order"):
+        match(graph, dict(sorted(given.items())))
+
+
+def test_one_missing_name_is_told_and_not_fitted_by_order(graph, arrays):
+    del arrays["bn2.running_var"]
+    arrays["aux.weight"] = np.zeros(3, np.float32)
+    with pytest.raises(DataError) as caught:
+        match(graph, arrays, where="net.pth")
+    text = str(caught.value)
+    assert text.startswith("net.pth: ")
+    assert "missing bn2.running_var (4,)" in text
+    assert "left over aux.weight (3,)" in text
+
+
+def test_a_wrong_count_or_shape_by_order_is_told(graph, arrays):
+    given = as_checkpoint(arrays)
+    given["features.0.weight"] = np.zeros((4, 4, 5, 5), np.float32)
+    del given["features.11.bias"]
+    with pytest.raises(DataError) as caught:
+        match(graph, given)
+    text = str(caught.value)
+    assert "2 arrays named 'bias', expected 3" in text
+    assert "features.0.weight (4, 4, 5, 5) stands where conv1.weight (4, 4, 3, 3) does" in text
+
+
+def test_integers_are_not_weights(graph, arrays):
+    arrays["fc.bias"] = np.zeros(4, np.int64)
+    with pytest.raises(DataError, match="not floating-point") as caught:
+        match(graph, arrays)
+    assert "fc.bias (int64)" in str(caught.value)
+
+
+def test_names_that_fall_together_are_refused(graph, arrays):
+    arrays["module.fc.bias"] = arrays["fc.bias"]
+    with pytest.raises(DataError, match=r"differ only in 'module\."):
+        match(graph, arrays)
+
+
+def test_nothing_is_refused_with_the_list_of_what_is_missing(graph):
+    with pytest.raises(DataError, match="do not fit net"):
+        match(graph, {})
+
+
+def test_a_file_is_read_by_its_suffix_through_the_hook(tmp_path):
+    graph = build("lenet5_1998")
+    drawn = initialize(graph, 0)
+    path = tmp_path / "w.SafeTensors"
+    save(drawn, path)
+    assert weight_readers()[".safetensors"] == SAFETENSORS
+    assert {name: array.tobytes() for name, array in match(graph, read_weights(path)).items()} == {
+        name: drawn[name].tobytes() for name in expected_shapes(graph)
+    }
+
+
+def test_an_unknown_suffix_names_the_nearest(tmp_path):
+    with pytest.raises(DataError, match=r"cannot end with '\.safetensor'") as caught:
+        read_weights(tmp_path / "w.safetensor")
+    assert caught.value.remedy == "did you mean '.safetensors'?"
