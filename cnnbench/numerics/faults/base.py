@@ -1,0 +1,108 @@
+"""What a fault is, and the ways in which one is put into a backend's op without knowing the framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult, WeightLayout
+from cnnbench.numerics.case import Case
+from cnnbench.spec.layers import Layer
+from cnnbench.spec.losses import Loss
+from cnnbench.spec.optimizers import Optimizer
+
+Arrays = tuple[Any, ...]
+OperationChange = Callable[[Operation, Operations], Operation]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A defect.
+
+    Args:
+        name: ``<kind>.<defect>``.
+        kind: The layer kind whose op is changed, or ``loss`` or ``optimizer``.
+        description: What goes wrong, and where it happened.
+        operation: The changed op, from the right one and the backend's whole table.
+        loss, optimizer: The changed loss or update rule.
+        case: A configuration in which it exceeds ten budgets, from a program's options and a seed.
+        check: The check that finds it there. node: the node (or term) where it must be located.
+    """
+
+    name: str
+    kind: str
+    description: str
+    case: Callable[[ProgramOptions, int], Case]
+    check: str = "local"
+    node: str = "suspect"
+    operation: OperationChange | None = None
+    loss: Callable[[Loss], Loss] | None = None
+    optimizer: Callable[[Optimizer], Optimizer] | None = None
+
+
+def other_layer(change: Callable[[Any], Layer]) -> OperationChange:
+    """The op reads another layer than the one that was asked for."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            return right.forward(change(layer), inputs, weights, state, call)
+
+        if right.backward is None:
+            return Operation(forward, None, right.weight_layout)
+        backward = right.backward
+
+        def changed(layer: Any, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+            return backward(change(layer), saved, gradients, weights, call)
+
+        return Operation(forward, changed, right.weight_layout)
+
+    return build
+
+
+def other_operands(
+    change: Callable[[Any, Arrays, Arrays, Arrays, Call], tuple[Arrays, Arrays, Arrays, Call]],
+) -> OperationChange:
+    """The op gets other inputs, weights, state or another call."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            return right.forward(layer, *change(layer, inputs, weights, state, call))
+
+        return Operation(forward, right.backward, right.weight_layout)
+
+    return build
+
+
+def other_outputs(change: Callable[[Any, Arrays, Arrays, Call], Arrays]) -> OperationChange:
+    """The op's outputs are changed after it: (layer, inputs, outputs, call) -> outputs."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            result = right.forward(layer, inputs, weights, state, call)
+            return result._replace(outputs=change(layer, inputs, result.outputs, call))
+
+        return Operation(forward, right.backward, right.weight_layout)
+
+    return build
+
+
+def other_weights(change: Callable[[Any, str, Any], Any]) -> OperationChange:
+    """The weights are changed on the host, before they take the backend's layout: (layer, name, array) -> array."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        layout = right.weight_layout
+
+        def to_native(layer: Any, name: str, array: Any, channels_last: bool) -> Any:
+            return layout.to_native(layer, name, change(layer, name, array), channels_last)
+
+        return Operation(right.forward, right.backward, WeightLayout(to_native, layout.to_canonical))
+
+    return build
+
+
+def rounded(value: Any, bits: int) -> Any:
+    """A float32 value with ``bits`` bits of significand, by Veltkamp's splitting, in any framework's arithmetic."""
+    scaled = value * (2.0 ** (24 - bits) + 1.0)
+    return scaled - (scaled - value)

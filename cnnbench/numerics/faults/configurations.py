@@ -1,0 +1,96 @@
+"""Small networks in which a fault shows: the suspect layer between two others, on data that does not hide it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.numerics.case import Case, Training
+from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.layers import ChannelAffine, Layer, Linear
+from cnnbench.spec.losses import CrossEntropy
+from cnnbench.spec.optimizers import SGD
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+Configuration = Callable[[ProgramOptions, int], Case]
+SUSPECT = "suspect"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """How a suspect layer is surrounded.
+
+    Args:
+        image: (C, *spatial) of the network's input. inputs: how many values the suspect reads.
+        variance: Range of running variances: a fault in epsilon shows where they are small.
+        negative: Whether inputs are all negative, which makes wrong padding win a maximum.
+        batch: Images.
+    """
+
+    image: tuple[int, ...]
+    inputs: int = 1
+    variance: tuple[float, float] = (0.5, 1.5)
+    negative: bool = False
+    batch: int = 2
+
+
+def surrounded(layer: Layer, around: Surroundings) -> Configuration:
+    """An affine map, the suspect, an affine map: so that a fault must be located and not only noticed."""
+
+    def case(options: ProgramOptions, seed: int) -> Case:
+        builder = Builder("suspect network")
+        image = builder.input("image", around.image)
+        before = [builder.add(f"before{i}", ChannelAffine(), image) for i in range(around.inputs)]
+        graph = builder.build(builder.add("after", ChannelAffine(), builder.add(SUSPECT, layer, *before)))
+        generator = stream(seed, "fault inputs")
+        batch = generator.normal(size=(around.batch, *around.image))
+        if around.negative:
+            batch = -1 - np.abs(batch)
+        arrays = _arrays(graph, seed, around.variance)
+        if around.negative:
+            arrays = {name: np.abs(a) if name.startswith("before") else a for name, a in arrays.items()}
+            arrays |= {name: 0 * a for name, a in arrays.items() if name.startswith("before") and "bias" in name}
+        return Case(graph, arrays, {"image": batch.astype(np.float32)}, options, seed=seed)
+
+    return case
+
+
+def _arrays(graph: Graph, seed: int, variance: tuple[float, float]) -> dict[str, Array]:
+    """Weights that are neither 0 nor 1, so that none goes unnoticed, and running statistics away from their start."""
+    arrays = {}
+    for spec in (*graph.named_weights(), *graph.named_state()):
+        generator = stream(seed, "fault weights", spec.name)
+        if spec.name.endswith("running_var"):
+            array = generator.uniform(*variance, spec.shape)
+        elif spec.initializer.distribution == "signs":
+            array = np.where(generator.random(spec.shape) < 0.5, -1.0, 1.0)
+        elif len(spec.shape) == 1:
+            array = generator.uniform(0.5, 1.5, spec.shape)
+        else:
+            array = generator.normal(size=spec.shape)
+        arrays[spec.name] = array.astype(np.float32)
+    return arrays
+
+
+def classifier(training: Training) -> Configuration:
+    """A linear classifier of five classes under the given loss and update rule."""
+
+    def case(options: ProgramOptions, seed: int) -> Case:
+        builder = Builder("linear classifier")
+        x = builder.input("x", (6,))
+        graph = builder.build({"logits": builder.add("fc", Linear(out_features=5), x)})
+        batch = stream(seed, "fault inputs").normal(size=(4, 6)).astype(np.float32)
+        targets = stream(seed, "fault targets").integers(0, 5, 4)
+        return Case(graph, _arrays(graph, seed, (1, 1)), {"x": batch}, options, targets, seed, training)
+
+    return case
+
+
+SMOOTHED = Training(loss=CrossEntropy(label_smoothing=0.1))
+DECAYED = Training(SGD(momentum=0.9, weight_decay=0.05, decay="kernels"), CrossEntropy())

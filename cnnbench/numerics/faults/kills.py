@@ -1,0 +1,78 @@
+"""The kill table: every fault injected in turn, and whether it was noticed, located, and nothing else with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.faults.base import Fault
+from cnnbench.numerics.faults.injection import inject
+from cnnbench.numerics.faults.registry import fault, faults
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.subject import InProcessSubject
+
+ENOUGH = 10.0  # budgets that a fault must exceed in its configuration
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What became of one fault.
+
+    Args:
+        killed: The check failed by at least ``ENOUGH`` budgets (or on equality, shape or NaN).
+        located: It named the right node or term.
+        budget_used: By the faulty backend; infinite where the values could not be compared; None for equality.
+        false_alarm: The same configuration failed without the fault.
+        skipped: The reason why it could not be run here, or None.
+    """
+
+    fault: str
+    check: str
+    killed: bool
+    located: bool
+    budget_used: float | None
+    clean_budget_used: float | None
+    false_alarm: bool
+    skipped: str | None = None
+    message: str = ""
+
+
+def kill_table(
+    backend: Backend, options: ProgramOptions, names: Sequence[str] | None = None, seed: int = 0
+) -> list[Kill]:
+    """One row a fault: its configuration clean, then with the fault injected into ``backend``."""
+    return [_kill(backend, options, fault(name), seed) for name in (faults() if names is None else names)]
+
+
+def _kill(backend: Backend, options: ProgramOptions, item: Fault, seed: int) -> Kill:
+    case = item.case(options, seed)
+    subject = InProcessSubject(backend)
+    if item.operation is not None and item.kind not in backend.operations:
+        reason = f"the backend has no op of its own for {item.kind}"
+        return Kill(item.name, item.check, False, False, None, None, False, reason)
+    clean = run_checks([item.check], subject, case)[0]
+    if clean.status == "skipped":
+        return Kill(item.name, item.check, False, False, None, None, False, clean.message)
+    with inject(backend, item.name):
+        found = run_checks([item.check], subject, case)[0]
+    return Kill(
+        item.name,
+        item.check,
+        _is_killed(found),
+        found.node == item.node,
+        found.budget_used,
+        clean.budget_used,
+        clean.status == "failed",
+        message=found.message,
+    )
+
+
+def _is_killed(outcome: Outcome) -> bool:
+    if outcome.status != "failed":
+        return False
+    if "problem" in outcome.details or outcome.budget_used is None:
+        return True
+    return math.isnan(outcome.budget_used) or outcome.budget_used >= ENOUGH
