@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cnnbench.errors import SuiteError, did_you_mean
-from cnnbench.harness.suite import Axes, Suite
+from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
+from cnnbench.harness.matrix import Axes
+from cnnbench.harness.suite import Suite
 
 Path = tuple[str | int, ...]
 
@@ -20,7 +21,7 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
         every = [axes for block in suite.matrix for axes in (block, *block.include)]
         asked = dict.fromkeys(name for axes in every for name in axes.architectures or ())
         yield from _unknown("architecture in the matrix", suite.train.architectures, asked, ("train", "architectures"))
-        yield from _unknown("dataset", (suite.train.data,), _datasets(), ("train", "data"))
+        yield from _wrong_dataset(suite.train.data, ("train", "data"))
 
 
 def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
@@ -41,13 +42,16 @@ def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
             yield from _unknown(f"{choice.name} mode", choice.mode or (), modes, (*here, "mode"))
     yield from _unknown("precision", axes.precision or (), PRECISIONS, (*path, "precision"))
     if axes.data is not None:
-        yield from _unknown("dataset", (axes.data,), _datasets(), (*path, "data"))
+        yield from _wrong_dataset(axes.data, (*path, "data"))
 
 
-def _datasets() -> Iterable[str]:
-    from cnnbench.training.data import datasets
+def _wrong_dataset(name: str, path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    from cnnbench.training.data import dataset
 
-    return datasets()
+    try:
+        dataset(name)
+    except CnnbenchError as error:
+        yield path, SuiteError(error.message, received=error.received, expected=error.expected, remedy=error.remedy)
 
 
 def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) -> Iterator[tuple[Path, SuiteError]]:
