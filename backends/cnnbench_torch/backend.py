@@ -39,7 +39,7 @@ class TorchBackend(Backend):
     name = "torch"
 
     def __init__(self) -> None:
-        self._operations = OPERATIONS
+        self._operations = Operations("torch", OPERATIONS)
         self._device = torch.device("cpu")
         self._native_randomness = False
 

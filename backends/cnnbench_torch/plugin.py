@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cnnbench.execution.contract import Backend, BackendPlugin
+    from cnnbench.spec.interchange.weight_files import WeightReader
 
 _PRECISIONS = ("float32", "float64", "bfloat16", "float16", "tf32")
 
@@ -37,3 +40,27 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             distribution="torch",
         )
     ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        from cnnbench.errors import UnavailableError
+
+        raise UnavailableError(
+            "PyTorch's checkpoints are read by PyTorch, which is not installed",
+            where=str(path),
+            remedy="pip install 'cnnbench[torch]', or convert the file to safetensors",
+        )
+    from cnnbench_torch.checkpoints import read_checkpoint
+
+    return read_checkpoint(path)
+
+
+@hookimpl
+def cnnbench_weight_readers() -> Sequence[WeightReader]:
+    """State dicts as ``torch.save`` writes them."""
+    from cnnbench.spec.interchange.weight_files import WeightReader
+
+    return (WeightReader("PyTorch checkpoint", (".pth", ".pt"), _read),)

@@ -136,7 +136,30 @@ OTHERS = {
     "concat-rows": _case(L.Concat(axis=2), IMAGE, (6, 3, 13)),
     "concat-features": _case(L.Concat(axis=-1), FEATURES, (4,)),
 }
-FAMILIES = {"convolution": CONVOLUTIONS, "pooling": POOLINGS, "noisy": NOISY, "others": OTHERS}
+SELECTION = {
+    key: case
+    for family in (CONVOLUTIONS, POOLINGS, NOISY, OTHERS)
+    for key, case in family.items()
+    if key
+    in {
+        "conv",
+        "conv-groups",
+        "conv-depthwise",
+        "partial-conv",
+        "max",
+        "max-dilated",
+        "avg-ceil",
+        "global-max",
+        "adaptive",
+        "batch-norm",
+        "dropout",
+        "softmax",
+        "linear",
+        "flatten",
+        "concat",
+    }
+}
+FAMILIES = {"convolution": CONVOLUTIONS, "pooling": POOLINGS, "noisy": NOISY, "others": OTHERS, "selection": SELECTION}
 
 
 def together(cases: Mapping[str, OpCase]) -> Graph:

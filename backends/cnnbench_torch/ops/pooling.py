@@ -42,6 +42,10 @@ def avg_pool(layer: AvgPool, inputs: Tensors, weights: Tensors, state: Tensors, 
     compiled gradient is wrong for them without a word.
     """
     x, window = inputs[0], layer.window()
+    if x.dim() == 5 and x.dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu":
+        # avg_pool3d has no narrow types on the host ("avg_pool3d_out_frame" not implemented, PyTorch 2.13).
+        wide = avg_pool(layer, (x.float(),), weights, state, call)
+        return OpResult((wide.outputs[0].to(x.dtype),))
     spatial = tuple(x.shape[2:])
     sizes, full = full_padding(layer, spatial)
     padding = native_padding(layer)

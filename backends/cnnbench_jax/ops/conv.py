@@ -1,0 +1,95 @@
+"""Convolutions on ``jax.lax``, with the formulations that XLA's host code generator runs fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
+from cnnbench.spec.layers.conv import Conv, PartialConv, connection_shape
+from cnnbench.spec.layers.windows import require_pairs
+from cnnbench_jax.ops.registry import OPERATIONS
+from cnnbench_jax.ops.windows import Taps, full_padding, pad_spatial, unrolls
+
+Arrays = tuple[Array, ...]
+
+
+def _to_native(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
+    """OIHW to HWIO where images are channels-last."""
+    return np.moveaxis(array, (0, 1), (-1, -2)) if channels_last and name == "weight" else array
+
+
+def _to_canonical(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
+    return np.moveaxis(array, (-1, -2), (0, 1)) if channels_last and name == "weight" else array
+
+
+KERNEL_LAYOUT = WeightLayout(_to_native, _to_canonical)
+
+
+def _convolve(x: Array, weight: Array, layer: Conv | PartialConv, call: Call, groups: int = 1) -> Array:
+    window = layer.window()
+    letters = "DHW"[3 - len(window.kernel_size) :]
+    last = call.channels_last
+    image, kernel = (f"N{letters}C", f"{letters}IO") if last else (f"NC{letters}", f"OI{letters}")
+    return lax.conv_general_dilated(
+        x,
+        weight,
+        window.stride,
+        require_pairs(layer.padding),
+        rhs_dilation=window.dilation,
+        dimension_numbers=(image, kernel, image),
+        feature_group_count=groups,
+        precision=lax.Precision.HIGHEST,
+    )
+
+
+def _add_bias(y: Array, bias: Array, call: Call) -> Array:
+    axis = call.channel_axis(y.ndim)
+    return y + bias.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
+
+
+def _depthwise(x: Array, weight: Array, layer: Conv, call: Call) -> Array:
+    """One multiply and add a tap over the whole image, summed in float32 where the type is narrower."""
+    window = layer.window()
+    rank, wide = x.ndim, jnp.promote_types(x.dtype, jnp.float32)
+    spatial = tuple(x.shape[call.axis(i, rank)] for i in range(2, rank))
+    sizes = layer.output_shapes(((1, x.shape[call.channel_axis(rank)], *spatial),))[0][2:]
+    padded = pad_spatial(x, call, full_padding(window, require_pairs(layer.padding), spatial, sizes))
+    axis = call.channel_axis(rank)
+    multiplier = layer.out_channels // layer.groups
+    total: Array | None = None
+    for index, values in Taps(padded, call, window, sizes):
+        factor = weight[(*index, 0)] if call.channels_last else weight[(slice(None), 0, *index)]
+        factor = factor.reshape([-1 if i == axis else 1 for i in range(rank)])
+        repeated = values if multiplier == 1 else jnp.repeat(values, multiplier, axis)
+        product = repeated.astype(wide) * factor.astype(wide)
+        total = product if total is None else total + product
+    assert total is not None  # a kernel has at least one tap
+    return total.astype(x.dtype)
+
+
+@OPERATIONS.register("conv", weight_layout=KERNEL_LAYOUT)
+def conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """``conv_general_dilated``; depthwise on the host as shifted multiply-adds."""
+    x = inputs[0]
+    depthwise = layer.groups > 1 and layer.groups == x.shape[call.channel_axis(x.ndim)]
+    if depthwise and unrolls(layer.window()):
+        y = _depthwise(x, weights[0], layer, call)
+    else:
+        y = _convolve(x, weights[0], layer, call, layer.groups)
+    return OpResult((_add_bias(y, weights[1], call) if layer.bias else y,))
+
+
+@OPERATIONS.register("partial_conv")
+def partial_conv(layer: PartialConv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """A dense convolution whose absent connections are zero: JAX has no partial one."""
+    kernels, bias = weights
+    shape = connection_shape(layer, inputs[0].shape[call.channel_axis(4)])
+    rows, columns = zip(*layer.pairs(), strict=True)
+    dense = jnp.zeros(shape, kernels.dtype).at[np.asarray(rows), np.asarray(columns)].set(kernels)
+    if call.channels_last:
+        dense = jnp.transpose(dense, (2, 3, 1, 0))
+    return OpResult((_add_bias(_convolve(inputs[0], dense, layer, call), bias, call),))
