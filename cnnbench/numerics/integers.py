@@ -12,6 +12,7 @@ from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Layer, Shapes
+from cnnbench.spec.layers.windows import require_pairs
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
@@ -42,7 +43,7 @@ def is_exact(layer: Layer, inputs: Shapes) -> bool:
         if layer.divisor is not None:
             return _power_of_two(layer.divisor)
         counts_pad = layer.count_include_pad and not layer.ceil_mode
-        unpadded = not any(sum(pair) for pair in layer.padding)  # type: ignore[arg-type, union-attr]
+        unpadded = not any(sum(pair) for pair in require_pairs(layer.padding))
         windows = int(np.prod(layer.window().kernel_size))
         return _power_of_two(windows) and (counts_pad or (unpadded and not layer.ceil_mode))
     if isinstance(layer, GlobalAvgPool) and not isinstance(layer, GlobalMaxPool):

@@ -19,6 +19,7 @@ from cnnbench.numerics.faults.base import (
 )
 from cnnbench.numerics.faults.configurations import Surroundings, surrounded
 from cnnbench.spec.layers import Conv
+from cnnbench.spec.layers.windows import require_pairs
 
 _IMAGE = Surroundings((4, 8, 8))
 _PLAIN = surrounded(Conv(out_channels=4, kernel_size=3, padding=1), _IMAGE)
@@ -27,11 +28,12 @@ _LONG = surrounded(Conv(out_channels=8, kernel_size=3, padding=1), Surroundings(
 
 
 def _swapped_pairs(layer: Conv) -> Conv:
-    return replace(layer, padding=tuple((end, begin) for begin, end in layer.padding))  # type: ignore[union-attr, misc]
+    pairs = require_pairs(layer.padding)
+    return replace(layer, padding=tuple((end, begin) for begin, end in pairs))
 
 
 def _even_pairs(layer: Conv) -> Conv:
-    halves = [(sum(pair) + 1) // 2 for pair in layer.padding]  # type: ignore[arg-type, union-attr]
+    halves = [(sum(pair) + 1) // 2 for pair in require_pairs(layer.padding)]
     return replace(layer, padding=tuple((half, half) for half in halves))
 
 

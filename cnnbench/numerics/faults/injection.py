@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cnnbench.execution.contract import Backend
 from cnnbench.numerics.faults.base import Fault
 from cnnbench.numerics.faults.registry import fault
+from cnnbench.numerics.subject import InProcessSubject, Subject
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import HostArrays, HostGradients, HostResult, HostTraining, ProgramOptions
+    from cnnbench.spec.graph import Graph
+    from cnnbench.spec.losses import Loss
+    from cnnbench.spec.optimizers import Optimizer
 
 
 @contextmanager
@@ -44,3 +52,39 @@ def _other_terms(backend: Any, found: Fault) -> Iterator[None]:
         yield
     finally:
         del backend.compile_gradient, backend.compile_step
+
+
+def faulty_subject(backend: Backend, name: str) -> Subject:
+    """The backend with a fault, as a subject: each of its programs has it, and the backend itself stays right."""
+    fault(name)
+    return _Faulty(backend, name)
+
+
+@dataclass(frozen=True)
+class _Faulty:
+    backend: Backend
+    name: str
+
+    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
+        with inject(self.backend, self.name):
+            return InProcessSubject(self.backend).forward(graph, arrays, batch, options)
+
+    def gradient(
+        self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
+    ) -> HostGradients:
+        with inject(self.backend, self.name):
+            return InProcessSubject(self.backend).gradient(graph, arrays, batch, options, loss)
+
+    def steps(
+        self,
+        graph: Graph,
+        arrays: HostArrays,
+        batches: Sequence[HostArrays],
+        options: ProgramOptions,
+        loss: Loss,
+        optimizer: Optimizer,
+        learning_rates: Sequence[float],
+    ) -> tuple[list[float], list[HostTraining]]:
+        with inject(self.backend, self.name):
+            subject = InProcessSubject(self.backend)
+            return subject.steps(graph, arrays, batches, options, loss, optimizer, learning_rates)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults.base import Fault
-from cnnbench.numerics.faults.injection import inject
+from cnnbench.numerics.faults.injection import faulty_subject
 from cnnbench.numerics.faults.registry import fault, faults
 from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import InProcessSubject
@@ -56,8 +56,7 @@ def _kill(backend: Backend, options: ProgramOptions, item: Fault, seed: int) -> 
     clean = run_checks([item.check], subject, case)[0]
     if clean.status == "skipped":
         return Kill(item.name, item.check, False, False, None, None, False, clean.message)
-    with inject(backend, item.name):
-        found = run_checks([item.check], subject, case)[0]
+    found = run_checks([item.check], faulty_subject(backend, item.name), case)[0]
     return Kill(
         item.name,
         item.check,
