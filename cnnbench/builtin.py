@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.training.data import DatasetPlugin
+
+
+@hookimpl
+def cnnbench_architectures() -> Sequence[Architecture]:
+    """The networks of ``cnnbench/spec/architectures``, one family a module."""
+    from cnnbench.spec.architectures import shipped
+
+    return shipped()
 
 
 @hookimpl
@@ -17,3 +27,14 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
     from cnnbench.spec.interchange.weight_files import SAFETENSORS
 
     return (SAFETENSORS,)
+
+
+@hookimpl
+def cnnbench_datasets() -> Sequence[DatasetPlugin]:
+    """Data that needs no download: digits, photographs, Fashion-MNIST where Debian's package is, seeded numbers."""
+    from cnnbench.training.datasets.digits import DIGITS
+    from cnnbench.training.datasets.idx import FASHION_MNIST
+    from cnnbench.training.datasets.noise import RANDOM
+    from cnnbench.training.datasets.photographs import PHOTOGRAPHS_DATASET
+
+    return (DIGITS, PHOTOGRAPHS_DATASET, FASHION_MNIST, RANDOM)

@@ -1,4 +1,8 @@
-"""Compiled programs: a bound graph under ``tf.function``, its weights held as variables."""
+"""Compiled programs: a bound graph under ``tf.function``, its weights held as variables.
+
+The first call traces, optimises the graph and, in mode ``xla``, compiles. TensorFlow offers only the trace apart, so
+``prepare`` is left out: a time that held the trace alone would be taken for the whole.
+"""
 
 from __future__ import annotations
 
@@ -149,10 +153,6 @@ class Forward(_Held, ForwardProgram):
     def upload(self, batch: HostArrays) -> Any:
         return self.upload_inputs(batch)
 
-    def prepare(self, operands: Any) -> None:
-        """Traces; the executor and XLA both compile at the first call, which TensorFlow does not offer apart."""
-        self._function.get_concrete_function(*operands)
-
     def run(self, operands: Any) -> Any:
         return self._function(*operands)
 
@@ -190,9 +190,6 @@ class Gradient(_Held, GradientProgram):
         names = ["targets"] if self._loss else [f"gradient.{name}" for name, _ in self.graph.outputs]
         dtype = target_dtype(self._loss, self.dtype)
         return (*self.upload_inputs(batch), tuple(self.operand(batch, name, dtype) for name in names))
-
-    def prepare(self, operands: Any) -> None:
-        self._function.get_concrete_function(*operands)
 
     def run(self, operands: Any) -> Any:
         return self._function(*operands)
@@ -251,9 +248,6 @@ class Training(_Held, StepProgram):
 
     def upload(self, batch: HostArrays) -> Any:
         return (*self.upload_inputs(batch), self.operand(batch, "targets", target_dtype(self._loss, self.dtype)))
-
-    def prepare(self, operands: Any) -> None:
-        self._function.get_concrete_function(*operands, tf.zeros((), self.dtype))
 
     def run(self, operands: Any, learning_rate: float) -> Any:
         return self._function(*operands, tf.constant(learning_rate, self.dtype))

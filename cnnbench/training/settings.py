@@ -1,0 +1,47 @@
+"""The settings of a training run, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.losses import CrossEntropy, Loss
+from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.training.augmentation import Augmentation
+from cnnbench.training.schedules import Constant, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """What is trained, and how.
+
+    Args:
+        data: A dataset's name. image: the shape (C, *spatial); None for that of the network's input.
+        epochs: Passes over the training images. batch: images a step, also in evaluation.
+        learning_rate: The base rate, which the schedule multiplies.
+        seed: Of the order of batches, masks, augmentation and the choice of images.
+        train_images, test_images: At most so many, chosen by the seed; None for all.
+    """
+
+    data: str = "digits"
+    image: tuple[int, ...] | None = None
+    epochs: int = 3
+    batch: int = 64
+    loss: Loss = field(default_factory=CrossEntropy)
+    optimizer: Optimizer = field(default_factory=SGD)
+    learning_rate: float = 0.05
+    schedule: Schedule = field(default_factory=Constant)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    train_images: int | None = None
+    test_images: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "train_images", "test_images"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SpecError(f"{name} is not valid", received=value, expected="an integer of at least 1")
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        return self.learning_rate * self.schedule.factor(step / steps_per_epoch, float(self.epochs))
