@@ -53,18 +53,23 @@ class Architecture:
     num_classes: int
 
 
+def shipped() -> tuple[Architecture, ...]:
+    """What cnnbench ships: the ``ARCHITECTURES`` of each module here, found by looking into this folder."""
+    modules = (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__))
+    return tuple(item for module in modules for item in module.ARCHITECTURES)
+
+
 @cache
 def architectures() -> dict[str, Architecture]:
-    """Every architecture by name: each module here has an ``ARCHITECTURES`` tuple, and plugins add theirs."""
+    """Every architecture by name: the shipped ones first, then those of other plugins."""
     from cnnbench.plugins import plugin_manager
 
-    modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    groups = [module.ARCHITECTURES for module in modules] + plugin_manager().hook.cnnbench_architectures()
     found: dict[str, Architecture] = {}
-    for item in (item for group in groups for item in group):
-        if item.name in found:
-            raise SpecError(f"architecture {item.name!r} is registered twice")
-        found[item.name] = item
+    for group in reversed(plugin_manager().hook.cnnbench_architectures()):
+        for item in group:
+            if item.name in found:
+                raise SpecError(f"architecture {item.name!r} is registered twice")
+            found[item.name] = item
     return found
 
 
