@@ -1,0 +1,272 @@
+"""Charts of a run as SVG text without anything external: drawn by matplotlib without a display."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.harness.record import NodeBudget, Record
+from cnnbench.output import figures
+from cnnbench.output.tables import budget_used, checks_by_program, label, network_label, program
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Colours = Mapping[str, str]
+INK, FAINT = "#1f2933", "#d5dbe1"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.edgecolor": "#7b8794",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": "#52606d",
+    "ytick.color": "#52606d",
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+
+
+def svg(name: str, draw: Callable[[], Figure]) -> str:
+    """The drawing of ``draw`` as an inline ``<svg>`` whose ids start with ``name``."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure = draw()
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    opening, rest = text.split(">", 1)
+    width = re.search(r'\bwidth="([\d.]+)pt"', opening)
+    shown = f"max-width:{float(width[1]) * 4 / 3:.0f}px" if width else ""
+    opening = re.sub(r'\b(width|height)="[^"]*" ?', "", opening)
+    return f'{opening} role="img" style="width:100%;height:auto;{shown}">{rest}'
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
+
+
+def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
+    """A panel for each comparison group: the median latency of each backend with its interval."""
+    groups = _by(records, lambda record: record.cell.group if record.latency else None)
+    columns = min(2, len(groups)) or 1
+    rows = -(-len(groups) // columns)
+    longest = max(len(members) for members in groups.values())
+    figure, axes = _figure(rows, columns, 11.2, rows * (0.75 + 0.34 * longest))
+    flat = [axis for row in axes for axis in row]
+    for axis, members in zip(flat, groups.values(), strict=False):
+        _bars(axis, members, colours)
+    for axis in flat[len(groups) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def _bars(axis: Axes, records: list[Record], colours: Colours) -> None:
+    medians = [record.latency.median_s for record in records if record.latency]
+    scale, unit = (1.0, "s") if max(median.value for median in medians) >= 1 else (1e-3, "ms")
+    places = range(len(records))
+    values = [median.value / scale for median in medians]
+    reach = [
+        [(median.value - median.low) / scale for median in medians],
+        [(median.high - median.value) / scale for median in medians],
+    ]
+    fills = [colours[record.cell.series] for record in records]
+    axis.barh(places, values, height=0.62, color=fills)
+    axis.errorbar(values, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.1, capsize=3)
+    right = max(median.high for median in medians) / scale
+    for place, median in zip(places, medians, strict=True):
+        text = figures.significant(median.value / scale)
+        axis.text(median.high / scale + 0.015 * right, place, text, va="center", fontsize=8)
+    axis.set_yticks(list(places), [label(record.cell) for record in records])
+    axis.invert_yaxis()
+    axis.set_xlim(0, right * 1.13)
+    axis.set_xlabel(f"median latency of a batch [{unit}], 95 % interval")
+    axis.grid(axis="x")
+    axis.set_axisbelow(True)
+    cell = records[0].cell
+    axis.set_title(f"{network_label(cell)}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
+
+
+def _rest(precision: str, threads: int | None) -> str:
+    return ("" if precision == "float32" else f", {precision}") + ("" if threads is None else f", {threads} threads")
+
+
+def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeBudget]], colours: Colours) -> Figure:
+    """A panel for each network: the largest share of its budget that each node used, in the graph's order."""
+    known = [record for record in records if budgets.get(record.cell.id)]
+    networks = _by(known, lambda record: network_label(record.cell))
+    figure, axes = _figure(len(networks), 1, 11.2, 2.6 * len(networks))
+    for (axis,), (name, members) in zip(axes, networks.items(), strict=True):
+        programs = _by(members, lambda record: label(record.cell))
+        for number, (shown, same) in enumerate(programs.items()):
+            used = _by_node([budget for record in same for budget in budgets[record.cell.id]])
+            marker, colour = MARKERS[number % len(MARKERS)], colours[same[0].cell.series]
+            axis.plot(range(len(used)), list(used.values()), marker=marker, markersize=3, linewidth=0.7,
+                      color=colour, label=shown)  # fmt: skip
+        nodes = list(_by_node(budgets[members[0].cell.id]))
+        step = max(1, -(-len(nodes) // 28))
+        axis.set_xticks(range(0, len(nodes), step), nodes[::step], rotation=60, ha="right", fontsize=6.5)
+        axis.axhline(1.0, color="#c0392b", linewidth=1, linestyle="--")
+        axis.set_yscale("log")
+        _percent_axis(axis)
+        axis.set_ylabel("sharp budget used")
+        axis.grid(axis="y")
+        axis.set_title(name)
+        axis.legend(ncols=4, fontsize=8, loc="lower left", bbox_to_anchor=(0.2, 1.0))
+    return figure
+
+
+def _by_node(budgets: Sequence[NodeBudget]) -> dict[str, float]:
+    """The largest use of each node over all that was checked of it; what used less than 0.01 % is drawn there."""
+    found: dict[str, float] = {}
+    for item in budgets:
+        found[item.node] = max(found.get(item.node, 1e-4), item.sharp_used)
+    return found
+
+
+def _percent_axis(axis: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """1, 2, 5, 10 ... on a logarithmic axis, written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _power_ticks(axis: Axis) -> None:
+    """1e-7, 1e-6 ... on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
+    """For each network that trained: the loss of each step, its distance from the first backend's, test accuracy."""
+    networks = _by(records, lambda record: network_label(record.cell) if record.training else None)
+    figure, axes = _figure(len(networks), 3, 11.2, 2.9 * len(networks))
+    for (loss, distance, accuracy), (name, members) in zip(axes, networks.items(), strict=True):
+        for number, record in enumerate(members):
+            training = record.training
+            assert training is not None
+            dashes = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)))[number % 4]
+            look: dict[str, Any] = {
+                "color": colours[record.cell.series], "label": label(record.cell), "linewidth": 1.5, "linestyle": dashes
+            }  # fmt: skip
+            loss.plot(range(1, len(training.losses) + 1), training.losses, **look)
+            if number:
+                distance.plot(*_distances(members[0], record), **(look | {"linestyle": "-", "linewidth": 1.0}))
+            epochs = [epoch.epoch + (training.epochs[0].epoch == 0) for epoch in training.epochs]
+            marker = MARKERS[number % len(MARKERS)]
+            accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **look)
+        loss.set_title(f"{name}: training loss")
+        loss.set_yscale("log" if min(min(r.training.losses) for r in members if r.training) > 0 else "linear")
+        _plain_ticks(loss.yaxis)
+        distance.set_title(f"|loss / {label(members[0].cell)} - 1|")
+        distance.set_yscale("log")
+        _power_ticks(distance.yaxis)
+        accuracy.set_title("test accuracy")
+        accuracy.locator_params(axis="x", integer=True)
+        _percent_axis(accuracy)
+        for axis, unit in ((loss, "step"), (distance, "step"), (accuracy, "epoch")):
+            axis.set_xlabel(unit)
+            axis.grid()
+        loss.legend(fontsize=8)
+    return figure
+
+
+def _distances(reference: Record, record: Record) -> tuple[list[int], list[float]]:
+    """The steps with a relative distance of their losses above nothing, and the distances."""
+    assert reference.training is not None
+    assert record.training is not None
+    pairs = zip(reference.training.losses, record.training.losses, strict=False)
+    known = [(step, abs(b / a - 1)) for step, (a, b) in enumerate(pairs, 1) if a and a != b]
+    return [step for step, _ in known], [value for _, value in known]
+
+
+def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
+    """Each timed cell: images per second against the share of the error budget that its program used."""
+    checks = checks_by_program(records)
+    points = [
+        (record, record.latency.throughput_images_per_s.value, used)
+        for record in records
+        if record.latency and (used := budget_used(checks.get(program(record.cell), ()))) is not None
+    ]
+    figure, ((axis,),) = _figure(1, 1, 11.2, 4.2)
+    kinds = list(dict.fromkeys((network_label(record.cell), record.cell.batch) for record, _, _ in points))
+    for record, speed, used in points:
+        marker = MARKERS[kinds.index((network_label(record.cell), record.cell.batch)) % len(MARKERS)]
+        axis.scatter([speed], [max(used, 1e-4)], s=60, marker=marker, color=colours[record.cell.series],
+                     edgecolor="white", linewidth=0.8, zorder=3)  # fmt: skip
+    axis.axhline(1.0, color="#c0392b", linewidth=1, linestyle="--")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    _percent_axis(axis)
+    _plain_ticks(axis.xaxis)
+    axis.set_xlabel("images/s (further right is faster)")
+    axis.set_ylabel("error budget used (lower is closer)")
+    axis.grid(which="major")
+    _two_legends(axis, colours, [f"{name}, batch {batch}" for name, batch in kinds])
+    return figure
+
+
+def _two_legends(axis: Axes, colours: Colours, kinds: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    backends = [Line2D([], [], marker="o", linestyle="", color=colour, label=name) for name, colour in colours.items()]
+    shapes = [
+        Line2D([], [], marker=MARKERS[i % len(MARKERS)], linestyle="", color="#52606d", label=name)
+        for i, name in enumerate(kinds)
+    ]
+    axis.legend(handles=[*backends, *shapes], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def _by(records: Sequence[Record], key: Callable[[Record], str | None]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        name = key(record)
+        if name is not None:
+            groups.setdefault(name, []).append(record)
+    return groups
+
+
+def charts(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeBudget]], colours: Colours) -> dict[str, str]:
+    """Every chart that the records have figures for, as inline SVG by name."""
+    wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
+        "latency": (any(record.latency for record in records), lambda: latency_bars(records, colours)),
+        "scatter": (
+            any(record.latency for record in records) and any(record.checks for record in records),
+            lambda: speed_against_error(records, colours),
+        ),
+        "nodes": (any(budgets.values()), lambda: budget_by_node(records, budgets, colours)),
+        "training": (any(record.training for record in records), lambda: training_curves(records, colours)),
+    }
+    return {name: svg(name, draw) for name, (there, draw) in wanted.items() if there}

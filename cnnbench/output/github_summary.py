@@ -1,0 +1,27 @@
+"""Appends Markdown to the summary of a GitHub Actions job where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "GITHUB_STEP_SUMMARY"
+LIMIT_BYTES = 1_000_000  # GitHub refuses a step's summary beyond 1 MiB
+
+
+def append_summary(markdown: str) -> Path | None:
+    """Appends to the file that ``$GITHUB_STEP_SUMMARY`` names; returns it, or None where it is not set.
+
+    What exceeds GitHub's limit is cut at a line, and the cut is told.
+    """
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return None
+    path = Path(name)
+    data = markdown.encode()
+    if len(data) > LIMIT_BYTES:
+        kept = data[:LIMIT_BYTES].rpartition(b"\n")[0]
+        markdown = kept.decode(errors="ignore") + "\n\n… cut: the summary is larger than GitHub shows\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(markdown.rstrip("\n") + "\n\n")
+    return path

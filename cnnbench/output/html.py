@@ -1,0 +1,53 @@
+"""The HTML report: one file that needs nothing else, in which every name is text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnbench.output.charts import charts
+from cnnbench.output.report import Report
+from cnnbench.output.tables import Entry
+from cnnbench.output.verdict_tables import headline
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_html(report: Report) -> str:
+    """The page. Everything but our own SVG is escaped; a content policy forbids scripts and outside resources."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from cnnbench import __version__
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.globals["texts"] = _texts
+    drawn = charts(report.run.records, report.run.budgets, report.colours)
+    named = {name: Markup(drawn[name]) if name in drawn else "" for name in CHARTS}  # noqa: S704 - drawn by us
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        charts=named,
+        machine=_machine(report),
+        unsteady=any(record.latency and not record.latency.steady for record in report.run.records),
+        gate_headline=headline(report.gate) if report.gate else "",
+        version=__version__,
+    )
+
+
+CHARTS = ("latency", "scatter", "nodes", "training")
+
+
+def _texts(row: Sequence[Entry], count: int) -> tuple[str, ...]:
+    return tuple(entry.text for entry in row[:count])
+
+
+def _machine(report: Report) -> str:
+    """The processor and the number of processors that the run could use, as far as the environment tells."""
+    environment = report.run.environment
+    processors = environment.get("processors_allowed")
+    parts = [str(environment.get("cpu_model") or "")]
+    if processors:
+        parts.append(f"{len(processors)} processors")
+    return ", ".join(part for part in parts if part)

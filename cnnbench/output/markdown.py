@@ -1,0 +1,78 @@
+"""The Markdown report: the tables of a run, for pull requests, notes and terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cnnbench.gates.compare import Comparison
+from cnnbench.gates.verdicts import GateResult
+from cnnbench.output.report import Report
+from cnnbench.output.tables import Table
+from cnnbench.output.text import escape_markdown, printable, to_markdown
+from cnnbench.output.verdict_tables import differences_table, headline, series_table, verdict_table
+
+
+def render_markdown(report: Report) -> str:
+    """The whole report but its charts."""
+    return "\n".join(_parts(report)).rstrip() + "\n"
+
+
+def _parts(report: Report) -> Iterator[str]:
+    yield f"# {escape_markdown(report.title)}\n"
+    yield f"cnnbench run `{_code(report.run_id)}`, started {escape_markdown(report.started)}\n"
+    yield " · ".join(f"**{escape_markdown(tile.value)}** {escape_markdown(tile.label)}" for tile in report.tiles) + "\n"
+    yield from _section("Results", report.results)
+    if report.findings:
+        yield from (f"* {escape_markdown(sentence)}" for sentence in report.findings)
+        yield ""
+    if report.problems:
+        yield "## Failures\n"
+        for row in report.problems.rows:
+            cell, what, node, text = (entry.text for entry in row)
+            yield f"**{escape_markdown(what)}** in `{_code(cell)}`, node {escape_markdown(node)}\n"
+            yield "\n".join("    " + line for line in printable(text).splitlines()) + "\n"
+    if report.gate:
+        yield f"## Gate\n\n{escape_markdown(headline(report.gate))}\n"
+        for table in report.gate_tables:
+            yield f"### {table.title}\n\n{to_markdown(table)}"
+        yield from _bullets(report.gate.notes)
+    for table in report.tables:
+        yield from _section(table.title, table)
+    yield from _section("Skipped", report.skips)
+    yield "## Environment\n"
+    yield from _bullets([f"{name}: {value}" for name, value in report.environment])
+    if report.notes:
+        yield "## Notes\n"
+        yield from _bullets(report.notes)
+
+
+def _section(title: str, table: Table) -> Iterator[str]:
+    if table:
+        yield f"## {escape_markdown(title)}\n\n{to_markdown(table)}"
+
+
+def _bullets(lines: Sequence[str]) -> Iterator[str]:
+    yield from (f"* {escape_markdown(line)}" for line in lines)
+    yield ""
+
+
+def _code(text: str) -> str:
+    """Text within backquotes, which cannot be escaped there."""
+    return printable(text).replace("`", "'").replace("\n", " ")
+
+
+def gate_markdown(result: GateResult) -> str:
+    """The verdicts of a gate: in a sentence, by backend, and cell by cell."""
+    parts = [f"## {escape_markdown(result.suite)}\n\n{escape_markdown(headline(result))}\n"]
+    for table in (series_table(result), verdict_table(result)):
+        if table:
+            parts.append(f"### {table.title}\n\n{to_markdown(table)}")
+    return "\n".join([*parts, *_bullets(result.notes)]).rstrip() + "\n"
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Two runs: what differs in settings first, then every change."""
+    table = differences_table(comparison)
+    settings = to_markdown(table) if table else "No setting differs.\n"
+    lead = f"# {escape_markdown(comparison.head_run)} against {escape_markdown(comparison.base_run)}\n"
+    return f"{lead}\n## Settings\n\n{settings}\n{gate_markdown(comparison.result)}"

@@ -1,0 +1,189 @@
+"""What a report of a run says, gathered as values before anything is drawn or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnnbench.gates.compare import Relative, relative
+from cnnbench.gates.evidence import Evidence
+from cnnbench.gates.verdicts import GateResult
+from cnnbench.harness.record import Record
+from cnnbench.output import figures
+from cnnbench.output.palette import colours
+from cnnbench.output.tables import (
+    BAD,
+    Column,
+    Entry,
+    Table,
+    budget_used,
+    checks_table,
+    network_label,
+    phases_table,
+    problems_table,
+    result_table,
+    skips_table,
+)
+from cnnbench.output.verdict_tables import series_table, split_verdicts
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure at the head of a report."""
+
+    value: str
+    label: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report shows but its charts."""
+
+    title: str
+    run_id: str
+    started: str
+    run: Evidence
+    tiles: tuple[Tile, ...]
+    findings: tuple[str, ...]
+    results: Table
+    tables: tuple[Table, ...]
+    problems: Table
+    skips: Table
+    environment: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    gate: GateResult | None
+    gate_tables: tuple[Table, ...]
+    colours: Mapping[str, str]
+
+
+def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, str] | None = None) -> Report:
+    """The report of a run, with the verdicts of its gate where it was gated."""
+    ratios = relative(run)
+    tables = (relative_table(ratios), checks_table(run.records), phases_table(run.records), seconds_table(run))
+    return Report(
+        title=run.suite,
+        run_id=run.run_id,
+        started=min((record.started_utc for record in run.records), default=""),
+        run=run,
+        tiles=tuple(_tiles(run.records, gate)),
+        findings=tuple(_findings(run, ratios)),
+        results=result_table(run.records, units),
+        tables=tuple(table for table in tables if table),
+        problems=problems_table(run.records),
+        skips=skips_table(run.records),
+        environment=tuple(_flat({**run.environment, "yardsticks": _yardsticks(run), "versions": _versions(run)})),
+        notes=run.notes,
+        gate=gate,
+        gate_tables=tuple(table for table in (series_table(gate), *split_verdicts(gate)) if table) if gate else (),
+        colours=colours(record.cell for record in run.records),
+    )
+
+
+def _tiles(records: Sequence[Record], gate: GateResult | None) -> list[Tile]:
+    ok = sum(record.status == "ok" for record in records)
+    failed = sum(record.status in BAD for record in records)
+    skipped = sum(record.status == "skipped" for record in records)
+    tiles = [Tile(f"{ok} / {len(records)}", "cells ended well", "bad" if failed else "good")]
+    if failed:
+        tiles.append(Tile(str(failed), "cells failed", "bad"))
+    if skipped:
+        tiles.append(Tile(str(skipped), "cells skipped", "muted"))
+    checks = [check for record in records for check in record.checks if check.status != "skipped"]
+    if checks:
+        passed = sum(check.status == "passed" for check in checks)
+        tone = "good" if passed == len(checks) else "bad"
+        tiles.append(Tile(f"{passed} / {len(checks)}", "numerical checks passed", tone))
+    used = budget_used(checks)
+    if used is not None:
+        tiles.append(Tile(figures.percent(used), "largest use of an error budget", "good" if used <= 1 else "bad"))
+    if gate is not None:
+        text = ", ".join(f"{count} {name}" for name, count in sorted(gate.counts.items()))
+        tiles.append(Tile({0: "passes", 1: "fails"}.get(gate.exit_code, "undecided"), f"the gate: {text}",
+                          {0: "good", 1: "bad"}.get(gate.exit_code, "warn")))  # fmt: skip
+    return tiles
+
+
+def _findings(run: Evidence, ratios: Sequence[Relative]) -> list[str]:
+    """One sentence a comparison group: who is fastest, and how far the next is behind."""
+    cells = {record.cell.id: record.cell for record in run.records}
+    groups: dict[str, list[Relative]] = {}
+    for item in ratios:
+        groups.setdefault(item.group, []).append(item)
+    sentences = []
+    for items in groups.values():
+        if len(items) < 2:
+            continue
+        cell, second = cells[items[0].subject], items[1]
+        low, high = figures.significant(second.ratio.low), figures.significant(second.ratio.high)
+        lead = f"{network_label(cell)}, batch {cell.batch}: "
+        if second.ratio.low > 1:
+            ratio = figures.significant(second.ratio.value)
+            sentences.append(
+                f"{lead}{items[0].series} is fastest; {second.series} takes {ratio} times as long [{low}, {high}]"
+            )
+        else:
+            sentences.append(f"{lead}{items[0].series} and {second.series} cannot be told apart [{low}, {high}]")
+    return sentences
+
+
+def relative_table(ratios: Sequence[Relative]) -> Table:
+    """Latency against the fastest of the same comparison group, from paired rounds."""
+    rows = []
+    for item in ratios:
+        ratio = item.ratio
+        text = figures.significant(ratio.value)
+        interval = f"[{figures.significant(ratio.low)}, {figures.significant(ratio.high)}]"
+        first = item.series == item.fastest and ratio.value == 1
+        rows.append(
+            (
+                Entry(item.group),
+                Entry(item.series, series=item.series),
+                Entry("fastest" if first else f"{text}×", "good" if first else ""),
+                Entry(figures.NOTHING if first or ratio.confidence == 0 else interval),
+                Entry(str(item.rounds)),
+            )
+        )
+    columns = (
+        Column("comparison group", "left"),
+        Column("backend", "left"),
+        Column("latency / fastest"),
+        Column("95 % interval"),
+        Column("paired rounds"),
+    )
+    return Table("Against the fastest, from paired rounds", columns, tuple(rows))
+
+
+def seconds_table(run: Evidence) -> Table:
+    """Where the run's wall time went."""
+    total = run.seconds.get("total", 0.0)
+    rows = [
+        (Entry(name.replace("_", " ")), Entry(figures.seconds(value)), Entry(figures.percent(value / total)))
+        for name, value in sorted(run.seconds.items(), key=lambda item: -item[1])
+        if total
+    ]
+    return Table("Where the time went", (Column("phase", "left"), Column("seconds"), Column("share")), tuple(rows))
+
+
+def _yardsticks(run: Evidence) -> dict[str, str]:
+    return {name: figures.significant(value, 4) for name, value in run.yardsticks.items()}
+
+
+def _versions(run: Evidence) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for record in run.records:
+        found |= record.versions
+    return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as dotted names with their values as text; what is not known is left out."""
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        elif value not in (None, "", [], ()):
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            rows.append((f"{prefix}{name}".replace("_", " "), text))
+    return rows

@@ -1,0 +1,44 @@
+"""Writes all reports of a run beside its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnnbench.gates.evidence import read_evidence
+from cnnbench.gates.verdicts import GateResult
+from cnnbench.harness.store import write_atomically
+from cnnbench.output.html import render_html
+from cnnbench.output.junit import gate_cases, render_junit, run_cases
+from cnnbench.output.markdown import render_markdown
+from cnnbench.output.report import Report, gather
+
+
+def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Path]:
+    """``report.md``, ``report.html`` and ``junit.xml`` of a run, finished or not, by name.
+
+    Args:
+        folder: The run's.
+        gate: Its verdicts, which then stand in every report.
+    """
+    report = read_report(folder, gate)
+    cases = run_cases(report.run.records) + (gate_cases(gate) if gate else [])
+    contents = {
+        "report.md": render_markdown(report),
+        "report.html": render_html(report),
+        "junit.xml": render_junit(report.title, cases),
+    }
+    for name, text in contents.items():
+        write_atomically(folder / name, text)
+    return {name: folder / name for name in contents}
+
+
+def read_report(folder: Path, gate: GateResult | None = None) -> Report:
+    """What the reports of a run say."""
+    return gather(read_evidence(folder), gate, _units())
+
+
+def _units() -> dict[str, str]:
+    """The units of the metrics that plugins give."""
+    from cnnbench.plugins import plugin_manager
+
+    return {metric.name: metric.unit for group in plugin_manager().hook.cnnbench_metrics() for metric in group}

@@ -1,0 +1,280 @@
+"""From records to table values: the result table and its relatives, ready for a terminal, Markdown or HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnbench.harness.record import Cell, CheckOutcome, Record
+from cnnbench.output import figures
+
+Align = Literal["left", "right"]
+Tone = Literal["", "good", "bad", "warn", "muted"]
+
+BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading. ``help`` says what the figures are; ``prose``: its entries are sentences."""
+
+    name: str
+    align: Align = "right"
+    help: str = ""
+    prose: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table's entry: its text, how it is meant, and the series whose colour it may carry."""
+
+    text: str
+    tone: Tone = ""
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of entries."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+
+def label(cell: Cell) -> str:
+    """How tables and legends name a cell's backend: mode, layout and folding where they were chosen."""
+    extras = ([] if cell.layout == "auto" else [cell.layout]) + (["folded"] if cell.fold_batch_norm else [])
+    extras += [cell.side] if cell.side == "base" else []
+    return cell.series + (f" ({', '.join(extras)})" if extras else "")
+
+
+def network_label(cell: Cell) -> str:
+    """The architecture; of a user's file, its name."""
+    return cell.architecture.rpartition("/")[2].removeprefix("file:")
+
+
+def program(cell: Cell) -> tuple[object, ...]:
+    """What identifies the cell's program whatever its batch: checks run once a program."""
+    return (
+        cell.architecture, cell.image, cell.num_classes, cell.precision, cell.device, cell.threads, cell.series,
+        cell.layout, cell.fold_batch_norm, cell.data, cell.side,
+    )  # fmt: skip
+
+
+def checks_by_program(records: Iterable[Record]) -> dict[tuple[object, ...], tuple[CheckOutcome, ...]]:
+    """The checks of each program, whichever of its cells ran them."""
+    found: dict[tuple[object, ...], tuple[CheckOutcome, ...]] = {}
+    for record in records:
+        if record.checks:
+            key = program(record.cell)
+            found[key] = (*found.get(key, ()), *record.checks)
+    return found
+
+
+def budget_used(checks: Iterable[CheckOutcome]) -> float | None:
+    """The largest fraction of the sharp error budget over the checks that state one."""
+    return max((check.budget_used for check in checks if check.budget_used is not None), default=None)
+
+
+def result_table(records: Sequence[Record], units: Mapping[str, str] | None = None) -> Table:
+    """Backend x network x batch: error-budget use, latency, images/s, memory, compile time, accuracy, status.
+
+    Args:
+        records: Of one run.
+        units: Of the metrics of plugins, by name; the metric is a further column where a record has it.
+    """
+    checks = checks_by_program(records)
+    extra = sorted({name for record in records for name in record.metrics})
+    axes = _varying(records)
+    columns = (
+        Column("network", "left"),
+        Column("batch"),
+        *(Column(name, "left") for name in axes),
+        Column("backend", "left"),
+        Column("error budget", help="largest share of the derived error budget used by any check"),
+        Column("median latency", help="of one batch, with its 95 % confidence interval"),
+        Column("images/s"),
+        Column("peak memory", help="above a worker that only imports the framework"),
+        Column("compile"),
+        Column("accuracy", help="on the test set after training"),
+        *(Column(f"{name} [{units[name]}]" if units and units.get(name) else name) for name in extra),
+        Column("status", "left"),
+    )
+    rows = []
+    for record in sorted(records, key=_order):
+        cell = record.cell
+        axis_entries = [Entry(_shown(getattr(cell, axes[name]))) for name in axes]
+        metrics = [Entry(figures.plain(record.metrics.get(name))) for name in extra]
+        rows.append(
+            (
+                Entry(network_label(cell)),
+                Entry(str(cell.batch)),
+                *axis_entries,
+                Entry(label(cell), series=cell.series),
+                *_measured(record, checks.get(program(cell), ())),
+                *metrics,
+                status_entry(record),
+            )
+        )
+    return Table("Results", columns, tuple(rows))
+
+
+def _measured(record: Record, checks: tuple[CheckOutcome, ...]) -> tuple[Entry, ...]:
+    latency, memory = record.latency, record.memory
+    peak = None if memory is None else memory.device_peak_bytes or memory.peak_bytes
+    note: Tone = "warn" if latency is not None and not latency.steady else ""
+    return (
+        _budget_entry(checks),
+        Entry(figures.seconds_interval(latency.median_s if latency else None) + (" *" if note else ""), note),
+        Entry(figures.plain(latency.throughput_images_per_s.value if latency else None)),
+        Entry(figures.size(peak)),
+        Entry(figures.seconds(record.phases.compile_s)),
+        Entry(figures.percent(record.training.test_accuracy if record.training else None)),
+    )
+
+
+def _budget_entry(checks: tuple[CheckOutcome, ...]) -> Entry:
+    failed = [check for check in checks if check.status == "failed"]
+    used = budget_used(checks)
+    if failed:
+        return Entry(f"{figures.percent(used)} ({failed[0].name} failed)", "bad")
+    return Entry(figures.percent(used), "good" if used is not None and used <= 1 else "")
+
+
+def status_entry(record: Record) -> Entry:
+    """The status with its reason, in the tone that it deserves."""
+    tone: Tone = "good" if record.status == "ok" else "bad" if record.status in BAD else "muted"
+    return Entry(record.status.replace("_", " "), tone)
+
+
+def _varying(records: Sequence[Record]) -> dict[str, str]:
+    """Headings of further axes, with the cell's field, in which cells of one network and batch differ."""
+    axes = {"image": "image", "precision": "precision", "threads": "threads", "device": "device", "data": "data"}
+    groups: dict[tuple[str, int], list[Cell]] = {}
+    for record in records:
+        groups.setdefault((network_label(record.cell), record.cell.batch), []).append(record.cell)
+    return {
+        name: field
+        for name, field in axes.items()
+        if any(len({getattr(cell, field) for cell in cells}) > 1 for cells in groups.values())
+    }
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "all"
+    return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    """By network, image and batch; then as planned (sorting is stable)."""
+    cell = record.cell
+    return network_label(cell), cell.image, cell.precision, cell.batch
+
+
+def problems_table(records: Sequence[Record]) -> Table:
+    """Every cell that did not end well, and every check that failed, with the reason or the divergence report."""
+    rows = []
+    for record in sorted(records, key=_order):
+        if record.status in ("ok", "skipped"):
+            continue
+        failed = [check for check in record.checks if check.status == "failed"]
+        for check in failed:
+            text = check.message + (f"\nreproduce: {check.reproducer}" if check.reproducer else "")
+            rows.append(
+                (Entry(record.cell.id), Entry(check.name, "bad"), Entry(check.node or figures.NOTHING), Entry(text))
+            )
+        if not failed:
+            status = status_entry(record)
+            rows.append((Entry(record.cell.id), status, Entry(figures.NOTHING), Entry(record.reason or "")))
+    columns = (
+        Column("cell", "left"),
+        Column("what", "left"),
+        Column("node", "left"),
+        Column("report", "left", prose=True),
+    )
+    return Table("Failures", columns, tuple(rows))
+
+
+def skips_table(records: Sequence[Record]) -> Table:
+    """Every cell and every check that was skipped, with the reason."""
+    rows = []
+    for record in sorted(records, key=_order):
+        if record.status == "skipped":
+            rows.append((Entry(record.cell.id), Entry("cell"), Entry(record.reason or record.cell.skip or "")))
+        rows += [
+            (Entry(record.cell.id), Entry(check.name), Entry(check.message))
+            for check in record.checks
+            if check.status == "skipped"
+        ]
+    columns = (Column("cell", "left"), Column("what", "left"), Column("reason", "left", prose=True))
+    return Table("Skipped", columns, tuple(rows))
+
+
+def checks_table(records: Sequence[Record]) -> Table:
+    """Every numerical check: how much of its budget it used, where, and its outcome."""
+    rows = []
+    for record in sorted(records, key=_order):
+        for check in record.checks:
+            tone: Tone = {"passed": "good", "failed": "bad", "skipped": "muted"}[check.status]  # type: ignore[assignment]
+            rows.append(
+                (
+                    Entry(network_label(record.cell)),
+                    Entry(label(record.cell), series=record.cell.series),
+                    Entry(check.name.replace("_", " ")),
+                    Entry(figures.percent(check.budget_used)),
+                    Entry(figures.percent(check.worst_case_used)),
+                    Entry(check.node or figures.NOTHING),
+                    Entry(check.status, tone),
+                )
+            )
+    columns = (
+        Column("network", "left"),
+        Column("backend", "left"),
+        Column("check", "left"),
+        Column("sharp budget used"),
+        Column("worst-case budget used"),
+        Column("largest at", "left"),
+        Column("outcome", "left"),
+    )
+    return Table("Numerical checks", columns, tuple(rows))
+
+
+def phases_table(records: Sequence[Record]) -> Table:
+    """Seconds of each phase before the steady state, the tail of the latencies, and what the machine did."""
+    rows = []
+    for record in sorted(records, key=_order):
+        if record.latency is None:
+            continue
+        phases, latency, observed = record.phases, record.latency, record.observed
+        rows.append(
+            (
+                Entry(network_label(record.cell)),
+                Entry(str(record.cell.batch)),
+                Entry(label(record.cell), series=record.cell.series),
+                *(
+                    Entry(figures.seconds(value))
+                    for value in (phases.import_s, phases.build_s, phases.weights_s, phases.compile_s)
+                ),
+                Entry(figures.seconds(phases.warmup_s)),
+                Entry(figures.seconds(latency.p90_s.value)),
+                Entry(figures.seconds(latency.p99_s.value)),
+                Entry(f"{latency.samples} / {latency.rounds} / {latency.launches}"),
+                Entry(figures.plain(observed.threads)),
+            )
+        )
+    names = ("import", "build", "weights", "compile", "warm-up", "p90", "p99")
+    columns = (
+        Column("network", "left"),
+        Column("batch"),
+        Column("backend", "left"),
+        *(Column(name) for name in names),
+        Column("calls / rounds / launches"),
+        Column("threads used", help="processor time over wall time"),
+    )
+    return Table("Phases and tails", columns, tuple(rows))
