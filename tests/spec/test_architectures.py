@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.hookspecs import hookimpl
+from cnnbench.plugins import plugin_manager
 from cnnbench.spec.architectures import architecture, architectures, build
 from cnnbench.spec.architectures.cifar_resnet import VARIANTS as CIFAR_VARIANTS
 from cnnbench.spec.architectures.lenet import c3_connections
@@ -235,3 +238,21 @@ def test_weight_names_are_unique_and_batch_changes_no_weight(name):
     assert len({spec.name for spec in specs}) == len(specs)
     assert graph.macs(3) == 3 * graph.macs()
     assert all(math.prod(spec.shape) > 0 for spec in specs)
+
+
+def test_a_plugin_adds_networks_and_cannot_take_a_name_that_is_taken():
+    class Plugin:
+        @hookimpl
+        def cnnbench_architectures(self):
+            return [replace(architecture("resnet18"), name=self.name)]
+
+    plugin = Plugin()
+    plugin_manager().register(plugin)
+    try:
+        plugin.name = "mine"
+        assert list(architectures.__wrapped__())[-1] == "mine"
+        plugin.name = "resnet50"
+        with pytest.raises(SpecError, match="'resnet50' is registered twice"):
+            architectures.__wrapped__()
+    finally:
+        plugin_manager().unregister(plugin)

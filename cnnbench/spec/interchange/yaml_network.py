@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from cnnbench.errors import CnnbenchError, SpecError, did_you_mean
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.interchange.yaml_source import Located, read_yaml, read_yaml_text
-from cnnbench.spec.layers import layer_from_fields, layer_kinds
+from cnnbench.spec.layers import layer_from_fields, layer_kind
 
 _TOP = ("name", "input", "inputs", "nodes", "outputs")
 _INPUT = ("name", "shape", "dtype", "batched")
@@ -91,10 +91,8 @@ class _Reader:
                 )
         name = self._text(item["name"], (*path, "name"))
         kind = self._text(item["kind"], (*path, "kind"))
-        kinds = layer_kinds()
-        if kind not in kinds:
-            raise self._problem((*path, "kind"), f"unknown layer kind {kind!r}", remedy=did_you_mean(kind, kinds))
-        known = [field.name for field in dataclasses.fields(kinds[kind])]
+        cls = self._located((*path, "kind"), partial(layer_kind, kind), key=False)
+        known = [field.name for field in dataclasses.fields(cls)]
         self._check_keys(item, path, (*_NODE, *known), f"{kind} has no field")
         inputs = [previous.name]
         if "inputs" in item:

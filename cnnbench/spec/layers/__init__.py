@@ -12,6 +12,7 @@ from cnnbench.spec.layers.base import (
     WeightSpec,
     Window,
     layer_from_fields,
+    layer_kind,
     layer_kinds,
 )
 from cnnbench.spec.layers.composite import Composite
@@ -66,6 +67,7 @@ __all__ = [
     "Window",
     "composite",
     "layer_from_fields",
+    "layer_kind",
     "layer_kinds",
     "windows",
 ]

@@ -157,8 +157,22 @@ _KINDS: dict[str, type[Layer]] = {}
 
 
 def layer_kinds() -> Mapping[str, type[Layer]]:
-    """Every registered kind by name."""
+    """Every registered kind by name, those of plugins included."""
+    from cnnbench.plugins import plugin_manager
+
+    plugin_manager()
     return dict(sorted(_KINDS.items()))
+
+
+def layer_kind(kind: str) -> type[Layer]:
+    """The layer class of a kind; plugins are loaded where the core does not have it.
+
+    Raises:
+        SpecError: No such kind, with the nearest name.
+    """
+    if kind not in _KINDS and kind not in layer_kinds():
+        raise SpecError(f"unknown layer kind {kind!r}", remedy=did_you_mean(kind, _KINDS))
+    return _KINDS[kind]
 
 
 def layer_from_fields(kind: str, fields: Mapping[str, Any]) -> Layer:
@@ -167,11 +181,7 @@ def layer_from_fields(kind: str, fields: Mapping[str, Any]) -> Layer:
     Raises:
         SpecError: An unknown kind or field, a required field that is missing, or a value of the wrong type.
     """
-    try:
-        cls = _KINDS[kind]
-    except KeyError:
-        raise SpecError(f"unknown layer kind {kind!r}", remedy=did_you_mean(kind, _KINDS)) from None
-    return construct(cls, kind, fields)
+    return construct(layer_kind(kind), kind, fields)
 
 
 def _plain(value: Any) -> Any:

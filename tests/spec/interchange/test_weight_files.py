@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
+from cnnbench.hookspecs import hookimpl
+from cnnbench.plugins import plugin_manager
 from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.interchange.weight_files import SAFETENSORS, expected_shapes, match, read_weights, weight_readers
+from cnnbench.spec.interchange.weight_files import (
+    SAFETENSORS,
+    WeightReader,
+    expected_shapes,
+    match,
+    read_weights,
+    weight_readers,
+)
 from cnnbench.spec.layers import BatchNorm, Conv, Linear
 from cnnbench.spec.weights import initialize, save
 
@@ -129,3 +138,20 @@ def test_an_unknown_suffix_names_the_nearest(tmp_path):
     with pytest.raises(DataError, match=r"cannot end with '\.safetensor'") as caught:
         read_weights(tmp_path / "w.safetensor")
     assert caught.value.remedy == "did you mean '.safetensors'?"
+
+
+def test_a_plugin_s_reader_is_asked_and_wins_over_the_core_s(tmp_path):
+    class Plugin:
+        @hookimpl
+        def cnnbench_weight_readers(self):
+            read = {".mine": "a", ".safetensors": "b"}
+            return [WeightReader(name, (suffix,), lambda path, n=name: {n: path}) for suffix, name in read.items()]
+
+    plugin = Plugin()
+    plugin_manager().register(plugin)
+    try:
+        assert read_weights(tmp_path / "w.mine") == {"a": tmp_path / "w.mine"}
+        assert read_weights(tmp_path / "w.safetensors") == {"b": tmp_path / "w.safetensors"}
+    finally:
+        plugin_manager().unregister(plugin)
+    assert weight_readers()[".safetensors"] == SAFETENSORS
