@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnbench.spec.architectures import architecture, build
@@ -40,7 +40,6 @@ def field(graph, name):
 windows = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 2))
 
 
-@settings(deadline=None)
 @given(st.lists(windows, min_size=1, max_size=4))
 def test_the_field_of_a_chain_is_what_an_inner_output_depends_on(chain):
     """Each position's set of input positions is carried through the windows and measured."""
