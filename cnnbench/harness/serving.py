@@ -60,11 +60,14 @@ class Requests:
 
         self._backend = load_backend(backend)
         import_s = time.perf_counter() - start
+        from cnnbench.measurement.environment import package_versions
+
         self._backend.configure(ProcessSettings(threads=threads, device=device))
         capabilities = self._backend.capabilities()
         return {
             "import_s": import_s,
             "describe": self._backend.describe(),
+            "versions": package_versions(),
             "modes": list(capabilities.modes),
             "precisions": {mode: list(names) for mode, names in capabilities.precisions.items()},
             "devices": list(capabilities.devices),
@@ -251,6 +254,43 @@ class Requests:
         }
         write_arrays(Path(output), _joined(groups))
         return {"losses": losses, "states": len(states)}
+
+    def train(self, *, tell: Tell, graph: Plain, arrays: str, options: Plain, settings: Plain) -> Plain:
+        """Trains a network; tells each epoch's result, and at least once a second that it lives."""
+        from cnnbench.training.loop import TrainSettings, train
+        from cnnbench.training.schedules import schedule_from_fields
+
+        told = time.monotonic()
+
+        def on_step(step: int, loss: float) -> None:
+            nonlocal told
+            if time.monotonic() - told > 1.0:
+                told = time.monotonic()
+                tell({"step": step, "loss": loss})
+
+        schedule, loss = settings.pop("schedule"), loss_from_json(settings.pop("loss"))
+        if loss is None:
+            raise ValueError("training needs a loss")
+        optimizer = optimizer_from_json(settings.pop("optimizer"))
+        result = train(
+            self._loaded,
+            Graph.from_json(graph),
+            read_arrays(Path(arrays)),
+            TrainSettings(
+                loss=loss,
+                optimizer=optimizer,
+                schedule=schedule_from_fields(schedule["kind"], schedule["fields"]),
+                **settings,
+            ),
+            options_from_json(options),
+            on_epoch=lambda epoch: tell({"epoch": asdict(epoch)}),
+            on_step=on_step,
+        )
+        return {
+            "losses": list(result.losses),
+            "predictions": list(result.predictions),
+            "targets": list(result.targets),
+        }
 
     def yardsticks(self, *, tell: Tell) -> Plain:
         """What this machine can do at best."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from cnnbench.harness.exit_codes import INCONCLUSIVE, INTERRUPTED, OK, worst
+from cnnbench.harness.exit_codes import DEFECT, INCONCLUSIVE, INTERRUPTED, OK, worst
 from cnnbench.harness.record import SCHEMA_VERSION, Cell, Frozen, Interval, Record, Status
 
 CATEGORIES: tuple[Status, ...] = Status.__args__  # type: ignore[attr-defined]
@@ -43,7 +43,7 @@ class Summary(Frozen):
 
     Args:
         categories: For every status, the ids of its cells (empty lists included).
-        interrupted: Whether it ended before its end.
+        interrupted: Whether it ended before its end. defects: of cnnbench itself, one line each.
         not_run: Ids of cells without a record.
         seconds: Where the wall time went: ``import``, ``build``, ``compile``, ``checks``, ``warm_up``, ``samples``,
             ``memory``, ``training``, ``yardsticks``, ``other``, and ``total``.
@@ -58,6 +58,7 @@ class Summary(Frozen):
     finished_utc: str
     exit_code: int
     interrupted: bool = False
+    defects: tuple[str, ...] = ()
     categories: dict[str, tuple[str, ...]]
     not_run: tuple[str, ...] = ()
     rows: tuple[Row, ...]
@@ -75,6 +76,7 @@ class RunFacts(Frozen):
     started_utc: str
     finished_utc: str
     interrupted: bool = False
+    defects: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     yardsticks: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -86,7 +88,7 @@ def summarize_run(cells: Sequence[Cell], records: Mapping[str, Record], facts: R
     missing = tuple(cell.id for cell in cells if cell.id not in records)
     return Summary(
         **dict(facts),
-        exit_code=exit_code(found, interrupted=facts.interrupted),
+        exit_code=worst([exit_code(found, interrupted=facts.interrupted), DEFECT if facts.defects else OK]),
         categories={name: tuple(r.cell.id for r in found if r.status == name) for name in CATEGORIES},
         not_run=missing,
         rows=tuple(row(record) for record in found),

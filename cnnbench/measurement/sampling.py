@@ -17,7 +17,7 @@ LONGEST_INNER_LOOP = 1000
 SCALING_RANGE = (1.4, 3.0)
 READ_ALLOWANCE = 0.5
 READ_ALLOWANCE_S = 1e-3
-ATTEMPTS = 3
+ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -158,32 +158,34 @@ def without_collection() -> Iterator[None]:
 
 
 def check_synchronization(timed: TimedCall, call_s: float, *, budget_s: float = 0.05) -> SynchronizationCheck:
-    """Proves that the time of a call is the time of its work; noise gets ``ATTEMPTS`` chances.
+    """Proves that the time of a call is the time of its work.
 
     k and 2k calls that are waited for once must take times that scale, and a forced read of the result must add
-    no more than half a call (or a millisecond). k is what fits ``budget_s``.
+    no more than half a call (or a millisecond). k is what fits ``budget_s``. A machine that is busy with other
+    things gets ``ATTEMPTS`` chances: the least time of each kind counts, because disturbances only add.
     """
     count = max(1, min(LONGEST_INNER_LOOP, int(budget_s / call_s) if call_s > 0 else LONGEST_INNER_LOOP))
-    outcome = _attempt(timed, count)
-    for _ in range(ATTEMPTS - 1):
+    once_s = twice_s = read_s = math.inf
+    for _ in range(ATTEMPTS):
+        once_s = min(once_s, _waited_once(timed, count)[0])
+        elapsed, result = _waited_once(timed, 2 * count)
+        twice_s = min(twice_s, elapsed)
+        start = timed.clock.now()
+        timed.read(result)
+        read_s = min(read_s, timed.clock.now() - start)
+        outcome = _verdict(count, once_s, twice_s, read_s)
         if outcome.passed:
             break
-        outcome = _attempt(timed, count)
     return outcome
 
 
-def _attempt(timed: TimedCall, count: int) -> SynchronizationCheck:
-    once, _ = _waited_once(timed, count)
-    twice, result = _waited_once(timed, 2 * count)
-    start = timed.clock.now()
-    timed.read(result)
-    read_s = timed.clock.now() - start
-    call_s = twice / (2 * count)
-    scaling = twice / once if once > 0 else math.inf
+def _verdict(count: int, once_s: float, twice_s: float, read_s: float) -> SynchronizationCheck:
+    call_s = twice_s / (2 * count)
+    scaling = twice_s / once_s if once_s > 0 else math.inf
     problems = []
     if not SCALING_RANGE[0] <= scaling <= SCALING_RANGE[1]:
         problems.append(f"{2 * count} calls took {scaling:.2f} times as long as {count}")
-    if read_s > max(READ_ALLOWANCE * call_s * count, READ_ALLOWANCE_S):
+    if read_s > max(READ_ALLOWANCE * call_s, READ_ALLOWANCE_S):
         problems.append(f"reading the result added {read_s * 1e3:.2f} ms after it was waited for")
     return SynchronizationCheck(not problems, scaling, read_s, call_s, "; ".join(problems))
 

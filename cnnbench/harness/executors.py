@@ -1,0 +1,46 @@
+"""Where a plan's comparison groups are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cnnbench.harness.checking import check_pass
+from cnnbench.harness.memory_pass import memory_pass
+from cnnbench.harness.pool import Pool
+from cnnbench.harness.record import Cell
+from cnnbench.harness.session import Session
+from cnnbench.harness.timing import timing_pass
+from cnnbench.harness.training_pass import training_pass
+
+
+class Executor(Protocol):
+    """Runs cells whose comparison groups are whole; what it finds goes to the session's store, part by part."""
+
+    def execute(self, session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
+        """Runs every pass of the cells.
+
+        Args:
+            session: The run under way.
+            cells: Whole comparison groups; a group's backends belong on one machine.
+            settle: Writes the records of those cells that are complete or have failed.
+        """
+
+
+class LocalExecutor:
+    """The local machine: first what proves, then what is timed, then what is weighed.
+
+    Checks and training share workers; every launch of the timing has workers of its own, which serve one group after
+    another; the memory pass has a fresh worker for each cell.
+    """
+
+    def execute(self, session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
+        with Pool(session) as pool:
+            check_pass(session, cells, pool)
+            settle(cells)
+            training_pass(session, cells, pool)
+        latency = session.plan.suite.measure.latency
+        for launch in range(latency.launches if latency else 0):
+            timing_pass(session, cells, launch)
+            settle(cells)
+        memory_pass(session, cells, settle)

@@ -1,0 +1,218 @@
+"""The timing pass: the workers of a comparison group side by side, one at a time, in randomised rounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from cnnbench.harness.checking import judge_outputs
+from cnnbench.harness.events import RoundDone
+from cnnbench.harness.link import Worker
+from cnnbench.harness.parts import LaunchPart, Origin
+from cnnbench.harness.pool import Pool, prepared
+from cnnbench.harness.processes import WorkerSpec
+from cnnbench.harness.record import Cell, Phases, Sample
+from cnnbench.harness.session import Session
+from cnnbench.harness.suite import LatencySettings
+from cnnbench.measurement.observation import processor_seconds
+from cnnbench.spec.streams import stream
+
+LEAST_ROUNDS = 3
+IDLE_SHARE = 0.05  # of a processor, that idle workers together may use while another is timed
+IDLE_TICKS_S = 0.02  # two ticks of the kernel's clock, below which nothing can be told
+
+
+@dataclass
+class _Timed:
+    """A cell of a group in one launch."""
+
+    cell: Cell
+    worker: Worker
+    origin: Origin
+    phases: Phases
+    steady: bool
+    calls_per_sample: int
+    call_s: float
+    samples: list[Sample] = field(default_factory=list)
+    observations: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
+    """One launch: fresh workers serve every group in turn; cells that have this launch's part are left alone."""
+    settings = session.plan.suite.measure.latency
+    if settings is None:
+        return
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if "latency" in cell.measure:
+            groups.setdefault(cell.group, []).append(cell)
+    measure_machine(session)
+    with Pool(session) as pool:
+        for name, group in groups.items():
+            missing = [
+                cell
+                for cell in group
+                if session.open(cell) and session.store.read_part(cell.id, f"launch-{launch}", LaunchPart) is None
+            ]
+            if missing:
+                _time_group(session, pool, name, missing, launch, settings, apart=len(missing) < len(group))
+            session.finished(len(group))
+
+
+def measure_machine(session: Session) -> None:
+    """The yardsticks, in a process of their own that is gone before anything is timed."""
+    if not session.plan.suite.measure.yardsticks:
+        return
+    limit_s = session.plan.suite.timeouts.call_s
+    with session.watch.timing("yardsticks"), Worker(WorkerSpec(None)) as worker:
+        session.yardsticks.append(worker.request("yardsticks", timeout_s=limit_s))
+
+
+def sampling_settings(settings: LatencySettings) -> dict[str, Any]:
+    """What a worker is told of sampling."""
+    return {
+        "samples": settings.samples,
+        "min_samples": min(settings.min_samples, settings.samples),
+        "max_round_s": settings.max_round_s,
+        "window": settings.warmup.window,
+        "tolerance": settings.warmup.tolerance,
+        "max_warmup_samples": settings.warmup.max_calls,
+        "max_warmup_s": settings.warmup.max_s,
+    }
+
+
+def _time_group(
+    session: Session,
+    pool: Pool,
+    name: str,
+    cells: Sequence[Cell],
+    launch: int,
+    settings: LatencySettings,
+    *,
+    apart: bool,
+) -> None:
+    ready: dict[str, _Timed] = {}
+    for cell in cells:
+        with _guarded(session, pool, cell):
+            timed = _start(session, pool, cell, launch, settings)
+            if timed is not None:
+                ready[cell.id] = timed
+    _rounds(session, pool, name, ready, launch, settings)
+    for timed in ready.values():
+        if not session.open(timed.cell):
+            continue
+        part = LaunchPart(
+            origin=timed.origin,
+            launch=launch,
+            phases=timed.phases,
+            steady=timed.steady,
+            calls_per_sample=timed.calls_per_sample,
+            samples=tuple(timed.samples),
+            observations=tuple(timed.observations),
+            notes=tuple(timed.notes),
+            apart=apart,
+        )
+        session.store.write_part(timed.cell.id, f"launch-{launch}", part)
+        with _guarded(session, pool, timed.cell):
+            _ask(session, pool, timed.cell, "release")
+
+
+def _guarded(session: Session, pool: Pool, cell: Cell) -> Any:
+    return session.guarded(cell, lambda: pool.peek(session.spec(cell)))
+
+
+def _ask(session: Session, pool: Pool, cell: Cell, method: str, **parameters: Any) -> dict[str, Any]:
+    """A request about a prepared cell to the worker that holds it."""
+    worker = pool.get(session.spec(cell)).worker
+    return worker.request(method, timeout_s=session.plan.suite.timeouts.call_s, cell=cell.id, **parameters)
+
+
+def _start(session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings) -> _Timed | None:
+    """Prepares and warms up a cell; None where it failed."""
+    session.doing(cell, f"launch {launch + 1}: prepare")
+    loaded = pool.get(session.spec(cell))
+    made = prepared(session, loaded, cell, sampling_settings(settings), output=True)
+    failure = judge_outputs(session.materials.of(cell).graph, cell, made["outputs"])
+    if failure is not None:
+        session.fail(cell, failure)
+        return None
+    with session.watch.timing("warm_up"):
+        warm = _ask(session, pool, cell, "warm_up")
+        notes = [] if warm["steady"] else [f"launch {launch}: no steady state in {warm['calls']} calls"]
+        if launch == 0:
+            check = _ask(session, pool, cell, "check_synchronization", call_s=warm["call_s"])
+            if not check["passed"]:
+                session.fail_by(cell, "error", f"synchronize() does not wait for the work: {check['message']}")
+                return None
+    phases = Phases(**made["phases"], warmup_s=warm["seconds"], warmup_calls=warm["calls"])
+    return _Timed(
+        cell,
+        loaded.worker,
+        loaded.origin(cell),
+        phases,
+        warm["steady"],
+        warm["calls_per_sample"],
+        warm["call_s"],
+        notes=notes,
+    )
+
+
+def _rounds(
+    session: Session, pool: Pool, name: str, ready: dict[str, _Timed], launch: int, settings: LatencySettings
+) -> None:
+    budget_s = session.plan.suite.measure.budget_s
+    share_s = budget_s / settings.launches if budget_s else None
+    start = time.perf_counter()
+    for number in range(settings.rounds):
+        spent = time.perf_counter() - start
+        if share_s is not None and number >= LEAST_ROUNDS and spent >= share_s:
+            break
+        open_ids = sorted(key for key, timed in ready.items() if session.open(timed.cell))
+        order = stream(session.plan.suite.seed, "rounds", name, launch * 10_000 + number).permutation(len(open_ids))
+        for position in order:
+            timed = ready[open_ids[position]]
+            with _guarded(session, pool, timed.cell):
+                session.doing(timed.cell, f"launch {launch + 1}: round {number + 1} of {settings.rounds}")
+                if not timed.worker.alive:  # it served another cell, which took it down
+                    again = _start(session, pool, timed.cell, launch, settings)
+                    if again is None:
+                        continue
+                    timed.worker = again.worker
+                    timed.notes.append(f"launch {launch}: the worker was started again in round {number}")
+                _sample(session, pool, timed, launch, number)
+        medians = tuple((key, median(found)) for key in open_ids if (found := _of_round(ready[key], number)))
+        session.emit(RoundDone(name, launch, number, medians))
+
+
+def _of_round(timed: _Timed, number: int) -> list[float]:
+    return [sample.latency_s for sample in timed.samples if sample.round == number]
+
+
+def _sample(session: Session, pool: Pool, timed: _Timed, launch: int, number: int) -> None:
+    spec = session.spec(timed.cell)
+    idle = idle_use([worker.pid for worker in pool.others(spec)])
+    with session.watch.timing("samples"):
+        reply = _ask(session, pool, timed.cell, "sample")
+    used_s = idle()
+    if used_s > IDLE_TICKS_S + IDLE_SHARE * reply["observed"]["wall_s"]:
+        timed.notes.append("idle workers used a processor during a round")
+    timed.observations.append(reply["observed"])
+    timed.samples.extend(
+        Sample(launch=launch, round=number, index=index, latency_s=value)
+        for index, value in enumerate(reply["samples_s"])
+    )
+
+
+def idle_use(pids: Sequence[int]) -> Callable[[], float]:
+    """Starts counting the processor time of processes that should be idle; the function returned ends it."""
+    before = {pid: processor_seconds(pid) for pid in pids}
+
+    def end() -> float:
+        after = {pid: processor_seconds(pid) for pid in pids}
+        return sum((after[pid] or 0.0) - (before[pid] or 0.0) for pid in pids if after[pid] is not None)
+
+    return end
