@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from cnnbench.errors import DataError, did_you_mean
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.program import Program
+from cnnbench.spec.graph import Graph
 
 Array = NDArray[Any]
 HostArrays = Mapping[str, Array]
@@ -67,6 +68,7 @@ class Holding:
             np.array(_find(batch, item.name), np.int64 if item.dtype == "int" else self.dtype, order="C")
             for item in graph.inputs
         )
+        _check_shapes(graph, inputs)
         masks = tuple(self._own(_find(batch, name)) for name in self.program.mask_names)
         given = np.array(_find(batch, "targets")) if targets else None
         if given is not None and given.dtype.kind == "f":
@@ -80,6 +82,19 @@ class Holding:
 
     def _own(self, array: Array) -> Array:
         return np.array(array, self.dtype, order="C")
+
+
+def _check_shapes(graph: Graph, inputs: Sequence[Array]) -> None:
+    """Raises DataError where an input has another shape than the graph's, or the batch sizes differ."""
+    batch = next((len(x) for item, x in zip(graph.inputs, inputs, strict=True) if item.batched and x.ndim), 1)
+    for item, x in zip(graph.inputs, inputs, strict=True):
+        if x.shape != item.full_shape(batch):
+            raise DataError(
+                f"the input {item.name!r} has the wrong shape",
+                where=graph.name,
+                received=x.shape,
+                expected=item.full_shape(batch),
+            )
 
 
 def _find(arrays: HostArrays, name: str) -> Array:

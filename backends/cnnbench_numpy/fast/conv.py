@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -56,8 +56,12 @@ class Region:
         """(images, rows)."""
         return self.images.stop - self.images.start, self.rows.stop - self.rows.start
 
+    def moved(self, images: int) -> Region:
+        """The same region that many images later."""
+        return replace(self, images=slice(self.images.start + images, self.images.stop + images))
 
-def _ranges(total: int, step: int) -> list[slice]:
+
+def ranges(total: int, step: int) -> list[slice]:
     """About equal ranges of at most ``step``."""
     count = -(-total // max(step, 1))
     ends = [total * i // count for i in range(count + 1)]
@@ -91,6 +95,11 @@ class Geometry:
         )
 
     @cached_property
+    def depthwise(self) -> bool:
+        """Whether every channel is a group of its own with one output."""
+        return self.layer.groups == self.x[-1] == self.layer.out_channels > 1
+
+    @cached_property
     def per_row(self) -> int:
         """Output positions in one step of the first spatial axis."""
         return math.prod(self.out[2:-1])
@@ -105,7 +114,7 @@ class Geometry:
         batch, rows = self.out[0], self.out[1]
         positions = batch * rows * self.per_row
         columns = (
-            _ranges(self.out[-1], -(-self.out[-1] // team)) if self._few(positions, team) else [slice(0, self.out[-1])]
+            ranges(self.out[-1], -(-self.out[-1] // team)) if self._few(positions, team) else [slice(0, self.out[-1])]
         )
         row_bytes = self.per_row * self.itemsize * max(self.out[-1], 1)
         limit = OUTPUT_BYTES // row_bytes
@@ -115,9 +124,9 @@ class Geometry:
         if len(columns) == 1:
             limit = min(limit, -(-batch * rows // team))
         if limit >= rows:
-            blocks = [(images, slice(0, rows)) for images in _ranges(batch, limit // rows)]
+            blocks = [(images, slice(0, rows)) for images in ranges(batch, limit // rows)]
         else:
-            blocks = [(slice(n, n + 1), part) for n in range(batch) for part in _ranges(rows, limit)]
+            blocks = [(slice(n, n + 1), part) for n in range(batch) for part in ranges(rows, limit)]
         return [Region(images, part, cut) for cut in columns for images, part in blocks]
 
     def _few(self, positions: int, team: int) -> bool:
@@ -213,3 +222,22 @@ def product(patches: Array, weight: Array, block: Array) -> None:
     else:
         grouped = block.reshape(block.shape[0], weight.shape[0], weight.shape[2])
         np.matmul(patches, weight, out=grouped.transpose(1, 0, 2))
+
+
+def multiply_taps(view: Array, weight: Array, block: Array) -> None:
+    """A depthwise block: the sum over taps of a shifted input times the tap's weight for each channel.
+
+    Args:
+        view: (C, images, rows, *out[1:], *kernel, 1), as ``Patches.view`` gives it.
+        weight: (C, taps, 1).
+        block: (M, C).
+    """
+    axes = (view.ndim - 3) // 2  # C, images, spatial axes, kernel axes, 1
+    taps = np.moveaxis(view[..., 0], 0, 1 + axes)  # (images, *spatial, C, *kernel)
+    target = block.reshape(taps.shape[: 2 + axes])
+    scratch = np.empty_like(target)
+    for number, tap in enumerate(np.ndindex(*taps.shape[2 + axes :])):
+        factor = np.ascontiguousarray(weight[:, number, 0])
+        np.multiply(taps[(..., *tap)], factor, out=scratch if number else target)
+        if number:
+            np.add(target, scratch, out=target)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.spec.layers import Conv, Shape
-from cnnbench_numpy.fast.conv import Geometry, Patches, Region
+from cnnbench_numpy.fast.conv import Geometry, Patches, Region, ranges
 from cnnbench_numpy.fast.team import Team
 
 Array = NDArray[Any]
@@ -18,16 +18,14 @@ Array = NDArray[Any]
 
 @lru_cache(maxsize=1024)
 def _plan(layer: Conv, x: Shape, dtype: str, workers: int) -> tuple[Geometry, list[list[Region]], Patches]:
-    """The regions of each share of the images (whole rows of channels), and what gathers their patches."""
-    geometry = Geometry(layer, x, np.dtype(dtype).itemsize)
-    batch = x[0]
-    shares: list[list[Region]] = [[] for _ in range(min(workers, batch))]
-    for region in geometry.regions(1):
-        for image in range(region.images.start, region.images.stop):
-            one = Region(slice(image, image + 1), region.rows, region.columns)
-            shares[image * len(shares) // batch].append(one)
-    regions = [region for share in shares for region in share]
-    return geometry, shares, Patches(geometry, regions, dtype, workers)
+    """The regions of each worker's share of the images, and what gathers their patches."""
+    itemsize = np.dtype(dtype).itemsize
+    shares: list[list[Region]] = []
+    for images in ranges(x[0], -(-x[0] // workers)):
+        share = Geometry(layer, (images.stop - images.start, *x[1:]), itemsize)
+        shares.append([region.moved(images.start) for region in share.regions(1)])
+    geometry = Geometry(layer, x, itemsize)
+    return geometry, shares, Patches(geometry, [region for share in shares for region in share], dtype, workers)
 
 
 def _scatter(patches: Patches, d_patches: Array, region: Region, d_strip: Array) -> None:
@@ -48,25 +46,47 @@ def _scatter(patches: Patches, d_patches: Array, region: Region, d_strip: Array)
 def convolution_gradients(layer: Conv, x: Array, dy: Array, weight: Array, team: Team) -> tuple[Array, Array]:
     """(dx, d weight in its native layout) of the convolution of ``x`` (N, *spatial, C)."""
     geometry, shares, patches = _plan(layer, x.shape, x.dtype.str, team.size)
-    flat = np.ascontiguousarray(dy).reshape(-1, layer.groups, dy.shape[-1] // layer.groups).transpose(1, 0, 2)
-    padded = tuple(
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    if geometry.pointwise:
+        return _pointwise_gradients(x, dy, weight, geometry, shares, team)
+    groups = layer.groups
+    slopes = dy.reshape(-1, groups, dy.shape[-1] // groups).transpose(1, 0, 2)
+    sizes = tuple(
         max(extent, begin + size)
         for extent, (begin, _), size in zip(patches.extent, patches.padding, x.shape[1:-1], strict=True)
     )
-    d_padded = np.zeros((x.shape[0], *padded, x.shape[-1]), x.dtype)
+    d_padded = np.zeros((x.shape[0], *sizes, x.shape[-1]), x.dtype)
     parts = np.zeros((len(shares), *weight.shape), x.dtype)
     back = weight.transpose(0, 2, 1)
 
     def task(worker: int, share: int) -> None:
         for region in shares[share]:
-            rows = geometry.flat(region)
+            slope = slopes[:, geometry.flat(region)]
             view = patches.view(patches.source(x, region, worker), region)
-            gathered = np.ascontiguousarray(view).reshape(layer.groups, -1, geometry.depth)
-            parts[share] += np.matmul(gathered.transpose(0, 2, 1), flat[:, rows])
+            gathered = np.ascontiguousarray(view).reshape(groups, -1, geometry.depth)
+            parts[share] += np.matmul(gathered.transpose(0, 2, 1), slope)
             first = region.rows.start * patches.window.stride[0]
-            d_strip = d_padded[region.images, first : first + patches.reach(region.size[1])]
-            _scatter(patches, np.matmul(flat[:, rows], back), region, d_strip)
+            strip = d_padded[region.images, first : first + patches.reach(region.size[1])]
+            _scatter(patches, np.matmul(slope, back), region, strip)
 
     team.run(task, len(shares))
     inside = tuple(slice(begin, begin + size) for (begin, _), size in zip(patches.padding, x.shape[1:-1], strict=True))
     return np.ascontiguousarray(d_padded[(slice(None), *inside)]), parts.sum(axis=0)
+
+
+def _pointwise_gradients(
+    x: Array, dy: Array, weight: Array, geometry: Geometry, shares: list[list[Region]], team: Team
+) -> tuple[Array, Array]:
+    """The same where the patches are the input itself: dx = dy W^T, dW = x^T dy."""
+    dx = np.empty_like(x)
+    rows, slopes, d_rows = (array.reshape(-1, array.shape[-1]) for array in (x, dy, dx))
+    parts = np.empty((len(shares), *weight.shape), x.dtype)
+
+    def task(worker: int, share: int) -> None:
+        places = [geometry.flat(region) for region in shares[share]]
+        part = slice(places[0].start, places[-1].stop)
+        np.matmul(rows[part].T, slopes[part], out=parts[share, 0])
+        np.matmul(slopes[part], weight[0].T, out=d_rows[part])
+
+    team.run(task, len(shares))
+    return dx, parts.sum(axis=0)

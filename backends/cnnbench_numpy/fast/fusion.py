@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from cnnbench.execution.program import Program, Step
 from cnnbench.spec.layers import Conv
@@ -13,19 +14,24 @@ HOSTS = ("conv", "batch_norm", "channel_affine", "add", "relu")  # kinds that ta
 GUESTS = ("batch_norm", "channel_affine", "add", "relu")
 
 
+Role = Literal["kernel", "fresh", "view"]
+
+
 @dataclass
 class FusedStep:
     """A step and what it has taken in.
 
     Args:
-        step: The first of the steps. fast: whether a kernel runs it (else its own op does).
+        step: The first of the steps.
+        role: ``kernel``: a kernel runs it; else its own op does, which returns a ``fresh`` array or may return a
+            ``view`` of its operands.
         inputs, weights, state: As in ``Step``, those of the guests after the host's.
         stages: What follows the host's own computation on each block.
         outputs: The slots of the last step's outputs.
     """
 
     step: Step
-    fast: bool
+    role: Role
     inputs: tuple[int, ...]
     weights: tuple[int, ...]
     state: tuple[int, ...]
@@ -54,24 +60,25 @@ def _stage(step: Step, weight: int, state: int) -> Stage:
     return Rectify() if step.layer.kind == "relu" else Scale(step.layer, weight, state)
 
 
-def _start(step: Step, fast: bool) -> FusedStep:
+def _start(step: Step, role: Role) -> FusedStep:
     """A step on its own. An element-wise host is nothing but stages on its first input."""
     stages: tuple[Stage, ...] = ()
+    fast = role == "kernel"
     if fast and isinstance(step.layer, Conv):
         stages = (Bias(1),) if step.layer.bias else ()
     elif fast and step.layer.kind == "add":
         stages = tuple(Residual(i) for i in range(1, len(step.inputs)))
     elif fast and step.layer.kind in GUESTS:
         stages = (_stage(step, 0, 0),)
-    return FusedStep(step, fast, step.inputs, step.weights, step.state, stages, step.outputs)
+    return FusedStep(step, role, step.inputs, step.weights, step.state, stages, step.outputs)
 
 
-def fuse(program: Program, is_fast: Callable[[Step], bool]) -> list[FusedStep]:
+def fuse(program: Program, role_of: Callable[[Step], Role]) -> list[FusedStep]:
     """The program's steps with every guest taken into the host before it.
 
     Args:
         program: Bound for inference.
-        is_fast: Whether a step may be run by a kernel; others are left as they are.
+        role_of: The role of each step; those without a kernel are left as they are.
     """
     readers: dict[int, int] = dict.fromkeys(program.outputs, 2)  # an output is never taken in
     for step in program.steps:
@@ -80,11 +87,11 @@ def fuse(program: Program, is_fast: Callable[[Step], bool]) -> list[FusedStep]:
     fused: list[FusedStep] = []
     producers: dict[int, int] = {}  # slot -> position in ``fused``
     for step in program.steps:
-        fast = is_fast(step)
-        host = _host(step, fused, producers, readers) if fast and step.layer.kind in GUESTS else None
+        role = role_of(step)
+        host = _host(step, fused, producers, readers) if role == "kernel" and step.layer.kind in GUESTS else None
         if host is None:
             producers.update(dict.fromkeys(step.outputs, len(fused)))
-            fused.append(_start(step, fast))
+            fused.append(_start(step, role))
         else:
             fused[host].take_in(step)
             producers[step.outputs[0]] = host
@@ -97,6 +104,7 @@ def _host(guest: Step, fused: list[FusedStep], producers: dict[int, int], reader
         return None
     known = [(producers.get(slot, -1), slot) for slot in guest.inputs]
     position, slot = max(known)
-    if position < 0 or readers[slot] != 1 or not fused[position].fast or fused[position].kind not in HOSTS:
+    if position < 0 or readers[slot] != 1:
         return None
-    return position
+    host = fused[position]
+    return position if host.role == "kernel" and host.kind in HOSTS else None

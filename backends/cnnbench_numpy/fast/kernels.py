@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.spec.layers import Conv, Linear, MaxPool, Shape
 from cnnbench.spec.layers.windows import require_pairs
-from cnnbench_numpy.fast.conv import Geometry, Patches, product
+from cnnbench_numpy.fast.conv import Geometry, Patches, Region, multiply_taps, product
 from cnnbench_numpy.fast.epilogue import Epilogue, Operands, Residual, Scale, bind
 from cnnbench_numpy.fast.team import Team
 
@@ -65,26 +65,35 @@ class ConvKernel(Kernel):
         self.patches: Patches | None = None
         if not self.geometry.pointwise:
             self.patches = Patches(self.geometry, self.regions, workspace.dtype, team.size)
-            workspace.reserve(self.patches.workspace_size(self.regions))
+            if not self.geometry.depthwise:
+                workspace.reserve(self.patches.workspace_size(self.regions))
 
     def run(self, operands: Operands, out: Array) -> None:
         x, weight = operands.inputs[0], operands.weights[0]
+        if self.patches is None:
+            x = np.ascontiguousarray(x)
         flat = out.reshape(-1, out.shape[-1])
         then = bind(self.epilogue, operands)
-        points = x.reshape(1, -1, x.shape[-1]) if self.patches is None else None
 
         def task(worker: int, number: int) -> None:
             region = self.regions[number]
             rows, columns = self.geometry.flat(region), region.columns
-            if points is not None:
-                patches = points[:, rows]
-            else:
-                patches = self.patches.gather(x, region, worker, self.workspace.buffer(worker))  # type: ignore[union-attr]
             block = flat[rows, columns]
-            product(patches, weight[:, :, columns] if weight.shape[0] == 1 else weight, block)
+            self._fill(block, x, weight, region, worker)
             then(block, rows, columns)
 
         self.team.run(task, len(self.regions))
+
+    def _fill(self, block: Array, x: Array, weight: Array, region: Region, worker: int) -> None:
+        """The region's products."""
+        if self.patches is None:
+            rows = x.reshape(-1, x.shape[-1])[self.geometry.flat(region)]
+            np.matmul(rows, weight[0, :, region.columns], out=block)
+        elif self.geometry.depthwise:
+            multiply_taps(self.patches.view(self.patches.source(x, region, worker), region), weight, block)
+        else:
+            patches = self.patches.gather(x, region, worker, self.workspace.buffer(worker))
+            product(patches, weight[:, :, region.columns] if len(weight) == 1 else weight, block)
 
 
 class ElementwiseKernel(Kernel):

@@ -39,6 +39,7 @@ class Memory:
                 self._last[self._groups[slot]] = position
         self._pinned = {self._groups[slot] for slot in (*program.inputs, *program.outputs)}
         self._held: dict[int, Array] = {}  # group -> its buffer
+        self._owner: dict[int, int] = {}  # group -> the slot that its buffer was taken for
         self._idle: list[Array] = []
 
     def take(self, position: int) -> Array | None:
@@ -49,14 +50,18 @@ class Memory:
             return None
         source = self._groups[item.inputs[0]]
         others = {self._groups[slot] for slot in item.inputs[1:] if slot != item.inputs[0]}
-        dies = source in self._held and self._last[source] == position
+        dies = self._owner.get(source) == item.inputs[0] and self._last[source] == position
         if item.kind in IN_PLACE and dies and source not in others:
-            self._held[group] = self._held.pop(source)
-            return self._held[group]
+            del self._owner[source]
+            return self._hold(item.outputs[0], self._held.pop(source))
         size = math.prod(self._shapes[item.outputs[0]])
         fitting = sorted((i for i, b in enumerate(self._idle) if b.size >= size), key=lambda i: self._idle[i].size)
-        self._held[group] = self._idle.pop(fitting[0]) if fitting else np.empty(size, self._dtype)
-        return self._held[group]
+        return self._hold(item.outputs[0], self._idle.pop(fitting[0]) if fitting else np.empty(size, self._dtype))
+
+    def _hold(self, slot: int, buffer: Array) -> Array:
+        group = self._groups[slot]
+        self._held[group], self._owner[group] = buffer, slot
+        return buffer
 
     def give_back(self, position: int) -> None:
         """Frees the buffers of what this step was the last to use."""
@@ -64,6 +69,7 @@ class Memory:
         for group in {self._groups[slot] for slot in (*item.inputs, *item.outputs)}:
             if self._last[group] == position and group in self._held:
                 self._idle.append(self._held.pop(group))
+                del self._owner[group]
 
     def free(self, position: int) -> tuple[int, ...]:
         """The slots whose last use this step is."""
@@ -84,7 +90,7 @@ def _groups(program: Program, fused: list[FusedStep]) -> dict[int, int]:
     for item in fused:
         for slot in (*item.inputs, *item.outputs):
             root(slot)
-        if not item.fast:
+        if item.role == "view":
             for slot in item.outputs:
                 for source in item.inputs:
                     parent[root(slot)] = root(source)

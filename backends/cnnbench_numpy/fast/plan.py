@@ -15,7 +15,7 @@ from cnnbench.execution.program import Program, Step
 from cnnbench.spec.graph import value_names
 from cnnbench.spec.layers import Shape
 from cnnbench_numpy.fast.epilogue import Operands
-from cnnbench_numpy.fast.fusion import FusedStep, fuse
+from cnnbench_numpy.fast.fusion import FusedStep, Role, fuse
 from cnnbench_numpy.fast.kernels import (
     ConvKernel,
     ElementwiseKernel,
@@ -32,6 +32,7 @@ Array = NDArray[Any]
 
 SPATIAL = ("conv", "max_pool", "global_avg_pool", "batch_norm", "channel_affine")
 KINDS = (*SPATIAL, "add", "relu", "linear")
+VIEWS = ("flatten", "dropout", "layout_change")  # kinds whose op may return its operand's memory
 
 
 def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: Any, team: Team) -> Program:
@@ -46,15 +47,16 @@ def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: A
     """
     shapes = _slot_shapes(program, inputs)
 
-    def is_fast(step: Step) -> bool:
+    def role_of(step: Step) -> Role:
         kind = step.layer.kind
-        if kind not in KINDS or step.forward is not native[kind].forward:
-            return False
-        return len(shapes[step.inputs[0]]) == 2 or step.call.channels_last or kind not in SPATIAL
+        if kind not in native or step.forward is not native[kind].forward or kind in VIEWS:
+            return "view"
+        has_layout = len(shapes[step.inputs[0]]) == 2 or step.call.channels_last or kind not in SPATIAL
+        return "kernel" if kind in KINDS and has_layout else "fresh"
 
-    fused = fuse(program, is_fast)
+    fused = fuse(program, role_of)
     workspace = Workspace(dtype, team.size)
-    kernels = [_kernel(item, shapes, team, workspace) if item.fast else None for item in fused]
+    kernels = [_kernel(item, shapes, team, workspace) if item.role == "kernel" else None for item in fused]
     memory = Memory(program, fused, shapes, dtype)
     steps = []
     for position, (item, kernel) in enumerate(zip(fused, kernels, strict=True)):

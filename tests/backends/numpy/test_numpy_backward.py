@@ -39,6 +39,12 @@ CASES = {
     ),
     "conv-2d-1x1": (Conv(out_channels=3, kernel_size=1, stride=2, bias=False), [(2, 4, 5, 4)]),
     "conv-2d-depthwise": (Conv(out_channels=6, kernel_size=3, padding=1, groups=3), [(2, 3, 4, 5)]),
+    "conv-2d-each-channel": (
+        Conv(out_channels=3, kernel_size=(2, 3), padding=((1, 0), (1, 1)), dilation=(2, 1), groups=3),
+        [(2, 3, 4, 5)],
+    ),
+    "conv-3d-each-channel": (Conv(out_channels=2, kernel_size=2, stride=(1, 2, 1), groups=2), [(1, 2, 3, 4, 2)]),
+    "conv-2d-pointwise": (Conv(out_channels=3, kernel_size=1), [(3, 4, 2, 3)]),
     "conv-2d-unused-rows": (Conv(out_channels=2, kernel_size=2, stride=3), [(1, 2, 7, 6)]),
     "conv-3d": (Conv(out_channels=2, kernel_size=2, padding=((0, 1), (1, 0), (1, 1)), bias=False), [(1, 2, 3, 2, 3)]),
     "partial_conv": (PartialConv(connections=((0, 2), (1,)), kernel_size=2, padding=1), [(2, 3, 3, 4)]),
