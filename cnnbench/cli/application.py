@@ -8,9 +8,13 @@ import typer
 
 from cnnbench import __version__
 from cnnbench.cli.doctor import doctor
+from cnnbench.cli.gate import baseline_application as baseline
+from cnnbench.cli.gate import compare, gate
 from cnnbench.cli.listing import application as listing
 from cnnbench.cli.plan import plan
 from cnnbench.cli.predict import predict
+from cnnbench.cli.report import report
+from cnnbench.cli.run import run
 from cnnbench.cli.schema import schema
 from cnnbench.cli.show import show
 from cnnbench.cli.verify import verify
@@ -42,11 +46,16 @@ def _root(
     """Every command has --help."""
 
 
+application.command("run")(run)
 application.command("plan")(plan)
 application.add_typer(listing, name="list")
 application.command("show")(show)
 application.command("verify")(verify)
 application.command("predict")(predict)
+application.command("compare")(compare)
+application.add_typer(baseline, name="baseline")
+application.command("gate")(gate)
+application.command("report")(report)
 application.add_typer(weights, name="weights")
 application.command("schema")(schema)
 application.command("doctor")(doctor)

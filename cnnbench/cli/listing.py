@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cnnbench.cli import options as o
+from cnnbench.cli.runs import RUNS, summary_of
 from cnnbench.cli.terminal import print_json, print_table
 
 application = typer.Typer(help="List what there is.", no_args_is_help=True, rich_markup_mode=None)
@@ -148,3 +149,29 @@ def faults(json: o.Json = False, verbose: o.Verbose = False) -> None:
 
     rows = [{"name": name, "kind": item.kind, "about": item.description} for name, item in known().items()]
     _print(rows, ("name", "kind", "about"), json)
+
+
+@application.command("runs")
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where runs' folders lie.")] = RUNS,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The runs that lie in a folder, oldest first."""
+    from cnnbench.harness.exit_codes import MEANING
+    from cnnbench.harness.store import runs as known
+
+    rows = []
+    for path in known(folder):
+        summary = summary_of(path)
+        rows.append(
+            {
+                "run": path.name,
+                "suite": path.parent.name,
+                "cells": None if summary is None else len(summary.rows),
+                "exit_code": None if summary is None else summary.exit_code,
+                "outcome": "did not end; --resume continues it" if summary is None else MEANING[summary.exit_code],
+                "folder": str(path),
+            }
+        )
+    _print(rows, ("run", "suite", "cells", "exit_code", "outcome"), json, f"no run in {folder}")

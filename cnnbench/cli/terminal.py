@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from cnnbench.output.tables import Table
 
 
 def print_json(value: Any) -> None:
@@ -25,6 +28,20 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for line in (list(headers), ["-" * width for width in widths], *texts):
         cells = zip(line, widths, right, strict=True)
         typer.echo("  ".join(f"{text:>{w}}" if r else f"{text:<{w}}" for text, w, r in cells).rstrip())
+
+
+def show_table(table: Table) -> None:
+    """A table of results: with colours on a terminal, plain elsewhere."""
+    from cnnbench.output.text import to_plain, to_rich
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(to_rich(table))
+    else:
+        if table.title:
+            typer.echo(table.title)
+        typer.echo(to_plain(table), nl=False)
 
 
 def _text(value: object) -> str:
