@@ -1,0 +1,109 @@
+"""Schedules against their closed forms, and augmentation against what it says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cnnbench.errors import SpecError
+from cnnbench.training.augmentation import Augmentation
+from cnnbench.training.schedules import Constant, Cosine, Exponential, Step, schedule_from_fields
+from cnnbench.training.settings import TrainSettings
+
+
+def test_the_constant_schedule_is_one() -> None:
+    assert [Constant().factor(epoch, 10) for epoch in (0, 3.5, 10)] == [1, 1, 1]
+
+
+def test_the_step_schedule_falls_at_its_milestones() -> None:
+    schedule = Step(milestones=(2, 4.5), gamma=0.1)
+    factors = [schedule.factor(epoch, 10) for epoch in (0, 1.999, 2, 4.49, 4.5, 9)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_the_exponential_schedule_is_a_power() -> None:
+    assert Exponential(gamma=0.8).factor(2.5, 10) == pytest.approx(0.8**2.5)
+
+
+def test_the_cosine_schedule_falls_from_one_to_its_end() -> None:
+    schedule = Cosine(final=0.2)
+    assert schedule.factor(0, 8) == 1
+    assert schedule.factor(4, 8) == pytest.approx(0.6)
+    assert schedule.factor(2, 8) == pytest.approx(0.2 + 0.8 * (1 + math.sqrt(0.5)) / 2)
+    assert schedule.factor(8, 8) == pytest.approx(0.2)
+
+
+def test_warm_up_rises_linearly_and_then_the_schedule_begins() -> None:
+    schedule = Cosine(warm_up=2, warm_up_start=0.25)
+    assert [schedule.factor(epoch, 10) for epoch in (0, 1, 2)] == pytest.approx([0.25, 0.625, 1])
+    assert schedule.factor(6, 10) == pytest.approx(0.5)
+    assert schedule.factor(10, 10) == pytest.approx(0)
+
+
+def test_the_rate_of_a_step_is_base_times_factor() -> None:
+    settings = TrainSettings(epochs=4, learning_rate=0.2, schedule=Step(milestones=(1,), gamma=0.5))
+    assert [settings.rate(step, 3) for step in range(6)] == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.1, 0.1])
+
+
+def test_schedules_come_from_plain_data_and_wrong_ones_are_refused() -> None:
+    assert schedule_from_fields("step", {"milestones": [1, 2]}) == Step(milestones=(1, 2))
+    assert schedule_from_fields("cosine", {"warm_up": 1}) == Cosine(warm_up=1)
+    with pytest.raises(SpecError, match="cosine"):
+        schedule_from_fields("cosin", {})
+    for kind, fields in (
+        ("cosine", {"finale": 0.1}),
+        ("cosine", {"final": 1.5}),
+        ("step", {"milestones": [3, 2]}),
+        ("step", {"milestones": []}),
+        ("exponential", {"gamma": 0}),
+        ("constant", {"warm_up": -1}),
+    ):
+        with pytest.raises(SpecError):
+            schedule_from_fields(kind, fields)
+
+
+def pictures(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.random.default_rng(0).normal(size=(count, 2, 5, 6)).astype(np.float32)
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    images, positions = pictures(4), np.arange(4)
+    assert np.array_equal(Augmentation().draw(4, 0, 0).apply(images, positions), images)
+
+
+def test_flips_mirror_about_half_of_the_images() -> None:
+    images, positions = pictures(400), np.arange(400)
+    found = Augmentation(flip=True).draw(400, 0, 0).apply(images, positions)
+    same = np.array([np.array_equal(a, b) for a, b in zip(found, images, strict=True)])
+    mirrored = np.array([np.array_equal(a, b[..., ::-1]) for a, b in zip(found, images, strict=True)])
+    assert np.all(same ^ mirrored)
+    assert 150 < mirrored.sum() < 250
+
+
+def test_crops_are_shifts_of_the_padded_image() -> None:
+    images, positions = pictures(60), np.arange(60)
+    found = Augmentation(crop_padding=2).draw(60, 0, 0).apply(images, positions)
+    padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    places = set()
+    for picture, wide in zip(found, padded, strict=True):
+        matches = [
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if np.array_equal(picture, wide[:, top : top + 5, left : left + 6])
+        ]
+        assert len(matches) == 1
+        places.update(matches)
+    assert {top for top, _ in places} == {left for _, left in places} == set(range(5))
+
+
+def test_an_image_varies_alike_wherever_it_stands_in_the_order() -> None:
+    images = pictures(10)
+    draws = Augmentation(flip=True, crop_padding=1).draw(10, seed=4, epoch=2)
+    order = np.array([7, 2, 9])
+    together = draws.apply(images, np.arange(10))
+    assert np.array_equal(draws.apply(images[order], order), together[order])
+    other = Augmentation(flip=True, crop_padding=1).draw(10, seed=4, epoch=3).apply(images, np.arange(10))
+    assert not np.array_equal(other, together)
