@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -62,6 +62,8 @@ class TorchBackend(Backend):
         )
 
     def configure(self, settings: ProcessSettings) -> None:
+        if settings.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise UnavailableError("the device is not supported", received=settings.device, expected="cpu or cuda")
         device = torch.device(settings.device)
         if device.type == "cuda":
             if not torch.cuda.is_available():
@@ -72,8 +74,6 @@ class TorchBackend(Backend):
                 )
             torch.cuda.set_device(device)
             torch.backends.cudnn.benchmark = True  # shapes are fixed: what a skilled user sets
-        elif device.type != "cpu":
-            raise UnavailableError("the device is not supported", received=settings.device, expected="cpu or cuda")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self._device = device
@@ -161,7 +161,7 @@ class TorchBackend(Backend):
 _arithmetic: tuple[str, str] | None = None
 
 
-def set_arithmetic(policy: str, device: Literal["cpu", "cuda"] | str) -> None:
+def set_arithmetic(policy: str, device: str) -> None:
     """Sets the process-wide flags of a policy: TF32 only where it is asked for, wide accumulators always."""
     global _arithmetic
     if device != "cuda" or _arithmetic == (policy, device):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +79,10 @@ class Setting:
             arriving = tuple(place.tensor(take(f"gradient.{name}")) for name, _ in program.graph.outputs)
         return Operands(inputs, masks, targets, arriving)
 
-    def named_state(self, state: tuple[Tensor, ...] | list[Tensor]) -> dict[str, Any]:
-        """State on the host by name."""
-        return {name: host(value) for name, value in zip(self.bound.program.state_names, state, strict=True)}
+    def named_state(self, held: Sequence[Tensor], after: Sequence[Tensor] | None) -> dict[str, Any]:
+        """State after a pass on the host by name; ``held`` where the pass changed none."""
+        names = self.bound.program.state_names
+        return {name: host(value) for name, value in zip(names, held if after is None else after, strict=True)}
 
     def named_weight(self, position: int, tensor: Tensor) -> tuple[str, Any]:
         """(name, canonical host array) of a weight, its gradient or its slot."""
@@ -112,7 +113,7 @@ class TorchForward(ForwardProgram):
     def download(self, results: Passed) -> HostResult:
         names = [name for name, _ in self.setting.bound.program.graph.outputs]
         outputs = {name: host(value) for name, value in zip(names, results.outputs, strict=True)}
-        return HostResult(outputs, self.setting.named_state(results.state))
+        return HostResult(outputs, self.setting.named_state(self._state, results.state))
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,8 @@ class TorchGradient(GradientProgram):
         weights = dict(self.setting.named_weight(i, g) for i, g in zip(bound.trainable, full[:split], strict=True))
         names = [bound.source.inputs[i].name for i in bound.float_inputs]
         inputs = {name: host(gradient) for name, gradient in zip(names, full[split:], strict=True)}
-        loss = float("nan") if results.passed.loss is None else float(results.passed.loss)
-        return HostGradients(loss, weights, inputs, self.setting.named_state(results.passed.state))
+        loss = float("nan") if results.passed.loss is None else float(results.passed.loss.detach())
+        return HostGradients(loss, weights, inputs, self.setting.named_state(self._state, results.passed.state))
 
 
 class TorchStep(StepProgram):
@@ -223,7 +224,8 @@ class TorchStep(StepProgram):
             passed.loss.backward()
             set_rate(self._rule, learning_rate)
             self._rule.step()
-        self._state = list(passed.state)
+        if passed.state is not None:
+            self._state = list(passed.state)
         return passed.loss.detach()
 
     def loss(self, result: Tensor) -> float:
@@ -237,4 +239,4 @@ class TorchStep(StepProgram):
                 name, array = setting.named_weight(i, value)
                 slots[f"{name}/{slot}"] = array
         weights = dict(setting.named_weight(i, value) for i, value in enumerate(self._weights))
-        return HostTraining(weights, setting.named_state(self._state), slots)
+        return HostTraining(weights, setting.named_state(self._state, None), slots)

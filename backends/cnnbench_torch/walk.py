@@ -24,10 +24,10 @@ class Operands(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """A forward pass: the outputs, the state after it, and the loss where there is one."""
+    """A forward pass: the outputs, the state after it (None: unchanged), and the loss where there is one."""
 
     outputs: tuple[Tensor, ...]
-    state: tuple[Tensor, ...]
+    state: tuple[Tensor, ...] | None
     loss: Tensor | None
 
 
@@ -46,7 +46,8 @@ class WalkModule(torch.nn.Module):
         """One pass, and the loss of the main output."""
         result = self.program.forward(operands.inputs, weights, state, operands.masks)
         value = None if self.loss is None else self.loss(result.outputs[0], operands.targets)
-        return Passed(result.outputs, tuple(result.state), value)
+        # Compiled code would hand every unchanged tensor through once more.
+        return Passed(result.outputs, tuple(result.state) if self.program.training else None, value)
 
 
 def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> Walk:
