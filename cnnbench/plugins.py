@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, BackendPlugin
 
 VARIABLE = "CNNBENCH_PLUGINS"
+GROUP = "cnnbench"
 BUILT_IN = ("cnnbench.builtin",)
+
+_broken: dict[str, str] = {}
 
 
 @cache
@@ -29,9 +34,27 @@ def plugin_manager() -> pluggy.PluginManager:
             manager.register(import_module(name), name)
         except ImportError as error:
             raise UnavailableError(f"plugin module {name!r} cannot be imported: {error}", where=VARIABLE) from error
-    manager.load_setuptools_entrypoints("cnnbench")
-    manager.check_pending()
+    for entry_point in entry_points(group=GROUP):
+        try:
+            manager.load_setuptools_entrypoints(GROUP, name=entry_point.name)
+        except Exception as error:
+            # One broken distribution must not take the others along; it is named wherever plugins are listed.
+            _broken[entry_point.name] = f"{entry_point.value}: {type(error).__name__}: {error}"
+            print(  # noqa: T201 - to stderr, before any recorder exists
+                f"cnnbench: plugin {entry_point.name!r} is broken and left out: {error}",
+                file=sys.stderr,
+            )
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise UnavailableError(f"a plugin implements a hook that does not exist: {error}") from error
     return manager
+
+
+def broken_plugins() -> dict[str, str]:
+    """The entry points that could not be loaded, with the reason."""
+    plugin_manager()
+    return dict(_broken)
 
 
 def backend_plugins() -> dict[str, BackendPlugin]:
@@ -44,6 +67,8 @@ def backend_plugin(name: str) -> BackendPlugin:
     """The plugin of that name; raises UnavailableError with the nearest name where there is none."""
     plugins = backend_plugins()
     if name not in plugins:
+        if name in broken_plugins():
+            raise UnavailableError(f"backend {name!r} cannot be used: its plugin is broken", received=_broken[name])
         raise UnavailableError(f"unknown backend {name!r}", remedy=did_you_mean(name, plugins))
     return plugins[name]
 

@@ -56,7 +56,7 @@ def _backends() -> list[dict[str, Any]]:
 
 def _plugins() -> list[dict[str, Any]]:
     """Every plugin with where its code comes from: plugins are code that the user installed."""
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.plugins import broken_plugins, plugin_manager
 
     manager = plugin_manager()
     origins = {id(plugin): f"{found.project_name} {found.version}" for plugin, found in manager.list_plugin_distinfo()}
@@ -66,6 +66,7 @@ def _plugins() -> list[dict[str, Any]]:
             continue
         origin = origins.get(id(plugin), "cnnbench itself" if name.startswith("cnnbench.") else "CNNBENCH_PLUGINS")
         rows.append({"plugin": name, "origin": origin, "file": getattr(plugin, "__file__", None)})
+    rows += [{"plugin": name, "origin": "broken, left out", "file": why} for name, why in broken_plugins().items()]
     return rows
 
 
