@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from cnnbench.harness.extensions import Metric, Recorder
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_files import WeightReader
     from cnnbench.training.data import DatasetPlugin
@@ -38,3 +39,20 @@ def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     from cnnbench.training.datasets.photographs import PHOTOGRAPHS_DATASET
 
     return (DIGITS, PHOTOGRAPHS_DATASET, FASHION_MNIST, RANDOM)
+
+
+@hookimpl
+def cnnbench_metrics() -> Sequence[Metric]:
+    """Multiply-accumulates per second."""
+    from cnnbench.output.metrics import shipped
+
+    return shipped()
+
+
+@hookimpl
+def cnnbench_recorders() -> Mapping[str, Recorder]:
+    """JSON lines in the run's folder, and MLflow."""
+    from cnnbench.output.recorders.jsonl import JsonlRecorder
+    from cnnbench.output.recorders.mlflow import MlflowRecorder
+
+    return {"jsonl": JsonlRecorder(), "mlflow": MlflowRecorder()}

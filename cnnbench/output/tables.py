@@ -86,7 +86,7 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
 
     Args:
         records: Of one run.
-        units: Of the metrics of plugins, by name; the metric is a further column where a record has it.
+        units: Of plugins' metrics, by name; a metric that a record has is a further column, headed by its unit.
     """
     checks = checks_by_program(records)
     extra = sorted({name for record in records for name in record.metrics})
@@ -102,7 +102,7 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
         Column("peak memory", help="above a worker that only imports the framework"),
         Column("compile"),
         Column("accuracy", help="on the test set after training"),
-        *(Column(f"{name} [{units[name]}]" if units and units.get(name) else name) for name in extra),
+        *(Column((units or {}).get(name) or name, help=name) for name in extra),
         Column("status", "left"),
     )
     rows = []

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from cnnbench.harness.record import (
     Sample,
     Training,
 )
+from cnnbench.harness.store import RunStore
+from cnnbench.harness.summary import RunFacts, summarize_run
 
 BACKENDS = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
 SPEED = {"numpy": 2.0, "torch": 1.0, "jax": 1.3, "tensorflow": 1.5}
@@ -253,3 +256,28 @@ def _training_record(truth: Truth, backend: str) -> Record:
         ),
         versions={backend: "2.1.0"},
     )
+
+
+def write_run(run: Evidence, root: Path) -> Path:
+    """The run's folder under ``root``, as the harness writes it, but without a plan."""
+    store = RunStore(root / run.suite / run.run_id)
+    (store.folder / "cells").mkdir(parents=True)
+    store.write_environment(dict(run.environment))
+    for record in run.records:
+        name = record.cell.id
+        if run.samples.get(name):
+            store.write_samples(name, run.samples[name])
+        if run.budgets.get(name):
+            store.write_numerics(name, run.budgets[name])
+        store.write_record(record)
+    facts = RunFacts(
+        suite=run.suite,
+        run=run.run_id,
+        started_utc="2026-01-01T00:00:00Z",
+        finished_utc="2026-01-01T00:10:00Z",
+        seconds={"import": 12.0, "compile": 20.0, "samples": 200.0, "total": 400.0},
+        yardsticks=dict(run.yardsticks),
+    )
+    cells = [record.cell for record in run.records]
+    store.write_summary(summarize_run(cells, {record.cell.id: record for record in run.records}, facts))
+    return store.folder

@@ -1,0 +1,270 @@
+"""Sends a run from the records on disk to MLflow: in batches, with a short patience, as often as it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from cnnbench.errors import DataError, UnavailableError
+from cnnbench.output.recorders.mlflow_layout import Planned, PlannedRun, plan_runs
+from cnnbench.output.recorders.mlflow_views import (
+    OWN,
+    PREFIX,
+    View,
+    report_fragment,
+    tag_of,
+    view_fragment,
+    views,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from cnnbench.harness.extensions import FinishedRun, StartedRun
+    from cnnbench.harness.record import Record
+
+VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_DATABASE = "mlflow.db"
+LOCAL_SERVER = "http://127.0.0.1:5000"
+MARK = "mlflow.json"  # in the run's folder: where it was logged
+ARTIFACTS = ("report.html", "report.md", "environment.json", "summary.json", "junit.xml", "suite.resolved.yaml")
+BATCH = 1000  # metrics that MLflow takes in one request
+PATIENCE = {  # MLflow's defaults wait four minutes for a server that is down
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Where a run was logged. ``tracking_uri`` carries no credentials."""
+
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+    view_id: str
+    view_is_chart: bool
+
+    @property
+    def server(self) -> str:
+        """The address that links start with: the server's, or where ``cnnbench ui`` serves a local store."""
+        return self.tracking_uri.rstrip("/") if self.tracking_uri.startswith("http") else LOCAL_SERVER
+
+    def comparison(self, server: str | None = None) -> str:
+        """The link to the comparison."""
+        return (server or self.server) + view_fragment(self.experiment_id, self.view_id, charts=self.view_is_chart)
+
+    def report(self, server: str | None = None) -> str:
+        """The link to the report among the run's artifacts."""
+        return (server or self.server) + report_fragment(self.experiment_id, self.run_id)
+
+
+class MlflowRecorder:
+    """Logs a run when it has finished. ``tracking_uri``: None for ``$MLFLOW_TRACKING_URI`` or ``mlflow.db`` here."""
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self._uri = tracking_uri
+
+    def started(self, run: StartedRun) -> None:
+        """Creates the store, or finds out that the server does not answer, before anything is measured."""
+        prepare(self._uri)
+
+    def recorded(self, record: Record, folder: Path) -> None:
+        """Nothing yet: the folder holds it."""
+
+    def finished(self, run: FinishedRun) -> Mapping[str, str]:
+        log_run(run.folder, self._uri)
+        return {name: link for name, link in links(run.folder).items() if name == "mlflow"}
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """The store: as given, or ``$MLFLOW_TRACKING_URI``, or SQLite at ``mlflow.db`` in the working directory."""
+    return given or os.environ.get(VARIABLE) or f"sqlite:///{Path.cwd() / DEFAULT_DATABASE}"
+
+
+def prepare(given: str | None = None) -> None:
+    """Opens the store once, which creates it where there is none: two processes that do so at once would crash.
+
+    Raises:
+        UnavailableError: It does not answer.
+    """
+    with _connected(given) as client:
+        client.search_experiments(max_results=1)
+
+
+def log_run(folder: Path, given: str | None = None) -> Logged:
+    """Logs a run from its folder, replacing what an earlier attempt logged of it.
+
+    Raises:
+        UnavailableError: The store does not answer; the records are where they were.
+    """
+    from cnnbench.gates.evidence import read_evidence
+    from cnnbench.output.palette import colours
+    from cnnbench.output.reports import write_reports
+
+    run = read_evidence(folder)
+    if not run.records:
+        raise DataError("the run has no record to log", where=str(folder))
+    if not _fresh(folder):
+        write_reports(folder)
+    planned = plan_runs(run, colours(record.cell for record in run.records))
+    with _connected(given) as client:
+        experiment = _experiment(client, run.suite, tracking_uri(given))
+        _forget(client, experiment, run.run_id)
+        parent = _send(client, experiment, planned, folder)
+        shown = views(run.records, parent)
+        _save_views(client, experiment, shown, run.suite)
+    logged = Logged(_without_credentials(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
+    from cnnbench.harness.store import write_atomically
+
+    write_atomically(folder / MARK, json.dumps(asdict(logged), indent=1) + "\n")
+    return logged
+
+
+def _fresh(folder: Path) -> bool:
+    """Whether the report is at least as new as the summary."""
+    report, summary = folder / "report.html", folder / "summary.json"
+    return report.exists() and summary.exists() and report.stat().st_mtime >= summary.stat().st_mtime
+
+
+def read_mark(folder: Path) -> Logged | None:
+    """Where a run was logged, or None where it was not."""
+    try:
+        return Logged(**json.loads((folder / MARK).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def links(folder: Path) -> dict[str, str]:
+    """What to open of a run: ``mlflow`` (the comparison, where it was logged) and ``report`` (the file)."""
+    found = {}
+    logged = read_mark(folder)
+    if logged is not None:
+        found["mlflow"] = logged.comparison()
+    if (folder / "report.html").exists():
+        found["report"] = (folder / "report.html").resolve().as_uri()
+    return found
+
+
+@contextmanager
+def _connected(given: str | None) -> Iterator[MlflowClient]:
+    """A client with short patience and without telemetry; whatever fails becomes an UnavailableError."""
+    uri = tracking_uri(given)
+    before = {name: os.environ.get(name) for name in (*PATIENCE, *QUIET)}
+    for name, value in {**PATIENCE, **QUIET}.items():
+        os.environ.setdefault(name, value)
+    try:
+        import logging
+
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield MlflowClient(tracking_uri=uri)
+        except (MlflowException, OSError) as error:
+            raise UnavailableError(
+                f"MLflow does not take the run: {_first_line(error)}",
+                where=_without_credentials(uri),
+                remedy="the records are kept; send them later: cnnbench report RUN --log",
+            ) from error
+    finally:
+        for name, old in before.items():
+            if old is None:
+                os.environ.pop(name, None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _without_credentials(uri: str) -> str:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _experiment(client: MlflowClient, suite: str, uri: str) -> str:
+    """The id of ``cnnbench/<suite>``, created where there is none; one that was deleted is restored."""
+    name = f"cnnbench/{suite}"
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        if known.lifecycle_stage == "deleted":
+            client.restore_experiment(known.experiment_id)
+        return str(known.experiment_id)
+    location = None
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///")).resolve()
+        location = (database.parent / "mlartifacts" / "cnnbench" / suite).as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _forget(client: MlflowClient, experiment: str, run: str) -> None:
+    """Deletes what an earlier attempt logged of the same run."""
+    for old in _all_runs(client, experiment, f"tags.`cnnbench.run` = '{run}'"):
+        client.delete_run(old.info.run_id)
+
+
+def _all_runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
+    token = None
+    while True:
+        page = client.search_runs([experiment], where, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path) -> str:
+    """The parent, its artifacts, then every child; the id of the parent."""
+    parent = _log(client, experiment, planned.parent, {})
+    for name in ARTIFACTS:
+        if (folder / name).exists():
+            client.log_artifact(parent, str(folder / name))
+    belonging = {"mlflow.parentRunId": parent, "cnnbench.suite_id": parent}
+    for child in planned.children:
+        _log(client, experiment, child, belonging)
+    return parent
+
+
+def _log(client: MlflowClient, experiment: str, run: PlannedRun, tags: Mapping[str, str]) -> str:
+    from mlflow.entities import Metric, Param
+
+    created = client.create_run(experiment, start_time=run.start_ms, tags={**run.tags, **tags}, run_name=run.name[:250])
+    run_id = str(created.info.run_id)
+    metrics = [Metric(point.key, point.value, run.end_ms, point.step) for point in run.points]
+    params = [Param(key, value) for key, value in run.params.items()]
+    for start in range(0, max(len(metrics), 1), BATCH - len(params)):
+        client.log_batch(
+            run_id, metrics=metrics[start : start + BATCH - len(params)], params=params if not start else ()
+        )
+    client.set_terminated(run_id, "FAILED" if run.failed else "FINISHED", run.end_ms)
+    return run_id
+
+
+def _save_views(client: MlflowClient, experiment: str, shown: Sequence[View], suite: str) -> None:
+    """Stores the views under fixed ids, so that they show the latest run, and removes those that have no use now."""
+    now = int(time.time() * 1000)
+    tags = dict(tag_of(view, now) for view in shown)
+    known = client.get_experiment(experiment).tags
+    for name in known:
+        if name.startswith(PREFIX + OWN) and name not in tags:
+            client.delete_experiment_tag(experiment, name)
+    lines = [f"* [{view.name.removeprefix('cnnbench: ')}]({view_fragment(experiment, view.id, charts=view.charts)[1:]})"
+             for view in shown]  # fmt: skip
+    tags["mlflow.note.content"] = f"Runs of the cnnbench suite **{suite}**. Of the latest run:\n\n" + "\n".join(lines)
+    for name, value in tags.items():
+        client.set_experiment_tag(experiment, name, value)

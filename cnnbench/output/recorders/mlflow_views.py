@@ -1,0 +1,180 @@
+"""Saved views that make MLflow open on the comparison: the state of its run page, as its user interface stores it.
+
+A view is a tag of the experiment, ``mlflow.sharedViewState.<id>``, and a link opens it by that id. This is a format
+internal to the user interface of MLflow 3.17; a browser test proves that the pinned version still reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from cnnbench.harness.record import Record
+from cnnbench.output.tables import network_label
+
+PREFIX = "mlflow.sharedViewState."
+OWN = "cnnbench-"
+LIMIT = 20_000  # characters of an experiment's tag
+MOST_COMPARISONS = 24
+RUNS_SHOWN = 100
+_COLUMNS = (
+    "metrics.`p50_ms`", "metrics.`img_per_s`", "metrics.`err_budget_pct`", "metrics.`peak_mb`", "metrics.`compile_s`",
+    "metrics.`test_accuracy`", "params.`architecture`", "params.`batch`", "params.`backend`", "params.`mode`",
+    "params.`precision`",
+)  # fmt: skip
+
+_ORDER = {"point": "p50_ms", "scaling": "p50_ms", "training": "train/loss"}
+
+
+@dataclass(frozen=True)
+class View:
+    """A saved view: its id in links, its name, whether it shows charts, and the state of the page."""
+
+    id: str
+    name: str
+    charts: bool
+    state: Mapping[str, Any]
+
+
+def views(records: Sequence[Record], parent_id: str) -> list[View]:
+    """The views of one invocation; the one to open first stands first.
+
+    Args:
+        records: Of the invocation.
+        parent_id: The id of its MLflow run; views show its children only.
+    """
+    found = [_comparison(*point, parent_id) for point in comparison_points(records)]
+    found.append(View(f"{OWN}table", "cnnbench: table of the latest run", False, _state("point", parent_id, [])))
+    timed = [record for record in records if record.latency is not None]
+    if len({record.cell.batch for record in timed}) > 1:
+        lines = [_line("p50_ms", log=True), _line("img_per_s", log=True)]
+        state = _state("scaling", parent_id, [("Latency and throughput by batch size", lines)])
+        found.append(View(f"{OWN}scaling", "cnnbench: scaling with the batch size", True, state))
+    if any(record.training for record in records):
+        keys = ("train/loss", "train/test_accuracy", "train/test_loss")
+        state = _state("training", parent_id, [("Training", [_line(key) for key in keys])])
+        found.append(View(f"{OWN}training", "cnnbench: training curves", True, state))
+    if timed and any(check.budget_used is not None for record in records for check in record.checks):
+        state = _state("point", parent_id, [("Speed against error budget", [_scatter("img_per_s", "err_budget_pct")])])
+        found.append(View(f"{OWN}scatter", "cnnbench: speed against error budget", True, state))
+    return found
+
+
+def comparison_points(records: Sequence[Record]) -> list[tuple[str, int]]:
+    """(network, batch) of every comparison: those with most backends first, then those that take longest."""
+    points: dict[tuple[str, int], list[float]] = {}
+    for record in records:
+        if record.latency is not None:
+            key = (network_label(record.cell), record.cell.batch)
+            points.setdefault(key, []).append(record.latency.median_s.value)
+    ordered = sorted(points, key=lambda key: (-len(points[key]), -sum(points[key])))
+    return ordered[:MOST_COMPARISONS]
+
+
+def _comparison(architecture: str, batch: int, parent_id: str) -> View:
+    sections = [
+        ("Speed", [_bar("p50_ms"), _bar("img_per_s")]),
+        ("Numerics", [_bar("err_budget_pct")]),
+        ("Memory and compilation", [_bar("peak_mb"), _bar("compile_s")]),
+    ]
+    where = f" and params.`architecture` = {_quoted(architecture)} and params.`batch` = '{batch}'"
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", architecture)
+    return View(
+        f"{OWN}compare-{slug}-b{batch}",
+        f"cnnbench: {architecture}, batch {batch}",
+        True,
+        _state("point", parent_id, sections, where),
+    )
+
+
+def _quoted(text: str) -> str:
+    """A string of MLflow's search language, which knows no escape: the quote that the text does not hold."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def _state(
+    kind: str, parent_id: str, sections: Sequence[tuple[str, list[dict[str, Any]]]], where: str = ""
+) -> dict[str, Any]:
+    charts = [
+        {**chart, "uuid": f"chart-{i}-{j}", "metricSectionId": f"section-{i}", "deleted": False, "isGenerated": False}
+        for i, (_, members) in enumerate(sections)
+        for j, chart in enumerate(members)
+    ]
+    return {
+        "searchFilter": f"tags.`cnnbench.kind` = '{kind}' and tags.`cnnbench.suite_id` = '{parent_id}'{where}",
+        "orderByKey": f"metrics.`{_ORDER[kind]}`",  # by creation, children would hide under their parent
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "runsHiddenMode": "SHOW_ALL",
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "isAccordionReordered": True,
+        "selectedColumns": list(_COLUMNS),
+        "columnOrder": list(_COLUMNS),
+        "columnWidths": {},
+        "compareRunSections": [
+            {"uuid": f"section-{i}", "name": name, "display": True, "isReordered": True, "deleted": False,
+             "isGenerated": False}
+            for i, (name, _) in enumerate(sections)
+        ],
+        "compareRunCharts": charts,
+    }  # fmt: skip
+
+
+def _bar(metric: str) -> dict[str, Any]:
+    return {"type": "BAR", "metricKey": metric, "runsCountToCompare": RUNS_SHOWN}
+
+
+def _line(metric: str, *, log: bool = False) -> dict[str, Any]:
+    scale = "log" if log else "linear"
+    return {
+        "type": "LINE",
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+        "runsCountToCompare": RUNS_SHOWN,
+        "xAxisKey": "step",
+        "xAxisScaleType": scale,
+        "scaleType": scale,
+        "lineSmoothness": 0,
+        "useGlobalXaxisKey": False,
+        "useGlobalLineSmoothing": False,
+    }
+
+
+def _scatter(x: str, y: str) -> dict[str, Any]:
+    return {
+        "type": "SCATTER",
+        "xaxis": {"key": x, "type": "METRIC"},
+        "yaxis": {"key": y, "type": "METRIC"},
+        "runsCountToCompare": RUNS_SHOWN,
+    }
+
+
+def tag_of(view: View, now_ms: int) -> tuple[str, str]:
+    """The experiment tag that holds a view. A state too long for a tag is deflated."""
+    state = json.dumps(view.state)
+    value = {"name": view.name, "createdAt": now_ms, "updatedAt": now_ms, "state": state}
+    if len(json.dumps(value)) > LIMIT:
+        value["state"] = "deflate;" + base64.b64encode(zlib.compress(state.encode())).decode()
+    return PREFIX + view.id, json.dumps(value)
+
+
+def view_fragment(experiment_id: str, view_id: str, *, charts: bool = True) -> str:
+    """The part of a link after the server's address. Any further facet would suppress the view."""
+    mode = "&compareRunsMode=CHART" if charts else ""
+    key = quote(view_id, safe="")
+    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}&viewStateShareKey={key}"
+
+
+def report_fragment(experiment_id: str, run_id: str) -> str:
+    """The link to a run's report among its artifacts."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html?workflowType=machine_learning"
