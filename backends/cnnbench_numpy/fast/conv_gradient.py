@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.spec.layers import Conv, Shape
+from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_numpy.fast.conv import Geometry, Patches, Region, ranges
+from cnnbench_numpy.fast.epilogue import Operands
+from cnnbench_numpy.fast.kernels import conv_kernel
 from cnnbench_numpy.fast.team import Team
 
 Array = NDArray[Any]
@@ -43,6 +47,29 @@ def _scatter(patches: Patches, d_patches: Array, region: Region, d_strip: Array)
         target += np.moveaxis(taps[..., number, :], 0, -2).reshape(target.shape)
 
 
+def _reverse(layer: Conv, x: Shape) -> Conv | None:
+    """The convolution of dy with the flipped weight that gives dx, where every stride is 1; None where there is none.
+
+    Each side is padded with d (k - 1) less the forward padding, so that the output has the size of ``x``.
+    """
+    window = layer.window()
+    padding = tuple(
+        (d * (k - 1) - begin, d * (k - 1) - end)
+        for k, d, (begin, end) in zip(window.kernel_size, window.dilation, require_pairs(layer.padding), strict=True)
+    )
+    if set(window.stride) != {1} or min(map(min, padding)) < 0:
+        return None
+    return replace(layer, out_channels=x[-1], padding=padding, bias=False)
+
+
+def _flipped(layer: Conv, weight: Array) -> Array:
+    """(G, taps * C/G, O/G) -> (G, taps * O/G, C/G) with the taps in reverse order."""
+    groups, depth, per_group = weight.shape
+    num_taps = math.prod(layer.window().kernel_size)
+    taps = weight.reshape(groups, num_taps, -1, per_group)[:, ::-1]
+    return np.ascontiguousarray(taps.transpose(0, 1, 3, 2)).reshape(groups, -1, depth // num_taps)
+
+
 def convolution_gradients(layer: Conv, x: Array, dy: Array, weight: Array, team: Team) -> tuple[Array, Array]:
     """(dx, d weight in its native layout) of the convolution of ``x`` (N, *spatial, C)."""
     geometry, shares, patches = _plan(layer, x.shape, x.dtype.str, team.size)
@@ -51,27 +78,44 @@ def convolution_gradients(layer: Conv, x: Array, dy: Array, weight: Array, team:
         return _pointwise_gradients(x, dy, weight, geometry, shares, team)
     groups = layer.groups
     slopes = dy.reshape(-1, groups, dy.shape[-1] // groups).transpose(1, 0, 2)
+    parts = np.zeros((len(shares), *weight.shape), x.dtype)
+
+    def task(worker: int, share: int) -> None:
+        for region in shares[share]:
+            view = patches.view(patches.source(x, region, worker), region)
+            gathered = np.ascontiguousarray(view).reshape(groups, -1, geometry.depth)
+            parts[share] += np.matmul(gathered.transpose(0, 2, 1), slopes[:, geometry.flat(region)])
+
+    team.run(task, len(shares))
+    reverse = _reverse(layer, x.shape)
+    if reverse is None:
+        return _scattered(x, slopes, weight, (geometry, shares, patches), team), parts.sum(axis=0)
+    dx = np.empty_like(x)
+    conv_kernel(reverse, dy.shape, x.dtype.str, team).run(Operands((dy,), (_flipped(layer, weight),), ()), dx)
+    return dx, parts.sum(axis=0)
+
+
+def _scattered(
+    x: Array, slopes: Array, weight: Array, planned: tuple[Geometry, list[list[Region]], Patches], team: Team
+) -> Array:
+    """The gradient dx of a strided convolution: dy W^T, added to where each patch came from."""
+    geometry, shares, patches = planned
     sizes = tuple(
         max(extent, begin + size)
         for extent, (begin, _), size in zip(patches.extent, patches.padding, x.shape[1:-1], strict=True)
     )
     d_padded = np.zeros((x.shape[0], *sizes, x.shape[-1]), x.dtype)
-    parts = np.zeros((len(shares), *weight.shape), x.dtype)
     back = weight.transpose(0, 2, 1)
 
     def task(worker: int, share: int) -> None:
         for region in shares[share]:
-            slope = slopes[:, geometry.flat(region)]
-            view = patches.view(patches.source(x, region, worker), region)
-            gathered = np.ascontiguousarray(view).reshape(groups, -1, geometry.depth)
-            parts[share] += np.matmul(gathered.transpose(0, 2, 1), slope)
             first = region.rows.start * patches.window.stride[0]
             strip = d_padded[region.images, first : first + patches.reach(region.size[1])]
-            _scatter(patches, np.matmul(slope, back), region, strip)
+            _scatter(patches, np.matmul(slopes[:, geometry.flat(region)], back), region, strip)
 
     team.run(task, len(shares))
     inside = tuple(slice(begin, begin + size) for (begin, _), size in zip(patches.padding, x.shape[1:-1], strict=True))
-    return np.ascontiguousarray(d_padded[(slice(None), *inside)]), parts.sum(axis=0)
+    return np.ascontiguousarray(d_padded[(slice(None), *inside)])
 
 
 def _pointwise_gradients(

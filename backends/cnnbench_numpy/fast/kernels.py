@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from cnnbench.spec.layers import Conv, Linear, MaxPool, Shape
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_numpy.fast.conv import Geometry, Patches, Region, multiply_taps, product
-from cnnbench_numpy.fast.epilogue import Epilogue, Operands, Residual, Scale, bind
+from cnnbench_numpy.fast.epilogue import Bias, Epilogue, Operands, Residual, Scale, bind
 from cnnbench_numpy.fast.team import Team
 
 Array = NDArray[Any]
@@ -94,6 +95,17 @@ class ConvKernel(Kernel):
         else:
             patches = self.patches.gather(x, region, worker, self.workspace.buffer(worker))
             product(patches, weight[:, :, region.columns] if len(weight) == 1 else weight, block)
+
+
+@lru_cache(maxsize=1024)
+def conv_kernel(layer: Conv, x: Shape, dtype: str, team: Team) -> ConvKernel:
+    """The kernel of a convolution on its own; all kernels of a dtype and team share their workspace."""
+    return ConvKernel(layer, x, (Bias(1),) if layer.bias else (), team, _workspace(dtype, team))
+
+
+@lru_cache(maxsize=8)
+def _workspace(dtype: str, team: Team) -> Workspace:
+    return Workspace(dtype, team.size)
 
 
 class ElementwiseKernel(Kernel):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.operations import Backward, Call, Forward, Gradients, Operations, OpResult, WeightLayout
-from cnnbench.spec.layers import BatchNorm, Conv, ReLU, Shape
+from cnnbench.spec.layers import BatchNorm, Conv, ReLU
 from cnnbench_numpy.fast.conv import CONV_WEIGHTS
 from cnnbench_numpy.fast.conv_gradient import convolution_gradients
-from cnnbench_numpy.fast.epilogue import Bias, Operands, Rectify
-from cnnbench_numpy.fast.kernels import ConvKernel, ElementwiseKernel, Workspace
+from cnnbench_numpy.fast.epilogue import Operands, Rectify
+from cnnbench_numpy.fast.kernels import ElementwiseKernel, conv_kernel
 from cnnbench_numpy.fast.normalization import batch_norm_gradients, column_sums, normalize_batch
-from cnnbench_numpy.fast.team import Team, team
+from cnnbench_numpy.fast.team import team
 from cnnbench_numpy.ops import REFERENCE
 from cnnbench_numpy.ops.normalization import running_statistics
 
@@ -47,19 +46,9 @@ def _channels_last_only(kind: str, forward: Forward, backward: Backward, layout:
     FAST.register(kind, backward=either_backward, weight_layout=layout or plain.weight_layout)(either_forward)
 
 
-@lru_cache(maxsize=1024)
-def _conv_kernel(layer: Conv, x: Shape, dtype: str, threads: Team) -> ConvKernel:
-    return ConvKernel(layer, x, (Bias(1),) if layer.bias else (), threads, _workspace(dtype, threads))
-
-
-@lru_cache(maxsize=8)
-def _workspace(dtype: str, threads: Team) -> Workspace:
-    return Workspace(dtype, threads.size)
-
-
 def _conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     x = inputs[0]
-    kernel = _conv_kernel(layer, x.shape, x.dtype.str, team())
+    kernel = conv_kernel(layer, x.shape, x.dtype.str, team())
     y = np.empty(kernel.geometry.out, x.dtype)
     kernel.run(Operands(inputs, weights, state), y)
     return OpResult((y,), saved=x)
