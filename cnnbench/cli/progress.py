@@ -41,14 +41,21 @@ def is_interactive(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
+SILENCE_S = 10.0
+
+
 class Lines:
-    """One line for each thing that happened, with the seconds since the start."""
+    """One line for each thing that happened, with the seconds since the start.
+
+    Where nothing happened for ``SILENCE_S`` seconds, the next step is told too, as a sign of life.
+    """
 
     def __init__(self, stream: TextIO, *, verbose: bool = False, quiet: bool = False) -> None:
         self._stream = stream
         self._verbose = verbose
         self._quiet = quiet
         self._start_s = time.monotonic()
+        self._told_s = self._start_s
         self._work = 0
         self._done = 0
 
@@ -57,11 +64,13 @@ class Lines:
             self._work = event.work
         elif isinstance(event, events.WorkDone):
             self._done += event.units
-        text = describe(event, verbose=self._verbose)
+        now_s = time.monotonic()
+        text = describe(event, verbose=self._verbose or now_s - self._told_s > SILENCE_S)
         if text is None or (self._quiet and not isinstance(event, events.Note)):
             return
+        self._told_s = now_s
         share = f" {min(100, 100 * self._done // self._work):3d}%" if self._work else ""
-        print(f"[{time.monotonic() - self._start_s:7.1f}s{share}] {text}", file=self._stream, flush=True)
+        print(f"[{now_s - self._start_s:7.1f}s{share}] {text}", file=self._stream, flush=True)
 
 
 class Bars:

@@ -68,6 +68,16 @@ def test_quiet_tells_notes_only() -> None:
     assert told(quiet=True) == ["note: a worker was started again"]
 
 
+def test_a_long_silence_is_broken_by_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 9.0, 11.0, 12.0, 30.0])
+    monkeypatch.setattr("cnnbench.cli.progress.time.monotonic", lambda: next(now))
+    stream = io.StringIO()
+    listen = Lines(stream)
+    for text in ("early", "late", "soon after", "late again"):
+        listen(events.Doing(text))
+    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["late", "late again"]
+
+
 def test_lines_show_how_far_the_run_is() -> None:
     stream = io.StringIO()
     listen = Lines(stream)

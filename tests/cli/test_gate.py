@@ -1,0 +1,116 @@
+"""``gate``, ``compare``, ``baseline``, ``report``, ``list runs`` over runs whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from synthetic_run import synthetic_run, write_run
+
+from cnnbench.cli.entry import execute
+from cnnbench.gates.evidence import Evidence
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    return tmp_path
+
+
+def written(name: str, **truth: object) -> Evidence:
+    from dataclasses import replace
+
+    run = replace(synthetic_run(**truth), run_id=name)
+    write_run(run, Path("reports/runs"))
+    return run
+
+
+def said(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = execute(list(arguments))
+    return code, capfd.readouterr().out
+
+
+def test_a_baseline_is_kept_and_shown(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written("20260101T000000Z-a")
+    assert said(capfd, "baseline", "set", "latest", "--reason", "first")[0] == 0
+    assert (here / "reports/baselines/synthetic.json").exists()
+    code, out = said(capfd, "baseline", "show", "synthetic")
+    assert code == 0
+    assert "20260101T000000Z-a" in out
+    assert "first" in out
+    data = json.loads(said(capfd, "baseline", "show", "synthetic", "--json")[1])
+    assert data["run_id"] == "20260101T000000Z-a"
+
+
+def test_a_slower_backend_regresses_and_an_equal_run_does_not(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written("20260101T000000Z-a", launches=4, rounds=10)
+    assert said(capfd, "baseline", "set", "synthetic")[0] == 0
+    written("20260102T000000Z-b", launches=4, rounds=10, slowdown={"torch": 1.6})
+    code, out = said(capfd, "gate", "20260102T000000Z-b", "--json", "--junit", "gate.xml")
+    result = json.loads(out)
+    regressed = {item["subject"] for item in result["verdicts"] if item["verdict"] == "regressed"}
+    assert code == result["exit_code"] == 1
+    assert regressed
+    assert all("torch" in name for name in regressed)
+    tree = ElementTree.parse(here / "gate.xml").getroot()
+    assert int(tree.get("failures", "0")) >= len(regressed)
+    assert json.loads((here / "reports/runs/synthetic/20260102T000000Z-b/gate.json").read_text())["verdicts"]
+    code, out = said(capfd, "gate", "20260101T000000Z-a", "--base", "20260101T000000Z-a")
+    assert code == 0
+    assert "The gate passes" in out
+
+
+def test_the_jobs_summary_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written("20260101T000000Z-a")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(here / "summary.md"))
+    said(capfd, "gate", "latest", "--base", "latest")
+    assert "| cell |" in (here / "summary.md").read_text()
+
+
+def test_no_baseline_says_how_to_set_one(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written("20260101T000000Z-a")
+    assert execute(["gate"]) == 2
+    assert "cnnbench baseline set" in capfd.readouterr().err
+
+
+def test_compare_shows_the_group_or_another_run(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written("20260101T000000Z-a")
+    written("20260102T000000Z-b", slowdown={"jax": 2.0})
+    code, out = said(capfd, "compare", "synthetic", "--json")
+    assert code == 0
+    assert any(item["ratio"]["value"] == 1.0 for item in json.loads(out)["ratios"])
+    code, out = said(capfd, "compare", "20260101T000000Z-a", "20260102T000000Z-b")
+    assert code == 0
+    assert "jax" in out
+    assert "against 20260101T000000Z-a" in out
+
+
+def test_reports_are_written_again(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = written("20260101T000000Z-a")
+    code, out = said(capfd, "report", "latest", "--json")
+    files = json.loads(out)["files"]
+    assert code == 0
+    assert {Path(path).name for path in files.values()} == {"report.md", "report.html", "junit.xml"}
+    assert run.records[0].cell.architecture in Path(files["report.md"]).read_text()
+
+
+def test_runs_are_listed_with_their_outcome(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert said(capfd, "list", "runs") == (0, "no run in reports/runs\n")
+    run = written("20260101T000000Z-a")
+    (row,) = json.loads(said(capfd, "list", "runs", "--json")[1])
+    assert (row["run"], row["suite"], row["cells"]) == ("20260101T000000Z-a", "synthetic", len(run.records))
+    assert row["exit_code"] == 0
+
+
+@pytest.mark.parametrize("text", ["syntetic", "20260101T000000Z-b"])
+def test_a_run_that_is_not_there_is_told_with_the_nearest(
+    here: Path, capfd: pytest.CaptureFixture[str], text: str
+) -> None:
+    written("20260101T000000Z-a")
+    assert execute(["report", text]) == 2
+    assert "did you mean" in capfd.readouterr().err
