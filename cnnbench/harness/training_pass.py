@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from cnnbench.errors import CnnbenchError
+from cnnbench.harness.envelopes import agreement, envelope, perturbed
 from cnnbench.harness.events import EpochDone
 from cnnbench.harness.parts import Failure, TrainingPart
-from cnnbench.harness.pool import Pool
+from cnnbench.harness.pool import Loaded, Pool
 from cnnbench.harness.record import Cell, Epoch, Training
 from cnnbench.harness.session import Session
 from cnnbench.harness.suite import Train
-from cnnbench.harness.transfer import options_to_json
+from cnnbench.harness.transfer import options_to_json, read_arrays, write_arrays
 
 
 def training_pass(session: Session, cells: Sequence[Cell], pool: Pool) -> None:
@@ -26,6 +30,58 @@ def training_pass(session: Session, cells: Sequence[Cell], pool: Pool) -> None:
             with session.guarded(cell, lambda cell=cell: pool.peek(session.spec(cell))):  # type: ignore[misc]
                 _train(session, cell, pool, settings)
         session.finished(settings.epochs)
+    for alike in _alike(session, cells):
+        _compare(session, alike, pool, settings)
+
+
+def _alike(session: Session, cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Trained cells by what makes their curves comparable, but for cells whose record is written."""
+    found: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells:
+        if cell.train and session.open(cell):
+            key = (cell.architecture, cell.image, cell.num_classes, cell.precision, cell.seed)
+            found.setdefault(key, []).append(cell)
+    return list(found.values())
+
+
+def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Train) -> None:
+    """Sets the curves of cells that train alike against the envelope of reference runs on the fastest of them."""
+    parts = {cell.id: session.store.read_part(cell.id, "training", TrainingPart) for cell in cells}
+    trained = [(cell, part) for cell in cells if (part := parts[cell.id]) is not None]
+    if len(trained) < 2 or all(part.training.envelope for _, part in trained):
+        return
+    reference, base = min(trained, key=lambda pair: sum(epoch.seconds for epoch in pair[1].training.epochs))
+    runs = [base.training]
+    try:
+        for number in range(1, settings.envelope_runs + 1):
+            runs.append(_reference_run(session, reference, pool, settings, number))
+    except CnnbenchError as error:  # the cell's own training went well
+        session.note(f"the training curves of {reference.architecture} have no envelope: {error}")
+        return
+    found = envelope([run.losses for run in runs], [run.test_accuracy for run in runs])
+    for cell, part in trained:
+        facts = agreement(part.training.losses, part.training.test_accuracy, found)
+        facts |= {"reference": reference.id, "reference_runs": len(runs)}
+        training = part.training.model_copy(update={"envelope": facts})
+        session.store.write_part(cell.id, "training", part.model_copy(update={"training": training}))
+
+
+def _reference_run(session: Session, cell: Cell, pool: Pool, settings: Train, number: int) -> Training:
+    """A training run from weights that are one unit in the last place off."""
+    name = f"training-reference-{number}"
+    kept = session.store.read_part(cell.id, name, TrainingPart)
+    if kept is not None:
+        return kept.training
+    session.doing(cell, f"reference run {number} of {settings.envelope_runs}")
+    loaded = pool.get(session.spec(cell))
+    path = loaded.worker.folder / f"{name}.safetensors"
+    write_arrays(path, perturbed(read_arrays(session.materials.of(cell).arrays), cell.seed, number))
+    try:
+        training = _trained(session, cell, loaded, settings, path)
+    finally:
+        path.unlink(missing_ok=True)
+    session.store.write_part(cell.id, name, TrainingPart(origin=loaded.origin(cell), training=training))
+    return training
 
 
 def request_of(settings: Train, seed: int) -> dict[str, Any]:
@@ -41,6 +97,28 @@ def request_of(settings: Train, seed: int) -> dict[str, Any]:
 def _train(session: Session, cell: Cell, pool: Pool, settings: Train) -> None:
     session.doing(cell, f"epoch 1 of {settings.epochs}")
     loaded = pool.get(session.spec(cell))
+
+    def told(epoch: Epoch) -> None:
+        session.emit(EpochDone(cell.id, epoch))
+        if epoch.epoch < settings.epochs:
+            session.doing(cell, f"epoch {epoch.epoch + 1} of {settings.epochs}")
+
+    training = _trained(session, cell, loaded, settings, session.materials.of(cell).arrays, told)
+    session.store.write_part(cell.id, "training", TrainingPart(origin=loaded.origin(cell), training=training))
+    wrong = [i for i, loss in enumerate(training.losses) if not math.isfinite(loss)]
+    if wrong:
+        session.fail(cell, Failure(status="nan", reason=f"the training loss is not finite from step {wrong[0] + 1} on"))
+
+
+def _trained(
+    session: Session,
+    cell: Cell,
+    loaded: Loaded,
+    settings: Train,
+    arrays: Path,
+    told: Callable[[Epoch], None] = lambda epoch: None,
+) -> Training:
+    """Trains in a worker; ``told`` hears of each epoch."""
     material = session.materials.of(cell)
     epochs: list[Epoch] = []
 
@@ -48,9 +126,7 @@ def _train(session: Session, cell: Cell, pool: Pool, settings: Train) -> None:
         if "epoch" not in event:
             return  # a sign of life
         epochs.append(Epoch(**event["epoch"]))
-        session.emit(EpochDone(cell.id, epochs[-1]))
-        if len(epochs) < settings.epochs:
-            session.doing(cell, f"epoch {len(epochs) + 1} of {settings.epochs}")
+        told(epochs[-1])
 
     with session.watch.timing("training"):
         reply = loaded.worker.request(
@@ -58,18 +134,14 @@ def _train(session: Session, cell: Cell, pool: Pool, settings: Train) -> None:
             timeout_s=session.plan.suite.timeouts.call_s,
             on_event=hear,
             graph=material.graph.to_json(),
-            arrays=str(material.arrays),
+            arrays=str(arrays),
             options=options_to_json(material.options),
             settings=request_of(settings, cell.seed),
         )
-    training = Training(
+    return Training(
         epochs=tuple(epochs),
         losses=tuple(reply["losses"]),
         predictions=tuple(reply["predictions"]),
         targets=tuple(reply["targets"]),
         test_accuracy=epochs[-1].test_accuracy,
     )
-    session.store.write_part(cell.id, "training", TrainingPart(origin=loaded.origin(cell), training=training))
-    wrong = [i for i, loss in enumerate(training.losses) if not abs(loss) < float("inf")]
-    if wrong:
-        session.fail(cell, Failure(status="nan", reason=f"the training loss is not finite from step {wrong[0] + 1} on"))

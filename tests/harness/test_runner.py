@@ -238,6 +238,17 @@ def test_training_goes_through_the_worker_and_tells_its_epochs(go):
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == list(training.epochs)
 
 
+def test_curves_of_cells_that_train_alike_are_held_to_reference_runs(go):
+    train = {"architectures": ["simple_cnn"], "epochs": 1, "batch": 256, "envelope_runs": 2}
+    result, _, _ = go(("good", "wrong"), measure={"latency": None, "memory": False}, train=train)
+    for record in result.records:
+        facts = record.training.envelope
+        assert facts["reference_runs"] == 3
+        assert len(facts["spread"]) == len(record.training.losses)
+        assert facts["agrees"]
+    assert len({record.training.envelope["reference"] for record in result.records}) == 1
+
+
 def test_yardsticks_are_in_the_summary(go):
     measure = {"latency": {"launches": 1, "rounds": 1, "samples": 1}, "memory": False, "yardsticks": True}
     summary = go(("good",), measure=measure)[0].summary

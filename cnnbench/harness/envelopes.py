@@ -1,0 +1,94 @@
+"""How far training curves of equal programs may part, by reference runs from weights one last digit off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.spec.streams import stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ALARM = 10.0
+CHAOS = 0.05
+FLOOR = 2.0**-21
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The spread of reference runs, step by step.
+
+    Args:
+        middle: Mean loss of each step over the runs.
+        spread: Largest difference between two runs up to each step (it never falls).
+        steps: Steps before the spread exceeds ``CHAOS`` of the loss; from there on rounding alone parts the curves,
+            and comparing them says nothing.
+        accuracies: Test accuracy of each run at the end.
+    """
+
+    middle: tuple[float, ...]
+    spread: tuple[float, ...]
+    steps: int
+    accuracies: tuple[float, ...]
+
+
+def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[str, NDArray[Any]]:
+    """Arrays with every value moved one unit in the last place up or down, at random; zeros stay."""
+    import numpy as np
+
+    moved = {}
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            moved[name] = array
+            continue
+        up = stream(seed, "perturbation", name, run).random(array.shape) < 0.5
+        limits = np.where(up, np.inf, -np.inf).astype(array.dtype)
+        moved[name] = np.where(array == 0, array, np.nextafter(array, limits))
+    return moved
+
+
+def envelope(losses: Sequence[Sequence[float]], accuracies: Sequence[float]) -> Envelope:
+    """The envelope of reference runs, the unperturbed one among them.
+
+    Args:
+        losses: Of each run, step by step.
+        accuracies: Of each run, on the test images at the end.
+    """
+    import numpy as np
+
+    curves = np.array(losses, float)
+    middle = curves.mean(axis=0)
+    spread = np.maximum.accumulate(curves.max(axis=0) - curves.min(axis=0))
+    beyond = np.flatnonzero(~(spread <= CHAOS * np.abs(middle)))
+    steps = int(beyond[0]) if beyond.size else len(middle)
+    return Envelope(tuple(middle.tolist()), tuple(spread.tolist()), steps, tuple(accuracies))
+
+
+def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict[str, Any]:
+    """How a curve lies in an envelope: plain data for ``Training.envelope``.
+
+    ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be
+    compared: the spread of a few runs that differ by one rounding at the start is multiplied, because another backend
+    rounds differently in every operation of every step; the floor is a few units in the last place.
+    """
+    import numpy as np
+
+    count = min(found.steps, len(losses))
+    middle = np.array(found.middle[:count])
+    allowed = ALARM * np.array(found.spread[:count]) + FLOOR * np.abs(middle)
+    used = np.abs(np.array(losses[:count]) - middle) / allowed
+    worst = int(np.argmax(used)) if count else None
+    return {
+        "steps_compared": count,
+        "steps": len(losses),
+        "used": float(used[worst]) if worst is not None else None,
+        "worst_step": worst + 1 if worst is not None else None,
+        "agrees": bool((used <= 1).all()) if count else None,
+        "alarm_factor": ALARM,
+        "middle": list(found.middle),
+        "spread": list(found.spread),
+        "reference_accuracies": list(found.accuracies),
+        "accuracy_difference": accuracy - float(np.mean(found.accuracies)),
+    }

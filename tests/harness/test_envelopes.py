@@ -1,0 +1,57 @@
+"""Training curves are held to the spread of reference runs, for as long as that spread says anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnbench.harness.envelopes import ALARM, agreement, envelope, perturbed
+
+
+def test_every_value_moves_by_exactly_one_unit_in_the_last_place():
+    weights = {"a": np.linspace(-3, 3, 50, dtype=np.float32), "zero": np.zeros(3, np.float32), "n": np.arange(3)}
+    moved = perturbed(weights, seed=0, run=1)
+    assert moved["a"].dtype == np.float32
+    steps = np.abs(moved["a"].view(np.int32).astype(np.int64) - weights["a"].view(np.int32))
+    assert set(steps.tolist()) == {1}
+    assert {*np.sign(moved["a"] - weights["a"]).tolist()} == {-1.0, 1.0}
+    np.testing.assert_array_equal(moved["zero"], 0)
+    np.testing.assert_array_equal(moved["n"], weights["n"])
+    again = perturbed(weights, seed=0, run=1)["a"]
+    np.testing.assert_array_equal(again, moved["a"])
+    assert (perturbed(weights, seed=0, run=2)["a"] != moved["a"]).any()
+
+
+def test_the_spread_never_falls_and_ends_the_comparison_where_chaos_begins():
+    runs = [[1.0, 1.0, 1.0, 1.0], [1.0, 1.02, 1.01, 1.5]]
+    found = envelope(runs, [0.9, 0.91])
+    assert found.spread == pytest.approx((0.0, 0.02, 0.02, 0.5))
+    assert found.middle == pytest.approx((1.0, 1.01, 1.005, 1.25))
+    assert found.steps == 3
+
+
+def test_a_curve_within_the_envelope_agrees_and_one_outside_names_its_step():
+    found = envelope([[1.0, 0.8, 0.6], [1.0, 0.8002, 0.6004]], [0.9, 0.92])
+    inside = agreement([1.0, 0.8001, 0.6002], 0.91, found)
+    assert inside["agrees"]
+    assert inside["used"] < 0.1
+    assert inside["accuracy_difference"] == pytest.approx(0.0)
+    outside = agreement([1.0, 0.8001 + 1.5 * ALARM * 0.0002, 0.6], 0.5, found)
+    assert not outside["agrees"]
+    assert outside["worst_step"] == 2
+    assert outside["used"] == pytest.approx(1.5, rel=0.01)
+    assert outside["accuracy_difference"] == pytest.approx(-0.41)
+
+
+def test_a_first_step_without_any_spread_allows_a_few_units_in_the_last_place_only():
+    found = envelope([[2.0], [2.0]], [0.5, 0.5])
+    assert agreement([2.0 * (1 + 2.0**-23)], 0.5, found)["agrees"]
+    assert not agreement([2.0 * (1 + 2.0**-19)], 0.5, found)["agrees"]
+
+
+def test_runs_that_part_at_once_leave_nothing_to_compare_and_no_verdict():
+    found = envelope([[1.0, 1.0], [2.0, float("nan")]], [0.1, 0.2])
+    facts = agreement([1.0, 1.0], 0.1, found)
+    assert facts["steps_compared"] == 0
+    assert facts["agrees"] is None
+    assert facts["used"] is None
