@@ -24,7 +24,7 @@ from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy import blas
 from cnnbench_numpy.fast.ops import FAST
-from cnnbench_numpy.fast.team import set_team
+from cnnbench_numpy.fast.team import set_team, team
 from cnnbench_numpy.holding import Holding
 from cnnbench_numpy.ops import REFERENCE
 from cnnbench_numpy.plugin import DEVICES, MODES, PRECISIONS
@@ -74,6 +74,7 @@ class NumpyBackend(Backend):
             "numpy": np.__version__,
             "blas": f"{build.get('name', 'unknown')} {build.get('version', '')}".strip(),
             "blas_threads": str(functions.get()) if functions else os.environ.get("OMP_NUM_THREADS", "unknown"),
+            "team_threads": str(team().size),
             "simd": " ".join(config.get("SIMD Extensions", {}).get("found", [])),
         }
 

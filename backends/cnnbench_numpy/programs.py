@@ -47,6 +47,7 @@ class NumpyForward(ForwardProgram):
         return self.holding.operands(batch)
 
     def run(self, operands: Operands) -> ForwardResult:
+        _require_loaded(self.holding, self._weights)
         with _team_of(self.holding):
             return self.holding.program.forward(operands.inputs, self._weights, self._state, operands.masks)
 
@@ -68,6 +69,7 @@ class FastForward(NumpyForward):
         self._planned(operands)
 
     def run(self, operands: Operands) -> ForwardResult:
+        _require_loaded(self.holding, self._weights)
         planned = self._planned(operands)
         with team().single_threaded_blas():
             return planned.forward(operands.inputs, self._weights, self._state)
@@ -89,6 +91,11 @@ class _Gradients:
         self.weights = weights
         self.inputs = inputs
         self.state = state
+
+
+def _require_loaded(holding: Holding, weights: Sequence[Array]) -> None:
+    if len(weights) != len(holding.program.weight_names):
+        raise SpecError("the program has no weights yet", where=holding.program.graph.name, remedy="load before run")
 
 
 def _team_of(holding: Holding) -> AbstractContextManager[None]:
@@ -134,6 +141,7 @@ class NumpyGradient(GradientProgram):
         return self.holding.operands(batch, targets=self.loss is not None, cotangents=self.loss is None)
 
     def run(self, operands: Operands) -> _Gradients:
+        _require_loaded(self.holding, self._weights)
         with _team_of(self.holding):
             return _differentiate(self.holding, operands, self._weights, self._state, self.loss)
 
@@ -181,8 +189,7 @@ class NumpyStep(StepProgram):
         return self.holding.operands(batch, targets=True)
 
     def run(self, operands: Operands, learning_rate: float) -> Array:
-        if not self._weights and self.holding.program.weight_names:
-            raise SpecError("the step program has no weights yet", remedy="call load before run")
+        _require_loaded(self.holding, self._weights)
         with _team_of(self.holding):
             result = _differentiate(self.holding, operands, self._weights, self._state, self._loss)
         for name, i in self._positions.items():

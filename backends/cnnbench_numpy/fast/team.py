@@ -45,6 +45,11 @@ class Team:
             for other in others:
                 other.result()
 
+    def dismiss(self) -> None:
+        """Ends the threads; the team runs nothing more."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
     @contextmanager
     def single_threaded_blas(self) -> Iterator[None]:
         """Within it each BLAS call stays on the thread that makes it."""
@@ -64,7 +69,9 @@ _current: list[Team] = []
 
 
 def set_team(size: int) -> None:
-    """Gives the process a team of this size."""
+    """Gives the process a team of this size; the threads of the one before end."""
+    for old in _current:
+        old.dismiss()
     _current[:] = [Team(size)]
 
 

@@ -11,7 +11,7 @@ from cnnbench_numpy.fast.team import Team
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnbench.errors import DataError
+from cnnbench.errors import DataError, SpecError, UnavailableError
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.operations import Operation, OpResult
 from cnnbench.execution.precision import precision
@@ -174,6 +174,24 @@ def test_an_input_of_the_wrong_shape_is_named():
     program = NumpyBackend().compile_forward(graph, options())
     with pytest.raises(DataError, match="'image' has the wrong shape"):
         program.upload({"image": np.zeros((2, 3, 31, 32))})
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_a_program_without_weights_says_so(mode):
+    graph = build("resnet20")
+    program = NumpyBackend().compile_forward(graph, options(mode))
+    with pytest.raises(SpecError, match="no weights yet"):
+        program.run(program.upload(image(graph, 1)))
+
+
+def test_threads_are_set_and_told():
+    backend = NumpyBackend()
+    backend.configure(ProcessSettings(threads=1))
+    assert (backend.describe()["team_threads"], backend.describe()["blas_threads"]) == ("1", "1")
+    backend.configure(ProcessSettings(threads=2))
+    assert (backend.describe()["team_threads"], backend.describe()["blas_threads"]) == ("2", "2")
+    with pytest.raises(UnavailableError, match="processor only"):
+        backend.configure(ProcessSettings(device="cuda"))
 
 
 def test_small_integers_are_exact_in_float32():
