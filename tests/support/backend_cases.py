@@ -143,6 +143,7 @@ SELECTION = {
     if key
     in {
         "conv",
+        "conv-1x1-stride",
         "conv-groups",
         "conv-depthwise",
         "partial-conv",

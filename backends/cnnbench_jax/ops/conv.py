@@ -12,7 +12,7 @@ from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers.conv import Conv, PartialConv, connection_shape
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_jax.ops.registry import OPERATIONS
-from cnnbench_jax.ops.windows import Taps, full_padding, pad_spatial, unrolls
+from cnnbench_jax.ops.windows import Taps, full_padding, on_host, pad_spatial, unrolls
 
 Arrays = tuple[Array, ...]
 
@@ -46,6 +46,20 @@ def _convolve(x: Array, weight: Array, layer: Conv | PartialConv, call: Call, gr
     )
 
 
+def _is_pointwise(layer: Conv) -> bool:
+    sizes, padding = layer.window().kernel_size, require_pairs(layer.padding)
+    return layer.groups == 1 and all(k == 1 for k in sizes) and not any(map(any, padding))
+
+
+def _pointwise(x: Array, weight: Array, layer: Conv, call: Call) -> Array:
+    """A 1x1 convolution of channels-last images as one matrix product."""
+    strides = layer.window().stride
+    if any(s > 1 for s in strides):
+        x = x[call.per_axis((slice(None), slice(None), *(slice(None, None, s) for s in strides)))]
+    matrix = weight.reshape(weight.shape[-2:])
+    return lax.dot_general(x, matrix, (((x.ndim - 1,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
+
+
 def _add_bias(y: Array, bias: Array, call: Call) -> Array:
     axis = call.channel_axis(y.ndim)
     return y + bias.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
@@ -73,11 +87,17 @@ def _depthwise(x: Array, weight: Array, layer: Conv, call: Call) -> Array:
 
 @OPERATIONS.register("conv", weight_layout=KERNEL_LAYOUT)
 def conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """``conv_general_dilated``; depthwise on the host as shifted multiply-adds."""
+    """``conv_general_dilated``, but on the host depthwise as shifted multiply-adds and 1x1 as a product.
+
+    Measured with JAX 0.10 on two cores: products take 0.8 to 0.9 of the processor time of a whole ResNet-50, forward
+    and reverse.
+    """
     x = inputs[0]
     depthwise = layer.groups > 1 and layer.groups == x.shape[call.channel_axis(x.ndim)]
     if depthwise and unrolls(layer.window()):
         y = _depthwise(x, weights[0], layer, call)
+    elif call.channels_last and _is_pointwise(layer) and on_host():
+        y = _pointwise(x, weights[0], layer, call)
     else:
         y = _convolve(x, weights[0], layer, call, layer.groups)
     return OpResult((_add_bias(y, weights[1], call) if layer.bias else y,))

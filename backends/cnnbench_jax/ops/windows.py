@@ -18,13 +18,19 @@ from cnnbench.spec.layers.windows import effective_size
 MOST_TAPS = 25  # unrolled; beyond, compile time grows for little
 
 
+def on_host() -> bool:
+    """Whether the program that is traced runs on the host's processors."""
+    device = jax.config.jax_default_device
+    return jax.default_backend() == "cpu" if device is None else device.platform == "cpu"
+
+
 def unrolls(window: Window) -> bool:
     """Whether a window is better unrolled: on the host, where XLA runs reduce_window and depthwise kernels badly.
 
     Measured on two cores with JAX 0.10: depthwise convolution takes 0.02 to 0.04 of the library's time, max pooling
     0.15.
     """
-    return jax.default_backend() == "cpu" and math.prod(window.kernel_size) <= MOST_TAPS
+    return on_host() and math.prod(window.kernel_size) <= MOST_TAPS
 
 
 def spatial_axes(call: Call, rank: int) -> tuple[int, ...]:

@@ -67,10 +67,10 @@ def test_the_library_formulations_equal_the_reference(
 ) -> None:
     """What runs on a GPU and for large windows: grouped convolution and reduce_window."""
     import cnnbench_jax.ops.conv
-    import cnnbench_jax.ops.pooling
+    import cnnbench_jax.ops.windows
 
-    for module in (cnnbench_jax.ops.conv, cnnbench_jax.ops.pooling):
-        monkeypatch.setattr(module, "unrolls", lambda window: False)
+    for module in (cnnbench_jax.ops.conv, cnnbench_jax.ops.windows):
+        monkeypatch.setattr(module, "on_host", lambda: False)
     result = found(jax_backend, family, ProgramOptions("jit", precision("float64")))
     assert worst(result, expected(family, False))[0] < 1e-13, worst(result, expected(family, False))
 
