@@ -29,6 +29,7 @@ Array = NDArray[Any]
 
 # Above this many multiply-accumulates a pass, gradients and training are checked on smaller images.
 LARGE_MACS = 1_500_000_000
+LARGE_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Training:
     """What the training check runs: one step a rate, all on the case's batch.
 
     Args:
-        rates: Learning rates; they differ, so that the place of the rate in the update rule shows.
+        rates: Learning rates; they differ, so that the place of the rate in the update rule shows. A network that is
+            checked on smaller images takes the first ``LARGE_STEPS`` of them.
         loss: None for cross-entropy on a classifier, mean squared error elsewhere.
     """
 
@@ -147,7 +149,9 @@ class Case:
         for size in range(max(32, int(wanted) // 32 * 32), max(spatial), 32):
             smaller = resized(self.graph, size)
             if smaller is not None:
-                return replace(self, graph=smaller, batch=resize_images(self.batch, smaller))
+                batch = resize_images(self.batch, smaller)
+                training = replace(self.training, rates=self.training.rates[:LARGE_STEPS])
+                return replace(self, graph=smaller, batch=batch, training=training)
         return self
 
     def cut(self, images: int) -> Case:

@@ -48,9 +48,9 @@ class LayerCall:
     training: bool = False
 
 
-def reference_options(*, training: bool = False) -> ProgramOptions:
-    """Reference mode in float64, canonical layout."""
-    return ProgramOptions("reference", precision("float64"), "channels_first", training=training)
+def reference_options(*, training: bool = False, name: str = "float64") -> ProgramOptions:
+    """Reference mode in canonical layout, in float64 unless another precision is named."""
+    return ProgramOptions("reference", precision(name), "channels_first", training=training)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,33 @@ class Subject(Protocol):
         ...
 
 
+class Recalling:
+    """A subject that keeps its latest forward result, for checks that ask for the same program in a row.
+
+    Args:
+        subject: Who answers.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.gradient = subject.gradient
+        self.steps = subject.steps
+        self._latest: tuple[object, ...] = ()
+        self._result: HostResult | None = None
+
+    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
+        """A pass of its own, whose result is kept."""
+        self._result = self.subject.forward(graph, arrays, batch, options)
+        self._latest = (graph, arrays, batch, options)
+        return self._result
+
+    def latest(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult | None:
+        """The kept result where it is of these very operands, else None."""
+        asked = (graph, arrays, batch, options)
+        same = len(self._latest) == 4 and all(a is b for a, b in zip(self._latest[:3], asked[:3], strict=True))
+        return self._result if same and self._latest[3] == options else None
+
+
 @dataclass(frozen=True)
 class InProcessSubject:
     """A loaded backend, run in this process."""

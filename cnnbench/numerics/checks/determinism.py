@@ -11,7 +11,7 @@ from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import Outcome
-from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.subject import Recalling, Subject
 
 NAME = "determinism"
 
@@ -23,7 +23,10 @@ def check_determinism(subject: Subject, oracle: Oracle) -> Outcome:
     """
     case = oracle.case
     options = replace(case.options, training=False)
-    first, second = (subject.forward(case.graph, case.stored, case.inputs, options).outputs for _ in range(2))
+    program = (case.graph, case.stored, case.inputs, options)
+    recalled = subject.latest(*program) if isinstance(subject, Recalling) else None
+    first = (recalled or subject.forward(*program)).outputs
+    second = subject.forward(*program).outputs
     same = all(name in second and _same_bits(first[name], second[name]) for name in first)
     details: dict[str, Any] = {"batch": case.size, "bitwise": same}
     if same:

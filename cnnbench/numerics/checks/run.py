@@ -14,7 +14,7 @@ from cnnbench.numerics.checks.local import check_local
 from cnnbench.numerics.checks.training import check_training
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import Outcome
-from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.subject import Recalling, Subject
 
 CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
     "local": check_local,
@@ -46,12 +46,13 @@ def run_checks(
         if name not in CHECKS:
             raise SuiteError(f"unknown check {name!r}", remedy=did_you_mean(name, CHECKS))
     oracle = Oracle.of(case)
+    recalling = Recalling(subject)
     outcomes = []
     for name in names:
         if on_progress is not None:
             on_progress(name)
         try:
-            outcomes.append(CHECKS[name](subject, oracle))
+            outcomes.append(CHECKS[name](recalling, oracle))
         except UnavailableError as error:
             outcomes.append(Outcome(name, "skipped", message=str(error).replace("\n", ";")))
     return outcomes

@@ -18,6 +18,7 @@ from cnnbench.numerics.envelope import (
     noise,
     num_runs,
     one_rounding,
+    perturbed_precision,
     training_budgets,
 )
 from cnnbench.numerics.forcing import with_noise
@@ -115,14 +116,15 @@ def _course(oracle: Oracle) -> _Course:
     def fill(entry: Entry) -> None:
         subject, options = reference().subject, reference_options(training=True)
         batches = [case.training_batch(step) for step in range(count)]
-        rest = (options, case.loss, training.optimizer, training.rates)
-        losses, states = subject.steps(case.lowered, case.stored, batches, *rest)
+        rest = (case.loss, training.optimizer, training.rates)
+        losses, states = subject.steps(case.lowered, case.stored, batches, options, *rest)
         clean = [{**state.weights, **state.state} for state in states]
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
+        options = reference_options(training=True, name=perturbed_precision(case))
         for run in range(num_runs(case)):
             noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
-            _, moved = subject.steps(graph, one_rounding(case, run), noisy, *rest)
+            _, moved = subject.steps(graph, one_rounding(case, run), noisy, options, *rest)
             for step, state in enumerate(moved):
                 deviation = deviations({**state.weights, **state.state}, clean[step])
                 entry.write(f"{run}.{step}", np.array([deviation[name] for name in sorted(deviation)]))
