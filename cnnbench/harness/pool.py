@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from cnnbench.errors import WorkerError
 from cnnbench.harness.link import Worker
 from cnnbench.harness.parts import Origin
 from cnnbench.harness.processes import WorkerSpec
@@ -42,19 +43,27 @@ class Pool:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._loaded: dict[WorkerSpec, Loaded] = {}
+        self._unloadable: dict[WorkerSpec, WorkerError] = {}
 
     def get(self, spec: WorkerSpec) -> Loaded:
         """The worker for a specification. Raises WorkerError where it cannot be had."""
         found = self._loaded.get(spec)
         if found is not None and found.worker.alive:
             return found
+        if spec in self._unloadable:  # it would not go better for the next cell, and may take as long
+            raise self._unloadable[spec]
         timeouts = self._session.plan.suite.timeouts
         with self._session.watch.timing("import"):
             worker = Worker(spec, start_timeout_s=timeouts.start_s)
             self._loaded[spec] = Loaded(worker, 0.0, {}, {})  # its log is wanted where loading fails
-            reply = worker.request(
-                "load", timeout_s=timeouts.start_s, backend=spec.backend, threads=spec.threads, device=spec.device
-            )
+            try:
+                reply = worker.request(
+                    "load", timeout_s=timeouts.start_s, backend=spec.backend, threads=spec.threads, device=spec.device
+                )
+            except WorkerError as error:
+                self._unloadable[spec] = error
+                worker.kill()
+                raise
         loaded = Loaded(worker, reply["import_s"], reply["versions"], reply["describe"])
         self._loaded[spec] = loaded
         return loaded

@@ -126,9 +126,16 @@ class Latency(Frozen):
 
 
 class Memory(Frozen):
-    """Peak memory of a fresh worker that runs the cell once warm, above a matched null worker."""
+    """Peak memory of a fresh worker while it runs the cell warm, above what it held before the network came.
 
-    peak_bytes: int  # above the null worker
+    Args:
+        peak_bytes: ``total_peak_bytes`` less ``null_bytes``.
+        total_peak_bytes: The most that was resident during the warm calls; compiling lies before and does not count.
+        null_bytes: What was resident once a network of one ReLU had run: framework, runtime and threads.
+        device_peak_bytes: The device allocator's peak in the warm calls; None on the processor.
+    """
+
+    peak_bytes: int
     total_peak_bytes: int
     null_bytes: int
     device_peak_bytes: int | None = None

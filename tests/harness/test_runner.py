@@ -94,11 +94,14 @@ def test_wrong_numbers_alone_exit_with_4_and_a_good_run_with_0(go):
 def test_a_backend_that_cannot_be_imported_ends_its_cells_only(go):
     matrix = {
         "architectures": ["simple_cnn"], "image": [[1, 8, 8]], "num_classes": 10,
-        "backends": ["unimportable", {"name": "faulty", "mode": ["good"]}],
+        "backends": [{"name": "unimportable", "mode": ["good", "slow"]}, {"name": "faulty", "mode": ["good"]}],
     }  # fmt: skip
-    result, _, _ = go((), matrix=matrix)
-    assert [record.status for record in result.records] == ["error", "ok"]
-    assert "libmissing.so" in result.records[0].reason
+    result, store, _ = go((), matrix=matrix)
+    assert [record.status for record in result.records] == ["error", "error", "ok"]
+    for record in result.records[:2]:
+        assert "libmissing.so" in record.reason
+    log = (store.cell_folder(result.records[0].cell.id) / "stderr.log").read_text()
+    assert "ImportError: libmissing.so" in log
 
 
 def test_a_worker_killed_in_the_middle_ends_its_cell_and_resume_completes_it_without_measuring_again(go):
