@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -121,7 +121,10 @@ class SuiteFile(pytest.File):
         clock = ReplayedClock()
 
         def time_cell(benchmark: Any) -> None:
-            clock.samples = iter(self._timed(cell))
+            try:
+                clock.samples = iter(self._timed(cell))
+            except pytest.fail.Exception as failure:
+                _fail_within(benchmark, failure)
             record = self.record(cell)
             benchmark.extra_info.update(cell=cell.model_dump(mode="json"), versions=record.versions)
             benchmark.pedantic(clock.call, setup=clock.reset, rounds=len(self._samples[cell.id]), iterations=1)
@@ -189,9 +192,9 @@ class SuiteItem(pytest.Function):
     cell: Cell
     what: str
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        """The suite's file; a suite has no line for a cell."""
-        return self.path, None, self.name
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The suite's file; its head, for a cell has no line of its own."""
+        return self.path, 0, self.name
 
 
 class ReplayedClock:
@@ -216,6 +219,17 @@ class ReplayedClock:
             return self.now_s
 
         return replayed_clock
+
+
+def _fail_within(benchmark: Any, failure: BaseException) -> NoReturn:
+    """Lets the failure pass through the fixture, which would else warn that it was not used."""
+
+    def fail() -> None:
+        raise failure
+
+    benchmark.has_error = True
+    benchmark.pedantic(fail)
+    raise failure
 
 
 def _narrowed(cell: Cell, asked: Iterable[str]) -> Cell:

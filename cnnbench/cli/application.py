@@ -17,6 +17,7 @@ from cnnbench.cli.report import report
 from cnnbench.cli.run import run
 from cnnbench.cli.schema import schema
 from cnnbench.cli.show import show
+from cnnbench.cli.ui import ui
 from cnnbench.cli.verify import verify
 from cnnbench.cli.weights import application as weights
 
@@ -56,6 +57,7 @@ application.command("compare")(compare)
 application.add_typer(baseline, name="baseline")
 application.command("gate")(gate)
 application.command("report")(report)
+application.command("ui")(ui)
 application.add_typer(weights, name="weights")
 application.command("schema")(schema)
 application.command("doctor")(doctor)

@@ -132,10 +132,12 @@ def _show(result: RunResult) -> None:
     typer.echo("")
     for note in result.summary.notes:
         typer.echo(f"note: {note}")
-    typer.echo(f"report:  {result.folder / 'report.html'}")
+    typer.echo(f"report:  {(result.folder / 'report.html').resolve().as_uri()}")
+    typer.echo(f"records: {result.folder}")
     for label, link in result.summary.links.items():
         typer.echo(f"{label + ':':<8} {link}")
-    typer.echo(f"records: {result.folder}")
+        if label == "mlflow" and "//127.0.0.1:" in link:
+            typer.echo("         (served by: cnnbench ui)")
 
 
 def _as_json(result: RunResult) -> dict[str, Any]:

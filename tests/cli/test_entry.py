@@ -32,7 +32,22 @@ def python(*code: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command() -> None:
     done = python("-m", "cnnbench", "--help")
     assert done.returncode == 0
-    for name in ("plan", "list", "show", "predict", "weights", "schema", "doctor"):
+    for name in (
+        "plan",
+        "list",
+        "show",
+        "predict",
+        "weights",
+        "schema",
+        "doctor",
+        "run",
+        "gate",
+        "compare",
+        "baseline",
+        "report",
+        "ui",
+        "verify",
+    ):
         assert f"\n  {name} " in done.stdout
     assert done.stderr == ""
 
