@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.harness.transfer import (
-    loss_from_json,
-    optimizer_from_json,
-    options_from_json,
-    read_arrays,
-    write_arrays,
-)
+from cnnbench.harness.answers import Answers, Plain, Tell
+from cnnbench.harness.transfer import options_from_json, read_arrays, write_arrays
 from cnnbench.spec.graph import Graph
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import Backend, ForwardProgram
+    from cnnbench.execution.contract import ForwardProgram
     from cnnbench.measurement.sampling import SampleSettings, TimedCall
-
-Tell = Callable[[dict[str, Any]], None]
-Plain = dict[str, Any]
 
 
 @dataclass
@@ -35,21 +26,15 @@ class _Prepared:
     calls_per_sample: int = 1
 
 
-class Requests:
+class Requests(Answers):
     """The requests, one method each: keyword arguments are the parameters, the result is plain data.
 
     ``tell`` sends an event before the reply.
     """
 
     def __init__(self) -> None:
-        self._backend: Backend | None = None
+        super().__init__()
         self._cells: dict[str, _Prepared] = {}
-
-    @property
-    def _loaded(self) -> Backend:
-        if self._backend is None:
-            raise RuntimeError("no backend is loaded")
-        return self._backend
 
     def load(self, *, tell: Tell, backend: str, threads: int | None, device: str) -> Plain:
         """Imports and configures a backend: ``import_s`` and what it says of itself."""
@@ -194,104 +179,6 @@ class Requests:
             timed.sample()
         return {"peak_bytes": memory.peak_bytes(), "device_peak_bytes": self._loaded.device_peak_bytes()}
 
-    def forward(self, *, tell: Tell, graph: Plain, arrays: str, batch: str, options: Plain, output: str) -> Plain:
-        """One forward pass for a check; arrays by ``outputs/`` and ``state/`` in the file ``output``."""
-        from cnnbench.numerics.subject import InProcessSubject
-
-        result = InProcessSubject(self._loaded).forward(
-            Graph.from_json(graph), read_arrays(Path(arrays)), read_arrays(Path(batch)), options_from_json(options)
-        )
-        write_arrays(Path(output), _joined({"outputs": result.outputs, "state": result.state}))
-        return {}
-
-    def gradient(
-        self, *, tell: Tell, graph: Plain, arrays: str, batch: str, options: Plain, loss: Plain | None, output: str
-    ) -> Plain:
-        """One gradient pass for a check."""
-        from cnnbench.numerics.subject import InProcessSubject
-
-        result = InProcessSubject(self._loaded).gradient(
-            Graph.from_json(graph),
-            read_arrays(Path(arrays)),
-            read_arrays(Path(batch)),
-            options_from_json(options),
-            loss_from_json(loss),
-        )
-        groups = {"weights": result.weights, "inputs": result.inputs, "state": result.state}
-        write_arrays(Path(output), _joined(groups))
-        return {"loss": float(result.loss)}
-
-    def steps(
-        self,
-        *,
-        tell: Tell,
-        graph: Plain,
-        arrays: str,
-        batches: Sequence[str],
-        options: Plain,
-        training: Plain,
-        output: str,
-    ) -> Plain:
-        """Optimiser steps for a check: the losses, and every state in the file ``output``."""
-        from cnnbench.numerics.subject import InProcessSubject
-
-        loss = loss_from_json(training["loss"])
-        if loss is None:
-            raise ValueError("steps need a loss")
-        losses, states = InProcessSubject(self._loaded).steps(
-            Graph.from_json(graph),
-            read_arrays(Path(arrays)),
-            [read_arrays(Path(path)) for path in batches],
-            options_from_json(options),
-            loss,
-            optimizer_from_json(training["optimizer"]),
-            training["learning_rates"],
-        )
-        groups = {
-            f"{i}/{part}": getattr(state, part)
-            for i, state in enumerate(states)
-            for part in ("weights", "state", "slots")
-        }
-        write_arrays(Path(output), _joined(groups))
-        return {"losses": losses, "states": len(states)}
-
-    def train(self, *, tell: Tell, graph: Plain, arrays: str, options: Plain, settings: Plain) -> Plain:
-        """Trains a network; tells each epoch's result, and at least once a second that it lives."""
-        from cnnbench.training.loop import TrainSettings, train
-        from cnnbench.training.schedules import schedule_from_fields
-
-        told = time.monotonic()
-
-        def on_step(step: int, loss: float) -> None:
-            nonlocal told
-            if time.monotonic() - told > 1.0:
-                told = time.monotonic()
-                tell({"step": step, "loss": loss})
-
-        schedule, loss = settings.pop("schedule"), loss_from_json(settings.pop("loss"))
-        if loss is None:
-            raise ValueError("training needs a loss")
-        optimizer = optimizer_from_json(settings.pop("optimizer"))
-        result = train(
-            self._loaded,
-            Graph.from_json(graph),
-            read_arrays(Path(arrays)),
-            TrainSettings(
-                loss=loss,
-                optimizer=optimizer,
-                schedule=schedule_from_fields(schedule["kind"], schedule["fields"]),
-                **settings,
-            ),
-            options_from_json(options),
-            on_epoch=lambda epoch: tell({"epoch": asdict(epoch)}),
-            on_step=on_step,
-        )
-        return {
-            "losses": list(result.losses),
-            "predictions": list(result.predictions),
-            "targets": list(result.targets),
-        }
-
     def yardsticks(self, *, tell: Tell) -> Plain:
         """What this machine can do at best."""
         from cnnbench.measurement.yardsticks import yardsticks
@@ -325,7 +212,3 @@ def _in_memory(path: str) -> dict[str, Any]:
     import numpy as np
 
     return {name: np.array(array) for name, array in read_arrays(Path(path)).items()}
-
-
-def _joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}

@@ -75,11 +75,14 @@ class RunStore:
 
     @staticmethod
     def create(suite: str, root: Path = DEFAULT_ROOT) -> RunStore:
-        """A new folder whose name sorts by time."""
+        """A new folder whose name sorts by time. Raises SuiteError where it cannot be made."""
         now = datetime.now(UTC)
         name = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
         folder = root / suite / name
-        (folder / "cells").mkdir(parents=True)
+        try:
+            (folder / "cells").mkdir(parents=True)
+        except OSError as error:
+            raise SuiteError(f"the run's folder cannot be made: {error.strerror}", where=str(folder)) from None
         return RunStore(folder)
 
     @staticmethod

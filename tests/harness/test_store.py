@@ -121,6 +121,12 @@ def test_ids_that_would_leave_the_folder_are_refused(tmp_path):
             run.cell_folder(name)
 
 
+def test_a_root_that_is_a_file_is_a_usage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SuiteError, match="cannot be made"):
+        RunStore.create("smoke", tmp_path / "file")
+
+
 def test_runs_are_listed_oldest_first(tmp_path):
     created = [RunStore.create("smoke", tmp_path).folder for _ in range(2)]
     (tmp_path / "smoke" / "not-a-run").mkdir()
