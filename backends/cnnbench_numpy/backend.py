@@ -34,9 +34,11 @@ from cnnbench_numpy.programs import FastForward, NumpyForward, NumpyGradient, Nu
 class NumpyBackend(Backend):
     """NumPy on the host.
 
-    Mode ``reference`` runs every op as its definition reads, channels-first unless the options say otherwise. Mode
-    ``fast`` runs channels-last unless they say otherwise, with ops and kernels of its own for the costly kinds; a kind
-    whose op in ``operations`` was replaced runs that op in both modes.
+    Mode ``reference`` runs every op as its definition reads, channels-first unless the options say otherwise, and on
+    one thread, so that its bits do not depend on how many there are.
+
+    Mode ``fast`` runs channels-last unless they say otherwise, with ops and kernels of its own for the costly kinds;
+    a kind whose op in ``operations`` was replaced runs that op in both modes.
     """
 
     name: ClassVar[str] = "numpy"
@@ -57,7 +59,10 @@ class NumpyBackend(Backend):
         return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, kinds)
 
     def configure(self, settings: ProcessSettings) -> None:
-        """Sets the threads of NumPy's OpenBLAS; a BLAS of another make takes OPENBLAS_NUM_THREADS and the like only."""
+        """Sets the threads of the fast mode's team, and of NumPy's OpenBLAS outside of programs.
+
+        A BLAS of another make obeys only its own environment variables; the team is then one thread.
+        """
         if settings.device != "cpu":
             raise UnavailableError("backend 'numpy' runs on the processor only", received=settings.device)
         functions = blas.threads()
@@ -106,7 +111,7 @@ class NumpyBackend(Backend):
         last = options.layout == "channels_last" or (fast and options.layout == "auto")
         operations = self._fast_operations() if fast else self._operations
         bound = BoundGraph.of(graph, operations, options, channels_last=last, fold=fold)
-        return Holding(bound, options.precision.storage, fast=fast)
+        return Holding(bound, options.precision.storage)
 
     def _fast_operations(self) -> Operations:
         """The fast ops, but for kinds whose reference op was replaced or added."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,3 +40,22 @@ def threads() -> Threads | None:
                 function.argtypes, function.restype = [ctypes.c_int], None
                 return Threads(function, getattr(loaded, getter))
     return None
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Within it each product stays on the thread that asks for it, where this BLAS can be told so.
+
+    OpenBLAS splits a product over threads that spin at a barrier; where another process holds a processor, a product
+    of a millisecond then takes a scheduler's slice of sixteen. Its bits may depend on the number of threads, too.
+    """
+    functions = threads()
+    if functions is None:
+        yield
+        return
+    before = functions.get()
+    functions.set(1)
+    try:
+        yield
+    finally:
+        functions.set(before)

@@ -31,10 +31,9 @@ class Operands:
 class Holding:
     """A bound graph's arrays in one dtype; what it gives never shares memory with what it was given."""
 
-    def __init__(self, bound: BoundGraph, dtype: DTypeLike, *, fast: bool = False) -> None:
+    def __init__(self, bound: BoundGraph, dtype: DTypeLike) -> None:
         self.bound = bound
         self.dtype = np.dtype(dtype)
-        self.fast = fast
 
     @property
     def program(self) -> Program:

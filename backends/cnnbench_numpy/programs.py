@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from cnnbench.execution.program import ForwardResult, Program
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer, decays
+from cnnbench_numpy.blas import single_threaded
 from cnnbench_numpy.fast.plan import plan
 from cnnbench_numpy.fast.team import Team, team
 from cnnbench_numpy.holding import Holding, HostArrays, Operands
@@ -48,7 +48,7 @@ class NumpyForward(ForwardProgram):
 
     def run(self, operands: Operands) -> ForwardResult:
         _require_loaded(self.holding, self._weights)
-        with _team_of(self.holding):
+        with single_threaded():
             return self.holding.program.forward(operands.inputs, self._weights, self._state, operands.masks)
 
     def download(self, results: ForwardResult) -> HostResult:
@@ -71,7 +71,7 @@ class FastForward(NumpyForward):
     def run(self, operands: Operands) -> ForwardResult:
         _require_loaded(self.holding, self._weights)
         planned = self._planned(operands)
-        with team().single_threaded_blas():
+        with single_threaded():
             return planned.forward(operands.inputs, self._weights, self._state)
 
     def _planned(self, operands: Operands) -> Program:
@@ -96,11 +96,6 @@ class _Gradients:
 def _require_loaded(holding: Holding, weights: Sequence[Array]) -> None:
     if len(weights) != len(holding.program.weight_names):
         raise SpecError("the program has no weights yet", where=holding.program.graph.name, remedy="load before run")
-
-
-def _team_of(holding: Holding) -> AbstractContextManager[None]:
-    """Where the fast ops run, each BLAS call stays on the thread of the team that makes it."""
-    return team().single_threaded_blas() if holding.fast else nullcontext()
 
 
 def _differentiate(
@@ -142,7 +137,7 @@ class NumpyGradient(GradientProgram):
 
     def run(self, operands: Operands) -> _Gradients:
         _require_loaded(self.holding, self._weights)
-        with _team_of(self.holding):
+        with single_threaded():
             return _differentiate(self.holding, operands, self._weights, self._state, self.loss)
 
     def download(self, results: _Gradients) -> HostGradients:
@@ -190,7 +185,7 @@ class NumpyStep(StepProgram):
 
     def run(self, operands: Operands, learning_rate: float) -> Array:
         _require_loaded(self.holding, self._weights)
-        with _team_of(self.holding):
+        with single_threaded():
             result = _differentiate(self.holding, operands, self._weights, self._state, self._loss)
         for name, i in self._positions.items():
             self._weights[i], self._slots[name] = update(

@@ -1,4 +1,4 @@
-"""A fixed team of threads that shares the tasks of one layer, each task on single-threaded BLAS.
+"""A fixed team of threads that shares the tasks of one layer; programs hold BLAS to one thread meanwhile.
 
 One product split over several BLAS threads meets at a barrier many times, and waits there for a descheduled
 thread; a team meets once a layer. The other steps of a layer (patches, biases, activations) run in parallel too.
@@ -7,9 +7,8 @@ thread; a team meets once a layer. The other steps of a layer (patches, biases, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from cnnbench_numpy import blas
 
@@ -49,20 +48,6 @@ class Team:
         """Ends the threads; the team runs nothing more."""
         if self._pool is not None:
             self._pool.shutdown(wait=False)
-
-    @contextmanager
-    def single_threaded_blas(self) -> Iterator[None]:
-        """Within it each BLAS call stays on the thread that makes it."""
-        functions = blas.threads()
-        if functions is None or self.size == 1:
-            yield
-            return
-        before = functions.get()
-        functions.set(1)
-        try:
-            yield
-        finally:
-            functions.set(before)
 
 
 _current: list[Team] = []
