@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Colours = Mapping[str, str]
+LONGEST_NAME = 36
 INK, FAINT = "#1f2933", "#d5dbe1"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE = {
@@ -99,14 +100,14 @@ def _bars(axis: Axes, records: list[Record], colours: Colours) -> None:
     for place, median in zip(places, medians, strict=True):
         text = figures.significant(median.value / scale)
         axis.text(median.high / scale + 0.015 * right, place, text, va="center", fontsize=8)
-    axis.set_yticks(list(places), [label(record.cell) for record in records])
+    axis.set_yticks(list(places), [_short(label(record.cell)) for record in records])
     axis.invert_yaxis()
     axis.set_xlim(0, right * 1.13)
     axis.set_xlabel(f"median latency of a batch [{unit}], 95 % interval")
     axis.grid(axis="x")
     axis.set_axisbelow(True)
     cell = records[0].cell
-    axis.set_title(f"{network_label(cell)}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
+    axis.set_title(f"{_short(network_label(cell))}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
 
 
 def _rest(precision: str, threads: int | None) -> str:
@@ -124,16 +125,18 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
             used = _by_node([budget for record in same for budget in budgets[record.cell.id]])
             marker, colour = MARKERS[number % len(MARKERS)], colours[same[0].cell.series]
             axis.plot(range(len(used)), list(used.values()), marker=marker, markersize=3, linewidth=0.7,
-                      color=colour, label=shown)  # fmt: skip
+                      color=colour, label=_short(shown))  # fmt: skip
         nodes = list(_by_node(budgets[members[0].cell.id]))
         step = max(1, -(-len(nodes) // 28))
-        axis.set_xticks(range(0, len(nodes), step), nodes[::step], rotation=60, ha="right", fontsize=6.5)
+        axis.set_xticks(
+            range(0, len(nodes), step), [_short(node) for node in nodes[::step]], rotation=60, ha="right", fontsize=6.5
+        )
         axis.axhline(1.0, color="#c0392b", linewidth=1, linestyle="--")
         axis.set_yscale("log")
         _percent_axis(axis)
         axis.set_ylabel("sharp budget used")
         axis.grid(axis="y")
-        axis.set_title(name)
+        axis.set_title(_short(name))
         axis.legend(ncols=4, fontsize=8, loc="lower left", bbox_to_anchor=(0.2, 1.0))
     return figure
 
@@ -178,19 +181,18 @@ def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
             training = record.training
             assert training is not None
             dashes = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)))[number % 4]
-            look: dict[str, Any] = {
-                "color": colours[record.cell.series], "label": label(record.cell), "linewidth": 1.5, "linestyle": dashes
-            }  # fmt: skip
+            look: dict[str, Any] = {"color": colours[record.cell.series], "label": _short(label(record.cell))}
+            look |= {"linewidth": 1.5, "linestyle": dashes}
             loss.plot(range(1, len(training.losses) + 1), training.losses, **look)
             if number:
                 distance.plot(*_distances(members[0], record), **(look | {"linestyle": "-", "linewidth": 1.0}))
             epochs = [epoch.epoch + (training.epochs[0].epoch == 0) for epoch in training.epochs]
             marker = MARKERS[number % len(MARKERS)]
             accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **look)
-        loss.set_title(f"{name}: training loss")
+        loss.set_title(f"{_short(name)}: training loss")
         loss.set_yscale("log" if min(min(r.training.losses) for r in members if r.training) > 0 else "linear")
         _plain_ticks(loss.yaxis)
-        distance.set_title(f"|loss / {label(members[0].cell)} - 1|")
+        distance.set_title(f"|loss / {_short(label(members[0].cell))} - 1|")
         distance.set_yscale("log")
         _power_ticks(distance.yaxis)
         accuracy.set_title("test accuracy")
@@ -234,19 +236,26 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
     axis.set_xlabel("images/s (further right is faster)")
     axis.set_ylabel("error budget used (lower is closer)")
     axis.grid(which="major")
-    _two_legends(axis, colours, [f"{name}, batch {batch}" for name, batch in kinds])
+    _two_legends(axis, colours, [f"{_short(name)}, batch {batch}" for name, batch in kinds])
     return figure
 
 
 def _two_legends(axis: Axes, colours: Colours, kinds: list[str]) -> None:
     from matplotlib.lines import Line2D
 
-    backends = [Line2D([], [], marker="o", linestyle="", color=colour, label=name) for name, colour in colours.items()]
+    backends = [
+        Line2D([], [], marker="o", linestyle="", color=colour, label=_short(name)) for name, colour in colours.items()
+    ]
     shapes = [
         Line2D([], [], marker=MARKERS[i % len(MARKERS)], linestyle="", color="#52606d", label=name)
         for i, name in enumerate(kinds)
     ]
     axis.legend(handles=[*backends, *shapes], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the drawing."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _by(records: Sequence[Record], key: Callable[[Record], str | None]) -> dict[str, list[Record]]:

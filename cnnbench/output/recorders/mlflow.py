@@ -35,6 +35,7 @@ DEFAULT_DATABASE = "mlflow.db"
 LOCAL_SERVER = "http://127.0.0.1:5000"
 MARK = "mlflow.json"  # in the run's folder: where it was logged
 ARTIFACTS = ("report.html", "report.md", "environment.json", "summary.json", "junit.xml", "suite.resolved.yaml")
+PROBE_S = 5.0
 BATCH = 1000  # metrics that MLflow takes in one request
 PATIENCE = {  # MLflow's defaults wait four minutes for a server that is down
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -159,6 +160,7 @@ def links(folder: Path) -> dict[str, str]:
 def _connected(given: str | None) -> Iterator[MlflowClient]:
     """A client with short patience and without telemetry; whatever fails becomes an UnavailableError."""
     uri = tracking_uri(given)
+    _probe(uri)
     before = {name: os.environ.get(name) for name in (*PATIENCE, *QUIET)}
     for name, value in {**PATIENCE, **QUIET}.items():
         os.environ.setdefault(name, value)
@@ -175,19 +177,37 @@ def _connected(given: str | None) -> Iterator[MlflowClient]:
         try:
             yield MlflowClient(tracking_uri=uri)
         except (MlflowException, OSError) as error:
-            raise UnavailableError(
-                f"MLflow does not take the run: {_first_line(error)}",
-                where=_without_credentials(uri),
-                remedy="the records are kept; send them later: cnnbench report RUN --log",
-            ) from error
+            raise _unavailable(uri, error) from error
     finally:
         for name, old in before.items():
             if old is None:
                 os.environ.pop(name, None)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+def _probe(uri: str) -> None:
+    """Finds out within seconds that a server is down; any answer at all counts as being up."""
+    import urllib.error
+    import urllib.request
+
+    if not uri.startswith("http"):
+        return
+    address = _without_credentials(uri).rstrip("/") + "/health"
+    try:
+        with urllib.request.urlopen(address, timeout=PROBE_S):  # noqa: S310 - http, as the user gave it
+            pass
+    except urllib.error.HTTPError:
+        pass
+    except OSError as error:
+        raise _unavailable(uri, error) from error
+
+
+def _unavailable(uri: str, error: Exception) -> UnavailableError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return UnavailableError(
+        f"MLflow does not take the run: {reason}",
+        where=_without_credentials(uri),
+        remedy="the records are kept; send them later: cnnbench report RUN --log",
+    )
 
 
 def _without_credentials(uri: str) -> str:

@@ -78,11 +78,8 @@ def comparison_points(records: Sequence[Record]) -> list[tuple[str, int]]:
 
 
 def _comparison(architecture: str, batch: int, parent_id: str) -> View:
-    sections = [
-        ("Speed", [_bar("p50_ms"), _bar("img_per_s")]),
-        ("Numerics", [_bar("err_budget_pct")]),
-        ("Memory and compilation", [_bar("peak_mb"), _bar("compile_s")]),
-    ]
+    metrics = ("p50_ms", "img_per_s", "err_budget_pct", "peak_mb", "compile_s")
+    sections = [("Backends side by side", [_bar(metric) for metric in metrics])]
     where = f" and params.`architecture` = {_quoted(architecture)} and params.`batch` = '{batch}'"
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", architecture)
     return View(

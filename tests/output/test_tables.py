@@ -1,0 +1,172 @@
+"""Tables: the right figures in the right row, whatever stands in the names."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic_run import make_cell, synthetic_run
+
+from cnnbench.gates.baselines import snapshot
+from cnnbench.gates.verdicts import gate
+from cnnbench.harness.record import CheckOutcome, Interval, Record
+from cnnbench.output import figures
+from cnnbench.output.palette import colours, lighter
+from cnnbench.output.tables import Column, Entry, Table, problems_table, result_table, skips_table
+from cnnbench.output.text import escape_markdown, printable, to_markdown, to_plain, to_rich
+from cnnbench.output.verdict_tables import headline, split_verdicts, verdict_table
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (1234.5, "1234"), (12.34, "12.3"), (9.999, "10.00"), (0.00123, "0.00123"), (123456, "123,456"),
+     (1e-9, "1.00e-09"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_significant_digits(value: float, text: str) -> None:
+    assert figures.significant(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.5, "2.50 s"), (0.0125, "12.5 ms"), (42e-6, "42.0 µs"), (3e-10, "0.300 ns"), (None, "–")]
+)
+def test_seconds_choose_their_unit(value: float | None, text: str) -> None:
+    assert figures.seconds(value) == text
+
+
+def test_an_interval_keeps_the_estimates_unit_and_leaves_out_bounds_that_could_not_be_had() -> None:
+    assert figures.seconds_interval(Interval(value=0.9, low=0.8, high=1.1)) == "900 ms [800, 1100]"
+    assert figures.seconds_interval(Interval(value=0.9, low=0.9, high=0.9, confidence=0)) == "900 ms"
+
+
+def test_sizes_percentages_and_changes() -> None:
+    assert figures.size(180_000_000) == "172 MiB"
+    assert figures.size(512) == "512 B"
+    assert [figures.percent(v) for v in (0.1234, 1.5, 0.0, 0.0001, None)] == ["12.3 %", "150 %", "0.0 %", "<0.1 %", "–"]
+    assert figures.change(Interval(value=1.1, low=0.99, high=1.21), "ratio") == "+10.0 % [-1.0, +21.0]"
+    assert figures.change(Interval(value=-0.02, low=-0.03, high=-0.01), "difference") == "-2.0 pp [-3.0, -1.0]"
+
+
+def row_of(table: Table, **wanted: str) -> dict[str, str]:
+    names = [column.name for column in table.columns]
+    for row in table.rows:
+        values = dict(zip(names, (entry.text for entry in row), strict=True))
+        if all(values[name] == text for name, text in wanted.items()):
+            return values
+    raise AssertionError(wanted)
+
+
+def test_the_result_table_has_a_row_for_each_cell_with_its_figures() -> None:
+    run = synthetic_run(seed=1)
+    table = result_table(run.records)
+    row = row_of(table, network="resnet50", batch="8", backend="torch eager")
+    record = next(r for r in run.records if r.cell.id == "resnet50-torch-eager-b8")
+
+    assert len(table.rows) == len(run.records)
+    assert record.latency
+    assert row["median latency"] == figures.seconds_interval(record.latency.median_s)
+    assert row["images/s"] == figures.significant(8 / record.latency.median_s.value)
+    assert row["peak memory"] == "172 MiB"
+    assert row["compile"] == "800 ms"
+    assert row["status"] == "ok"
+    assert row_of(table, network="resnet20", backend="jax jit")["accuracy"] == "96.9 %"
+    assert "image" not in row  # every network has one image shape: no column for it
+    assert "precision" not in row
+
+
+def test_a_check_counts_for_every_batch_of_its_program() -> None:
+    """Checks run once a program; the table shows their use of the budget in every row of it."""
+    records = [
+        record if record.cell.batch == 1 else record.model_copy(update={"checks": ()})
+        for record in synthetic_run(seed=1).records
+    ]
+    table = result_table(records)
+
+    small = row_of(table, network="resnet50", batch="1", backend="jax jit")
+    large = row_of(table, network="resnet50", batch="8", backend="jax jit")
+    assert small["error budget"] == large["error budget"] != "–"
+
+
+def failing() -> list[Record]:
+    run = synthetic_run(seed=1)
+    records = list(run.records)
+    check = CheckOutcome(
+        name="local", status="failed", budget_used=40.0, node="layer1.0.bn1", message="first error at layer1.0.bn1",
+        reproducer="reproduce.npz",
+    )  # fmt: skip
+    records[0] = records[0].model_copy(update={"status": "mismatch", "checks": (check,)})
+    records[1] = records[1].model_copy(update={"status": "crashed", "reason": "signal 9", "latency": None})
+    records[2] = records[2].model_copy(update={"status": "skipped", "reason": "jax is not installed"})
+    return records
+
+
+def test_problems_name_node_and_reproducer_and_skips_their_reason() -> None:
+    problems = problems_table(failing())
+    skips = skips_table(failing())
+
+    assert [[entry.text for entry in row] for row in problems.rows] == [
+        ["resnet18-numpy-fast-b1", "local", "layer1.0.bn1", "first error at layer1.0.bn1\nreproduce: reproduce.npz"],
+        ["resnet18-torch-eager-b1", "crashed", "–", "signal 9"],
+    ]
+    assert [row[2].text for row in skips.rows] == ["jax is not installed"]
+    row = row_of(result_table(failing()), network="resnet18", batch="1", backend="numpy fast")
+    assert row["error budget"] == "4000 % (local failed)"
+
+
+NASTY = "<script>alert(1)</script>|`x`*b*[a](http://evil)\x1b[31m\n# h"
+
+
+def test_markdown_entries_stay_text() -> None:
+    markdown = to_markdown(Table("t", (Column("a"), Column("b")), ((Entry(NASTY), Entry("2")),)))
+    row = markdown.splitlines()[2]
+
+    assert len(markdown.splitlines()) == 3
+    assert "<script>" not in row
+    assert "\x1b" not in row
+    assert "a\\](http" in row
+    assert row.replace("\\|", "").count("|") == 3
+    assert escape_markdown("end_to_end [1, 2]") == "end_to_end [1, 2]"
+
+
+def test_plain_text_is_aligned_and_complete() -> None:
+    text = to_plain(
+        Table("t", (Column("name", "left"), Column("value")), ((Entry("a"), Entry("1")), (Entry("bb"), Entry("100"))))
+    )
+
+    assert text == "name  value\n----  -----\na         1\nbb      100\n"
+    assert printable("a\x1b[31mb\tc\n") == "a\N{REPLACEMENT CHARACTER}[31mb\tc\n"
+
+
+def test_rich_tables_take_names_literally() -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=200, color_system=None)
+    console.print(to_rich(Table("t", (Column("a", "left"),), ((Entry("[bold]x[/bold]"),),))))
+
+    assert "[bold]x[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_backends_modes_share_its_hue() -> None:
+    cells = [
+        make_cell("resnet18", "torch", 1),
+        make_cell("resnet18", "torch", 1, mode="compile"),
+        make_cell("resnet18", "jax", 1),
+    ]
+    found = colours(cells)
+
+    assert list(found) == ["torch eager", "torch compile", "jax jit"]
+    assert found["torch compile"] == lighter(found["torch eager"], 0.45)
+    assert len(set(found.values())) == 3
+
+
+def test_verdicts_stand_worst_first_with_their_noise_and_power() -> None:
+    base, head = (snapshot(synthetic_run(seed=seed, slowdown=slow)) for seed, slow in ((1, {}), (2, {"torch": 1.4})))
+    result = gate(head, base)
+    table = verdict_table(result)
+    worst, calm = split_verdicts(result)
+
+    assert [column.name for column in table.columns][-5:] == [
+        "change [95 % interval]", "tolerated", "noise", "detectable", "false alarms"
+    ]  # fmt: skip
+    assert table.rows[0][2].text == "regressed"
+    assert len(worst.rows) + len(calm.rows) == len(table.rows) == len(result.verdicts)
+    assert "fails: a regression was found" in headline(result)
