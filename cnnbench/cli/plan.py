@@ -44,7 +44,9 @@ def print_plan(result: Plan) -> None:
         rows.append((cell.id, cell.group, "skipped: " + cell.skip if cell.skip else " ".join(work)))
     print_table(("cell", "group", "work"), rows)
     skipped = len(result.cells) - len(result.runnable)
+    groups = len(result.groups())
     typer.echo(
-        f"\n{len(result.cells)} cells in {len(result.groups())} comparison groups"
+        f"\n{len(result.cells)} cell{'s' if len(result.cells) != 1 else ''} "
+        f"in {groups} comparison group{'s' if groups != 1 else ''}"
         + (f", {skipped} of them skipped" if skipped else "")
     )

@@ -100,6 +100,7 @@ class Answers:
 
     def train(self, *, tell: Tell, graph: Plain, arrays: str, options: Plain, settings: Plain) -> Plain:
         """Trains a network; tells each epoch's result, and at least once a second that it lives."""
+        from cnnbench.training.augmentation import Augmentation
         from cnnbench.training.loop import TrainSettings, train
         from cnnbench.training.schedules import schedule_from_fields
 
@@ -122,6 +123,7 @@ class Answers:
             TrainSettings(
                 loss=loss,
                 optimizer=optimizer,
+                augmentation=Augmentation(**settings.pop("augmentation", {})),
                 schedule=schedule_from_fields(schedule["kind"], schedule["fields"]),
                 **settings,
             ),

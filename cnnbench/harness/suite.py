@@ -114,6 +114,17 @@ class Component(Frozen, extra="allow"):
 Part = Annotated[Component, BeforeValidator(_kind, json_schema_input_type=str | Component)]
 
 
+class AugmentationSettings(Frozen):
+    """How training images vary.
+
+    Args:
+        flip: Mirror left to right with probability 1/2. crop_padding: pad so much and cut the original size out.
+    """
+
+    flip: Flag = False
+    crop_padding: Whole = Field(default=0, ge=0)
+
+
 class Train(Frozen):
     """Training runs: the same seeds, batches and initial weights on every backend.
 
@@ -121,6 +132,7 @@ class Train(Frozen):
         architectures: Which of the matrix train: once for each backend, mode, precision, device and threads.
         data: The dataset, brought to the cell's image shape. batch: images a step.
         learning_rate: The base rate. schedule: how it changes: ``constant``, ``step``, ``cosine`` ..., with fields.
+        train_images, test_images: At most so many, chosen by the seed; null for all.
         envelope_runs: Perturbed reference runs from which the curves' envelope is made.
     """
 
@@ -132,6 +144,9 @@ class Train(Frozen):
     loss: Part = Component(kind="cross_entropy")
     learning_rate: PositiveFloat = 0.05
     schedule: Part = Component(kind="constant")
+    augmentation: AugmentationSettings = AugmentationSettings()
+    train_images: PositiveInt | None = None
+    test_images: PositiveInt | None = None
     envelope_runs: PositiveInt = 3
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.harness.matrix import Axes
-from cnnbench.harness.suite import Suite
+from cnnbench.harness.suite import Component, Suite, Train
 
 Path = tuple[str | int, ...]
 
@@ -22,6 +23,7 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
         asked = dict.fromkeys(name for axes in every for name in axes.architectures or ())
         yield from _unknown("architecture in the matrix", suite.train.architectures, asked, ("train", "architectures"))
         yield from _wrong_dataset(suite.train.data, ("train", "data"))
+        yield from _wrong_parts(suite.train)
 
 
 def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
@@ -51,7 +53,30 @@ def _wrong_dataset(name: str, path: Path) -> Iterator[tuple[Path, SuiteError]]:
     try:
         dataset(name)
     except CnnbenchError as error:
-        yield path, SuiteError(error.message, received=error.received, expected=error.expected, remedy=error.remedy)
+        yield path, _as_suite_error(error)
+
+
+def _wrong_parts(train: Train) -> Iterator[tuple[Path, SuiteError]]:
+    """An unknown kind or field of the loss, the optimiser or the schedule, found by making it."""
+    from cnnbench.spec.losses import loss_from_fields
+    from cnnbench.spec.optimizers import optimizer_from_fields
+    from cnnbench.training.schedules import schedule_from_fields
+
+    makers: dict[str, Callable[[str, dict[str, Any]], object]] = {
+        "optimizer": optimizer_from_fields,
+        "loss": loss_from_fields,
+        "schedule": schedule_from_fields,
+    }
+    for name, make in makers.items():
+        part: Component = getattr(train, name)
+        try:
+            make(part.kind, part.fields)
+        except CnnbenchError as error:
+            yield ("train", name), _as_suite_error(error)
+
+
+def _as_suite_error(error: CnnbenchError) -> SuiteError:
+    return SuiteError(error.message, received=error.received, expected=error.expected, remedy=error.remedy)
 
 
 def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) -> Iterator[tuple[Path, SuiteError]]:

@@ -90,7 +90,8 @@ def request_of(settings: Train, seed: int) -> dict[str, Any]:
         name: {"kind": part.kind, "fields": part.fields}
         for name, part in (("loss", settings.loss), ("optimizer", settings.optimizer), ("schedule", settings.schedule))
     }
-    plain = settings.model_dump(mode="json", include={"data", "epochs", "batch", "learning_rate"})
+    names = {"data", "epochs", "batch", "learning_rate", "augmentation", "train_images", "test_images"}
+    plain = settings.model_dump(mode="json", include=names)
     return {**plain, **parts, "seed": seed}
 
 

@@ -114,7 +114,7 @@ def test_dry_run_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     path = tmp_path / "small.yaml"
     path.write_text(SUITE)
     assert execute(["run", str(path), "--dry-run", "-o", str(tmp_path / "runs"), "-k", "fast"]) == 0
-    assert "1 cells in 1 comparison groups" in capsys.readouterr().out
+    assert "1 cell in 1 comparison group\n" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
 
 

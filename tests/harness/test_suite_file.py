@@ -78,6 +78,9 @@ def test_an_image_is_a_side_or_a_whole_shape(write) -> None:
             "unknown architecture in the matrix",
             "'resnet20'",
         ),
+        (": lenet5\n", ": lenet5\n  optimizer: {kind: sgd, mometum: 0.5}\n", 13, 14, "sgd has no field", "'momentum'"),
+        (": lenet5\n", ": lenet5\n  loss: cross_entrpy\n", 13, 9, "unknown loss 'cross_entrpy'", "'cross_entropy'"),
+        (": lenet5\n", ": lenet5\n  schedule: cosin\n", 13, 13, "unknown schedule 'cosin'", "'cosine'"),
         ("measure:", "checks: [locl]\nmeasure:", 9, 10, "the value of checks.0 is not valid", "'local'"),
     ],
 )
