@@ -38,7 +38,7 @@ def _to_bfloat16(array: Array) -> Array:
     """Round to nearest, ties to even, on the upper 16 bits of a float32."""
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1)).astype(np.uint32)) & np.uint32(0xFFFF0000)
-    values = rounded.view(np.float32)
+    values = rounded.view(np.float32).reshape(np.shape(array))  # ascontiguousarray makes a scalar an array of one
     return np.where(np.isfinite(array), values, array)
 
 
