@@ -113,7 +113,7 @@ def test_an_expected_error_has_its_traceback_only_with_verbose(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["shwo"], ["show"], ["show", "lenet5", "--imag", "3"], ["plan", "a", "--seed=x"]]
+    "arguments", [["shoow"], ["show"], ["show", "lenet5", "--imag", "3"], ["plan", "a", "--seed=x"]]
 )
 def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert entry.execute(arguments) == 2

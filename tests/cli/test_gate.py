@@ -107,7 +107,7 @@ def test_runs_are_listed_with_their_outcome(here: Path, capfd: pytest.CaptureFix
     assert row["exit_code"] == 0
 
 
-@pytest.mark.parametrize("text", ["syntetic", "20260101T000000Z-b"])
+@pytest.mark.parametrize("text", ["synthetik", "20260101T000000Z-b"])
 def test_a_run_that_is_not_there_is_told_with_the_nearest(
     here: Path, capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
