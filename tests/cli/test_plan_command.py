@@ -78,10 +78,10 @@ def test_lists(capsys: pytest.CaptureFixture[str], what: str) -> None:
 
 def test_suites_are_listed_with_what_is_wrong_with_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(SUITE)
-    (tmp_path / "bad.yaml").write_text(SUITE.replace("name", "namme"))
+    (tmp_path / "bad.yaml").write_text(SUITE.replace("name", "nname"))
     rows = as_json(capsys, "list", "suites", str(tmp_path))
     assert [row["name"] for row in rows] == [None, "two"]
-    assert "unknown key 'namme'" in rows[0]["error"]
+    assert "unknown key 'nname'" in rows[0]["error"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.yaml")), ids=lambda path: path.stem)

@@ -64,7 +64,7 @@ def test_an_image_is_a_side_or_a_whole_shape(write) -> None:
         ("batch: [1", "bacth: [1", 8, 3, "unknown key 'bacth' in matrix", "'batch'"),
         ("mode: eager", "moed: eager", 7, 21, "unknown key 'moed' in matrix.backends.1", "'mode'"),
         ("rounds: 4", "round: 4", 10, 13, "unknown key 'round' in measure.latency", "'rounds'"),
-        ("name: small", "namme: small", 2, 1, "unknown key 'namme' in the suite (and 1 more error)", "'name'"),
+        ("name: small", "nname: small", 2, 1, "unknown key 'nname' in the suite (and 1 more error)", "'name'"),
         ("lenet5, ", "lenet6, ", 4, 19, "unknown architecture 'lenet6'", "'lenet5'"),
         ("- numpy", "- numpi", 6, 7, "unknown backend 'numpi'", "'numpy'"),
         ("mode: eager", "mode: egaer", 7, 27, "unknown torch mode 'egaer'", "'eager'"),
