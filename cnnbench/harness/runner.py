@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +49,8 @@ def run(
 ) -> RunResult:
     """Runs a plan, or continues one.
 
-    Every record is on disk before a listener, a recorder or a hook hears of it. An interruption (Ctrl-C) leaves what
-    was measured, and the summary says so.
+    Every record is on disk before a listener, a recorder or a hook hears of it. An interruption (Ctrl-C or
+    SIGTERM) leaves what was measured, and the summary says so.
 
     Args:
         plan: What to run. When ``options.resume`` is set it must be the plan that the run was started with.
@@ -65,9 +67,23 @@ def run(
         _begin(store, plan, resumed=options.resume is not None)
         session = Session(plan, options, store, _teller(listeners))
         try:
-            return _Run(session, executor or LocalExecutor()).go()
+            with _terminable():
+                return _Run(session, executor or LocalExecutor()).go()
         finally:
             session.materials.close()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets SIGTERM, which is how a CI job is cancelled, end a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _teller(listeners: Sequence[Listener]) -> Callable[[Event], None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -141,6 +143,22 @@ def test_an_interruption_keeps_what_was_measured_and_resume_goes_on_from_there(f
         assert tuple(kept) == first[cell.id].samples
         assert len(store.read_samples(cell.id)) == 18
         assert "apart" not in (store.read_record(cell.id).latency.note or "")
+
+
+def test_a_job_that_is_cancelled_ends_as_an_interrupted_run_and_leaves_nothing_running(faulty, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    pids = []
+
+    def cancel(event):
+        if isinstance(event, RoundDone):
+            pids.extend(int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = run(plan(suite(tmp_path, ("good",))), RunOptions(root=tmp_path), [cancel])
+    assert result.exit_code == 130
+    assert pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_run_cannot_be_resumed_with_another_plan(go, tmp_path):
