@@ -1,4 +1,4 @@
-"""Envelopes: how far a whole network's results move when its node outputs move by their sharp budgets."""
+"""Envelopes: how far a network's results move when its nodes' outputs and gradients move by their sharp budgets."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.forcing import noise_name, output_names, with_noise
 from cnnbench.numerics.oracle import Oracle, walk
 from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.reverse_noise import ReverseNoise
+from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
@@ -139,6 +141,16 @@ def training_budgets(case: Case) -> dict[str, Array]:
     return budgets
 
 
+def reverse_noise(case: Case, graph: Graph, budgets: Mapping[str, Array], batch: Mapping[str, Array]) -> ReverseNoise:
+    """The budgets of the reverse pass of ``graph``, the case's network with noise inputs for ``budgets``."""
+    result = ReverseNoise(case.policy, case.loss)
+    shapes = case.lowered.shapes(case.size)
+    quiet = {noise_name(value): np.zeros(shapes[value]) for value in budgets}
+    with result.recording() as subject:
+        subject.gradient(graph, case.stored, {**batch, **quiet}, reference_options(training=True), case.loss)
+    return result
+
+
 def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     """The exact outputs at inference, and the envelope of perturbed runs."""
     case = oracle.case
@@ -174,10 +186,12 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
         clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
+        reverse = reverse_noise(case, graph, budgets, batch)
         options = reference_options(training=True, name=perturbed_precision(case))
         for run in range(num_runs(case)):
             noisy = {**batch, **noise(case, budgets, run)}
-            moved = subject.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
+            with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
+                moved = perturbed.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
             _write_run(entry, run, deviations(moved.weights, clean.weights))
         for name, value in clean.weights.items():
             entry.write(f"value.{name}", value)

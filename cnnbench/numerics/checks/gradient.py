@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.numerics.budgets import Budget, budget_form
+from cnnbench.numerics.budgets import budget_form
+from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import describe, failing, judge
@@ -19,12 +20,11 @@ from cnnbench.numerics.forcing import arrays_of, forced_name, masks_of, output_n
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import NodeUse, Outcome
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.rounding import Roundoff, to_storage
+from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.ties import tied
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Flatten
-from cnnbench.spec.losses import CrossEntropy
 
 
 def check_gradient(subject: Subject, oracle: Oracle) -> Outcome:
@@ -76,10 +76,7 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> It
 
 
 def loss_term(subject: Subject, case: Case) -> Comparison:
-    """The loss's gradient with respect to the main output, on seeded normal values around the right size.
-
-    Budget of cross-entropy: (p - q) / N, with p as log-softmax's; of the squared error: few roundings.
-    """
+    """The loss's gradient with respect to the main output, on seeded normal values around the right size."""
     value = case.graph.outputs[0][1]
     shape = case.graph.shapes(case.size)[value]
     graph = _identity(shape[1:])
@@ -88,20 +85,8 @@ def loss_term(subject: Subject, case: Case) -> Comparison:
     exact = reference().subject.gradient(graph, {}, batch, reference_options(training=True), case.loss)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(graph, {}, batch, options, case.loss)
-    u = Roundoff.of(case.policy)
     gradient = exact.inputs["value"]
-    if isinstance(case.loss, CrossEntropy):
-        wide = np.asarray(x, np.float64)
-        depth = np.abs(wide - wide.max(axis=1, keepdims=True))
-        p = np.exp(-depth) / np.exp(-depth).sum(axis=1, keepdims=True)
-        q = np.abs(gradient * shape[0] - p)
-        relative = 24 * u.stored + 2 * u.stored * (depth + (p * depth).sum(axis=1, keepdims=True))
-        relative = relative + shape[1] * u.accumulated
-        size = (p * relative + 6 * u.stored * (p + q)) / shape[0]
-    else:
-        targets = np.abs(np.asarray(case.labels, np.float64))
-        size = 8 * u.stored * (np.abs(x) + targets) * 2 / x.size
-    budget = Budget(size + 4 * u.smallest, 2 * size + 4 * u.smallest)
+    budget = loss_gradient_budget(case.loss, np.asarray(x), gradient, case.policy)
     place = Place("loss", case.loss.kind, "gradient of the output")
     return compare(place, result.inputs.get("value"), gradient, budget, case.policy)
 

@@ -19,6 +19,7 @@ from cnnbench.numerics.envelope import (
     num_runs,
     one_rounding,
     perturbed_precision,
+    reverse_noise,
     training_budgets,
 )
 from cnnbench.numerics.forcing import with_noise
@@ -121,10 +122,12 @@ def _course(oracle: Oracle) -> _Course:
         clean = [{**state.weights, **state.state} for state in states]
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
+        reverse = reverse_noise(case, graph, budgets, batches[0])
         options = reference_options(training=True, name=perturbed_precision(case))
         for run in range(num_runs(case)):
             noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
-            _, moved = subject.steps(graph, one_rounding(case, run), noisy, options, *rest)
+            with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
+                _, moved = perturbed.steps(graph, one_rounding(case, run), noisy, options, *rest)
             for step, state in enumerate(moved):
                 deviation = deviations({**state.weights, **state.state}, clean[step])
                 entry.write(f"{run}.{step}", np.array([deviation[name] for name in sorted(deviation)]))
