@@ -25,7 +25,9 @@ MODES = {"numpy": "reference", "torch": "eager", "jax": "jit"}
 _LOADED: dict[str, Backend] = {}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=() if name == "numpy" else getattr(pytest.mark, name)) for name in MODES])
+@pytest.fixture(
+    params=[pytest.param(name, marks=() if name == "numpy" else getattr(pytest.mark, name)) for name in MODES]
+)
 def backend(request: pytest.FixtureRequest) -> Backend:
     name = request.param
     if importlib.util.find_spec(backend_plugin(name).requires[0] if name != "numpy" else "numpy") is None:

@@ -57,6 +57,7 @@ def test_eager_ops_equal_the_reference(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # the C++ compiler takes minutes for a family on busy processors
 @pytest.mark.parametrize(("name", "layout"), [("float64", "channels_last"), ("float32", "channels_first")])
 @pytest.mark.parametrize(("family", "training"), RUNS)
 def test_compiled_ops_equal_the_reference(
