@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: run test test-slow test-browser lint format ui schema constraints clean
+.PHONY: run test test-slow test-browser lint format ui screenshots schema constraints clean
 
 run: $(INSTALLED)
 	$(BIN)/cnnbench run $(SUITE)
@@ -35,6 +35,9 @@ lint: $(INSTALLED_DEV)
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+screenshots: $(INSTALLED_DEV)
+	$(BIN)/python docs/images/take.py
 
 schema: $(INSTALLED)
 	$(BIN)/cnnbench schema --output schema

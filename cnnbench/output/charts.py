@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.gates.pairs import program
 from cnnbench.harness.record import NodeBudget, Record
 from cnnbench.output import figures
-from cnnbench.output.tables import budget_used, checks_by_program, label, network_label, program
+from cnnbench.output.tables import budget_used, checks_by_program, label, network_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

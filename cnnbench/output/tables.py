@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cnnbench.gates.pairs import program
 from cnnbench.harness.record import Cell, CheckOutcome, Record
 from cnnbench.output import figures
 
@@ -56,14 +57,6 @@ def label(cell: Cell) -> str:
 def network_label(cell: Cell) -> str:
     """The architecture; of a user's file, its name."""
     return cell.architecture.rpartition("/")[2].removeprefix("file:")
-
-
-def program(cell: Cell) -> tuple[object, ...]:
-    """What identifies the cell's program whatever its batch: checks run once a program."""
-    return (
-        cell.architecture, cell.image, cell.num_classes, cell.precision, cell.device, cell.threads, cell.series,
-        cell.layout, cell.fold_batch_norm, cell.data, cell.side,
-    )  # fmt: skip
 
 
 def checks_by_program(records: Iterable[Record]) -> dict[tuple[object, ...], tuple[CheckOutcome, ...]]:

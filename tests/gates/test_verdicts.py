@@ -106,6 +106,19 @@ def test_a_check_that_fails_now_is_a_regression_and_names_its_node(base: Snapsho
     assert verdicts(gate(head, head))["numerics"] == "unchanged"
 
 
+def test_checks_that_another_batch_of_the_program_ran_count(base: Snapshot) -> None:
+    """Checks run in the first chosen cell of a program; a run of the large batches alone has them there."""
+    small, large = of("torch", batch=1), of("torch", batch=8)
+    once = changed(base, large, checks=())
+    head = changed(base, small, checks=())
+    head = head.model_copy(update={"cells": tuple(cell for cell in head.cells if not small(cell))})
+
+    assert verdicts(gate(head, once))["numerics"] == "unchanged"
+    assert "numerics" not in verdicts(gate(once, once))
+    nothing = changed(head, large, checks=())
+    assert gate(nothing, once).counts.get("regressed") is None
+
+
 def test_accuracy_falls_beyond_the_margin_with_mcnemars_test() -> None:
     base = snapshot(synthetic_run(Truth(seed=1, noise=QUIET)))
     fallen = snapshot(synthetic_run(Truth(seed=1, noise=QUIET, accuracy={"jax": 0.90})))

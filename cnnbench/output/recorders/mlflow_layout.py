@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from cnnbench.gates.evidence import Evidence
+from cnnbench.gates.pairs import program
 from cnnbench.harness.record import Cell, Record
 from cnnbench.output.figures import rounded
-from cnnbench.output.tables import budget_used, checks_by_program, label, network_label, program, result_table
+from cnnbench.output.tables import budget_used, checks_by_program, label, network_label, result_table
 from cnnbench.output.text import to_markdown
 
 Kind = Literal["suite", "point", "scaling", "training"]
