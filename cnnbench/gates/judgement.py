@@ -107,7 +107,7 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
     limit = change.threshold * rules.resolution
     if abs(change.estimate) <= change.threshold and abs(change.estimate) + reach <= limit:
         return "unchanged", ""
-    return "inconclusive", "the interval is too wide to tell: more rounds or launches, or a quieter machine"
+    return "inconclusive", "the interval is too wide: take more rounds or launches, or a quieter machine"
 
 
 def as_ratio(change: Change, rules: Rules) -> dict[str, object]:

@@ -1,73 +1,23 @@
-"""Charts of a run as SVG text without anything external: drawn by matplotlib without a display."""
+"""The charts of a run: latency, error budgets by node, training curves, speed against error."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.gates.pairs import program
 from cnnbench.harness.record import NodeBudget, Record
 from cnnbench.output import figures
+from cnnbench.output.drawing import INK, panels, percent_ticks, plain_ticks, power_ticks, short, svg
 from cnnbench.output.tables import budget_used, checks_by_program, label, network_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Colours = Mapping[str, str]
-LONGEST_NAME = 36
-INK, FAINT = "#1f2933", "#d5dbe1"
+LEAST_SHARE = 1e-5  # of a budget, below which a node counts as exact
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.edgecolor": "#7b8794",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": "#52606d",
-    "ytick.color": "#52606d",
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-}
-
-
-def svg(name: str, draw: Callable[[], Figure]) -> str:
-    """The drawing of ``draw`` as an inline ``<svg>`` whose ids start with ``name``."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
-        figure = draw()
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    opening, rest = text.split(">", 1)
-    width = re.search(r'\bwidth="([\d.]+)pt"', opening)
-    shown = f"max-width:{float(width[1]) * 4 / 3:.0f}px" if width else ""
-    opening = re.sub(r'\b(width|height)="[^"]*" ?', "", opening)
-    return f'{opening} role="img" style="width:100%;height:auto;{shown}">{rest}'
-
-
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
 
 
 def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
@@ -76,7 +26,7 @@ def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
     columns = min(2, len(groups)) or 1
     rows = -(-len(groups) // columns)
     longest = max(len(members) for members in groups.values())
-    figure, axes = _figure(rows, columns, 11.2, rows * (0.75 + 0.34 * longest))
+    figure, axes = panels(rows, columns, 11.2, rows * (0.75 + 0.34 * longest))
     flat = [axis for row in axes for axis in row]
     for axis, members in zip(flat, groups.values(), strict=False):
         _bars(axis, members, colours)
@@ -101,14 +51,14 @@ def _bars(axis: Axes, records: list[Record], colours: Colours) -> None:
     for place, median in zip(places, medians, strict=True):
         text = figures.significant(median.value / scale)
         axis.text(median.high / scale + 0.015 * right, place, text, va="center", fontsize=8)
-    axis.set_yticks(list(places), [_short(label(record.cell)) for record in records])
+    axis.set_yticks(list(places), [short(label(record.cell)) for record in records])
     axis.invert_yaxis()
     axis.set_xlim(0, right * 1.13)
     axis.set_xlabel(f"median latency of a batch [{unit}], 95 % interval")
     axis.grid(axis="x")
     axis.set_axisbelow(True)
     cell = records[0].cell
-    axis.set_title(f"{_short(network_label(cell))}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
+    axis.set_title(f"{short(network_label(cell))}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
 
 
 def _rest(precision: str, threads: int | None) -> str:
@@ -116,73 +66,55 @@ def _rest(precision: str, threads: int | None) -> str:
 
 
 def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeBudget]], colours: Colours) -> Figure:
-    """A panel for each network: the largest share of its budget that each node used, in the graph's order."""
+    """A panel for each network: the largest share of its budget that each node used, in the graph's order.
+
+    A node that used nothing, as an exact one does, has no point.
+    """
     known = [record for record in records if budgets.get(record.cell.id)]
     networks = _by(known, lambda record: network_label(record.cell))
-    figure, axes = _figure(len(networks), 1, 11.2, 2.6 * len(networks))
+    figure, axes = panels(len(networks), 1, 11.2, 2.6 * len(networks))
     for (axis,), (name, members) in zip(axes, networks.items(), strict=True):
         programs = _by(members, lambda record: label(record.cell))
         for number, (shown, same) in enumerate(programs.items()):
             used = _by_node([budget for record in same for budget in budgets[record.cell.id]])
             marker, colour = MARKERS[number % len(MARKERS)], colours[same[0].cell.series]
-            axis.plot(range(len(used)), list(used.values()), marker=marker, markersize=3, linewidth=0.7,
-                      color=colour, label=_short(shown))  # fmt: skip
+            places = [i for i, value in enumerate(used.values()) if value >= LEAST_SHARE]
+            shares = [value for value in used.values() if value >= LEAST_SHARE]
+            axis.plot(places, shares, marker=marker, markersize=3, linewidth=0.7,
+                      color=colour, label=short(shown))  # fmt: skip
         nodes = list(_by_node(budgets[members[0].cell.id]))
         step = max(1, -(-len(nodes) // 28))
         axis.set_xticks(
-            range(0, len(nodes), step), [_short(node) for node in nodes[::step]], rotation=60, ha="right", fontsize=6.5
+            range(0, len(nodes), step), [short(node) for node in nodes[::step]], rotation=60, ha="right", fontsize=6.5
         )
         axis.axhline(1.0, color="#c0392b", linewidth=1, linestyle="--")
         axis.set_yscale("log")
-        _percent_axis(axis)
+        percent_ticks(axis)
         axis.set_ylabel("sharp budget used")
         axis.grid(axis="y")
-        axis.set_title(_short(name))
+        axis.set_title(short(name))
         axis.legend(ncols=4, fontsize=8, loc="lower left", bbox_to_anchor=(0.2, 1.0))
     return figure
 
 
 def _by_node(budgets: Sequence[NodeBudget]) -> dict[str, float]:
-    """The largest use of each node over all that was checked of it; what used less than 0.01 % is drawn there."""
+    """The largest use of each node over all that was checked of it."""
     found: dict[str, float] = {}
     for item in budgets:
-        found[item.node] = max(found.get(item.node, 1e-4), item.sharp_used)
+        found[item.node] = max(found.get(item.node, 0.0), item.sharp_used)
     return found
-
-
-def _percent_axis(axis: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter
-
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-
-
-def _plain_ticks(axis: Axis) -> None:
-    """1, 2, 5, 10 ... on a logarithmic axis, written out."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _power_ticks(axis: Axis) -> None:
-    """1e-7, 1e-6 ... on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
     """For each network that trained: the loss of each step, its distance from the first backend's, test accuracy."""
     networks = _by(records, lambda record: network_label(record.cell) if record.training else None)
-    figure, axes = _figure(len(networks), 3, 11.2, 2.9 * len(networks))
+    figure, axes = panels(len(networks), 3, 11.2, 2.9 * len(networks))
     for (loss, distance, accuracy), (name, members) in zip(axes, networks.items(), strict=True):
         for number, record in enumerate(members):
             training = record.training
             assert training is not None
             dashes = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)))[number % 4]
-            look: dict[str, Any] = {"color": colours[record.cell.series], "label": _short(label(record.cell))}
+            look: dict[str, Any] = {"color": colours[record.cell.series], "label": short(label(record.cell))}
             look |= {"linewidth": 1.5, "linestyle": dashes}
             loss.plot(range(1, len(training.losses) + 1), training.losses, **look)
             if number:
@@ -190,15 +122,15 @@ def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
             epochs = [epoch.epoch + (training.epochs[0].epoch == 0) for epoch in training.epochs]
             marker = MARKERS[number % len(MARKERS)]
             accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **look)
-        loss.set_title(f"{_short(name)}: training loss")
+        loss.set_title(f"{short(name)}: training loss")
         loss.set_yscale("log" if min(min(r.training.losses) for r in members if r.training) > 0 else "linear")
-        _plain_ticks(loss.yaxis)
-        distance.set_title(f"|loss / {_short(label(members[0].cell))} - 1|")
+        plain_ticks(loss.yaxis)
+        distance.set_title(f"|loss / {short(label(members[0].cell))} - 1|")
         distance.set_yscale("log")
-        _power_ticks(distance.yaxis)
+        power_ticks(distance.yaxis)
         accuracy.set_title("test accuracy")
         accuracy.locator_params(axis="x", integer=True)
-        _percent_axis(accuracy)
+        percent_ticks(accuracy)
         for axis, unit in ((loss, "step"), (distance, "step"), (accuracy, "epoch")):
             axis.set_xlabel(unit)
             axis.grid()
@@ -223,7 +155,7 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
         for record in records
         if record.latency and (used := budget_used(checks.get(program(record.cell), ()))) is not None
     ]
-    figure, ((axis,),) = _figure(1, 1, 11.2, 4.2)
+    figure, ((axis,),) = panels(1, 1, 11.2, 4.2)
     kinds = list(dict.fromkeys((network_label(record.cell), record.cell.batch) for record, _, _ in points))
     for record, speed, used in points:
         marker = MARKERS[kinds.index((network_label(record.cell), record.cell.batch)) % len(MARKERS)]
@@ -232,12 +164,12 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
     axis.axhline(1.0, color="#c0392b", linewidth=1, linestyle="--")
     axis.set_xscale("log")
     axis.set_yscale("log")
-    _percent_axis(axis)
-    _plain_ticks(axis.xaxis)
+    percent_ticks(axis)
+    plain_ticks(axis.xaxis)
     axis.set_xlabel("images/s (further right is faster)")
     axis.set_ylabel("error budget used (lower is closer)")
     axis.grid(which="major")
-    _two_legends(axis, colours, [f"{_short(name)}, batch {batch}" for name, batch in kinds])
+    _two_legends(axis, colours, [f"{short(name)}, batch {batch}" for name, batch in kinds])
     return figure
 
 
@@ -245,18 +177,13 @@ def _two_legends(axis: Axes, colours: Colours, kinds: list[str]) -> None:
     from matplotlib.lines import Line2D
 
     backends = [
-        Line2D([], [], marker="o", linestyle="", color=colour, label=_short(name)) for name, colour in colours.items()
+        Line2D([], [], marker="o", linestyle="", color=colour, label=short(name)) for name, colour in colours.items()
     ]
     shapes = [
         Line2D([], [], marker=MARKERS[i % len(MARKERS)], linestyle="", color="#52606d", label=name)
         for i, name in enumerate(kinds)
     ]
     axis.legend(handles=[*backends, *shapes], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-
-
-def _short(name: str) -> str:
-    """A name that leaves room for the drawing."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _by(records: Sequence[Record], key: Callable[[Record], str | None]) -> dict[str, list[Record]]:
