@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from cnnbench.harness.extensions import Metric, Recorder
+    from cnnbench.harness.extensions import FinishedRun, Metric, Recorder, StartedRun
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_files import WeightReader
     from cnnbench.training.data import DatasetPlugin
@@ -56,3 +56,21 @@ def cnnbench_recorders() -> Mapping[str, Recorder]:
     from cnnbench.output.recorders.mlflow import MlflowRecorder
 
     return {"jsonl": JsonlRecorder(), "mlflow": MlflowRecorder()}
+
+
+@hookimpl
+def cnnbench_run_started(run: StartedRun) -> None:
+    """Sweeps the scratch folders that killed runs left behind."""
+    from cnnbench.harness.scratch import sweep
+
+    sweep()
+
+
+@hookimpl
+def cnnbench_run_finished(run: FinishedRun) -> None:
+    """Appends the result to the summary of a GitHub Actions job, where there is one."""
+    from cnnbench.output.github_summary import append_summary
+    from cnnbench.output.markdown import render_markdown
+    from cnnbench.output.reports import read_report
+
+    append_summary(render_markdown(read_report(run.folder)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,15 +63,15 @@ def run(
     raise typer.Exit(worst(result.exit_code for result in results))
 
 
+@dataclass(frozen=True)
 class _How:
     """How the plans are run: the same for all of them."""
 
-    def __init__(self, root: Path, tracking_uri: str | None, mlflow: bool, quiet: bool, verbose: bool) -> None:
-        self.root = root
-        self.tracking_uri = tracking_uri
-        self.mlflow = mlflow
-        self.quiet = quiet
-        self.verbose = verbose
+    root: Path
+    tracking_uri: str | None
+    mlflow: bool
+    quiet: bool
+    verbose: bool
 
 
 def _work(suites: list[Path], asked: SuiteOptions, resume: str | None, root: Path) -> list[tuple[Plan, Path | None]]:
@@ -107,15 +108,12 @@ def _run(plan: Plan, folder: Path | None, how: _How) -> RunResult:
     from cnnbench.cli.progress import progress
     from cnnbench.harness.runner import RunOptions
     from cnnbench.harness.runner import run as run_plan
-    from cnnbench.output.github_summary import append_summary
-    from cnnbench.output.markdown import render_markdown
-    from cnnbench.output.reports import read_report, write_reports
+    from cnnbench.output.reports import write_reports
 
     where = recorders(mlflow=how.mlflow, tracking_uri=how.tracking_uri)
     with progress(quiet=how.quiet, verbose=how.verbose) as listen:
         result = run_plan(plan, RunOptions(root=how.root, resume=folder, recorders=where), [listen])
     write_reports(result.folder)
-    append_summary(render_markdown(read_report(result.folder)))
     return result
 
 

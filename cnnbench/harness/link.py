@@ -19,6 +19,7 @@ from typing import Any, Self
 from cnnbench.errors import WorkerError
 from cnnbench.harness.log_capture import LogCapture
 from cnnbench.harness.processes import WorkerSpec
+from cnnbench.harness.scratch import scratch_prefix
 from cnnbench.harness.worker import PROTOCOL
 from cnnbench.harness.worker_errors import (
     WorkerCrashError,
@@ -45,7 +46,7 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec, *, start_timeout_s: float = 120.0) -> None:
         self.spec = spec
-        self.folder = Path(tempfile.mkdtemp(prefix="cnnbench-worker-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=scratch_prefix("worker")))
         self._oom_before = oom_kills()
         self._buffer = b""
         self._number = 0

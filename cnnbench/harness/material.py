@@ -11,6 +11,7 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.networks import network
 from cnnbench.harness.record import Cell, Digests
+from cnnbench.harness.scratch import scratch_prefix
 from cnnbench.harness.transfer import read_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Materials:
     """Makes the material of cells, each file once; removed with ``close``."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="cnnbench-material-")
+        self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("material"))
         self._weights: dict[tuple[str, int], tuple[Path, str]] = {}
         self._batches: dict[tuple[object, ...], tuple[Path, str]] = {}
 
