@@ -231,6 +231,31 @@ def test_bfloat16_rounds_to_eight_bits_and_trains(mode: str, tensorflow_backend:
     assert losses[-1] < losses[0]
 
 
+@MODES
+@pytest.mark.parametrize("padding", [0, "same", ((1, 0), (0, 2))])
+def test_gradients_in_bfloat16_are_summed_in_something_wider(
+    mode: str, padding: Any, tensorflow_backend: Backend
+) -> None:
+    """Sums of 8,000 positive terms, which an accumulator of 8 bits would lose: it stops growing at 256 to 512."""
+    builder = Builder("sums")
+    x = builder.input("x", (4, 33, 31))
+    graph = builder.build(builder.add("conv", L.Conv(out_channels=3, kernel_size=(3, 2), padding=padding), x))
+    rng = np.random.default_rng(3)
+
+    def eighths(shape: tuple[int, ...]) -> Any:
+        return rng.integers(1, 9, shape) / 8
+
+    batch = {"x": eighths((8, 4, 33, 31)), "gradient.output": eighths(graph.shapes(8)["conv"])}
+    arrays = {name: np.ones(array.shape) for name, array in initialize(graph, 0).items()}
+    found = []
+    for name in ("float64", "bfloat16"):
+        program = tensorflow_backend.compile_gradient(graph, options(mode, name))
+        program.load(arrays, {})
+        found.append(program.download(program.run(program.upload(batch))).weights)
+    for name, array in found[0].items():
+        np.testing.assert_allclose(found[1][name], array, rtol=2.0**-8, err_msg=name)
+
+
 def test_programs_take_new_arrays_and_new_batch_sizes(tensorflow_backend: Backend) -> None:
     graph = linear_graph()
     program = tensorflow_backend.compile_forward(graph, options())
