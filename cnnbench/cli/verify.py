@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from cnnbench.execution.contract import BackendPlugin, ProgramOptions
     from cnnbench.numerics.case import Case
     from cnnbench.numerics.outcome import Outcome
+    from cnnbench.numerics.subject import Subject
+    from cnnbench.spec.graph import Graph
+    from cnnbench.spec.weights import Arrays
 
 MISMATCH = 4
 NOTHING_CHECKED = 5
@@ -45,6 +49,8 @@ def verify(
     verbose: o.Verbose = False,
 ) -> None:
     """Check a network's numbers on every backend against the float64 reference."""
+    from cnnbench.numerics.checks import CHECKS, run_checks
+
     asked = _Asked(architecture, image, num_classes, weights, seed, batch, output)
     chosen = _chosen(backend, precision or "float32")
     rows: list[dict[str, Any]] = []
@@ -55,19 +61,9 @@ def verify(
         if not quiet and not json:
             typer.echo(f"{plugin.name} {mode} ...", err=True)
         with stdout_reserved():
-            outcomes = _run(
-                plugin, _options(mode, precision or "float32", fold_batch_norm), check, fault, asked, threads
-            )
-        worst = "failed" if any(outcome.status == "failed" for outcome in outcomes) else "passed"
-        rows.append(
-            {
-                "backend": plugin.name,
-                "mode": mode,
-                "status": worst if any(outcome.status != "skipped" for outcome in outcomes) else "skipped",
-                "message": "",
-                "checks": [{k: v for k, v in asdict(outcome).items() if k != "nodes"} for outcome in outcomes],
-            }
-        )
+            case = asked.case(_options(mode, precision or "float32", fold_batch_norm), f"{plugin.name}-{mode}")
+            outcomes = run_checks(check or tuple(CHECKS), _subject(plugin, fault, threads), case)
+        rows.append({"backend": plugin.name, "mode": mode, **_outcome(outcomes)})
     _show(architecture, fault, rows, json=json)
     states = {row["status"] for row in rows}
     if "failed" in states:
@@ -76,29 +72,49 @@ def verify(
         raise typer.Exit(NOTHING_CHECKED)
 
 
-class _Asked:
-    """The network, its arrays and its inputs, made once and shared by all backends."""
+def _outcome(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """A backend's status with its checks, as plain data."""
+    found = {outcome.status for outcome in outcomes}
+    status = "failed" if "failed" in found else "passed" if "passed" in found else "skipped"
+    checks = [{key: value for key, value in asdict(outcome).items() if key != "nodes"} for outcome in outcomes]
+    return {"status": status, "message": "", "checks": checks}
 
-    def __init__(
-        self,
-        architecture: str,
-        image: str | None,
-        num_classes: int | None,
-        weights: Path | None,
-        seed: int,
-        batch: int,
-        output: Path,
-    ) -> None:
-        from cnnbench.spec.streams import stream
+
+@dataclass(frozen=True)
+class _Asked:
+    """The network, its arrays and its inputs: made once and shared by all backends."""
+
+    architecture: str
+    image: str | None
+    num_classes: int | None
+    weights: Path | None
+    seed: int
+    batch: int
+    output: Path
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The network."""
+        return asked_network(self.architecture, self.image, self.num_classes)
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """Its weights and running statistics, from the file or the seed."""
         from cnnbench.spec.weights import check_fits, initialize, load
 
-        self.graph = asked_network(architecture, image, num_classes)
-        self.arrays = initialize(self.graph, seed) if weights is None else load(weights)
-        check_fits(self.graph, self.arrays, where=str(weights))
-        self.seed = seed
-        self.output = output
-        self.inputs = {
-            item.name: stream(seed, "inputs", item.name).normal(size=item.full_shape(batch)).astype("float32")
+        if self.weights is None:
+            return initialize(self.graph, self.seed)
+        arrays = load(self.weights)
+        check_fits(self.graph, arrays, where=str(self.weights))
+        return arrays
+
+    @cached_property
+    def inputs(self) -> Arrays:
+        """Seeded normal numbers."""
+        from cnnbench.spec.streams import stream
+
+        return {
+            item.name: stream(self.seed, "inputs", item.name).normal(size=item.full_shape(self.batch)).astype("float32")
             for item in self.graph.inputs
         }
 
@@ -141,27 +157,19 @@ def _options(mode: str, precision: str, fold_batch_norm: bool) -> ProgramOptions
     return ProgramOptions(mode, find_precision(precision), fold_batch_norm=fold_batch_norm)
 
 
-def _run(
-    plugin: BackendPlugin,
-    options: ProgramOptions,
-    checks: Sequence[str],
-    fault: str | None,
-    asked: _Asked,
-    threads: int | None,
-) -> list[Outcome]:
+def _subject(plugin: BackendPlugin, fault: str | None, threads: int | None) -> Subject:
+    """The loaded backend, or a faulty one."""
     from cnnbench.execution.contract import ProcessSettings
-    from cnnbench.numerics.checks import CHECKS, run_checks
-    from cnnbench.numerics.subject import InProcessSubject, Subject
+    from cnnbench.numerics.subject import InProcessSubject
     from cnnbench.plugins import load_backend
 
     backend = load_backend(plugin.name)
     backend.configure(ProcessSettings(threads=threads))
-    subject: Subject = InProcessSubject(backend)
-    if fault is not None:
-        from cnnbench.numerics.faults import faulty_subject
+    if fault is None:
+        return InProcessSubject(backend)
+    from cnnbench.numerics.faults import faulty_subject
 
-        subject = faulty_subject(backend, fault)
-    return run_checks(checks or tuple(CHECKS), subject, asked.case(options, f"{plugin.name}-{options.mode}"))
+    return faulty_subject(backend, fault)
 
 
 def _show(architecture: str, fault: str | None, rows: Sequence[dict[str, Any]], *, json: bool) -> None:
