@@ -137,6 +137,11 @@ def test_one_disturbed_attempt_is_forgiven():
     assert machine.calls == 2 * (5 + 10)
 
 
+def test_a_machine_that_slows_down_meanwhile_is_no_proof_of_anything():
+    machine = Machine(lambda call: 0.01 if call % 15 < 5 else 0.03)
+    assert check_synchronization(machine.timed(), 0.01).passed
+
+
 def test_the_default_clock_is_monotonic_and_runs():
     now = Clock().now
     readings = [now() for _ in range(100)]
