@@ -28,7 +28,7 @@ PLUGIN = BackendPlugin(
     precisions={"graph": PRECISIONS, "xla": PRECISIONS},
     devices=("cpu", "cuda"),
     layouts=("auto", "channels_last"),
-    colour="#ff6f00",
+    colour="#f9a825",
     distribution="tensorflow",
 )
 
