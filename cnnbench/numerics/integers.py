@@ -27,12 +27,16 @@ _INTEGERS = {2.0**-53: 2**53, 2.0**-24: 2**24, 2.0**-11: 2**11, 2.0**-8: 2**8}
 
 @dataclass(frozen=True)
 class IntegerCall:
-    """A node's integer operands and exact results; cotangents are integers too."""
+    """A node's integer operands and exact results; cotangents are integers too.
+
+    ``gradients`` is None where their sums are exact in the accumulator but not in the storage type, in which
+    frameworks may hold the sums of narrow gradients.
+    """
 
     call: LayerCall
     cotangents: Arrays
     values: LayerValues
-    gradients: LayerGradients
+    gradients: LayerGradients | None
 
 
 def is_exact(layer: Layer, inputs: Shapes) -> bool:
@@ -81,7 +85,10 @@ def integer_call(graph: Graph, node: Node, batch: int, policy: PrecisionPolicy, 
     terms = max([x.size for x in inputs] + [g.size for g in cotangents])
     if terms * 4 * LARGEST**2 >= limit and not _fits(call, cotangents, limit):
         return None
-    return IntegerCall(call, cotangents, reference().forward(call), reference().gradient(call, cotangents))
+    gradients = None
+    if not narrow or _fits(call, cotangents, _INTEGERS[policy.storage_roundoff]):
+        gradients = reference().gradient(call, cotangents)
+    return IntegerCall(call, cotangents, reference().forward(call), gradients)
 
 
 def _fits(call: LayerCall, cotangents: Arrays, limit: int) -> bool:

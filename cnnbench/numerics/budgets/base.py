@@ -74,6 +74,16 @@ class GradientSetting(Setting):
     cotangents: tuple[Array, ...]
     gradients: LayerGradients
 
+    @property
+    def u(self) -> Roundoff:
+        """The policy's roundoffs, sums assumed to be held in the storage type.
+
+        Frameworks scatter and sum the gradients of narrow types there, whatever a forward pass does: a policy admits
+        it, so the budget does. For float32 and float64 nothing changes.
+        """
+        forward = Roundoff.of(self.policy)
+        return replace(forward, accumulated=max(forward.accumulated, forward.stored))
+
     def gradient_magnitudes(self, call: LayerCall | None = None) -> LayerGradients:
         """The gradients on absolute values of inputs (or those of ``call``), weights and cotangents."""
         return self.reference.gradient(call or absolute(self.call), tuple(np.abs(g) for g in self.cotangents))

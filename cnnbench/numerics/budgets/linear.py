@@ -49,7 +49,7 @@ def radial_basis(setting: Setting) -> ForwardBudget:
     """S = sum (|x| + |w|)^2, which also admits |x|^2 - 2 x w + |w|^2; K = I products with two roundings more."""
     u, call = setting.u, setting.call
     magnitude = np.abs(setting.reference.forward(_apart(call)).outputs[0])
-    rounded = np.abs(setting.values.outputs[0])
+    rounded = np.abs(setting.values.outputs[0]) + 3 * magnitude  # each square may be stored before it is summed
     squares = (magnitude**2 / call.inputs[0].shape[-1]) if u.operand else None
     count = call.inputs[0].shape[-1] + 3
     return ForwardBudget((sum_of_products(magnitude, count, u, rounded=rounded, squares=squares),))
@@ -64,7 +64,7 @@ def radial_basis_gradient(setting: GradientSetting) -> GradientBudget:
 
     def budget(value: np.ndarray, magnitude: np.ndarray, count: int) -> Budget:
         size = np.abs(magnitude)
-        return sum_of_products(size, count, u, rounded=np.abs(value), squares=size**2 if u.operand else None)
+        return sum_of_products(size, count, u, rounded=np.abs(value) + 3 * size, squares=size**2 if u.operand else None)
 
     weight, size = setting.gradients.weights[0], magnitudes.weights[0]
     return GradientBudget(
