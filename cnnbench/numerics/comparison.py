@@ -71,15 +71,13 @@ def compare(
         return Comparison(use, problem, text)
     if not got.size:
         return Comparison(NodeUse(place.node, place.kind, place.what, 0.0, 0.0, place.budget))
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(got - np.asarray(exact, np.float64))
-    error[got == exact] = 0.0  # infinities that agree
+    fractions = [_fraction(got, np.asarray(exact, np.float64), admitted) for admitted in (budget.sharp, budget.worst)]
     left_out = 0
     if skip is not None:
         left_out = int(skip.sum())
-        error[skip] = 0.0
-    np.nan_to_num(error, copy=False, nan=0.0, posinf=np.inf)
-    fraction = error / budget.sharp
+        for fraction in fractions:
+            fraction[skip] = 0.0
+    fraction = fractions[0]
     worst = int(fraction.argmax())
     index = _index(fraction, worst)
     use = NodeUse(
@@ -87,13 +85,24 @@ def compare(
         place.kind,
         place.what,
         float(fraction[index]),
-        float((error / budget.worst).max()),
+        float(fractions[1].max()),
         place.budget,
         index,
         float(got[index]),
         float(exact[index]),
     )
     return Comparison(use, left_out=left_out)
+
+
+def _fraction(got: Array, exact: Array, admitted: Array) -> Array:
+    """|got - exact| over the budget; where ``exact`` is not finite, 0 if ``got`` is the same, else infinite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        fraction = np.abs(got - exact) / admitted
+    special = ~np.isfinite(exact)
+    if special.any():
+        same = (got == exact) | (np.isnan(got) & np.isnan(exact))
+        fraction[special] = np.where(same[special], 0.0, np.inf)
+    return np.asarray(fraction)
 
 
 def _index(array: Array, flat: int) -> tuple[int, ...]:

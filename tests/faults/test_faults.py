@@ -1,0 +1,106 @@
+"""Every registered fault is killed and located, and clean backends raise no alarm."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnnbench.errors import SuiteError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.faults import fault, faults, inject, kill_table
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+
+SLOW = [
+    pytest.param("torch", "eager", marks=[pytest.mark.torch, pytest.mark.slow]),
+    pytest.param("jax", "jit", marks=[pytest.mark.jax, pytest.mark.slow]),
+    pytest.param("tensorflow", "graph", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
+]
+
+
+@pytest.mark.parametrize(("backend", "mode"), [("numpy", "reference"), ("numpy", "fast"), *SLOW])
+def test_every_fault_is_killed_by_ten_budgets_and_located_at_its_node(backend, mode):
+    if backend != "numpy":
+        pytest.importorskip(backend, reason=f"needs {backend}")
+    rows = kill_table(load_backend(backend), ProgramOptions(mode, precision("float32")))
+    assert {row.fault for row in rows} == set(faults())
+    survived = {row.fault: row.message for row in rows if not row.killed}
+    assert survived == {}
+    assert [row.fault for row in rows if not row.located] == []
+    assert [row.fault for row in rows if row.false_alarm] == []
+    assert [row.fault for row in rows if row.skipped] == []
+
+
+def no_false_alarms(backend: str, mode: str, seeds: range) -> None:
+    """Every fault's configuration without the fault, on seeds that nothing was adjusted to."""
+    subject = InProcessSubject(load_backend(backend))
+    options = ProgramOptions(mode, precision("float32"))
+    alarms = []
+    for seed in seeds:
+        names = sorted(faults())
+        for name in names[seed % 4 :: 4]:
+            item = fault(name)
+            outcome = run_checks([item.check], subject, item.case(options, seed))[0]
+            if outcome.status == "failed":
+                alarms.append((seed, name, outcome.message))
+    assert alarms == []
+
+
+@pytest.mark.parametrize("mode", ["reference", "fast"])
+def test_clean_runs_raise_no_alarm(mode):
+    no_false_alarms("numpy", mode, range(1000, 1020))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "mode"),
+    [
+        ("numpy", "fast"),
+        pytest.param("torch", "eager", marks=pytest.mark.torch),
+        pytest.param("tensorflow", "graph", marks=pytest.mark.tensorflow),
+    ],
+)
+def test_two_hundred_clean_seeds_raise_no_alarm(backend, mode):
+    if backend != "numpy":
+        pytest.importorskip(backend, reason=f"needs {backend}")
+    no_false_alarms(backend, mode, range(2000, 2200))
+
+
+def test_a_fault_lasts_as_long_as_its_context_and_no_longer():
+    backend = load_backend("numpy")
+    options = ProgramOptions("reference", precision("float32"))
+    for name in ("conv.kernel_flip", "cross_entropy.no_label_smoothing"):
+        item = fault(name)
+        case = item.case(options, 5)
+        with pytest.raises(RuntimeError), inject(backend, name):
+            assert run_checks([item.check], InProcessSubject(backend), case)[0].status == "failed"
+            raise RuntimeError
+        assert run_checks([item.check], InProcessSubject(backend), case)[0].status == "passed"
+
+
+def test_a_fault_in_the_examined_numpy_backend_does_not_reach_the_oracle(tmp_path, monkeypatch):
+    monkeypatch.setenv("CNNBENCH_CACHE", str(tmp_path))  # an empty cache: the oracle computes inside the context
+    item = fault("batch_norm.wrong_eps")
+    backend = load_backend("numpy")
+    with inject(backend, item.name):
+        outcome = run_checks(
+            ["local"], InProcessSubject(backend), item.case(ProgramOptions("reference", precision("float32")), 0)
+        )[0]
+    assert outcome.status == "failed"
+
+
+def test_each_fault_describes_itself_and_names_an_existing_check():
+    from cnnbench.numerics.checks import CHECKS
+
+    assert len(faults()) >= 12
+    for name, item in faults().items():
+        assert name == item.name
+        assert item.description
+        assert item.check in CHECKS
+        assert sum(change is not None for change in (item.operation, item.loss, item.optimizer)) == 1
+
+
+def test_an_unknown_fault_is_answered_with_the_nearest():
+    with pytest.raises(SuiteError, match=r"conv\.kernel_flip"):
+        fault("conv.kernel_flp")

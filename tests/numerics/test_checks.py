@@ -1,0 +1,237 @@
+"""The checks end to end: correct backends pass, and what is wrong is named, located and reproduced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnnbench.errors import DataError, SuiteError, UnavailableError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.operations import Operation
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks import CHECKS, run_checks
+from cnnbench.numerics.faults import inject
+from cnnbench.numerics.replay import replay
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+from cnnbench.spec.architectures import build
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import BatchNorm, Conv, Linear
+from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import initialize
+
+FLOAT32 = ProgramOptions("reference", precision("float32"))
+
+
+def case_of(name: str, options: ProgramOptions = FLOAT32, seed: int = 0, **fields) -> Case:
+    graph = build(name)
+    x = stream(seed, "inputs").normal(size=(2, *graph.inputs[0].shape)).astype(np.float32)
+    return Case(graph, initialize(graph, seed), {graph.inputs[0].name: x}, options, seed=seed, **fields)
+
+
+class Altered:
+    """A backend whose forward results are altered on their way."""
+
+    def __init__(self, change, backend: str = "numpy") -> None:
+        self.inner = InProcessSubject(load_backend(backend))
+        self.change = change
+        self.gradient = self.inner.gradient
+        self.steps = self.inner.steps
+
+    def forward(self, graph, arrays, batch, options):
+        result = self.inner.forward(graph, arrays, batch, options)
+        return result._replace(outputs={name: self.change(name, value) for name, value in result.outputs.items()})
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode"),
+    [
+        ("numpy", "reference"),
+        ("numpy", "fast"),
+        pytest.param("torch", "eager", marks=pytest.mark.torch),
+        pytest.param("jax", "jit", marks=[pytest.mark.jax, pytest.mark.slow]),
+        pytest.param("tensorflow", "graph", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
+        pytest.param("tensorflow", "xla", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
+        pytest.param("torch", "compile", marks=[pytest.mark.torch, pytest.mark.slow]),
+    ],
+)
+@pytest.mark.parametrize("network", ["lenet5", "resnet20"])
+def test_a_correct_backend_passes_every_check(network, backend, mode):
+    if backend != "numpy":
+        pytest.importorskip(backend, reason=f"needs {backend}")
+    options = ProgramOptions(mode, precision("float32"), fold_batch_norm=True)
+    seen: list[str] = []
+    outcomes = run_checks(
+        tuple(CHECKS), InProcessSubject(load_backend(backend)), case_of(network, options), seen.append
+    )
+    assert seen == list(CHECKS)
+    for outcome in outcomes:
+        assert outcome.status == "passed", (outcome.name, outcome.message)
+    local = outcomes[0]
+    assert {use.node for use in local.nodes} == {node.name for node in case_of(network).lowered.nodes}
+    assert 0 < local.budget_used <= 1
+    assert local.worst_case_used <= local.budget_used
+
+
+def test_a_wrong_epsilon_is_reported_at_its_node_although_all_later_nodes_inherit_it(tmp_path):
+    backend = load_backend("numpy")
+    right = backend.operations["batch_norm"]
+
+    def wrong(layer, inputs, weights, state, call):
+        eps = 1e-3 if inputs[0].shape[1:] == (32, 16, 16) else layer.eps  # from the second stage on only
+        return right.forward(replace(layer, eps=eps), inputs, weights, state, call)
+
+    changed = Operation(wrong, right.backward, right.weight_layout)
+    backend.operations = backend.operations.replace("batch_norm", changed)
+    case = case_of("resnet20", folder=tmp_path)
+    local, end_to_end = run_checks(["local", "end_to_end"], InProcessSubject(backend), case)
+    first = next(
+        n.name
+        for n in case.lowered.nodes
+        if isinstance(n.layer, BatchNorm) and case.lowered.input_shapes(n, 2)[0][1:] == (32, 16, 16)
+    )
+    assert local.status == "failed"
+    assert local.node == first
+    assert local.budget_used > 10
+    assert {use.node for use in local.nodes if use.sharp_used > 1} == set(local.details["failing"])
+    assert all("bn" in name or "downsample" in name for name in local.details["failing"])
+    assert first in local.details["report"]
+    assert "eps=1e-05" in local.details["report"]
+    assert end_to_end.status == "failed"
+    assert end_to_end.node == first
+    # the file reproduces that node alone, fails on the wrong backend and passes on a right one
+    assert replay(tmp_path / f"local-{first}.safetensors", InProcessSubject(backend)).status == "failed"
+    again = replay(tmp_path / f"local-{first}.safetensors", InProcessSubject(load_backend("numpy")))
+    assert again.status == "passed"
+    assert again.node == first
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda name, value: np.where(np.arange(value.size).reshape(value.shape) == 3, np.nan, value), "nan"),
+        (lambda name, value: value[..., :-1], "wrong_shape"),
+        (lambda name, value: value.astype(np.float64), "wrong_dtype"),
+    ],
+)
+def test_nan_and_wrong_shapes_and_dtypes_are_problems_of_their_own(change, problem):
+    def alter(name, value):
+        return change(name, value).astype(value.dtype) if problem == "nan" else change(name, value)
+
+    outcomes = run_checks(["local", "exact", "end_to_end"], Altered(alter), case_of("lenet5"))
+    for outcome in outcomes:
+        assert outcome.status == "failed"
+        assert outcome.details["problem"] == problem
+
+
+def test_a_nan_that_the_network_itself_makes_is_no_problem():
+    case = case_of("lenet5")
+    image = next(iter(case.batch.values())).copy()
+    image[0, 0, 0, 0] = np.nan
+    outcome = run_checks(["local"], InProcessSubject(load_backend("numpy")), replace(case, batch={"image": image}))[0]
+    assert outcome.status == "passed", outcome.message
+
+
+def test_an_error_between_nodes_is_seen_end_to_end_and_said_not_to_be_a_nodes():
+    case = case_of("lenet5")
+    swapped = Altered(lambda name, value: value[::-1].copy() if name == "logits" else value)
+    local, end_to_end = run_checks(["local", "end_to_end"], swapped, case)
+    assert local.status == "passed"
+    assert end_to_end.status == "failed"
+    assert end_to_end.node is None
+    assert "between nodes" in end_to_end.message
+
+
+def test_one_wrong_weight_is_found_by_equality_alone(tmp_path):
+    backend = load_backend("numpy")
+    case = case_of("lenet5", folder=tmp_path)
+    with inject(backend, "conv.one_wrong_weight"):
+        local, exact = run_checks(["local", "exact"], InProcessSubject(backend), case)
+    assert exact.status == "failed"
+    assert exact.node == "conv1"
+    assert "expected exactly" in exact.message
+    assert replay(next(tmp_path.glob("exact-*")), InProcessSubject(load_backend("numpy"))).status == "passed"
+    assert local.budget_used < 10
+
+
+def test_differing_bits_pass_while_they_are_within_the_envelope_and_fail_beyond():
+    case = case_of("lenet5")
+    for size, status in ((1e-6, "passed"), (0.1, "failed")):
+        calls = iter(range(10))
+        drifting = Altered(lambda name, value, s=size, c=calls: value + np.float32(s * next(c)))
+        outcome = run_checks(["determinism"], drifting, case)[0]
+        assert outcome.status == status
+        assert outcome.details["bitwise"] is False
+        assert outcome.details["largest_difference"] == pytest.approx(size, rel=0.3)
+    steady = run_checks(["determinism"], InProcessSubject(load_backend("numpy")), case)[0]
+    assert steady.details["bitwise"] is True
+
+
+def test_a_reverse_pass_that_forgets_a_branch_is_found_end_to_end():
+    """Every layer's own gradient is right; only what is summed between them is wrong."""
+    inner = InProcessSubject(load_backend("numpy"))
+
+    class Forgetful:
+        forward, steps = inner.forward, inner.steps
+
+        def gradient(self, graph, arrays, batch, options, loss=None):
+            result = inner.gradient(graph, arrays, batch, options, loss)
+            if loss is not None and "conv1.weight" in result.weights:
+                result.weights["conv1.weight"] = result.weights["conv1.weight"] * np.float32(0.5)
+            return result
+
+    outcome = run_checks(["gradient"], Forgetful(), case_of("lenet5"))[0]
+    assert outcome.status == "failed"
+    assert outcome.node == "conv1"
+    assert "every layer alone is within its budget" in outcome.message
+
+
+def test_float64_has_a_budget_of_its_own_that_float32_does_not_meet():
+    case = case_of("lenet5", ProgramOptions("reference", precision("float64")))
+    subject = InProcessSubject(load_backend("numpy"))
+    assert all(outcome.status == "passed" for outcome in run_checks(["local", "end_to_end"], subject, case))
+    rounded = Altered(lambda name, value: value.astype(np.float32).astype(np.float64))
+    assert all(outcome.status == "failed" for outcome in run_checks(["local", "end_to_end"], rounded, case))
+
+
+def test_what_a_backend_cannot_do_is_skipped_with_the_reason():
+    class Unable(Altered):
+        def forward(self, graph, arrays, batch, options):
+            raise UnavailableError("no convolutions here")
+
+    outcome = run_checks(["local"], Unable(None), case_of("lenet5"))[0]
+    assert outcome.status == "skipped"
+    assert "no convolutions here" in outcome.message
+
+
+def test_an_unknown_check_is_answered_with_the_nearest():
+    with pytest.raises(SuiteError, match="local"):
+        run_checks(["locl"], InProcessSubject(load_backend("numpy")), case_of("lenet5"))
+
+
+def test_a_file_that_is_no_reproducer_is_refused(tmp_path):
+    from cnnbench.spec.weights import save
+
+    save({"x": np.zeros(3)}, tmp_path / "x.safetensors")
+    with pytest.raises(DataError, match="no reproducer"):
+        replay(tmp_path / "x.safetensors", InProcessSubject(load_backend("numpy")))
+
+
+def test_training_comparisons_end_where_the_envelope_is_as_large_as_the_way():
+    """A convolution's bias before a batch norm has no gradient but rounding: nothing can be compared there."""
+    builder = Builder("bias without gradient")
+    x = builder.input("image", (2, 6, 6))
+    x = builder.add("conv", Conv(out_channels=3, kernel_size=3), x)
+    x = builder.add("norm", BatchNorm(), x)
+    from cnnbench.spec.layers import Flatten
+
+    x = builder.add("fc", Linear(out_features=4), builder.add("flat", Flatten(), x))
+    graph = builder.build({"logits": x})
+    batch = {"image": stream(0, "inputs").normal(size=(4, 2, 6, 6)).astype(np.float32)}
+    case = Case(graph, initialize(graph, 0), batch, FLOAT32)
+    outcome = run_checks(["training"], InProcessSubject(load_backend("numpy")), case)[0]
+    assert outcome.status == "passed", outcome.message
+    assert outcome.details["comparisons_ended"] >= 1
