@@ -9,7 +9,7 @@ from cnnbench.gates.pairs import program
 from cnnbench.harness.record import NodeBudget, Record
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, panels, percent_ticks, plain_ticks, power_ticks, short, svg
-from cnnbench.output.tables import budget_used, checks_by_program, label, network_label
+from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,12 +148,12 @@ def _distances(reference: Record, record: Record) -> tuple[list[int], list[float
 
 
 def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
-    """Each timed cell: images per second against the share of the error budget that its program used."""
+    """Each timed cell: images per second against the share of the error budget that its forward pass used."""
     checks = checks_by_program(records)
     points = [
         (record, record.latency.throughput_images_per_s.value, used)
         for record in records
-        if record.latency and (used := budget_used(checks.get(program(record.cell), ()))) is not None
+        if record.latency and (used := budget_used(checks.get(program(record.cell), ()), FORWARD)) is not None
     ]
     figure, ((axis,),) = panels(1, 1, 11.2, 4.2)
     kinds = list(dict.fromkeys((network_label(record.cell), record.cell.batch) for record, _, _ in points))

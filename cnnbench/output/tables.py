@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,8 @@ from cnnbench.output import figures
 Align = Literal["left", "right"]
 Tone = Literal["", "good", "bad", "warn", "muted"]
 
+FORWARD = ("local", "exact", "end_to_end", "determinism")
+BACKWARD = ("gradient", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
 
 
@@ -69,9 +71,10 @@ def checks_by_program(records: Iterable[Record]) -> dict[tuple[object, ...], tup
     return found
 
 
-def budget_used(checks: Iterable[CheckOutcome]) -> float | None:
-    """The largest fraction of the sharp error budget over the checks that state one."""
-    return max((check.budget_used for check in checks if check.budget_used is not None), default=None)
+def budget_used(checks: Iterable[CheckOutcome], names: Collection[str] = ()) -> float | None:
+    """The largest fraction of the sharp error budget over the checks that state one, of those named if any are."""
+    asked = [check for check in checks if not names or check.name in names]
+    return max((check.budget_used for check in asked if check.budget_used is not None), default=None)
 
 
 def result_table(records: Sequence[Record], units: Mapping[str, str] | None = None) -> Table:
@@ -89,10 +92,11 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
         Column("batch"),
         *(Column(name, "left") for name in axes),
         Column("backend", "left"),
-        Column("error budget", help="largest share of the derived error budget used by any check"),
+        Column("error budget", help="largest share of the derived error budget used in forward checks"),
+        Column("in gradients", help="largest share used in checks of gradients and training steps"),
         Column("median latency", help="of one batch, with its 95 % confidence interval"),
         Column("images/s"),
-        Column("peak memory", help="above a worker that only imports the framework"),
+        Column("peak memory", help="above what the same fresh worker held after a network of one ReLU"),
         Column("compile"),
         Column("accuracy", help="on the test set after training"),
         *(Column((units or {}).get(name) or name, help=name) for name in extra),
@@ -122,7 +126,8 @@ def _measured(record: Record, checks: tuple[CheckOutcome, ...]) -> tuple[Entry, 
     peak = None if memory is None else memory.device_peak_bytes or memory.peak_bytes
     note: Tone = "warn" if latency is not None and not latency.steady else ""
     return (
-        _budget_entry(checks),
+        _budget_entry(checks, FORWARD),
+        _budget_entry(checks, BACKWARD),
         Entry(figures.seconds_interval(latency.median_s if latency else None) + (" *" if note else ""), note),
         Entry(figures.plain(latency.throughput_images_per_s.value if latency else None)),
         Entry(figures.size(peak)),
@@ -131,9 +136,9 @@ def _measured(record: Record, checks: tuple[CheckOutcome, ...]) -> tuple[Entry, 
     )
 
 
-def _budget_entry(checks: tuple[CheckOutcome, ...]) -> Entry:
-    failed = [check for check in checks if check.status == "failed"]
-    used = budget_used(checks)
+def _budget_entry(checks: tuple[CheckOutcome, ...], names: Collection[str]) -> Entry:
+    failed = [check for check in checks if check.status == "failed" and check.name in names]
+    used = budget_used(checks, names)
     if failed:
         return Entry(f"{figures.percent(used)} ({failed[0].name} failed)", "bad")
     return Entry(figures.percent(used), "good" if used is not None and used <= 1 else "")

@@ -14,7 +14,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.pairs import program
 from cnnbench.harness.record import Cell, Record
 from cnnbench.output.figures import rounded
-from cnnbench.output.tables import budget_used, checks_by_program, label, network_label, result_table
+from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label, result_table
 from cnnbench.output.text import to_markdown
 
 Kind = Literal["suite", "point", "scaling", "training"]
@@ -76,7 +76,7 @@ def plan_runs(run: Evidence, colours: Mapping[str, str]) -> Planned:
     )
     children: list[PlannedRun] = []
     for record in shown:
-        used = budget_used(checks.get(program(record.cell), ()))
+        used = budget_used(checks.get(program(record.cell), ()), FORWARD)
         children.append(_point(run, record, used, colours))
     children += _scaling(run, shown, colours)
     children += [_training(run, record, colours) for record in shown if record.training is not None]
