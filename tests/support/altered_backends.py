@@ -1,0 +1,78 @@
+"""A plugin of backends that are NumPy's in all but one respect: one can be slowed, one normalises with another epsilon.
+
+``CNNBENCH_SLOWED=name:factor`` makes the forward programs of that backend take ``factor`` times as long.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from functools import partial
+
+from cnnbench.execution.contract import BackendPlugin
+from cnnbench.execution.operations import Operation
+from cnnbench.hookspecs import hookimpl
+
+NAMES = ("plain", "second", "third", "odd_epsilon")
+
+
+@hookimpl
+def cnnbench_backends():
+    return [
+        BackendPlugin(
+            name=name,
+            requires=("numpy",),
+            load=partial(_load, name),
+            modes=("fast",),
+            precisions={"fast": ("float32", "float64")},
+            devices=("cpu",),
+            layouts=("auto",),
+            colour="#888888",
+            distribution="numpy",
+        )
+        for name in NAMES
+    ]
+
+
+def _load(backend_name):
+    from cnnbench_numpy.backend import NumpyBackend
+
+    slowed, _, factor = os.environ.get("CNNBENCH_SLOWED", "").partition(":")
+
+    class Altered(NumpyBackend):
+        name = backend_name
+
+        def compile_forward(self, graph, options):
+            program = super().compile_forward(graph, options)
+            if slowed == backend_name:
+                program.run = _slower(program.run, float(factor))
+            return program
+
+    backend = Altered()
+    if backend_name == "odd_epsilon":
+        own = backend.operations["batch_norm"]
+        altered = Operation(_with_keras_epsilon(own.forward), own.backward, own.weight_layout)
+        backend.operations = backend.operations.replace("batch_norm", altered)
+    return backend
+
+
+def _slower(run, factor):
+    """Runs, then works on for as long as it takes to be ``factor`` times as slow."""
+
+    def slower(operands):
+        start = time.perf_counter()
+        result = run(operands)
+        end = start + factor * (time.perf_counter() - start)
+        while time.perf_counter() < end:
+            pass
+        return result
+
+    return slower
+
+
+def _with_keras_epsilon(forward):
+    def normalise(layer, inputs, weights, state, call):
+        return forward(replace(layer, eps=1e-3), inputs, weights, state, call)
+
+    return normalise
