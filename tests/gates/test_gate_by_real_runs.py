@@ -1,4 +1,4 @@
-"""The gate on real runs of the real command: the same twice, one backend slowed by a fifth, one with another epsilon."""
+"""The gate on real runs of the command: the same twice, one backend slowed by a fifth, one with another epsilon."""
 
 from __future__ import annotations
 
