@@ -127,16 +127,18 @@ class Case:
 
     def key(self, question: str, **more: object) -> str:
         """The cache key of an oracle's answer to a question on this case."""
-        return key_of(
-            question=question,
-            graph=self.lowered.digest,
-            arrays=digest(self.stored),
-            inputs=digest(self.inputs),
-            precision=self.policy.name,
-            seed=self.seed,
-            code=code_digest(),
-            **more,
-        )
+        return key_of(question=question, case=self._identity, **more)
+
+    @cached_property
+    def _identity(self) -> dict[str, object]:
+        return {
+            "graph": self.lowered.digest,
+            "arrays": digest(self.stored),
+            "inputs": digest(self.inputs),
+            "precision": self.policy.name,
+            "seed": self.seed,
+            "code": code_digest(),
+        }
 
     @cached_property
     def reduced(self) -> Case:
