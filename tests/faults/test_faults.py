@@ -53,6 +53,7 @@ def test_clean_runs_raise_no_alarm(mode):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("backend", "mode"),
     [
