@@ -16,6 +16,7 @@ from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops import operations
+from cnnbench_tensorflow.ops.normalization import for_xla
 from cnnbench_tensorflow.plugin import PLUGIN
 from cnnbench_tensorflow.programs import Forward, Gradient, Setting, Training
 
@@ -103,7 +104,8 @@ class TensorFlowBackend(Backend):
             tf.config.experimental.reset_memory_stats("GPU:0")
 
     def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False) -> BoundGraph:
-        return BoundGraph.of(graph, self._operations, options, channels_last=True, fold=fold)
+        operations = for_xla(self._operations) if options.mode == "xla" else self._operations
+        return BoundGraph.of(graph, operations, options, channels_last=True, fold=fold)
 
     def _setting(self, options: ProgramOptions) -> Setting:
         if options.layout not in PLUGIN.layouts:
