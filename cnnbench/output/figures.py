@@ -31,9 +31,11 @@ def rounded(value: float, digits: int = 4) -> float:
 
 
 def seconds(value: float | None) -> str:
-    """``12.3 ms``."""
+    """``12.3 ms``; ``0 s`` where the clock saw nothing."""
     if value is None:
         return NOTHING
+    if value == 0:
+        return "0 s"
     scale, unit = _time_unit(value)
     return f"{significant(value / scale)} {unit}"
 
