@@ -84,6 +84,8 @@ class Surroundings:
             return f"{point.backend} has no {point.precision} in mode {point.mode}"
         if point.device.partition(":")[0] not in plugin.devices:
             return f"{point.backend} has no device {point.device}"
+        if (reason := _without_device(point.device)) is not None:
+            return reason
         if point.layout != "auto" and point.layout not in plugin.layouts:
             return f"{point.backend} has no layout {point.layout}"
         needed = [point.data] if training_data is None else [point.data, training_data]
@@ -97,6 +99,16 @@ class Surroundings:
             reason = dataset(data).unavailable()
             self._missing_data[data] = None if reason is None else f"dataset {data!r}: {reason}"
         return self._missing_data[data]
+
+
+def _without_device(device: str) -> str | None:
+    """Why this machine has no such device, as the driver says."""
+    from cnnbench.measurement.accelerators import cuda_devices
+
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or int(index or 0) < cuda_devices():
+        return None
+    return f"no device {device} here: the driver shows {cuda_devices()} CUDA devices"
 
 
 def points(axes: Axes, where: str, plugins: dict[str, BackendPlugin]) -> Iterator[Point]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnbench.errors import CnnbenchError, WorkerError
+from cnnbench.errors import CnnbenchError, UnavailableError, WorkerError
 from cnnbench.harness.events import Doing, Event, Note, WorkDone
 from cnnbench.harness.material import Materials
 from cnnbench.harness.parts import ChecksPart, Failure, LaunchPart, MemoryPart, Parts, TrainingPart, now_utc
@@ -122,6 +122,8 @@ class Session:
         mark = before.log.mark() if before else 0
         try:
             yield
+        except UnavailableError as error:  # what the plan could not know without importing the framework
+            self.fail(cell, Failure(status="skipped", reason=str(error)))
         except CnnbenchError as error:
             status: Status = getattr(error, "status", "error") if isinstance(error, WorkerError) else "error"
             current = worker()

@@ -14,10 +14,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.errors import UnavailableError
+
 if TYPE_CHECKING:
     from cnnbench.harness.serving import Requests
 
-PROTOCOL = 1
+PROTOCOL = 2
 ORPHANED = 3
 _PR_SET_PDEATHSIG = 1
 # MemoryError, torch's and XLA's own words, and CUDA's.
@@ -122,7 +124,12 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     message = str(error) or repr(error)
     name = type(error).__name__
     lacking = isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(f"{name}: {message}"))
-    return {"type": name, "message": message[:4000], "out_of_memory": lacking}
+    return {
+        "type": name,
+        "message": message[:4000],
+        "out_of_memory": lacking,
+        "unavailable": isinstance(error, UnavailableError),
+    }
 
 
 def _write(replies: Any, message: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnnbench.errors import WorkerError
+from cnnbench.errors import UnavailableError, WorkerError
 from cnnbench.harness.record import Status
 
 _OUT_OF_MEMORY = ("bad_alloc", "Cannot allocate memory", "out of memory", "Out of memory", "MemoryError")
@@ -43,6 +43,8 @@ def result_of(message: Mapping[str, Any], method: str) -> dict[str, Any]:
     if "error" not in message:
         return dict(message["result"])
     error = message["error"]
+    if error["unavailable"]:
+        raise UnavailableError(error["message"])
     kind = OutOfMemoryError if error["out_of_memory"] else RequestFailedError
     raise kind(f"{error['type']} during {method!r}: {error['message']}")
 

@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import BackendPlugin, Capabilities, ForwardProgram
 from cnnbench.hookspecs import hookimpl
 
 MODES = (
     "good", "crash", "hang", "print", "nan", "shape", "dtype", "hog", "lazy", "slow", "raise", "die_once", "wrong",
+    "lacks",
 )  # fmt: skip
 PRECISIONS = ("float32", "float64")
 
@@ -105,6 +107,9 @@ class FaultyForward(ForwardProgram):
 
     def _hang(self):
         time.sleep(1000)
+
+    def _lacks(self):
+        raise UnavailableError("this build has no kernel for the device", remedy="install another build")
 
     def _raise(self):
         raise ValueError("no such kernel")

@@ -118,6 +118,18 @@ def test_what_is_missing_is_skipped_with_its_reason() -> None:
     assert elsewhere.skip == "swift has no device cuda:1"
 
 
+@pytest.mark.parametrize(
+    ("devices", "asked", "skipped"), [(0, "cuda", True), (1, "cuda:1", True), (2, "cuda:1", False)]
+)
+def test_a_device_that_the_driver_does_not_show_is_a_skip(monkeypatch, devices: int, asked: str, skipped: bool) -> None:
+    from cnnbench.harness import points
+
+    monkeypatch.setattr("cnnbench.measurement.accelerators.cuda_devices", lambda: devices)
+    reason = points._without_device(asked)
+    assert (reason is not None) == skipped
+    assert reason is None or f"no device {asked} here: the driver shows {devices}" in reason
+
+
 def test_a_program_is_checked_and_trained_once() -> None:
     result = plan(suite(BLOCK, train={"architectures": "resnet20"}))
     work = {cell.id.partition("-3x")[0]: (bool(cell.checks), cell.train) for cell in result.cells}

@@ -309,6 +309,15 @@ def test_skipped_cells_are_recorded_with_their_reason(go):
     assert result.exit_code == 0
 
 
+def test_what_only_the_loaded_framework_knows_to_be_missing_is_a_skip_too(go):
+    result, _, _ = go(("good", "lacks"))
+    assert statuses(result.records) == {"good": "ok", "lacks": "skipped"}
+    reason = next(record.reason for record in result.records if record.status == "skipped")
+    assert "this build has no kernel for the device" in reason
+    assert "install another build" in reason
+    assert result.exit_code == 0
+
+
 def test_a_defect_of_our_own_ends_one_cell_and_exits_with_70(go, monkeypatch):
     from cnnbench.harness import timing
 
