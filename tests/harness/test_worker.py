@@ -195,10 +195,11 @@ def test_an_unknown_request_and_a_private_one_are_refused(worker):
 
 
 def test_a_worker_of_another_protocol_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(link, "PROTOCOL", link.PROTOCOL + 1)
+    spoken = link.PROTOCOL
+    monkeypatch.setattr(link, "PROTOCOL", spoken + 1)
     with pytest.raises(WorkerError, match="another protocol") as error:
         Worker(WorkerSpec(None))
-    assert "protocol 1 of cnnbench" in str(error.value)
+    assert f"protocol {spoken} of cnnbench" in str(error.value)
     assert "install the same cnnbench" in str(error.value)
 
 
