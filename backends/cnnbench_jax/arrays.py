@@ -55,6 +55,8 @@ class Placement:
 
 
 def host(array: Array) -> np.ndarray[Any, Any]:
-    """A copy on the host: float64 as it is, narrower types as float32."""
+    """A copy on the host: float64 as it is, narrower types as float32, integers as int64."""
     values = np.asarray(array)
+    if values.dtype.kind in "iu":
+        return np.array(values, np.int64, order="C", copy=True)
     return np.array(values, np.float64 if values.dtype == np.float64 else np.float32, order="C", copy=True)

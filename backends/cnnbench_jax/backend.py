@@ -83,6 +83,7 @@ class JaxBackend(Backend):
             precisions=dict.fromkeys(MODES, tuple(DTYPES)),
             devices=("cpu", "cuda") if _devices("cuda") else ("cpu",),
             kinds=frozenset(self._operations) - {"layout_change"},
+            gaps=self._operations.gaps,
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -115,7 +116,7 @@ class JaxBackend(Backend):
         return facts | _observed_pools()
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return JaxForward(self._setting(graph, options, fold=options.fold_batch_norm))
+        return JaxForward(self._setting(graph, options, fold=options.fold_batch_norm, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
         return JaxGradient(self._setting(graph, options), None if loss is None else loss_function(loss))
@@ -132,7 +133,7 @@ class JaxBackend(Backend):
         statistics = self.device.memory_stats() or {}
         return statistics.get("peak_bytes_in_use")
 
-    def _setting(self, graph: Graph, options: ProgramOptions, *, fold: bool = False) -> Setting:
+    def _setting(self, graph: Graph, options: ProgramOptions, *, fold: bool = False, gradient: bool = True) -> Setting:
         if options.mode not in MODES:
             raise UnavailableError(
                 f"backend 'jax' has no mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES)
@@ -146,7 +147,9 @@ class JaxBackend(Backend):
         if self._native_randomness and "dropout" in operations:
             operations = operations.replace("dropout", Operation(native_dropout))
         # XLA's host convolutions are written for channels-last images: 1.1 to 4.6 times as fast.
-        bound = BoundGraph.of(graph, operations, options, channels_last=options.layout != "channels_first", fold=fold)
+        bound = BoundGraph.of(
+            graph, operations, options, channels_last=options.layout != "channels_first", fold=fold, gradient=gradient
+        )
         placement = Placement(device, DTYPES[options.precision.storage])
         return Setting(bound, placement, self._latest, self._native_randomness)
 

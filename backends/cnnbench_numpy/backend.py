@@ -56,7 +56,7 @@ class NumpyBackend(Backend):
 
     def capabilities(self) -> Capabilities:
         kinds = frozenset(self._operations) - {"layout_change"}
-        return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, kinds)
+        return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, kinds, self._operations.gaps)
 
     def configure(self, settings: ProcessSettings) -> None:
         """Sets the threads of the fast mode's team, and of NumPy's OpenBLAS outside of programs.
@@ -84,7 +84,7 @@ class NumpyBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        holding = self._bind(graph, options, fold=options.fold_batch_norm)
+        holding = self._bind(graph, options, fold=options.fold_batch_norm, gradient=False)
         if options.mode == "fast" and not options.training:
             return FastForward(holding, FAST)
         return NumpyForward(holding)
@@ -98,7 +98,7 @@ class NumpyBackend(Backend):
     def synchronize(self, value: Any = None) -> None:
         """Nothing to wait for: NumPy returns when it is done."""
 
-    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False) -> Holding:
+    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False, gradient: bool = True) -> Holding:
         if options.mode not in MODES:
             raise UnavailableError(f"unknown mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES))
         if options.precision.name not in PRECISIONS:
@@ -110,7 +110,7 @@ class NumpyBackend(Backend):
         fast = options.mode == "fast"
         last = options.layout == "channels_last" or (fast and options.layout == "auto")
         operations = self._fast_operations() if fast else self._operations
-        bound = BoundGraph.of(graph, operations, options, channels_last=last, fold=fold)
+        bound = BoundGraph.of(graph, operations, options, channels_last=last, fold=fold, gradient=gradient)
         return Holding(bound, options.precision.storage)
 
     def _fast_operations(self) -> Operations:

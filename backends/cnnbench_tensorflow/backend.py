@@ -46,6 +46,7 @@ class TensorFlowBackend(Backend):
             precisions=PLUGIN.precisions,
             devices=("cpu", "cuda") if tf.config.list_physical_devices("GPU") else ("cpu",),
             kinds=frozenset(self._operations) - {"layout_change"},
+            gaps=self._operations.gaps,
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -81,7 +82,7 @@ class TensorFlowBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> Forward:
-        return Forward(self._bind(graph, options, fold=options.fold_batch_norm), self._setting(options))
+        return Forward(self._bind(graph, options, fold=options.fold_batch_norm, gradient=False), self._setting(options))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> Gradient:
         return Gradient(self._bind(graph, options), self._setting(options), loss)
@@ -103,9 +104,9 @@ class TensorFlowBackend(Backend):
         if self._settings.device != "cpu":
             tf.config.experimental.reset_memory_stats("GPU:0")
 
-    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False) -> BoundGraph:
+    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False, gradient: bool = True) -> BoundGraph:
         operations = for_xla(self._operations) if options.mode == "xla" else self._operations
-        return BoundGraph.of(graph, operations, options, channels_last=True, fold=fold)
+        return BoundGraph.of(graph, operations, options, channels_last=True, fold=fold, gradient=gradient)
 
     def _setting(self, options: ProgramOptions) -> Setting:
         if options.layout not in PLUGIN.layouts:

@@ -134,8 +134,10 @@ def to_device(array: Any, dtype: Any) -> Any:
 
 
 def to_host(value: Any) -> Any:
-    """A tensor or variable as a host array: float64 for float64, else float32."""
+    """A tensor or variable as a host array: float64 for float64, int64 for integers, else float32."""
     array = value.numpy()
+    if array.dtype.kind in "iu":
+        return array.astype("int64")
     return array if array.dtype == np.float64 else array.astype(np.float32)
 
 

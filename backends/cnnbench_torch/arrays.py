@@ -49,7 +49,10 @@ class Placement:
 
 
 def host(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """A copy on the host in canonical order: float64 as it is, narrower types as float32."""
-    wide = torch.float64 if tensor.dtype is torch.float64 else torch.float32
+    """A copy on the host in canonical order: float64 as it is, narrower types as float32, integers as int64."""
+    if not tensor.dtype.is_floating_point:
+        wide = torch.int64
+    else:
+        wide = torch.float64 if tensor.dtype is torch.float64 else torch.float32
     copied = tensor.detach().to("cpu", wide, copy=True).contiguous()
     return copied.numpy()

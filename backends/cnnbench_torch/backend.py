@@ -59,6 +59,7 @@ class TorchBackend(Backend):
             precisions=dict.fromkeys(MODES, precisions),
             devices=("cpu", "cuda") if cuda else ("cpu",),
             kinds=frozenset(self._operations) - {"layout_change"},
+            gaps=self._operations.gaps,
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -103,7 +104,7 @@ class TorchBackend(Backend):
         return facts
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return TorchForward(self._setting(graph, options, None, fold=options.fold_batch_norm))
+        return TorchForward(self._setting(graph, options, None, fold=options.fold_batch_norm, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
         function = None if loss is None else loss_function(loss)
@@ -124,13 +125,19 @@ class TorchBackend(Backend):
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def _setting(
-        self, graph: Graph, options: ProgramOptions, loss: LossFunction | None, *, fold: bool = False
+        self,
+        graph: Graph,
+        options: ProgramOptions,
+        loss: LossFunction | None,
+        *,
+        fold: bool = False,
+        gradient: bool = True,
     ) -> Setting:
         self._check(options)
         operations = self._operations
         if self._native_randomness and "dropout" in operations:
             operations = operations.replace("dropout", Operation(native_dropout))
-        bound = BoundGraph.of(graph, operations, options, channels_last=False, fold=fold)
+        bound = BoundGraph.of(graph, operations, options, channels_last=False, fold=fold, gradient=gradient)
         return Setting(
             bound=bound,
             placement=Placement(self._device, DTYPES[options.precision.storage], self._channels_last(options)),

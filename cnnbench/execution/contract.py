@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from cnnbench.execution.operations import Operations
+from cnnbench.execution.operations import Gap, Operations
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
@@ -97,21 +97,14 @@ class Capabilities:
     Args:
         modes, precisions, devices: What there is here (a ``cuda`` only where one is).
         kinds: The layer kinds that it implements itself (composites are lowered).
-        gaps: (kind, precision or "*", mode or "*") -> the reason why that combination does not work.
+        gaps: What does not work of those kinds, where; ``Operations.gaps``.
     """
 
     modes: tuple[str, ...]
     precisions: Mapping[str, tuple[str, ...]]
     devices: tuple[str, ...]
     kinds: frozenset[str]
-    gaps: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
-
-    def gap(self, kind: str, precision: str, mode: str) -> str | None:
-        """Why a layer kind does not work at a precision in a mode, or None."""
-        for key in ((kind, p, m) for p in (precision, "*") for m in (mode, "*")):
-            if key in self.gaps:
-                return self.gaps[key]
-        return None
+    gaps: tuple[Gap, ...] = ()
 
 
 class HostResult(NamedTuple):

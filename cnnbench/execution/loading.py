@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import SpecError, UnavailableError
 from cnnbench.execution.operations import Operations, WeightLayout
 from cnnbench.execution.program import Program
 from cnnbench.spec.graph import Graph
@@ -58,11 +58,18 @@ class BoundGraph:
 
     @staticmethod
     def of(
-        graph: Graph, operations: Operations, options: ProgramOptions, *, channels_last: bool, fold: bool = False
+        graph: Graph,
+        operations: Operations,
+        options: ProgramOptions,
+        *,
+        channels_last: bool,
+        fold: bool = False,
+        gradient: bool = False,
     ) -> BoundGraph:
         """Lowers ``graph`` as far as ``operations`` needs, folds batch norms where ``fold``, and binds it.
 
-        Raises SpecError where folding is asked of a training pass, UnavailableError where ops are missing.
+        Raises SpecError where folding is asked of a training pass, UnavailableError where ops are missing or a node
+        falls into a declared gap (``gradient``: the program differentiates).
         """
         if fold and options.training:
             raise SpecError(
@@ -73,6 +80,11 @@ class BoundGraph:
             )
         source = lower(graph, native=tuple(operations))
         bound = fold_batch_norm(source) if fold else source
+        for node in bound.nodes:
+            reason = operations.gap(node.layer, options.precision.name, options.mode, gradient=gradient)
+            if reason is not None:
+                where = f"{graph.name}: node {node.name!r} ({node.layer.kind}) on {operations.backend}"
+                raise UnavailableError(reason, where=where)
         program = Program.bind(bound, operations, training=options.training, channels_last=channels_last)
         held: list[Any] = [None] * len(program.weight_names)
         last = [False] * len(program.mask_names)

@@ -118,6 +118,49 @@ class LayoutChange(Layer, kind="layout_change"):
         return (0, rank - 1, *range(1, rank - 1))
 
 
+@dataclass(frozen=True)
+class Gap:
+    """What a backend does not do of a layer kind that it otherwise has.
+
+    Args:
+        kind: The layer kind.
+        reason: Why, in words that stand beside a skip.
+        precisions, modes: Where it is so; () for everywhere.
+        gradient_only: Whether the forward pass works.
+        condition: Of which layers it is so, in words ("dilation with stride"); "" for all of the kind.
+        when: The same as a function of the layer.
+    """
+
+    kind: str
+    reason: str
+    precisions: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    gradient_only: bool = False
+    condition: str = ""
+    when: Callable[[Any], bool] | None = None
+
+    def meets(self, layer: Layer, precision: str, mode: str, *, gradient: bool) -> bool:
+        """Whether a layer falls into the gap."""
+        return (
+            layer.kind == self.kind
+            and precision in (self.precisions or (precision,))
+            and mode in (self.modes or (mode,))
+            and (gradient or not self.gradient_only)
+            and (self.when is None or self.when(layer))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for records and listings."""
+        return {
+            "kind": self.kind,
+            "reason": self.reason,
+            "precisions": list(self.precisions),
+            "modes": list(self.modes),
+            "gradient_only": self.gradient_only,
+            "condition": self.condition,
+        }
+
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -133,6 +176,7 @@ class Operations:
     def __init__(self, backend: str, base: Operations | None = None) -> None:
         self.backend = backend
         self._table: dict[str, Operation] = dict(base._table) if base else {}
+        self._gaps: list[Gap] = list(base._gaps) if base else []
 
     def register(
         self, kind: str, *, backward: Backward | None = None, weight_layout: WeightLayout = CANONICAL_WEIGHTS
@@ -144,6 +188,20 @@ class Operations:
             return function
 
         return decorate
+
+    def lacks(self, kind: str, reason: str, **fields: Any) -> None:
+        """Declares a ``Gap``; ``fields`` are its other arguments."""
+        self._gaps.append(Gap(kind, reason, **fields))
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What was declared."""
+        return tuple(self._gaps)
+
+    def gap(self, layer: Layer, precision: str, mode: str, *, gradient: bool = False) -> str | None:
+        """Why a layer does not work here, or None."""
+        found = (gap.reason for gap in self._gaps if gap.meets(layer, precision, mode, gradient=gradient))
+        return next(found, None)
 
     def replace(self, kind: str, operation: Operation) -> Operations:
         """A copy in which ``kind`` has another implementation; fault injection uses it."""

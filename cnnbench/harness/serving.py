@@ -57,7 +57,7 @@ class Requests(Answers):
             "precisions": {mode: list(names) for mode, names in capabilities.precisions.items()},
             "devices": list(capabilities.devices),
             "kinds": sorted(capabilities.kinds),
-            "gaps": [[*key, reason] for key, reason in capabilities.gaps.items()],
+            "gaps": [gap.to_json() for gap in capabilities.gaps],
         }
 
     def prepare(

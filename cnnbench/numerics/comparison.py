@@ -51,8 +51,9 @@ def examine(
         return "wrong_shape", "the value is missing"
     if tuple(got.shape) != tuple(shape):
         return "wrong_shape", f"shape {tuple(got.shape)}, expected {tuple(shape)}"
-    if got.dtype != host_dtype(policy):
-        return "wrong_dtype", f"dtype {got.dtype}, expected {host_dtype(policy)}"
+    expected = np.dtype(np.int64) if exact is not None and exact.dtype.kind in "iu" else host_dtype(policy)
+    if got.dtype != expected:
+        return "wrong_dtype", f"dtype {got.dtype}, expected {expected}"
     bad = np.isnan(got)
     if exact is not None:
         bad &= ~np.isnan(exact)

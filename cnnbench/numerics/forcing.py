@@ -27,6 +27,11 @@ def output_names(graph: Graph, node: Node) -> tuple[str, ...]:
     return value_names(node.name, len(graph.output_shapes(node)))
 
 
+def float_outputs(graph: Graph, node: Node) -> tuple[str, ...]:
+    """The values that a node makes and that have a gradient."""
+    return tuple(value for value in output_names(graph, node) if graph.dtypes[value] == "float")
+
+
 def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
     """The given nodes side by side, each on inputs of its own, all their values as outputs."""
     inputs: list[Input] = []
@@ -36,8 +41,8 @@ def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
         node = graph.node(name)
         names = tuple(forced_name(name, i) for i in range(len(node.inputs)))
         inputs += [
-            Input(item, shape, batched=False)
-            for item, shape in zip(names, graph.input_shapes(node, batch), strict=True)
+            Input(item, shape, graph.dtypes[value], batched=False)
+            for item, value, shape in zip(names, node.inputs, graph.input_shapes(node, batch), strict=True)
         ]
         kept.append(replace(node, inputs=names))
         outputs += [(value, value) for value in output_names(graph, node)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.budgets.base import exact_rule
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Layer, Shapes
@@ -41,6 +42,9 @@ class IntegerCall:
 
 def is_exact(layer: Layer, inputs: Shapes) -> bool:
     """Whether a layer of small integers gives exact results whatever the order of its sums."""
+    rule = exact_rule(layer.kind)
+    if rule is not None:
+        return rule(layer, inputs)
     if layer.kind in MOVES or layer.kind in PRODUCTS:
         return not (layer.kind == "pad" and layer.fields()["value"] % 1)
     if isinstance(layer, AvgPool):
@@ -97,7 +101,7 @@ def _fits(call: LayerCall, cotangents: Arrays, limit: int) -> bool:
     inputs = tuple(sign * np.abs(x) for x in call.inputs)
     size = LayerCall(call.layer, inputs, tuple(map(np.abs, call.weights)))
     gradients = reference().gradient(size, tuple(map(np.abs, cotangents)))
-    known = [*reference().forward(size).outputs, *gradients.inputs, *(g for g in gradients.weights if g is not None)]
+    known = [*reference().forward(size).outputs, *(g for g in (*gradients.inputs, *gradients.weights) if g is not None)]
     return all(np.abs(array).max(initial=0) < limit for array in known)
 
 

@@ -38,10 +38,10 @@ class Truth(NamedTuple):
 
 
 class GradientTruth(NamedTuple):
-    """What a node's gradients should be; a weight's is None where it is fixed."""
+    """What a node's gradients should be: by position for inputs that hold floats, by name for trained weights."""
 
     cotangents: Arrays
-    inputs: Truth
+    inputs: tuple[tuple[int, Array, Budget], ...]
     weights: tuple[tuple[str, Array, Budget], ...]
 
 
@@ -159,21 +159,31 @@ class Oracle:
         """Gradients of a training pass of the node alone, for seeded normal cotangents."""
         entry = self._gradients
         position = self._positions[node]
-        specs = self.case.lowered.node(node).layer.weights(self.case.lowered.input_shapes(self.case.lowered.node(node)))
+        item = self.case.lowered.node(node)
+        specs = item.layer.weights(self.case.lowered.input_shapes(item))
+        inputs = []
+        for i in range(len(item.inputs)):
+            if entry.has(f"{position}.in{i}.0"):
+                value, budget = _read(entry, f"{position}.in{i}")
+                inputs.append((i, value[0], budget[0]))
         weights = []
         for i, spec in enumerate(specs):
             if entry.has(f"{position}.weight{i}.0"):
                 value, budget = _read(entry, f"{position}.weight{i}")
                 weights.append((spec.name, value[0], budget[0]))
-        return GradientTruth(self.cotangents(node), _read(entry, f"{position}.in"), tuple(weights))
+        return GradientTruth(self.cotangents(node), tuple(inputs), tuple(weights))
 
     def cotangents(self, node: str) -> Arrays:
         """What arrives at a node's outputs in the gradient check."""
         graph = self.case.lowered
-        shapes = graph.output_shapes(graph.node(node), self.case.size)
+        item = graph.node(node)
+        shapes = graph.output_shapes(item, self.case.size)
         return tuple(
-            to_storage(stream(self.case.seed, "cotangents", f"{node}:{i}").normal(size=shape), self.case.policy)
-            for i, shape in enumerate(shapes)
+            to_storage(
+                np.asarray(stream(self.case.seed, "cotangents", f"{node}:{i}").normal(size=shape)), self.case.policy
+            )
+            for i, (value, shape) in enumerate(zip(output_names(graph, item), shapes, strict=True))
+            if graph.dtypes[value] == "float"
         )
 
     def differentiated(self) -> list[str]:
@@ -196,7 +206,9 @@ class Oracle:
             gradients = reference().gradient(call, cotangents)
             setting = GradientSetting(call, values, case.policy, reference(), cotangents, gradients)
             budget = gradient_budget(setting)
-            _write(entry, f"{position}.in", gradients.inputs, budget.inputs)
+            for i, (value, admitted) in enumerate(zip(gradients.inputs, budget.inputs, strict=True)):
+                if value is not None and admitted is not None:
+                    _write(entry, f"{position}.in{i}", (value,), (admitted,))
             for i, (value, admitted) in enumerate(zip(gradients.weights, budget.weights, strict=True)):
                 if value is not None and admitted is not None:
                     _write(entry, f"{position}.weight{i}", (value,), (admitted,))
@@ -204,7 +216,7 @@ class Oracle:
 
 def _write(entry: Entry, name: str, values: Arrays, budgets: tuple[Budget, ...]) -> None:
     for i, (value, budget) in enumerate(zip(values, budgets, strict=True)):
-        entry.write(f"{name}.{i}", value)
+        entry.write(f"{name}.{i}", np.asarray(value))
         entry.write(f"{name}.{i}.sharp", _narrow(budget.sharp))
         entry.write(f"{name}.{i}.worst", _narrow(budget.worst))
 

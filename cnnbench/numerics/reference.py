@@ -16,7 +16,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
 from cnnbench.spec.graph import Graph, Input, Node, value_names
-from cnnbench.spec.layers import Layer, Shapes
+from cnnbench.spec.layers import Dtypes, Layer, Shapes
 
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
@@ -30,9 +30,9 @@ class LayerValues(NamedTuple):
 
 
 class LayerGradients(NamedTuple):
-    """Gradients of a layer; None for a fixed weight."""
+    """Gradients of a layer; None for an input of integers and for a fixed weight."""
 
-    inputs: Arrays
+    inputs: tuple[Any, ...]
     weights: tuple[Array | None, ...]
 
 
@@ -74,19 +74,21 @@ class Reference:
         )
 
     def gradient(self, call: LayerCall, cotangents: Arrays) -> LayerGradients:
-        """Gradients of sum <cotangent, output> in float64."""
+        """Gradients of sum <cotangent, output> in float64, one cotangent for each output that holds floats."""
         graph, batch, arrays = _alone(call)
+        graph = graph.with_float_outputs()
         batch |= {f"gradient.{name}": g for (name, _), g in zip(graph.outputs, cotangents, strict=True)}
         result = self.subject.gradient(graph, arrays, batch, reference_options(training=call.training))
         return LayerGradients(
-            tuple(result.inputs[item.name] for item in graph.inputs),
+            tuple(result.inputs.get(item.name) for item in graph.inputs),
             tuple(result.weights.get(spec.name) for spec in graph.named_weights()),
         )
 
 
 def _alone(call: LayerCall) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
     """A graph of the layer alone, its batch and its arrays."""
-    graph = _single(call.layer, tuple(tuple(x.shape) for x in call.inputs))
+    dtypes: Dtypes = tuple("int" if x.dtype.kind in "iu" else "float" for x in call.inputs)
+    graph = _single(call.layer, tuple(tuple(x.shape) for x in call.inputs), dtypes)
     batch = {item.name: x for item, x in zip(graph.inputs, call.inputs, strict=True)}
     if call.training:
         batch |= {spec.name: m for spec, m in zip(graph.named_masks(), call.masks, strict=True)}
@@ -95,8 +97,11 @@ def _alone(call: LayerCall) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
 
 
 @lru_cache(maxsize=1024)
-def _single(layer: Layer, shapes: Shapes) -> Graph:
-    inputs = tuple(Input(f"input{i}", shape, batched=False) for i, shape in enumerate(shapes))
+def _single(layer: Layer, shapes: Shapes, dtypes: Dtypes) -> Graph:
+    inputs = tuple(
+        Input(f"input{i}", shape, dtype, batched=False)
+        for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
+    )
     values = value_names("node", len(layer.output_shapes(shapes)))
     outputs = tuple((f"output{i}", value) for i, value in enumerate(values))
     return Graph(layer.kind, inputs, (Node("node", layer, tuple(item.name for item in inputs)),), outputs)

@@ -98,7 +98,8 @@ class _Recorder:
         setting = GradientSetting(saved.call, values, self.noise.policy, reference(), arrived, exact)
         budget = gradient_budget(setting)
         of_weights = tuple(None if b is None else _narrow(b.sharp) for b in budget.weights)
-        self.noise.amplitudes.append((tuple(_narrow(b.sharp) for b in budget.inputs), of_weights))
+        of_inputs = tuple(None if b is None else _narrow(b.sharp) for b in budget.inputs)
+        self.noise.amplitudes.append((of_inputs, of_weights))
         return gradients
 
 

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.numerics.budgets.base import load_family
 from cnnbench.spec.layers import GlobalMaxPool, Layer, MaxPool, ReLU
 from cnnbench.spec.layers.windows import require_pairs
 
 Array = NDArray[Any]
 
 
+_RULES: dict[str, Callable[[Any, Array], Array | None]] = {}
+_R = TypeVar("_R", bound=Callable[[Any, Array], Array | None])
+
+
+def ties_of(*kinds: str) -> Callable[[_R], _R]:
+    """A decorator, used beside a kind's budgets: (layer, input) -> the elements that ``tied`` names."""
+
+    def decorate(function: _R) -> _R:
+        _RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return decorate
+
+
 def tied(layer: Layer, x: Array) -> Array | None:
     """The elements of the input whose gradient depends on how a tie is broken; None where a kind has none."""
+    load_family(layer.kind)
+    if layer.kind in _RULES:
+        return _RULES[layer.kind](layer, x)
     if isinstance(layer, ReLU):
         return np.asarray(x == 0)
     if isinstance(layer, GlobalMaxPool):

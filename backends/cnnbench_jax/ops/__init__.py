@@ -1,27 +1,11 @@
 """The JAX function of each layer kind, by family; importing this package registers all of them."""
 
-from cnnbench_jax.ops import (
-    activation,
-    conv,
-    layout_change,
-    linear,
-    merge,
-    normalization,
-    pooling,
-    regularization,
-    shape,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cnnbench_jax.ops.registry import OPERATIONS
 
-__all__ = [
-    "OPERATIONS",
-    "activation",
-    "conv",
-    "layout_change",
-    "linear",
-    "merge",
-    "normalization",
-    "pooling",
-    "regularization",
-    "shape",
-]
+for _family in iter_modules(__path__):
+    import_module(f"{__name__}.{_family.name}")
+
+__all__ = ["OPERATIONS"]

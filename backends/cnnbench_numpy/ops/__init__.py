@@ -1,27 +1,11 @@
 """The reference ops: for each layer kind a plain forward and backward function, readable as its definition."""
 
-from cnnbench_numpy.ops import (
-    activation,
-    conv,
-    layout_change,
-    linear,
-    merge,
-    normalization,
-    pooling,
-    regularization,
-    shape,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cnnbench_numpy.ops.registry import REFERENCE
 
-__all__ = [
-    "REFERENCE",
-    "activation",
-    "conv",
-    "layout_change",
-    "linear",
-    "merge",
-    "normalization",
-    "pooling",
-    "regularization",
-    "shape",
-]
+for _family in iter_modules(__path__):
+    import_module(f"{__name__}.{_family.name}")
+
+__all__ = ["REFERENCE"]

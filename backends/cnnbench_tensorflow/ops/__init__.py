@@ -5,25 +5,17 @@ Images are always channels-last inside (N, *spatial, C), the only layout in whic
 
 from __future__ import annotations
 
-from cnnbench.execution.operations import Operations
-from cnnbench_tensorflow.ops import (
-    activation,
-    conv,
-    layout_change,
-    linear,
-    merge,
-    normalization,
-    pooling,
-    regularization,
-    shape,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-FAMILIES = (activation, conv, layout_change, linear, merge, normalization, pooling, regularization, shape)
+from cnnbench.execution.operations import Operations
 
 
 def operations() -> Operations:
-    """A new registry with every op of this backend."""
+    """A new registry with every op of this backend: each module of this package that has ``register``."""
     table = Operations("tensorflow")
-    for family in FAMILIES:
-        family.register(table)
+    for family in iter_modules(__path__):
+        module = import_module(f"{__name__}.{family.name}")
+        if hasattr(module, "register"):
+            module.register(table)
     return table

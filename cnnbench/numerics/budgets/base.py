@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeVar
@@ -37,9 +38,9 @@ class ForwardBudget(NamedTuple):
 
 
 class GradientBudget(NamedTuple):
-    """Budgets of a layer's gradients, None where a weight is fixed."""
+    """Budgets of a layer's gradients, None for an input of integers and for a fixed weight."""
 
-    inputs: tuple[Budget, ...]
+    inputs: tuple[Budget | None, ...]
     weights: tuple[Budget | None, ...] = ()
 
 
@@ -122,7 +123,23 @@ def gradient_formula(*kinds: str) -> Callable[[_G], _G]:
     return decorate
 
 
-def _load_family(kind: str) -> None:
+ExactRule = Callable[[Any, tuple[tuple[int, ...], ...]], bool]
+_EXACT: dict[str, ExactRule] = {}
+
+
+def exact_on_integers(*kinds: str, when: ExactRule = lambda layer, inputs: True) -> None:
+    """Says that small-integer operands give exact results for these kinds, where ``when(layer, input shapes)``."""
+    _EXACT.update(dict.fromkeys(kinds, when))
+
+
+def exact_rule(kind: str) -> ExactRule | None:
+    """What ``exact_on_integers`` said of a kind."""
+    load_family(kind)
+    return _EXACT.get(kind)
+
+
+@cache
+def load_family(kind: str) -> None:
     """Imports the module of the kind's family, which registers its formulas; a family without one has none."""
     layer = layer_kinds().get(kind)
     name = f"cnnbench.numerics.budgets.{layer.family}" if layer else ""
@@ -132,7 +149,7 @@ def _load_family(kind: str) -> None:
 
 def budget_form(kind: str) -> str:
     """``derived`` where both formulas are written, ``of its parts`` for a composite, else ``measured sensitivity``."""
-    _load_family(kind)
+    load_family(kind)
     layer = layer_kinds().get(kind)
     if layer is not None and issubclass(layer, Composite):
         return "of its parts"
@@ -143,7 +160,7 @@ def forward_budget(setting: Setting) -> ForwardBudget:
     """The budget of a forward pass: the kind's formula, or its measured sensitivity."""
     from cnnbench.numerics.budgets.sensitivity import measured_forward
 
-    _load_family(setting.layer.kind)
+    load_family(setting.layer.kind)
     return _FORWARD.get(setting.layer.kind, measured_forward)(setting)
 
 
@@ -151,7 +168,7 @@ def gradient_budget(setting: GradientSetting) -> GradientBudget:
     """The budget of a gradient pass: the kind's formula, or its measured sensitivity."""
     from cnnbench.numerics.budgets.sensitivity import measured_gradient
 
-    _load_family(setting.layer.kind)
+    load_family(setting.layer.kind)
     return _GRADIENT.get(setting.layer.kind, measured_gradient)(setting)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.budgets.base import Budget, ForwardBudget, GradientBudget, GradientSetting, Setting
+from cnnbench.numerics.budgets.base import Budget, ForwardBudget, GradientBudget, GradientSetting, Setting, exact
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.streams import stream
 
@@ -37,14 +37,13 @@ def measured_gradient(setting: GradientSetting) -> GradientBudget:
     def evaluate(call: LayerCall, draw: int) -> tuple[Array, ...]:
         cotangents = tuple(_moved(g, setting, draw, f"cotangent{i}") for i, g in enumerate(setting.cotangents))
         gradients = setting.reference.gradient(call, cotangents)
-        return (*gradients.inputs, *(g for g in gradients.weights if g is not None))
+        return tuple(g for g in (*gradients.inputs, *gradients.weights) if g is not None)
 
-    known = [g for g in setting.gradients.weights if g is not None]
-    budgets = _measure(evaluate, (*setting.gradients.inputs, *known), setting)
-    count = len(setting.gradients.inputs)
-    rest = iter(budgets[count:])
-    weights = tuple(None if g is None else next(rest) for g in setting.gradients.weights)
-    return GradientBudget(budgets[:count], weights)
+    known = [g for g in (*setting.gradients.inputs, *setting.gradients.weights) if g is not None]
+    budgets = iter(_measure(evaluate, known, setting))
+    inputs = tuple(None if g is None else next(budgets) for g in setting.gradients.inputs)
+    weights = tuple(None if g is None else next(budgets) for g in setting.gradients.weights)
+    return GradientBudget(inputs, weights)
 
 
 def _measure(
@@ -64,6 +63,8 @@ def _measure(
 
 def _budget(squares: Array, value: Array, setting: Setting) -> Budget:
     u = setting.u
+    if value.dtype.kind in "iu":
+        return exact(u)
     moves = np.sqrt(squares / DRAWS)
     pooled = np.sqrt(np.mean(np.square(moves))) if moves.size else np.zeros(())
     size = np.maximum(moves, pooled)  # a few draws know one element badly, and all of them together well

@@ -130,6 +130,8 @@ def _gradients(subject: Subject, question: _Question) -> Iterator[Comparison]:
         if item.gradients is None:
             continue
         for i, exact in enumerate(item.gradients.inputs):
+            if exact is None:
+                continue
             place = Place(name, layer.kind, f"input gradient {i}", "exact")
             got, skip = result.inputs.get(forced_name(name, i)), tied(layer, item.call.inputs[i])
             yield compare(place, got, question.stored(exact), EQUAL, case.policy, skip)
@@ -150,6 +152,7 @@ def _reproduction(question: _Question, name: str, what: str) -> Reproduction:
     if gradient:
         batch |= {f"gradient.output{i}": g for i, g in enumerate(question.cotangents(name))}
     index = what.rpartition(" ")[2]
+    exact: Any
     if item.gradients is None or what.startswith("output "):
         result, exact = f"output{index}", item.values.outputs[int(index)]
     elif what.startswith("input gradient "):

@@ -16,7 +16,7 @@ from cnnbench.numerics.checks.verdict import describe, failing, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare, examine
 from cnnbench.numerics.divergence import Evidence, Reproduction
 from cnnbench.numerics.envelope import deviations, gradient_envelope
-from cnnbench.numerics.forcing import arrays_of, forced_name, masks_of, output_names, teacher_forced
+from cnnbench.numerics.forcing import arrays_of, float_outputs, forced_name, masks_of, teacher_forced
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import NodeUse, Outcome
 from cnnbench.numerics.reference import reference, reference_options
@@ -53,12 +53,12 @@ def check_gradient(subject: Subject, oracle: Oracle) -> Outcome:
 
 def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> Iterator[Comparison]:
     case = oracle.case
-    graph = teacher_forced(case.lowered, group, case.size)
+    graph = teacher_forced(case.lowered, group, case.size).with_float_outputs()
     truths = {name: oracle.gradients(name) for name in group}
     batch = {forced_name(name, i): x for name in group for i, x in enumerate(oracle.inputs(name))}
     batch |= masks_of(graph, case.size, case.seed)
     for name in group:
-        values = output_names(case.lowered, case.lowered.node(name))
+        values = float_outputs(case.lowered, case.lowered.node(name))
         batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(graph, arrays_of(graph, case.stored), batch, options)
@@ -66,7 +66,7 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> It
         layer = case.lowered.node(name).layer
         form = budget_form(layer.kind)
         truth = truths[name]
-        for i, (exact, budget) in enumerate(zip(truth.inputs.values, truth.inputs.budgets, strict=True)):
+        for i, exact, budget in truth.inputs:
             skip = tied(layer, np.asarray(batch[forced_name(name, i)]))
             place = Place(name, layer.kind, f"input gradient {i}", form)
             yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, skip)
@@ -131,17 +131,17 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: Outcome, term: NodeUse)
 
 def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
     case = oracle.case
-    graph = case.lowered.single(name, case.size)
+    graph = case.lowered.single(name, case.size).with_float_outputs()
     truth = oracle.gradients(name)
     inputs = oracle.inputs(name)
     batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
-    batch |= {f"gradient.output{i}": g for i, g in enumerate(truth.cotangents)}
+    batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
     options = replace(case.options, training=True, fold_batch_norm=False)
     arrays = arrays_of(graph, case.stored)
     if what.startswith("input gradient "):
         i = int(what.rpartition(" ")[2])
         skip = tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
-        exact, budget = truth.inputs.values[i], truth.inputs.budgets[i]
+        exact, budget = next((value, admitted) for position, value, admitted in truth.inputs if position == i)
         return Reproduction(graph, arrays, batch, options, True, f"input{i}", exact, budget, skip)
     weight = what.removeprefix("gradient of ")
     exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == weight)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 
 from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.numerics.faults.base import Fault
@@ -10,10 +12,14 @@ from cnnbench.numerics.faults.base import Fault
 
 @cache
 def faults() -> dict[str, Fault]:
-    """All faults by name, sorted."""
-    from cnnbench.numerics.faults import convolutions, layers, normalizations, terms
+    """All faults by name, sorted: ``FAULTS`` of each module beside this one."""
+    import cnnbench.numerics.faults as package
 
-    found = [*convolutions.FAULTS, *normalizations.FAULTS, *layers.FAULTS, *terms.FAULTS]
+    found = [
+        item
+        for module in iter_modules(package.__path__)
+        for item in getattr(import_module(f"{package.__name__}.{module.name}"), "FAULTS", ())
+    ]
     return {item.name: item for item in sorted(found, key=lambda item: item.name)}
 
 

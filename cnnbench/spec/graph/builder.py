@@ -11,17 +11,18 @@ from typing import Any, Literal
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
 from cnnbench.spec.graph.model import Graph, Input, Node, value_names
-from cnnbench.spec.layers import Composite, Layer, Shape, layer_from_fields
+from cnnbench.spec.layers import Composite, Dtype, Dtypes, Layer, Shape, layer_from_fields
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
 
 
 @dataclass(frozen=True)
 class Value:
-    """A handle of a value in a graph that is being built: its name and its shape (with the batch axis of 1)."""
+    """A handle of a value in a graph that is being built: its name, its shape (with the batch axis of 1), its dtype."""
 
     name: str
     shape: Shape
+    dtype: Dtype = "float"
 
     @property
     def channels(self) -> int:
@@ -46,6 +47,7 @@ class Builder:
         self._inputs: list[Input] = []
         self._nodes: list[Node] = []
         self._shapes: dict[str, Shape] = {}
+        self._dtypes: dict[str, Dtype] = {}
         self._scopes: list[str] = []
 
     @contextmanager
@@ -67,6 +69,7 @@ class Builder:
         item = Input(name, tuple(shape), dtype, batched)
         self._inputs.append(item)
         self._shapes[name] = item.full_shape(1)
+        self._dtypes[name] = dtype
         return self.value(name)
 
     def add(self, name: str, layer: Layer, *inputs: Value | str) -> Value:
@@ -87,12 +90,14 @@ class Builder:
         try:
             resolved = checked(layer).resolve(shapes)
             results = resolved.output_shapes(shapes)
+            dtypes = _output_dtypes(resolved, tuple(value.dtype for value in values), len(results))
         except SpecError as error:
             raise error.at(where) from None
         self._nodes.append(Node(full, resolved, tuple(value.name for value in values)))
         names = value_names(full, len(results))
         self._shapes.update(zip(names, results, strict=True))
-        return tuple(Value(n, s) for n, s in zip(names, results, strict=True))
+        self._dtypes.update(zip(names, dtypes, strict=True))
+        return tuple(Value(n, s, d) for n, s, d in zip(names, results, dtypes, strict=True))
 
     def add_by_kind(self, item: Mapping[str, Any]) -> tuple[Value, ...]:
         """Adds a node from plain data: ``name``, ``kind``, ``inputs`` and the layer's fields."""
@@ -110,7 +115,7 @@ class Builder:
                 f"{self.name} has no value {name!r} so far",
                 remedy=did_you_mean(name, self._shapes) if self._shapes else "declare an input first",
             )
-        return Value(name, self._shapes[name])
+        return Value(name, self._shapes[name], self._dtypes[name])
 
     def build(self, outputs: Value | Sequence[Value] | Mapping[str, Value]) -> Graph:
         """The finished graph.
@@ -161,3 +166,17 @@ class Builder:
                 received=repr(name),
                 expected="letters, digits, '_' and '-', in parts joined by dots",
             )
+
+
+def _output_dtypes(layer: Layer, inputs: Dtypes, count: int) -> Dtypes:
+    """The dtypes of a layer's outputs; raises SpecError where an input has the wrong one."""
+    for position, dtype in enumerate(inputs):
+        expected = "int" if position in layer.int_inputs else "float"
+        if dtype != expected and not (layer.moves and position not in layer.int_inputs):
+            raise SpecError(
+                f"input {position} holds the wrong kind of numbers",
+                received=dtype,
+                expected=expected,
+                remedy="declare a program input of indices with dtype='int'" if expected == "int" else None,
+            )
+    return layer.output_dtypes(inputs, count)

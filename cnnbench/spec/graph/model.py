@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
-from cnnbench.spec.layers import Layer, MaskSpec, Shape, Shapes, WeightSpec
+from cnnbench.spec.layers import Dtype, Layer, MaskSpec, Shape, Shapes, WeightSpec
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,30 @@ class Graph:
             shapes.update(zip(value_names(node.name, len(results)), results, strict=True))
         return shapes
 
+    @cached_property
+    def dtypes(self) -> Mapping[str, Dtype]:
+        """The dtype of every value."""
+        found: dict[str, Dtype] = {item.name: item.dtype for item in self.inputs}
+        for node in self.nodes:
+            count = len(self.output_shapes(node))
+            read = tuple(found[value] for value in node.inputs)
+            found.update(zip(value_names(node.name, count), node.layer.output_dtypes(read, count), strict=True))
+        return found
+
+    @property
+    def differentiable_outputs(self) -> tuple[str, ...]:
+        """The names of the outputs that hold floats."""
+        return tuple(name for name, value in self.outputs if self.dtypes[value] == "float")
+
+    def with_float_outputs(self) -> Graph:
+        """The graph with only those outputs of which gradients are taken."""
+        kept = self.differentiable_outputs
+        return (
+            self
+            if len(kept) == len(self.outputs)
+            else replace(self, outputs=tuple(pair for pair in self.outputs if pair[0] in kept))
+        )
+
     def input_shapes(self, node: Node, batch: int = 1) -> Shapes:
         """The shapes of what ``node`` reads."""
         shapes = self.shapes(batch)
@@ -157,9 +181,8 @@ class Graph:
         """
         node = self.node(name)
         shapes = self.input_shapes(node, batch)
-        dtypes = {item.name: item.dtype for item in self.inputs}
         inputs = tuple(
-            Input(f"input{i}", shape, dtypes.get(value, "float"), batched=False)
+            Input(f"input{i}", shape, self.dtypes[value], batched=False)
             for i, (value, shape) in enumerate(zip(node.inputs, shapes, strict=True))
         )
         if any(item.name == node.name for item in inputs):

@@ -1,8 +1,16 @@
-"""The layer kinds, one family a module; importing this package registers all of them."""
+"""The layer kinds, one family a module; importing this package registers all of them.
+
+Modules are discovered: a new family needs no entry here. The kinds that most networks use are importable from here.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from cnnbench.spec.layers import composite, windows
 from cnnbench.spec.layers.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.base import (
+    Dtype,
+    Dtypes,
     Initializer,
     Layer,
     LayoutRule,
@@ -42,6 +50,8 @@ __all__ = [
     "Concat",
     "Conv",
     "Dropout",
+    "Dtype",
+    "Dtypes",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
@@ -71,3 +81,6 @@ __all__ = [
     "layer_kinds",
     "windows",
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -13,6 +13,8 @@ from cnnbench.spec.fields import construct
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
 LayoutRule = Literal["spatial", "follow", "canonical"]
+Dtype = Literal["float", "int"]
+Dtypes = tuple[Dtype, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Layer:
         layout_rule: ``spatial``: operands of rank 3 and more are images, which a backend may hold channels-last;
             ``follow``: works in whichever layout its operands have; ``canonical``: always channels-first.
         differentiable: Whether gradients with respect to the inputs exist.
+        int_inputs: The positions of inputs that hold integers (indices); the others hold floats.
+        moves: Whether the layer only moves values: its first input, and so its outputs, may be of either dtype.
     """
 
     kind: ClassVar[str] = ""
@@ -93,6 +97,8 @@ class Layer:
     num_inputs: ClassVar[tuple[int, int | None]] = (1, 1)
     layout_rule: ClassVar[LayoutRule] = "follow"
     differentiable: ClassVar[bool] = True
+    int_inputs: ClassVar[tuple[int, ...]] = ()
+    moves: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -115,6 +121,10 @@ class Layer:
     def output_shapes(self, inputs: Shapes) -> Shapes:
         """The shapes of the outputs, batch axis first. The layer is resolved."""
         return (inputs[0],)
+
+    def output_dtypes(self, inputs: Dtypes, count: int) -> Dtypes:
+        """The dtypes of the ``count`` outputs: floats, or for a layer that moves values those of its first input."""
+        return (inputs[0] if self.moves and inputs else "float",) * count
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         """The weights, in the order in which ops receive them."""

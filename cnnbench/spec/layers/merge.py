@@ -37,6 +37,7 @@ class Concat(Layer, kind="concat"):
 
     axis: int = 1
 
+    moves = True
     num_inputs = (1, None)
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -21,6 +21,7 @@ class Flatten(Layer, kind="flatten"):
 
     start_axis: int = 1
 
+    moves = True
     layout_rule = "canonical"
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -44,6 +45,8 @@ class Pad(Layer, kind="pad"):
 
     padding: tuple[tuple[int, int], ...]
     value: float = 0.0
+
+    moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
         if len(self.padding) != len(inputs[0]) - 1 or any(p < 0 for pair in self.padding for p in pair):

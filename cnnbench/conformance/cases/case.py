@@ -1,0 +1,108 @@
+"""What a shared case is: one layer on its own, with inputs on which a wrong convention shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.layers import Layer, Shape
+from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import draw as initial
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import ProgramOptions
+    from cnnbench.numerics.case import Case
+
+Draw = Callable[[Any, Shape], Any]
+"""(NumPy generator, full shape) -> the values of an input."""
+
+
+# Shapes (C, *spatial) that many cases share: odd and even sizes, height and width apart.
+SQUARE: tuple[Shape, ...] = ((3, 9, 9),)
+EVEN: tuple[Shape, ...] = ((4, 8, 10),)
+ROW: tuple[Shape, ...] = ((10,),)
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """One layer on its own.
+
+    Args:
+        layer: The layer.
+        images: The shape (C, *spatial) of each input.
+        batch: Images.
+        shift, scale: Mean and standard deviation of the inputs; a large mean tests normalisation's conditioning.
+        draws: How inputs are drawn, one an input, where normal values would not do (boxes, indices, probabilities):
+            functions of a generator and a full shape. Integers make the input one of indices.
+        batched: Whether the batch axis stands before each of ``images``; one flag an input, () for all.
+    """
+
+    layer: Layer
+    images: tuple[Shape, ...]
+    batch: int = 2
+    shift: float = 0.0
+    scale: float = 1.0
+    draws: tuple[Draw | None, ...] = ()
+    batched: tuple[bool, ...] = ()
+
+    def graph(self) -> Graph:
+        """A graph of the layer as node ``layer``, with every output."""
+        builder = Builder(self.layer.kind)
+        inputs = [
+            builder.input(
+                f"input{i}",
+                image,
+                dtype="int" if self._is_int(i) else "float",
+                batched=not self.batched or self.batched[i],
+            )
+            for i, image in enumerate(self.images)
+        ]
+        outputs = builder.add_all("layer", self.layer, *inputs)
+        return builder.build(outputs[0] if len(outputs) == 1 else outputs)
+
+    def _draw(self, position: int) -> Draw | None:
+        return self.draws[position] if self.draws else None
+
+    def _is_int(self, position: int) -> bool:
+        import numpy as np
+
+        draw = self._draw(position)
+        image = self.images[position]
+        return draw is not None and draw(np.random.default_rng(0), (self.batch, *image)).dtype.kind in "iu"
+
+    def _values(self, position: int, name: str, shape: Shape, seed: int) -> Any:
+        import numpy as np
+
+        generator = stream(seed, "conformance inputs", name)
+        draw = self._draw(position)
+        if draw is None:
+            return np.asarray(self.shift + self.scale * generator.normal(size=shape)).astype(np.float32)
+        values = np.asarray(draw(generator, shape))
+        return values if values.dtype.kind in "iu" else values.astype(np.float32)
+
+    def case(self, options: ProgramOptions, seed: int = 0) -> Case:
+        """Seeded arrays and inputs: running statistics away from their start, no weight at 0 or 1."""
+        import numpy as np
+
+        from cnnbench.numerics.case import Case
+
+        graph = self.graph()
+        arrays = {}
+        for spec in (*graph.named_weights(), *graph.named_state()):
+            draw = stream(seed, "conformance weights", spec.name)
+            if spec.name.endswith("running_var"):
+                array = draw.uniform(0.5, 1.5, spec.shape) * self.scale**2
+            elif spec.name.endswith("running_mean"):
+                array = self.shift + self.scale * draw.normal(size=spec.shape)
+            elif not spec.trainable:
+                array = initial(spec, seed)
+            else:
+                array = draw.normal(size=spec.shape)
+            arrays[spec.name] = np.asarray(array).astype(np.float32)
+        batch = {
+            item.name: self._values(i, item.name, item.full_shape(self.batch), seed)
+            for i, item in enumerate(graph.inputs)
+        }
+        return Case(graph, arrays, batch, options, seed=seed)
