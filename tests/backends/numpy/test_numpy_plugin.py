@@ -41,7 +41,7 @@ def test_every_primitive_kind_has_an_op_with_a_backward():
     operations = NumpyBackend().operations
     for kind, cls in layer_kinds().items():
         if cls.__module__.startswith("cnnbench.spec.layers") and not hasattr(cls, "expand"):
-            assert operations[kind].backward is not None
+            assert operations[kind].backward is not None or not cls.differentiable, kind
     assert TrainableSubsample.kind not in operations
 
 

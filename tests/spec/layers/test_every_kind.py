@@ -107,9 +107,12 @@ CASES = {
 }
 
 
-def test_every_kind_of_the_core_has_a_case():
-    core = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers")}
-    assert core == set(CASES)
+CORE = sorted(kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers"))
+
+
+def test_every_case_is_of_a_kind_of_the_core():
+    """The table of record is ``cnnbench.conformance.cases``; this one says a choice of kinds by hand."""
+    assert set(CASES) <= set(CORE)
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -139,16 +142,16 @@ def test_plain_fields_make_an_equal_layer(kind):
         assert layer_from_fields(kind, layer.fields()) == layer
 
 
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", CORE)
 def test_the_family_is_the_file_in_which_the_kind_stands(kind):
     cls = layer_kinds()[kind]
     assert cls.__module__ == f"cnnbench.spec.layers.{cls.family}"
 
 
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", CORE)
 def test_every_kind_says_what_it_computes(kind):
     text = layer_kinds()[kind].__doc__ or ""
-    assert "Shapes:" in text or "shapes as" in text
+    assert "shapes" in text.lower()
 
 
 def test_a_kind_cannot_be_defined_twice():
