@@ -99,6 +99,13 @@ class Builder:
         self._dtypes.update(zip(names, dtypes, strict=True))
         return tuple(Value(n, s, d) for n, s, d in zip(names, results, dtypes, strict=True))
 
+    def stack(self, prefix: str, layers: Sequence[Layer], x: Value) -> Value:
+        """Adds layers one after the other as ``prefix.0``, ``prefix.1`` ..., and returns the last output."""
+        with self.scope(prefix):
+            for number, layer in enumerate(layers):
+                x = self.add(str(number), layer, x)
+        return x
+
     def add_by_kind(self, item: Mapping[str, Any]) -> tuple[Value, ...]:
         """Adds a node from plain data: ``name``, ``kind``, ``inputs`` and the layer's fields."""
         fields = {key: value for key, value in item.items() if key not in ("name", "kind", "inputs")}
