@@ -37,6 +37,21 @@ class Call(NamedTuple):
             return canonical
         return rank - 1 if canonical == 1 else canonical - 1
 
+    def axes(self, canonical: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        """Where several axes of the canonical layout lie in an operand of this rank, sorted."""
+        return tuple(sorted(self.axis(axis, rank) for axis in canonical))
+
+    def order_after_removal(self, canonical: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
+        """How to permute what is left of an operand of this rank once these canonical axes are gone from it.
+
+        What is left must lie as a value of its own rank does: channels-last only from rank 3 on. None: it does.
+        """
+        gone = {axis % rank for axis in canonical}
+        left = [axis for axis in range(rank) if axis not in gone]
+        found = sorted(left, key=lambda axis: self.axis(axis, rank))
+        wanted = sorted(left, key=lambda axis: self.axis(left.index(axis), len(left)))
+        return None if found == wanted else tuple(found.index(axis) for axis in wanted)
+
     def per_axis(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Values in canonical axis order (batch first), one an axis, put in the order of the operand's axes."""
         rank = len(values)

@@ -232,7 +232,7 @@ class _Binder:
             return False
         if layer.layout_rule == "spatial":
             return True
-        return self.layouts[inputs[0]]
+        return bool(inputs) and self.layouts[inputs[0]]
 
     def _new(self, value: str, last: bool) -> int:
         self.layouts.setdefault(value, last)

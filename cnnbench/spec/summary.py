@@ -204,8 +204,12 @@ def _through_composite(layer: Composite, inputs: Shapes, arriving: Sequence[Fiel
 
 
 def _merge(fields: Sequence[Field | None]) -> Field | None:
-    known = [field for field in fields if field is not None]
-    if len(known) < len(fields) or len({len(field.extent) for field in known}) != 1:
+    if None in fields:
+        return None
+    known = [field for field in fields if field is not None and field.extent]  # a parameter sees no position at all
+    if not known:
+        return Field((), ())
+    if len({len(field.extent) for field in known}) != 1:
         return None
     extent = tuple(max(sizes) for sizes in zip(*(field.extent for field in known), strict=True))
     return Field(extent, tuple(max(jumps) for jumps in zip(*(field.jump for field in known), strict=True)))

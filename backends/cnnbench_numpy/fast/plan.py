@@ -32,7 +32,21 @@ Array = NDArray[Any]
 
 SPATIAL = ("conv", "max_pool", "global_avg_pool", "batch_norm", "channel_affine")
 KINDS = (*SPATIAL, "add", "relu", "linear")
-VIEWS = ("flatten", "dropout", "layout_change")  # kinds whose op may return its operand's memory
+# Kinds without a kernel whose op returns an array of its own; of any other it may be its operand's memory.
+FRESH = (
+    "adaptive_avg_pool",
+    "avg_pool",
+    "concat",
+    "elementwise",
+    "global_max_pool",
+    "log_softmax",
+    "matmul",
+    "partial_conv",
+    "sigmoid",
+    "softmax",
+    "tanh",
+    "trainable_subsample",
+)
 
 
 def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: Any, team: Team) -> Program:
@@ -49,10 +63,11 @@ def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: A
 
     def role_of(step: Step) -> Role:
         kind = step.layer.kind
-        if kind not in native or step.forward is not native[kind].forward or kind in VIEWS:
+        if kind not in native or step.forward is not native[kind].forward or kind not in (*KINDS, *FRESH):
             return "view"
         has_layout = len(shapes[step.inputs[0]]) == 2 or step.call.channels_last or kind not in SPATIAL
-        return "kernel" if kind in KINDS and has_layout else "fresh"
+        broadcasts = kind == "add" and len({shapes[slot] for slot in step.inputs}) > 1
+        return "kernel" if kind in KINDS and has_layout and not broadcasts else "fresh"
 
     fused = fuse(program, role_of)
     workspace = Workspace(dtype, team.size)

@@ -63,7 +63,7 @@ def _near_ties(oracle: Oracle) -> int:
     graph, total = oracle.case.lowered, 0
     producers = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
-        source = producers.get(node.inputs[0])
+        source = producers.get(node.inputs[0]) if node.inputs else None
         if isinstance(node.layer, ReLU) and source is not None:
             truth = oracle.outputs(source.name)
             total += int((np.abs(truth.values[0]) <= truth.budgets[0].sharp).sum())

@@ -136,7 +136,7 @@ class Builder:
             named = dict(outputs)
         else:
             named = {f"output{i}": value for i, value in enumerate(outputs)}
-        if not named or not self._inputs:
+        if not named:
             raise SpecError("a graph needs an input and an output", where=self.name)
         for name in named:
             self._check_name(name.partition(":")[0])

@@ -1,0 +1,80 @@
+"""Arithmetic on single values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from cnnbench.execution.operations import Call, OpResult
+from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Parameter, Power
+from cnnbench_jax.ops.registry import OPERATIONS
+
+Arrays = tuple[Array, ...]
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "abs": jnp.abs,
+    "negate": jnp.negative,
+    "sign": jnp.sign,
+    "floor": jnp.floor,
+    "ceil": jnp.ceil,
+    "round": jnp.rint,
+    "square": jnp.square,
+    "sqrt": jnp.sqrt,
+    "rsqrt": lax.rsqrt,
+    "reciprocal": jnp.reciprocal,
+    "exp": jnp.exp,
+    "expm1": jnp.expm1,
+    "log": jnp.log,
+    "log1p": jnp.log1p,
+    "erf": lax.erf,
+    "sin": jnp.sin,
+    "cos": jnp.cos,
+    "tan": jnp.tan,
+    "asin": jnp.arcsin,
+    "acos": jnp.arccos,
+    "atan": jnp.arctan,
+    "sinh": jnp.sinh,
+    "cosh": jnp.cosh,
+    "asinh": jnp.arcsinh,
+    "acosh": jnp.arccosh,
+    "atanh": jnp.arctanh,
+}
+
+
+@OPERATIONS.register("parameter")
+def parameter(layer: Parameter, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """The value itself."""
+    return OpResult(weights)
+
+
+@OPERATIONS.register("elementwise")
+def elementwise(layer: Elementwise, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """The function of that name."""
+    return OpResult((FUNCTIONS[layer.function](inputs[0]),))
+
+
+@OPERATIONS.register("scalar_affine")
+def affine(layer: Affine, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """A product and a sum, without those that change nothing."""
+    y = inputs[0] if layer.scale == 1 else inputs[0] * layer.scale
+    return OpResult((y if layer.shift == 0 else y + layer.shift,))
+
+
+@OPERATIONS.register("clip")
+def clip(layer: Clip, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """Choices by ``where``: ``jnp.clip`` gives half of the gradient at a limit, ``lax.clamp`` none."""
+    y = inputs[0]
+    if layer.minimum is not None:
+        y = jnp.where(y < layer.minimum, jnp.asarray(layer.minimum, y.dtype), y)
+    if layer.maximum is not None:
+        y = jnp.where(y > layer.maximum, jnp.asarray(layer.maximum, y.dtype), y)
+    return OpResult((y,))
+
+
+@OPERATIONS.register("scalar_power")
+def power(layer: Power, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """``lax.integer_pow`` for whole exponents, which is a few products; else ``jnp.power``."""
+    if layer.is_whole and abs(layer.exponent) <= 32:
+        return OpResult((lax.integer_pow(inputs[0], int(layer.exponent)),))
+    return OpResult((jnp.power(inputs[0], layer.exponent),))

@@ -1,0 +1,88 @@
+"""Arithmetic on single values: parameters, element-wise functions, affine maps, clips and powers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Parameter, Power
+from cnnbench_tensorflow.framework import tf
+
+Values = tuple[Any, ...]
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "abs": tf.abs,
+    "negate": tf.negative,
+    "sign": tf.sign,
+    "floor": tf.floor,
+    "ceil": tf.math.ceil,
+    "round": tf.round,
+    "square": tf.square,
+    "sqrt": tf.sqrt,
+    "rsqrt": tf.math.rsqrt,
+    "reciprocal": tf.math.reciprocal,
+    "exp": tf.exp,
+    "expm1": tf.math.expm1,
+    "log": tf.math.log,
+    "log1p": tf.math.log1p,
+    "erf": tf.math.erf,
+    "sin": tf.sin,
+    "cos": tf.cos,
+    "tan": tf.tan,
+    "asin": tf.asin,
+    "acos": tf.acos,
+    "atan": tf.atan,
+    "sinh": tf.sinh,
+    "cosh": tf.cosh,
+    "asinh": tf.asinh,
+    "acosh": tf.acosh,
+    "atanh": tf.atanh,
+}
+
+
+def register(operations: Operations) -> None:
+    """Adds this family's ops."""
+    operations.register("parameter")(parameter)
+    operations.register("elementwise")(elementwise)
+    operations.register("scalar_affine")(affine)
+    operations.register("clip")(clip)
+    operations.register("scalar_power")(power)
+
+
+def parameter(layer: Parameter, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """The value itself."""
+    return OpResult(weights)
+
+
+def elementwise(layer: Elementwise, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """The function of that name; ``tf.round`` takes halves to the even neighbour."""
+    return OpResult((FUNCTIONS[layer.function](inputs[0]),))
+
+
+def affine(layer: Affine, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A product and a sum, without those that change nothing."""
+    y = inputs[0] if layer.scale == 1 else inputs[0] * layer.scale
+    return OpResult((y if layer.shift == 0 else y + layer.shift,))
+
+
+def clip(layer: Clip, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """Choices by ``where``, which keep NaN and pass the gradient at a limit."""
+    y = inputs[0]
+    if layer.minimum is not None:
+        y = tf.where(y < layer.minimum, tf.constant(layer.minimum, y.dtype), y)
+    if layer.maximum is not None:
+        y = tf.where(y > layer.maximum, tf.constant(layer.maximum, y.dtype), y)
+    return OpResult((y,))
+
+
+def power(layer: Power, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.pow``; the commonest exponents by ops of their own."""
+    x = inputs[0]
+    if layer.exponent == 2:
+        return OpResult((tf.square(x),))
+    if layer.exponent == 0.5:
+        return OpResult((tf.sqrt(x),))
+    if layer.exponent == 0:
+        return OpResult((tf.ones_like(x),))
+    return OpResult((tf.pow(x, tf.constant(layer.exponent, x.dtype)),))
