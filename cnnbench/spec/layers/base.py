@@ -89,6 +89,8 @@ class Layer:
             ``follow``: works in whichever layout its operands have; ``canonical``: always channels-first.
         differentiable: Whether gradients with respect to the inputs exist.
         int_inputs: The positions of inputs that hold integers (indices); the others hold floats.
+        no_gradient_to: The positions of float inputs to which no gradient goes by definition, though outputs depend
+            on them: boxes that say where to look.
         moves: Whether the layer only moves values: its first input, and so its outputs, may be of either dtype.
     """
 
@@ -98,6 +100,7 @@ class Layer:
     layout_rule: ClassVar[LayoutRule] = "follow"
     differentiable: ClassVar[bool] = True
     int_inputs: ClassVar[tuple[int, ...]] = ()
+    no_gradient_to: ClassVar[tuple[int, ...]] = ()
     moves: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:

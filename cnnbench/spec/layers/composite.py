@@ -56,6 +56,9 @@ def _expanded(layer: Composite, inputs: Shapes) -> Graph:
     from cnnbench.spec.graph import Builder
 
     builder = Builder(layer.kind)
-    values = [builder.input(f"input{i}", shape, batched=False) for i, shape in enumerate(inputs)]
+    values = [
+        builder.input(f"input{i}", shape, dtype="int" if i in layer.int_inputs else "float", batched=False)
+        for i, shape in enumerate(inputs)
+    ]
     outputs = layer.expand(builder, *values)
     return builder.build(outputs)
