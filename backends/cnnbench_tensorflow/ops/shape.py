@@ -1,12 +1,11 @@
-"""Layers that move values and compute nothing: flatten, pad."""
+"""Layers that give values another shape; sizes are stated, since -1 is ambiguous for an empty batch."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
-from cnnbench.spec.layers import Flatten, Pad
+from cnnbench.spec.layers.shape import Expand, Pad, Tile, Transpose, padded_from
 from cnnbench_tensorflow.framework import tf
 
 Values = tuple[Any, ...]
@@ -14,18 +13,45 @@ Values = tuple[Any, ...]
 
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
-    operations.register("flatten")(flatten)
+    for kind in ("flatten", "reshape", "squeeze", "unsqueeze"):
+        operations.register(kind)(reshape)
+    operations.register("transpose")(transpose)
+    operations.register("expand")(expand)
+    operations.register("tile")(tile)
     operations.register("pad")(pad)
 
 
-def flatten(layer: Flatten, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """The axes from ``start_axis`` on as one; the size is stated, since -1 is ambiguous for an empty batch."""
-    shape = tuple(inputs[0].shape)
-    start = layer.start_axis % len(shape)
-    return OpResult((tf.reshape(inputs[0], (*shape[:start], math.prod(shape[start:]))),))
+def reshape(layer: Any, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A reshape of the canonical operand."""
+    return OpResult((tf.reshape(inputs[0], layer.output_shapes((tuple(inputs[0].shape),))[0]),))
+
+
+def transpose(layer: Transpose, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.transpose``."""
+    return OpResult((tf.transpose(inputs[0], layer.permutation),))
+
+
+def expand(layer: Expand, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.broadcast_to``."""
+    shapes = tuple(tuple(x.shape) for x in inputs)
+    x = tf.reshape(inputs[0], layer.aligned(shapes[0]))
+    return OpResult((tf.broadcast_to(x, layer.output_shapes(shapes)[0]),))
+
+
+def tile(layer: Tile, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.tile``."""
+    return OpResult((tf.tile(inputs[0], call.per_axis((1, *layer.repeats))),))
 
 
 def pad(layer: Pad, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """A border of the constant."""
+    """``tf.pad``; copies by index in the modes that it lacks (edge, wrap)."""
+    x = inputs[0]
     widths = call.per_axis(((0, 0), *layer.padding))
-    return OpResult((tf.pad(inputs[0], widths, constant_values=layer.value),))
+    if layer.mode == "constant":
+        return OpResult((tf.pad(x, widths, constant_values=tf.constant(layer.value, x.dtype)),))
+    if layer.mode in ("reflect", "symmetric"):
+        return OpResult((tf.pad(x, widths, layer.mode.upper()),))
+    for axis, (begin, end) in enumerate(widths):
+        if begin or end:
+            x = tf.gather(x, padded_from(layer.mode, x.shape[axis], begin, end), axis=axis)
+    return OpResult((x,))

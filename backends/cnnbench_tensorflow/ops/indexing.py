@@ -1,0 +1,52 @@
+"""Layers that take part of their input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
+from cnnbench_tensorflow.framework import tf
+
+Values = tuple[Any, ...]
+
+
+def register(operations: Operations) -> None:
+    """Adds this family's ops."""
+    operations.register("slice")(slice_)
+    operations.register("split")(split)
+    operations.register("gather")(gather)
+    operations.register("gather_indices")(gather_indices)
+    operations.register("roll")(roll)
+
+
+def slice_(layer: Slice, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A strided slice."""
+    x = inputs[0]
+    rank = x.shape.rank
+    rows = zip(layer.axes or (), layer.starts, layer.ends, layer.steps or (), strict=True)
+    taken = {call.axis(axis, rank): slice(start, end, step) for axis, start, end, step in rows}
+    return OpResult((x[tuple(taken.get(axis, slice(None)) for axis in range(rank))],))
+
+
+def split(layer: Split, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.split``."""
+    x = inputs[0]
+    return OpResult(tuple(tf.split(x, layer.parts(), axis=call.axis(layer.axis, x.shape.rank))))
+
+
+def gather(layer: Gather, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.gather`` at constant positions."""
+    x = inputs[0]
+    return OpResult((tf.gather(x, layer.indices, axis=call.axis(layer.axis, x.shape.rank)),))
+
+
+def gather_indices(layer: GatherIndices, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.gather``."""
+    return OpResult((tf.gather(inputs[0], inputs[1], axis=layer.axis, batch_dims=layer.shared_axes),))
+
+
+def roll(layer: Roll, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.roll``."""
+    axes = [call.axis(axis, inputs[0].shape.rank) for axis in layer.axes]
+    return OpResult((tf.roll(inputs[0], layer.shifts, axes),))
