@@ -141,6 +141,11 @@ def to_host(value: Any) -> Any:
     return array if array.dtype == np.float64 else array.astype(np.float32)
 
 
+def dense(gradients: Any) -> Any:
+    """Gradients as tensors: that of a table read by row (``tf.gather``) comes as slices with their indices."""
+    return tf.nest.map_structure(tf.convert_to_tensor, gradients)
+
+
 class Forward(_Held, ForwardProgram):
     """A forward pass. In inference the running statistics are those that were loaded, and are not returned."""
 
@@ -186,6 +191,7 @@ class Gradient(_Held, GradientProgram):
             output_gradients=None if self._loss else list(given),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        found = dense(found)
         return (value if self._loss else tf.constant(math.nan)), found, tuple(result.state)
 
     def upload(self, batch: HostArrays) -> Any:
@@ -239,7 +245,7 @@ class Training(_Held, StepProgram):
             tape.watch(trained)
             result = self.forward(inputs, masks, weights)
             value = loss_value(self._loss, result.outputs[0], targets)
-        gradients = tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = dense(tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO))
         for order, (position, gradient) in enumerate(zip(self.bound.trainable, gradients, strict=True)):
             slots = {slot: variables[order] for slot, variables in self._slots.items()}
             self._update(self._optimizer, self.weights[position], slots, gradient, rate, self._decays[order])
