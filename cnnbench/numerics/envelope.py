@@ -97,7 +97,7 @@ def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> 
         generator = stream(case.seed, f"noise {run}", value, step)
         drawn = generator.random(shapes[value], dtype=dtype)
         drawn -= dtype(0.5)
-        drawn *= 2 * np.asarray(sharp[: case.size], dtype)
+        drawn *= 2 * np.asarray(sharp[: len(drawn)], dtype)  # of the first images, or of a value that is not of images
         result[noise_name(value)] = drawn
     return result
 
