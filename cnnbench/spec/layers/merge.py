@@ -1,4 +1,4 @@
-"""Layers that join several values: add, concatenate."""
+"""Layers that join several values: element by element with broadcasting, by selection, by concatenation."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from typing import Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.activation import resolve_axis
-from cnnbench.spec.layers.base import Layer, Shapes
+from cnnbench.spec.layers.base import Layer, Shape, Shapes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Add(Layer, kind="add"):
-    """Sum of two or more values of equal shape, added from left to right. Shapes: k times S -> S."""
+    """Sum of two or more values, added from left to right.
+
+    Args:
+        broadcast: Whether an axis of size 1 is repeated to the others' size, as in ``Multiply``. Not by default: a
+            shortcut of another shape is a mistake more often than a wish.
+
+    Shapes:
+        k times S -> S; with ``broadcast`` as in ``Multiply``.
+    """
+
+    broadcast: bool = False
 
     num_inputs = (2, None)
 
     def resolve(self, inputs: Shapes) -> Self:
-        if len(set(inputs)) != 1:
+        if self.broadcast:
+            broadcast_shape(inputs)
+        elif len(set(inputs)) != 1:
             raise SpecError(
                 "the inputs differ in shape",
                 received=inputs,
@@ -25,6 +37,106 @@ class Add(Layer, kind="add"):
                 remedy="project the shortcut with a 1x1 convolution, or subsample and pad it",
             )
         return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        return (broadcast_shape(inputs),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Broadcasting(Layer):
+    """A function of values that meet element by element; each axis has one size, or 1, which is repeated."""
+
+    num_inputs = (2, 2)
+
+    def resolve(self, inputs: Shapes) -> Self:
+        broadcast_shape(inputs)
+        return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        return (broadcast_shape(inputs),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(_Broadcasting, kind="multiply"):
+    """Product of two or more values, from left to right.
+
+    Shapes:
+        Equal ranks, and along each axis one size or 1: (N, C, H, W) and (N, C, 1, 1) -> (N, C, H, W). That is NumPy's
+        rule without its missing leading axes, which would mean something else channels-last.
+    """
+
+    num_inputs = (2, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subtract(_Broadcasting, kind="subtract"):
+    """a - b. Shapes: as ``Multiply``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divide(_Broadcasting, kind="divide"):
+    """a / b, by IEEE 754 where b is 0. Shapes: as ``Multiply``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOf(_Broadcasting, kind="power"):
+    """a ** b; a negative a has a power for whole b only, and NaN for others.
+
+    The gradient of a is b a**(b - 1), and 0 where b is 0. The gradient of b is a**b log a where a > 0, and 0 elsewhere
+    (TensorFlow's convention; PyTorch and JAX give NaN for negative a). Shapes: as ``Multiply``.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum(_Broadcasting, kind="minimum"):
+    """The least of one or more values; NaN wins. The gradient as of ``Maximum``. Shapes: as ``Multiply``."""
+
+    num_inputs = (1, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maximum(_Broadcasting, kind="maximum"):
+    """The largest of one or more values, taken pair by pair from left to right; NaN wins.
+
+    Two equal values share the gradient by halves (PyTorch's and JAX's convention; TensorFlow gives all of it to the
+    first). Shapes: as ``Multiply``.
+    """
+
+    num_inputs = (1, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(_Broadcasting, kind="mean"):
+    """The mean of one or more values: their sum from left to right over their number. Shapes: as ``Multiply``."""
+
+    num_inputs = (1, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(_Broadcasting, kind="select"):
+    """a where the condition is not 0, else b; the condition, the first input, has no gradient.
+
+    A NaN condition is not 0. What is not selected has a gradient of 0, even where it is NaN or infinite.
+
+    Shapes:
+        condition, a, b as ``Multiply``.
+    """
+
+    num_inputs = (3, 3)
+
+
+def broadcast_shape(inputs: Shapes) -> Shape:
+    """The shape of values of equal rank that meet element by element; raises SpecError where they cannot."""
+    ranks = {len(shape) for shape in inputs}
+    sizes = [set(axis) - {1} for axis in zip(*inputs, strict=False)]
+    if len(ranks) != 1 or any(len(found) > 1 for found in sizes):
+        raise SpecError(
+            "the inputs do not broadcast",
+            received=inputs,
+            expected="equal ranks, and along each axis one size or 1",
+            remedy="reshape the smaller one, with 1 for each axis along which it is repeated",
+        )
+    return tuple(found.pop() if found else 1 for found in sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
