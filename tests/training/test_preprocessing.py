@@ -1,0 +1,58 @@
+"""Preprocessing, held by Pillow to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnbench.errors import DataError
+from cnnbench.training.preprocessing import EFFICIENTNET_LITE, IMAGENET, centre_crop
+from cnnbench.training.resampling import FILTERS, resize
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow is the oracle here")
+PILLOW = {name: getattr(Image.Resampling, name.upper()) for name in FILTERS}
+sizes = st.integers(1, 40)
+
+
+@settings(max_examples=150)
+@given(sizes, sizes, sizes, sizes, st.sampled_from(sorted(FILTERS)), st.booleans(), st.integers(0, 2**32 - 1))
+def test_resizing_is_pillow_s_to_the_bit(height, width, new_height, new_width, name, colour, seed):
+    shape = (height, width, 3) if colour else (height, width)
+    picture = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    expected = np.asarray(Image.fromarray(picture).resize((new_width, new_height), PILLOW[name]))
+    np.testing.assert_array_equal(resize(picture, new_height, new_width, name), expected)
+
+
+@pytest.mark.parametrize("shape", [(300, 451, 3), (451, 300, 3), (256, 256, 3), (100, 90, 3)])
+@pytest.mark.parametrize(("chosen", "name"), [(IMAGENET, "bilinear"), (EFFICIENTNET_LITE, "bicubic")])
+def test_the_whole_of_it_is_what_torchvision_documents(shape, chosen, name):
+    picture = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
+    height, width = shape[:2]
+    short = min(height, width)
+    new = (256 * height // short, 256 * width // short)
+    small = np.asarray(Image.fromarray(picture).resize(new[::-1], PILLOW[name]))
+    top, left = round((new[0] - 224) / 2), round((new[1] - 224) / 2)
+    cut = small[top : top + 224, left : left + 224].astype(np.float64)
+    expected = ((cut - chosen.mean) / chosen.std).transpose(2, 0, 1)
+    got = chosen(picture)
+    assert got.shape == (3, 224, 224)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_grey_picture_becomes_three_equal_channels():
+    got = EFFICIENTNET_LITE(np.full((300, 300), 127, np.uint8))
+    assert got.shape == (3, 224, 224)
+    assert not got.any()
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(DataError, match="three channels"):
+        IMAGENET(np.zeros((30, 30, 4), np.uint8))
+    with pytest.raises(DataError, match="cannot be resized"):
+        resize(np.zeros((30, 30), np.float32), 4, 4, "box")
+    with pytest.raises(DataError, match="did you mean 'bilinear'"):
+        resize(np.zeros((30, 30), np.uint8), 4, 4, "bilinaer")
+    with pytest.raises(DataError, match="larger than the picture"):
+        centre_crop(np.zeros((30, 30), np.uint8), 31)
