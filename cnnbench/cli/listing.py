@@ -29,6 +29,8 @@ def _print(rows: Rows, columns: Sequence[str], json: bool, empty: str = "none") 
 def _shown(column: str, value: Any) -> object:
     if column == "year":
         return str(value)  # not a quantity
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_shown(column, item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -91,23 +93,27 @@ def version(distribution: str) -> str | None:
 
 
 @application.command("layers")
-def layers(json: o.Json = False, verbose: o.Verbose = False) -> None:
-    """The layer kinds and their fields; composite kinds are made of others."""
-    from dataclasses import fields
+def layers(
+    backend: Annotated[
+        list[str], typer.Option("-b", "--backend", metavar="NAME", help="Load this backend and say what it supports.")
+    ] = [],  # noqa: B006 - typer copies it
+    backends: Annotated[
+        bool, typer.Option("--backends", help="Load every backend that is here; --json always does.")
+    ] = False,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The layer kinds, their fields and budgets, and with --backends or --json what each backend makes of them."""
+    from cnnbench.cli.layer_listing import backend_columns, layer_rows
 
-    from cnnbench.spec.layers import Composite, layer_kinds
-
-    rows = [
-        {
-            "kind": kind,
-            "family": layer.family,
-            "composite": issubclass(layer, Composite),
-            "fields": [field.name for field in fields(layer)],
-            "about": (layer.__doc__ or "").strip().splitlines()[0],
-        }
-        for kind, layer in sorted(layer_kinds().items())
-    ]
-    _print(rows, ("kind", "family", "fields"), json)
+    chosen = backend or None if backend or backends or json else []
+    rows = layer_rows(chosen)
+    if json:
+        print_json(rows)
+    elif chosen == []:
+        _print(rows, ("kind", "family", "budget", "differentiable", "fields"), json)
+    else:
+        backend_columns(rows)
 
 
 @application.command("datasets")
@@ -143,12 +149,32 @@ def suites(
 
 
 @application.command("faults")
-def faults(json: o.Json = False, verbose: o.Verbose = False) -> None:
-    """The defects that 'verify --fault' can inject."""
+def faults(
+    kill: Annotated[
+        list[str],
+        typer.Option("--kill", metavar="BACKEND[:MODE]", help="Inject each into this backend and see it caught."),
+    ] = [],  # noqa: B006
+    fault: Annotated[list[str], typer.Option("--fault", metavar="NAME", help="Only this one (repeatable).")] = [],  # noqa: B006
+    precision: o.Precision = "float32",
+    seed: Annotated[int, typer.Option(min=0, help="Of the configurations' data.")] = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The defects that 'verify --fault' can inject; with --kill, each injected into a backend and what caught it."""
+    from cnnbench.cli.fault_listing import Asked, show_kills
+    from cnnbench.numerics.faults import fault as find
     from cnnbench.numerics.faults import faults as known
 
-    rows = [{"name": name, "kind": item.kind, "about": item.description} for name, item in known().items()]
-    _print(rows, ("name", "kind", "about"), json)
+    chosen = [find(name) for name in fault] or list(known().values())
+    if kill:
+        asked = Asked(tuple(kill), tuple(item.name for item in chosen), precision or "float32", seed)
+        raise typer.Exit(show_kills(asked, json=json, quiet=quiet))
+    rows = [
+        {"name": item.name, "kind": item.kind, "check": item.check, "node": item.node, "about": item.description}
+        for item in chosen
+    ]
+    _print(rows, ("name", "kind", "check", "about"), json)
 
 
 @application.command("runs")

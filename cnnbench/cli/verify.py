@@ -51,8 +51,8 @@ def verify(
     """Check a network's numbers on every backend against the float64 reference."""
     from cnnbench.numerics.checks import CHECKS, run_checks
 
-    asked = _Asked(architecture, image, num_classes, weights, seed, batch, output)
-    chosen = _chosen(backend, precision or "float32")
+    asked = _Asked(architecture, image, num_classes, weights, seed, batch, output, fault)
+    chosen = chosen_backends(backend, precision or "float32")
     rows: list[dict[str, Any]] = []
     for plugin, mode, reason in chosen:
         if reason is not None:
@@ -62,6 +62,7 @@ def verify(
             typer.echo(f"{plugin.name} {mode} ...", err=True)
         with stdout_reserved():
             case = asked.case(_options(mode, precision or "float32", fold_batch_norm), f"{plugin.name}-{mode}")
+            asked.require_reach(case)
             outcomes = run_checks(check or tuple(CHECKS), _subject(plugin, fault, threads), case)
         rows.append({"backend": plugin.name, "mode": mode, **_outcome(outcomes)})
     _show(architecture, fault, rows, json=json)
@@ -91,6 +92,7 @@ class _Asked:
     seed: int
     batch: int
     output: Path
+    fault: str | None = None
 
     @cached_property
     def graph(self) -> Graph:
@@ -123,10 +125,24 @@ class _Asked:
         from cnnbench.numerics.case import Case
 
         folder = self.output / f"{self.graph.name}-{series}"
-        return Case(self.graph, self.arrays, self.inputs, options, seed=self.seed, folder=folder)
+        case = Case(self.graph, self.arrays, self.inputs, options, seed=self.seed, folder=folder)
+        if self.fault is None:
+            return case
+        from cnnbench.numerics.faults import examined, fault
+
+        return examined(case, fault(self.fault))
+
+    def require_reach(self, case: Case) -> None:
+        """Raises SuiteError where the fault that was asked for has nothing to change in this network."""
+        if self.fault is not None:
+            from cnnbench.numerics.faults import fault, require_reach
+
+            require_reach(case, fault(self.fault))
 
 
-def _chosen(names: Sequence[str], precision: str) -> list[tuple[BackendPlugin, str, str | None]]:
+def chosen_backends(
+    names: Sequence[str], precision: str, option: str = "-b"
+) -> list[tuple[BackendPlugin, str, str | None]]:
     """(plugin, mode, reason to skip) for each backend asked for; all of them where none is. Raises SuiteError."""
     from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
     from cnnbench.execution.precision import precision as find_precision
@@ -139,10 +155,10 @@ def _chosen(names: Sequence[str], precision: str) -> list[tuple[BackendPlugin, s
         try:
             plugin = backend_plugin(name)
         except UnavailableError as error:
-            raise error.at("-b") from None
+            raise error.at(option) from None
         mode = mode or plugin.modes[0]
         if mode not in plugin.modes:
-            raise SuiteError(f"{name} has no mode {mode!r}", where="-b", remedy=did_you_mean(mode, plugin.modes))
+            raise SuiteError(f"{name} has no mode {mode!r}", where=option, remedy=did_you_mean(mode, plugin.modes))
         reason = plugin.unavailable()
         if reason is None and precision not in plugin.precisions[mode]:
             reason = f"{name} has no {precision} in mode {mode}"

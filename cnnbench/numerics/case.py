@@ -60,6 +60,8 @@ class Case:
         seed: Of masks, cotangents, noise and drawn targets.
         training: The training check's settings.
         folder: Where files that reproduce a failure are written; None for nowhere.
+        whole: The composite kinds that are examined as one node and not as their parts; None for those that the
+            subject has an op of its own for.
     """
 
     graph: Graph
@@ -70,6 +72,7 @@ class Case:
     seed: int = 0
     training: Training = field(default_factory=Training)
     folder: Path | None = None
+    whole: frozenset[str] | None = None
 
     @property
     def policy(self) -> PrecisionPolicy:
@@ -78,13 +81,14 @@ class Case:
 
     @cached_property
     def lowered(self) -> Graph:
-        """The network in primitive kinds."""
-        return lower(self.graph)
+        """The network in primitive kinds, and in the composite ones that are examined whole."""
+        return lower(self.graph, native=self.whole or ())
 
     @cached_property
     def size(self) -> int:
         """Images in the batch."""
-        return int(next(np.shape(self.batch[item.name])[0] for item in self.graph.inputs if item.batched))
+        sizes = (np.shape(self.batch[item.name])[0] for item in self.graph.inputs if item.batched)
+        return int(next(sizes, 1))
 
     @cached_property
     def stored(self) -> dict[str, Array]:

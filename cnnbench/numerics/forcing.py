@@ -77,7 +77,7 @@ def noise_name(value: str) -> str:
 
 def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
     """The graph with an addend at each of the given values: later nodes and outputs read the sum."""
-    shapes = graph.shapes()
+    shapes, doubled = graph.shapes(), graph.shapes(2)
     chosen = set(values)
     renamed: dict[str, str] = {}
     inputs = list(graph.inputs)
@@ -86,7 +86,10 @@ def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
         nodes.append(replace(node, inputs=tuple(renamed.get(value, value) for value in node.inputs)))
         for value in output_names(graph, node):
             if value in chosen:
-                inputs.append(Input(noise_name(value), shapes[value][1:]))
+                batched = shapes[value] != doubled[value]  # a parameter, for one, has no batch axis
+                inputs.append(
+                    Input(noise_name(value), shapes[value][1:] if batched else shapes[value], batched=batched)
+                )
                 total = f"perturbed.{noise_name(value)}"
                 nodes.append(Node(total, Add(), (value, noise_name(value))))
                 renamed[value] = total

@@ -66,7 +66,7 @@ class Reference:
 
     def forward(self, call: LayerCall) -> LayerValues:
         """The layer's outputs and state in float64."""
-        graph, batch, arrays = _alone(call)
+        graph, batch, arrays = alone(call)
         result = self.subject.forward(graph, arrays, batch, reference_options(training=call.training))
         return LayerValues(
             tuple(result.outputs[name] for name, _ in graph.outputs),
@@ -75,7 +75,7 @@ class Reference:
 
     def gradient(self, call: LayerCall, cotangents: Arrays) -> LayerGradients:
         """Gradients of sum <cotangent, output> in float64, one cotangent for each output that holds floats."""
-        graph, batch, arrays = _alone(call)
+        graph, batch, arrays = alone(call)
         graph = graph.with_float_outputs()
         batch |= {f"gradient.{name}": g for (name, _), g in zip(graph.outputs, cotangents, strict=True)}
         result = self.subject.gradient(graph, arrays, batch, reference_options(training=call.training))
@@ -85,7 +85,7 @@ class Reference:
         )
 
 
-def _alone(call: LayerCall) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
+def alone(call: LayerCall) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
     """A graph of the layer alone, its batch and its arrays."""
     dtypes: Dtypes = tuple("int" if x.dtype.kind in "iu" else "float" for x in call.inputs)
     graph = _single(call.layer, tuple(tuple(x.shape) for x in call.inputs), dtypes)

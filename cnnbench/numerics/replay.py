@@ -51,6 +51,6 @@ def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
         arrays.get("skip"),
     )
     kind = graph.node(header["node"]).layer.kind
-    place = Place(header["node"], kind, header["what"], budget_form(kind))
+    place = Place(header["node"], kind, header["what"], budget_form(kind, whole=True))
     comparison = compare(place, run(item, subject), item.exact, item.budget, options.precision, item.skip)
     return judge(header["check"], [comparison], {"replayed": str(path)})

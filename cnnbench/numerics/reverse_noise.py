@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.contract import Backend
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets import GradientSetting, gradient_budget
@@ -44,13 +42,14 @@ class ReverseNoise:
 
     Args:
         policy: The arithmetic whose roundings are imitated.
-        loss: What the gradient is of; its own rounding moves what arrives at the main output.
+        loss: What the gradient is of; its own rounding moves what arrives at the main output. None for cotangents
+            that are given.
         of_loss: The sharp budget of the loss's gradient.
         amplitudes: For each backward call, the sharp budgets of the gradients of its inputs and weights.
     """
 
     policy: PrecisionPolicy
-    loss: Loss
+    loss: Loss | None
     of_loss: Array | None = None
     amplitudes: list[tuple[Amplitudes, Amplitudes]] = field(default_factory=list)
 
@@ -86,8 +85,9 @@ class _Recorder:
     noise: ReverseNoise
 
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
-        if self.noise.of_loss is None and cotangents[0] is not None:
-            budget = loss_gradient_budget(self.noise.loss, saved.outputs[0], cotangents[0], self.noise.policy)
+        loss = self.noise.loss
+        if loss is not None and self.noise.of_loss is None and cotangents[0] is not None:
+            budget = loss_gradient_budget(loss, saved.outputs[0], cotangents[0], self.noise.policy)
             self.noise.of_loss = _narrow(budget.sharp)
         return cotangents
 
@@ -139,16 +139,13 @@ def _moved(
     )
 
 
-@cache
-def _own_backend() -> Backend:
-    """An instance apart from the reference, whose ops can be exchanged while budgets ask the reference."""
-    return load_backend("numpy")
-
-
 @contextmanager
 def _wrapped(treatment: _Treatment) -> Iterator[InProcessSubject]:
-    """The reference with ``treatment`` around each backward call."""
-    backend = _own_backend()
+    """The reference with ``treatment`` around each backward call.
+
+    An instance of its own: budgets ask the reference meanwhile, and one may be measured within the pass of another.
+    """
+    backend = load_backend("numpy")
     right = backend.operations
     changed = right
     for kind in right:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cnnbench.spec.layers import Composite, Layer, layer_kinds
 from cnnbench.spec.weights import split_state
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Subject(Protocol):
         ...
 
 
+def own_composites(subject: object) -> frozenset[str]:
+    """The composite kinds that a subject has ops of its own for, where it says so; the others run as their parts."""
+    return frozenset(getattr(subject, "composites", ()))
+
+
 class Recalling:
     """A subject that keeps its latest forward result, for checks that ask for the same program in a row.
 
@@ -81,6 +87,12 @@ class InProcessSubject:
     """A loaded backend, run in this process."""
 
     backend: Backend
+
+    @property
+    def composites(self) -> frozenset[str]:
+        """The composite kinds among the backend's ops."""
+        known = layer_kinds()
+        return frozenset(kind for kind in self.backend.operations if issubclass(known.get(kind, Layer), Composite))
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
         program = self.backend.compile_forward(graph, options)

@@ -147,11 +147,14 @@ def load_family(kind: str) -> None:
         import_module(name)
 
 
-def budget_form(kind: str) -> str:
-    """``derived`` where both formulas are written, ``of its parts`` for a composite, else ``measured sensitivity``."""
+def budget_form(kind: str, *, whole: bool = False) -> str:
+    """``derived`` where both formulas are written, ``of its parts`` for a composite, else ``measured sensitivity``.
+
+    A composite that is examined as one node (``whole``) has no parts to take it from.
+    """
     load_family(kind)
     layer = layer_kinds().get(kind)
-    if layer is not None and issubclass(layer, Composite):
+    if layer is not None and issubclass(layer, Composite) and not whole:
         return "of its parts"
     return DERIVED if kind in _FORWARD and kind in _GRADIENT else MEASURED
 

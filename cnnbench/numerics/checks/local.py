@@ -63,7 +63,7 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str], train
     result = subject.forward(graph, arrays_of(graph, case.stored), batch, options)
     for name in group:
         node = case.lowered.node(name)
-        form = budget_form(node.layer.kind)
+        form = budget_form(node.layer.kind, whole=True)
         truth = oracle.outputs(name, training=training)
         for i, value in enumerate(output_names(case.lowered, node)):
             what = _what(i, training)

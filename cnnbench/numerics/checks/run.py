@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
 from cnnbench.numerics.case import Case
@@ -14,7 +15,7 @@ from cnnbench.numerics.checks.local import check_local
 from cnnbench.numerics.checks.training import check_training
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import Outcome
-from cnnbench.numerics.subject import Recalling, Subject
+from cnnbench.numerics.subject import Recalling, Subject, own_composites
 
 CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
     "local": check_local,
@@ -45,6 +46,8 @@ def run_checks(
     for name in names:
         if name not in CHECKS:
             raise SuiteError(f"unknown check {name!r}", remedy=did_you_mean(name, CHECKS))
+    if case.whole is None:
+        case = replace(case, whole=own_composites(subject))
     oracle = Oracle.of(case)
     recalling = Recalling(subject)
     outcomes = []

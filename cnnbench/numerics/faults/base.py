@@ -23,7 +23,8 @@ class Fault:
 
     Args:
         name: ``<kind>.<defect>``.
-        kind: The layer kind whose op is changed, or ``loss`` or ``optimizer``.
+        kind: The layer kind whose op is changed, or ``loss`` or ``optimizer``. For a composite's part it is the part's
+            kind, and ``node`` is ``suspect.<part>``; a composite kind is examined as one node.
         description: What goes wrong, and where it happened.
         operation: The changed op, from the right one and the backend's whole table.
         loss, optimizer: The changed loss or update rule.
@@ -42,23 +43,35 @@ class Fault:
     optimizer: Callable[[Optimizer], Optimizer] | None = None
 
 
-def other_layer(change: Callable[[Any], Layer]) -> OperationChange:
-    """The op reads another layer than the one that was asked for."""
+@dataclass(frozen=True)
+class LayerChange:
+    """The change of an op that reads another layer; where a composite has no op, the layer itself is exchanged."""
 
-    def build(right: Operation, table: Operations) -> Operation:
+    change: Callable[[Any], Layer]
+
+    def __call__(self, right: Operation, table: Operations) -> Operation:
+        """The changed op."""
+
         def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-            return right.forward(change(layer), inputs, weights, state, call)
+            return right.forward(self.change(layer), inputs, weights, state, call)
 
         if right.backward is None:
             return Operation(forward, None, right.weight_layout)
         backward = right.backward
 
         def changed(layer: Any, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
-            return backward(change(layer), saved, gradients, weights, call)
+            return backward(self.change(layer), saved, gradients, weights, call)
 
         return Operation(forward, changed, right.weight_layout)
 
-    return build
+
+def other_layer(change: Callable[[Any], Layer]) -> LayerChange:
+    """The op reads another layer than the one that was asked for.
+
+    The only change that also serves a composite kind which a backend lowers: its parts are then those of the other
+    layer.
+    """
+    return LayerChange(change)
 
 
 def other_operands(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import Backend
-from cnnbench.numerics.faults.base import Fault
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.faults.base import Fault, LayerChange
 from cnnbench.numerics.faults.registry import fault
 from cnnbench.numerics.subject import InProcessSubject, Subject
+from cnnbench.spec.layers import Composite, Layer, layer_kinds
+from cnnbench.spec.lowering import lower
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import HostArrays, HostGradients, HostResult, HostTraining, ProgramOptions
@@ -20,19 +24,89 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def inject(backend: Backend, name: str) -> Iterator[Fault]:
-    """Within it, programs that ``backend`` compiles have the fault. Raises SuiteError for an unknown name."""
-    found = fault(name)
-    if found.operation is not None:
-        right = backend.operations
-        backend.operations = right.replace(found.kind, found.operation(right[found.kind], right))
-        try:
-            yield found
-        finally:
-            backend.operations = right
-        return
-    with _other_terms(backend, found):
+def inject(backend: Backend, name: str | Fault) -> Iterator[Fault]:
+    """Within it, programs that ``backend`` compiles have the fault.
+
+    Raises:
+        SuiteError: An unknown name.
+        UnavailableError: A kind that the backend neither has nor lowers with another layer.
+    """
+    found = fault(name) if isinstance(name, str) else name
+    if found.operation is None:
+        change = _other_terms(backend, found)
+    elif found.kind in backend.operations:
+        change = _other_op(backend, found)
+    else:
+        change = _other_parts(backend, found)
+    with change:
         yield found
+
+
+@contextmanager
+def _other_op(backend: Backend, found: Fault) -> Iterator[None]:
+    right = backend.operations
+    if found.operation is None:
+        raise TypeError(f"the fault {found.name} changes no op")
+    backend.operations = right.replace(found.kind, found.operation(right[found.kind], right))
+    try:
+        yield
+    finally:
+        backend.operations = right
+
+
+def not_injectable(backend: Backend, found: Fault) -> str | None:
+    """Why a fault cannot be put into a backend, or None."""
+    if found.operation is None or found.kind in backend.operations:
+        return None
+    if not is_composite(found.kind):
+        return f"{backend.name} has no op for {found.kind}"
+    if not isinstance(found.operation, LayerChange):
+        return f"{backend.name} makes {found.kind} of its parts, and this fault changes an op of its own"
+    return None
+
+
+def is_composite(kind: str) -> bool:
+    """Whether a fault's kind is a composite layer kind."""
+    return issubclass(layer_kinds().get(kind, Layer), Composite)
+
+
+@contextmanager
+def _other_parts(backend: Any, found: Fault) -> Iterator[None]:
+    """Programs are compiled for a graph in which nodes of a composite kind are other layers."""
+    reason = not_injectable(backend, found)
+    if reason is not None:
+        raise UnavailableError(reason, where=f"fault {found.name}")
+    compilers = {name: getattr(backend, name) for name in ("compile_forward", "compile_gradient", "compile_step")}
+    own = tuple(backend.operations)
+
+    def with_other_graph(compiler: Any) -> Any:
+        def compile_other(graph: Graph, *arguments: Any, **keywords: Any) -> Any:
+            kept = lower(graph, native=(found.kind, *own))
+            return compiler(changed_graph(kept, found), *arguments, **keywords)
+
+        return compile_other
+
+    for name, compiler in compilers.items():
+        setattr(backend, name, with_other_graph(compiler))
+    try:
+        yield
+    finally:
+        for name in compilers:
+            delattr(backend, name)
+
+
+def changed_graph(graph: Graph, found: Fault) -> Graph:
+    """The graph with each layer of the fault's kind exchanged, where the fault exchanges layers."""
+    change = found.operation
+    if not isinstance(change, LayerChange):
+        return graph
+    nodes = tuple(
+        replace(node, layer=change.change(node.layer).resolve(graph.input_shapes(node)))
+        if node.layer.kind == found.kind
+        else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
 
 
 @contextmanager
@@ -54,25 +128,29 @@ def _other_terms(backend: Any, found: Fault) -> Iterator[None]:
         del backend.compile_gradient, backend.compile_step
 
 
-def faulty_subject(backend: Backend, name: str) -> Subject:
+def faulty_subject(backend: Backend, name: str | Fault) -> Subject:
     """The backend with a fault, as a subject: each of its programs has it, and the backend itself stays right."""
-    fault(name)
-    return _Faulty(backend, name)
+    return _Faulty(backend, fault(name) if isinstance(name, str) else name)
+
+
+def examined(case: Case, found: Fault) -> Case:
+    """The case with a faulty composite as one node, and every other kind as its parts."""
+    return replace(case, whole=frozenset({found.kind}) if is_composite(found.kind) else frozenset())
 
 
 @dataclass(frozen=True)
 class _Faulty:
     backend: Backend
-    name: str
+    fault: Fault
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
-        with inject(self.backend, self.name):
+        with inject(self.backend, self.fault):
             return InProcessSubject(self.backend).forward(graph, arrays, batch, options)
 
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
     ) -> HostGradients:
-        with inject(self.backend, self.name):
+        with inject(self.backend, self.fault):
             return InProcessSubject(self.backend).gradient(graph, arrays, batch, options, loss)
 
     def steps(
@@ -85,6 +163,6 @@ class _Faulty:
         optimizer: Optimizer,
         learning_rates: Sequence[float],
     ) -> tuple[list[float], list[HostTraining]]:
-        with inject(self.backend, self.name):
+        with inject(self.backend, self.fault):
             subject = InProcessSubject(self.backend)
             return subject.steps(graph, arrays, batches, options, loss, optimizer, learning_rates)

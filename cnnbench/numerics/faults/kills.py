@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults.base import Fault
-from cnnbench.numerics.faults.injection import faulty_subject
+from cnnbench.numerics.faults.injection import examined, faulty_subject, not_injectable
 from cnnbench.numerics.faults.registry import fault, faults
 from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import InProcessSubject
@@ -41,22 +41,40 @@ class Kill:
 
 
 def kill_table(
-    backend: Backend, options: ProgramOptions, names: Sequence[str] | None = None, seed: int = 0
+    backend: Backend,
+    options: ProgramOptions,
+    names: Sequence[str | Fault] | None = None,
+    seed: int = 0,
+    on_progress: Callable[[str], None] | None = None,
 ) -> list[Kill]:
-    """One row a fault: its configuration clean, then with the fault injected into ``backend``."""
-    return [_kill(backend, options, fault(name), seed) for name in (faults() if names is None else names)]
+    """One row a fault: its configuration clean, then with the fault injected into ``backend``.
+
+    Args:
+        backend: Loaded.
+        options: Mode and precision.
+        names: Of faults, or faults themselves; all that are registered where None.
+        seed: Of the configurations' data.
+        on_progress: Called with each fault's name as it starts.
+    """
+    rows = []
+    for name in faults() if names is None else names:
+        item = fault(name) if isinstance(name, str) else name
+        if on_progress is not None:
+            on_progress(item.name)
+        rows.append(_kill(backend, options, item, seed))
+    return rows
 
 
 def _kill(backend: Backend, options: ProgramOptions, item: Fault, seed: int) -> Kill:
-    case = item.case(options, seed)
+    case = examined(item.case(options, seed), item)
     subject = InProcessSubject(backend)
-    if item.operation is not None and item.kind not in backend.operations:
-        reason = f"the backend has no op of its own for {item.kind}"
+    reason = not_injectable(backend, item)
+    if reason is not None:
         return Kill(item.name, item.check, False, False, None, None, False, reason)
     clean = run_checks([item.check], subject, case)[0]
     if clean.status == "skipped":
         return Kill(item.name, item.check, False, False, None, None, False, clean.message)
-    found = run_checks([item.check], faulty_subject(backend, item.name), case)[0]
+    found = run_checks([item.check], faulty_subject(backend, item), case)[0]
     return Kill(
         item.name,
         item.check,

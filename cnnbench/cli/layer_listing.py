@@ -1,0 +1,113 @@
+"""The rows of ``cnnbench list layers``: each kind, and what each backend makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cnnbench.cli.terminal import print_table, stdout_reserved
+
+if TYPE_CHECKING:
+    from cnnbench.conformance.support import Support
+
+Rows = list[dict[str, Any]]
+SHOWN = {"native": "native", "lowered": "as its parts", "none": "no"}
+
+
+def layer_rows(backends: Sequence[str] | None) -> Rows:
+    """Every kind with what is known of it.
+
+    Args:
+        backends: The names of backends to load and ask; None for every one that is known, () for none, which is quick.
+
+    Raises:
+        UnavailableError: An unknown name.
+    """
+    from cnnbench.execution.operations import LayoutChange
+    from cnnbench.numerics.budgets import budget_form
+    from cnnbench.spec.layers import Composite, layer_kinds
+
+    kinds = {kind: cls for kind, cls in layer_kinds().items() if cls is not LayoutChange}
+    support = {name: _asked(name) for name in _names(backends)}
+    return [
+        {
+            "kind": kind,
+            "family": cls.family,
+            "composite": issubclass(cls, Composite),
+            "fields": [field.name for field in fields(cls)],
+            "about": (cls.__doc__ or "").strip().splitlines()[0],
+            "budget": budget_form(kind),
+            "differentiable": cls.differentiable,
+            "int_inputs": list(cls.int_inputs),
+            "backends": {
+                name: {"available": False, "reason": found}
+                if isinstance(found, str)
+                else {"available": True, **found[kind].to_json()}
+                for name, found in support.items()
+            },
+        }
+        for kind, cls in kinds.items()
+    ]
+
+
+def _names(backends: Sequence[str] | None) -> list[str]:
+    from cnnbench.plugins import backend_plugin, backend_plugins
+
+    if backends is None:
+        return list(backend_plugins())
+    return [backend_plugin(name).name for name in backends]
+
+
+def _asked(name: str) -> dict[str, Support] | str:
+    """What a backend makes of each kind, or why it cannot be asked."""
+    from cnnbench.conformance.support import layer_support
+    from cnnbench.plugins import backend_plugin, load_backend
+    from cnnbench.spec.layers import layer_kinds
+
+    reason = backend_plugin(name).unavailable()
+    if reason is not None:
+        return reason
+    with stdout_reserved():
+        return layer_support(layer_kinds(), load_backend(name).operations)
+
+
+def backend_columns(rows: Rows) -> None:
+    """Prints a column a backend, and below it every gap in words."""
+    names = list(rows[0]["backends"])
+    table = []
+    for row in rows:
+        shown = [_cell(row["backends"][name]) for name in names]
+        table.append((row["kind"], row["family"], row["budget"], *shown))
+    print_table(("kind", "family", "budget", *names), table)
+    for name in names:
+        found = rows[0]["backends"][name]
+        if not found["available"]:
+            typer.echo(f"\n{name} is not here: {found['reason']}")
+    lines = dict.fromkeys(line for row in rows for name in names for line in _gaps(row["kind"], name, row["backends"]))
+    if lines:
+        typer.echo("\n* gaps:")
+        for line in lines:
+            typer.echo(f"  {line}")
+
+
+def _cell(found: dict[str, Any]) -> str | None:
+    if not found["available"]:
+        return None
+    return SHOWN[found["how"]] + ("*" if found["gaps"] else "")
+
+
+def _gaps(kind: str, name: str, backends: dict[str, dict[str, Any]]) -> list[str]:
+    found = backends[name]
+    if not found["available"]:
+        return []
+    lines = []
+    if found["how"] == "none":
+        lines.append(f"{name}, {kind}: {found['reason'] or 'no op, and no reason given'}")
+    for gap in found["gaps"]:
+        where = [", ".join(gap["precisions"]), ", ".join(gap["modes"]), gap["condition"]]
+        where.append("gradient only" if gap["gradient_only"] else "")
+        lines.append(f"{name}, {gap['kind']} ({'; '.join(filter(None, where)) or 'everywhere'}): {gap['reason']}")
+    return lines
