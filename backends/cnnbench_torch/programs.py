@@ -155,7 +155,8 @@ class TorchGradient(GradientProgram):
             *(operands.inputs[i] for i in bound.float_inputs),
         )
         if passed.loss is not None:
-            values = torch.autograd.grad(passed.loss, leaves, allow_unused=True)
+            reached = passed.loss.requires_grad  # not where the graph has neither float inputs nor trained weights
+            values = torch.autograd.grad(passed.loss, leaves, allow_unused=True) if reached else (None,) * len(leaves)
         else:
             pairs = [
                 (output, arriving)

@@ -80,6 +80,7 @@ def elementwise(setting: Setting) -> ForwardBudget:
 
 # |x f''(x)| + |f'(x)|, in roundings: a derivative is as good as the rounded intermediate values that it is made from.
 _BENDS: dict[str, Callable[[Array], Array]] = {
+    "expm1": lambda x: np.ones_like(x),  # made as y + 1, which cancels for negative x (PyTorch)
     "erf": lambda x: (1 + 2 * x * x) * 2 / math.sqrt(math.pi) * np.exp(-x * x),
     "sin": lambda x: np.abs(np.cos(x)) + np.minimum(1, np.abs(x)),
     "cos": lambda x: np.abs(np.sin(x)) + np.minimum(1, np.abs(x)),
