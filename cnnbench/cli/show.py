@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,11 +11,17 @@ from cnnbench.cli import options as o
 from cnnbench.cli.asked import asked_network
 from cnnbench.cli.terminal import print_json, print_table
 
+if TYPE_CHECKING:
+    from cnnbench.spec.graph import Graph
+
 
 def show(
     architecture: o.Network,
     image: o.Image = None,
     num_classes: o.Classes = None,
+    graph_file: Annotated[
+        Path | None, typer.Option("--graph", metavar="F.svg", help="Also draw the network, its blocks folded.")
+    ] = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -23,11 +30,25 @@ def show(
     from cnnbench.spec.summary import summarize
 
     graph = asked_network(architecture, image, num_classes)
+    if graph_file is not None:
+        _draw(graph, graph_file)
     data = summarize(graph).to_json(architectures().get(architecture))
     if json:
         print_json(data)
     else:
         _print(data)
+
+
+def _draw(graph: Graph, path: Path) -> None:
+    from cnnbench.errors import SuiteError
+    from cnnbench.harness.store import write_atomically
+    from cnnbench.output.drawing import draw
+
+    if path.suffix.lower() != ".svg":
+        raise SuiteError("drawings are SVG files", where="--graph", received=path.name, expected="a name with .svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, draw(graph))
+    typer.echo(f"drew {path}", err=True)
 
 
 def _print(data: dict[str, Any]) -> None:

@@ -94,3 +94,12 @@ def test_the_table_ends_with_the_totals(capsys: pytest.CaptureFixture[str]) -> N
 def test_what_cannot_be_shown(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert execute(["show", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_drawing_is_written_beside_the_table(tmp_path, capsys):
+    path = tmp_path / "drawn" / "lenet5.svg"
+    assert execute(["show", "lenet5", "--graph", str(path)]) == 0
+    assert path.read_text().startswith("<svg")
+    assert "fc1" in capsys.readouterr().out
+    assert execute(["show", "lenet5", "--graph", str(tmp_path / "lenet5.png")]) == 2
+    assert "SVG" in capsys.readouterr().err
