@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al. 2014): inception modules and two auxiliary classifiers, as published and with batch norm."""
+"""GoogLeNet (Szegedy et al. 2014): inception modules, two auxiliary classifiers; as published and with batch norm."""
 
 from __future__ import annotations
 
