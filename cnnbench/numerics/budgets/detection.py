@@ -1,0 +1,155 @@
+"""Budgets of detectors: sums over sample points whose places are rounded too; what is chosen is exact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    exact,
+    forward_formula,
+    gradient_formula,
+    roundings,
+)
+from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.ties import ties_of
+
+Array = NDArray[Any]
+PLACE = 8  # roundings of a sample's place: scale, offset, length, its share of a cell, the sum
+
+
+def _on_magnitudes(call: LayerCall) -> LayerCall:
+    """The call on absolute features; the boxes say where to look and stay."""
+    return replace(call, inputs=(np.abs(call.inputs[0]), *call.inputs[1:]))
+
+
+def _places(setting: Setting) -> Array:
+    """The largest coordinate of each box in pixels of the features, (R, 1, 1, 1)."""
+    boxes = np.abs(setting.call.inputs[1]) * setting.layer.spatial_scale + 1
+    return np.asarray(boxes.max(axis=1, initial=0)[:, None, None, None])
+
+
+def _most_samples(setting: Setting) -> int:
+    sizes = setting.call.inputs[0].shape[2:]
+    return math.prod(setting.layer.most_samples(axis, size) for axis, size in enumerate(sizes))
+
+
+@forward_formula("roi_align")
+def roi_align(setting: Setting) -> ForwardBudget:
+    """K = 4 S products and 4 roundings of their weights: c(K + 4) S; a place off by c(8) x moves the interpolation by
+    that times twice the largest feature of the channel, along each axis. Coordinates are held in the accumulator.
+    """
+    u, features = setting.u, np.abs(setting.call.inputs[0])
+    magnitude = setting.reference.forward(_on_magnitudes(setting.call)).outputs[0]
+    steepest = 2 * features.max(axis=(0, 2, 3), initial=0)[None, :, None, None]
+    own = np.abs(setting.values.outputs[0])
+    terms = 4 * _most_samples(setting) + 4
+
+    def error(c: Any) -> Array:
+        moved = 2 * c(PLACE, u.accumulated) * _places(setting) * steepest
+        return np.asarray(c(terms, u.accumulated) * magnitude + moved + u.stored * own + 8 * u.smallest)
+
+    return ForwardBudget((both(error),))
+
+
+@gradient_formula("roi_align")
+def roi_align_gradient(setting: GradientSetting) -> GradientBudget:
+    """As forward, with the K samples that meet a pixel; a place that is off shifts what neighbours get, so that the
+    3 x 3 sum of S bounds it. Boxes have no gradient, exactly.
+    """
+    u = setting.u
+    magnitude = setting.gradient_magnitudes(_on_magnitudes(setting.call)).inputs[0]
+    if setting.layer.mode == "max":  # the winners of the magnitudes are others
+        magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
+    height, width = magnitude.shape[2:]
+    padded = np.pad(magnitude, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    around = sum(padded[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3))
+    terms = 4 * _most_samples(setting) * len(setting.call.inputs[1]) + 4
+    place = float(_places(setting).max(initial=0))
+
+    def error(c: Any) -> Array:
+        moved = 2 * c(PLACE, setting.u.accumulated) * place * around
+        own = u.stored * np.abs(setting.gradients.inputs[0])
+        return np.asarray(c(terms, u.accumulated) * magnitude + moved + own + 8 * u.smallest)
+
+    return GradientBudget((both(error), *_still(setting)))
+
+
+@forward_formula("roi_max_pool", "take_rows")
+def moved(setting: Setting) -> ForwardBudget:
+    """Values are chosen, not computed; the edges of cells are integers."""
+    return ForwardBudget((exact(setting.u),))
+
+
+@gradient_formula("roi_max_pool")
+def roi_max_pool_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx sums over the cells that a pixel wins, at most all cells of all boxes."""
+    cells = math.prod(setting.values.outputs[0].shape[::2]) * setting.values.outputs[0].shape[3]
+    magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
+    return GradientBudget((_sum(setting, magnitude, cells, 0), *_still(setting)))
+
+
+@gradient_formula("take_rows")
+def take_rows_gradient(setting: GradientSetting) -> GradientBudget:
+    """A row sums over those that took it."""
+    magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
+    return GradientBudget((_sum(setting, magnitude, setting.call.inputs[1].shape[1], 0), None))
+
+
+def _sum(setting: GradientSetting, magnitude: Array, count: float, position: int) -> Budget:
+    u = setting.u
+    own = u.stored * np.abs(setting.gradients.inputs[position])
+    return both(lambda c: c(count, u.accumulated) * magnitude + own + (count + 1) * u.smallest)
+
+
+def _still(setting: GradientSetting) -> tuple[Budget | None, ...]:
+    """The budgets of operands that get no gradient: zeros for boxes, nothing for integers."""
+    return tuple(None if gradient is None else exact(setting.u) for gradient in setting.gradients.inputs[1:])
+
+
+@ties_of("roi_max_pool")
+def equal_features(layer: Any, x: Array) -> Array | None:
+    """Pixels whose value another pixel of their channel has: which of them wins a cell is a convention."""
+    if x.ndim != 4:
+        return None
+    flat = x.reshape(-1, *x.shape[2:]).reshape(x.shape[0] * x.shape[1], -1)
+    found = np.zeros(flat.shape, bool)
+    for row, marks in zip(flat, found, strict=True):
+        _values, inverse, count = np.unique(row, return_inverse=True, return_counts=True)
+        marks[:] = count[inverse] > 1
+    return found.reshape(x.shape)
+
+
+@forward_formula("anchor_grid")
+def anchor_grid(setting: Setting) -> ForwardBudget:
+    """A rounded constant, a sum, which may cancel, and storing it."""
+    largest = np.abs(np.array(setting.layer.around_origin())).max()
+    return ForwardBudget((roundings(np.abs(setting.values.outputs[0]) + largest, 2, setting.u),))
+
+
+@gradient_formula("anchor_grid")
+def nothing(setting: GradientSetting) -> GradientBudget:
+    """No gradient."""
+    return GradientBudget(tuple(exact(setting.u) for _ in setting.call.inputs))
+
+
+@forward_formula("non_max_suppression")
+def indices(setting: Setting) -> ForwardBudget:
+    """Integers: right or wrong."""
+    return ForwardBudget((exact(setting.u), exact(setting.u)))
+
+
+@gradient_formula("non_max_suppression")
+def no_gradient(setting: GradientSetting) -> GradientBudget:
+    """No gradient."""
+    return GradientBudget(tuple(exact(setting.u) for _ in setting.call.inputs))
