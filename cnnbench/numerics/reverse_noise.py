@@ -92,7 +92,8 @@ class _Recorder:
         return cotangents
 
     def after(self, saved: _Saved, cotangents: Amplitudes, gradients: Gradients) -> Gradients:
-        arrived = _filled(cotangents, saved.outputs)
+        pairs = zip(_filled(cotangents, saved.outputs), saved.outputs, strict=True)
+        arrived = tuple(g for g, y in pairs if y.dtype.kind == "f")  # none is asked of integers
         exact = LayerGradients(_filled(gradients.inputs, saved.call.inputs), gradients.weights)
         values = LayerValues(saved.outputs, saved.state)
         setting = GradientSetting(saved.call, values, self.noise.policy, reference(), arrived, exact)

@@ -12,8 +12,15 @@ from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Parameter
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
+
+
+def absolute(x: Array) -> Array:
+    """|x| with the gradient 0 at 0; that of ``jnp.abs`` is 1 there."""
+    return lax.stop_gradient(jnp.sign(x)) * x
+
+
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "abs": jnp.abs,
+    "abs": absolute,
     "negate": jnp.negative,
     "sign": jnp.sign,
     "floor": jnp.floor,

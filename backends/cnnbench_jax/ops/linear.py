@@ -1,4 +1,4 @@
-"""Fully connected layers."""
+"""Matrix products: fully connected layers, and products of activations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import Linear, RadialBasis
+from cnnbench.spec.layers.linear import MatMul
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
@@ -19,6 +20,14 @@ def linear(layer: Linear, inputs: Arrays, weights: Arrays, state: Arrays, call: 
     dimensions = (((x.ndim - 1,), (1,)), ((), ()))
     y = lax.dot_general(x, weights[0], dimensions, precision=lax.Precision.HIGHEST)
     return OpResult((y + weights[1] if layer.bias else y,))
+
+
+@OPERATIONS.register("matmul")
+def matmul(layer: MatMul, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """``jnp.matmul``, whose transposed operands XLA takes into the product."""
+    a, b = inputs
+    a, b = a.mT if layer.transpose_a else a, b.mT if layer.transpose_b else b
+    return OpResult((jnp.matmul(a, b, precision=lax.Precision.HIGHEST),))
 
 
 @OPERATIONS.register("radial_basis")

@@ -1,4 +1,4 @@
-"""Fully connected layers: linear, and LeNet-5's radial basis output."""
+"""Matrix products: fully connected layers, products of activations, LeNet-5's radial basis output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
 from cnnbench.spec.layers import Linear, RadialBasis
+from cnnbench.spec.layers.linear import MatMul
 from cnnbench_tensorflow.framework import tf, wide
 
 Values = tuple[Any, ...]
@@ -21,6 +22,7 @@ IN_OUT = WeightLayout(_transposed, _transposed)
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
     operations.register("linear", weight_layout=IN_OUT)(linear)
+    operations.register("matmul")(matmul)
     operations.register("radial_basis")(radial_basis)
 
 
@@ -42,6 +44,12 @@ def add_bias(y: Any, bias: Any) -> Any:
     terms); a plain sum's is not.
     """
     return y + bias if y.dtype == tf.bfloat16 else tf.nn.bias_add(y, bias)
+
+
+def matmul(layer: MatMul, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.linalg.matmul``, which transposes and broadcasts by itself."""
+    a, b = inputs
+    return OpResult((tf.linalg.matmul(a, b, transpose_a=layer.transpose_a, transpose_b=layer.transpose_b),))
 
 
 def radial_basis(layer: RadialBasis, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

@@ -1,4 +1,4 @@
-"""Fully connected layers: linear, and LeNet-5's radial basis output."""
+"""Matrix products: fully connected layers, products of two activations, and LeNet-5's radial basis output."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
     Initializer,
     Layer,
+    Shape,
     Shapes,
     WeightSpec,
     require_int,
     require_one_of,
     require_rank,
 )
+from cnnbench.spec.layers.merge import broadcast_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,59 @@ class Linear(Layer, kind="linear"):
 
     def is_global(self) -> bool:
         return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatMul(Layer, kind="matmul"):
+    """The matrix product of two values over their last two axes, as attention has it; leading axes broadcast.
+
+    Args:
+        transpose_a, transpose_b: Whether the last two axes of a value are exchanged before.
+
+    Shapes:
+        (..., I, K) and (..., K, J) -> (..., I, J); the leading axes by NumPy's rule: sizes equal or 1, missing ones 1.
+
+    Its products count as ``macs_attention``, apart from those with weights. In narrow types each sum is held in
+    float32 and rounded once.
+    """
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    num_inputs = (2, 2)
+    layout_rule = "canonical"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        for shape in inputs:
+            require_rank(shape, self.kind, least=2)
+        first, second = self._matrices(inputs)
+        if first[-1] != second[-2]:
+            raise SpecError(
+                "the matrices do not fit",
+                received=inputs,
+                expected=f"{first[-1]} rows of the second matrix, as many as the first has columns",
+                remedy="exchange axes by transpose_a or transpose_b",
+            )
+        self._leading(inputs)
+        return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        first, second = self._matrices(inputs)
+        return ((*self._leading(inputs), first[-2], second[-1]),)
+
+    def macs_attention(self, inputs: Shapes, outputs: Shapes) -> int:
+        return math.prod(outputs[0]) * self._matrices(inputs)[0][-1]
+
+    def is_global(self) -> bool:
+        return True
+
+    def _matrices(self, inputs: Shapes) -> Shapes:
+        flags = (self.transpose_a, self.transpose_b)
+        return tuple(s[-1:-3:-1] if flag else s[-2:] for s, flag in zip(inputs, flags, strict=True))
+
+    def _leading(self, inputs: Shapes) -> Shape:
+        rank = max(map(len, inputs)) - 2
+        return broadcast_shape(tuple((*(1,) * (rank + 2 - len(shape)), *shape[:-2]) for shape in inputs))
 
 
 @dataclass(frozen=True, kw_only=True)
