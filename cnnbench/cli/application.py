@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cnnbench import __version__
+from cnnbench.cli.conformance import conformance
 from cnnbench.cli.doctor import doctor
 from cnnbench.cli.gate import baseline_application as baseline
 from cnnbench.cli.gate import compare, gate
@@ -53,6 +54,7 @@ application.add_typer(listing, name="list")
 application.command("show")(show)
 application.command("verify")(verify)
 application.command("predict")(predict)
+application.command("conformance")(conformance)
 application.command("compare")(compare)
 application.add_typer(baseline, name="baseline")
 application.command("gate")(gate)

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 from cnnbench.errors import SuiteError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from numpy.typing import NDArray
+
     from cnnbench.harness.plan import Plan
     from cnnbench.spec.graph import Graph
 
@@ -73,8 +78,8 @@ def parse_image(text: str | None, architecture: str) -> tuple[int, ...]:
 
 
 def network_name(text: str) -> str:
-    """The name under which the harness knows a network: a path to a YAML file becomes ``file:PATH``."""
-    if text.startswith("file:") or not text.lower().endswith((".yaml", ".yml")):
+    """The name under which the harness knows a network: a path to a YAML or ONNX file becomes ``file:PATH``."""
+    if text.startswith("file:") or not text.lower().endswith((".yaml", ".yml", ".onnx")):
         return text
     return f"file:{text}"
 
@@ -85,3 +90,21 @@ def asked_network(text: str, image: str | None = None, num_classes: int | None =
 
     name = network_name(text)
     return network(name, parse_image(image, name), num_classes)
+
+
+def asked_arrays(
+    text: str, graph: Graph, weights: Path | None, seed: int, image: tuple[int, ...] = ()
+) -> Mapping[str, NDArray[Any]]:
+    """A network's weights and running statistics: of a weights file, else of the network's own file, else of the seed.
+
+    Raises DataError where the weights file does not fit.
+    """
+    if weights is None:
+        from cnnbench.harness.networks import starting_arrays
+
+        return starting_arrays(network_name(text), graph, seed, image)
+    from cnnbench.spec.weights import check_fits, load
+
+    arrays = load(weights)
+    check_fits(graph, arrays, where=str(weights))
+    return arrays

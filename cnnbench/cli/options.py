@@ -12,7 +12,7 @@ SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file."
 Network = Annotated[
     str,
     typer.Argument(
-        metavar="ARCHITECTURE", help="A registered name, or the file of a network in YAML.", show_default=False
+        metavar="ARCHITECTURE", help="A registered name, or the file of a network in YAML or ONNX.", show_default=False
     ),
 ]
 Backends = Annotated[

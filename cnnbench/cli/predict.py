@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.asked import network_name
+from cnnbench.cli.asked import asked_arrays, network_name
 from cnnbench.cli.terminal import print_json, stdout_reserved
 from cnnbench.errors import DataError, SuiteError
 
@@ -53,12 +53,14 @@ def predict(
     """Run a network forward on arrays from files."""
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision as find_precision
+    from cnnbench.harness.networks import network
     from cnnbench.plugins import backend_plugin
 
     batch = _read_inputs(inputs)
-    graph = _graph(architecture, batch, num_classes)
+    image = _image(batch)
+    graph = network(network_name(architecture), image, num_classes)
     batch = _named(batch, graph)
-    arrays = _weights(graph, weights, seed)
+    arrays = asked_arrays(architecture, graph, weights, seed, image)
     plugin = backend_plugin(backend)
     _one_of("--mode", mode, plugin.modes)
     _one_of("--layout", layout, ("auto", *plugin.layouts))
@@ -116,14 +118,10 @@ def _read_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _graph(architecture: str, batch: Arrays, num_classes: int | None) -> Graph:
-    """The network for the image shape of the given array."""
-    from cnnbench.harness.networks import network
-
-    name = network_name(architecture)
+def _image(batch: Arrays) -> tuple[int, ...]:
+    """The image shape of the given array where there is one; () for the network's own."""
     only = next(iter(batch.values())) if len(batch) == 1 else None
-    image = tuple(only.shape[1:]) if only is not None and only.ndim > 2 else ()
-    return network(name, image, num_classes)
+    return tuple(only.shape[1:]) if only is not None and only.ndim > 2 else ()
 
 
 def _named(batch: Arrays, graph: Graph) -> Arrays:
@@ -145,16 +143,6 @@ def _named(batch: Arrays, graph: Graph) -> Arrays:
     return batch
 
 
-def _weights(graph: Graph, path: Path | None, seed: int) -> Arrays:
-    from cnnbench.spec.weights import check_fits, initialize, load
-
-    if path is None:
-        return initialize(graph, seed)
-    arrays = load(path)
-    check_fits(graph, arrays, where=str(path))
-    return arrays
-
-
 def _one_of(option: str, value: str | None, known: Sequence[str]) -> None:
     from cnnbench.errors import UnavailableError, did_you_mean
 
@@ -170,7 +158,9 @@ def _with_nodes(graph: Graph, nodes: Sequence[str]) -> Graph:
     return replace(graph, outputs=(*graph.outputs, *extra))
 
 
-def _run(backend: str, graph: Graph, settings: Any, options: Any, arrays: Arrays, batch: Arrays) -> Arrays:
+def _run(
+    backend: str, graph: Graph, settings: Any, options: Any, arrays: Mapping[str, NDArray[Any]], batch: Arrays
+) -> Arrays:
     from cnnbench.plugins import load_backend
     from cnnbench.spec.weights import split_state
 

@@ -101,14 +101,11 @@ class _Asked:
 
     @cached_property
     def arrays(self) -> Arrays:
-        """Its weights and running statistics, from the file or the seed."""
-        from cnnbench.spec.weights import check_fits, initialize, load
+        """Its weights and running statistics: of a file, or drawn from the seed."""
+        from cnnbench.cli.asked import asked_arrays, network_name, parse_image
 
-        if self.weights is None:
-            return initialize(self.graph, self.seed)
-        arrays = load(self.weights)
-        check_fits(self.graph, arrays, where=str(self.weights))
-        return arrays
+        image = parse_image(self.image, network_name(self.architecture))
+        return asked_arrays(self.architecture, self.graph, self.weights, self.seed, image)
 
     @cached_property
     def inputs(self) -> Arrays:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.harness.networks import network
+from cnnbench.harness.networks import network, starting_arrays
 from cnnbench.harness.record import Cell, Digests
 from cnnbench.harness.scratch import scratch_prefix
 from cnnbench.harness.transfer import read_arrays, write_arrays
@@ -43,13 +43,13 @@ class Materials:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("material"))
-        self._weights: dict[tuple[str, int], tuple[Path, str]] = {}
+        self._weights: dict[tuple[object, ...], tuple[Path, str]] = {}
         self._batches: dict[tuple[object, ...], tuple[Path, str]] = {}
 
     def of(self, cell: Cell) -> Material:
         """The material of a cell. Raises CnnbenchError where there is none: a missing dataset, a bad file."""
         graph = network(cell.architecture, cell.image, cell.num_classes)
-        arrays, weights_digest = self._weights_of(graph, cell.seed)
+        arrays, weights_digest = self._weights_of(graph, cell)
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
         options = ProgramOptions(
             mode=cell.mode,
@@ -69,12 +69,12 @@ class Materials:
         """Removes the files."""
         self._folder.cleanup()
 
-    def _weights_of(self, graph: Graph, seed: int) -> tuple[Path, str]:
-        from cnnbench.spec.weights import digest, initialize
+    def _weights_of(self, graph: Graph, cell: Cell) -> tuple[Path, str]:
+        from cnnbench.spec.weights import digest
 
-        key = (graph.digest, seed)
+        key = (cell.architecture, graph.digest, cell.seed)
         if key not in self._weights:
-            arrays = initialize(graph, seed)
+            arrays = starting_arrays(cell.architecture, graph, cell.seed, cell.image)
             path = Path(self._folder.name) / f"weights-{len(self._weights)}.safetensors"
             write_arrays(path, arrays)
             self._weights[key] = (path, digest(arrays))

@@ -100,7 +100,7 @@ class Axes(Frozen):
     """What varies. Absent axes of an ``include`` entry are those of its block.
 
     Args:
-        architectures: Registered names, or ``file:PATH`` of a network in YAML, relative to the suite.
+        architectures: Registered names, or ``file:PATH`` of a network in YAML or ONNX, relative to the suite.
         backends: Names, or mappings with options.
         image: Sides of square images, or whole shapes [C, H, W]; absent: the architecture's own.
         precision: Precision policies. threads: computing threads, null for all processors.

@@ -1,17 +1,21 @@
-"""The graph of a cell, from a registered architecture or from a user's file; built once a process."""
+"""The graph of a cell, from a registered architecture or from a user's file, and its weights at the start."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import SpecError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cnnbench.spec.graph import Graph
 
 FILE = "file:"
+ONNX = ".onnx"
 
 
 @cache
@@ -19,7 +23,7 @@ def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | N
     """The graph that ``architecture`` names.
 
     Args:
-        architecture: A registered name, or ``file:PATH`` of a network in YAML.
+        architecture: A registered name, or ``file:PATH`` of a network in YAML or ONNX.
         image: (C, *spatial); () for the architecture's own.
         num_classes: None for the architecture's own.
 
@@ -34,6 +38,12 @@ def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | N
 
 
 def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> Graph:
+    if num_classes is not None:
+        raise SpecError("num_classes does not apply to a network from a file", where=str(path), received=num_classes)
+    if path.suffix.lower() == ONNX:
+        from cnnbench.spec.interchange.onnx_import import load_network as load_onnx
+
+        return load_onnx(path, image)
     from cnnbench.spec.interchange.yaml_network import load_network
 
     graph = load_network(path)
@@ -42,9 +52,29 @@ def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> G
         raise SpecError(
             "the network states its own image shape", where=str(path), received=list(image), expected=list(own)
         )
-    if num_classes is not None:
-        raise SpecError("num_classes does not apply to a network from a file", where=str(path), received=num_classes)
     return graph
+
+
+def starting_arrays(
+    architecture: str, graph: Graph, seed: int, image: tuple[int, ...] = ()
+) -> Mapping[str, NDArray[Any]]:
+    """The weights and running statistics that a network starts with.
+
+    Those that an ONNX file holds, else drawn from the seed.
+
+    Args:
+        architecture: As in ``network``.
+        graph: That network.
+        seed: Of the drawn weights.
+        image: As in ``network``.
+    """
+    if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
+        from cnnbench.spec.interchange.onnx_import import load_arrays
+
+        return load_arrays(Path(architecture.removeprefix(FILE)), image)
+    from cnnbench.spec.weights import initialize
+
+    return initialize(graph, seed)
 
 
 @cache

@@ -1,0 +1,83 @@
+"""Importers of convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, importer
+from cnnbench.spec.interchange.onnx_windows import windows
+from cnnbench.spec.layers import Conv, Shape
+from cnnbench.spec.layers.conv_transpose import ConvTranspose
+from cnnbench.spec.layers.windows import effective_size
+
+
+def _arrays(node: OnnxNode) -> dict[str, Array]:
+    """The weight and, where there is one, the bias."""
+    arrays = {"weight": node.static(1, "the weight")}
+    if node.has(2):
+        arrays["bias"] = node.static(2, "the bias")
+    return arrays
+
+
+@importer("Conv")
+def conv(node: OnnxNode) -> Value:
+    """Conv, whose weight has our layout."""
+    x, arrays = node.value(0), _arrays(node)
+    weight = arrays["weight"]
+    window = windows(node, tuple(weight.shape[2:]))
+    layer = Conv(
+        out_channels=weight.shape[0],
+        kernel_size=window.kernel_size,
+        stride=window.stride,
+        padding=window.padding,
+        dilation=window.dilation,
+        groups=node.attribute("group", 1),
+        bias="bias" in arrays,
+    )
+    return node.add(layer, x, arrays=arrays)
+
+
+@importer("ConvTranspose")
+def conv_transpose(node: OnnxNode) -> Value:
+    """ConvTranspose, whose weight has our layout; ``output_shape`` is turned into padding."""
+    x, arrays = node.value(0), _arrays(node)
+    weight = arrays["weight"]
+    kernel = tuple(weight.shape[2:])
+    groups = node.attribute("group", 1)
+    window = windows(node, kernel)
+    extra = node.attribute("output_padding", (0,) * len(kernel))
+    fields: dict[str, Any] = {"padding": window.padding, "output_padding": extra}
+    wanted = node.attribute("output_shape")
+    if wanted is None and window.padding in ("same", "same_lower"):
+        wanted = tuple(size * stride for size, stride in zip(x.shape[2:], window.stride, strict=True))
+    if wanted is not None:
+        fields = _padding_for(node, wanted[-len(kernel) :], x.shape[2:], extra)
+    layer = ConvTranspose(
+        out_channels=weight.shape[1] * groups,
+        kernel_size=kernel,
+        stride=window.stride,
+        dilation=window.dilation,
+        groups=groups,
+        bias="bias" in arrays,
+        **fields,
+    )
+    return node.add(layer, x, arrays=arrays)
+
+
+def _padding_for(node: OnnxNode, wanted: Shape, spatial: Shape, extra: Shape) -> dict[str, Any]:
+    """The padding that gives an output of the wanted size.
+
+    total = s (size - 1) + output_padding + d (k - 1) + 1 - wanted. Of an odd total the larger half is at the end for
+    SAME_UPPER and at the beginning otherwise. Where the total is negative, zeros follow the output.
+    """
+    window = windows(node, tuple(node.static(1, "the weight").shape[2:]))
+    pairs, missing = [], []
+    for i, size in enumerate(spatial):
+        full = (size - 1) * window.stride[i] + effective_size(window.kernel_size[i], window.dilation[i])
+        total = full + extra[i] - wanted[i]
+        small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
+        upper = node.attribute("auto_pad", "NOTSET") == "SAME_UPPER"
+        pairs.append((small, large) if upper else (large, small))
+        missing.append(extra[i] + max(-total, 0))
+    return {"padding": tuple(pairs), "output_padding": tuple(missing)}

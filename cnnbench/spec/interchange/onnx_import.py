@@ -1,0 +1,125 @@
+"""ONNX model -> Graph and its arrays: each node by the importer of its operator, shape arithmetic folded on the way.
+
+Importers stand in the modules ``onnx_<family>`` beside this one, which are discovered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import numpy as np
+
+from cnnbench.errors import SpecError
+from cnnbench.spec import interchange
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
+from cnnbench.spec.interchange.onnx_node import Array, known_operators
+from cnnbench.spec.interchange.onnx_walk import Importing, OnnxOutput
+from cnnbench.spec.layers import Shape
+
+_MODULE = "onnx_"
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """An imported model.
+
+    Args:
+        graph: The network; None where every output is known without computing anything.
+        arrays: Its weights and running statistics by full name, as the model holds them.
+        inputs: The model's name of each program input, by the graph's name.
+        outputs: The model's outputs in order.
+        training: Whether the model computes batch statistics, so that the program runs as in training.
+    """
+
+    graph: Graph | None
+    arrays: Mapping[str, Array]
+    inputs: Mapping[str, str]
+    outputs: tuple[OnnxOutput, ...]
+    training: bool = False
+
+    def results(self, outputs: Mapping[str, Array], state: Mapping[str, Array]) -> list[Array]:
+        """The model's outputs in order from those of a pass; floats and integers in the width that the model has."""
+        found = []
+        for item in self.outputs:
+            array = item.array
+            if array is None:
+                array = (state if item.is_state else outputs)[item.source]
+            found.append(item.in_width(np.asarray(array)))
+        return found
+
+
+def load_network(path: Path, image: Shape = ()) -> Graph:
+    """The graph of an ONNX file. Args, raises: as ``import_file``."""
+    return _graph_of(import_file(path, image), path)
+
+
+def load_arrays(path: Path, image: Shape = ()) -> Mapping[str, Array]:
+    """The weights and running statistics that an ONNX file holds, by their full names in ``load_network``'s graph."""
+    return import_file(path, image).arrays
+
+
+@cache
+def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
+    """An ONNX file whose inputs have a batch axis before each image.
+
+    Args:
+        path: The file.
+        image: (C, *spatial) of the first input; () for what the file says.
+
+    Raises:
+        SpecError: The file, or an operator or a form of one that is not imported; with the node and the file.
+    """
+    return import_model(read_model(path), batched=True, image=image, name=path.stem)
+
+
+def import_model(
+    file: OnnxFile,
+    given: Mapping[str, Array] | None = None,
+    *,
+    batched: bool = False,
+    image: Shape = (),
+    name: str = "",
+) -> OnnxNetwork:
+    """A model as a graph.
+
+    Args:
+        file: The model.
+        given: Data of the model's inputs by name. An input on which the structure depends (a shape, axes, pads,
+            scales), or that is a weight, is bound to its data; the others become program inputs.
+        batched: Whether the first axis of every program input is the batch, which the graph then leaves open.
+        image: The shape of the first input without the batch; () for the model's own.
+        name: What the graph is called; the model's own name where empty.
+
+    Raises:
+        SpecError: An operator, or a form of one, that is not imported.
+    """
+    _load_importers()
+    importing = Importing(file, given or {}, batched=batched, image=image, name=name)
+    for proto in file.model.graph.node:
+        importing.node(proto)
+    return OnnxNetwork(*importing.finish(), training=importing.training)
+
+
+@cache
+def _load_importers() -> None:
+    for module in iter_modules(interchange.__path__):
+        if module.name.startswith(_MODULE):
+            import_module(f"{interchange.__name__}.{module.name}")
+
+
+def operators() -> list[str]:
+    """The operators that are imported, those of other domains with their domain."""
+    _load_importers()
+    return known_operators()
+
+
+def _graph_of(network: OnnxNetwork, path: Path) -> Graph:
+    if network.graph is None:
+        raise SpecError("the model computes nothing", where=str(path))
+    return network.graph

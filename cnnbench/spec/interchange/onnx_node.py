@@ -1,0 +1,214 @@
+"""What an importer sees of one ONNX node: its attributes, its inputs as values or as known arrays, and ``add``.
+
+An importer is a function of an ``OnnxNode`` registered for an operator: ``@importer("Conv")``. It returns one result
+for each output: a ``Value`` that a layer computes, a NumPy array where the output is known already, or a ``Tensor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.graph import Value
+from cnnbench.spec.layers import Layer, Shape
+
+if TYPE_CHECKING:
+    from cnnbench.spec.interchange.onnx_walk import Importing
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the model as the importer knows it: known, computed, or a running statistic after a training pass.
+
+    Args:
+        array: Its elements where they are known.
+        value: The graph's value where it is computed.
+        state: The full name of the running statistic that it is.
+        truth: Whether it stands for booleans: its elements are 0 and 1.
+    """
+
+    array: Array | None = None
+    value: Value | None = None
+    state: str = ""
+    truth: bool = False
+
+
+Result = Value | Tensor | Array | None
+Handler = Callable[["OnnxNode"], Result | Sequence[Result]]
+
+IMPORTERS: dict[tuple[str, str], Handler] = {}
+
+
+def importer(*operators: str, domain: str = "") -> Callable[[Handler], Handler]:
+    """A decorator that makes a function the importer of some operators."""
+
+    def decorate(function: Handler) -> Handler:
+        for operator in operators:
+            IMPORTERS[domain, operator] = function
+        return function
+
+    return decorate
+
+
+def known_operators() -> list[str]:
+    """The operators that have an importer, those of other domains with their domain."""
+    return sorted(f"{domain}.{op}" if domain else op for domain, op in IMPORTERS)
+
+
+class OnnxNode:
+    """One node of the model while it is imported.
+
+    Args:
+        proto: The ``onnx.NodeProto``.
+        importing: The import that it belongs to.
+        name: What its layers are called.
+    """
+
+    def __init__(self, proto: Any, importing: Importing, name: str) -> None:
+        from onnx import helper
+
+        self.op: str = proto.op_type
+        self.name = name
+        self.inputs: tuple[str, ...] = tuple(proto.input)
+        self.outputs: tuple[str, ...] = tuple(proto.output)
+        self.opset = importing.file.opset
+        self.written_at = importing.file.written_at
+        self.batched = importing.batched
+        self._importing = importing
+        self._attributes = {item.name: helper.get_attribute_value(item) for item in proto.attribute}
+        self.where = f"{importing.file.where}: node {proto.name or name!r} ({proto.op_type})"
+
+    # attributes
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute: strings decoded, lists as tuples, tensors as arrays."""
+        from onnx import TensorProto, numpy_helper
+
+        value = self._attributes.get(name, default)
+        if isinstance(value, bytes):
+            return value.decode()
+        if isinstance(value, TensorProto):
+            return numpy_helper.to_array(value)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple(item.decode() if isinstance(item, bytes) else item for item in value)
+        return value
+
+    def reject(self, message: str, *, received: object = None, expected: object = None) -> SpecError:
+        """An error of this node, for the importer to raise."""
+        return SpecError(message, where=self.where, received=received, expected=expected)
+
+    # inputs
+
+    def has(self, position: int) -> bool:
+        """Whether the input is given."""
+        return position < len(self.inputs) and self.inputs[position] != ""
+
+    def shape(self, position: int = 0) -> Shape:
+        """The shape of an input."""
+        tensor = self._importing.tensor(self.inputs[position])
+        if tensor is None:
+            return self._importing.pending_shape(self.inputs[position])
+        if tensor.array is not None:
+            return tuple(tensor.array.shape)
+        return tensor.value.shape if tensor.value is not None else ()
+
+    def is_int(self, position: int = 0) -> bool:
+        """Whether an input holds integers or booleans."""
+        return self._importing.is_int(self.inputs[position])
+
+    def is_truth(self, position: int = 0) -> bool:
+        """Whether an input holds booleans."""
+        return self._importing.is_truth(self.inputs[position])
+
+    def value(self, position: int = 0) -> Value:
+        """The value of an input; a known array becomes a layer that holds it, a free input a program input."""
+        return self._importing.value(self.inputs[position], self)
+
+    def values(self) -> tuple[Value, ...]:
+        """The values of all inputs that are given."""
+        return tuple(self.value(i) for i in range(len(self.inputs)) if self.has(i))
+
+    def constant(self, position: int) -> Array | None:
+        """The array of an input that the model itself fixes, else None."""
+        if not self.has(position):
+            return None
+        tensor = self._importing.tensor(self.inputs[position])
+        return None if tensor is None else tensor.array
+
+    def static(self, position: int, what: str) -> Array:
+        """The array of an input that must be known: a constant, or the data given for a free input.
+
+        Raises:
+            SpecError: It is computed, or free and no data is given.
+        """
+        array = self.constant(position)
+        if array is None:
+            array = self._importing.bound(self.inputs[position])
+        if array is None:
+            raise self.reject(
+                f"{what} is not known when the model is imported",
+                received=f"{self.inputs[position]!r}, which is computed or an input of the model",
+                expected="an initialiser, a constant, or an input whose data is given",
+            )
+        return array
+
+    def static_or(self, position: int, what: str, default: Any = None) -> Any:
+        """As ``static``; ``default`` where the input is not given."""
+        return self.static(position, what) if self.has(position) else default
+
+    def ints(self, position: int, what: str) -> tuple[int, ...]:
+        """A static input as integers."""
+        return tuple(int(item) for item in self.static(position, what).reshape(-1))
+
+    def scalar(self, position: int, what: str, default: float = 0.0) -> float:
+        """A static input of one element as a float, ``default`` where it is not given."""
+        if not self.has(position):
+            return default
+        array = self.static(position, what)
+        if array.size != 1:
+            raise self.reject(f"{what} is not one number", received=array.shape, expected="a single element")
+        return float(array.reshape(-1)[0])
+
+    # layers
+
+    def add(self, layer: Layer, *values: Value, part: str = "", arrays: Mapping[str, Array] | None = None) -> Value:
+        """Adds a layer and returns its first output.
+
+        Args:
+            layer: The layer.
+            values: What it reads.
+            part: Its name within the node where the node becomes several layers; "" for the main one.
+            arrays: Its weights and running statistics by name.
+        """
+        return self.add_all(layer, *values, part=part, arrays=arrays)[0]
+
+    def add_all(
+        self, layer: Layer, *values: Value, part: str = "", arrays: Mapping[str, Array] | None = None
+    ) -> tuple[Value, ...]:
+        """As ``add``, but returns every output."""
+        name = f"{self.name}_{part}" if part else self.name
+        return self._importing.add(name, layer, values, arrays or {}, self.where)
+
+    def parameter(self, array: Array, part: str) -> Value:
+        """A value that holds an array: a weight of a layer of its own."""
+        return self._importing.parameter(f"{self.name}_{part}", np.asarray(array), self.where)
+
+    def train(self) -> None:
+        """Says that the model computes batch statistics, as in training."""
+        self._importing.training = True
+
+    def state(self, value: Value, name: str) -> Tensor:
+        """The running statistic ``name`` of the layer that computes ``value``, after the pass."""
+        return Tensor(state=f"{value.name.partition(':')[0]}.{name}")
+
+
+def truth(result: Value | Array) -> Tensor:
+    """A result that stands for booleans."""
+    return Tensor(array=result, truth=True) if isinstance(result, np.ndarray) else Tensor(value=result, truth=True)
