@@ -42,7 +42,7 @@ def show(
 def _draw(graph: Graph, path: Path) -> None:
     from cnnbench.errors import SuiteError
     from cnnbench.harness.store import write_atomically
-    from cnnbench.output.drawing import draw
+    from cnnbench.output.network_drawing import draw
 
     if path.suffix.lower() != ".svg":
         raise SuiteError("drawings are SVG files", where="--graph", received=path.name, expected="a name with .svg")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cnnbench.output.drawing import draw
+from cnnbench.output.network_drawing import draw
 from cnnbench.output.folding import fold
 from cnnbench.spec.architectures import architectures, build
 from cnnbench.spec.graph import Builder
