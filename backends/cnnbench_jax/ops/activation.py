@@ -8,6 +8,7 @@ from jax import Array
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench.spec.layers.activation import Hardmax
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
@@ -41,3 +42,11 @@ def softmax(layer: Softmax, inputs: Arrays, weights: Arrays, state: Arrays, call
 def log_softmax(layer: LogSoftmax, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """``jax.nn.log_softmax``."""
     return OpResult((jax.nn.log_softmax(inputs[0], call.axis(layer.axis, inputs[0].ndim)),))
+
+
+@OPERATIONS.register("hardmax")
+def hardmax(layer: Hardmax, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """``jax.nn.one_hot`` of ``argmax``, which names the first of equal maxima."""
+    x = inputs[0]
+    axis = call.axis(layer.axis, x.ndim)
+    return OpResult((jax.nn.one_hot(jnp.argmax(x, axis), x.shape[axis], dtype=x.dtype, axis=axis),))

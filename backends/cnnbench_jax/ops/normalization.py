@@ -7,6 +7,7 @@ from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.normalization import FrozenBatchNorm
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
@@ -43,6 +44,18 @@ def _running(layer: BatchNorm, state: Arrays, batch: Arrays, count: int) -> Arra
         variance = variance * (count / (count - 1))
     m = layer.momentum
     return ((1.0 - m) * state[0] + m * mean, (1.0 - m) * state[1] + m * variance)
+
+
+@OPERATIONS.register("frozen_batch_norm")
+def frozen_batch_norm(layer: FrozenBatchNorm, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """A scale and a shift made of the four weights, in float32 where the type is narrower."""
+    x = inputs[0]
+    axis = call.channel_axis(x.ndim)
+    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+    kind = jnp.promote_types(x.dtype, jnp.float32)
+    weight, bias, mean, variance = (w.astype(kind).reshape(shape) for w in weights)
+    scale = weight * lax.rsqrt(variance + layer.eps)
+    return OpResult(((x.astype(kind) * scale + (bias - mean * scale)).astype(x.dtype),))
 
 
 @OPERATIONS.register("channel_affine")

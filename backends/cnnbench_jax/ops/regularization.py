@@ -1,4 +1,4 @@
-"""Dropout, by a mask that the program is given, or by a mask drawn from a key in its place."""
+"""Dropout of elements, channels or branches, by a given mask, or by one drawn from a key in its place."""
 
 from __future__ import annotations
 
@@ -19,6 +19,21 @@ def dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call
     if not call.masks:
         return OpResult(inputs)
     return OpResult((inputs[0] * call.masks[0] / (1.0 - layer.p),))
+
+
+@OPERATIONS.register("spatial_dropout")
+@OPERATIONS.register("stochastic_depth")
+def shared_dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """As ``dropout`` with a mask that broadcasts; drawn here where a key stands in its place."""
+    if not call.masks:
+        return OpResult(inputs)
+    x, mask = inputs[0], call.masks[0]
+    if jnp.issubdtype(mask.dtype, jax.dtypes.prng_key):
+        rank = x.ndim
+        canonical = tuple(x.shape[call.axis(i, rank)] for i in range(rank))
+        shape = call.per_axis(layer.masks((canonical,))[0].shape)
+        mask = jax.random.bernoulli(mask, 1.0 - layer.p, shape).astype(x.dtype)
+    return OpResult((x * (mask / (1.0 - layer.p)),))
 
 
 def native_dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
 from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench.spec.layers.activation import Hardmax
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays
 
 
@@ -81,3 +82,18 @@ def log_softmax(layer: LogSoftmax, inputs: Arrays, weights: Arrays, state: Array
     shifted, axis = _shifted(layer, inputs[0], call)
     y = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return OpResult((y,), saved=y)
+
+
+def hardmax_backward(layer: Hardmax, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+    """Zero: the output does not change until the maximum does."""
+    return Gradients((np.zeros_like(gradients[0]),))
+
+
+@REFERENCE.register("hardmax", backward=hardmax_backward)
+def hardmax(layer: Hardmax, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """1 at the first maximum, else 0."""
+    x = inputs[0]
+    axis = call.axis(layer.axis, x.ndim)
+    y = np.zeros_like(x)
+    np.put_along_axis(y, np.expand_dims(x.argmax(axis=axis), axis), 1, axis)
+    return OpResult((y,))

@@ -9,6 +9,7 @@ import numpy as np
 from cnnbench.errors import NumericalError
 from cnnbench.execution.operations import Call, Gradients, OpResult
 from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.normalization import FrozenBatchNorm
 from cnnbench_numpy.ops.registry import Array, Arrays, spatial
 
 
@@ -69,6 +70,23 @@ def running_statistics(layer: BatchNorm, mean: Array, variance: Array, state: Ar
     return tuple(
         (1 - layer.momentum) * old + layer.momentum * new for old, new in zip(state, (mean, variance), strict=True)
     )
+
+
+def frozen_batch_norm_backward(
+    layer: FrozenBatchNorm, saved: Any, gradients: Arrays, weights: Arrays, call: Call
+) -> Gradients:
+    """dx = (w / std) dy; nothing is trained."""
+    weight, _, _, variance = weights
+    dy = gradients[0]
+    return Gradients((dy * _channels(weight / np.sqrt(variance + layer.eps), dy),), (None,) * 4)
+
+
+@spatial("frozen_batch_norm", backward=frozen_batch_norm_backward)
+def frozen_batch_norm(layer: FrozenBatchNorm, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """(x - mean) / sqrt(var + eps) w + b, in training too."""
+    x = inputs[0]
+    weight, bias, mean, variance = (_channels(w, x) for w in weights)
+    return OpResult(((x - mean) / np.sqrt(variance + layer.eps) * weight + bias,))
 
 
 def channel_affine_backward(

@@ -6,6 +6,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench.spec.layers.activation import Hardmax
 from cnnbench_tensorflow.framework import tf, wide
 
 Values = tuple[Any, ...]
@@ -18,6 +19,7 @@ def register(operations: Operations) -> None:
     operations.register("sigmoid")(sigmoid)
     operations.register("softmax")(softmax)
     operations.register("log_softmax")(log_softmax)
+    operations.register("hardmax")(hardmax)
 
 
 def relu(layer: ReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
@@ -49,3 +51,10 @@ def log_softmax(layer: LogSoftmax, inputs: Values, weights: Values, state: Value
     x = inputs[0]
     y = tf.nn.log_softmax(wide(x), axis=call.axis(layer.axis, x.shape.rank))
     return OpResult((tf.cast(y, x.dtype),))
+
+
+def hardmax(layer: Hardmax, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.one_hot`` of ``tf.argmax``, which names the first of equal maxima."""
+    x = inputs[0]
+    axis = call.axis(layer.axis, x.shape.rank)
+    return OpResult((tf.one_hot(tf.argmax(x, axis), x.shape[axis], axis=axis, dtype=x.dtype),))

@@ -9,6 +9,7 @@ from typing import Any
 from cnnbench.errors import NumericalError
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.normalization import FrozenBatchNorm
 from cnnbench_tensorflow.framework import tf, wide
 
 Values = tuple[Any, ...]
@@ -17,12 +18,22 @@ Values = tuple[Any, ...]
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
     operations.register("batch_norm")(batch_norm)
+    operations.register("frozen_batch_norm")(frozen_batch_norm)
     operations.register("channel_affine")(channel_affine)
 
 
 def channel_affine(layer: ChannelAffine, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """x weight + bias; channels are the last axis, so both broadcast."""
     return OpResult((inputs[0] * weights[0] + weights[1],))
+
+
+def frozen_batch_norm(layer: FrozenBatchNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A scale and a shift made of the four weights, in float32 where the type is narrower."""
+    x = inputs[0]
+    kind = tf.float64 if x.dtype == tf.float64 else tf.float32
+    weight, bias, mean, variance = (tf.cast(w, kind) for w in weights)
+    scale = weight * tf.math.rsqrt(variance + layer.eps)
+    return OpResult((tf.cast(tf.cast(x, kind) * scale + (bias - mean * scale), x.dtype),))
 
 
 def batch_norm(layer: BatchNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

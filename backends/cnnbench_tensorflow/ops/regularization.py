@@ -1,4 +1,4 @@
-"""Regularisation by noise: dropout."""
+"""Regularisation by noise: dropout of elements, channels or branches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ Values = tuple[Any, ...]
 
 
 def register(operations: Operations) -> None:
-    """Adds this family's op."""
+    """Adds this family's ops."""
     operations.register("dropout")(dropout)
+    operations.register("spatial_dropout")(dropout)
+    operations.register("stochastic_depth")(dropout)
 
 
 def dropout(layer: Dropout, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """x mask / (1 - p) in training, x in inference. The mask arrives in the layout of x."""
+    """x mask / (1 - p) in training, x in inference. The mask arrives in the layout of x, and broadcasts."""
     x = inputs[0]
     if not call.masks:
         return OpResult((x,))

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench.spec.layers.activation import Hardmax
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -43,3 +44,10 @@ def softmax(layer: Softmax, inputs: Tensors, weights: Tensors, state: Tensors, c
 def log_softmax(layer: LogSoftmax, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``functional.log_softmax``."""
     return OpResult((functional.log_softmax(inputs[0], layer.axis),))
+
+
+@OPERATIONS.register("hardmax")
+def hardmax(layer: Hardmax, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """A one at ``argmax``, which names the first of equal maxima."""
+    x = inputs[0]
+    return OpResult((torch.zeros_like(x).scatter_(layer.axis, x.argmax(layer.axis, keepdim=True), 1.0),))

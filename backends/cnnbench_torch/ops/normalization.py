@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.normalization import FrozenBatchNorm
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -32,6 +33,18 @@ def batch_norm(layer: BatchNorm, inputs: Tensors, weights: Tensors, state: Tenso
     batch = (mean, variance * ((count - 1) / count))
     keep, m = 1.0 - layer.momentum, layer.momentum
     return OpResult((y,), tuple(keep * old + m * new for old, new in zip(state, batch, strict=True)))
+
+
+@OPERATIONS.register("frozen_batch_norm")
+def frozen_batch_norm(
+    layer: FrozenBatchNorm, inputs: Tensors, weights: Tensors, state: Tensors, call: Call
+) -> OpResult:
+    """As torchvision: a scale and a shift made of the four weights, then one fused multiply and add."""
+    weight, bias, mean, variance = (w.to(torch.promote_types(w.dtype, torch.float32)) for w in weights)
+    scale = weight * torch.rsqrt(variance + layer.eps)
+    shape = (1, -1, *(1,) * (inputs[0].dim() - 2))
+    y = torch.addcmul((bias - mean * scale).reshape(shape), inputs[0], scale.reshape(shape))
+    return OpResult((y.to(inputs[0].dtype),))
 
 
 @OPERATIONS.register("channel_affine")

@@ -1,7 +1,8 @@
-"""Dropout, by a mask that the program is given, or by PyTorch's own generator."""
+"""Dropout of elements, channels or branches, by a mask that the program is given, or by PyTorch's own generator."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +19,19 @@ def dropout(layer: Dropout, inputs: Tensors, weights: Tensors, state: Tensors, c
     if not call.masks:
         return OpResult(inputs)
     return OpResult((inputs[0] * call.masks[0] / (1.0 - layer.p),))
+
+
+@OPERATIONS.register("spatial_dropout")
+@OPERATIONS.register("stochastic_depth")
+def shared_dropout(layer: Dropout, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """As ``dropout`` with a mask that broadcasts; drawn here where none is given."""
+    if not call.masks:
+        return OpResult(inputs)
+    x, mask = inputs[0], call.masks[0]
+    if mask is None:
+        shape = layer.masks((tuple(x.shape),))[0].shape
+        mask = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(1.0 - layer.p)
+    return OpResult((x * (mask / (1.0 - layer.p)),))
 
 
 def native_dropout(layer: Dropout, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
 from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.normalization import FrozenBatchNorm
 
 CASES = {
     "batch_norm/plain": LayerCase(BatchNorm(), EVEN),
@@ -12,5 +13,14 @@ CASES = {
     "batch_norm/no_affine": LayerCase(BatchNorm(affine=False), EVEN),
     "batch_norm/large_mean": LayerCase(BatchNorm(), EVEN, shift=300.0),
     "batch_norm/small_variance": LayerCase(BatchNorm(), EVEN, scale=0.01),
+    "batch_norm/1d": LayerCase(BatchNorm(), ((5, 7),), batch=3),
+    "batch_norm/3d": LayerCase(BatchNorm(eps=1e-3), ((3, 2, 4, 5),)),
+    "batch_norm/batch_of_one": LayerCase(BatchNorm(), EVEN, batch=1),
+    "batch_norm/keras": LayerCase(BatchNorm(eps=1e-3, momentum=0.01, running_variance="biased"), ((5, 7),), batch=3),
+    "batch_norm/cumulative": LayerCase(BatchNorm(momentum=1.0), EVEN),
+    "batch_norm/still": LayerCase(BatchNorm(momentum=0.0), EVEN),
+    "frozen_batch_norm/plain": LayerCase(FrozenBatchNorm(), EVEN),
+    "frozen_batch_norm/no_eps": LayerCase(FrozenBatchNorm(eps=0.0), ((3, 5),)),
+    "frozen_batch_norm/row": LayerCase(FrozenBatchNorm(eps=1e-3), ROW, shift=3.0),
     "channel_affine/plain": LayerCase(ChannelAffine(), EVEN),
 }

@@ -26,8 +26,9 @@ from cnnbench.spec.layers.base import (
 from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.conv import Conv, PartialConv
 from cnnbench.spec.layers.linear import Linear, RadialBasis
+from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, RMSNorm
 from cnnbench.spec.layers.merge import Add, Concat
-from cnnbench.spec.layers.normalization import BatchNorm, ChannelAffine
+from cnnbench.spec.layers.normalization import BatchNorm, ChannelAffine, FrozenBatchNorm
 from cnnbench.spec.layers.pooling import (
     AdaptiveAvgPool,
     AvgPool,
@@ -37,39 +38,62 @@ from cnnbench.spec.layers.pooling import (
     Subsample,
     TrainableSubsample,
 )
-from cnnbench.spec.layers.regularization import Dropout
+from cnnbench.spec.layers.rectifier import HardSigmoid, HardSwish, LeakyReLU, PReLU, ReLU6
+from cnnbench.spec.layers.regularization import Dropout, SpatialDropout, StochasticDepth
 from cnnbench.spec.layers.shape import Flatten, Pad
+from cnnbench.spec.layers.smooth import ELU, GELU, SELU, SiLU, Softplus
+from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
     "AdaptiveAvgPool",
     "Add",
     "AvgPool",
     "BatchNorm",
     "ChannelAffine",
+    "ChannelLayerNorm",
     "Composite",
     "Concat",
     "Conv",
     "Dropout",
     "Dtype",
     "Dtypes",
+    "FilterResponseNorm",
     "Flatten",
+    "FrozenBatchNorm",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "GroupNorm",
+    "HardSigmoid",
+    "HardSwish",
     "Initializer",
+    "InstanceNorm",
     "Layer",
+    "LayerNorm",
     "LayoutRule",
+    "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaskSpec",
     "MaxPool",
+    "PReLU",
     "Pad",
     "PartialConv",
+    "RMSNorm",
     "RadialBasis",
     "ReLU",
+    "ReLU6",
     "Shape",
     "Shapes",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
+    "SpatialDropout",
+    "StochasticDepth",
     "Subsample",
     "Tanh",
     "TrainableSubsample",

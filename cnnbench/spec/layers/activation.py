@@ -54,6 +54,16 @@ class LogSoftmax(Softmax, kind="log_softmax"):
     """x_i - log sum_j exp(x_j) along ``axis``, computed after subtracting the maximum. Shapes: any -> the same."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hardmax(Softmax, kind="hardmax"):
+    """1 at the first maximum along ``axis``, 0 elsewhere; its gradient is 0 everywhere, so it has none here.
+
+    Shapes: any -> the same. Source: ONNX's Hardmax (whose default axis is -1; here 1, as in ``softmax``).
+    """
+
+    differentiable = False
+
+
 def resolve_axis(axis: int, rank: int) -> int:
     """``axis`` counted from the front; raises SpecError where the rank does not have it."""
     if not -rank <= axis < rank:

@@ -61,6 +61,41 @@ class BatchNorm(Layer, kind="batch_norm"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrozenBatchNorm(Layer, kind="frozen_batch_norm"):
+    """y = (x - running_mean) / sqrt(running_var + eps) * weight + bias with nothing trained and nothing updated.
+
+    Detectors, whose batches are too small for statistics of their own, train on a trained backbone with these.
+
+    Args:
+        eps: Inside the root: 1e-5 in torchvision since 0.10 and in Detectron2, 0 in earlier torchvision.
+
+    Shapes:
+        (N, C, *spatial) -> the same.
+
+    Weights:
+        weight, bias, running_mean, running_var (C,), all fixed: they count as buffers.
+
+    Source: torchvision's FrozenBatchNorm2d.
+    """
+
+    eps: float = 1e-5
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=2)
+        if not self.eps >= 0:
+            raise SpecError("eps is not valid", received=self.eps, expected="a number of at least 0")
+        return self
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        starts = {"weight": ONES, "bias": ZEROS, "running_mean": ZEROS, "running_var": ONES}
+        return tuple(
+            WeightSpec(name, (inputs[0][1],), start, trainable=False, decay=False) for name, start in starts.items()
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChannelAffine(Layer, kind="channel_affine"):
     """y = x * weight + bias, per channel.
 

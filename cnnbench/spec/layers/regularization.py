@@ -1,12 +1,12 @@
-"""Regularisation by noise: dropout."""
+"""Regularisation by noise: dropout of elements, of channels, and of whole branches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes
+from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, require_one_of, require_rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +30,54 @@ class Dropout(Layer, kind="dropout"):
 
     def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
         return (MaskSpec("mask", inputs[0], 1.0 - self.p),) if self.p else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialDropout(Dropout, kind="spatial_dropout"):
+    """Inverted dropout of whole channels: training y = x * mask / (1 - p); inference y = x.
+
+    Args:
+        p: The probability that a channel of an image is dropped.
+
+    Shapes: (N, C, *spatial) -> the same. Mask: ``<node>.mask`` (N, C, 1, ...), one where a channel is kept.
+
+    Source: Tompson et al., "Efficient object localization using convolutional networks" (2015), section 3.2
+    (PyTorch's Dropout2d, Keras' SpatialDropout2D).
+    """
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3)
+        return super().resolve(inputs)
+
+    def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
+        shape = (*inputs[0][:2], *(1,) * (len(inputs[0]) - 2))
+        return (MaskSpec("mask", shape, 1.0 - self.p),) if self.p else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StochasticDepth(Dropout, kind="stochastic_depth"):
+    """Drops a whole residual branch: training y = x * mask / (1 - p); inference y = x.
+
+    It stands at the end of a branch, before the addition.
+
+    Args:
+        p: The probability that the branch is dropped; the paper lets it grow linearly with depth.
+        mode: ``"row"`` draws for each image (EfficientNet, timm's DropPath), ``"batch"`` once (the paper).
+
+    The kept branch is scaled at training (torchvision, timm); the paper scales by 1 - p at inference instead.
+
+    Shapes: any -> the same. Mask: ``<node>.mask`` (N, 1, ...), or (1, 1, ...) for ``"batch"``.
+
+    Source: Huang et al., "Deep networks with stochastic depth" (2016), equations 2 and 5.
+    """
+
+    mode: Literal["row", "batch"] = "row"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_one_of(self.mode, "mode", ("row", "batch"))
+        return super().resolve(inputs)
+
+    def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
+        rows = inputs[0][0] if self.mode == "row" else 1
+        shape = (rows, *(1,) * (len(inputs[0]) - 1))
+        return (MaskSpec("mask", shape, 1.0 - self.p),) if self.p else ()

@@ -1,0 +1,82 @@
+"""Rectifiers. Images are channels-last, so weights of channels broadcast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.spec.layers.rectifier import (
+    HardSigmoid,
+    HardSwish,
+    LeakyReLU,
+    PReLU,
+    ReLU6,
+    Shrink,
+    ThresholdedLinearUnit,
+    ThresholdedReLU,
+)
+from cnnbench_tensorflow.framework import tf
+
+Values = tuple[Any, ...]
+
+
+def register(operations: Operations) -> None:
+    """Adds this family's ops."""
+    operations.register("relu6")(relu6)
+    operations.register("leaky_relu")(leaky_relu)
+    operations.register("prelu")(prelu)
+    operations.register("thresholded_relu")(thresholded_relu)
+    operations.register("shrink")(shrink)
+    operations.register("hard_sigmoid")(hard_sigmoid)
+    operations.register("hard_swish")(hard_swish)
+    operations.register("thresholded_linear_unit")(thresholded_linear_unit)
+
+
+def relu6(layer: ReLU6, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.nn.relu6``."""
+    return OpResult((tf.nn.relu6(inputs[0]),))
+
+
+def leaky_relu(layer: LeakyReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """``tf.nn.leaky_relu`` with the slope that was asked for."""
+    return OpResult((tf.nn.leaky_relu(inputs[0], alpha=layer.negative_slope),))
+
+
+def prelu(layer: PReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A choice between x and its product with the slope."""
+    x = inputs[0]
+    return OpResult((tf.where(x > 0, x, weights[0] * x),))
+
+
+def thresholded_relu(layer: ThresholdedReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A choice."""
+    x = inputs[0]
+    return OpResult((tf.where(x > layer.alpha, x, tf.zeros_like(x)),))
+
+
+def shrink(layer: Shrink, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """A choice."""
+    x = inputs[0]
+    moved = x if layer.bias == 0 else x - layer.bias * tf.sign(x)
+    return OpResult((tf.where(tf.abs(x) > layer.threshold, moved, tf.zeros_like(x)),))
+
+
+def hard_sigmoid(layer: HardSigmoid, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """relu6(x + 3) / 6 as Keras 3 has it, or a clipped line."""
+    x = inputs[0]
+    if layer.is_relu6():
+        return OpResult((tf.nn.relu6(x + 3.0) / 6.0,))
+    return OpResult((tf.clip_by_value(layer.slope * x + layer.offset, 0.0, 1.0),))
+
+
+def hard_swish(layer: HardSwish, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """x relu6(x + 3) / 6."""
+    x = inputs[0]
+    return OpResult((x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),))
+
+
+def thresholded_linear_unit(
+    layer: ThresholdedLinearUnit, inputs: Values, weights: Values, state: Values, call: Call
+) -> OpResult:
+    """``tf.maximum`` with the threshold of each channel."""
+    return OpResult((tf.maximum(inputs[0], weights[0]),))

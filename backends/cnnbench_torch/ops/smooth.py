@@ -1,0 +1,63 @@
+"""Smooth activations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cnnbench.execution.operations import Call, OpResult
+from cnnbench.spec.layers.smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign
+from cnnbench_torch.ops.registry import OPERATIONS
+
+Tensors = tuple[Tensor, ...]
+
+
+@OPERATIONS.register("elu")
+def elu(layer: ELU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.elu``."""
+    return OpResult((functional.elu(inputs[0], layer.alpha),))
+
+
+@OPERATIONS.register("celu")
+def celu(layer: CELU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.celu``."""
+    return OpResult((functional.celu(inputs[0], layer.alpha),))
+
+
+@OPERATIONS.register("selu")
+def selu(layer: SELU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.selu``."""
+    return OpResult((functional.selu(inputs[0]),))
+
+
+@OPERATIONS.register("gelu")
+def gelu(layer: GELU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.gelu``, which has both forms."""
+    return OpResult((functional.gelu(inputs[0], approximate="tanh" if layer.form == "tanh" else "none"),))
+
+
+@OPERATIONS.register("silu")
+def silu(layer: SiLU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.silu`` for a beta of 1, else x times a sigmoid."""
+    x = inputs[0]
+    return OpResult((functional.silu(x) if layer.beta == 1 else x * torch.sigmoid(layer.beta * x),))
+
+
+@OPERATIONS.register("softplus")
+def softplus(layer: Softplus, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.softplus``; where it becomes linear, exp(-threshold) must not show: 20 will not do in float64."""
+    threshold = 40.0 if inputs[0].dtype is torch.float64 else 20.0
+    return OpResult((functional.softplus(inputs[0], layer.beta, threshold),))
+
+
+@OPERATIONS.register("softsign")
+def softsign(layer: Softsign, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.softsign``."""
+    return OpResult((functional.softsign(inputs[0]),))
+
+
+@OPERATIONS.register("mish")
+def mish(layer: Mish, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``functional.mish``."""
+    return OpResult((functional.mish(inputs[0]),))

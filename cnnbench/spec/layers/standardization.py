@@ -1,0 +1,214 @@
+"""Normalisation to mean 0 and variance 1 by each image's own statistics: layer, instance, group, mean-variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.activation import resolve_axis
+from cnnbench.spec.layers.base import (
+    ONES,
+    ZEROS,
+    Layer,
+    Shape,
+    Shapes,
+    WeightSpec,
+    require_int,
+    require_one_of,
+    require_rank,
+)
+from cnnbench.spec.layers.normalization import affine_weights
+
+
+def require_eps(eps: float) -> None:
+    """Raises SpecError unless ``eps`` is positive."""
+    if not eps > 0:
+        raise SpecError("eps is not valid", received=eps, expected="a positive number")
+
+
+def resolve_start_axis(axis: int, shape: Shape) -> int:
+    """The first normalised axis, counted from the front; raises SpecError for the batch axis."""
+    resolved = resolve_axis(axis, len(shape))
+    if resolved == 0:
+        raise SpecError(
+            "start_axis is not valid", received=axis, expected=f"1 to {len(shape) - 1}: images are never mixed"
+        )
+    return resolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNorm(Layer, kind="layer_norm"):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias over the axes from ``start_axis`` to the last.
+
+    The variance is biased (divided by the number of values) and computed from centred values; eps is inside the root.
+
+    Args:
+        start_axis: The first normalised axis in the canonical layout: -1 for tokens (N, T, C), as in a vision
+            transformer; 1 for whole images (N, C, H, W), as in the paper. For the channels of each position of an
+            image there is ``channel_layer_norm``.
+        eps: 1e-5 in PyTorch, 1e-6 in flax and for ViT, 1e-3 in Keras.
+        affine: Whether weight and bias exist. bias: whether the affine map has a bias.
+
+    Shapes:
+        any -> the same.
+
+    Weights:
+        weight and bias of the normalised shape.
+
+    Source: Ba, Kiros, Hinton, "Layer normalization" (2016), equation 4.
+    """
+
+    start_axis: int = -1
+    eps: float = 1e-5
+    affine: bool = True
+    bias: bool = True
+
+    layout_rule = "canonical"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=2)
+        require_eps(self.eps)
+        return replace(self, start_axis=resolve_start_axis(self.start_axis, inputs[0]))
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        shape = inputs[0][self.start_axis :]
+        both = (WeightSpec("weight", shape, ONES, decay=False), WeightSpec("bias", shape, ZEROS, decay=False))
+        return both[: (1 + self.bias) * self.affine]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelLayerNorm(Layer, kind="channel_layer_norm"):
+    """Layer normalisation of an image's channels, each position on its own.
+
+    y = (x - mean) / sqrt(var + eps) * weight + bias, mean and biased variance over axis 1.
+
+    Args:
+        eps: Inside the root; ConvNeXt has 1e-6.
+        affine: Whether weight and bias exist.
+
+    Shapes:
+        (N, C, *spatial) -> the same.
+
+    Weights:
+        weight (C,), bias (C,).
+
+    Source: Liu et al., "A ConvNet for the 2020s" (2022), section 2.6 (torchvision's and timm's LayerNorm2d).
+    """
+
+    eps: float = 1e-6
+    affine: bool = True
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=2)
+        require_eps(self.eps)
+        return self
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        return affine_weights(inputs[0][1]) if self.affine else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceNorm(Layer, kind="instance_norm"):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias per image and channel, in training and inference alike.
+
+    Args:
+        eps: Added to the biased variance, inside the root.
+        affine: Whether weight and bias exist (PyTorch's default is without).
+
+    Shapes:
+        (N, C, *spatial) -> the same.
+
+    Weights:
+        weight (C,), bias (C,).
+
+    Source: Ulyanov, Vedaldi, Lempitsky, "Instance normalization" (2016), equation 2.
+    """
+
+    eps: float = 1e-5
+    affine: bool = False
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3)
+        require_eps(self.eps)
+        return self
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        return affine_weights(inputs[0][1]) if self.affine else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupNorm(Layer, kind="group_norm"):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias per image and group of neighbouring channels.
+
+    Args:
+        groups: Group g holds channels g C / groups up to (g + 1) C / groups, exclusive (not every groups-th channel).
+            1 normalises whole images with a weight a channel; C is instance normalisation.
+        eps: Added to the biased variance, inside the root: 1e-5 in PyTorch, 1e-6 in flax and DDPM, 1e-3 in Keras.
+        affine: Whether weight and bias exist.
+
+    Shapes:
+        (N, C, *spatial) -> the same.
+
+    Weights:
+        weight (C,), bias (C,).
+
+    Source: Wu, He, "Group normalization" (2018), equations 2 and 7.
+    """
+
+    groups: int
+    eps: float = 1e-5
+    affine: bool = True
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=2)
+        require_int(self.groups, "groups", least=1)
+        require_eps(self.eps)
+        if inputs[0][1] % self.groups:
+            raise SpecError(
+                "groups does not divide the channels",
+                received=f"{inputs[0][1]} channels, groups {self.groups}",
+                expected="channels that are a multiple of groups",
+            )
+        return self
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        return affine_weights(inputs[0][1]) if self.affine else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanVarianceNorm(Layer, kind="mean_variance_norm"):
+    """y = (x - mean) / (sqrt(var) + eps) over the given axes, without weights.
+
+    Args:
+        axes: In the canonical layout, increasing. The default, batch and space, has a mean for each channel;
+            (2, 3) is Caffe's MVN, (1, 2, 3) Caffe's with ``across_channels``.
+        eps: 1e-9 in ONNX and Caffe.
+        eps_place: ``"outside"`` the root, added to the standard deviation (ONNX, Caffe), or ``"inside"``.
+
+    Shapes:
+        any -> the same.
+
+    Source: ONNX's MeanVarianceNormalization, whose variance is E[x^2] - E[x]^2 in exact arithmetic; here it is
+    computed from centred values, which does not cancel.
+    """
+
+    axes: tuple[int, ...] = (0, 2, 3)
+    eps: float = 1e-9
+    eps_place: Literal["outside", "inside"] = "outside"
+
+    layout_rule = "spatial"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        axes = tuple(sorted(resolve_axis(axis, len(inputs[0])) for axis in self.axes))
+        if not axes or len(set(axes)) != len(axes):
+            raise SpecError("axes are not valid", received=self.axes, expected="one axis or more, each once")
+        require_one_of(self.eps_place, "eps_place", ("outside", "inside"))
+        require_eps(self.eps)
+        return replace(self, axes=axes)
