@@ -1,4 +1,4 @@
-"""Budgets of fully connected layers."""
+"""Budgets of matrix products."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cnnbench.numerics.budgets.base import (
     GradientBudget,
     GradientSetting,
     Setting,
+    exact_on_integers,
     forward_formula,
     gradient_formula,
     sum_of_products,
@@ -37,6 +38,38 @@ def linear_gradient(setting: GradientSetting) -> GradientBudget:
     """dx sums over outputs; dW and db over all leading positions."""
     rows = math.prod(setting.cotangents[0].shape[:-1])
     return product_gradients(setting, setting.layer.out_features, rows)
+
+
+exact_on_integers("matmul")
+
+
+@forward_formula("matmul")
+def matmul(setting: Setting) -> ForwardBudget:
+    """K products, S = |A| |B|."""
+    u, call = setting.u, setting.call
+    squares = setting.reference.forward(squared(call)).outputs[0] if u.operand else None
+    count = call.inputs[0].shape[-2 if setting.layer.transpose_a else -1]
+    rounded = np.abs(setting.values.outputs[0])
+    return ForwardBudget((sum_of_products(setting.magnitudes()[0], count, u, rounded=rounded, squares=squares),))
+
+
+@gradient_formula("matmul")
+def matmul_gradient(setting: GradientSetting) -> GradientBudget:
+    """dA sums over the columns of B, dB over the rows of A, and each over the leading axes along which it repeats."""
+    u, call, g = setting.u, setting.call, setting.cotangents[0]
+    magnitudes = setting.gradient_magnitudes()
+    squares = None
+    if u.operand:
+        squares = setting.reference.gradient(squared(call), tuple(map(np.square, setting.cotangents)))
+    images = math.prod(g.shape[:-2])
+    budgets = []
+    for i, (x, terms) in enumerate(zip(call.inputs, (g.shape[-1], g.shape[-2]), strict=True)):
+        repeats = images // max(math.prod(x.shape[:-2]), 1)
+        value = np.abs(setting.gradients.inputs[i])
+        rounded = value if repeats == 1 else value + magnitudes.inputs[i]  # each product may be stored before its sum
+        square = squares.inputs[i] if squares else None
+        budgets.append(sum_of_products(magnitudes.inputs[i], terms * repeats, u, rounded=rounded, squares=square))
+    return GradientBudget(tuple(budgets))
 
 
 def _apart(call: LayerCall) -> LayerCall:
