@@ -1,0 +1,95 @@
+"""Recurrent layers, by PyTorch's own kernels for whole sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
+from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
+from cnnbench_torch.ops.registry import OPERATIONS
+
+Tensors = tuple[Tensor, ...]
+
+
+def _reordered(native: str) -> WeightLayout:
+    """Weights are held with their gates in PyTorch's order."""
+
+    def to_native(layer: Any, name: str, array: Any, channels_last: bool) -> Any:
+        return np.asarray(array)[list(gate_rows(layer.gate_order, native, layer.hidden_size))]
+
+    def to_canonical(layer: Any, name: str, array: Any, channels_last: bool) -> Any:
+        return np.asarray(array)[list(gate_rows(native, layer.gate_order, layer.hidden_size))]
+
+    return WeightLayout(to_native, to_canonical)
+
+
+def _parameters(weights: Tensors) -> list[Tensor]:
+    """Two weights and two biases, or two weights: a single bias is joined by zeros."""
+    return [*weights, torch.zeros_like(weights[2])] if len(weights) == 3 else list(weights)
+
+
+def _sequence(layer: LSTM | GRU, x: Tensor) -> Tensor:
+    return x.flip(1) if layer.reverse else x
+
+
+def _starts(layer: LSTM | GRU, inputs: Tensors, count: int) -> Tensors:
+    """The start states as (1, N, H)."""
+    zeros = inputs[0].new_zeros(1, inputs[0].shape[0], layer.hidden_size)
+    return tuple(value.unsqueeze(0) for value in inputs[1:]) or (zeros,) * count
+
+
+@OPERATIONS.register("lstm", weight_layout=_reordered("ifgo"))
+def lstm(layer: LSTM, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``torch.lstm``, which ``torch.nn.LSTM`` calls; the reverse direction reads a flipped copy."""
+    has_biases = layer.biases != "none"
+    y, h, c = torch.lstm(
+        _sequence(layer, inputs[0]),
+        _starts(layer, inputs, 2),
+        _parameters(weights),
+        has_biases,
+        num_layers=1,
+        dropout=0.0,
+        train=call.training,
+        bidirectional=False,
+        batch_first=True,
+    )
+    return OpResult((_sequence(layer, y), h[0], c[0]))
+
+
+@OPERATIONS.register("gru", weight_layout=_reordered("rzn"))
+def gru(layer: GRU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """``torch.gru``, whose reset gate acts after the product; step by step where it acts before."""
+    start = _starts(layer, inputs, 1)[0]
+    if layer.reset == "before":
+        return _gru_before(layer, inputs[0], start[0], weights)
+    y, h = torch.gru(
+        _sequence(layer, inputs[0]),
+        start,
+        _parameters(weights),
+        layer.biases != "none",
+        num_layers=1,
+        dropout=0.0,
+        train=call.training,
+        bidirectional=False,
+        batch_first=True,
+    )
+    return OpResult((_sequence(layer, y), h[0]))
+
+
+def _gru_before(layer: GRU, x: Tensor, h: Tensor, weights: Tensors) -> OpResult:
+    """n = tanh(W x + b + W_hh (r h)): the products with the input in one, the rest step by step."""
+    w_ih, w_hh, *biases = weights
+    size = layer.hidden_size
+    projected = torch.nn.functional.linear(x, w_ih, sum(biases[1:], biases[0]) if biases else None)
+    outputs: list[Tensor] = []
+    for step in _sequence(layer, projected).unbind(1):
+        gates = torch.sigmoid(step[:, : 2 * size] + h @ w_hh[: 2 * size].T)
+        r, z = gates.chunk(2, 1)
+        n = torch.tanh(step[:, 2 * size :] + (r * h) @ w_hh[2 * size :].T)
+        h = n + z * (h - n)
+        outputs.append(h)
+    return OpResult((_sequence(layer, torch.stack(outputs, 1)), h))

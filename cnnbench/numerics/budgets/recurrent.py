@@ -1,0 +1,203 @@
+"""Budgets of recurrent layers: the recurrence run once with each value beside a bound of its error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    forward_formula,
+    gradient_formula,
+)
+from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, cut, exactly, joined
+from cnnbench.numerics.rounding import gamma, sharp_factor
+from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
+
+Array = NDArray[Any]
+_ORDER = {"lstm": "ifgo", "gru": "rzn"}
+
+
+class _Chain(NamedTuple):
+    """A layer's operands for the recurrence: x by step, starts, and weights with gates in ``_ORDER``."""
+
+    layer: Any
+    steps: list[int]
+    x: Array
+    starts: tuple[Tracked, ...]
+    w_ih: Tracked
+    w_hh: Tracked
+    b_ih: Tracked
+    b_hh: Tracked
+    is_started: bool
+
+    @staticmethod
+    def of(setting: Setting) -> _Chain:
+        layer: LSTM | GRU = setting.layer
+        x, *starts = setting.call.inputs
+        rows = list(gate_rows(layer.gate_order, _ORDER[layer.kind], layer.hidden_size))
+        weights = [exactly(np.asarray(w)[rows]) for w in setting.call.weights]
+        weights += [exactly(np.zeros(len(rows)))] * (4 - len(weights))
+        count = 2 if layer.kind == "lstm" else 1
+        zero = exactly(np.zeros((x.shape[0], layer.hidden_size)))
+        steps = list(range(x.shape[1]))
+        return _Chain(
+            layer,
+            steps[::-1] if layer.reverse else steps,
+            x,
+            tuple(map(exactly, starts)) or (zero,) * count,
+            weights[0],
+            weights[1],
+            weights[2],
+            weights[3],
+            bool(starts),
+        )
+
+
+class _Step(NamedTuple):
+    """What the backward of one step needs: the carry before it, and the values made in it."""
+
+    carry: tuple[Tracked, ...]
+    made: tuple[Tracked, ...]
+
+
+def _lstm_step(a: Arithmetic, chain: _Chain, x: Tracked, carry: Sequence[Tracked]) -> tuple[list[Tracked], _Step]:
+    h, c = carry
+    gates = a.add(a.product(x, chain.w_ih.transposed), chain.b_ih, a.product(h, chain.w_hh.transposed), chain.b_hh)
+    i, f, g, o = cut(gates, 4)
+    i, f, g, o = a.sigmoid(i), a.sigmoid(f), a.tanh(g), a.sigmoid(o)
+    after = a.add(a.times(f, c), a.times(i, g))
+    tanh_c = a.tanh(after)
+    return [a.times(o, tanh_c), after], _Step((h, c), (i, f, g, o, tanh_c))
+
+
+def _gru_step(a: Arithmetic, chain: _Chain, x: Tracked, carry: Sequence[Tracked]) -> tuple[list[Tracked], _Step]:
+    (h,) = carry
+    size = chain.layer.hidden_size
+    whole = a.add(a.product(x, chain.w_ih.transposed), chain.b_ih)
+    own, w_n, b_n = slice(2 * size), chain.w_hh[2 * size :].transposed, chain.b_hh[2 * size :]
+    gates = a.add(whole[:, own], a.product(h, chain.w_hh[own].transposed), chain.b_hh[own])
+    r, z = cut(a.sigmoid(gates), 2)
+    if chain.layer.reset == "after":
+        recurrent = a.add(a.product(h, w_n), b_n)
+        inner = a.times(r, recurrent)
+    else:
+        recurrent = inner = a.add(a.product(a.times(r, h), w_n), b_n)
+    n = a.tanh(a.add(whole[:, 2 * size :], inner))
+    return [a.add(a.times(a.complement(z), n), a.times(z, h))], _Step((h,), (r, z, n, recurrent))
+
+
+def _forward(a: Arithmetic, chain: _Chain) -> tuple[tuple[Array, ...], dict[int, _Step]]:
+    """Error bounds of the outputs, and each step's values."""
+    step: Callable[..., Any] = _lstm_step if chain.layer.kind == "lstm" else _gru_step
+    carry: list[Tracked] = list(chain.starts)
+    sequence = np.zeros((*chain.x.shape[:2], chain.layer.hidden_size))
+    known: dict[int, _Step] = {}
+    for t in chain.steps:
+        carry, known[t] = step(a, chain, exactly(chain.x[:, t]), carry)
+        sequence[:, t] = carry[0].error
+    return (sequence, *(value.error for value in carry)), known
+
+
+@forward_formula("lstm", "gru")
+def recurrent(setting: Setting) -> ForwardBudget:
+    """Running error: each product c(K, u_a) |x||W|, each function and element-wise step a few u_s, carried on by
+    |W_hh| and the functions' slopes.
+    """
+    chain = _Chain.of(setting)
+    sharp = _forward(Arithmetic(setting.u, sharp_factor), chain)[0]
+    worst = _forward(Arithmetic(setting.u, gamma), chain)[0]
+    return ForwardBudget(tuple(Budget(s, w) for s, w in zip(sharp, worst, strict=True)))
+
+
+def _lstm_back(
+    a: Arithmetic, chain: _Chain, step: _Step, arriving: Sequence[Tracked]
+) -> tuple[Tracked, Tracked, list[Tracked], Tracked]:
+    """(gate gradients, the same for the recurrent bias, gradients of the carry, what W_hh multiplied)."""
+    dh, dc = arriving
+    h, c = step.carry
+    i, f, g, o, tanh_c = step.made
+    dc = a.add(dc, a.times(a.times(dh, o), _slope(a, tanh_c)))
+    parts = (
+        a.times(a.times(dc, g), _bend(a, i)),
+        a.times(a.times(dc, c), _bend(a, f)),
+        a.times(a.times(dc, i), _slope(a, g)),
+        a.times(a.times(dh, tanh_c), _bend(a, o)),
+    )
+    da = joined(*parts, axis=1)
+    return da, da, [a.product(da, chain.w_hh), a.times(dc, f)], a.product(da.transposed, h)
+
+
+def _gru_back(
+    a: Arithmetic, chain: _Chain, step: _Step, arriving: Sequence[Tracked]
+) -> tuple[Tracked, Tracked, list[Tracked], Tracked]:
+    (dh,) = arriving
+    (h,) = step.carry
+    r, z, n, recurrent = step.made
+    size = chain.layer.hidden_size
+    w_gates, w_n = chain.w_hh[: 2 * size], chain.w_hh[2 * size :]
+    dn = a.times(a.times(dh, a.complement(z)), _slope(a, n))
+    if chain.layer.reset == "after":
+        d_recurrent, factor = a.times(dn, r), h
+        dr, through = a.times(dn, recurrent), a.product(d_recurrent, w_n)
+    else:
+        d_recurrent, factor = dn, a.times(r, h)
+        back = a.product(dn, w_n)
+        dr, through = a.times(back, h), a.times(back, r)
+    gates = joined(a.times(dr, _bend(a, r)), a.times(a.times(dh, a.minus(h, n)), _bend(a, z)), axis=1)
+    before = a.add(a.times(dh, z), a.product(gates, w_gates), through)
+    dw_hh = joined(a.product(gates.transposed, h), a.product(d_recurrent.transposed, factor), axis=0)
+    return joined(gates, dn, axis=1), joined(gates, d_recurrent, axis=1), [before], dw_hh
+
+
+def _bend(a: Arithmetic, y: Tracked) -> Tracked:
+    """y (1 - y), the slope of a sigmoid."""
+    return a.times(y, a.complement(y))
+
+
+def _slope(a: Arithmetic, y: Tracked) -> Tracked:
+    """1 - y y, the slope of tanh."""
+    return a.complement(a.times(y, y))
+
+
+def _backward(a: Arithmetic, chain: _Chain, cotangents: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """Error bounds of the inputs' and the weights' gradients."""
+    back: Callable[..., Any] = _lstm_back if chain.layer.kind == "lstm" else _gru_back
+    known = _forward(a, chain)[1]
+    sequence, *carry = map(exactly, cotangents)
+    dx = np.zeros(chain.x.shape)
+    totals: list[Tracked] | None = None
+    for t in reversed(chain.steps):
+        carry[0] = a.add(carry[0], sequence[:, t])
+        da, d_hidden, carry, dw_hh = back(a, chain, known[t], carry)
+        dx[:, t] = a.product(da, chain.w_ih).error
+        found = [
+            a.product(da.transposed, exactly(chain.x[:, t])),
+            dw_hh,
+            a.column_sums(da),
+            a.column_sums(d_hidden),
+        ]
+        totals = found if totals is None else [a.add(old, new) for old, new in zip(totals, found, strict=True)]
+    rows = list(gate_rows(_ORDER[chain.layer.kind], chain.layer.gate_order, chain.layer.hidden_size))
+    count = {"two": 4, "one": 3, "none": 2}[chain.layer.biases]
+    starts = [value.error for value in carry] if chain.is_started else []
+    return [dx, *starts], [total.error[rows] for total in (totals or [])[:count]]
+
+
+@gradient_formula("lstm", "gru")
+def recurrent_gradient(setting: GradientSetting) -> GradientBudget:
+    """Running error of the same recurrence, and of its reverse."""
+    chain = _Chain.of(setting)
+    sharp = _backward(Arithmetic(setting.u, sharp_factor), chain, setting.cotangents)
+    worst = _backward(Arithmetic(setting.u, gamma), chain, setting.cotangents)
+    inputs, weights = (
+        tuple(Budget(s, w) for s, w in zip(one, other, strict=True)) for one, other in zip(sharp, worst, strict=True)
+    )
+    return GradientBudget(inputs, weights)

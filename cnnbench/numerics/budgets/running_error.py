@@ -1,0 +1,112 @@
+"""Running error analysis: values that carry a bound of their error through a computation, to first order.
+
+Where a layer is a long chain of steps (a recurrence), a closed formula would only repeat the chain; here the chain is
+run once with each value beside its bound (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.activation import FUNCTION
+from cnnbench.numerics.rounding import Roundoff
+
+Array = NDArray[Any]
+Factor = Callable[[float, float], float]
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A value and a bound of |error|, of one shape."""
+
+    value: Array
+    error: Array
+
+    def __getitem__(self, key: Any) -> Tracked:
+        return Tracked(self.value[key], self.error[key])
+
+    @property
+    def transposed(self) -> Tracked:
+        """Both transposed."""
+        return Tracked(self.value.T, self.error.T)
+
+
+def exactly(value: Array) -> Tracked:
+    """A value without error: an operand as it is stored."""
+    return Tracked(value, np.zeros(value.shape))
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Rounded operations on tracked values.
+
+    Args:
+        u: The policy's roundoffs.
+        factor: c(n, u), the sharp or the worst one.
+    """
+
+    u: Roundoff
+    factor: Factor
+
+    def _rounded(self, value: Array, error: Array, count: float = 2) -> Tracked:
+        return Tracked(value, error + self.factor(count, self.u.stored) * np.abs(value) + self.u.smallest)
+
+    def add(self, *terms: Tracked) -> Tracked:
+        """The sum, from left to right."""
+        total = terms[0]
+        for term in terms[1:]:
+            total = self._rounded(total.value + term.value, total.error + term.error)
+        return total
+
+    def minus(self, a: Tracked, b: Tracked) -> Tracked:
+        """a - b."""
+        return self._rounded(a.value - b.value, a.error + b.error)
+
+    def times(self, a: Tracked, b: Tracked) -> Tracked:
+        """a b, element by element."""
+        return self._rounded(a.value * b.value, np.abs(a.value) * b.error + np.abs(b.value) * a.error)
+
+    def complement(self, a: Tracked) -> Tracked:
+        """1 - a."""
+        return self._rounded(1 - a.value, a.error)
+
+    def product(self, a: Tracked, b: Tracked) -> Tracked:
+        """The matrix product, K = the length of a's rows; operands may be rounded before they are multiplied."""
+        size = np.abs(a.value) @ np.abs(b.value)
+        carried = a.error @ np.abs(b.value) + np.abs(a.value) @ b.error
+        own = self.factor(a.value.shape[-1], self.u.accumulated) + self.u.operand
+        return self._rounded(a.value @ b.value, carried + own * size, 1)
+
+    def column_sums(self, a: Tracked) -> Tracked:
+        """The sum over the first axis."""
+        own = self.factor(a.value.shape[0], self.u.accumulated) * np.abs(a.value).sum(axis=0)
+        return self._rounded(a.value.sum(axis=0), a.error.sum(axis=0) + own, 1)
+
+    def sigmoid(self, a: Tracked) -> Tracked:
+        """1 / (1 + exp(-a))."""
+        y = 0.5 * (1 + np.tanh(0.5 * a.value))
+        return self._rounded(y, y * (1 - y) * a.error, FUNCTION + 2)
+
+    def tanh(self, a: Tracked) -> Tracked:
+        """tanh(a)."""
+        y = np.tanh(a.value)
+        return self._rounded(y, (1 - y * y) * a.error, FUNCTION + 2)
+
+
+def joined(*parts: Tracked, axis: int) -> Tracked:
+    """Side by side."""
+    return Tracked(
+        np.concatenate([part.value for part in parts], axis=axis),
+        np.concatenate([part.error for part in parts], axis=axis),
+    )
+
+
+def cut(whole: Tracked, count: int) -> tuple[Tracked, ...]:
+    """Equal parts of the columns."""
+    values, errors = np.split(whole.value, count, axis=1), np.split(whole.error, count, axis=1)
+    return tuple(Tracked(v, e) for v, e in zip(values, errors, strict=True))

@@ -1,0 +1,231 @@
+"""Recurrent layers: LSTM and GRU over a sequence, and both directions side by side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.base import (
+    Initializer,
+    Layer,
+    Shapes,
+    WeightSpec,
+    require_int,
+    require_one_of,
+    require_rank,
+)
+from cnnbench.spec.layers.composite import Composite
+from cnnbench.spec.layers.merge import Concat
+
+if TYPE_CHECKING:
+    from cnnbench.spec.graph import Builder, Value
+
+GateOrder = Literal["ifgo", "iofg"]
+Biases = Literal["two", "one", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTM(Layer, kind="lstm"):
+    """Long short-term memory over a sequence, one layer, one direction.
+
+    At each step, with a = W_ih x + b_ih + W_hh h + b_hh cut into four gates:
+    c <- sigmoid(f) c + sigmoid(i) tanh(g); h <- sigmoid(o) tanh(c).
+
+    Args:
+        hidden_size: H, the length of h and c.
+        reverse: Whether the sequence is read from its end. Step t of the output still belongs to step t of the input,
+            and the last h and c are those after the first step.
+        gate_order: In which order the gates' rows stand in the weights: ``"ifgo"`` (PyTorch; Keras, which calls g c)
+            or ``"iofg"`` (ONNX).
+        biases: ``"two"`` (PyTorch, ONNX), ``"one"`` (Keras; their sum) or ``"none"``.
+
+    Shapes:
+        Inputs (N, T, I), and the start h (N, H) and c (N, H) or neither, which stands for zeros.
+        Outputs: the h of every step (N, T, H), the last h (N, H), the last c (N, H).
+
+    Weights:
+        weight_ih (4H, I), weight_hh (4H, H), bias_ih (4H,), bias_hh (4H,); with one bias it is ``bias``.
+        Initialisation: uniform in +-1/sqrt(H) (PyTorch's default).
+
+    Raises:
+        SpecError: A start h without c; starts of another shape; a sequence of no steps.
+
+    Sources: Hochreiter, Schmidhuber (1997); Gers et al., "Learning to forget" (2000); names as torch.nn.LSTMCell.
+    """
+
+    hidden_size: int
+    reverse: bool = False
+    gate_order: GateOrder = "ifgo"
+    biases: Biases = "two"
+
+    num_inputs = (1, 3)
+    layout_rule = "canonical"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_int(self.hidden_size, "hidden_size", least=1)
+        require_one_of(self.gate_order, "gate_order", ("ifgo", "iofg"))
+        require_one_of(self.biases, "biases", ("two", "one", "none"))
+        _check_sequence(inputs, self.kind, self.hidden_size, 2)
+        return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        batch, steps, _ = inputs[0]
+        last = (batch, self.hidden_size)
+        return ((batch, steps, self.hidden_size), last, last)
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        return _gate_weights(4, self.hidden_size, inputs[0][2], self.biases)
+
+    def macs(self, inputs: Shapes, outputs: Shapes) -> int:
+        return 4 * math.prod(outputs[0]) * (inputs[0][2] + self.hidden_size)
+
+    def is_global(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRU(Layer, kind="gru"):
+    """Gated recurrent unit over a sequence, one layer, one direction.
+
+    r and z are sigmoid(W_ih x + b_ih + W_hh h + b_hh), the candidate is n, and h <- (1 - z) n + z h.
+
+    Args:
+        hidden_size: H, the length of h.
+        reverse: Whether the sequence is read from its end, as ``LSTM`` does.
+        gate_order: In which order the gates' rows stand in the weights: ``"rzn"`` (PyTorch) or ``"zrn"`` (Keras and
+            ONNX, which call n h).
+        reset: Where the reset gate acts: ``"after"`` the product, n = tanh(W x + b_i + r (W_hh h + b_h)) (PyTorch,
+            Keras' default, ONNX's linear_before_reset=1), or ``"before"``, n = tanh(W x + b_i + W_hh (r h) + b_h)
+            (the paper, ONNX's default).
+        biases: ``"two"``, ``"one"`` (their sum, with ``reset="before"`` only, where it is the same) or ``"none"``.
+
+    Shapes:
+        Inputs (N, T, I), and the start h (N, H) or zeros. Outputs: the h of every step (N, T, H), the last h (N, H).
+
+    Weights:
+        weight_ih (3H, I), weight_hh (3H, H), bias_ih (3H,), bias_hh (3H,); with one bias it is ``bias``.
+        Initialisation: uniform in +-1/sqrt(H) (PyTorch's default).
+
+    Raises:
+        SpecError: A start of another shape; a sequence of no steps; one bias with ``reset="after"``.
+
+    Source: Cho et al. (2014), arXiv:1406.1078, equations 5 to 8; names as torch.nn.GRUCell.
+    """
+
+    hidden_size: int
+    reverse: bool = False
+    gate_order: Literal["rzn", "zrn"] = "rzn"
+    reset: Literal["after", "before"] = "after"
+    biases: Biases = "two"
+
+    num_inputs = (1, 2)
+    layout_rule = "canonical"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_int(self.hidden_size, "hidden_size", least=1)
+        require_one_of(self.gate_order, "gate_order", ("rzn", "zrn"))
+        require_one_of(self.reset, "reset", ("after", "before"))
+        require_one_of(self.biases, "biases", ("two", "one", "none"))
+        if self.biases == "one" and self.reset == "after":
+            raise SpecError(
+                "one bias is not the sum of two here",
+                received="biases='one' with reset='after'",
+                expected="biases='two', 'none', or reset='before'",
+                remedy="the reset gate multiplies the recurrent bias alone: use biases='two'",
+            )
+        _check_sequence(inputs, self.kind, self.hidden_size, 1)
+        return self
+
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        batch, steps, _ = inputs[0]
+        return ((batch, steps, self.hidden_size), (batch, self.hidden_size))
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        return _gate_weights(3, self.hidden_size, inputs[0][2], self.biases)
+
+    def macs(self, inputs: Shapes, outputs: Shapes) -> int:
+        return 3 * math.prod(outputs[0]) * (inputs[0][2] + self.hidden_size)
+
+    def is_global(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BidirectionalLSTM(Composite, kind="bidirectional_lstm"):
+    """Two LSTMs, one from each end, their outputs side by side.
+
+    Args:
+        hidden_size, gate_order, biases: As ``LSTM``, for each direction.
+
+    Shapes:
+        (N, T, I) -> (N, T, 2H), the forward direction first; both last h (N, 2H); both last c (N, 2H).
+
+    Weights:
+        ``forward.*`` and ``reverse.*`` as ``LSTM``.
+
+    Source: Schuster, Paliwal (1997); the order of torch.nn.LSTM(bidirectional=True).
+    """
+
+    hidden_size: int
+    gate_order: GateOrder = "ifgo"
+    biases: Biases = "two"
+
+    def expand(self, builder: Builder, *inputs: Value) -> tuple[Value, ...]:
+        ends = [
+            builder.add_all(
+                name,
+                LSTM(
+                    hidden_size=self.hidden_size,
+                    reverse=name == "reverse",
+                    gate_order=self.gate_order,
+                    biases=self.biases,
+                ),
+                inputs[0],
+            )
+            for name in ("forward", "reverse")
+        ]
+        parts = zip(("sequence", "last_h", "last_c"), *ends, strict=True)
+        return tuple(builder.add(name, Concat(axis=-1), one, other) for name, one, other in parts)
+
+
+def gate_rows(order: str, native: str, hidden_size: int) -> tuple[int, ...]:
+    """The rows of a weight in ``order`` as they stand in ``native`` order.
+
+    >>> gate_rows("iofg", "ifgo", 1)
+    (0, 2, 3, 1)
+    """
+    starts = (order.index(gate) * hidden_size for gate in native)
+    return tuple(row for start in starts for row in range(start, start + hidden_size))
+
+
+def _gate_weights(gates: int, hidden_size: int, in_features: int, biases: Biases) -> tuple[WeightSpec, ...]:
+    initializer = Initializer("uniform", 1 / math.sqrt(hidden_size))
+    rows = gates * hidden_size
+    names = {"two": ("bias_ih", "bias_hh"), "one": ("bias",), "none": ()}[biases]
+    return (
+        WeightSpec("weight_ih", (rows, in_features), initializer),
+        WeightSpec("weight_hh", (rows, hidden_size), initializer),
+        *(WeightSpec(name, (rows,), initializer, decay=False) for name in names),
+    )
+
+
+def _check_sequence(inputs: Shapes, kind: str, hidden_size: int, starts: int) -> None:
+    """Raises SpecError unless the inputs are a sequence of at least one step and all of its starts, or none."""
+    require_rank(inputs[0], kind, least=3, most=3)
+    if not inputs[0][1] or not inputs[0][2]:
+        raise SpecError(
+            "the sequence is empty", received=inputs[0], expected="(N, T, I) with at least one step and feature"
+        )
+    if len(inputs) not in (1, 1 + starts):
+        raise SpecError(
+            "the number of inputs is wrong",
+            received=len(inputs),
+            expected=f"1, or {1 + starts} with every start state",
+            remedy="give the start of both h and c, or of neither",
+        )
+    expected = (inputs[0][0], hidden_size)
+    for shape in inputs[1:]:
+        if shape != expected:
+            raise SpecError("a start state has the wrong shape", received=shape, expected=expected)
