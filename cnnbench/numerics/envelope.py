@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.numerics.cache import Entry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.forcing import noise_name, output_names, with_noise
+from cnnbench.numerics.forcing import noise_input, output_names, with_noise
 from cnnbench.numerics.oracle import Oracle, walk
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
@@ -94,11 +94,15 @@ def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> 
     dtype = np.dtype(perturbed_precision(case)).type
     result = {}
     for value, sharp in budgets.items():
+        item = noise_input(case.lowered, value)
+        if item is None:
+            continue
         generator = stream(case.seed, f"noise {run}", value, step)
         drawn = generator.random(shapes[value], dtype=dtype)
         drawn -= dtype(0.5)
-        drawn *= 2 * np.asarray(sharp[: len(drawn)], dtype)  # of the first images, or of a value that is not of images
-        result[noise_name(value)] = drawn
+        known = tuple(slice(0, size) for size in drawn.shape)  # the budget may be of more images
+        drawn *= 2 * np.asarray(sharp[known], dtype)
+        result[item.name] = drawn.reshape(item.full_shape(case.size))
     return result
 
 
@@ -144,8 +148,8 @@ def training_budgets(case: Case) -> dict[str, Array]:
 def reverse_noise(case: Case, graph: Graph, budgets: Mapping[str, Array], batch: Mapping[str, Array]) -> ReverseNoise:
     """The budgets of the reverse pass of ``graph``, the case's network with noise inputs for ``budgets``."""
     result = ReverseNoise(case.policy, case.loss)
-    shapes = case.lowered.shapes(case.size)
-    quiet = {noise_name(value): np.zeros(shapes[value]) for value in budgets}
+    items = [item for value in budgets if (item := noise_input(case.lowered, value)) is not None]
+    quiet = {item.name: np.zeros(item.full_shape(case.size)) for item in items}
     with result.recording() as subject:
         subject.gradient(graph, case.stored, {**batch, **quiet}, reference_options(training=True), case.loss)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph, Input, Node, value_names
 from cnnbench.spec.layers import Add
+from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
@@ -75,9 +77,23 @@ def noise_name(value: str) -> str:
     return f"noise.{value.replace(':', '.output')}"
 
 
+def noise_input(graph: Graph, value: str) -> Input | None:
+    """The input by which a value's noise is fed, in the value's shape where images are its first axis or none of it.
+
+    Where the first axis joins images with something else (boxes, windows), or another axis is of images, the noise
+    comes as one row an image. None where more than one axis grows with the batch: such a value gets no noise.
+    """
+    one, two = graph.shapes()[value], graph.shapes(2)[value]
+    grown = [axis for axis, size in enumerate(one) if two[axis] != size]
+    if not grown:  # a parameter, for one
+        return Input(noise_name(value), one, batched=False)
+    if len(grown) > 1:
+        return None
+    return Input(noise_name(value), one[1:] if grown == [0] and one[0] == 1 else (math.prod(one),))
+
+
 def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
     """The graph with an addend at each of the given values: later nodes and outputs read the sum."""
-    shapes, doubled = graph.shapes(), graph.shapes(2)
     chosen = set(values)
     renamed: dict[str, str] = {}
     inputs = list(graph.inputs)
@@ -85,16 +101,24 @@ def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
     for node in graph.nodes:
         nodes.append(replace(node, inputs=tuple(renamed.get(value, value) for value in node.inputs)))
         for value in output_names(graph, node):
-            if value in chosen:
-                batched = shapes[value] != doubled[value]  # a parameter, for one, has no batch axis
-                inputs.append(
-                    Input(noise_name(value), shapes[value][1:] if batched else shapes[value], batched=batched)
-                )
-                total = f"perturbed.{noise_name(value)}"
-                nodes.append(Node(total, Add(), (value, noise_name(value))))
+            item = noise_input(graph, value) if value in chosen else None
+            if item is not None:
+                inputs.append(item)
+                addend = item.name
+                if item.full_shape(2) != graph.shapes(2)[value]:
+                    addend = f"shaped.{item.name}"
+                    nodes.append(Node(addend, _shaped(graph, value), (item.name,)))
+                total = f"perturbed.{item.name}"
+                nodes.append(Node(total, Add(), (value, addend)))
                 renamed[value] = total
     outputs = tuple((name, renamed.get(value, value)) for name, value in graph.outputs)
     return Graph(f"{graph.name} (perturbed)", tuple(inputs), tuple(nodes), outputs)
+
+
+def _shaped(graph: Graph, value: str) -> Reshape:
+    """From one row an image to the value's shape."""
+    pairs = zip(graph.shapes()[value], graph.shapes(2)[value], strict=True)
+    return Reshape(shape=tuple(one if one == two else -1 for one, two in pairs), whole=True)
 
 
 def resized(graph: Graph, size: int) -> Graph | None:

@@ -64,7 +64,8 @@ def check_exact(subject: Subject, oracle: Oracle) -> Outcome:
     calls = {}
     for name in representatives(graph, case.size):
         node = graph.node(name)
-        if is_exact(node.layer, graph.input_shapes(node, case.size)):
+        floats = all(graph.dtypes[value] == "float" for value in (*node.inputs, *output_names(graph, node)))
+        if floats and is_exact(node.layer, graph.input_shapes(node, case.size)):
             call = integer_call(graph, node, case.size, case.policy, case.seed)
             if call is not None:
                 calls[name] = call
