@@ -37,6 +37,9 @@ class LayerCase:
         draws: How inputs are drawn, one an input, where normal values would not do (boxes, indices, probabilities):
             functions of a generator and a full shape. Integers make the input one of indices.
         batched: Whether the batch axis stands before each of ``images``; one flag an input, () for all.
+        positive: Whether inputs, weights and cotangents are positive: sums do not cancel, and an accumulator that is
+            too narrow shows.
+        differences: Whether central differences hold: not where a part of the gradient is stopped by definition.
     """
 
     layer: Layer
@@ -46,6 +49,8 @@ class LayerCase:
     scale: float = 1.0
     draws: tuple[Draw | None, ...] = ()
     batched: tuple[bool, ...] = ()
+    differences: bool = True
+    positive: bool = False
 
     def graph(self) -> Graph:
         """A graph of the layer as node ``layer``, with every output."""
@@ -78,7 +83,8 @@ class LayerCase:
         generator = stream(seed, "conformance inputs", name)
         draw = self._draw(position)
         if draw is None:
-            return np.asarray(self.shift + self.scale * generator.normal(size=shape)).astype(np.float32)
+            drawn = np.asarray(self.shift + self.scale * generator.normal(size=shape)).astype(np.float32)
+            return np.abs(drawn) if self.positive else drawn
         values = np.asarray(draw(generator, shape))
         return values if values.dtype.kind in "iu" else values.astype(np.float32)
 
@@ -99,10 +105,10 @@ class LayerCase:
             elif not spec.trainable:
                 array = initial(spec, seed)
             else:
-                array = draw.normal(size=spec.shape)
+                array = np.abs(draw.normal(size=spec.shape)) if self.positive else draw.normal(size=spec.shape)
             arrays[spec.name] = np.asarray(array).astype(np.float32)
         batch = {
             item.name: self._values(i, item.name, item.full_shape(self.batch), seed)
             for i, item in enumerate(graph.inputs)
         }
-        return Case(graph, arrays, batch, options, seed=seed)
+        return Case(graph, arrays, batch, options, seed=seed, positive=self.positive)
