@@ -1,14 +1,25 @@
-"""The budget of a loss's gradient with respect to the network's main output."""
+"""Budgets of losses as layers, and of a loss's gradient with respect to the network's main output."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.precision import PrecisionPolicy
-from cnnbench.numerics.budgets.base import Budget
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    exact,
+    forward_formula,
+    gradient_formula,
+)
 from cnnbench.numerics.rounding import Roundoff
 from cnnbench.spec.losses import CrossEntropy, Loss
 
@@ -32,3 +43,51 @@ def loss_gradient_budget(loss: Loss, output: NDArray[Any], gradient: NDArray[Any
         targets = np.abs(wide - gradient * (wide.size / 2))
         size = 8 * u.stored * (np.abs(wide) + targets) * 2 / wide.size
     return Budget(size + 4 * u.smallest, 2 * size + 4 * u.smallest)
+
+
+@forward_formula("stop_gradient")
+def still(setting: Setting) -> ForwardBudget:
+    """The value itself."""
+    return ForwardBudget((exact(setting.u),))
+
+
+@gradient_formula("stop_gradient")
+def nothing(setting: GradientSetting) -> GradientBudget:
+    """No gradient, exactly."""
+    return GradientBudget((exact(setting.u),))
+
+
+@forward_formula("nll_loss")
+def nll_loss(setting: Setting) -> ForwardBudget:
+    """K terms where targets are smoothed, else one, of every target (one without a reduction): c(terms + 4) S on
+    magnitudes, and the divisor's own sum c(targets) |y|.
+    """
+    layer, u, (x, target) = setting.layer, setting.u, setting.call.inputs[:2]
+    own = np.abs(setting.values.outputs[0])
+    call = replace(setting.call, inputs=(np.abs(x), target, *map(np.abs, setting.call.inputs[2:])))
+    magnitude = np.abs(setting.reference.forward(call).outputs[0])
+    targets = 1 if layer.reduction == "none" else target.size
+    terms = targets * (x.shape[1] if layer.label_smoothing else 1) + 4
+    divisor = target.size if layer.reduction == "mean" else 0
+    return ForwardBudget(
+        (
+            both(
+                lambda c: (
+                    c(terms, u.accumulated) * magnitude
+                    + (c(divisor, u.accumulated) + u.stored) * own
+                    + terms * u.smallest
+                )
+            ),
+        )
+    )
+
+
+@gradient_formula("nll_loss")
+def nll_loss_gradient(setting: GradientSetting) -> GradientBudget:
+    """A product of known factors over the divisor's sum: 6 roundings and c(targets), all relative."""
+    u, target = setting.u, setting.call.inputs[1]
+    own = np.abs(setting.gradients.inputs[0])
+    divisor = target.size if setting.layer.reduction == "mean" else 0
+    size = both(lambda c: (c(6, u.stored) + c(divisor, u.accumulated)) * own + 4 * u.smallest)
+    weights = [None if g is None else exact(u) for g in setting.gradients.inputs[1:]]
+    return GradientBudget((size, *weights))

@@ -1,0 +1,236 @@
+"""Losses that are a function of each prediction and its target, and their reductions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
+from cnnbench.spec.layers.base import Shapes, require_one_of
+from cnnbench.spec.layers.composite import Composite
+from cnnbench.spec.layers.merge import Add, Divide, Multiply, Subtract
+from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.smooth import Softplus
+
+if TYPE_CHECKING:
+    from cnnbench.spec.graph import Builder, Value
+
+Reduction = Literal["none", "mean", "sum", "batch_mean", "weighted_mean"]
+REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum", "batch_mean", "weighted_mean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementLoss(Composite):
+    """A loss that is a function of each prediction and its target.
+
+    Args:
+        reduction: ``none``, ``mean`` over all elements, ``sum``, ``batch_mean`` (the sum over the number of images),
+            ``weighted_mean`` (the sum over the sum of the weights, or over 1 where that is less).
+
+    Shapes:
+        prediction S, target S [, weights of each element S or with sizes of 1] -> S for ``none``, else ().
+        Weights multiply the elements before they are reduced: with ``mean`` the divisor is still their number.
+    """
+
+    reduction: Reduction = "mean"
+
+    num_inputs = (2, 3)
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_one_of(self.reduction, "reduction", REDUCTIONS)
+        if inputs[0] != inputs[1]:
+            raise SpecError("prediction and target differ in shape", received=inputs[:2], expected="equal shapes")
+        if self.reduction == "weighted_mean" and len(inputs) < 3:
+            raise SpecError("weighted_mean needs weights", received="2 inputs", expected="weights as the third")
+        if len(inputs) == 3:
+            Multiply().resolve((inputs[0], inputs[2]))
+        return self
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        """The loss of each element."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it is")
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        return reduced(builder, self.elements(builder, *inputs[:2]), self.reduction, *inputs[2:])
+
+
+def reduced(builder: Builder, values: Value, reduction: Reduction, weights: Value | None = None) -> Value:
+    """The parts that weigh and reduce."""
+    if weights is not None:
+        values = builder.add("weighted", Multiply(), values, weights)
+    if reduction == "none":
+        return values
+    if reduction == "batch_mean":
+        if len(values.shape) > 1:
+            rest = tuple(range(1, len(values.shape)))
+            values = builder.add("of_image", Reduce(function="sum", axes=rest, keepdims=False), values)
+        return builder.add("mean", Reduce(function="mean", keepdims=False), values)
+    if reduction == "mean":
+        return builder.add("mean", Reduce(function="mean", keepdims=False), values)
+    total = builder.add("sum", Reduce(function="sum", keepdims=False), values)
+    if reduction == "sum" or weights is None:
+        return total
+    return divided(builder, total, weights)
+
+
+def divided(builder: Builder, total: Value, weights: Value) -> Value:
+    """A sum over the sum of weights, or over 1 where that is less."""
+    count = builder.add("weight", Reduce(function="sum", keepdims=False), weights)
+    return builder.add("quotient", Divide(), total, builder.add("divisor", Clip(minimum=1.0), count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSELoss(ElementLoss, kind="mse_loss"):
+    """(x - t)^2. Shapes: as ``ElementLoss``."""
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        difference = builder.add("difference", Subtract(), prediction, target)
+        return builder.add("square", Elementwise(function="square"), difference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1Loss(ElementLoss, kind="l1_loss"):
+    """|x - t|; its gradient is 0 where they are equal. Shapes: as ``ElementLoss``."""
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        difference = builder.add("difference", Subtract(), prediction, target)
+        return builder.add("magnitude", Elementwise(function="abs"), difference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothL1Loss(ElementLoss, kind="smooth_l1_loss"):
+    """With d = |x - t|: d^2 / (2 beta) where d < beta, else d - beta / 2.
+
+    Args:
+        beta: Where the parabola ends.
+        form: ``smooth_l1`` as above (Fast R-CNN, arXiv:1504.08083, equation 3, has beta 1; PyTorch's SmoothL1Loss), or
+            ``huber``: beta times that, whose parabola is d^2 / 2 for every beta (PyTorch's and Keras' Huber).
+
+    Shapes: as ``ElementLoss``.
+    """
+
+    beta: float = 1.0
+    form: Literal["smooth_l1", "huber"] = "smooth_l1"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_one_of(self.form, "form", ("smooth_l1", "huber"))
+        if not self.beta > 0:
+            raise SpecError(
+                "beta is not valid", received=self.beta, expected="a positive number", remedy="0 is l1_loss"
+            )
+        return super().resolve(inputs)
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        difference = builder.add("difference", Subtract(), prediction, target)
+        distance = builder.add("distance", Elementwise(function="abs"), difference)
+        near = builder.add("near", Clip(maximum=self.beta), distance)
+        parabola = builder.add("square", Elementwise(function="square"), near)
+        line = builder.add("far", Subtract(), distance, near)
+        scale = 0.5 / self.beta if self.form == "smooth_l1" else 0.5
+        parabola = builder.add("parabola", Affine(scale=scale), parabola)
+        if self.form == "huber":
+            line = builder.add("line", Affine(scale=self.beta), line)
+        return builder.add("element", Add(), parabola, line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCEWithLogitsLoss(ElementLoss, kind="bce_with_logits_loss"):
+    """-p t log s(x) - (1 - t) log(1 - s(x)) with s the sigmoid, as (1 - t) x + (1 + (p - 1) t) softplus(-x).
+
+    That form neither overflows nor cancels, however large x is (PyTorch's).
+
+    Args:
+        pos_weight: p, which weighs positive targets.
+
+    Shapes: as ``ElementLoss``; targets from 0 to 1.
+    """
+
+    pos_weight: float = 1.0
+
+    def resolve(self, inputs: Shapes) -> Self:
+        if not self.pos_weight > 0:
+            raise SpecError("pos_weight is not valid", received=self.pos_weight, expected="a positive number")
+        return super().resolve(inputs)
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        rest = builder.add("negative", Affine(scale=-1.0, shift=1.0), target)
+        line = builder.add("line", Multiply(), rest, prediction)
+        soft = builder.add("softplus", Softplus(), builder.add("negated", Elementwise(function="negate"), prediction))
+        if self.pos_weight != 1:
+            weight = builder.add("class_weight", Affine(scale=self.pos_weight - 1, shift=1.0), target)
+            soft = builder.add("weighted_softplus", Multiply(), weight, soft)
+        return builder.add("element", Add(), line, soft)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCELoss(ElementLoss, kind="bce_loss"):
+    """-t log p - (1 - t) log(1 - p) of probabilities, which are kept within [eps, 1 - eps].
+
+    Args:
+        eps: Keras' convention; PyTorch keeps the logarithms above -100 instead. ``BCEWithLogitsLoss`` needs neither.
+
+    Shapes: as ``ElementLoss``; predictions and targets from 0 to 1.
+    """
+
+    eps: float = 1e-7
+
+    def resolve(self, inputs: Shapes) -> Self:
+        if not 0 < self.eps < 0.5:
+            raise SpecError("eps is not valid", received=self.eps, expected="a number between 0 and 0.5")
+        return super().resolve(inputs)
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        p = builder.add("clipped", Clip(minimum=self.eps, maximum=1 - self.eps), prediction)
+        log_p = builder.add("log", Elementwise(function="log"), p)
+        log_q = builder.add("log1p", Elementwise(function="log1p"), builder.add("minus", Affine(scale=-1.0), p))
+        rest = builder.add("negative", Affine(scale=-1.0, shift=1.0), target)
+        positive = builder.add("positive", Multiply(), target, log_p)
+        total = builder.add("total", Add(), positive, builder.add("other", Multiply(), rest, log_q))
+        return builder.add("element", Elementwise(function="negate"), total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEDivergence(ElementLoss, kind="kl_divergence_vae"):
+    """The divergence of a diagonal normal distribution from the standard one: (m^2 + exp(v) - 1 - v) / 2.
+
+    Args:
+        reduction: By default ``batch_mean``, the divergence of an image's whole code, averaged over images.
+
+    Shapes:
+        means m S, logarithms of variances v S -> as ``ElementLoss``. Source: arXiv:1312.6114, appendix B.
+    """
+
+    reduction: Reduction = "batch_mean"
+
+    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
+        square = builder.add("square", Elementwise(function="square"), prediction)
+        growth = builder.add("expm1", Elementwise(function="expm1"), target)  # exp(v) - 1 without its cancellation
+        spread = builder.add("spread", Subtract(), growth, target)
+        return builder.add("element", Affine(scale=0.5), builder.add("total", Add(), square, spread))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeastSquaresGAN(Composite, kind="least_squares_gan"):
+    """scale (D - label)^2, a discriminator's judgements against what they should be.
+
+    Args:
+        label: 1 for images that should be judged real, 0 for fakes.
+        scale: 1/2 (arXiv:1611.04076, equation 2); CycleGAN has 1.
+        reduction: As ``ElementLoss``, without weights.
+
+    Shapes: judgements S -> S for ``none``, else ().
+    """
+
+    label: float
+    scale: float = 0.5
+    reduction: Literal["none", "mean", "sum", "batch_mean"] = "mean"
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_one_of(self.reduction, "reduction", ("none", "mean", "sum", "batch_mean"))
+        return self
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        distance = builder.add("distance", Affine(shift=-self.label), inputs[0])
+        square = builder.add("square", Elementwise(function="square"), distance)
+        return reduced(builder, builder.add("element", Affine(scale=self.scale), square), self.reduction)
