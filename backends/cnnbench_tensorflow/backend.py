@@ -15,8 +15,7 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
-from cnnbench_tensorflow.ops import operations
-from cnnbench_tensorflow.ops.normalization import for_xla
+from cnnbench_tensorflow.ops import for_xla, operations
 from cnnbench_tensorflow.plugin import PLUGIN
 from cnnbench_tensorflow.programs import Forward, Gradient, Setting, Training
 

@@ -19,3 +19,12 @@ def operations() -> Operations:
         if hasattr(module, "register"):
             module.register(table)
     return table
+
+
+def for_xla(table: Operations) -> Operations:
+    """The table with what XLA needs otherwise: what each module of this package that has ``for_xla`` says."""
+    for family in iter_modules(__path__):
+        module = import_module(f"{__name__}.{family.name}")
+        if hasattr(module, "for_xla"):
+            table = module.for_xla(table)
+    return table
