@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult, WeightLayout
-from cnnbench.spec.layers.conv import Conv, PartialConv, connection_shape
+from cnnbench.spec.layers.conv import Conv, Convolution, PartialConv, connection_shape
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_jax.ops.registry import OPERATIONS
 from cnnbench_jax.ops.windows import Taps, full_padding, on_host, pad_spatial, unrolls
@@ -17,30 +17,40 @@ from cnnbench_jax.ops.windows import Taps, full_padding, on_host, pad_spatial, u
 Arrays = tuple[Array, ...]
 
 
-def _to_native(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
-    """OIHW to HWIO where images are channels-last."""
-    return np.moveaxis(array, (0, 1), (-1, -2)) if channels_last and name == "weight" else array
+def _to_native(layer: Convolution, name: str, array: Any, channels_last: bool) -> Any:
+    """OIHW as correlation reads it, HWIO where images are channels-last."""
+    if name != "weight":
+        return array
+    correlated = layer.correlated(array) if isinstance(layer, Conv) else array
+    return np.moveaxis(correlated, (0, 1), (-1, -2)) if channels_last else correlated
 
 
-def _to_canonical(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
-    return np.moveaxis(array, (-1, -2), (0, 1)) if channels_last and name == "weight" else array
+def _to_canonical(layer: Convolution, name: str, array: Any, channels_last: bool) -> Any:
+    if name != "weight":
+        return array
+    canonical = np.moveaxis(array, (-1, -2), (0, 1)) if channels_last else array
+    return layer.correlated(canonical) if isinstance(layer, Conv) else canonical
 
 
 KERNEL_LAYOUT = WeightLayout(_to_native, _to_canonical)
 
 
+def dimension_numbers(call: Call, axes: int) -> tuple[str, str, str]:
+    """What XLA calls the axes of image, kernel and result."""
+    letters = "DHW"[3 - axes :]
+    image, kernel = (f"N{letters}C", f"{letters}IO") if call.channels_last else (f"NC{letters}", f"OI{letters}")
+    return image, kernel, image
+
+
 def _convolve(x: Array, weight: Array, layer: Conv | PartialConv, call: Call, groups: int = 1) -> Array:
     window = layer.window()
-    letters = "DHW"[3 - len(window.kernel_size) :]
-    last = call.channels_last
-    image, kernel = (f"N{letters}C", f"{letters}IO") if last else (f"NC{letters}", f"OI{letters}")
     return lax.conv_general_dilated(
         x,
         weight,
         window.stride,
         require_pairs(layer.padding),
         rhs_dilation=window.dilation,
-        dimension_numbers=(image, kernel, image),
+        dimension_numbers=dimension_numbers(call, len(window.kernel_size)),
         feature_group_count=groups,
         precision=lax.Precision.HIGHEST,
     )
@@ -60,7 +70,8 @@ def _pointwise(x: Array, weight: Array, layer: Conv, call: Call) -> Array:
     return lax.dot_general(x, matrix, (((x.ndim - 1,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
-def _add_bias(y: Array, bias: Array, call: Call) -> Array:
+def add_bias(y: Array, bias: Array, call: Call) -> Array:
+    """``y`` plus a value for each channel."""
     axis = call.channel_axis(y.ndim)
     return y + bias.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
 
@@ -100,7 +111,7 @@ def conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
         y = _pointwise(x, weights[0], layer, call)
     else:
         y = _convolve(x, weights[0], layer, call, layer.groups)
-    return OpResult((_add_bias(y, weights[1], call) if layer.bias else y,))
+    return OpResult((add_bias(y, weights[1], call) if layer.bias else y,))
 
 
 @OPERATIONS.register("partial_conv")
@@ -112,4 +123,4 @@ def partial_conv(layer: PartialConv, inputs: Arrays, weights: Arrays, state: Arr
     dense = jnp.zeros(shape, kernels.dtype).at[np.asarray(rows), np.asarray(columns)].set(kernels)
     if call.channels_last:
         dense = jnp.transpose(dense, (2, 3, 1, 0))
-    return OpResult((_add_bias(_convolve(inputs[0], dense, layer, call), bias, call),))
+    return OpResult((add_bias(_convolve(inputs[0], dense, layer, call), bias, call),))

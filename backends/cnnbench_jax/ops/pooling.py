@@ -11,7 +11,17 @@ from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.base import Shape
-from cnnbench.spec.layers.pooling import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
+from cnnbench.spec.layers.pooling import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+    MinPool,
+    Subsample,
+    WindowPool,
+)
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_jax.ops.registry import OPERATIONS
 from cnnbench_jax.ops.windows import Taps, full_padding, pad_spatial, spatial_axes, unrolls
@@ -19,7 +29,7 @@ from cnnbench_jax.ops.windows import Taps, full_padding, pad_spatial, spatial_ax
 Arrays = tuple[Array, ...]
 
 
-def _sizes(layer: MaxPool | AvgPool, x: Array, call: Call) -> tuple[Shape, Shape]:
+def window_sizes(layer: WindowPool, x: Array, call: Call) -> tuple[Shape, Shape]:
     """The spatial sizes of the input and of the output."""
     spatial = tuple(x.shape[axis] for axis in spatial_axes(call, x.ndim))
     return spatial, layer.output_shapes(((1, 1, *spatial),))[0][2:]
@@ -37,7 +47,7 @@ def max_pool(layer: MaxPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
     ``reduce_window`` has no gradient for dilated windows (JAX 0.10).
     """
     x, window = inputs[0], layer.window()
-    spatial, sizes = _sizes(layer, x, call)
+    spatial, sizes = window_sizes(layer, x, call)
     padding = full_padding(window, require_pairs(layer.padding), spatial, sizes)
     if unrolls(window) or any(d > 1 for d in window.dilation):
         best: Array | None = None
@@ -57,27 +67,41 @@ def max_pool(layer: MaxPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
     return OpResult((y,))
 
 
+@OPERATIONS.register("min_pool")
+def min_pool(layer: MinPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """Minus the maximum of -x: the windows of ``max_pool`` in all its forms."""
+    (largest,) = max_pool(layer.maximum(), (-inputs[0],), weights, state, call).outputs
+    return OpResult((-largest,))
+
+
 @OPERATIONS.register("avg_pool")
 def avg_pool(layer: AvgPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """Sums of windows, in float32 where the type is narrower, over their divisors."""
-    x, window = inputs[0], layer.window()
-    spatial, sizes = _sizes(layer, x, call)
-    padding = full_padding(window, require_pairs(layer.padding), spatial, sizes)
+    x = inputs[0]
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    if unrolls(window):
-        taps = [values for _, values in Taps(pad_spatial(wide, call, padding), call, window, sizes)]
-        total = sum(taps[1:], taps[0])
-    else:
-        total = lax.reduce_window(
-            wide,
-            0.0,
-            lax.add,
-            call.per_axis((1, 1, *window.kernel_size)),
-            call.per_axis((1, 1, *window.stride)),
-            call.per_axis(((0, 0), (0, 0), *padding)),
-        )
+    total = windowed_sum(wide, layer, call)
+    spatial, sizes = window_sizes(layer, x, call)
     divisors = _divisors(layer, spatial, sizes, call)
     return OpResult(((total / divisors.astype(wide.dtype)).astype(x.dtype),))
+
+
+def windowed_sum(x: Array, layer: WindowPool, call: Call) -> Array:
+    """The sum of each window of zero-padded ``x``."""
+    window = layer.window()
+    spatial, sizes = window_sizes(layer, x, call)
+    padding = full_padding(window, require_pairs(layer.padding), spatial, sizes)
+    if unrolls(window):
+        taps = [values for _, values in Taps(pad_spatial(x, call, padding), call, window, sizes)]
+        return sum(taps[1:], taps[0])
+    return lax.reduce_window(
+        x,
+        0.0,
+        lax.add,
+        call.per_axis((1, 1, *window.kernel_size)),
+        call.per_axis((1, 1, *window.stride)),
+        call.per_axis(((0, 0), (0, 0), *padding)),
+        window_dilation=call.per_axis((1, 1, *window.dilation)),
+    )
 
 
 def _divisors(layer: AvgPool, spatial: Shape, sizes: Shape, call: Call) -> np.ndarray:
@@ -109,7 +133,8 @@ def global_max_pool(layer: GlobalMaxPool, inputs: Arrays, weights: Arrays, state
     x = inputs[0]
     n, channels = x.shape[0], x.shape[call.channel_axis(x.ndim)]
     axis = 1 if call.channels_last else 2
-    flat = x.reshape((n, -1, channels) if call.channels_last else (n, channels, -1))
+    positions = math.prod(x.shape[axis] for axis in spatial_axes(call, x.ndim))
+    flat = x.reshape((n, positions, channels) if call.channels_last else (n, channels, positions))
     y = jnp.take_along_axis(flat, jnp.argmax(flat, axis, keepdims=True), axis).reshape(n, channels)
     ones = (1,) * (x.ndim - 2)
     return OpResult((y.reshape(call.per_axis((n, channels, *ones))) if layer.keep_spatial else y,))
@@ -136,6 +161,24 @@ def _averaging_matrix(size: int, out: int) -> np.ndarray:
         begin, end = i * size // out, -(-(i + 1) * size // out)
         matrix[i, begin:end] = 1.0 / (end - begin)
     return matrix
+
+
+@OPERATIONS.register("adaptive_max_pool")
+def adaptive_max_pool(layer: AdaptiveMaxPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """Maxima along one axis after another, the last first: so that the first in row-major order gets the gradient.
+
+    The k-th position of each window of an axis is gathered at once; shorter windows repeat their last.
+    """
+    y = inputs[0]
+    for axis, outs in reversed(list(zip(spatial_axes(call, y.ndim), layer.sizes(), strict=True))):
+        size = y.shape[axis]
+        begins = np.arange(outs) * size // outs
+        ends = -(-(np.arange(outs) + 1) * size // outs)
+        best = jnp.take(y, begins, axis)
+        for k in range(1, int((ends - begins).max())):
+            best = _first_maximum(best, jnp.take(y, np.minimum(begins + k, ends - 1), axis))
+        y = best
+    return OpResult((y,))
 
 
 @OPERATIONS.register("subsample")

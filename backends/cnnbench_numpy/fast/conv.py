@@ -23,11 +23,11 @@ LEAST_ROWS = 64  # fewer rows do not pay for packing the weight in each product
 
 
 def _to_native(layer: Conv, name: str, array: Array, channels_last: bool) -> Array:
-    """(O, C/G, *k) -> (G, taps * C/G, O/G)."""
+    """(O, C/G, *k) -> (G, taps * C/G, O/G), as correlation reads it."""
     if name != "weight" or not channels_last:
         return array
     out, per_group = array.shape[:2]
-    grouped = array.reshape(layer.groups, out // layer.groups, per_group, -1)
+    grouped = layer.correlated(array).reshape(layer.groups, out // layer.groups, per_group, -1)
     return grouped.transpose(0, 3, 2, 1).reshape(layer.groups, -1, out // layer.groups)
 
 
@@ -37,7 +37,7 @@ def _to_canonical(layer: Conv, name: str, array: Array, channels_last: bool) -> 
         return array
     kernel = layer.window().kernel_size
     grouped = array.reshape(layer.groups, math.prod(kernel), -1, array.shape[2])
-    return grouped.transpose(0, 3, 2, 1).reshape(layer.out_channels, -1, *kernel)
+    return layer.correlated(grouped.transpose(0, 3, 2, 1).reshape(layer.out_channels, -1, *kernel))
 
 
 CONV_WEIGHTS = WeightLayout(_to_native, _to_canonical)
@@ -62,7 +62,9 @@ class Region:
 
 
 def ranges(total: int, step: int) -> list[slice]:
-    """About equal ranges of at most ``step``."""
+    """About equal ranges of at most ``step``; none of nothing."""
+    if not total:
+        return []
     count = -(-total // max(step, 1))
     ends = [total * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(ends)]
@@ -153,7 +155,7 @@ class Patches:
             for count, k, s, d in zip(out[1:-1], *self.window[:2], self.window.dilation, strict=True)
         )
         self.padded = any(map(any, self.padding))
-        images, rows = (max(region.size[i] for region in regions) for i in (0, 1))
+        images, rows = (max((region.size[i] for region in regions), default=0) for i in (0, 1))  # no images, no regions
         self.strips = [
             np.zeros((images, self.reach(rows), *self.extent[1:], x[-1]) if self.padded else 0, dtype)
             for _ in range(workers)
@@ -211,7 +213,7 @@ class Patches:
     def workspace_size(self, regions: list[Region]) -> int:
         """Elements of the largest region's patches."""
         geometry = self.geometry
-        positions = max(math.prod(region.size) for region in regions) * geometry.per_row
+        positions = max((math.prod(region.size) for region in regions), default=0) * geometry.per_row
         return positions * geometry.depth * geometry.layer.groups
 
 

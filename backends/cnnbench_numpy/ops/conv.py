@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from cnnbench_numpy.ops.registry import Array, Arrays, spatial
 from cnnbench_numpy.ops.taps import at, crop_spatial, pad_spatial, taps
 
 
-def _grouped(x: Array, groups: int) -> Array:
+def grouped(x: Array, groups: int) -> Array:
     """(N, C, *spatial) -> (N, G, C/G, positions)."""
-    return x.reshape(x.shape[0], groups, x.shape[1] // groups, -1)
+    return x.reshape(x.shape[0], groups, x.shape[1] // groups, math.prod(x.shape[2:]))
 
 
 def _tap_weight(weight: Array, tap: tuple[int, ...], groups: int) -> Array:
@@ -27,30 +28,30 @@ def _tap_weight(weight: Array, tap: tuple[int, ...], groups: int) -> Array:
 
 def conv_backward(layer: Conv, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
     """Each tap's product, transposed: dx_k += w_k^T dy, dw_k = sum over images of dy x_k^T; db = sum of dy."""
-    x, (dy,), weight = saved, gradients, weights[0]
+    x, (dy,), weight = saved, gradients, layer.correlated(weights[0])
     padding = tuple(require_pairs(layer.padding))
     padded = pad_spatial(x, padding)
     d_padded = np.zeros_like(padded)
     d_weight = np.zeros_like(weight)
-    dy_groups = _grouped(dy, layer.groups)
+    dy_groups = grouped(dy, layer.groups)
     for tap, place in taps(layer.window(), dy.shape[2:]):
         matrix = _tap_weight(weight, tap, layer.groups)
         d_padded[place] += np.matmul(matrix.swapaxes(1, 2), dy_groups).reshape(padded[place].shape)
-        products = np.matmul(dy_groups, _grouped(padded[place], layer.groups).swapaxes(2, 3))
+        products = np.matmul(dy_groups, grouped(padded[place], layer.groups).swapaxes(2, 3))
         d_weight[at(tap)] = products.sum(axis=0).reshape(weight.shape[:2])
     d_bias = (dy.sum(axis=(0, *range(2, dy.ndim))),) if layer.bias else ()
-    return Gradients((crop_spatial(d_padded, padding, x.shape[2:]),), (d_weight, *d_bias))
+    return Gradients((crop_spatial(d_padded, padding, x.shape[2:]),), (layer.correlated(d_weight), *d_bias))
 
 
 @spatial("conv", backward=conv_backward)
 def conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """y[n, o, p] = b[o] + sum over taps k and channels c of w[o, c, k] x[n, c, p s + k d - begin]."""
-    x, weight = inputs[0], weights[0]
+    x, weight = inputs[0], layer.correlated(weights[0])
     out = layer.output_shapes((x.shape,))[0]
     padded = pad_spatial(x, tuple(require_pairs(layer.padding)))
     y = np.zeros(out, x.dtype)
     for tap, place in taps(layer.window(), out[2:]):
-        y += np.matmul(_tap_weight(weight, tap, layer.groups), _grouped(padded[place], layer.groups)).reshape(out)
+        y += np.matmul(_tap_weight(weight, tap, layer.groups), grouped(padded[place], layer.groups)).reshape(out)
     if layer.bias:
         y += weights[1].reshape(-1, *(1,) * (y.ndim - 2))
     return OpResult((y,), saved=x)

@@ -1,4 +1,4 @@
-"""Reference pooling: max, average, global, adaptive, plain subsampling."""
+"""Reference pooling: max, min, average, global, adaptive, plain subsampling."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Shape, Subsample
+from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool, WindowPool
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_numpy.ops.registry import Array, Arrays, spatial
 from cnnbench_numpy.ops.taps import Pairs, Slices, at, crop_spatial, pad_spatial, reach, taps
 
 
-def _padding(layer: MaxPool | AvgPool, x: Shape, out: Shape) -> Pairs:
+def window_padding(layer: WindowPool, x: Shape, out: Shape) -> Pairs:
+    """The padding, its end grown where the last window of ``ceil_mode`` reaches further."""
     return reach(x[2:], tuple(require_pairs(layer.padding)), layer.window(), out[2:])
 
 
 def _winners(layer: MaxPool, x: Array, out: Shape) -> Array:
     """For each window the number of the tap that holds its first maximum; a NaN wins, padding never does."""
-    padding = _padding(layer, x.shape, out)
+    padding = window_padding(layer, x.shape, out)
     padded = pad_spatial(x, padding, -math.inf)
     inside = pad_spatial(np.ones((1, 1, *x.shape[2:])), padding) > 0
     best = np.full(out, -math.inf, x.dtype)
@@ -38,7 +40,7 @@ def max_pool_backward(layer: MaxPool, saved: Any, gradients: Arrays, weights: Ar
     """The gradient of each window goes to its first maximum in row-major order."""
     x, (dy,) = saved, gradients
     winner = _winners(layer, x, dy.shape)
-    padding = _padding(layer, x.shape, dy.shape)
+    padding = window_padding(layer, x.shape, dy.shape)
     d_padded = np.zeros_like(pad_spatial(x, padding))
     for number, (_, place) in enumerate(taps(layer.window(), dy.shape[2:])):
         d_padded[place] += np.where(winner == number, dy, 0)
@@ -50,11 +52,23 @@ def max_pool(layer: MaxPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
     """The largest value of each window; a NaN in it gives NaN, padding counts as minus infinity."""
     x = inputs[0]
     out = layer.output_shapes((x.shape,))[0]
-    padded = pad_spatial(x, _padding(layer, x.shape, out), -math.inf)
+    padded = pad_spatial(x, window_padding(layer, x.shape, out), -math.inf)
     y = np.full(out, -math.inf, x.dtype)
     for _, place in taps(layer.window(), out[2:]):
         y = np.maximum(y, padded[place])
     return OpResult((y,), saved=x)
+
+
+def min_pool_backward(layer: MinPool, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+    """The gradient of each window goes to its first minimum: two changes of sign leave it as it is."""
+    return max_pool_backward(layer.maximum(), saved, gradients, weights, call)
+
+
+@spatial("min_pool", backward=min_pool_backward)
+def min_pool(layer: MinPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """The smallest value of each window: minus the largest of the values' negatives."""
+    result = max_pool(layer.maximum(), (-inputs[0],), weights, state, call)
+    return result._replace(outputs=(-result.outputs[0],))
 
 
 def _divisors(layer: AvgPool, x: Shape, out: Shape, dtype: Any) -> Array:
@@ -74,7 +88,7 @@ def _divisors(layer: AvgPool, x: Shape, out: Shape, dtype: Any) -> Array:
 def avg_pool_backward(layer: AvgPool, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
     """Each position of a window gets the window's gradient over its divisor."""
     shape, (dy,) = saved, gradients
-    padding = _padding(layer, shape, dy.shape)
+    padding = window_padding(layer, shape, dy.shape)
     share = dy / _divisors(layer, shape, dy.shape, dy.dtype)
     d_padded = pad_spatial(np.zeros(shape, dy.dtype), padding)
     for _, place in taps(layer.window(), dy.shape[2:]):
@@ -87,7 +101,7 @@ def avg_pool(layer: AvgPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
     """The sum of each window over its divisor: its positions, the padded ones too if ``count_include_pad``."""
     x = inputs[0]
     out = layer.output_shapes((x.shape,))[0]
-    padded = pad_spatial(x, _padding(layer, x.shape, out))
+    padded = pad_spatial(x, window_padding(layer, x.shape, out))
     total = np.zeros(out, x.dtype)
     for _, place in taps(layer.window(), out[2:]):
         total += padded[place]
@@ -117,7 +131,7 @@ def global_max_pool_backward(
     layer: GlobalMaxPool, saved: Any, gradients: Arrays, weights: Arrays, call: Call
 ) -> Gradients:
     """The gradient goes to the first maximum in row-major order."""
-    flat = saved.reshape(*saved.shape[:2], -1)
+    flat = saved.reshape(*saved.shape[:2], math.prod(saved.shape[2:]))
     dx = np.zeros(flat.shape, flat.dtype)
     first = flat.argmax(axis=2)[:, :, None]
     np.put_along_axis(dx, first, gradients[0].reshape(first.shape), axis=2)
@@ -164,6 +178,30 @@ def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Arrays, weights: Arrays, s
     for index, place in _cells(layer, x.shape):
         y[at(index)] = x[place].mean(axis=_spatial_axes(x))
     return OpResult((y,), saved=x.shape)
+
+
+def adaptive_max_pool_backward(
+    layer: AdaptiveMaxPool, saved: Any, gradients: Arrays, weights: Arrays, call: Call
+) -> Gradients:
+    """The gradient of each cell goes to its first maximum in row-major order."""
+    dx = np.zeros(saved.shape, gradients[0].dtype)
+    images, channels = np.ogrid[: saved.shape[0], : saved.shape[1]]
+    for index, place in _cells(layer, saved.shape):
+        cell = saved[place]
+        first = cell.reshape(*cell.shape[:2], math.prod(cell.shape[2:])).argmax(axis=2)
+        winner = np.unravel_index(first, cell.shape[2:])
+        dx[place][(images, channels, *winner)] += gradients[0][at(index)]
+    return Gradients((dx,))
+
+
+@spatial("adaptive_max_pool", backward=adaptive_max_pool_backward)
+def adaptive_max_pool(layer: AdaptiveMaxPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """The maximum of each output position's range; NaN wins."""
+    x = inputs[0]
+    y = np.empty((*x.shape[:2], *layer.sizes()), x.dtype)
+    for index, place in _cells(layer, x.shape):
+        y[at(index)] = x[place].max(axis=_spatial_axes(x))
+    return OpResult((y,), saved=x)
 
 
 def _kept(layer: Subsample) -> Slices:

@@ -6,22 +6,29 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
 from cnnbench.spec.layers import Conv, PartialConv
+from cnnbench.spec.layers.conv import Convolution
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.linear import add_bias
-from cnnbench_tensorflow.ops.windows import Geometry, geometry, ones_around, output_sizes, pad_image
+from cnnbench_tensorflow.ops.windows import Geometry, geometry, nothing, ones_around, output_sizes, pad_image
 
 Values = tuple[Any, ...]
 
 
-def _to_native(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
-    """(O, I, *kernel) -> (*kernel, I, O)."""
-    return array.transpose((*range(2, array.ndim), 1, 0)) if name == "weight" else array
+def _to_native(layer: Convolution, name: str, array: Any, channels_last: bool) -> Any:
+    """(O, I, *kernel) -> (*kernel, I, O), as correlation reads it."""
+    if name != "weight":
+        return array
+    correlated = layer.correlated(array) if isinstance(layer, Conv) else array
+    return correlated.transpose((*range(2, array.ndim), 1, 0))
 
 
-def _to_canonical(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
-    """(*kernel, I, O) -> (O, I, *kernel)."""
+def _to_canonical(layer: Convolution, name: str, array: Any, channels_last: bool) -> Any:
+    """The inverse of ``_to_native``."""
+    if name != "weight":
+        return array
     rank = array.ndim
-    return array.transpose((rank - 1, rank - 2, *range(rank - 2))) if name == "weight" else array
+    canonical = array.transpose((rank - 1, rank - 2, *range(rank - 2)))
+    return layer.correlated(canonical) if isinstance(layer, Conv) else canonical
 
 
 KERNEL_LAST = WeightLayout(_to_native, _to_canonical)
@@ -36,6 +43,8 @@ def register(operations: Operations) -> None:
 def conv(layer: Conv, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Convolution of (N, *spatial, C) with a kernel (*kernel, C/G, O)."""
     kernel = weights[0]
+    if inputs[0].shape[0] == 0:
+        return OpResult((nothing(layer, inputs[0]),))
     sizes = output_sizes(layer, inputs[0])
     window, x = geometry(layer, inputs[0], sizes)
     if len(sizes) == 1:
@@ -50,6 +59,8 @@ def conv(layer: Conv, inputs: Values, weights: Values, state: Values, call: Call
 
 def partial_conv(layer: PartialConv, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A convolution with the dense kernel whose absent connections are zero."""
+    if inputs[0].shape[0] == 0:
+        return OpResult((nothing(layer, inputs[0]),))
     window, x = geometry(layer, inputs[0], output_sizes(layer, inputs[0]))
     shape = (x.shape[-1], len(layer.connections), *window.kernel)
     places = tf.constant([(seen, output) for output, seen in layer.pairs()], tf.int32)
@@ -65,7 +76,7 @@ def convolve(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
     """
     narrow = len(window.size) == 3 or x.dtype == tf.float64
     if window.dilated and narrow:
-        kernel, window = _with_holes(kernel, window)
+        kernel, window = with_holes(kernel, window)
     if groups == 1:
         return _convolution(x, kernel, window, groups)
     if _is_depthwise(x, kernel, window, groups):
@@ -112,7 +123,7 @@ def _depthwise(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
     return tf.nn.depthwise_conv2d(x, kernel, ones_around(window.stride), padding)
 
 
-def _with_holes(kernel: Any, window: Geometry) -> tuple[Any, Geometry]:
+def with_holes(kernel: Any, window: Geometry) -> tuple[Any, Geometry]:
     """The kernel with dilation - 1 zeros between its elements, and the same window without dilation."""
     axes = len(window.kernel)
     extents = tuple(d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilation, strict=True))

@@ -8,10 +8,12 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
+from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
 from cnnbench_tensorflow.framework import tf, wide
 from cnnbench_tensorflow.ops.windows import (
     Geometry,
     geometry,
+    nothing,
     ones_around,
     output_sizes,
     pad_image,
@@ -24,15 +26,19 @@ Values = tuple[Any, ...]
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
     operations.register("max_pool")(max_pool)
+    operations.register("min_pool")(min_pool)
     operations.register("avg_pool")(avg_pool)
     operations.register("global_avg_pool")(global_avg_pool)
     operations.register("global_max_pool")(global_max_pool)
     operations.register("adaptive_avg_pool")(adaptive_avg_pool)
+    operations.register("adaptive_max_pool")(adaptive_max_pool)
     operations.register("subsample")(subsample)
 
 
 def max_pool(layer: MaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The pooling op; shifted views where it lacks dilation or, in float64, a third axis."""
+    if inputs[0].shape[0] == 0:
+        return OpResult((nothing(layer, inputs[0]),))
     sizes = output_sizes(layer, inputs[0])
     window, x = geometry(layer, inputs[0], sizes)
     if window.dilated or (len(window.size) == 3 and x.dtype == tf.float64):
@@ -48,16 +54,28 @@ def max_pool(layer: MaxPool, inputs: Values, weights: Values, state: Values, cal
     return OpResult((tf.squeeze(y, 1) if len(sizes) == 1 else y,))
 
 
+def min_pool(layer: MinPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """Minus the maximum of -x: TensorFlow has none of its own."""
+    (largest,) = max_pool(layer.maximum(), (-inputs[0],), weights, state, call).outputs
+    return OpResult((-largest,))
+
+
 def avg_pool(layer: AvgPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The pooling op where its own count of positions is the layer's; else the window's sum over that count."""
+    if inputs[0].shape[0] == 0:
+        return OpResult((nothing(layer, inputs[0]),))
     sizes = output_sizes(layer, inputs[0])
     window, x = geometry(layer, inputs[0], sizes)
     y = _counted_by_op(layer, x, window)
     if y is None:
-        padded = pad_image(wide(x), window.covering())
-        total = reduce(tf.add, shifted_views(padded, window))
+        total = windowed_sum(wide(x), window)
         y = tf.cast(total / tf.constant(_counts(layer, window), total.dtype), x.dtype)
     return OpResult((tf.squeeze(y, 1) if len(sizes) == 1 else y,))
+
+
+def windowed_sum(x: Any, window: Geometry) -> Any:
+    """The sum of each window of zero-padded ``x``."""
+    return reduce(tf.add, shifted_views(pad_image(x, window.covering()), window))
 
 
 def _counted_by_op(layer: AvgPool, x: Any, window: Geometry) -> Any:
@@ -101,6 +119,8 @@ def global_avg_pool(layer: GlobalAvgPool, inputs: Values, weights: Values, state
 def global_max_pool(layer: GlobalMaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The maximum over all spatial axes, as one window: its gradient goes to the first maximum."""
     x = inputs[0]
+    if x.shape[0] == 0:
+        return OpResult((tf.reduce_sum(x, axis=list(range(1, x.shape.rank - 1)), keepdims=layer.keep_spatial),))
     batch, *spatial, channels = x.shape
     rows = tf.reshape(x, (batch, 1, math.prod(spatial), channels))
     y = tf.nn.max_pool2d(rows, (1, 1, math.prod(spatial), 1), 1, "VALID")
@@ -123,6 +143,26 @@ def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Values, weights: Values, s
         shape = [outputs if other == axis else 1 for other in range(x.shape.rank)]
         counts = counts * tf.constant([end - begin for begin, end in edges], x.dtype, shape)
     return OpResult((tf.cast(x / counts, inputs[0].dtype),))
+
+
+def adaptive_max_pool(layer: AdaptiveMaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """Maxima along one axis after another, the last first: so that the first in row-major order gets the gradient.
+
+    The k-th position of each window of an axis is gathered at once; shorter windows repeat their last.
+    """
+    import numpy as np
+
+    y = inputs[0]
+    for axis, outputs in reversed(list(enumerate(layer.sizes(), start=1))):
+        size = y.shape[axis]
+        begins = np.arange(outputs) * size // outputs
+        ends = -(-(np.arange(outputs) + 1) * size // outputs)
+        best = tf.gather(y, begins, axis=axis)
+        for k in range(1, int((ends - begins).max())):
+            other = tf.gather(y, np.minimum(begins + k, ends - 1), axis=axis)
+            best = tf.where((other > best) | tf.math.is_nan(other), other, best)
+        y = best
+    return OpResult((y,))
 
 
 def subsample(layer: Subsample, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

@@ -86,6 +86,19 @@ def pad_image(x: Any, pairs: PaddingPairs, value: float = 0.0) -> Any:
     return tf.pad(x, ((0, 0), *pairs, (0, 0)), constant_values=tf.constant(value, x.dtype))
 
 
+def crop_image(x: Any, pairs: PaddingPairs) -> Any:
+    """The image without these numbers of rows at the beginning and end of each spatial axis; negative ones pad."""
+    kept = [slice(max(begin, 0), size - max(end, 0)) for size, (begin, end) in zip(x.shape[1:-1], pairs, strict=True)]
+    inner = x[(slice(None), *kept, slice(None))]
+    return pad_image(inner, tuple((max(-begin, 0), max(-end, 0)) for begin, end in pairs))
+
+
+def nothing(layer: Any, x: Any) -> Any:
+    """The output for no images: many of TensorFlow's kernels give garbage for them, or abort the process."""
+    _, channels, *sizes = layer.output_shapes(((0, x.shape[-1], *x.shape[1:-1]),))[0]
+    return tf.zeros((0, *sizes, channels), x.dtype)
+
+
 def shifted_views(padded: Any, window: Geometry) -> Iterator[Any]:
     """For each position in the window, in row-major order, the values there of every window: (N, *outputs, C)."""
     for offset in product(*map(range, window.kernel)):

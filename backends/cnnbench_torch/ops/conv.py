@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnbench.execution.operations import Call, OpResult
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers.conv import Conv, PartialConv, connection_shape
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_torch.ops.registry import OPERATIONS
-from cnnbench_torch.ops.windows import pad_spatial, symmetric
+from cnnbench_torch.ops.windows import nothing, pad_spatial, symmetric
 
 Tensors = tuple[Tensor, ...]
 _CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
+
+
+def _correlated(layer: Conv, name: str, array: Any, channels_last: bool) -> Any:
+    return layer.correlated(array) if name == "weight" else array
+
+
+CORRELATED = WeightLayout(_correlated, _correlated)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, layer: Conv | PartialConv, groups: int = 1) -> Tensor:
@@ -26,9 +35,11 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, layer: Conv | Part
     return function(x, weight, bias, window.stride, padding, window.dilation, groups)
 
 
-@OPERATIONS.register("conv")
+@OPERATIONS.register("conv", weight_layout=CORRELATED)
 def conv(layer: Conv, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``conv1d``, ``conv2d`` or ``conv3d``; asymmetric padding is added before."""
+    if inputs[0].shape[0] == 0:
+        return OpResult((nothing(layer, inputs[0], weights),))
     bias = weights[1] if layer.bias else None
     return OpResult((_convolve(inputs[0], weights[0], bias, layer, layer.groups),))
 

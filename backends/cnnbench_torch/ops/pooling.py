@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
+from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample, Window
 from cnnbench.spec.layers.base import Shape
-from cnnbench.spec.layers.pooling import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
+from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_torch.ops.registry import OPERATIONS
 from cnnbench_torch.ops.windows import full_padding, native_padding, pad_spatial
@@ -20,6 +22,7 @@ Tensors = tuple[Tensor, ...]
 _MAX_POOLS = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
 _AVG_POOLS = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 _ADAPTIVE_POOLS = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d)
+_ADAPTIVE_MAX_POOLS = (functional.adaptive_max_pool1d, functional.adaptive_max_pool2d, functional.adaptive_max_pool3d)
 
 
 @OPERATIONS.register("max_pool")
@@ -32,6 +35,13 @@ def max_pool(layer: MaxPool, inputs: Tensors, weights: Tensors, state: Tensors, 
         padding, ceil_mode = (0,) * (x.dim() - 2), False
     function = _MAX_POOLS[x.dim() - 3]
     return OpResult((function(x, window.kernel_size, window.stride, padding, window.dilation, ceil_mode),))
+
+
+@OPERATIONS.register("min_pool")
+def min_pool(layer: MinPool, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+    """Minus ``max_poolNd`` of -x: PyTorch has none of its own."""
+    (largest,) = max_pool(layer.maximum(), (-inputs[0],), weights, state, call).outputs
+    return OpResult((-largest,))
 
 
 @OPERATIONS.register("avg_pool")
@@ -54,17 +64,35 @@ def avg_pool(layer: AvgPool, inputs: Tensors, weights: Tensors, state: Tensors, 
         function = _AVG_POOLS[len(spatial) - 1]
         pooled = function(x, window.kernel_size, window.stride, padding, False, layer.count_include_pad)
         return OpResult((pooled,))
-    total = _windowed_sum(pad_spatial(x, full), window.kernel_size, window.stride)
+    total = windowed_sum(pad_spatial(x, full), window)
     if layer.divisor is not None:
         return OpResult((total if layer.divisor == 1 else total / layer.divisor,))
     return OpResult((total / _divisors(layer, spatial, sizes, total),))
 
 
-def _windowed_sum(x: Tensor, kernel_size: Shape, stride: Shape) -> Tensor:
-    if len(kernel_size) == 1:  # avg_pool1d has no divisor
-        return functional.avg_pool2d(x.unsqueeze(2), (1, *kernel_size), (1, *stride), divisor_override=1).squeeze(2)
-    function = functional.avg_pool2d if len(kernel_size) == 2 else functional.avg_pool3d
-    return function(x, kernel_size, stride, divisor_override=1)
+def windowed_sum(x: Tensor, window: Window) -> Tensor:
+    """The sum of each window that lies within ``x``; of shifted views where it is dilated, which pooling cannot."""
+    kernel, stride = window.kernel_size, window.stride
+    if any(d > 1 for d in window.dilation):
+        return _sum_of_views(x, window)
+    if len(kernel) == 1:  # avg_pool1d has no divisor
+        return functional.avg_pool2d(x.unsqueeze(2), (1, *kernel), (1, *stride), divisor_override=1).squeeze(2)
+    function = functional.avg_pool2d if len(kernel) == 2 else functional.avg_pool3d
+    return function(x, kernel, stride, divisor_override=1)
+
+
+def _sum_of_views(x: Tensor, window: Window) -> Tensor:
+    total: Tensor | None = None
+    for tap in itertools.product(*map(range, window.kernel_size)):
+        places = []
+        for size, k, taps, s, d in zip(
+            x.shape[2:], tap, window.kernel_size, window.stride, window.dilation, strict=True
+        ):
+            places.append(slice(k * d, size - d * (taps - 1 - k), s))
+        view = x[(..., *places)]
+        total = view if total is None else total + view
+    assert total is not None  # a window has at least one tap
+    return total
 
 
 def _divisors(layer: AvgPool, spatial: Shape, sizes: Shape, like: Tensor) -> Tensor:
@@ -103,6 +131,14 @@ def adaptive_avg_pool(
 ) -> OpResult:
     """``adaptive_avg_poolNd``."""
     return OpResult((_ADAPTIVE_POOLS[inputs[0].dim() - 3](inputs[0], layer.sizes()),))
+
+
+@OPERATIONS.register("adaptive_max_pool")
+def adaptive_max_pool(
+    layer: AdaptiveMaxPool, inputs: Tensors, weights: Tensors, state: Tensors, call: Call
+) -> OpResult:
+    """``adaptive_max_poolNd``."""
+    return OpResult((_ADAPTIVE_MAX_POOLS[inputs[0].dim() - 3](inputs[0], layer.sizes()),))
 
 
 @OPERATIONS.register("subsample")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 from torch import Tensor
 from torch.nn import functional
 
-from cnnbench.spec.layers.base import Shape
-from cnnbench.spec.layers.pooling import AvgPool, MaxPool
+from cnnbench.spec.layers.base import Layer, Shape
+from cnnbench.spec.layers.pooling import WindowPool
 from cnnbench.spec.layers.windows import effective_size, output_sizes, require_pairs
 
 Pairs = Sequence[tuple[int, int]]
@@ -29,7 +31,7 @@ def pad_spatial(x: Tensor, padding: Pairs, value: float = 0.0) -> Tensor:
     return functional.pad(x, flat, value=value)
 
 
-def full_padding(layer: MaxPool | AvgPool, spatial: Shape) -> tuple[Shape, Pairs]:
+def full_padding(layer: WindowPool, spatial: Shape) -> tuple[Shape, Pairs]:
     """The output sizes, and the padding whose end reaches exactly to the end of the last window (it may crop)."""
     window = layer.window()
     pairs = require_pairs(layer.padding)
@@ -45,7 +47,7 @@ def full_padding(layer: MaxPool | AvgPool, spatial: Shape) -> tuple[Shape, Pairs
     return sizes, [(begin, end) for (begin, _), end in zip(pairs, ends, strict=True)]
 
 
-def native_padding(layer: MaxPool | AvgPool) -> tuple[int, ...] | None:
+def native_padding(layer: WindowPool) -> tuple[int, ...] | None:
     """The padding as PyTorch's pooling takes it: symmetric, and at most half of the window."""
     window = layer.window()
     padding = symmetric(require_pairs(layer.padding))
@@ -54,3 +56,10 @@ def native_padding(layer: MaxPool | AvgPool) -> tuple[int, ...] | None:
     ):
         return None
     return padding
+
+
+def nothing(layer: Layer, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """The output for no images: the compiled gradient of a convolution of none raises (PyTorch 2.13)."""
+    shape = layer.output_shapes((tuple(x.shape),))[0]
+    connected = reduce(add, (weight.sum() for weight in weights), x.sum())  # so that every gradient is a zero
+    return connected.expand(shape)

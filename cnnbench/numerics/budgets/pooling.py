@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets.base import (
     Budget,
@@ -14,11 +16,16 @@ from cnnbench.numerics.budgets.base import (
     GradientSetting,
     Setting,
     exact,
+    exact_on_integers,
     forward_formula,
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.ties import tied, ties_of
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, Shape
+from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+
+exact_on_integers("min_pool", "adaptive_max_pool")
 
 
 def _window_size(layer: object, spatial: Shape) -> int:
@@ -30,11 +37,14 @@ def _window_size(layer: object, spatial: Shape) -> int:
     return math.prod(spatial)
 
 
-def _windows_per_input(layer: object) -> int:
+def windows_per_input(layer: object, spatial: Shape) -> int:
     """The most windows that one input lies in."""
     window = layer.window() if hasattr(layer, "window") else None
+    if isinstance(layer, AdaptiveAvgPool):
+        # an output longer than its input reads each position several times
+        return math.prod(-(-out // size) + 1 for size, out in zip(spatial, layer.sizes(), strict=True))
     if window is None:
-        return 2 ** len(layer.sizes()) if isinstance(layer, AdaptiveAvgPool) else 1
+        return 1
     return math.prod(
         -(-k // s) if d == 1 else k for k, s, d in zip(window.kernel_size, window.stride, window.dilation, strict=True)
     )
@@ -53,16 +63,24 @@ def average(setting: Setting) -> ForwardBudget:
     return ForwardBudget((_sum(setting.magnitudes()[0], count, setting, setting.values.outputs[0]),))
 
 
-@gradient_formula("avg_pool", "global_avg_pool", "adaptive_avg_pool", "max_pool", "global_max_pool")
+@gradient_formula(
+    "avg_pool",
+    "global_avg_pool",
+    "adaptive_avg_pool",
+    "max_pool",
+    "min_pool",
+    "global_max_pool",
+    "adaptive_max_pool",
+)
 def window_gradient(setting: GradientSetting) -> GradientBudget:
     """dx sums what arrives from each window that the input lies in (for maxima: wins), S on |dy|."""
     # on the input itself and not its magnitude: a maximum's winner depends on it
     magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
-    count = _windows_per_input(setting.layer)
+    count = windows_per_input(setting.layer, setting.call.inputs[0].shape[2:])
     return GradientBudget((_sum(magnitude, count, setting, setting.gradients.inputs[0]),))
 
 
-@forward_formula("max_pool", "global_max_pool", "subsample")
+@forward_formula("max_pool", "min_pool", "global_max_pool", "adaptive_max_pool", "subsample")
 def moved(setting: Setting) -> ForwardBudget:
     """Values are moved, not computed."""
     return ForwardBudget((exact(setting.u),))
@@ -72,3 +90,23 @@ def moved(setting: Setting) -> ForwardBudget:
 def moved_gradient(setting: GradientSetting) -> GradientBudget:
     """Values are moved, not computed."""
     return GradientBudget((exact(setting.u),))
+
+
+@ties_of("min_pool")
+def tied_minima(layer: MinPool, x: NDArray[Any]) -> NDArray[Any] | None:
+    """The ties of the maxima of -x."""
+    return tied(layer.maximum(), -x)
+
+
+@ties_of("adaptive_max_pool")
+def tied_cells(layer: AdaptiveMaxPool, x: NDArray[Any]) -> NDArray[Any]:
+    """Elements that are the maximum of a cell together with another one."""
+    found = np.zeros(x.shape, bool)
+    sizes, outs = x.shape[2:], layer.sizes()
+    for index in np.ndindex(*outs):
+        cell = (slice(i * n // out, -(-(i + 1) * n // out)) for i, n, out in zip(index, sizes, outs, strict=True))
+        place = (slice(None), slice(None), *cell)
+        axes = tuple(range(2, x.ndim))
+        top = x[place] == x[place].max(axis=axes, keepdims=True)
+        found[place] |= top & (top.sum(axis=axes, keepdims=True) > 1)
+    return found

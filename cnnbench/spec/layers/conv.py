@@ -1,10 +1,10 @@
-"""Convolutions: the general one in 1, 2 and 3 dimensions, and LeNet-5's partially connected one."""
+"""Convolutions: the general one in 1 to 3 dimensions, depthwise separable, and LeNet-5's partially connected one."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
@@ -18,6 +18,7 @@ from cnnbench.spec.layers.base import (
     require_int,
     require_rank,
 )
+from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.windows import (
     Padding,
     PerAxis,
@@ -28,31 +29,13 @@ from cnnbench.spec.layers.windows import (
     resolve_padding,
 )
 
+if TYPE_CHECKING:
+    from cnnbench.spec.graph import Builder, Value
+
 
 @dataclass(frozen=True, kw_only=True)
-class Conv(Layer, kind="conv"):
-    """Cross-correlation of 1, 2 or 3 spatial axes, as deep learning calls convolution.
-
-    y[n, o, p] = bias[o] + sum over c, k of w[o, c, k] x[n, g(o) C/G + c, p s + k d - begin], zero outside the input,
-    where g(o) = floor(o G / O) is the group of output channel o. The kernel is not flipped.
-
-    Args:
-        out_channels: O.
-        kernel_size, stride, dilation: One integer for all spatial axes or one each.
-        padding: Zeros around the input: an integer, one each, explicit ``((begin, end), ...)``, ``"same"`` (output
-            ceil(size / stride), an odd row at the end, as TensorFlow), ``"same_lower"`` (an odd row at the
-            beginning) or ``"valid"``.
-        groups: G, which divides both channel counts.
-        bias: Whether a bias is added.
-
-    Shapes:
-        (N, C, *spatial) -> (N, O, *out), out = floor((size + begin + end - d (k - 1) - 1) / s) + 1.
-
-    Weights:
-        weight (O, C/G, *kernel), bias (O,).
-
-    Initialisation: weights Kaiming normal with fan-out (He et al. 2015, as torchvision's ResNet), bias zero.
-    """
+class Convolution(Layer):
+    """What convolutions with a weight (O, C/G, *kernel) share: fields, shapes, counts."""
 
     out_channels: int
     kernel_size: PerAxis
@@ -69,15 +52,7 @@ class Conv(Layer, kind="conv"):
         channels, *rest = inputs[0][1:]
         spatial = tuple(rest)
         axes = len(spatial)
-        require_int(self.out_channels, "out_channels", least=1)
-        require_int(self.groups, "groups", least=1)
-        for name, count in (("input channels", channels), ("out_channels", self.out_channels)):
-            if count % self.groups:
-                raise SpecError(
-                    f"groups does not divide the {name}",
-                    received=f"groups={self.groups}, {name} {count}",
-                    expected=f"a divisor of {count}",
-                )
+        require_groups(self.groups, channels, self.out_channels)
         kernel = per_axis(self.kernel_size, axes, "kernel_size", least=1)
         stride = per_axis(self.stride, axes, "stride", least=1)
         dilation = per_axis(self.dilation, axes, "dilation", least=1)
@@ -106,6 +81,111 @@ class Conv(Layer, kind="conv"):
 
     def window(self) -> Window:
         return Window(require_axes(self.kernel_size), require_axes(self.stride), require_axes(self.dilation))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Convolution, kind="conv"):
+    """Cross-correlation of 1, 2 or 3 spatial axes, as deep learning calls convolution.
+
+    y[n, o, p] = bias[o] + sum over c, k of w[o, c, k] x[n, g(o) C/G + c, p s + k d - begin], zero outside the input,
+    where g(o) = floor(o G / O) is the group of output channel o.
+
+    Args:
+        out_channels: O.
+        kernel_size, stride, dilation: One integer for all spatial axes or one each.
+        padding: Zeros around the input: an integer, one each, explicit ``((begin, end), ...)``, ``"same"`` (output
+            ceil(size / stride), an odd row at the end, as TensorFlow), ``"same_lower"`` (an odd row at the
+            beginning) or ``"valid"``.
+        groups: G, which divides both channel counts.
+        bias: Whether a bias is added.
+        flip_kernel: Convolution in the mathematical sense: w[o, c, K - 1 - k] in place of w[o, c, k] along every
+            spatial axis (SciPy's ``convolve``, Theano, MatConvNet). Every framework here correlates.
+
+    Shapes:
+        (N, C, *spatial) -> (N, O, *out), out = floor((size + begin + end - d (k - 1) - 1) / s) + 1.
+
+    Weights:
+        weight (O, C/G, *kernel), bias (O,).
+
+    Initialisation: weights Kaiming normal with fan-out (He et al. 2015, as torchvision's ResNet), bias zero.
+    """
+
+    flip_kernel: bool = False
+
+    def correlated(self, weight: Any) -> Any:
+        """The weight array by which cross-correlation computes this layer; its own inverse."""
+        if not self.flip_kernel:
+            return weight
+        return weight[(slice(None), slice(None), *(slice(None, None, -1),) * (weight.ndim - 2))].copy()
+
+
+def require_groups(groups: int, channels: int, out_channels: int) -> None:
+    """Raises SpecError unless the output channels are positive and ``groups`` divides both counts."""
+    require_int(out_channels, "out_channels", least=1)
+    require_int(groups, "groups", least=1)
+    for name, count in (("input channels", channels), ("out_channels", out_channels)):
+        if count % groups:
+            raise SpecError(
+                f"groups does not divide the {name}",
+                received=f"groups={groups}, {name} {count}",
+                expected=f"a divisor of {count}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseSeparableConv(Composite, kind="depthwise_separable_conv"):
+    """A convolution of each channel by itself, then a 1x1 convolution over channels, nothing between them.
+
+    Args:
+        out_channels: Of the pointwise convolution.
+        kernel_size, stride, padding, dilation: Of the depthwise convolution, as ``conv``.
+        multiplier: Depthwise outputs per input channel; those of channel c are c m to c m + m - 1.
+        bias: Whether the pointwise convolution has a bias; the depthwise one has none (Keras' SeparableConv).
+
+    Shapes:
+        (N, C, *spatial) -> (N, out_channels, *out), out as ``conv``.
+
+    Weights:
+        depthwise.weight (C m, 1, *kernel), pointwise.weight (out_channels, C m, 1, ...), pointwise.bias.
+
+    Source: Chollet, "Xception" (2016), section 1; MobileNets put a batch norm and a ReLU between the two, as nodes.
+    """
+
+    out_channels: int
+    kernel_size: PerAxis
+    stride: PerAxis = 1
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    multiplier: int = 1
+    bias: bool = True
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3, most=5)
+        require_int(self.out_channels, "out_channels", least=1)
+        require_int(self.multiplier, "multiplier", least=1)
+        depthwise = self._depthwise(inputs[0][1]).resolve(inputs)
+        return replace(
+            self,
+            kernel_size=depthwise.kernel_size,
+            stride=depthwise.stride,
+            padding=depthwise.padding,
+            dilation=depthwise.dilation,
+        )
+
+    def _depthwise(self, channels: int) -> Conv:
+        return Conv(
+            out_channels=channels * self.multiplier,
+            kernel_size=self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=channels,
+            bias=False,
+        )
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        x = builder.add("depthwise", self._depthwise(inputs[0].channels), inputs[0])
+        return builder.add("pointwise", Conv(out_channels=self.out_channels, kernel_size=1, bias=self.bias), x)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""Pooling: max, average, global, adaptive, plain subsampling, and LeNet-5's trainable subsampling."""
+"""Pooling: max, min, average, global, adaptive, plain subsampling, and LeNet-5's trainable subsampling."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
 from cnnbench.errors import SpecError
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pool(Layer):
-    """The window that max and average pooling share."""
+class WindowPool(Layer):
+    """What pooling by a sliding window shares: fields, shapes, and that every window sees some of the input."""
 
     kernel_size: PerAxis
     stride: PerAxis | None = None
@@ -78,7 +78,7 @@ class _Pool(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxPool(_Pool, kind="max_pool"):
+class MaxPool(WindowPool, kind="max_pool"):
     """Maximum over a window; padding never wins (it counts as minus infinity).
 
     Args:
@@ -96,7 +96,20 @@ class MaxPool(_Pool, kind="max_pool"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AvgPool(_Pool, kind="avg_pool"):
+class MinPool(WindowPool, kind="min_pool"):
+    """Minimum over a window; padding never wins (it counts as plus infinity).
+
+    Fields and shapes as ``max_pool``: it is -max_pool(-x). NaN in a window gives NaN. The gradient goes to the first
+    minimum of the window in row-major order.
+    """
+
+    def maximum(self) -> MaxPool:
+        """The max pooling of the same windows."""
+        return MaxPool(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvgPool(WindowPool, kind="avg_pool"):
     """Mean over a window.
 
     Args:
@@ -196,6 +209,16 @@ class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
 
     def is_global(self) -> bool:
         return all(size == 1 for size in self.sizes())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveMaxPool(AdaptiveAvgPool, kind="adaptive_max_pool"):
+    """Maximum over the windows of ``adaptive_avg_pool``; fields and shapes as there.
+
+    NaN in a window gives NaN. The gradient goes to the first maximum of the window in row-major order.
+
+    Source: PyTorch's AdaptiveMaxPool.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,79 @@
+"""Budgets of p-norm pooling: a power, a sum and a root, each with its relative error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    forward_formula,
+    gradient_formula,
+)
+from cnnbench.numerics.budgets.pooling import windows_per_input
+
+Array = NDArray[Any]
+Factor = Any  # c(n, u): the sharp factor or gamma
+
+
+def _logarithm(x: Array) -> Array:
+    """|log |x||, 0 where x is 0: a power computed as exp(q log x) rounds its argument, which is that long."""
+    return np.asarray(np.abs(np.log(np.where(x == 0, 1.0, np.abs(x)))))
+
+
+def _power_error(x: Array, power: float, c: Factor, u: float) -> Array:
+    """Relative error of |x|^power: a few roundings, and for other powers than 0, 1 and 2 those of q log |x|."""
+    general = 0.0 if power in (0, 1, 2) else abs(power)
+    return np.asarray(c(3, u) + c(1, u) * general * _logarithm(x))
+
+
+def _relative(setting: Setting, c: Factor) -> Array:
+    """Relative error of a norm: that of its sum, sum |x|^p (K roundings and the powers'), over p; and of the root."""
+    layer, x, y, u = setting.layer, setting.call.inputs[0], setting.values.outputs[0], setting.u
+    terms = np.abs(x) ** layer.p
+    adder = replace(layer, p=1.0, absolute=True)
+    count = math.prod(layer.window().kernel_size) + 1
+    moved = terms * (_power_error(x, layer.p, c, u.stored) + c(count, u.accumulated))
+    error = setting.reference.forward(replace(setting.call, layer=adder, inputs=(moved,))).outputs[0]
+    total = np.abs(y) ** layer.p
+    relative = error / (layer.p * np.where(total == 0, 1.0, total)) + _power_error(total, 1 / layer.p, c, u.stored)
+    return np.asarray(np.where(total == 0, 0.0, relative))
+
+
+@forward_formula("lp_pool")
+def lp_pool(setting: Setting) -> ForwardBudget:
+    """|y| times the relative error of the sum over p, plus the root's and the result's roundings."""
+    size, u = np.abs(setting.values.outputs[0]), setting.u
+    return ForwardBudget((both(lambda c: size * (_relative(setting, c) + c(2, u.stored)) + 8 * u.smallest),))
+
+
+@gradient_formula("lp_pool")
+def lp_pool_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = x |x|^(p - 2) sum of dy y^(1 - p) over windows: p - 1 times a norm's relative error, and the factors'."""
+    layer, x, u = setting.layer, setting.call.inputs[0], setting.u
+    y, cotangent = setting.values.outputs[0], np.abs(setting.cotangents[0])
+    count = windows_per_input(layer, x.shape[2:]) + 4
+
+    def arriving(weights: Array) -> Array:
+        """|dx| for cotangents |dy| times these."""
+        gradient = setting.reference.gradient(setting.call, (cotangent * weights,))
+        return np.asarray(np.abs(gradient.inputs[0]))
+
+    size = arriving(np.ones_like(y))
+
+    def error(c: Factor) -> Array:
+        shares = (layer.p - 1) * _relative(setting, c) + _power_error(y, 1 - layer.p, c, u.stored)
+        own = c(count, u.accumulated) + c(4, u.stored) + _power_error(x, layer.p - 1, c, u.stored)
+        return np.asarray(arriving(shares) + own * size + (count + 4) * u.smallest)
+
+    budget: Budget = both(error)
+    return GradientBudget((budget,))
