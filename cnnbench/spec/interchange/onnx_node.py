@@ -159,9 +159,11 @@ class OnnxNode:
             )
         return array
 
-    def static_or(self, position: int, what: str, default: Any = None) -> Any:
-        """As ``static``; ``default`` where the input is not given."""
-        return self.static(position, what) if self.has(position) else default
+    def knowable(self, position: int) -> bool:
+        """Whether ``static`` has an array for the input."""
+        if not self.has(position):
+            return False
+        return self.constant(position) is not None or self._importing.is_given(self.inputs[position])
 
     def ints(self, position: int, what: str) -> tuple[int, ...]:
         """A static input as integers."""

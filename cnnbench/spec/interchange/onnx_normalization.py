@@ -8,7 +8,10 @@ from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_shape import lifted, lowered, positive
 from cnnbench.spec.layers import BatchNorm
+from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.magnitude import LocalResponseNorm, LpNorm, RMSNorm
+from cnnbench.spec.layers.merge import Subtract
+from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 
 
@@ -105,4 +108,19 @@ def layer_norm(node: OnnxNode) -> list[Result]:
         y = node.add(layer, x, arrays=arrays)
     else:
         y = lowered(node, node.add(layer, lifted(node, x), part="normalized", arrays=arrays))
-    return [y]
+    return [y, *_statistics(node, x, axis, eps)]
+
+
+def _statistics(node: OnnxNode, x: Value, axis: int, eps: float) -> list[Value]:
+    """The mean and 1 / sqrt(var + eps), each where the model reads it."""
+    axes = tuple(range(axis, len(x.shape)))
+    if not any(node.outputs[1:]):
+        return []
+    mean = node.add(Reduce(function="mean", axes=axes), x, part="mean")
+    if not any(node.outputs[2:]):
+        return [mean]
+    centred = node.add(Subtract(), x, mean, part="centred")
+    square = node.add(Elementwise(function="square"), centred, part="square")
+    variance = node.add(Reduce(function="mean", axes=axes), square, part="variance")
+    inside = node.add(Affine(shift=eps), variance, part="inside")
+    return [mean, node.add(Elementwise(function="rsqrt"), inside, part="inverse_deviation")]

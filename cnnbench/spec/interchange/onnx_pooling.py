@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,19 +13,23 @@ from cnnbench.spec.interchange.onnx_windows import Windows, windows
 from cnnbench.spec.layers import Add, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pad, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.indexing import Slice
+from cnnbench.spec.layers.max_positions import MaxPoolPositions
 from cnnbench.spec.layers.merge import Divide
 from cnnbench.spec.layers.power_pooling import LpPool
 from cnnbench.spec.layers.windows import PaddingPairs, require_pairs
 
 
 @importer("MaxPool")
-def max_pool(node: OnnxNode) -> Sequence[Result] | Value:
+def max_pool(node: OnnxNode) -> list[Result]:
     """MaxPool, with the positions of the maxima where they are read."""
     window = windows(node, node.attribute("kernel_shape"))
-    layer = MaxPool(**window._asdict(), ceil_mode=bool(node.attribute("ceil_mode", 0)))
-    if len(node.outputs) > 1 and node.outputs[1]:
-        raise node.reject("the positions of maxima are not imported", received=node.outputs[1])
-    return node.add(layer, node.value(0))
+    fields: dict[str, Any] = {**window._asdict(), "ceil_mode": bool(node.attribute("ceil_mode", 0))}
+    x = node.value(0)
+    found: list[Result] = [node.add(MaxPool(**fields), x)]
+    if any(node.outputs[1:]):
+        order: Any = "columns" if node.attribute("storage_order", 0) else "rows"
+        found.append(node.add(MaxPoolPositions(**fields, counted="tensor", order=order), x, part="positions"))
+    return found
 
 
 @importer("AveragePool")
@@ -36,7 +40,7 @@ def average_pool(node: OnnxNode) -> Value:
     ceil = bool(node.attribute("ceil_mode", 0))
     if any(d != 1 for d in window.dilation):
         return _dilated(node, include, ceil)
-    fields = {**window._asdict(), "ceil_mode": ceil, "count_include_pad": include}
+    fields: dict[str, Any] = {**window._asdict(), "ceil_mode": ceil, "count_include_pad": include}
     del fields["dilation"]
     return node.add(AvgPool(**fields), node.value(0))
 

@@ -63,7 +63,6 @@ class Importing:
             item.name: _known(numpy_helper.to_array(item)) for item in proto.initializer
         }
         self._free = {item.name: item for item in proto.input if item.name not in self._tensors}
-        self._bound: set[str] = set()
         self._arrays: dict[str, Array] = {}
         self._inputs: dict[str, str] = {}
         self._taken: set[str] = set()
@@ -143,12 +142,13 @@ class Importing:
             return self._declared_dtype(name).kind == "b"
         return tensor.truth or (tensor.array is not None and tensor.array.dtype.kind == "b")
 
+    def is_given(self, name: str) -> bool:
+        """Whether a tensor is a free input whose data is given."""
+        return name in self._free and name in self._given
+
     def bound(self, name: str) -> Array | None:
-        """The data given for a free input, which is from now on part of the network; None where there is none."""
-        if name in self._free and name in self._given:
-            self._bound.add(name)
-            return np.asarray(self._given[name])
-        return None
+        """The data given for a free input, which becomes part of the network; None where there is none."""
+        return np.asarray(self._given[name]) if self.is_given(name) else None
 
     def value(self, name: str, node: OnnxNode) -> Value:
         """The graph's value of a tensor; makes a program input or a layer that holds an array where it has none."""
