@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
-from cnnbench.spec.layers import BatchNorm, ChannelAffine
+from cnnbench.spec.layers import BatchNorm, ChannelAffine, Shape
 from cnnbench.spec.layers.normalization import FrozenBatchNorm
 
+
+def _one_value_mostly(generator: Any, shape: Shape) -> Any:
+    """What a trained network makes of a picture's even background: seven of eight positions hold the same value."""
+    values = generator.normal(size=shape)
+    return values * (generator.random(shape) < 0.125) + 0.0716131
+
+
 CASES = {
+    "batch_norm/repeated_value": LayerCase(BatchNorm(), ((2, 96, 128),), batch=3, draws=(_one_value_mostly,)),
     "batch_norm/plain": LayerCase(BatchNorm(), EVEN),
     "batch_norm/flat": LayerCase(BatchNorm(), ROW, batch=8),
     "batch_norm/biased": LayerCase(BatchNorm(running_variance="biased", momentum=0.01, eps=1e-3), EVEN),
