@@ -1,0 +1,193 @@
+"""Faults of arithmetic on single values, and of values that are joined element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.execution.operations import Call, LayoutChange, Operation, Operations, OpResult
+from cnnbench.numerics.faults.base import (
+    Arrays,
+    Fault,
+    OperationChange,
+    other_layer,
+    other_operands,
+    other_outputs,
+)
+from cnnbench.numerics.faults.operands import Operands, fed, halves, positive
+from cnnbench.spec.layers import Add, Tanh
+from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Power
+from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Multiply, Select, Subtract
+
+_IMAGE = ((4, 8, 10),)
+_CUBE = (4, 4, 4)
+_GATE = (4, 1, 1)
+
+
+def _by_parts(compute: Callable[[Callable[[str, Any], Any], Any, Any], Any]) -> OperationChange:
+    """The op made of others: (apply a function of this name, the layer, its first input) -> output."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            def apply(function: str, x: Any) -> Any:
+                return right.forward(Elementwise(function=function), (x,), (), (), call).outputs[0]  # type: ignore[arg-type]
+
+            result = right.forward(layer, inputs, weights, state, call)
+            return result._replace(outputs=(compute(apply, layer, inputs[0]),))
+
+        return Operation(forward, right.backward, right.weight_layout)
+
+    return build
+
+
+def _away_from_zero(apply: Callable[[str, Any], Any], layer: Any, x: Any) -> Any:
+    if layer.function != "round":
+        return apply(layer.function, x)
+    return apply("sign", x) * apply("floor", apply("abs", x) + 0.5)
+
+
+def _truncated(apply: Callable[[str, Any], Any], layer: Any, x: Any) -> Any:
+    if layer.function != "floor":
+        return apply(layer.function, x)
+    return apply("sign", x) * apply("floor", apply("abs", x))
+
+
+def _as_tanh(right: Operation, table: Operations) -> Operation:
+    """erf(x) as GELU's tanh form has it."""
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        result = right.forward(layer, inputs, weights, state, call)
+        z = inputs[0] * math.sqrt(2)
+        inner = (z + z * z * z * 0.044715) * math.sqrt(2 / math.pi)
+        return result._replace(outputs=table["tanh"].forward(Tanh(), (inner,), (), (), call).outputs)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
+def _along_another_axis(right: Operation, table: Operations) -> Operation:
+    """The gate's values moved from the channel axis to a spatial one of the same size."""
+    change = table["layout_change"]
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        to = LayoutChange(to="canonical" if call.channels_last else "channels_last")
+        moved = change.forward(to, inputs[1:], (), (), call).outputs
+        return right.forward(layer, (inputs[0], *moved), weights, state, call)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
+def _reversed(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    return tuple(reversed(inputs)), weights, state, call
+
+
+def _branches_exchanged(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    return (inputs[0], inputs[2], inputs[1]), weights, state, call
+
+
+def _kept_from_zero(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    return (inputs[0], inputs[1] + 1e-3), weights, state, call
+
+
+def _one_less(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:
+    return (outputs[0] * (len(inputs) / (len(inputs) - 1)),)
+
+
+FAULTS = (
+    Fault(
+        "elementwise.round_half_away",
+        "elementwise",
+        "halves rounded away from zero (C's round) and not to the even neighbour",
+        fed(Elementwise(function="round"), Operands(_IMAGE, halves)),
+        operation=_by_parts(_away_from_zero),
+    ),
+    Fault(
+        "elementwise.floor_truncates",
+        "elementwise",
+        "floor as a cast to an integer, which cuts negative numbers towards zero",
+        fed(Elementwise(function="floor"), Operands(_IMAGE)),
+        operation=_by_parts(_truncated),
+    ),
+    Fault(
+        "elementwise.erf_as_tanh",
+        "elementwise",
+        "the error function by the tanh of GELU's approximation",
+        fed(Elementwise(function="erf"), Operands(_IMAGE)),
+        operation=_as_tanh,
+    ),
+    Fault(
+        "scalar_affine.shift_scaled",
+        "scalar_affine",
+        "scale * (x + shift) for scale * x + shift",
+        fed(Affine(scale=3.0, shift=-0.5), Operands(_IMAGE)),
+        operation=other_layer(
+            lambda layer: replace(layer, shift=layer.shift * layer.scale) if layer.shift == -0.5 else layer
+        ),
+    ),
+    Fault(
+        "clip.no_maximum",
+        "clip",
+        "a clip with its upper limit left out (ReLU for ReLU6)",
+        fed(Clip(minimum=0.0, maximum=0.5), Operands(_IMAGE)),
+        operation=other_layer(lambda layer: replace(layer, maximum=None)),
+    ),
+    Fault(
+        "scalar_power.reciprocal_exponent",
+        "scalar_power",
+        "the root for the power",
+        fed(Power(exponent=3.0), Operands(_IMAGE, positive)),
+        operation=other_layer(lambda layer: replace(layer, exponent=1 / layer.exponent)),
+    ),
+    Fault(
+        "multiply.wrong_axis",
+        "multiply",
+        "a gate of one value a channel repeated along another axis of the same size (layouts mixed up)",
+        fed(Multiply(), Operands((_CUBE, _GATE))),
+        operation=_along_another_axis,
+    ),
+    Fault(
+        "add.wrong_axis",
+        "add",
+        "a bias of one value a channel added along another axis of the same size",
+        fed(Add(broadcast=True), Operands((_CUBE, _GATE))),
+        operation=_along_another_axis,
+    ),
+    Fault(
+        "subtract.reversed",
+        "subtract",
+        "b - a for a - b",
+        fed(Subtract(), Operands(_IMAGE * 2)),
+        operation=other_operands(_reversed),
+    ),
+    Fault(
+        "divide.epsilon",
+        "divide",
+        "a small number added to the divisor where none was asked for",
+        fed(Divide(), Operands(_IMAGE * 2, positive)),
+        operation=other_operands(_kept_from_zero),
+    ),
+    Fault(
+        "maximum.missing_operand",
+        "maximum",
+        "the largest of all but the last value",
+        fed(Maximum(), Operands(_IMAGE * 3)),
+        operation=other_operands(
+            lambda layer, inputs, weights, state, call: ((*inputs[:-1], inputs[0]), weights, state, call)
+        ),
+    ),
+    Fault(
+        "mean.wrong_count",
+        "mean",
+        "the sum of k values divided by k - 1",
+        fed(Mean(), Operands(_IMAGE * 3)),
+        operation=other_outputs(_one_less),
+    ),
+    Fault(
+        "select.branches_exchanged",
+        "select",
+        "the value for true where the condition is false",
+        fed(Select(), Operands(_IMAGE * 3)),
+        operation=other_operands(_branches_exchanged),
+    ),
+)
