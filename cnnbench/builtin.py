@@ -36,9 +36,13 @@ def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     from cnnbench.training.datasets.digits import DIGITS
     from cnnbench.training.datasets.idx import FASHION_MNIST
     from cnnbench.training.datasets.noise import RANDOM
-    from cnnbench.training.datasets.photographs import PHOTOGRAPHS_DATASET
+    from cnnbench.training.datasets.photographs import (
+        PHOTOGRAPHS_DATASET,
+        PHOTOGRAPHS_EFFICIENTNET_LITE,
+        PHOTOGRAPHS_IMAGENET,
+    )
 
-    return (DIGITS, PHOTOGRAPHS_DATASET, FASHION_MNIST, RANDOM)
+    return (DIGITS, PHOTOGRAPHS_DATASET, PHOTOGRAPHS_EFFICIENTNET_LITE, PHOTOGRAPHS_IMAGENET, FASHION_MNIST, RANDOM)
 
 
 @hookimpl

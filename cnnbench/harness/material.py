@@ -72,9 +72,9 @@ class Materials:
     def _weights_of(self, graph: Graph, cell: Cell) -> tuple[Path, str]:
         from cnnbench.spec.weights import digest
 
-        key = (cell.architecture, graph.digest, cell.seed)
+        key = (cell.architecture, graph.digest, cell.seed, cell.weights)
         if key not in self._weights:
-            arrays = starting_arrays(cell.architecture, graph, cell.seed, cell.image)
+            arrays = starting_arrays(cell.architecture, graph, cell.seed, cell.image, cell.weights)
             path = Path(self._folder.name) / f"weights-{len(self._weights)}.safetensors"
             write_arrays(path, arrays)
             self._weights[key] = (path, digest(arrays))

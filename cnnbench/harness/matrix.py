@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, Strict
 
 from cnnbench.harness.record import Frozen
 
-CheckName = Literal["local", "exact", "end_to_end", "gradient", "determinism", "training"]
+CheckName = Literal["local", "exact", "end_to_end", "gradient", "determinism", "training", "classes"]
 MeasureName = Literal["latency", "memory"]
-CHECKS: tuple[CheckName, ...] = ("local", "exact", "end_to_end", "gradient", "determinism", "training")
+CHECKS: tuple[CheckName, ...] = ("local", "exact", "end_to_end", "gradient", "determinism", "training", "classes")
 
 Whole = Annotated[int, Strict()]
 PositiveInt = Annotated[int, Strict(), Field(gt=0)]
@@ -106,6 +106,8 @@ class Axes(Frozen):
         precision: Precision policies. threads: computing threads, null for all processors.
         device: ``cpu``, ``cuda``, ``cuda:1``. data: the dataset that inputs come from.
         num_classes: Absent: the architecture's own.
+        weights: A file of trained weights, relative to the suite, or ``package:MODULE/PATH`` of a file in an installed
+            package; absent: those that the network's file has, else seeded ones.
         checks, measure: Instead of the suite's for these cells.
     """
 
@@ -118,6 +120,7 @@ class Axes(Frozen):
     device: Devices | None = None
     data: str | None = None
     num_classes: PositiveInt | None = None
+    weights: str | None = None
     checks: CheckNames | None = None
     measure: MeasureNames | None = None
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,19 +55,46 @@ def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> G
     return graph
 
 
+PACKAGE = "package:"
+
+
+def weights_file(name: str) -> Path | None:
+    """The file that ``weights`` of a suite names: a path, or ``package:MODULE/PATH``; None where it is not here."""
+    path: Path | None = Path(name)
+    if name.startswith(PACKAGE):
+        from importlib.util import find_spec
+
+        module, _, inside = name.removeprefix(PACKAGE).partition("/")
+        found = find_spec(module) if module.isidentifier() else None
+        folder = next(iter(found.submodule_search_locations or ()), None) if found else None
+        path = None if folder is None else Path(folder, inside)
+    return path if path is not None and path.is_file() else None
+
+
 def starting_arrays(
-    architecture: str, graph: Graph, seed: int, image: tuple[int, ...] = ()
+    architecture: str, graph: Graph, seed: int, image: tuple[int, ...] = (), weights: str | None = None
 ) -> Mapping[str, NDArray[Any]]:
     """The weights and running statistics that a network starts with.
 
-    Those that an ONNX file holds, else drawn from the seed.
+    Those of the file ``weights``, else those that an ONNX file holds, else drawn from the seed.
 
     Args:
         architecture: As in ``network``.
         graph: That network.
         seed: Of the drawn weights.
         image: As in ``network``.
+        weights: As ``weights_file`` takes it; of any format that there is a reader for.
+
+    Raises:
+        DataError: The file does not exist, or does not fit the network.
     """
+    if weights is not None:
+        from cnnbench.spec.interchange.weight_files import match, read_weights
+
+        path = weights_file(weights)
+        if path is None:
+            raise DataError("the file of weights is not here", where=weights)
+        return match(graph, read_weights(path), where=str(path))
     if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
         from cnnbench.spec.interchange.onnx_import import load_arrays
 

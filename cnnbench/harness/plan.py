@@ -108,6 +108,8 @@ def _cell(point: Point, axes: Axes, suite: Suite, here: Surroundings) -> Cell:
 def _key(point: Point, seed: int, train: Train | None) -> str:
     """Digest of what the suite asks of the cell; how long it is measured, and how checked, is no part of it."""
     asked: dict[str, Any] = point._asdict() | {"seed": seed}
+    if point.weights is None:
+        del asked["weights"]
     if point.architecture.startswith("file:"):
         asked["architecture"] = network_label(point.architecture)  # its content is the graph's digest in the record
     if train is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cnnbench.errors import CnnbenchError, SuiteError
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.harness.matrix import Axes, Exclusion
-from cnnbench.harness.networks import default_image, network
+from cnnbench.harness.networks import default_image, network, weights_file
 
 
 class Point(NamedTuple):
@@ -28,6 +28,7 @@ class Point(NamedTuple):
     mode: str
     layout: str
     fold_batch_norm: bool
+    weights: str | None
 
     @property
     def group(self) -> str:
@@ -46,6 +47,7 @@ class Point(NamedTuple):
 
     def _unusual(self) -> list[str]:
         parts = [] if self.data == "random" else [_plain(self.data)]
+        parts += [] if self.weights is None else ["trained"]
         parts += [] if self.num_classes is None else [f"c{self.num_classes}"]
         parts += [] if self.device == "cpu" else [self.device.replace(":", "")]
         return parts + ([] if self.threads is None else [f"t{self.threads}"])
@@ -88,6 +90,8 @@ class Surroundings:
             return reason
         if point.layout != "auto" and point.layout not in plugin.layouts:
             return f"{point.backend} has no layout {point.layout}"
+        if point.weights is not None and weights_file(point.weights) is None:
+            return f"the weights {point.weights} are not here"
         needed = [point.data] if training_data is None else [point.data, training_data]
         return next((reason for name in needed if (reason := self._without(name)) is not None), None)
 
@@ -139,6 +143,7 @@ def points(axes: Axes, where: str, plugins: dict[str, BackendPlugin]) -> Iterato
                 mode=mode,
                 layout=choice.layout,
                 fold_batch_norm=choice.fold_batch_norm,
+                weights=axes.weights,
             )
 
 

@@ -49,6 +49,7 @@ class Cell(Frozen):
         architecture: A registered name, or ``file:<path>`` of a user's network.
         image: (C, H, W). fold_batch_norm: whether the timed program has its batch norms folded.
         data: The dataset that inputs come from; ``random`` for seeded normal numbers.
+        weights: The file of trained weights; None for those of the network's own file, or seeded ones.
         side: ``head``, or ``base`` in an A/B run.
         skip: The reason why it is not run, or None.
         train: Whether this cell trains (its settings are the suite's).
@@ -70,6 +71,7 @@ class Cell(Frozen):
     fold_batch_norm: bool = False
     seed: int = 0
     data: str = "random"
+    weights: str | None = None
     side: Literal["head", "base"] = "head"
     skip: str | None = None
     checks: tuple[str, ...] = ()

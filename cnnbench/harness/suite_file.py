@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.harness.matrix import Axes
+from cnnbench.harness.networks import PACKAGE
 from cnnbench.harness.overrides import Override, apply, parse
 from cnnbench.harness.record import Frozen
 from cnnbench.harness.suite import Suite
@@ -149,7 +151,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _rooted(suite: Suite, folder: Path) -> Suite:
-    """The suite with the paths of its networks made relative to the working folder."""
+    """The suite with the paths of its networks and weights made relative to the working folder."""
 
     def rooted(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is None:
@@ -159,13 +161,17 @@ def _rooted(suite: Suite, folder: Path) -> Suite:
             for name in names
         )
 
+    def beside(name: str | None) -> str | None:
+        return name if name is None or name.startswith(PACKAGE) else (folder / name).as_posix()
+
+    def rooted_axes(axes: Axes) -> dict[str, Any]:
+        return {"architectures": rooted(axes.architectures), "weights": beside(axes.weights)}
+
     blocks = tuple(
         block.model_copy(
             update={
-                "architectures": rooted(block.architectures),
-                "include": tuple(
-                    axes.model_copy(update={"architectures": rooted(axes.architectures)}) for axes in block.include
-                ),
+                **rooted_axes(block),
+                "include": tuple(axes.model_copy(update=rooted_axes(axes)) for axes in block.include),
                 "exclude": tuple(
                     item.model_copy(update={"architecture": rooted(item.architecture)}) for item in block.exclude
                 ),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
 from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.classes import check_classes
 from cnnbench.numerics.checks.determinism import check_determinism
 from cnnbench.numerics.checks.end_to_end import check_end_to_end
 from cnnbench.numerics.checks.exact import check_exact
@@ -24,6 +25,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
     "gradient": check_gradient,
     "determinism": check_determinism,
     "training": check_training,
+    "classes": check_classes,
 }
 
 

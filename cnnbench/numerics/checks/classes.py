@@ -1,0 +1,73 @@
+"""The classes check: a classifier's five best classes of each image, in order, and their probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.comparison import examine
+from cnnbench.numerics.envelope import deviations, forward_envelope
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.subject import Subject
+
+NAME = "classes"
+SHOWN = 5
+
+
+def check_classes(subject: Subject, oracle: Oracle) -> Outcome:
+    """The best classes are the oracle's, in its order, and the softmax of the logits lies within its envelope.
+
+    Two classes whose exact logits are nearer than twice the envelope may change places. If every logit is within e of
+    the exact one, every probability is within a factor of exp(2 e).
+    """
+    case = oracle.case
+    name, value = case.graph.outputs[0]
+    shape = case.graph.shapes(case.size)[value]
+    if len(shape) != 2 or shape[1] < 2:
+        return Outcome(NAME, "skipped", message=f"output {name} of shape {shape} is no classifier's")
+    exact, envelope = forward_envelope(oracle)
+    truth = exact[name]
+    got = subject.forward(case.graph, case.stored, case.inputs, replace(case.options, training=False)).outputs.get(name)
+    problem, text = examine(got, truth.shape, case.policy, truth)
+    if problem is not None or got is None:
+        return Outcome(NAME, "failed", np.inf, None, value, f"output {name}: {text}", details={"problem": problem})
+    admitted = envelope.factor * envelope.size[name]
+    wide = np.asarray(got, np.float64)
+    used = deviations({name: wide}, {name: truth})[name] / admitted
+    ours, theirs = best(truth), best(wide)
+    misplaced = [i for i in range(len(truth)) if not _admitted(truth[i], ours[i], theirs[i], 2 * admitted)]
+    ratio = np.abs(np.log(probabilities(wide)) - np.log(probabilities(truth))).max(initial=0.0) / (2 * admitted)
+    details: dict[str, Any] = {
+        "classes": theirs.tolist(),
+        "probabilities": np.take_along_axis(probabilities(wide), theirs, 1).round(6).tolist(),
+        "expected_classes": ours.tolist(),
+        "probabilities_used": float(ratio),
+    }
+    if misplaced:
+        i = misplaced[0]
+        text = f"image {i}: best classes {theirs[i].tolist()}, expected {ours[i].tolist()}"
+        return Outcome(NAME, "failed", float(used), None, value, text, details=details)
+    if not ratio <= 1:
+        text = f"a probability is {ratio:.3g} times its envelope off"
+        return Outcome(NAME, "failed", float(ratio), None, value, text, details=details)
+    text = f"the {ours.shape[1]} best classes of {len(truth)} images agree"
+    return Outcome(NAME, "passed", float(max(used, ratio)), None, value, text, details=details)
+
+
+def best(logits: NDArray[Any]) -> NDArray[np.int64]:
+    """The classes of the largest logits of each row, the largest first; equal ones in their own order."""
+    return np.argsort(-logits, axis=1, kind="stable")[:, : min(SHOWN, logits.shape[1])]
+
+
+def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """softmax along the classes."""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(np.maximum(e / e.sum(axis=1, keepdims=True), 2.0**-1022))
+
+
+def _admitted(exact: NDArray[Any], ours: NDArray[Any], theirs: NDArray[Any], gap: float) -> bool:
+    return all(a == b or abs(exact[a] - exact[b]) <= gap for a, b in zip(ours, theirs, strict=True))
