@@ -62,6 +62,7 @@ class Case:
         folder: Where files that reproduce a failure are written; None for nowhere.
         whole: The composite kinds that are examined as one node and not as their parts; None for those that the
             subject has an op of its own for.
+        positive: Whether cotangents are positive, so that sums do not cancel and a narrow accumulator shows.
     """
 
     graph: Graph
@@ -73,6 +74,7 @@ class Case:
     training: Training = field(default_factory=Training)
     folder: Path | None = None
     whole: frozenset[str] | None = None
+    positive: bool = False
 
     @property
     def policy(self) -> PrecisionPolicy:
@@ -116,13 +118,12 @@ class Case:
         """The targets, given or drawn."""
         shape = self._main_shape
         generator = stream(self.seed, "targets")
-        if isinstance(self.loss, CrossEntropy):
-            if self.targets is not None and self.targets.ndim == 1 and self.targets.max(initial=0) < shape[1]:
-                return np.asarray(self.targets)
-            return generator.integers(0, shape[1], shape[0])
-        if self.targets is not None and self.targets.shape == shape:
-            return np.asarray(self.targets)
-        return generator.normal(size=shape).astype(np.float32)
+        given, wanted = self.targets, self.loss.target_shape(shape)
+        if given is not None and given.shape == wanted and (given.dtype.kind in "iu") == self.loss.int_targets:
+            if not self.loss.int_targets or given.max(initial=0) < shape[1]:
+                return np.asarray(given)
+        drawn = np.asarray(self.loss.draw_targets(generator, shape))
+        return drawn if self.loss.int_targets else drawn.astype(np.float32)
 
     def training_batch(self, step: int = 0) -> dict[str, Array]:
         """Inputs, masks and targets of a training pass."""
@@ -142,6 +143,7 @@ class Case:
             "precision": self.policy.name,
             "seed": self.seed,
             "code": code_digest(),
+            "positive": self.positive,
         }
 
     @cached_property

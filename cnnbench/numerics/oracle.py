@@ -179,12 +179,14 @@ class Oracle:
         item = graph.node(node)
         shapes = graph.output_shapes(item, self.case.size)
         return tuple(
-            to_storage(
-                np.asarray(stream(self.case.seed, "cotangents", f"{node}:{i}").normal(size=shape)), self.case.policy
-            )
+            to_storage(self._cotangent(f"{node}:{i}", shape), self.case.policy)
             for i, (value, shape) in enumerate(zip(output_names(graph, item), shapes, strict=True))
             if graph.dtypes[value] == "float"
         )
+
+    def _cotangent(self, name: str, shape: tuple[int, ...]) -> Array:
+        values = np.asarray(stream(self.case.seed, "cotangents", name).normal(size=shape))
+        return np.abs(values) if self.case.positive else values
 
     def differentiated(self) -> list[str]:
         """The nodes whose gradients are compared: the first of each layer with the same operands' shapes."""

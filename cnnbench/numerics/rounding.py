@@ -55,12 +55,15 @@ class Roundoff:
         stored: Of a stored value. accumulated: of a sum's accumulator.
         operand: Relative error of a product through the rounding of its operands; 0 where they are stored as used.
         smallest: What a denormal that is flushed to zero may lose.
+        narrow_terms: The most terms that the sharp budget lets be summed with ``accumulated`` where that is a narrow
+            type's roundoff: a longer sum held in it loses what it is for.
     """
 
     stored: float
     accumulated: float
     operand: float
     smallest: float
+    narrow_terms: float = math.inf
 
     @staticmethod
     def of(policy: PrecisionPolicy) -> Roundoff:

@@ -20,6 +20,7 @@ from cnnbench.spec.layers import Composite, layer_kinds
 Array = NDArray[Any]
 DERIVED = "derived"
 MEASURED = "measured sensitivity"
+NARROW_TERMS = 16  # a sum of 9 taps or 16 windows may be held in bfloat16; one over a batch's positions may not
 SPARE = 3  # element-wise steps are admitted a few units in the last place, not only correct rounding
 
 
@@ -80,10 +81,12 @@ class GradientSetting(Setting):
         """The policy's roundoffs, sums assumed to be held in the storage type.
 
         Frameworks scatter and sum the gradients of narrow types there, whatever a forward pass does: a policy admits
-        it, so the budget does. For float32 and float64 nothing changes.
+        it, so the budget does, up to ``NARROW_TERMS`` of them. For float32 and float64 nothing changes.
         """
         forward = Roundoff.of(self.policy)
-        return replace(forward, accumulated=max(forward.accumulated, forward.stored))
+        if forward.accumulated >= forward.stored:
+            return forward
+        return replace(forward, accumulated=forward.stored, narrow_terms=NARROW_TERMS)
 
     def gradient_magnitudes(self, call: LayerCall | None = None) -> LayerGradients:
         """The gradients on absolute values of inputs (or those of ``call``), weights and cotangents."""
@@ -191,11 +194,13 @@ def sum_of_products(magnitude: Array, count: float, u: Roundoff, *, rounded: Arr
         squares: sum x^2 w^2, where operands are rounded before they are multiplied; None where they are not.
 
     Worst: gamma(K, u_acc) S + u_out ``rounded`` + p S, p the relative error of a product by its operands' rounding.
-    Sharp: 2 sqrt(K) u_acc S + u_out ``rounded`` + 6 p sqrt(``squares``) (Hoeffding: exceeded once in 3e7).
+    Sharp: 2 sqrt(K) u_acc S (K at most ``narrow_terms`` where the accumulator is narrow) + u_out ``rounded`` +
+    6 p sqrt(``squares``) (Hoeffding: exceeded once in 3e7).
     """
     floor = (count + 1) * u.smallest
+    most = min(count, u.narrow_terms)
     worst = gamma(count, u.accumulated) * magnitude + u.stored * rounded + floor
-    sharp = sharp_factor(count, u.accumulated) * magnitude + u.stored * rounded + floor
+    sharp = sharp_factor(most, u.accumulated) * magnitude + u.stored * rounded + floor
     if squares is not None:
         worst = worst + u.operand * magnitude
         sharp = sharp + np.minimum(6 * u.operand * np.sqrt(squares), u.operand * magnitude)
