@@ -24,12 +24,13 @@ from cnnbench.execution.contract import (
     StepProgram,
 )
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import main_output
 from cnnbench.execution.operations import Operation, Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import Placement
-from cnnbench_jax.losses import loss_function
+from cnnbench_jax.losses import LossFunction, loss_function
 from cnnbench_jax.ops import OPERATIONS
 from cnnbench_jax.ops.regularization import native_dropout
 from cnnbench_jax.programs import JaxForward, JaxGradient, JaxStep, Latest, Setting
@@ -119,10 +120,13 @@ class JaxBackend(Backend):
         return JaxForward(self._setting(graph, options, fold=options.fold_batch_norm, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        return JaxGradient(self._setting(graph, options), None if loss is None else loss_function(loss))
+        return JaxGradient(self._setting(graph, options), None if loss is None else self._loss(graph, options, loss))
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return JaxStep(self._setting(graph, options), loss_function(loss), optimizer)
+        return JaxStep(self._setting(graph, options), self._loss(graph, options, loss), optimizer)
+
+    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
+        return loss_function(loss, main_output(graph), self._operations, options)
 
     def synchronize(self, value: Any = None) -> None:
         jax.block_until_ready(self._latest.value if value is None else value)

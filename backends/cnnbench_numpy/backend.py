@@ -18,6 +18,7 @@ from cnnbench.execution.contract import (
     StepProgram,
 )
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import main_output
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
@@ -26,6 +27,7 @@ from cnnbench_numpy import blas
 from cnnbench_numpy.fast.ops import FAST
 from cnnbench_numpy.fast.team import set_team, team
 from cnnbench_numpy.holding import Holding
+from cnnbench_numpy.losses import loss_function
 from cnnbench_numpy.ops import REFERENCE
 from cnnbench_numpy.plugin import DEVICES, MODES, PRECISIONS
 from cnnbench_numpy.programs import FastForward, NumpyForward, NumpyGradient, NumpyStep
@@ -90,10 +92,11 @@ class NumpyBackend(Backend):
         return NumpyForward(holding)
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        return NumpyGradient(self._bind(graph, options), loss)
+        function = None if loss is None else loss_function(loss, main_output(graph), options)
+        return NumpyGradient(self._bind(graph, options), function)
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return NumpyStep(self._bind(graph, options), loss, optimizer)
+        return NumpyStep(self._bind(graph, options), loss_function(loss, main_output(graph), options), optimizer)
 
     def synchronize(self, value: Any = None) -> None:
         """Nothing to wait for: NumPy returns when it is done."""

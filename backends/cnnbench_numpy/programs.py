@@ -20,13 +20,12 @@ from cnnbench.execution.contract import (
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.program import ForwardResult, Program
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer, decays
 from cnnbench_numpy.blas import single_threaded
 from cnnbench_numpy.fast.plan import plan
 from cnnbench_numpy.fast.team import Team, team
 from cnnbench_numpy.holding import Holding, HostArrays, Operands
-from cnnbench_numpy.losses import loss_and_gradient
+from cnnbench_numpy.losses import LossFunction
 from cnnbench_numpy.optimizers import Slots, update
 
 Array = NDArray[Any]
@@ -99,7 +98,7 @@ def _require_loaded(holding: Holding, weights: Sequence[Array]) -> None:
 
 
 def _differentiate(
-    holding: Holding, operands: Operands, weights: Sequence[Array], state: Sequence[Array], loss: Loss | None
+    holding: Holding, operands: Operands, weights: Sequence[Array], state: Sequence[Array], loss: LossFunction | None
 ) -> _Gradients:
     """One recorded forward pass and one reverse pass; what nothing depends on has a gradient of zero."""
     program = holding.program
@@ -109,7 +108,7 @@ def _differentiate(
     value: Array | None = None
     arriving: tuple[Array | None, ...] = operands.cotangents
     if loss is not None:
-        value, gradient = loss_and_gradient(loss, result.outputs[0], np.asarray(operands.targets))
+        value, gradient = loss(result.outputs[0], np.asarray(operands.targets))
         arriving = (gradient, *[None] * (len(result.outputs) - 1))
     reverse = program.reverse(result.tape, arriving, weights, operands.masks)
     return _Gradients(
@@ -123,7 +122,7 @@ def _differentiate(
 class NumpyGradient(GradientProgram):
     """A forward and reverse pass by ``Program.forward`` and ``Program.reverse``."""
 
-    def __init__(self, holding: Holding, loss: Loss | None) -> None:
+    def __init__(self, holding: Holding, loss: LossFunction | None) -> None:
         self.holding = holding
         self.loss = loss
         self._weights: list[Array] = []
@@ -158,7 +157,7 @@ class NumpyGradient(GradientProgram):
 class NumpyStep(StepProgram):
     """A gradient pass and an update of every trainable weight."""
 
-    def __init__(self, holding: Holding, loss: Loss, optimizer: Optimizer) -> None:
+    def __init__(self, holding: Holding, loss: LossFunction, optimizer: Optimizer) -> None:
         self.holding = holding
         self._loss = loss
         self.optimizer = optimizer

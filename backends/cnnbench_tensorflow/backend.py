@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 from cnnbench.errors import UnavailableError, did_you_mean
 from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import main_output
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.losses import LossFunction, loss_function
 from cnnbench_tensorflow.ops import for_xla, operations
 from cnnbench_tensorflow.plugin import PLUGIN
 from cnnbench_tensorflow.programs import Forward, Gradient, Setting, Training
@@ -84,10 +86,15 @@ class TensorFlowBackend(Backend):
         return Forward(self._bind(graph, options, fold=options.fold_batch_norm, gradient=False), self._setting(options))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> Gradient:
-        return Gradient(self._bind(graph, options), self._setting(options), loss)
+        function = None if loss is None else self._loss(graph, options, loss)
+        return Gradient(self._bind(graph, options), self._setting(options), loss, function)
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> Training:
-        return Training(self._bind(graph, options), self._setting(options), loss, optimizer)
+        function = self._loss(graph, options, loss)
+        return Training(self._bind(graph, options), self._setting(options), loss, function, optimizer)
+
+    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
+        return loss_function(loss, main_output(graph), self._operations, options)
 
     def synchronize(self, value: Any = None) -> None:
         # On the host a function call returns when its results are there; a GPU's queue outlives the call.

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cnnbench.errors import UnavailableError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.losses import bound_loss
+from cnnbench.execution.operations import Operations
+from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from cnnbench_tensorflow.framework import tf, wide
+
+LossFunction = Callable[[Any, Any], Any]
 
 
 def target_dtype(loss: Loss | None, dtype: Any) -> Any:
     """The type of ``targets``: class indices, or values of the program's own type."""
-    return tf.int64 if isinstance(loss, CrossEntropy) else dtype
+    return tf.int64 if loss is not None and loss.int_targets else dtype
 
 
 def cross_entropy(loss: CrossEntropy, logits: Any, targets: Any) -> Any:
@@ -30,14 +35,15 @@ def mean_squared_error(loss: MeanSquaredError, output: Any, targets: Any) -> Any
     return tf.reduce_mean(tf.square(output - targets))
 
 
-LOSSES: dict[str, Callable[[Any, Any, Any], Any]] = {
-    CrossEntropy.kind: cross_entropy,
-    MeanSquaredError.kind: mean_squared_error,
-}
+def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
+    """(main output of this shape, targets) -> the scalar, in float32 where the program's type is narrower.
 
-
-def loss_value(loss: Loss, output: Any, targets: Any) -> Any:
-    """The loss of a program's main output; in float32 where the program's type is narrower."""
-    if loss.kind not in LOSSES:
-        raise UnavailableError(f"backend 'tensorflow' does not implement loss {loss.kind!r}")
-    return LOSSES[loss.kind](loss, wide(output), wide(targets) if targets.dtype.is_floating else targets)
+    A loss without a counterpart (TensorFlow's cross-entropy is of the last axis) is its layer on this backend's
+    operations.
+    """
+    if isinstance(loss, CrossEntropy) and len(output) == 2:
+        return lambda output, targets: cross_entropy(loss, wide(output), targets)
+    if isinstance(loss, MeanSquaredError):
+        return lambda output, targets: mean_squared_error(loss, wide(output), wide(targets))
+    bound = bound_loss(loss, output, operations, options)
+    return lambda output, targets: bound(wide(output), wide(targets))

@@ -27,7 +27,7 @@ from cnnbench.execution.program import ForwardResult
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import SGD, Optimizer, decays
 from cnnbench_tensorflow.framework import tf
-from cnnbench_tensorflow.losses import loss_value, target_dtype
+from cnnbench_tensorflow.losses import LossFunction, target_dtype
 from cnnbench_tensorflow.optimizers import update_rule
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ class Forward(_Held, ForwardProgram):
 class Gradient(_Held, GradientProgram):
     """Gradients by ``tf.GradientTape`` of a loss, or of the outputs' products with given arrays."""
 
-    def __init__(self, bound: BoundGraph, setting: Setting, loss: Loss | None) -> None:
+    def __init__(self, bound: BoundGraph, setting: Setting, loss: Loss | None, function: LossFunction | None) -> None:
         super().__init__(bound, setting)
-        self._loss = loss
+        self._loss, self._loss_function = loss, function
         self._function = self.function(self._body)
 
     def _body(self, inputs: Any, masks: Any, given: Any) -> Any:
@@ -184,7 +184,8 @@ class Gradient(_Held, GradientProgram):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             result = self.forward(inputs, masks, weights)
-            value = loss_value(self._loss, result.outputs[0], given[0]) if self._loss else list(result.outputs)
+            function = self._loss_function
+            value = function(result.outputs[0], given[0]) if function else list(result.outputs)
         found = tape.gradient(
             value,
             sources,
@@ -216,9 +217,11 @@ class Gradient(_Held, GradientProgram):
 class Training(_Held, StepProgram):
     """A training step that updates the variables in place."""
 
-    def __init__(self, bound: BoundGraph, setting: Setting, loss: Loss, optimizer: Optimizer) -> None:
+    def __init__(
+        self, bound: BoundGraph, setting: Setting, loss: Loss, function: LossFunction, optimizer: Optimizer
+    ) -> None:
         super().__init__(bound, setting)
-        self._loss = loss
+        self._loss, self._loss_function = loss, function
         self._optimizer = optimizer
         self._update = update_rule(optimizer)
         self._slots: dict[str, list[Any]] = {}
@@ -244,7 +247,7 @@ class Training(_Held, StepProgram):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trained)
             result = self.forward(inputs, masks, weights)
-            value = loss_value(self._loss, result.outputs[0], targets)
+            value = self._loss_function(result.outputs[0], targets)
         gradients = dense(tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO))
         for order, (position, gradient) in enumerate(zip(self.bound.trainable, gradients, strict=True)):
             slots = {slot: variables[order] for slot, variables in self._slots.items()}

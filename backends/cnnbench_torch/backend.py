@@ -18,6 +18,7 @@ from cnnbench.execution.contract import (
     StepProgram,
 )
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import main_output
 from cnnbench.execution.operations import Operation, Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
@@ -107,11 +108,14 @@ class TorchBackend(Backend):
         return TorchForward(self._setting(graph, options, None, fold=options.fold_batch_norm, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        function = None if loss is None else loss_function(loss)
+        function = None if loss is None else self._loss(graph, options, loss)
         return TorchGradient(self._setting(graph, options, function), has_loss=loss is not None)
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return TorchStep(self._setting(graph, options, loss_function(loss)), optimizer)
+        return TorchStep(self._setting(graph, options, self._loss(graph, options, loss)), optimizer)
+
+    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
+        return loss_function(loss, main_output(graph), self._operations, options)
 
     def synchronize(self, value: Any = None) -> None:
         if self._device.type == "cuda":

@@ -118,9 +118,10 @@ class Case:
         """The targets, given or drawn."""
         shape = self._main_shape
         generator = stream(self.seed, "targets")
-        given, wanted = self.targets, self.loss.target_shape(shape)
-        if given is not None and given.shape == wanted and (given.dtype.kind in "iu") == self.loss.int_targets:
-            if not self.loss.int_targets or given.max(initial=0) < shape[1]:
+        given = self.targets
+        if given is not None and given.shape == self.loss.target_shape(shape):
+            is_int = given.dtype.kind in "iu"
+            if is_int == self.loss.int_targets and (not is_int or given.max(initial=0) < shape[1]):
                 return np.asarray(given)
         drawn = np.asarray(self.loss.draw_targets(generator, shape))
         return drawn if self.loss.int_targets else drawn.astype(np.float32)

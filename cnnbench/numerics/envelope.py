@@ -147,7 +147,7 @@ def training_budgets(case: Case) -> dict[str, Array]:
 
 def reverse_noise(case: Case, graph: Graph, budgets: Mapping[str, Array], batch: Mapping[str, Array]) -> ReverseNoise:
     """The budgets of the reverse pass of ``graph``, the case's network with noise inputs for ``budgets``."""
-    result = ReverseNoise(case.policy, case.loss)
+    result = ReverseNoise(case.policy, case.loss, case.labels)
     items = [item for value in budgets if (item := noise_input(case.lowered, value)) is not None]
     quiet = {item.name: np.zeros(item.full_shape(case.size)) for item in items}
     with result.recording() as subject:

@@ -42,14 +42,15 @@ class ReverseNoise:
 
     Args:
         policy: The arithmetic whose roundings are imitated.
-        loss: What the gradient is of; its own rounding moves what arrives at the main output. None for cotangents
-            that are given.
+        loss, targets: What the gradient is of; its own rounding moves what arrives at the main output. None for
+            cotangents that are given.
         of_loss: The sharp budget of the loss's gradient.
         amplitudes: For each backward call, the sharp budgets of the gradients of its inputs and weights.
     """
 
     policy: PrecisionPolicy
     loss: Loss | None
+    targets: Array | None = None
     of_loss: Array | None = None
     amplitudes: list[tuple[Amplitudes, Amplitudes]] = field(default_factory=list)
 
@@ -58,8 +59,12 @@ class ReverseNoise:
         """A reference whose gradient pass leaves the budgets here."""
         self.amplitudes.clear()
         self.of_loss = None
-        with _wrapped(_Recorder(self)) as subject:
+        recorder = _Recorder(self)
+        with _wrapped(recorder) as subject:
             yield subject
+        if self.loss is not None and self.targets is not None and recorder.first is not None:
+            output, gradient = recorder.first
+            self.of_loss = _narrow(loss_gradient_budget(self.loss, output, self.targets, gradient, self.policy).sharp)
 
     @contextmanager
     def perturbed(self, generator: np.random.Generator) -> Iterator[InProcessSubject]:
@@ -83,12 +88,11 @@ class _Treatment(Protocol):
 @dataclass
 class _Recorder:
     noise: ReverseNoise
+    first: tuple[Array, Array] | None = None  # the main output, and what the loss gives it
 
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
-        loss = self.noise.loss
-        if loss is not None and self.noise.of_loss is None and cotangents[0] is not None:
-            budget = loss_gradient_budget(loss, saved.outputs[0], cotangents[0], self.noise.policy)
-            self.noise.of_loss = _narrow(budget.sharp)
+        if self.first is None and cotangents[0] is not None:
+            self.first = (saved.outputs[0], cotangents[0])
         return cotangents
 
     def after(self, saved: _Saved, cotangents: Amplitudes, gradients: Gradients) -> Gradients:

@@ -1,24 +1,47 @@
-"""Losses as data: what is minimised; each backend maps them to its framework's own."""
+"""Losses as data: what is minimised; a backend maps them to its framework's own, or to the layer that computes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import construct
+from cnnbench.spec.layers import Layer, Shape
+from cnnbench.spec.layers.detection_loss import YoloLoss
+from cnnbench.spec.layers.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
+from cnnbench.spec.layers.loss import CrossEntropyLoss, DiceLoss, NLLLoss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A scalar function of the main output and the targets, averaged over the batch."""
+    """A scalar function of the main output and the targets, averaged over the batch.
+
+    Class attributes:
+        kind: The registered name.
+        int_targets: Whether targets are class indices; the others are values.
+    """
 
     kind: ClassVar[str] = ""
+    int_targets: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.kind = kind
         _LOSSES[kind] = cls
+
+    def layer(self) -> Layer:
+        """The layer that computes it from (output, targets), for a backend that has no function of its own."""
+        raise NotImplementedError(f"{type(self).__name__} does not name its layer")
+
+    def target_shape(self, output: Shape) -> Shape:
+        """The shape of the targets for a main output of this shape."""
+        return (output[0], *output[2:]) if self.int_targets else output
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        """Targets from a NumPy generator that fit a main output of this shape."""
+        shape = self.target_shape(output)
+        return generator.integers(0, output[1], shape) if self.int_targets else generator.normal(size=shape)
 
 
 _LOSSES: dict[str, type[Loss]] = {}
@@ -32,19 +55,129 @@ class CrossEntropy(Loss, kind="cross_entropy"):
         label_smoothing: e (Szegedy et al., "Rethinking the inception architecture" (2015), section 7).
 
     Shapes:
-        logits (N, K), targets (N,) integers -> ().
+        logits (N, K, *spatial), targets (N, *spatial) integers -> ().
     """
 
     label_smoothing: float = 0.0
+
+    int_targets = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise SpecError("label_smoothing is not valid", received=self.label_smoothing, expected="0 to below 1")
 
+    def layer(self) -> Layer:
+        return CrossEntropyLoss(label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativeLogLikelihood(Loss, kind="nll"):
+    """Mean over the batch of -x_t, for networks that end in a log-softmax.
+
+    Shapes: log-probabilities (N, K, *spatial), targets (N, *spatial) integers -> ().
+    """
+
+    int_targets = True
+
+    def layer(self) -> Layer:
+        return NLLLoss()
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeanSquaredError(Loss, kind="mean_squared_error"):
     """Mean over all elements of (output - target)^2. Shapes: output S, targets S (floats) -> ()."""
+
+    def layer(self) -> Layer:
+        return MSELoss()
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1(Loss, kind="l1"):
+    """Mean over all elements of |output - target|. Shapes: output S, targets S (floats) -> ()."""
+
+    def layer(self) -> Layer:
+        return L1Loss()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothL1(Loss, kind="smooth_l1"):
+    """Mean over all elements of ``SmoothL1Loss``, which says what ``beta`` and ``form`` mean.
+
+    Shapes: output S, targets S (floats) -> ().
+    """
+
+    beta: float = 1.0
+    form: Literal["smooth_l1", "huber"] = "smooth_l1"
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise SpecError("beta is not valid", received=self.beta, expected="a positive number")
+
+    def layer(self) -> Layer:
+        return SmoothL1Loss(beta=self.beta, form=self.form)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCEWithLogits(Loss, kind="bce_with_logits"):
+    """Mean over all elements of the binary cross-entropy of a logit and a target from 0 to 1.
+
+    Args:
+        pos_weight: Weighs positive targets.
+
+    Shapes: logits S, targets S (floats) -> ().
+    """
+
+    pos_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.pos_weight > 0:
+            raise SpecError("pos_weight is not valid", received=self.pos_weight, expected="a positive number")
+
+    def layer(self) -> Layer:
+        return BCEWithLogitsLoss(pos_weight=self.pos_weight)
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        return generator.integers(0, 2, output) * 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dice(Loss, kind="dice"):
+    """Mean over images and classes of ``DiceLoss``, which says what the fields mean.
+
+    Shapes: output (N, K, *spatial), targets of the same shape, 1 where the class is (floats) -> ().
+    """
+
+    smooth: float = 1.0
+    squared: bool = False
+    activation: Literal["none", "sigmoid", "softmax"] = "softmax"
+
+    def layer(self) -> Layer:
+        return DiceLoss(smooth=self.smooth, squared=self.squared, activation=self.activation)
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        return generator.integers(0, 2, output) * 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yolo(Loss, kind="yolo"):
+    """Mean over the batch of ``YoloLoss``, which says what the fields mean.
+
+    Shapes: output (N, 5 B + C, S, S), targets (N, 5 + C, S, S) (floats) -> ().
+    """
+
+    boxes: int = 2
+    classes: int = 20
+    coord: float = 5.0
+    noobj: float = 0.5
+
+    def layer(self) -> Layer:
+        return YoloLoss(boxes=self.boxes, classes=self.classes, coord=self.coord, noobj=self.noobj)
+
+    def target_shape(self, output: Shape) -> Shape:
+        return (output[0], 5 + self.classes, *output[2:])
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        return generator.uniform(0.1, 0.9, self.target_shape(output))
 
 
 def loss_from_fields(kind: str, fields: dict[str, Any]) -> Loss:

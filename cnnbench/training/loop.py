@@ -15,7 +15,6 @@ from cnnbench.errors import DataError, SpecError
 from cnnbench.execution.contract import Backend, HostTraining, ProgramOptions
 from cnnbench.measurement.clock import Clock
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.weights import check_fits, digest, split_state
 from cnnbench.training import checkpoints
 from cnnbench.training.batches import epoch_batches, evaluation_batches, masks_of
@@ -192,8 +191,8 @@ class _Run:
         return host_loss(self.settings.loss, values, self._targets(labels)), values.argmax(axis=1)
 
     def _targets(self, labels: Any) -> Any:
-        """Labels for cross-entropy, indicator vectors for a loss on values."""
-        if isinstance(self.settings.loss, CrossEntropy):
+        """Labels for a loss of classes, indicator vectors for a loss on values."""
+        if self.settings.loss.int_targets:
             return labels
         return np.eye(self.num_outputs, dtype=np.float32)[labels]
 

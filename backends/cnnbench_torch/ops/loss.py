@@ -22,7 +22,8 @@ def stop_gradient(layer: StopGradient, inputs: Tensors, weights: Tensors, state:
 @OPERATIONS.register("nll_loss")
 def nll_loss(layer: NLLLoss, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``nll_loss``, in float32 where scores are narrower; smoothing as ``cross_entropy`` has it inside."""
-    x = inputs[0].to(torch.promote_types(inputs[0].dtype, torch.float32))
+    # Of images held channels-last the gradient fails: "grad_input must be contiguous" (PyTorch 2.13).
+    x = inputs[0].to(torch.promote_types(inputs[0].dtype, torch.float32)).contiguous()
     target = inputs[1]
     w = inputs[2].detach().to(x.dtype) if len(inputs) == 3 else None
     # No class has a number below 0 but by wrapping round, so this one ignores nothing.

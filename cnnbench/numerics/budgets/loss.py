@@ -18,31 +18,49 @@ from cnnbench.numerics.budgets.base import (
     both,
     exact,
     forward_formula,
+    gradient_budget,
     gradient_formula,
 )
+from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.rounding import Roundoff
-from cnnbench.spec.losses import CrossEntropy, Loss
+from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 
 
-def loss_gradient_budget(loss: Loss, output: NDArray[Any], gradient: NDArray[Any], policy: PrecisionPolicy) -> Budget:
+def loss_gradient_budget(
+    loss: Loss, output: NDArray[Any], targets: NDArray[Any], gradient: NDArray[Any], policy: PrecisionPolicy
+) -> Budget:
     """Admitted error of ``gradient``, the exact gradient of ``loss`` at ``output``.
 
     Cross-entropy: (p - q) / N with p = softmax(output), whose relative error grows with the depth of an element below
-    the maximum, as log-softmax's; q is known. The squared error, 2 (output - target) / size: a few roundings.
+    the maximum, as log-softmax's; q is known. The squared error, 2 (output - target) / size: a few roundings. Other
+    losses: what is admitted to the gradient of their layer.
     """
     u = Roundoff.of(policy)
     wide = np.asarray(output, np.float64)
-    if isinstance(loss, CrossEntropy):
+    if isinstance(loss, CrossEntropy) and wide.ndim == 2:
         depth = np.abs(wide - wide.max(axis=1, keepdims=True))
         p = np.exp(-depth) / np.exp(-depth).sum(axis=1, keepdims=True)
         q = np.abs(gradient * len(wide) - p)
         relative = 24 * u.stored + 2 * u.stored * (depth + (p * depth).sum(axis=1, keepdims=True))
         relative = relative + wide.shape[1] * u.accumulated
         size = (p * relative + 6 * u.stored * (p + q)) / len(wide)
+    elif isinstance(loss, MeanSquaredError):
+        size = 8 * u.stored * (np.abs(wide) + np.abs(targets)) * 2 / wide.size
     else:
-        targets = np.abs(wide - gradient * (wide.size / 2))
-        size = 8 * u.stored * (np.abs(wide) + targets) * 2 / wide.size
+        return _of_layer(loss, wide, targets, gradient, policy)
     return Budget(size + 4 * u.smallest, 2 * size + 4 * u.smallest)
+
+
+def _of_layer(
+    loss: Loss, output: NDArray[Any], targets: NDArray[Any], gradient: NDArray[Any], policy: PrecisionPolicy
+) -> Budget:
+    known = targets if targets.dtype.kind in "iu" else np.asarray(targets, np.float64)
+    call = LayerCall(loss.layer().resolve((output.shape, known.shape)), (output, known), training=True)
+    values = reference().forward(call)
+    one = np.ones(())
+    setting = GradientSetting(call, values, policy, reference(), (one,), reference().gradient(call, (one,)))
+    found = gradient_budget(setting).inputs[0]
+    return exact(Roundoff.of(policy)) if found is None else found
 
 
 @forward_formula("stop_gradient")

@@ -89,7 +89,7 @@ def loss_term(subject: Subject, case: Case) -> Comparison:
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(graph, {}, batch, options, case.loss)
     gradient = exact.inputs["value"]
-    budget = loss_gradient_budget(case.loss, np.asarray(x), gradient, case.policy)
+    budget = loss_gradient_budget(case.loss, np.asarray(x), case.labels, gradient, case.policy)
     place = Place("loss", case.loss.kind, "gradient of the output")
     return compare(place, result.inputs.get("value"), gradient, budget, case.policy)
 
