@@ -1,0 +1,107 @@
+"""Faults of resizing and of fixed filters: coordinates, rounding, kernels, aliasing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.numerics.faults.base import Fault, other_layer
+from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.spec.layers import Pad
+from cnnbench.spec.layers.filters import BlurPool, FixedFilter
+from cnnbench.spec.layers.resize import Resize
+
+_IMAGE = Surroundings((3, 6, 8))
+_LINEAR = surrounded(Resize(size=(11, 13), mode="linear"), _IMAGE)
+_CUBIC = surrounded(Resize(size=(11, 13), mode="cubic"), _IMAGE)
+
+
+def _reversed_kernel(layer: Any) -> Any:
+    return replace(layer, weights_row_major=layer.weights_row_major[::-1])
+
+
+def _swapped(layer: Pad) -> Pad:
+    return replace(layer, padding=tuple((end, begin) for begin, end in layer.padding))
+
+
+FAULTS = (
+    Fault(
+        "resize.align_corners",
+        "resize",
+        "corners' centres made to meet (the default of PyTorch before 0.4 and of Caffe)",
+        _LINEAR,
+        operation=other_layer(lambda layer: replace(layer, coordinates="align_corners")),
+    ),
+    Fault(
+        "resize.asymmetric_coordinates",
+        "resize",
+        "i / s for the coordinate of output i (TensorFlow 1): the image moves by half a pixel",
+        _LINEAR,
+        operation=other_layer(lambda layer: replace(layer, coordinates="asymmetric")),
+    ),
+    Fault(
+        "resize.nearest_rounding",
+        "resize",
+        "the nearest neighbour by rounding down (PyTorch's 'nearest') and not to the nearest",
+        surrounded(Resize(size=(9, 5), nearest_rounding="round_prefer_ceil"), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, nearest_rounding="floor")),
+    ),
+    Fault(
+        "resize.half_goes_down",
+        "resize",
+        "what lies half-way between two neighbours given to the first (ONNX's default) and not to the second",
+        surrounded(Resize(size=(3, 4), nearest_rounding="round_prefer_ceil"), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, nearest_rounding="round_prefer_floor")),
+    ),
+    Fault(
+        "resize.cubic_coefficient",
+        "resize",
+        "Keys' a = -0.5 (TensorFlow, Pillow) for -0.75 (PyTorch, OpenCV)",
+        _CUBIC,
+        operation=other_layer(lambda layer: replace(layer, cubic_coefficient=-0.5)),
+    ),
+    Fault(
+        "resize.cubic_edge",
+        "resize",
+        "weights scaled at the edge (TensorFlow) where the edge was to be repeated (PyTorch)",
+        _CUBIC,
+        operation=other_layer(lambda layer: replace(layer, exclude_outside=True)),
+    ),
+    Fault(
+        "resize.no_antialias",
+        "resize",
+        "the kernel not widened where the image shrinks (PyTorch's default) as was asked for (Pillow, JAX)",
+        surrounded(Resize(size=(2, 3), mode="linear", antialias=True, exclude_outside=True), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, antialias=False)),
+    ),
+    Fault(
+        "resize.recomputed_scale",
+        "resize",
+        "the factor computed anew from the sizes where the one given was to be used",
+        surrounded(Resize(scale=(1.6, 1.3), mode="linear"), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, recompute_scale=True)),
+    ),
+    Fault(
+        "resize.linear_for_cubic",
+        "resize",
+        "bilinear where bicubic was asked for",
+        _CUBIC,
+        operation=other_layer(lambda layer: replace(layer, mode="linear")),
+    ),
+    Fault(
+        "blur_pool.offset",
+        "pad",
+        "the larger half of an even kernel's padding at the beginning: the image moves by a pixel",
+        surrounded(BlurPool(filter_size=4), _IMAGE),
+        node="suspect.pad",
+        operation=other_layer(_swapped),
+    ),
+    Fault(
+        "fixed_filter.flipped",
+        "constant_filter",
+        "true convolution for cross-correlation (SciPy, MATLAB flip kernels): an edge changes its sign",
+        surrounded(FixedFilter(name="sobel_x"), _IMAGE),
+        node="suspect.filter",
+        operation=other_layer(_reversed_kernel),
+    ),
+)
