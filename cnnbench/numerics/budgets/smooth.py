@@ -1,0 +1,210 @@
+"""Budgets of smooth activations: each of their terms a few units in the last place, and the bend by rounded arguments.
+
+A formula is written in the terms that good implementations compute, so that a cancellation which all of them have
+(1 + erf(x) for negative x, y + alpha for ELU's slope) is admitted at the size of its terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.activation import FUNCTION
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    forward_formula,
+    gradient_formula,
+)
+
+Array = NDArray[Any]
+TANH_FACTOR = np.sqrt(2 / np.pi)
+TANH_CUBE = 0.044715
+
+
+class _Terms(NamedTuple):
+    """A value's error: c(``roundings``) ``size`` for the functions in it, ``cut`` and ``bend`` apart.
+
+    Args:
+        size: Sum of the magnitudes of its terms. roundings: how many each of them has.
+        cut: What differences like 1 - t^2 lose of terms of this size. bend: |argument| |derivative| of functions
+            whose argument is rounded before.
+    """
+
+    size: Array
+    roundings: int
+    cut: Array | float = 0.0
+    bend: Array | float = 0.0
+
+    def budget(self, scale: Array | float, setting: Setting) -> Budget:
+        """Times |scale|: the cotangents, for a gradient."""
+        u = setting.u
+        return both(
+            lambda c: np.asarray(
+                np.abs(scale)
+                * (c(self.roundings, u.stored) * self.size + c(2, u.stored) * (self.cut + np.asarray(self.bend)))
+                + 8 * u.smallest
+            )
+        )
+
+
+Rule = Callable[[Any, Array], _Terms]
+
+
+def _formulas(kind: str, value: Rule, slope: Rule) -> None:
+    """Registers the budgets of a kind from the terms of its value and those of its slope."""
+
+    def forward(setting: Setting) -> ForwardBudget:
+        return ForwardBudget((value(setting.layer, setting.call.inputs[0]).budget(1.0, setting),))
+
+    def gradient(setting: GradientSetting) -> GradientBudget:
+        terms = slope(setting.layer, setting.call.inputs[0])
+        return GradientBudget((terms.budget(setting.cotangents[0], setting),))
+
+    forward_formula(kind)(forward)
+    gradient_formula(kind)(gradient)
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1, e) / (1 + e))
+
+
+def _softplus(x: Array) -> Array:
+    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+
+def _exponential(alpha: float, scale: float, stretch: float, x: Array) -> _Terms:
+    """scale alpha (exp(x / stretch) - 1) below 0 by expm1, scale x above, which is one product at most."""
+    below = np.minimum(x, 0) / stretch
+    y = scale * np.where(x > 0, x, alpha * np.abs(np.expm1(below)))
+    bend = 0.0 if stretch == 1 else np.abs(scale * alpha * below) * np.exp(below)
+    exact = scale == 1
+    return _Terms(np.where((x > 0) & exact, 0, y), FUNCTION + 3, bend=bend)
+
+
+def _exponential_slope(alpha: float, scale: float, stretch: float, x: Array) -> _Terms:
+    """scale alpha exp(x / stretch) / stretch below 0, which many compute as y + alpha: both are terms."""
+    below = np.minimum(x, 0) / stretch
+    size = np.where(x > 0, scale, scale * alpha / stretch * (2 - np.exp(below)))
+    bend = 0.0 if stretch == 1 else np.abs(scale * alpha / stretch * below) * np.exp(below)
+    return _Terms(size, FUNCTION + 3, bend=bend)
+
+
+_formulas(
+    "elu",
+    lambda layer, x: _exponential(layer.alpha, 1.0, 1.0, x),
+    lambda layer, x: _exponential_slope(layer.alpha, 1.0, 1.0, x),
+)
+_formulas(
+    "celu",
+    lambda layer, x: _exponential(layer.alpha, 1.0, layer.alpha, x),
+    lambda layer, x: _exponential_slope(layer.alpha, 1.0, layer.alpha, x),
+)
+_formulas(
+    "selu",
+    lambda layer, x: _exponential(layer.ALPHA, layer.SCALE, 1.0, x),
+    lambda layer, x: _exponential_slope(layer.ALPHA, layer.SCALE, 1.0, x),
+)
+
+
+def _gelu(layer: Any, x: Array) -> _Terms:
+    """0.5 |x| (1 + |erf|) or with tanh, and x times the bend of either."""
+    t, inner, slope = _gelu_gate(layer, x)
+    return _Terms(0.5 * np.abs(x) * (1 + np.abs(t)), FUNCTION + 3, bend=0.5 * np.abs(x * inner) * slope)
+
+
+def _gelu_slope(layer: Any, x: Array) -> _Terms:
+    """0.5 (1 + t) + 0.5 x t'(a) a': for the form with tanh, t' = 1 - t^2 cuts, and a' has two terms."""
+    t, inner, slope = _gelu_gate(layer, x)
+    if layer.form == "exact":
+        density = np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+        size = 0.5 * (1 + np.abs(t)) + np.abs(x) * density
+        return _Terms(size, FUNCTION + 4, bend=0.5 * np.abs(inner) * slope + 0.5 * np.abs(x) ** 3 * density)
+    grown = TANH_FACTOR * (1 + 3 * TANH_CUBE * x * x)
+    size = 0.5 * (1 + np.abs(t)) + 0.5 * np.abs(x) * slope * grown
+    cut = 0.5 * np.abs(x) * grown * t * t
+    bend = 2 * np.abs(inner) * slope * (0.5 + np.abs(x * t) * grown)
+    error_of_t = (FUNCTION + 2) * np.abs(x) * t * t * grown  # of 1 - t^2, by the error of t
+    return _Terms(size, FUNCTION + 6, cut=cut + error_of_t / 2, bend=bend)
+
+
+def _gelu_gate(layer: Any, x: Array) -> tuple[Array, Array, Array]:
+    """t(a), a and t'(a): erf(x / sqrt 2), or tanh(sqrt(2 / pi) (x + 0.044715 x^3))."""
+    if layer.form == "exact":
+        argument = x / np.sqrt(2)
+        # |erf| and tanh of the other form differ by less than 1e-3, which a budget does not notice
+        gate = np.tanh(TANH_FACTOR * (x + TANH_CUBE * x**3))
+        return gate, argument, 2 / np.sqrt(np.pi) * np.exp(-argument * argument)
+    argument = TANH_FACTOR * (x + TANH_CUBE * x**3)
+    t = np.tanh(argument)
+    return t, 2 * argument, 1 - t * t  # the argument has more roundings than the two of a bend
+
+
+_formulas("gelu", _gelu, _gelu_slope)
+
+
+def _silu(layer: Any, x: Array) -> _Terms:
+    """|x| s, and |x| times the bend of s."""
+    scaled = layer.beta * x
+    s = _sigmoid(scaled)
+    bend = np.abs(x * scaled) * s * _sigmoid(-scaled) if layer.beta != 1 else 0.0
+    return _Terms(np.abs(x) * s, FUNCTION + 3, bend=bend)
+
+
+def _silu_slope(layer: Any, x: Array) -> _Terms:
+    """s (1 + beta x (1 - s)): 1 - s cuts by a rounding of s, of which there are FUNCTION."""
+    scaled = np.abs(layer.beta * x)
+    s, rest = _sigmoid(layer.beta * x), _sigmoid(-layer.beta * x)
+    bend = scaled * s * rest * (2 + scaled) if layer.beta != 1 else 0.0
+    return _Terms(s * (1 + scaled * rest), FUNCTION + 5, cut=s * scaled * (1 + FUNCTION / 2 * s), bend=bend)
+
+
+_formulas("silu", _silu, _silu_slope)
+
+
+def _softplus_terms(layer: Any, x: Array) -> _Terms:
+    """log(1 + exp(z)) / beta, z = beta x."""
+    z = layer.beta * x
+    bend = np.abs(x) * _sigmoid(z) if layer.beta != 1 else 0.0
+    return _Terms(_softplus(z) / layer.beta, FUNCTION + 4, bend=bend)
+
+
+def _softplus_slope(layer: Any, x: Array) -> _Terms:
+    """sigmoid(z); exp(z - softplus(z)), by which JAX has it, rounds an argument of that size."""
+    z = layer.beta * x
+    s = _sigmoid(z)
+    return _Terms(s, FUNCTION + 2, bend=s * (np.abs(z) + _softplus(z)))
+
+
+_formulas("softplus", _softplus_terms, _softplus_slope)
+_formulas(
+    "softsign",
+    lambda layer, x: _Terms(np.abs(x) / (1 + np.abs(x)), 5),
+    lambda layer, x: _Terms(1 / np.square(1 + np.abs(x)) + np.abs(x) / np.square(1 + np.abs(x)), 8),
+)
+
+
+def _mish(layer: Any, x: Array) -> _Terms:
+    """|x| t, t = tanh(softplus(x)): both functions' errors, the inner one's no larger relatively than its own."""
+    return _Terms(np.abs(x) * np.tanh(_softplus(x)), 2 * FUNCTION + 3)
+
+
+def _mish_slope(layer: Any, x: Array) -> _Terms:
+    """t + x (1 - t^2) s: 1 - t^2 cuts by the error of t."""
+    p = _softplus(x)
+    t, s = np.tanh(p), _sigmoid(x)
+    rest = 1 - t * t
+    cut = np.abs(x) * s * t * t * (1 + FUNCTION)
+    bend = np.abs(x) * s * 2 * t * rest * p * FUNCTION / 2 + np.abs(x) * rest * s * (np.abs(x) + p)
+    return _Terms(t + np.abs(x) * rest * s, 2 * FUNCTION + 4, cut=cut, bend=bend)
+
+
+_formulas("mish", _mish, _mish_slope)

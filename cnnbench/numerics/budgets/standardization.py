@@ -1,0 +1,164 @@
+"""Budgets of normalisation by each image's mean and variance: batch norm's propagation over other axes.
+
+y = n w + b with n = (x - m) r. Weights vary within what is averaged, so gradients are propagated through h = g w:
+dx = r (h - mean h - n mean(h n)).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    both,
+    forward_formula,
+    gradient_formula,
+)
+from cnnbench.numerics.rounding import Roundoff
+
+Array = NDArray[Any]
+Axes = tuple[int, ...]
+
+
+class _Shape(NamedTuple):
+    """How a kind averages: x in the shape ``view``, over ``axes`` of it; weights in the shape ``weight``."""
+
+    view: tuple[int, ...]
+    axes: Axes
+    weight: tuple[int, ...]
+
+
+def _shape(layer: Any, shape: tuple[int, ...]) -> _Shape:
+    rank = len(shape)
+    channels = (1, shape[1], *(1,) * (rank - 2))
+    if layer.kind == "layer_norm":
+        return _Shape(shape, tuple(range(layer.start_axis, rank)), shape[layer.start_axis :])
+    if layer.kind == "channel_layer_norm":
+        return _Shape(shape, (1,), channels)
+    if layer.kind == "mean_variance_norm":
+        return _Shape(shape, layer.axes, channels)
+    groups = layer.groups if layer.kind == "group_norm" else shape[1]
+    return _Shape((shape[0], groups, math.prod(shape[1:]) // groups), (2,), channels)
+
+
+class Statistics:
+    """Means, variances and the normalised values of an input, with their errors to first order.
+
+    dm = c(n) mean|x| + u |m|;  dv = (c(n + 2) + c(4)) v + dm^2 (two passes: deviations sum to 0, so that dm enters
+    squared);  r = 1 / sqrt(v + eps), dr = r (dv / (2 (v + eps)) + c(4)), or r = 1 / (sqrt(v) + eps).
+    """
+
+    def __init__(self, x: Array, axes: Axes, eps: float, u: Roundoff, *, outside: bool = False) -> None:
+        self.x, self.axes, self.u = x, axes, u
+        self.count = math.prod(x.shape[axis] for axis in axes)
+        self.mean = self.average(x)
+        self.size = self.average(np.abs(x))
+        self.deviation = x - self.mean
+        self.variance = self.average(np.square(self.deviation))
+        self.root = np.sqrt(self.variance if outside else self.variance + eps)
+        self.inverse = 1 / (self.root + (eps if outside else 0.0))
+        self.normal = self.deviation * self.inverse
+
+    def average(self, values: Array) -> Array:
+        """Over the axes, which stay."""
+        return np.asarray(values.mean(axis=self.axes, keepdims=True))
+
+    def mean_error(self, c: Any) -> Array:
+        """dm."""
+        return np.asarray(c(self.count, self.u.accumulated) * self.size + c(1, self.u.stored) * np.abs(self.mean))
+
+    def inverse_error(self, c: Any) -> Array:
+        """dr; the root's own error is dv / (2 root), and r's is r^2 times that."""
+        relative = c(self.count + 2, self.u.accumulated) + c(4, self.u.stored)
+        of_variance = relative * self.variance + self.mean_error(c) ** 2
+        of_root = of_variance / (2 * np.where(self.root > 0, self.root, 1))
+        return np.asarray(self.inverse * (self.inverse * of_root + c(4, self.u.stored)))
+
+    def normal_error(self, c: Any) -> Array:
+        """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""
+        subtraction = c(3, self.u.stored) * (np.abs(self.x) + np.abs(self.mean))
+        return np.asarray(
+            self.inverse * (self.mean_error(c) + subtraction) + np.abs(self.deviation) * self.inverse_error(c)
+        )
+
+
+def _statistics(setting: Setting, shape: _Shape) -> Statistics:
+    layer = setting.layer
+    outside = layer.kind == "mean_variance_norm" and layer.eps_place == "outside"
+    return Statistics(setting.call.inputs[0].reshape(shape.view), shape.axes, layer.eps, setting.u, outside=outside)
+
+
+def _weight_and_bias(setting: Setting, shape: _Shape) -> tuple[Array, Array]:
+    """|weight| and |bias| as they broadcast against the input; 1 and 0 where there are none."""
+    given = [np.abs(w).reshape(shape.weight) for w in setting.call.weights]
+    return (given[0] if given else np.ones(())), (given[1] if len(given) > 1 else np.zeros(()))
+
+
+KINDS = ("layer_norm", "channel_layer_norm", "instance_norm", "group_norm", "mean_variance_norm")
+
+
+@forward_formula(*KINDS)
+def standardized(setting: Setting) -> ForwardBudget:
+    """|w| dn + few u ((|x| + |m|) r |w| + |b|)."""
+    u, full = setting.u, setting.call.inputs[0].shape
+    shape = _shape(setting.layer, full)
+    found = _statistics(setting, shape)
+    weight, bias = _weight_and_bias(setting, shape)
+    magnitude = ((np.abs(found.x) + np.abs(found.mean)) * found.inverse).reshape(full) * weight + bias
+    return ForwardBudget(
+        (both(lambda c: weight * found.normal_error(c).reshape(full) + c(4, u.stored) * magnitude + 8 * u.smallest),)
+    )
+
+
+@gradient_formula(*KINDS)
+def standardized_gradient(setting: GradientSetting) -> GradientBudget:
+    """dx = r (h - mean h - n mean(h n)), h = g w: each factor's error. dw = sum g n, db = sum g."""
+    u, full, g = setting.u, setting.call.inputs[0].shape, setting.cotangents[0]
+    shape = _shape(setting.layer, full)
+    found = _statistics(setting, shape)
+    weight, _ = _weight_and_bias(setting, shape)
+    h = (g * weight).reshape(shape.view)
+    n = found.count
+    first, second = found.average(h), found.average(h * found.normal)
+    # with eps outside the root, x - m is divided by the root without it
+    along = found.deviation / np.where(found.root > 0, found.root, 1)
+    inner = h - first - along * second
+    sizes = found.average(np.abs(h)), found.average(np.abs(h * found.normal))
+
+    def error(c: Any) -> Array:
+        normal = found.normal_error(c)
+        of_first = (c(n + 1, u.accumulated) + c(2, u.stored)) * sizes[0]
+        of_second = (c(n + 2, u.accumulated) + c(4, u.stored)) * sizes[1] + found.average(np.abs(h) * normal)
+        parts = np.abs(h) + np.abs(first) + np.abs(along * second)
+        of_inner = of_first + np.abs(along) * of_second + np.abs(second) * normal + c(6, u.stored) * parts
+        total = found.inverse * of_inner + np.abs(inner) * found.inverse_error(c)
+        return np.asarray(total + c(4, u.stored) * found.inverse * np.abs(inner) + 8 * u.smallest).reshape(full)
+
+    return GradientBudget((both(error),), _weight_gradients(setting, shape, found))
+
+
+def _weight_gradients(setting: GradientSetting, shape: _Shape, found: Statistics) -> tuple[Budget, ...]:
+    """dw = sum g n: the sum's roundings, and the errors of n; db = sum g."""
+    u, full, g = setting.u, setting.call.inputs[0].shape, np.abs(setting.cotangents[0])
+    if not setting.call.weights:
+        return ()
+    axes = tuple(range(setting.layer.start_axis)) if setting.layer.kind == "layer_norm" else (0, *range(2, len(full)))
+    terms = math.prod(full[axis] for axis in axes)
+    normal = np.abs(found.normal).reshape(full)
+
+    def of_weight(c: Any) -> Array:
+        rounding = (c(terms + 2, u.accumulated) + c(3, u.stored)) * g * normal
+        return np.asarray((rounding + g * found.normal_error(c).reshape(full)).sum(axis=axes) + terms * u.smallest)
+
+    def of_bias(c: Any) -> Array:
+        return np.asarray((c(terms, u.accumulated) + c(2, u.stored)) * g.sum(axis=axes) + terms * u.smallest)
+
+    return (both(of_weight), both(of_bias))[: len(setting.call.weights)]
