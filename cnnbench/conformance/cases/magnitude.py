@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
-from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
+from cnnbench.spec.layers.magnitude import (
+    FilterResponseNorm,
+    LocalResponseNorm,
+    LpNorm,
+    RMSNorm,
+    WithinChannelResponseNorm,
+)
 
 DEEP = ((9, 4, 5),)
 STRONG = {"alpha": 0.5, "beta": 0.75}  # at 1e-4 the sum hardly shows
 
 CASES = {
+    "within_channel_response_norm/cifar": LayerCase(WithinChannelResponseNorm(), EVEN, scale=30.0),
+    "within_channel_response_norm/strong": LayerCase(WithinChannelResponseNorm(size=5, alpha=0.5), EVEN),
     "local_response_norm/default": LayerCase(LocalResponseNorm(), DEEP, scale=30.0),
     "local_response_norm/alexnet": LayerCase(LocalResponseNorm(k=2.0, alpha_divided_by_size=False), DEEP, scale=100.0),
     "local_response_norm/strong": LayerCase(LocalResponseNorm(**STRONG), DEEP),
