@@ -1,0 +1,118 @@
+"""Faults of detectors: regions, anchors, boxes, suppression."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.execution.operations import Call
+from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_operands
+from cnnbench.numerics.faults.drawn import Drawn, boxes, crowd, integers, lattice, normal, on
+from cnnbench.spec.layers.boxes import BoxDecode, BoxEncode
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool
+
+_REGIONS = (
+    Drawn((3, 9, 12), normal()),
+    Drawn((5, 4), boxes(36.0), batched=False),
+    Drawn((5,), integers(2), batched=False),
+)
+_HEAD = (10.0, 10.0, 5.0, 5.0)
+_SCORES = Drawn((16,), normal())
+
+
+def _worst_first(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    return (inputs[0], -inputs[1]), weights, state, call
+
+
+def _corners_moved(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    """floor(x) is round(x - 1/2), but for whole numbers."""
+    moved = inputs[1] - 0.49 / layer.spatial_scale
+    return (inputs[0], moved, *inputs[2:]), weights, state, call
+
+
+FAULTS = (
+    Fault(
+        "roi_align.not_aligned",
+        "roi_align",
+        "pixel centres at whole coordinates and not half a pixel on (Detectron, torchvision's default before 0.6)",
+        on(RoIAlign(output_size=3, spatial_scale=0.25, sampling_ratio=2), *_REGIONS),
+        operation=other_layer(lambda layer: replace(layer, aligned=False)),
+    ),
+    Fault(
+        "roi_align.fixed_samples",
+        "roi_align",
+        "two samples for each cell where their number was to follow the box's size",
+        on(RoIAlign(output_size=2, spatial_scale=0.25), *_REGIONS),
+        operation=other_layer(lambda layer: replace(layer, sampling_ratio=2)),
+    ),
+    Fault(
+        "roi_max_pool.rounding",
+        "roi_max_pool",
+        "corners of regions rounded down and not to the nearest pixel",
+        on(RoIMaxPool(output_size=3, spatial_scale=0.25), *_REGIONS),
+        operation=other_operands(_corners_moved),
+    ),
+    Fault(
+        "anchor_grid.ratio_inverted",
+        "anchor_grid",
+        "aspect ratios taken as width / height",
+        on(AnchorGrid(sizes=(16.0,), aspect_ratios=(0.5, 1.0)), Drawn((1, 3, 4), normal())),
+        operation=other_layer(lambda layer: replace(layer, aspect_ratios=tuple(1 / r for r in layer.aspect_ratios))),
+    ),
+    Fault(
+        "anchor_grid.not_rounded",
+        "anchor_grid",
+        "anchors left at fractions of a pixel, where weights were trained with rounded ones",
+        on(AnchorGrid(sizes=(32.0,)), Drawn((1, 3, 4), normal())),
+        operation=other_layer(lambda layer: replace(layer, rounded=False)),
+    ),
+    Fault(
+        "box_decode.clip_missing",
+        "box_decode",
+        "the logarithms of sizes not limited, so that one box overflows",
+        on(BoxDecode(), Drawn((6, 4), normal(6.0)), Drawn((6, 4), boxes(36.0))),
+        operation=other_layer(lambda layer: replace(layer, largest_growth=None)),
+    ),
+    Fault(
+        "box_decode.scales_ignored",
+        "box_decode",
+        "deltas of a head trained with scales (10, 10, 5, 5) decoded as if they were 1",
+        on(BoxDecode(scales=_HEAD), Drawn((6, 4), normal()), Drawn((6, 4), boxes(36.0))),
+        operation=other_layer(lambda layer: replace(layer, scales=(1.0, 1.0, 1.0, 1.0))),
+    ),
+    Fault(
+        "box_encode.scales_swapped",
+        "box_encode",
+        "the scales of centres and of sizes exchanged",
+        on(BoxEncode(scales=_HEAD), Drawn((6, 4), boxes(36.0)), Drawn((6, 4), boxes(36.0))),
+        operation=other_layer(lambda layer: replace(layer, scales=(*layer.scales[2:], *layer.scales[:2]))),
+    ),
+    Fault(
+        "non_max_suppression.threshold_inclusive",
+        "non_max_suppression",
+        "a box suppressed whose overlap is just the threshold",
+        on(NonMaxSuppression(iou_threshold=1 / 3, max_outputs=16), Drawn((16, 4), lattice), _SCORES),
+        operation=other_layer(lambda layer: replace(layer, iou_threshold=layer.iou_threshold - 1e-6)),
+    ),
+    Fault(
+        "non_max_suppression.order",
+        "non_max_suppression",
+        "boxes visited from the worst to the best (an ascending sort)",
+        on(NonMaxSuppression(iou_threshold=0.4, max_outputs=16), Drawn((16, 4), crowd), _SCORES),
+        operation=other_operands(_worst_first),
+    ),
+    Fault(
+        "non_max_suppression.centre_format",
+        "non_max_suppression",
+        "corners read as centre and size",
+        on(NonMaxSuppression(iou_threshold=0.4, max_outputs=16), Drawn((16, 4), crowd), _SCORES),
+        operation=other_layer(lambda layer: replace(layer, box_format="center")),
+    ),
+    Fault(
+        "non_max_suppression.score_threshold",
+        "non_max_suppression",
+        "boxes with scores up to 0.5 dropped where the threshold was 0",
+        on(NonMaxSuppression(iou_threshold=0.4, max_outputs=16, score_threshold=0.0), Drawn((16, 4), crowd), _SCORES),
+        operation=other_layer(lambda layer: replace(layer, score_threshold=0.5)),
+    ),
+)
