@@ -16,7 +16,7 @@ def _few(generator: Any, shape: Shape) -> Any:
     return generator.integers(-2, 3, shape).astype(np.float32)
 
 
-_AWRY = {"kernel_size": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2)}
+_AWRY: dict[str, Any] = {"kernel_size": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2)}
 
 CASES = {
     "max_pool_positions/asymmetric": LayerCase(MaxPoolPositions(**_AWRY), EVEN),

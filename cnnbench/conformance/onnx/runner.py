@@ -100,7 +100,7 @@ def _expected(case: OnnxCase, model: object, data: DataSet) -> list[Array]:
     naive = ROUNDED.get(case.name)
     if naive is None:
         return data.outputs
-    computed = [naive(model.graph.node[0], next(iter(data.inputs.values())))]  # type: ignore[attr-defined]
+    computed = [naive(model.graph.node[0], *data.inputs.values())]  # type: ignore[attr-defined]
     verdict = judge(data.outputs, computed, relative=100 * RELATIVE)
     if verdict.problem:
         raise UnavailableError(f"the values computed for this case are not its own: {verdict.problem}", where=case.name)

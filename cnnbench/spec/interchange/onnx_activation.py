@@ -10,6 +10,7 @@ from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_shape import raised
 from cnnbench.spec.layers import Layer, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnbench.spec.layers.activation import Hardmax
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.merge import Add, Maximum, Minimum, Multiply
 from cnnbench.spec.layers.rectifier import HardSigmoid, HardSwish, LeakyReLU, PReLU, Shrink, ThresholdedReLU
@@ -34,6 +35,7 @@ WITH_FIELDS: dict[str, Callable[[OnnxNode], Layer]] = {
     "Gelu": lambda node: GELU(form="tanh" if node.attribute("approximate", "none") == "tanh" else "exact"),
     "Swish": lambda node: SiLU(beta=node.attribute("alpha", 1.0)),
     "Softmax": lambda node: Softmax(axis=node.attribute("axis", -1)),
+    "Hardmax": lambda node: Hardmax(axis=node.attribute("axis", -1)),
     "LogSoftmax": lambda node: LogSoftmax(axis=node.attribute("axis", -1)),
 }
 

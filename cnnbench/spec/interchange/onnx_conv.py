@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, importer
+from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_windows import windows
-from cnnbench.spec.layers import Conv, Shape
+from cnnbench.spec.layers import Concat, Conv, Pad, Shape
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
+from cnnbench.spec.layers.indexing import Slice
+from cnnbench.spec.layers.smooth import SiLU
 from cnnbench.spec.layers.windows import effective_size
 
 
@@ -81,3 +85,24 @@ def _padding_for(node: OnnxNode, wanted: Shape, spatial: Shape, extra: Shape) ->
         pairs.append((small, large) if upper else (large, small))
         missing.append(extra[i] + max(-total, 0))
     return {"padding": tuple(pairs), "output_padding": tuple(missing)}
+
+
+@importer("CausalConvWithState")
+def causal_conv(node: OnnxNode) -> list[Result]:
+    """A depthwise convolution over what came before and the input, and the last of both as the next state."""
+    x, arrays = node.value(0), _arrays(node)
+    channels, _, size = arrays["weight"].shape
+    if node.has(3):
+        whole = node.add(Concat(axis=2), node.value(3), x, part="whole") if size > 1 else x
+    else:
+        whole = node.add(Pad(padding=((0, 0), (size - 1, 0))), x, part="whole")
+    layer = Conv(out_channels=channels, kernel_size=size, groups=channels, bias="bias" in arrays)
+    y = node.add(layer, whole, arrays=arrays)
+    if node.attribute("activation", "none") in ("silu", "swish"):
+        y = node.add(SiLU(), y, part="activation")
+    if len(node.outputs) < 2 or not node.outputs[1]:
+        return [y]
+    if size == 1:
+        return [y, np.zeros((*x.shape[:2], 0), np.float32)]
+    start = whole.shape[2] - size + 1
+    return [y, node.add(Slice(starts=(start,), ends=(None,), axes=(2,)), whole, part="state")]

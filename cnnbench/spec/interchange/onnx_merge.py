@@ -44,7 +44,7 @@ def _operands(node: OnnxNode) -> list[Value]:
         if array is not None and array.ndim < rank and array.dtype.kind == "f":
             operands.append(node.parameter(array.reshape((1,) * (rank - array.ndim) + array.shape), f"operand{i}"))
         else:
-            operands.append(raised(node, node.value(i), rank, f"raised{i}"))
+            operands.append(raised(node, node.number(i), rank, f"raised{i}"))
     return operands
 
 

@@ -31,13 +31,15 @@ class Tensor:
         array: Its elements where they are known.
         value: The graph's value where it is computed.
         state: The full name of the running statistic that it is.
-        truth: Whether it stands for booleans: its elements are 0 and 1.
+        truth: Whether it stands for booleans: its elements are 0 and 1, in floats where they are computed.
+        rows: Whether it stands for a list of the positions and values of its elements that are not negative.
     """
 
     array: Array | None = None
     value: Value | None = None
     state: str = ""
     truth: bool = False
+    rows: bool = False
 
 
 Result = Value | Tensor | Array | None
@@ -130,6 +132,10 @@ class OnnxNode:
     def value(self, position: int = 0) -> Value:
         """The value of an input; a known array becomes a layer that holds it, a free input a program input."""
         return self._importing.value(self.inputs[position], self)
+
+    def number(self, position: int) -> Value:
+        """As ``value``, but a free input of integers becomes one of floats, for a layer that computes with it."""
+        return self._importing.value(self.inputs[position], self, as_float=True)
 
     def values(self) -> tuple[Value, ...]:
         """The values of all inputs that are given."""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_crop import crop_and_resize
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_shape import positive, reshaped
 from cnnbench.spec.layers import Shape
@@ -28,28 +29,41 @@ def resize(node: OnnxNode) -> Value:
     rank = len(node.shape(0))
     axes = tuple(positive(a, rank) for a in node.attribute("axes", tuple(range(rank))))
     coordinates = node.attribute("coordinate_transformation_mode", "half_pixel")
-    if coordinates not in COORDINATES:
-        raise node.reject(
-            "the coordinates are not imported", received=coordinates, expected=f"one of {', '.join(COORDINATES)}"
-        )
     fields: dict[str, Any] = {
         "mode": node.attribute("mode", "nearest"),
-        "coordinates": coordinates,
         "nearest_rounding": node.attribute("nearest_mode", "round_prefer_floor"),
         "cubic_coefficient": node.attribute("cubic_coeff_a", -0.75),
         "exclude_outside": bool(node.attribute("exclude_outside", 0)),
         "antialias": bool(node.attribute("antialias", 0)),
     }
-    if node.has(2) and node.static(2, "the scales").size:
+    if coordinates == "tf_crop_and_resize":
+        return crop_and_resize(node, axes, _sizes(node, axes), fields)
+    if coordinates not in COORDINATES:
+        raise node.reject(
+            "the coordinates are not imported", received=coordinates, expected=f"one of {', '.join(COORDINATES)}"
+        )
+    fields["coordinates"] = coordinates
+    if _has_scales(node):
         return _over_axes(node, axes, None, tuple(float(s) for s in node.static(2, "the scales")), fields)
+    return _over_axes(node, axes, _sizes(node, axes), None, fields)
+
+
+def _has_scales(node: OnnxNode) -> bool:
+    return node.has(2) and node.static(2, "the scales").size > 0
+
+
+def _sizes(node: OnnxNode, axes: Shape) -> Shape:
+    """The output's size along each of the axes."""
+    own = tuple(node.shape(0)[axis] for axis in axes)
+    if _has_scales(node):
+        return tuple(math.floor(size * float(s)) for size, s in zip(own, node.static(2, "the scales"), strict=True))
     sizes = node.ints(3, "the sizes")
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
-        return _over_axes(node, axes, sizes, None, fields)
-    ratios = [size / node.shape(0)[axis] for size, axis in zip(sizes, axes, strict=True)]
+        return sizes
+    ratios = [size / n for size, n in zip(sizes, own, strict=True)]
     scale = min(ratios) if policy == "not_larger" else max(ratios)
-    kept = tuple(math.floor(scale * node.shape(0)[axis] + 0.5) for axis in axes)
-    return _over_axes(node, axes, kept, None, fields)
+    return tuple(math.floor(scale * n + 0.5) for n in own)
 
 
 def _over_axes(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
 from cnnbench.spec.layers import Concat, Shape
 from cnnbench.spec.layers.indexing import CenterCropPad, Gather, GatherIndices, Slice, Split
 from cnnbench.spec.layers.rearrange import DepthToSpace, SpaceToDepth
@@ -195,6 +197,13 @@ def pad(node: OnnxNode) -> Value:
         return node.add(Pad(padding=tuple(pairs[1:]), value=value, mode=mode), x)
     padded = node.add(Pad(padding=tuple(pairs), value=value, mode=mode), lifted(node, x), part="padded")
     return lowered(node, padded)
+
+
+@importer("ConstantOfShape")
+def constant_of_shape(node: OnnxNode) -> Array:
+    """ConstantOfShape of a shape that was given."""
+    value = node.attribute("value", np.zeros(1, np.float32))
+    return np.full(node.ints(0, "the shape"), value.reshape(-1)[0], value.dtype)
 
 
 @importer("CenterCropPad")

@@ -28,7 +28,7 @@ class OnnxOutput:
         source: The graph's output, or the running statistic, that holds it; "" where ``array`` does.
         is_state: Whether ``source`` is a running statistic.
         array: Its elements where nothing needs to be computed for them.
-        truth: Whether it stands for booleans.
+        truth, rows: As of a ``Tensor``.
     """
 
     name: str
@@ -37,9 +37,14 @@ class OnnxOutput:
     is_state: bool = False
     array: Array | None = None
     truth: bool = False
+    rows: bool = False
 
     def in_width(self, array: Array) -> Array:
         """The backend's array in the model's dtype: another width of its kind of numbers, or booleans; never more."""
+        if self.rows:
+            places = np.argwhere(array >= 0)
+            places[:, -1] = array[array >= 0]
+            array = places
         if self.truth:
             return array.astype(bool)
         floats = array.dtype.kind == "f"
@@ -150,11 +155,13 @@ class Importing:
         """The data given for a free input, which becomes part of the network; None where there is none."""
         return np.asarray(self._given[name]) if self.is_given(name) else None
 
-    def value(self, name: str, node: OnnxNode) -> Value:
+    def value(self, name: str, node: OnnxNode, *, as_float: bool = False) -> Value:
         """The graph's value of a tensor; makes a program input or a layer that holds an array where it has none."""
         tensor = self.tensor(name)
         if tensor is None:
-            return self._program_input(name)
+            return self._program_input(name, as_float=as_float)
+        if tensor.rows:
+            raise node.reject(f"{name!r} has as many rows as its values decide", expected="a size that is known")
         if tensor.value is None:
             if tensor.array is None:
                 raise node.reject(f"{name!r} is a running statistic, which no layer can read")
@@ -164,12 +171,12 @@ class Importing:
             raise node.reject(f"{name!r} has no value")
         return tensor.value
 
-    def _program_input(self, name: str) -> Value:
+    def _program_input(self, name: str, *, as_float: bool = False) -> Value:
         kind = self._declared_dtype(name).kind
         if kind not in "fiub":
             raise SpecError(f"input {name!r} holds no numbers", where=self.file.where, received=kind)
         full = self.pending_shape(name)
-        dtype: Literal["float", "int"] = "float" if kind == "f" else "int"
+        dtype: Literal["float", "int"] = "float" if as_float or kind in "fb" else "int"  # booleans as 0 and 1
         batched = self.batched and len(full) > 1
         ours = self._unique(graph_name(name) or "input")
         value = self._builder.input(ours, full[1:] if batched else full, dtype=dtype, batched=batched)
@@ -259,7 +266,7 @@ class Importing:
             elif tensor.value is not None:
                 ours = fresh_name(graph_name(item.name) or "output", named)
                 named[ours] = tensor.value
-                outputs.append(OnnxOutput(item.name, dtype, ours, truth=tensor.truth))
+                outputs.append(OnnxOutput(item.name, dtype, ours, truth=tensor.truth, rows=tensor.rows))
         graph = self._graph(named) if named else None
         return graph, self._arrays, self._inputs, tuple(outputs)
 

@@ -1,0 +1,41 @@
+"""Importers of detection: regions of interest, non-maximum suppression."""
+
+from __future__ import annotations
+
+from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Tensor, importer
+from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign
+from cnnbench.spec.layers.indexing import Gather
+from cnnbench.spec.layers.shape import Unsqueeze
+
+
+@importer("RoiAlign")
+def roi_align(node: OnnxNode) -> Value:
+    """RoiAlign; its default coordinates are half-pixel."""
+    layer = RoIAlign(
+        output_size=(node.attribute("output_height", 1), node.attribute("output_width", 1)),
+        spatial_scale=node.attribute("spatial_scale", 1.0),
+        sampling_ratio=node.attribute("sampling_ratio", 0),
+        aligned=node.attribute("coordinate_transformation_mode", "half_pixel") == "half_pixel",
+        mode="max" if node.attribute("mode", "avg") == "max" else "avg",
+    )
+    return node.add(layer, node.value(0), node.value(1), node.value(2))
+
+
+@importer("NonMaxSuppression")
+def non_max_suppression(node: OnnxNode) -> Tensor:
+    """NonMaxSuppression: for every image and class the indices of the boxes that stay, as rows (image, class, box)."""
+    boxes, scores = node.value(0), node.value(1)
+    most = int(node.scalar(2, "max_output_boxes_per_class"))
+    if most < 1:
+        raise node.reject("no box may stay", received=most, expected="max_output_boxes_per_class of at least 1")
+    boxes = node.add(Unsqueeze(axes=(1,)), boxes, part="of_one_class")
+    if scores.shape[1] != 1:
+        boxes = node.add(Gather(indices=(0,) * scores.shape[1], axis=1), boxes, part="of_every_class")
+    layer = NonMaxSuppression(
+        iou_threshold=node.scalar(3, "iou_threshold"),
+        max_outputs=min(most, scores.shape[2]),
+        score_threshold=node.scalar(4, "score_threshold") if node.has(4) else None,
+        box_format="center" if node.attribute("center_point_box", 0) else "corners",
+    )
+    return Tensor(value=node.add(layer, boxes, scores), rows=True)
