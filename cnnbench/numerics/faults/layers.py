@@ -38,7 +38,7 @@ _IMAGE = Surroundings((4, 8, 8))
 _TABLE = Surroundings((6,))
 
 
-def _zero_padding(right: Operation, table: Operations) -> Operation:
+def zero_padding(right: Operation, table: Operations) -> Operation:
     """Zeros put around the input before the maximum is taken."""
 
     def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
@@ -95,7 +95,7 @@ FAULTS = (
         "max_pool",
         "padding counted as zeros, which win over negative values (early Caffe and TensorFlow ports)",
         surrounded(MaxPool(kernel_size=3, stride=2, padding=1), Surroundings((4, 8, 8), negative=True)),
-        operation=_zero_padding,
+        operation=zero_padding,
     ),
     Fault(
         "max_pool.ceil_mode",
