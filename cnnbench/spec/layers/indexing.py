@@ -84,7 +84,6 @@ class Crop(Composite, kind="crop"):
     size: tuple[int, ...]
     offset: tuple[int, ...] | Literal["center"] = "center"
 
-    layout_rule = "follow"
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -127,7 +126,6 @@ class CenterCropPad(Composite, kind="center_crop_pad"):
 
     size: tuple[int, ...]
 
-    layout_rule = "follow"
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:

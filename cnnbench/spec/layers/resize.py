@@ -15,8 +15,14 @@ from cnnbench.spec.layers.windows import per_axis
 if TYPE_CHECKING:
     from cnnbench.spec.graph import Builder, Value
 
-COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
-ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+COORDINATES: tuple[Coordinates, ...] = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+)
+ROUNDINGS: tuple[Rounding, ...] = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 Scale = float | tuple[float, ...]
 
 
@@ -76,8 +82,8 @@ class Resize(Layer, kind="resize"):
             raise SpecError("the output's size is not clear", received=self._asked(), expected="either size or scale")
         if self.size is not None:
             return replace(self, size=per_axis(self.size, num, "size", least=1))
-        scale = self.scale if isinstance(self.scale, tuple) else (self.scale,) * num
-        if len(scale) != num or any(s is None or s <= 0 for s in scale):
+        scale = self.scale if isinstance(self.scale, tuple) else (self.scale or 0.0,) * num
+        if len(scale) != num or any(s <= 0 for s in scale):
             raise SpecError("scale is not valid", received=self.scale, expected=f"{num} positive numbers")
         layer = replace(self, scale=scale)
         if any(out < 1 for out in layer.sizes(inputs[0][2:])):
