@@ -136,9 +136,10 @@ class SmoothL1Loss(ElementLoss, kind="smooth_l1_loss"):
 
 @dataclass(frozen=True, kw_only=True)
 class BCEWithLogitsLoss(ElementLoss, kind="bce_with_logits_loss"):
-    """-p t log s(x) - (1 - t) log(1 - s(x)) with s the sigmoid, as (1 - t) x + (1 + (p - 1) t) softplus(-x).
+    """-p t log s(x) - (1 - t) log(1 - s(x)) with s the sigmoid, as p t softplus(-x) + (1 - t) softplus(x).
 
-    That form neither overflows nor cancels, however large x is (PyTorch's).
+    That form neither overflows nor cancels, however large x is; (1 - t) x + softplus(-x), PyTorch's, loses the small
+    loss of a negative target that is judged so.
 
     Args:
         pos_weight: p, which weighs positive targets.
@@ -155,12 +156,12 @@ class BCEWithLogitsLoss(ElementLoss, kind="bce_with_logits_loss"):
 
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
         rest = builder.add("negative", Affine(scale=-1.0, shift=1.0), target)
-        line = builder.add("line", Multiply(), rest, prediction)
-        soft = builder.add("softplus", Softplus(), builder.add("negated", Elementwise(function="negate"), prediction))
+        missed = builder.add("softplus", Softplus(), builder.add("negated", Elementwise(function="negate"), prediction))
+        claimed = builder.add("other_softplus", Softplus(), prediction)
+        positive = builder.add("positive", Multiply(), target, missed)
         if self.pos_weight != 1:
-            weight = builder.add("class_weight", Affine(scale=self.pos_weight - 1, shift=1.0), target)
-            soft = builder.add("weighted_softplus", Multiply(), weight, soft)
-        return builder.add("element", Add(), line, soft)
+            positive = builder.add("weighted_positive", Affine(scale=self.pos_weight), positive)
+        return builder.add("element", Add(), positive, builder.add("other", Multiply(), rest, claimed))
 
 
 @dataclass(frozen=True, kw_only=True)
