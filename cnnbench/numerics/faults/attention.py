@@ -1,0 +1,160 @@
+"""Faults of attention: scales, axes, masks, windows, gates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operation, Operations, OpResult
+from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_weights
+from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.spec.layers.arithmetic import Affine
+from cnnbench.spec.layers.attention import (
+    GatedPositionalSelfAttention,
+    MultiHeadAttention,
+    ScaledDotProductAttention,
+)
+from cnnbench.spec.layers.feature_attention import SpatialAttentionBlock, SqueezeExcitation
+from cnnbench.spec.layers.indexing import Gather, Roll
+from cnnbench.spec.layers.linear import MatMul
+from cnnbench.spec.layers.window_attention import WindowAttention
+
+_FEATURES, _HEADS = 8, 2
+_QKV = Surroundings((5, _FEATURES), inputs=3)
+_TOKENS = Surroundings((6, _FEATURES))
+_IMAGE = Surroundings((4, 5, 6))
+_GRID = Surroundings((4, 6, 4))
+_DOT_PRODUCTS = ScaledDotProductAttention(num_heads=_HEADS)
+_SHIFTED = surrounded(WindowAttention(num_heads=2, window_size=(2, 3), shift=(1, 1)), _GRID)
+_HEADED = surrounded(MultiHeadAttention(num_heads=_HEADS), _TOKENS)
+
+
+def _one_key_more(right: Operation, table: Operations) -> Operation:
+    """The mask moved by one key."""
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        result = right.forward(layer, inputs, weights, state, call)
+        return table["roll"].forward(Roll(shifts=(1,), axes=(3,)), result.outputs, (), (), call)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
+def _by_heads(layer: Any, name: str, array: Any) -> Any:
+    """Rows q, k, v of each head together, where a projection makes all three."""
+    if layer.out_features != 3 * _FEATURES:
+        return array
+    parts = array.reshape(3, _HEADS, _FEATURES // _HEADS, *array.shape[1:])
+    return parts.swapaxes(0, 1).reshape(array.shape).copy()
+
+
+def _key_minus_query(layer: Gather) -> Gather:
+    tokens = math.isqrt(len(layer.indices))
+    return replace(layer, indices=tuple(layer.indices[j * tokens + i] for i in range(tokens) for j in range(tokens)))
+
+
+def _untransposed(layer: MatMul) -> MatMul:
+    return layer if layer.transpose_a else replace(layer, transpose_b=False)
+
+
+FAULTS = (
+    Fault(
+        "attention.scale_missing",
+        "scaled_dot_product_attention",
+        "logits not divided by the root of the head's size",
+        surrounded(_DOT_PRODUCTS, _QKV),
+        operation=other_layer(lambda layer: replace(layer, scale=1.0)),
+    ),
+    Fault(
+        "attention.scale_of_all_heads",
+        "scaled_dot_product_attention",
+        "logits divided by the root of the whole embedding's size and not of one head's",
+        surrounded(_DOT_PRODUCTS, _QKV),
+        operation=other_layer(lambda layer: replace(layer, scale=_FEATURES**-0.5)),
+    ),
+    Fault(
+        "attention.not_causal",
+        "scaled_dot_product_attention",
+        "the causal mask forgotten",
+        surrounded(replace(_DOT_PRODUCTS, causal=True), _QKV),
+        operation=other_layer(lambda layer: replace(layer, causal=False)),
+    ),
+    Fault(
+        "attention.causal_off_by_one",
+        "causal_mask",
+        "a query sees one key of the future",
+        surrounded(replace(_DOT_PRODUCTS, causal=True), _QKV),
+        node="suspect.causal_mask",
+        operation=_one_key_more,
+    ),
+    Fault(
+        "attention.softmax_axis",
+        "softmax",
+        "weights that sum to one over queries and not over keys",
+        surrounded(_DOT_PRODUCTS, _QKV),
+        node="suspect.softmax",
+        operation=other_layer(lambda layer: replace(layer, axis=-2)),
+    ),
+    Fault(
+        "multi_head_attention.rows_by_head",
+        "linear",
+        "in_proj read as (heads, q k v, size) and not as (q k v, heads, size)",
+        _HEADED,
+        node="suspect.in_proj",
+        operation=other_weights(_by_heads),
+    ),
+    Fault(
+        "window_attention.shift_direction",
+        "roll",
+        "the image rolled forwards before windows are cut, which are then masked at the wrong end",
+        _SHIFTED,
+        node="suspect.roll",
+        operation=other_layer(lambda layer: replace(layer, shifts=tuple(-shift for shift in layer.shifts))),
+    ),
+    Fault(
+        "window_attention.index_transposed",
+        "gather",
+        "the bias of key minus query where it is of query minus key",
+        _SHIFTED,
+        node="suspect.bias_rows",
+        operation=other_layer(_key_minus_query),
+    ),
+    Fault(
+        "window_attention.not_masked",
+        "shifted_window_mask",
+        "positions from both ends of a rolled image attend to each other",
+        _SHIFTED,
+        node="suspect.mask",
+        operation=other_layer(lambda layer: replace(layer, masked=0.0)),
+    ),
+    Fault(
+        "gated_positional_self_attention.gate_of_both",
+        "scalar_affine",
+        "the content weighted by the gate, and not by what the gate leaves",
+        surrounded(GatedPositionalSelfAttention(num_heads=_HEADS, size=(2, 3)), _TOKENS),
+        node="suspect.rest",
+        operation=other_layer(lambda layer: Affine() if layer.shift else layer),
+    ),
+    Fault(
+        "spatial_attention_block.transposed",
+        "matmul",
+        "values summed over queries and not over keys, the matrix of weights being square",
+        surrounded(SpatialAttentionBlock(groups=2), _IMAGE),
+        node="suspect.weighted",
+        operation=other_layer(_untransposed),
+    ),
+    Fault(
+        "squeeze_excitation.hard_gate",
+        "squeeze_excitation",
+        "MobileNetV3's hard sigmoid where SENet and EfficientNet have the sigmoid",
+        surrounded(SqueezeExcitation(squeeze_channels=3), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, gate="hard_sigmoid")),
+    ),
+    Fault(
+        "squeeze_excitation.relu",
+        "squeeze_excitation",
+        "ReLU in the hidden layer where EfficientNet has SiLU",
+        surrounded(SqueezeExcitation(squeeze_channels=3, activation="silu"), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, activation="relu")),
+    ),
+)
