@@ -49,9 +49,10 @@ def divide(layer: Divide, inputs: Arrays, weights: Arrays, state: Arrays, call: 
 
 @OPERATIONS.register("power")
 def power(layer: PowerOf, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """``jnp.power``; the exponent's gradient, NaN for a negative base there, is let through for positive ones only."""
+    """``jnp.power`` without what its gradients make NaN: the base's at exponent 0, the exponent's at a base below 0."""
     base, exponent = jnp.broadcast_arrays(*inputs)
-    return OpResult((jnp.power(base, jnp.where(base > 0, exponent, lax.stop_gradient(exponent))),))
+    held = jnp.where(exponent == 0, jnp.ones_like(base), base)
+    return OpResult((jnp.power(held, jnp.where(base > 0, exponent, lax.stop_gradient(exponent))),))
 
 
 @OPERATIONS.register("maximum")
