@@ -1,0 +1,118 @@
+"""Every loss as data on every backend: its value and its gradient, by its own function or by its layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnbench.errors import SpecError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.losses import bound_loss, loss_graph
+from cnnbench.execution.operations import Operations
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Conv
+from cnnbench.spec.losses import (
+    L1,
+    BCEWithLogits,
+    CrossEntropy,
+    Dice,
+    MeanSquaredError,
+    NegativeLogLikelihood,
+    SmoothL1,
+    Yolo,
+    loss_from_fields,
+)
+from cnnbench.spec.optimizers import SGD
+from cnnbench.training.evaluation import host_loss
+
+LOSSES = [
+    CrossEntropy(label_smoothing=0.1),
+    NegativeLogLikelihood(),
+    MeanSquaredError(),
+    L1(),
+    SmoothL1(beta=0.3),
+    BCEWithLogits(pos_weight=2.0),
+    Dice(),
+    Yolo(boxes=1, classes=2),
+]
+BACKENDS = [
+    ("numpy", "reference"),
+    ("numpy", "fast"),
+    pytest.param("torch", "eager", marks=pytest.mark.torch),
+    pytest.param("jax", "jit", marks=pytest.mark.jax),
+    pytest.param("tensorflow", "graph", marks=pytest.mark.tensorflow),
+]
+
+
+def options(mode: str) -> ProgramOptions:
+    return ProgramOptions(mode, precision("float64"), training=True)
+
+
+def network():
+    """A convolution that gives 7 maps: of images, so that targets are images too."""
+    builder = Builder("maps")
+    x = builder.input("x", (2, 4, 3))
+    return builder.build(builder.add("conv", Conv(out_channels=7, kernel_size=1), x))
+
+
+def operands(loss):
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(3, 2, 4, 3))
+    arrays = {"conv.weight": generator.normal(size=(7, 2, 1, 1)), "conv.bias": generator.uniform(1, 2, 7)}
+    targets = np.asarray(loss.draw_targets(generator, (3, 7, 4, 3)))
+    return arrays, {"x": x, "targets": targets}
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
+@pytest.mark.parametrize(("name", "mode"), BACKENDS)
+def test_value_and_gradient_are_those_of_the_layer_by_differences(name, mode, loss):
+    if name != "numpy":
+        pytest.importorskip(name, reason=f"needs {name}")
+    arrays, batch = operands(loss)
+    found = InProcessSubject(load_backend(name)).gradient(network(), arrays, batch, options(mode), loss)
+
+    def value(weight):
+        outputs = np.einsum("nchw,kc->nkhw", batch["x"], weight[:, :, 0, 0]) + arrays["conv.bias"][:, None, None]
+        return host_loss(loss, outputs, batch["targets"])
+
+    assert found.loss == pytest.approx(value(arrays["conv.weight"]), rel=1e-10)
+    direction = np.random.default_rng(2).normal(size=(7, 2, 1, 1))
+    slope = (value(arrays["conv.weight"] + 1e-6 * direction) - value(arrays["conv.weight"] - 1e-6 * direction)) / 2e-6
+    if loss.kind != "yolo":  # whose gradient takes the overlap for a constant
+        assert (found.weights["conv.weight"] * direction).sum() == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize(("name", "mode"), BACKENDS)
+def test_a_step_lowers_a_loss_without_a_function_of_its_own(name, mode):
+    if name != "numpy":
+        pytest.importorskip(name, reason=f"needs {name}")
+    loss = BCEWithLogits()
+    arrays, batch = operands(loss)
+    subject = InProcessSubject(load_backend(name))
+    losses, _ = subject.steps(network(), arrays, [batch] * 3, options(mode), loss, SGD(), [0.1] * 3)
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_losses_are_made_from_plain_data():
+    made = [loss_from_fields(loss.kind, {}) for loss in LOSSES]
+    assert [type(loss) for loss in made] == [type(loss) for loss in LOSSES]
+    assert loss_from_fields("smooth_l1", {"beta": 0.5}) == SmoothL1(beta=0.5)
+    with pytest.raises(SpecError, match="beta is not valid"):
+        loss_from_fields("smooth_l1", {"beta": 0.0})
+    with pytest.raises(SpecError, match="pos_weight is not valid"):
+        loss_from_fields("bce_with_logits", {"pos_weight": -1.0})
+
+
+def test_an_output_that_does_not_fit_is_refused():
+    with pytest.raises(SpecError, match="yolo_loss"):
+        loss_graph(Yolo(boxes=2, classes=3), (1, 12, 7, 7))
+    with pytest.raises(SpecError):
+        loss_graph(NegativeLogLikelihood(), (4,))
+
+
+def test_a_backend_without_the_parts_is_named():
+    with pytest.raises(Exception, match="nothing"):
+        bound_loss(L1(), (1, 3), Operations("nothing"), options("eager"))
