@@ -18,6 +18,22 @@ def graph_name(text: str) -> str:
     return ".".join(part if _PART.fullmatch(part) else f"_{part}" for part in parts if part)
 
 
+def module_name(text: str, operator: str) -> str:
+    """The name of a node that PyTorch calls by its module's path and its operator, as the module is called there.
+
+    >>> module_name("/layer1/layer1.0/conv1/Conv", "Conv")
+    'layer1.0.conv1'
+    """
+    parts: list[str] = []
+    for part in filter(None, text.split("/")):
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts.append(part)
+    if len(parts) > 1 and re.fullmatch(rf"{re.escape(operator)}(_\d+)?", parts[-1]):
+        parts.pop()
+    return graph_name("/".join(parts))
+
+
 def fresh_name(name: str, taken: Container[str]) -> str:
     """``name``, or with the first number behind it that makes it a name not yet taken.
 

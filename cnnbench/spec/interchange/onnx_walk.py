@@ -12,7 +12,7 @@ from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.interchange.onnx_file import DEFAULT_DOMAIN, OnnxFile
 from cnnbench.spec.interchange.onnx_folding import fold
-from cnnbench.spec.interchange.onnx_names import fresh_name, graph_name
+from cnnbench.spec.interchange.onnx_names import fresh_name, graph_name, module_name
 from cnnbench.spec.interchange.onnx_node import IMPORTERS, Array, OnnxNode, Result, Tensor, known_operators
 from cnnbench.spec.layers import Composite, Concat, Dropout, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Parameter
@@ -110,7 +110,7 @@ class Importing:
         for item in proto.input[1:]:
             if item.endswith(".weight") and item in self._tensors:
                 return graph_name(item.removesuffix(".weight"))
-        named = graph_name(proto.name)
+        named = module_name(proto.name, proto.op_type)
         if named and not named.isdecimal():
             return named
         return f"{proto.op_type}_{graph_name(next(filter(None, proto.output), ''))}".lower()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from cnnbench.spec.layers.base import Dtypes, LayoutRule, Shape, Shapes, require_one_of
+from cnnbench.spec.layers.base import Dtypes, Shape, Shapes, require_one_of
 from cnnbench.spec.layers.pooling import WindowPool
 from cnnbench.spec.layers.windows import require_pairs
 
@@ -48,7 +48,7 @@ class MaxPoolPositions(WindowPool, kind="max_pool_positions"):
     counted: Literal["image", "tensor"] = "image"
     order: Literal["rows", "columns"] = "rows"
 
-    layout_rule: ClassVar[LayoutRule] = "canonical"
+    layout_rule = "canonical"  # type: ignore[assignment]  # mypy takes the pools' value for their type
     differentiable = False
 
     def resolve(self, inputs: Shapes) -> Self:
