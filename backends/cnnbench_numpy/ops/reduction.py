@@ -26,7 +26,7 @@ def _taken_back(gradient: Array, axes: tuple[int, ...], rank: int, call: Call) -
     return np.expand_dims(left, call.axes(axes, rank))
 
 
-def _reduced(function: str, x: Array, axes: tuple[int, ...]) -> Array:
+def _reduced(function: str, x: Array, axes: tuple[int, ...]) -> Any:
     match function:
         case "sum":
             return x.sum(axes, keepdims=True)
@@ -69,7 +69,7 @@ def _products_of_others(x: Array, axes: tuple[int, ...]) -> Array:
     return np.moveaxis((before * after).reshape(moved.shape), last, axes)
 
 
-def _slope(function: str, x: Array, y: Array, axes: tuple[int, ...]) -> Array:
+def _slope(function: str, x: Array, y: Array, axes: tuple[int, ...]) -> Any:
     """The derivative of the reduced value with respect to each element."""
     match function:
         case "sum":

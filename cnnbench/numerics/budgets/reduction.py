@@ -151,8 +151,8 @@ def reduce_gradient(setting: GradientSetting) -> GradientBudget:
         case "prod":
             return GradientBudget((both(lambda c: dx * c(2 * s.count + SPARE, u.stored) + floor),))
         case "l2":
-            error = s.count + SPARE
-            return GradientBudget((both(lambda c: dx * (c(error, u.accumulated) / 2 + c(8, u.stored)) + floor),))
+            terms = s.count + SPARE
+            return GradientBudget((both(lambda c: dx * (c(terms, u.accumulated) / 2 + c(8, u.stored)) + floor),))
         case "log_sum":
             return GradientBudget((both(lambda c: dx * (s.conditioned(c) + c(SPARE + 2, u.stored)) + floor),))
     top, depth, share = s.exponentials()

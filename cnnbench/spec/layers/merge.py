@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.activation import resolve_axis
@@ -46,7 +46,7 @@ class Add(Layer, kind="add"):
 class _Broadcasting(Layer):
     """A function of values that meet element by element; each axis has one size, or 1, which is repeated."""
 
-    num_inputs = (2, 2)
+    num_inputs: ClassVar[tuple[int, int | None]] = (2, 2)
 
     def resolve(self, inputs: Shapes) -> Self:
         broadcast_shape(inputs)
