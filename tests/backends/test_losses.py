@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from cnnbench.errors import SpecError
-from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.losses import bound_loss, loss_graph
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.precision import precision
@@ -47,6 +49,13 @@ BACKENDS = [
 ]
 
 
+@cache
+def loaded(name: str) -> Backend:
+    backend = load_backend(name)
+    backend.configure(ProcessSettings(threads=1))
+    return backend
+
+
 def options(mode: str) -> ProgramOptions:
     return ProgramOptions(mode, precision("float64"), training=True)
 
@@ -72,7 +81,7 @@ def test_value_and_gradient_are_those_of_the_layer_by_differences(name, mode, lo
     if name != "numpy":
         pytest.importorskip(name, reason=f"needs {name}")
     arrays, batch = operands(loss)
-    found = InProcessSubject(load_backend(name)).gradient(network(), arrays, batch, options(mode), loss)
+    found = InProcessSubject(loaded(name)).gradient(network(), arrays, batch, options(mode), loss)
 
     def value(weight):
         outputs = np.einsum("nchw,kc->nkhw", batch["x"], weight[:, :, 0, 0]) + arrays["conv.bias"][:, None, None]
@@ -91,7 +100,7 @@ def test_a_step_lowers_a_loss_without_a_function_of_its_own(name, mode):
         pytest.importorskip(name, reason=f"needs {name}")
     loss = BCEWithLogits()
     arrays, batch = operands(loss)
-    subject = InProcessSubject(load_backend(name))
+    subject = InProcessSubject(loaded(name))
     losses, _ = subject.steps(network(), arrays, [batch] * 3, options(mode), loss, SGD(), [0.1] * 3)
     assert losses[0] > losses[1] > losses[2]
 

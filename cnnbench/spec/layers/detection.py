@@ -216,7 +216,7 @@ class NonMaxSuppression(Layer, kind="non_max_suppression"):
         return (*batch, self.max_outputs), batch
 
     def output_dtypes(self, inputs: Dtypes, count: int) -> Dtypes:
-        return ("int",) * count
+        return ("int", "int")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -188,7 +188,7 @@ class YoloLoss(Composite, kind="yolo_loss"):
             with builder.scope(f"box{number}"):
                 parts.append(builder.add_all("part", Split(sizes=5), head))
         overlaps = self._overlaps(builder, parts, (tx, ty, tw, th))
-        roots = (tw, th)
+        roots: tuple[Value, ...] = (tw, th)
         if self.squared:
             roots = tuple(builder.add(f"root_{n}", Elementwise(function="sqrt"), v) for n, v in (("w", tw), ("h", th)))
         terms = []
