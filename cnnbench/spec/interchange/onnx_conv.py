@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_shape import reshaped
 from cnnbench.spec.interchange.onnx_windows import windows
 from cnnbench.spec.layers import Concat, Conv, Pad, Shape
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.smooth import SiLU
-from cnnbench.spec.layers.windows import effective_size
+from cnnbench.spec.layers.windows import effective_size, output_sizes, require_pairs, resolve_padding
 
 
 def _arrays(node: OnnxNode) -> dict[str, Array]:
@@ -106,3 +108,29 @@ def causal_conv(node: OnnxNode) -> list[Result]:
         return [y, np.zeros((*x.shape[:2], 0), np.float32)]
     start = whole.shape[2] - size + 1
     return [y, node.add(Slice(starts=(start,), ends=(None,), axes=(2,)), whole, part="state")]
+
+
+@importer("Col2Im")
+def col2im(node: OnnxNode) -> Value:
+    """Col2Im: overlapping blocks laid onto an image and added, which is a transposed convolution with fixed kernels."""
+    x, spatial, block = node.value(0), node.ints(1, "the image's shape"), node.ints(2, "the block's shape")
+    window = windows(node, block)
+    taps = math.prod(block)
+    channels = x.shape[1] // taps
+    pairs = require_pairs(resolve_padding(window.padding, spatial, *window[:3]))
+    counts = output_sizes(spatial, *window[:3], pairs)
+    image = reshaped(node, x, (x.shape[0], x.shape[1], *counts), "blocks")
+    ends = [(n - 1) * s + effective_size(k, d) for n, k, s, d in zip(counts, *window[:3], strict=True)]
+    missing = tuple(n + a + b - end for n, (a, b), end in zip(spatial, pairs, ends, strict=True))
+    layer = ConvTranspose(
+        out_channels=channels,
+        kernel_size=block,
+        stride=window.stride,
+        dilation=window.dilation,
+        padding=pairs,
+        output_padding=missing,
+        groups=channels,
+        bias=False,
+    )
+    places = np.eye(taps, dtype=np.float32).reshape(taps, 1, *block)
+    return node.add(layer, image, arrays={"weight": np.tile(places, (channels, *(1,) * (places.ndim - 1)))})

@@ -154,9 +154,11 @@ def split(node: OnnxNode) -> list[Result]:
 
 @importer("Gather")
 def gather(node: OnnxNode) -> Value:
-    """Gather: positions that the model fixes, or that are computed or fed."""
+    """Gather: positions that the model fixes, or that are computed or fed. Negative ones must be known."""
     x, axis = node.value(0), node.attribute("axis", 0)
     fixed = node.constant(1)
+    if fixed is None and node.knowable(1) and (node.static(1, "the indices") < 0).any():
+        fixed = node.static(1, "the indices")
     if fixed is None:
         indices = node.value(1)
         return node.add(GatherIndices(axis=axis), x, indices)
