@@ -55,7 +55,7 @@ class Altered:
         pytest.param("torch", "eager", marks=pytest.mark.torch),
         pytest.param("jax", "jit", marks=[pytest.mark.jax, pytest.mark.slow]),
         pytest.param("tensorflow", "graph", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
-        pytest.param("torch", "compile", marks=[pytest.mark.torch, pytest.mark.slow]),
+        pytest.param("torch", "compile", marks=[pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(1500)]),
     ],
 )
 @pytest.mark.parametrize("network", ["lenet5", "resnet20"])
