@@ -54,7 +54,7 @@ def architectures(json: o.Json = False, verbose: o.Verbose = False) -> None:
             "num_classes": item.num_classes,
             "source": item.source,
         }
-        for item in known().values()
+        for item in sorted(known().values(), key=lambda item: (item.year, item.family))
     ]
     _print(rows, ("name", "family", "year", "parameters", "macs", "input", "source"), json)
 
