@@ -62,12 +62,12 @@ def test_every_reason_of_the_skip_list_still_holds(load):
 
 
 def test_a_wrong_op_fails_the_core_list(load):
-    """The suite can fail: a ReLU that is a copy."""
+    """The suite can fail: a ReLU that adds one."""
     from cnnbench.execution.operations import Operation, OpResult
 
     backend = load("numpy")
     kept = backend.operations
-    wrong = Operation(lambda layer, inputs, weights, state, call: OpResult((inputs[0],)))
+    wrong = Operation(lambda layer, inputs, weights, state, call: OpResult((inputs[0] + 1,)))
     backend.operations = kept.replace("relu", wrong)
     try:
         cases = [case for case in load_cases() if case.listed.operator == "Relu"]
