@@ -1,0 +1,62 @@
+"""What PyTorch does on channels-last images, pinned: when one of these fails, the workaround in our op can go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnbench.conformance import LayerCase, run_cases
+from cnnbench.conformance.cases import layer_cases
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+
+def normalized(x, groups):
+    flat = x.double().reshape(x.shape[0], groups, -1)
+    deviation = flat - flat.mean(-1, keepdim=True)
+    return (deviation / (flat.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()).reshape(x.shape)
+
+
+def test_group_norm_takes_the_variance_in_one_pass():
+    x = torch.from_numpy(np.random.default_rng(0).normal(1000, 1, (2, 6, 5, 4)).astype(np.float32))
+    last = torch.nn.functional.group_norm(x.contiguous(memory_format=torch.channels_last), 2)
+    assert (torch.nn.functional.group_norm(x, 2) - normalized(x, 2)).abs().max() < 1e-3
+    assert (last - normalized(x, 2)).abs().max() > 1e-2
+
+
+def test_instance_norm_of_one_image_has_a_wrong_gradient():
+    generator = np.random.default_rng(0)
+    x, g = (torch.from_numpy(generator.normal(size=(1, 4, 8, 10)).astype(np.float32)) for _ in range(2))
+    given = g.contiguous(memory_format=torch.channels_last)
+    one, other = x.clone().requires_grad_(), x.clone().double().requires_grad_()
+    (found,) = torch.autograd.grad(torch.nn.functional.instance_norm(one), one, given)
+    (expected,) = torch.autograd.grad(normalized(other, 4), other, g.double())
+    assert (found - expected).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["group_norm/large_mean", "instance_norm/3d", "instance_norm/large_mean"])
+def test_our_op_has_neither(name):
+    assert isinstance(layer_cases()[name], LayerCase)
+    subject = InProcessSubject(load_backend("torch"))
+    result = run_cases(subject, ProgramOptions("eager", precision("float32")), [name])[0]
+    assert result.status == "passed", result.message
+
+
+def test_masks_that_broadcast_are_drawn_natively_where_none_is_given():
+    from cnnbench_torch.ops.regularization import shared_dropout
+
+    from cnnbench.execution.operations import Call
+    from cnnbench.spec.layers import SpatialDropout, StochasticDepth
+
+    x = torch.ones(64, 8, 3, 4)
+    for layer, kept in ((StochasticDepth(p=0.25), (64, 1, 1, 1)), (SpatialDropout(p=0.25), (64, 8, 1, 1))):
+        y = shared_dropout(layer, (x,), (), (), Call(True, False, (None,))).outputs[0]
+        first = y[: kept[0], : kept[1], :1, :1]
+        assert torch.equal(y, first.expand_as(y))
+        assert bool(((first == 0) | ((first - 1 / 0.75).abs() < 1e-6)).all())
+        assert 0.5 < (first > 0).double().mean() < 0.95
