@@ -56,7 +56,7 @@ def rms_norm_backward(layer: RMSNorm, saved: Any, gradients: Arrays, weights: Ar
     before, axes = tuple(range(layer.start_axis)), tuple(range(layer.start_axis, dy.ndim))
     inner = dy * weights[0] if weights else dy
     found = ((dy * saved[0]).sum(axis=before),) if weights else ()
-    return Gradients((_unit_backward(inner, *saved, axes),), found)
+    return Gradients((_unit_backward(inner, saved[0], saved[1], axes),), found)
 
 
 @REFERENCE.register("rms_norm", backward=rms_norm_backward)
@@ -77,7 +77,7 @@ def filter_response_norm_backward(
     """dw = sum dy x', db = sum dy; dx by the mean square over space."""
     dy = gradients[0]
     axes = (0, *range(2, dy.ndim))
-    dx = _unit_backward(dy * _channels(weights[0], dy), *saved, axes[1:])
+    dx = _unit_backward(dy * _channels(weights[0], dy), saved[0], saved[1], axes[1:])
     return Gradients((dx,), ((dy * saved[0]).sum(axis=axes), dy.sum(axis=axes)))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
+from cnnbench.spec.layers import Shape
 from cnnbench.spec.layers.magnitude import (
     FilterResponseNorm,
     LocalResponseNorm,
@@ -12,23 +15,28 @@ from cnnbench.spec.layers.magnitude import (
 )
 
 DEEP = ((9, 4, 5),)
-STRONG = {"alpha": 0.5, "beta": 0.75}  # at 1e-4 the sum hardly shows
+
+
+def _strong(images: tuple[Shape, ...] = DEEP, batch: int = 2, **fields: Any) -> LayerCase:
+    """With an alpha at which the sum shows: at the default of 1e-4 it hardly does."""
+    return LayerCase(LocalResponseNorm(**{"alpha": 0.5, **fields}), images, batch)
+
 
 CASES = {
     "within_channel_response_norm/cifar": LayerCase(WithinChannelResponseNorm(), EVEN, scale=30.0),
     "within_channel_response_norm/strong": LayerCase(WithinChannelResponseNorm(size=5, alpha=0.5), EVEN),
     "local_response_norm/default": LayerCase(LocalResponseNorm(), DEEP, scale=30.0),
     "local_response_norm/alexnet": LayerCase(LocalResponseNorm(k=2.0, alpha_divided_by_size=False), DEEP, scale=100.0),
-    "local_response_norm/strong": LayerCase(LocalResponseNorm(**STRONG), DEEP),
-    "local_response_norm/undivided": LayerCase(LocalResponseNorm(size=3, alpha_divided_by_size=False, **STRONG), DEEP),
-    "local_response_norm/even_before": LayerCase(LocalResponseNorm(size=4, **STRONG), DEEP),
-    "local_response_norm/even_after": LayerCase(LocalResponseNorm(size=4, even_window="after", **STRONG), DEEP),
-    "local_response_norm/wider_than_channels": LayerCase(LocalResponseNorm(size=11, **STRONG), EVEN),
+    "local_response_norm/strong": _strong(),
+    "local_response_norm/undivided": _strong(size=3, alpha_divided_by_size=False),
+    "local_response_norm/even_before": _strong(size=4),
+    "local_response_norm/even_after": _strong(size=4, even_window="after"),
+    "local_response_norm/wider_than_channels": _strong(EVEN, size=11),
     "local_response_norm/own_channel": LayerCase(LocalResponseNorm(size=1, alpha=0.7, beta=0.5, k=0.5), EVEN),
     "local_response_norm/power_one": LayerCase(LocalResponseNorm(size=5, alpha=2.0, beta=1.0, k=2.0), DEEP),
-    "local_response_norm/1d": LayerCase(LocalResponseNorm(**STRONG), ((6, 7),)),
-    "local_response_norm/3d": LayerCase(LocalResponseNorm(size=3, **STRONG), ((5, 2, 3, 4),), batch=1),
-    "local_response_norm/row": LayerCase(LocalResponseNorm(**STRONG), ROW),
+    "local_response_norm/1d": _strong(((6, 7),)),
+    "local_response_norm/3d": _strong(((5, 2, 3, 4),), 1, size=3),
+    "local_response_norm/row": _strong(ROW),
     "rms_norm/tokens": LayerCase(RMSNorm(), ((7, 12),)),
     "rms_norm/image": LayerCase(RMSNorm(start_axis=1, eps=1e-3), EVEN),
     "rms_norm/no_affine": LayerCase(RMSNorm(affine=False), ROW),
