@@ -60,7 +60,8 @@ def frozen_batch_norm(layer: FrozenBatchNorm, inputs: Arrays, weights: Arrays, s
 
 @OPERATIONS.register("channel_affine")
 def channel_affine(layer: ChannelAffine, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """A multiply and an add, which XLA fuses."""
-    axis, rank = call.channel_axis(inputs[0].ndim), inputs[0].ndim
-    weight, bias = (w.reshape([-1 if i == axis else 1 for i in range(rank)]) for w in weights)
-    return OpResult((inputs[0] * weight + bias,))
+    """A multiply and an add, which XLA fuses; in float32 where the type is narrower, as the weights' gradients need."""
+    x = inputs[0]
+    axis, wide = call.channel_axis(x.ndim), jnp.promote_types(x.dtype, jnp.float32)
+    weight, bias = (w.astype(wide).reshape([-1 if i == axis else 1 for i in range(x.ndim)]) for w in weights)
+    return OpResult(((x.astype(wide) * weight + bias).astype(x.dtype),))

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
-from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.framework import tf, wide
 
 Values = tuple[Any, ...]
 
@@ -42,8 +42,15 @@ def gather(layer: Gather, inputs: Values, weights: Values, state: Values, call: 
 
 
 def gather_indices(layer: GatherIndices, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """``tf.gather``."""
-    return OpResult((tf.gather(inputs[0], inputs[1], axis=layer.axis, batch_dims=layer.shared_axes),))
+    """``tf.gather``; in training a narrow operand is read in float32, in which its gradient is then summed.
+
+    The reshaping makes the gradient dense there: else its slices are rounded first and summed after.
+    """
+    x = inputs[0]
+    narrow = call.training and x.dtype in (tf.bfloat16, tf.float16)
+    read = tf.reshape(wide(x), tf.shape(x)) if narrow else x
+    y = tf.gather(read, inputs[1], axis=layer.axis, batch_dims=layer.shared_axes)
+    return OpResult((tf.cast(y, x.dtype),))
 
 
 def roll(layer: Roll, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

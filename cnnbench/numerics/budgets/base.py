@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -199,7 +200,10 @@ def sum_of_products(magnitude: Array, count: float, u: Roundoff, *, rounded: Arr
     """
     floor = (count + 1) * u.smallest
     most = min(count, u.narrow_terms)
-    worst = gamma(count, u.accumulated) * magnitude + u.stored * rounded + floor
+    factor = gamma(count, u.accumulated)
+    # so many narrow terms have no worst case; a sum of zeros is zero all the same
+    bound = factor * magnitude if math.isfinite(factor) else np.where(np.asarray(magnitude) > 0, math.inf, 0.0)
+    worst = bound + u.stored * rounded + floor
     sharp = sharp_factor(most, u.accumulated) * magnitude + u.stored * rounded + floor
     if squares is not None:
         worst = worst + u.operand * magnitude

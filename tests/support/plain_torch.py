@@ -1,0 +1,57 @@
+"""PyTorch's own calls, used plainly: what a user would write who has not heard of the defects in them."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from cnnbench.execution.operations import OpResult
+
+
+def avg_pool2d(layer, inputs, weights, state, call):
+    """``avg_pool2d`` with the layer's own settings."""
+    padding = [begin for begin, _ in layer.padding]
+    y = functional.avg_pool2d(
+        inputs[0], layer.kernel_size, layer.stride, padding, layer.ceil_mode, layer.count_include_pad
+    )
+    return OpResult((y,))
+
+
+def conv2d_without_mkldnn(layer, inputs, weights, state, call):
+    """``conv2d`` where oneDNN is switched off, as builds and machines without it run."""
+    padding = [begin for begin, _ in layer.padding]
+    with torch.backends.mkldnn.flags(enabled=False):
+        return OpResult((functional.conv2d(inputs[0], *weights, stride=layer.stride, padding=padding),))
+
+
+class _IndexAdd(torch.autograd.Function):
+    """Rows of a table, whose gradient is ``index_add``."""
+
+    @staticmethod
+    def forward(context, table, indices):
+        context.save_for_backward(indices)
+        context.rows = table.shape[0]
+        return table[indices]
+
+    @staticmethod
+    def backward(context, gradient):
+        (indices,) = context.saved_tensors
+        width = gradient.shape[-1]
+        total = torch.zeros((context.rows, width), dtype=gradient.dtype)
+        return total.index_add(0, indices.reshape(-1), gradient.reshape(-1, width)), None
+
+
+def rows_by_index_add(layer, inputs, weights, state, call):
+    """Rows of a table with a gradient by ``index_add``."""
+    return OpResult((_IndexAdd.apply(inputs[0], inputs[1]),))
+
+
+def rows_by_embedding(layer, inputs, weights, state, call):
+    """``functional.embedding``."""
+    return OpResult((functional.embedding(inputs[1], inputs[0]),))
+
+
+def local_response_norm(layer, inputs, weights, state, call):
+    """``local_response_norm``."""
+    y = functional.local_response_norm(inputs[0], layer.size, layer.alpha, layer.beta, layer.k)
+    return OpResult((y,))
