@@ -17,6 +17,7 @@ CASES = {
     "matmul/fewer_axes": LayerCase(MatMul(), ((3, 4, 5), (5, 6)), batched=(True, False)),
     "matmul/fewer_axes_first": LayerCase(MatMul(), ((4, 5), (3, 5, 6)), batched=(False, True)),
     "matmul/long": LayerCase(MatMul(transpose_b=True), ((2, 3, 700), (2, 4, 700))),
+    "matmul/positive": LayerCase(MatMul(), ((2, 3, 500), (2, 500, 4)), positive=True),
     "matmul/one_image": LayerCase(MatMul(), ((3, 4, 5), (3, 5, 6)), batch=1),
     "linear/plain": LayerCase(Linear(out_features=7), ROW, batch=4),
     "linear/no_bias": LayerCase(Linear(out_features=7, bias=False), ((300,),)),

@@ -51,6 +51,8 @@ CASES = {
     "reduce/mean_of_row": LayerCase(Reduce(function="mean", axes=(-1,)), ROW, batch=3),
     "reduce/mean_3d": LayerCase(Reduce(function="mean", axes=(2, 4), keepdims=False), ((2, 3, 4, 5),)),
     "reduce/sum_positive": LayerCase(Reduce(function="sum", axes=(1,)), ((3000,),), draws=(_positive,)),
+    "reduce/mean_positive": LayerCase(Reduce(function="mean", axes=(2, 3)), ((3, 24, 30),), positive=True),
+    "reduce/l2_positive": LayerCase(Reduce(function="l2", axes=(1,)), ((500,),), positive=True),
     "reduce/max_ties": _reduce("max", (2, 3), draw=_few),
     "reduce/min_ties": _reduce("min", (1,), draw=_few),
     "reduce/prod_with_zeros": _reduce("prod", (1, 3), draw=_some_zero),

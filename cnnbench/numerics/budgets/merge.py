@@ -92,7 +92,9 @@ def summed(size: Array, count: int, steps: float, u: Roundoff) -> Budget:
         return exact(u)
     spare = SPARE if steps else 0
     return both(
-        lambda c: np.abs(size) * (c(steps + spare, u.stored) + c(count, u.accumulated)) + (count + 8) * u.smallest
+        lambda c: (
+            np.abs(size) * min(c(steps + spare, u.stored) + c(count, u.accumulated), 1e300) + (count + 8) * u.smallest
+        )
     )
 
 

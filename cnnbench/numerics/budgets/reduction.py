@@ -59,6 +59,11 @@ def top_k_ties(layer: TopK, x: Array) -> Array:
     return np.moveaxis(equals, -1, layer.axis)
 
 
+def _times(size: Array, relative: Any) -> Array:
+    """size * relative, and 0 where size is 0 though the relative error be infinite (gamma of very many terms)."""
+    return np.asarray(size * np.minimum(relative, 1e300))
+
+
 class _Sum:
     """What is summed along the axes, or its largest value taken out: sizes and errors by element of the result."""
 
@@ -118,9 +123,9 @@ def reduce(setting: Setting) -> ForwardBudget:
             size = s.of(np.abs(s.x)) / max(s.count, 1)
             budget = sum_of_products(size, s.count + SPARE, u, rounded=2 * y, squares=None)
         case "prod":
-            budget = both(lambda c: y * (c(s.count, u.accumulated) + c(SPARE, u.stored)) + floor)
+            budget = both(lambda c: _times(y, c(s.count, u.accumulated) + c(SPARE, u.stored)) + floor)
         case "l2":
-            budget = both(lambda c: y * (c(s.count + SPARE, u.accumulated) / 2 + c(SPARE, u.stored)) + floor)
+            budget = both(lambda c: _times(y, c(s.count + SPARE, u.accumulated) / 2 + c(SPARE, u.stored)) + floor)
         case "log_sum":
             near = np.minimum(1, y)
             budget = both(lambda c: s.conditioned(c) + c(FUNCTION, u.stored) * (y + near) + floor)
@@ -149,19 +154,19 @@ def reduce_gradient(setting: GradientSetting) -> GradientBudget:
         case "mean" | "max" | "min" | "sum_square":
             return GradientBudget((roundings(dx, 2, u),))
         case "prod":
-            return GradientBudget((both(lambda c: dx * c(2 * s.count + SPARE, u.stored) + floor),))
+            return GradientBudget((both(lambda c: _times(dx, c(2 * s.count + SPARE, u.stored)) + floor),))
         case "l2":
             terms = s.count + SPARE
-            return GradientBudget((both(lambda c: dx * (c(terms, u.accumulated) / 2 + c(8, u.stored)) + floor),))
+            return GradientBudget((both(lambda c: _times(dx, c(terms, u.accumulated) / 2 + c(8, u.stored)) + floor),))
         case "log_sum":
-            return GradientBudget((both(lambda c: dx * (s.conditioned(c) + c(SPARE + 2, u.stored)) + floor),))
+            return GradientBudget((both(lambda c: _times(dx, s.conditioned(c) + c(SPARE + 2, u.stored)) + floor),))
     top, depth, share = s.exponentials()
     y = np.abs(s.kept(setting.values.outputs[0]))
 
     def error(c: Any) -> Array:
         # exp(x - y) of the stored y (PyTorch), which is rounded at its own size, or exp(x - max) over the sum
         own = c(2, u.stored) * (depth + y + np.abs(top)) + c(FUNCTION + 2, u.stored)
-        return np.asarray(dx * (own + s.exponential_error(c, depth, share)) + floor)
+        return np.asarray(_times(dx, own + s.exponential_error(c, depth, share)) + floor)
 
     return GradientBudget((both(error),))
 
