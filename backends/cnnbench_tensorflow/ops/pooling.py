@@ -23,8 +23,14 @@ from cnnbench_tensorflow.ops.windows import (
 Values = tuple[Any, ...]
 
 
+DROPS_NAN = "TensorFlow 2.21's max pooling drops NaN, where the layer passes it on"
+
+
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
+    for kind in ("max_pool", "min_pool", "global_max_pool"):
+        # Of values and not of layers: it is listed, and no layer is left out for it.
+        operations.lacks(kind, DROPS_NAN, condition="windows that hold NaN", when=lambda layer: False)
     operations.register("max_pool")(max_pool)
     operations.register("min_pool")(min_pool)
     operations.register("avg_pool")(avg_pool)

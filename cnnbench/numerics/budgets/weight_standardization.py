@@ -27,6 +27,11 @@ Array = NDArray[Any]
 Factor = Any  # c(n, u): the sharp factor or gamma
 
 
+def _finite(c: Factor) -> Factor:
+    """gamma is infinite where K u reaches 1, as in bfloat16; infinity times a padded zero would be NaN."""
+    return lambda count, u: min(c(count, u), 1e6)
+
+
 class _Standardization:
     """w^ = g n, n = (w - m) r, r = 1 / sqrt(D) for each output channel, and the errors to first order.
 
@@ -96,7 +101,7 @@ def scaled_ws_conv(setting: Setting) -> ForwardBudget:
     """The budget of ``conv`` by w^, and |x| * dw^."""
     made = _Standardization(setting)
     own = conv(replace(setting, call=made.plain)).outputs[0]
-    weights = both(lambda c: setting.reference.forward(made.moved(made.weight_error(c))).outputs[0])
+    weights = both(lambda c: setting.reference.forward(made.moved(made.weight_error(_finite(c)))).outputs[0])
     return ForwardBudget((_sum(own, weights),))
 
 
@@ -107,12 +112,13 @@ def scaled_ws_conv_gradient(setting: GradientSetting) -> GradientBudget:
     gradients = setting.reference.gradient(made.plain, setting.cotangents)
     own = conv_gradient(replace(setting, call=made.plain, gradients=gradients))
     sizes = tuple(map(np.abs, setting.cotangents))
-    inputs = both(lambda c: setting.reference.gradient(made.moved(made.weight_error(c)), sizes).inputs[0])
+    inputs = both(lambda c: setting.reference.gradient(made.moved(made.weight_error(_finite(c))), sizes).inputs[0])
     d_made, d_made_budget, d_input = gradients.weights[0], own.weights[0], own.inputs[0]
     if d_made is None or d_made_budget is None or d_input is None:
         raise TypeError("a convolution's weight and input have gradients")
     chain = _Chain(made, d_made)
-    sharp, worst = chain.errors(d_made_budget.sharp, sharp_factor), chain.errors(d_made_budget.worst, gamma)
+    sharp = chain.errors(d_made_budget.sharp, _finite(sharp_factor))
+    worst = chain.errors(d_made_budget.worst, _finite(gamma))
     weight, gain = (Budget(*pair) for pair in zip(sharp, worst, strict=True))
     return GradientBudget(
         (_sum(d_input, inputs),), (weight, *own.weights[1:], *((gain,) if setting.layer.gain else ()))
