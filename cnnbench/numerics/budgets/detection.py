@@ -76,11 +76,12 @@ def roi_align_gradient(setting: GradientSetting) -> GradientBudget:
     around = sum(padded[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3))
     terms = 4 * _most_samples(setting) * len(setting.call.inputs[1]) + 4
     place = float(_places(setting).max(initial=0))
+    some = np.maximum(magnitude, u.smallest)  # of so many terms the worst case may be infinite, and 0 times it nothing
 
     def error(c: Any) -> Array:
         moved = 2 * c(PLACE, setting.u.accumulated) * place * around
         own = u.stored * np.abs(setting.gradients.inputs[0])
-        return np.asarray(c(terms, u.accumulated) * magnitude + moved + own + 8 * u.smallest)
+        return np.asarray(c(terms, u.accumulated) * some + moved + own + 8 * u.smallest)
 
     return GradientBudget((both(error), *_still(setting)))
 
@@ -109,7 +110,8 @@ def take_rows_gradient(setting: GradientSetting) -> GradientBudget:
 def _sum(setting: GradientSetting, magnitude: Array, count: float, position: int) -> Budget:
     u = setting.u
     own = u.stored * np.abs(setting.gradients.inputs[position])
-    return both(lambda c: c(count, u.accumulated) * magnitude + own + (count + 1) * u.smallest)
+    some = np.maximum(magnitude, u.smallest)
+    return both(lambda c: c(count, u.accumulated) * some + own + (count + 1) * u.smallest)
 
 
 def _still(setting: GradientSetting) -> tuple[Budget | None, ...]:
