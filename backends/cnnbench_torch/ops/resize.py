@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.interpolation import Axis, is_dyadic, matrix, taps
+from cnnbench.spec.layers.interpolation import Axis, coordinates, is_dyadic, matrix_of, taps_at
 from cnnbench.spec.layers.resize import Resize
 from cnnbench_torch.ops.registry import OPERATIONS
 
@@ -63,15 +63,32 @@ def _native(layer: Resize, axes: tuple[Axis, ...], dtype: torch.dtype) -> dict[s
     return None
 
 
-@torch.compiler.assume_constant_result
-@lru_cache(maxsize=256)
+# Each is made once where code runs eagerly. Dynamo traces NumPy into the compiled graph, but looks through caches.
 def _columns(axis: Axis, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # a tensor made in inference mode could not serve a gradient later
-        return torch.tensor(taps(axis).indices[:, 0], device=device)
+    """The neighbour of each output."""
+    return _make_columns(axis, device) if torch.compiler.is_compiling() else _cached_columns(axis, device)
 
 
-@torch.compiler.assume_constant_result
-@lru_cache(maxsize=256)
 def _rows(axis: Axis, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The matrix of an axis."""
+    return _make_rows(axis, dtype, device) if torch.compiler.is_compiling() else _cached_rows(axis, dtype, device)
+
+
+def _make_columns(axis: Axis, device: torch.device) -> Tensor:
+    return torch.as_tensor(taps_at(axis, coordinates(axis)).indices[:, 0]).to(device)
+
+
+def _make_rows(axis: Axis, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.as_tensor(matrix_of(taps_at(axis, coordinates(axis)), axis.size)).to(device, dtype)
+
+
+@lru_cache(maxsize=256)
+def _cached_columns(axis: Axis, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # a tensor made in inference mode could not serve a gradient later
+        return _make_columns(axis, device).clone()
+
+
+@lru_cache(maxsize=256)
+def _cached_rows(axis: Axis, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return torch.tensor(matrix(axis), dtype=dtype, device=device)
+        return _make_rows(axis, dtype, device).clone()
