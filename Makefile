@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: run test test-slow test-browser lint format ui screenshots schema constraints clean
+.PHONY: run test test-slow test-browser lint format ui screenshots faults defects budgets schema constraints clean
 
 run: $(INSTALLED)
 	$(BIN)/cnnbench run $(SUITE)
@@ -38,6 +38,16 @@ format: $(INSTALLED_DEV)
 
 screenshots: $(INSTALLED_DEV)
 	$(BIN)/python docs/images/take.py
+
+# Pages that are made from runs: minutes, on every framework that is here.
+faults: $(INSTALLED_DEV)
+	$(BIN)/python docs/write_faults.py
+
+defects: $(INSTALLED_DEV)
+	$(BIN)/python docs/write_defects.py
+
+budgets: $(INSTALLED_DEV)
+	$(BIN)/python docs/write_budgets.py
 
 schema: $(INSTALLED)
 	$(BIN)/cnnbench schema --output schema

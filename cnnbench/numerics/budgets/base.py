@@ -163,6 +163,12 @@ def budget_form(kind: str, *, whole: bool = False) -> str:
     return DERIVED if kind in _FORWARD and kind in _GRADIENT else MEASURED
 
 
+def formulas(kind: str) -> tuple[ForwardFormula | None, GradientFormula | None]:
+    """The formulas of a kind's forward and gradient budget, None where the sensitivity is measured."""
+    load_family(kind)
+    return _FORWARD.get(kind), _GRADIENT.get(kind)
+
+
 def forward_budget(setting: Setting) -> ForwardBudget:
     """The budget of a forward pass: the kind's formula, or its measured sensitivity."""
     from cnnbench.numerics.budgets.sensitivity import measured_forward

@@ -1,0 +1,121 @@
+"""Writes ``docs/framework-defects.md``, and the files that reproduce each defect, from what is measured here and now.
+
+python docs/write_defects.py                 # all, minutes: three frameworks and their compilers
+python docs/write_defects.py NAME ...        # only these files; the page is left alone
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests" / "support"))
+
+from framework_defects import Defect, defects  # noqa: E402
+
+from cnnbench.execution.contract import Backend, ProcessSettings  # noqa: E402
+from cnnbench.numerics.checks import run_checks  # noqa: E402
+from cnnbench.numerics.outcome import Outcome  # noqa: E402
+from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
+from cnnbench.plugins import load_backend  # noqa: E402
+
+FILES = HERE / "reproducers"
+LARGEST_BYTES = 150_000  # of a file that is kept in the repository
+HEAD = """# Silent defects of released frameworks
+
+Each of these calls answers, without an error, with a wrong value. cnnbench's checks find every one when a backend uses
+the call plainly, name the node, and write a file that reproduces it; the shipped backends step around them. Written by
+`python docs/write_defects.py`; `tests/defects` holds every row and says so when a newer version has mended one.
+
+A file of the last column is one layer with operands, exact values and budgets:
+
+```python
+from pathlib import Path
+
+from cnnbench.numerics.replay import replay
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+
+outcome = replay(Path("docs/reproducers/NAME.safetensors"), InProcessSubject(load_backend("torch")))
+print(outcome.status, outcome.message)
+```
+
+On the shipped backend it passes. With the plain call in its place (`tests/support/plain_torch.py`, `plain_jax.py`,
+`plain_tensorflow.py`; a backend's op is exchanged by `backend.operations = backend.operations.replace(kind, ...)`) it
+fails. The processor is an x86-64 one, two threads.
+"""
+BARE = """
+## Out of reach
+
+No network of cnnbench meets these: it refuses the shape when the network is built, or does not offer the type.
+
+* TensorFlow 2.21.0: the gradient of `tf.nn.max_pool2d` of no images (N = 0) within `tf.function` ends the process
+  (SIGABRT). Our op takes another way where there are no images.
+* TensorFlow 2.21.0: `tf.nn.conv2d` whose kernel is larger than the image returns the input's shape, uninitialised
+  (oneDNN): (1, 4, 4, 2) for (1, 0, 0, 3). cnnbench says so when the network is built, and names the node.
+* TensorFlow 2.21.0: `tf.cumsum` in bfloat16 stops growing: 256 for 2,000 ones. Cast to float32 before.
+* TensorFlow 2.21.0: `tf.nn.depthwise_conv2d` in float16 sums in float16: 3.6 % off after 2,304 positive terms. The
+  backend offers no float16.
+"""
+TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
+
+
+def main(names: list[str]) -> None:
+    """Measures, and writes."""
+    FILES.mkdir(exist_ok=True)
+    chosen = {name: item for name, item in defects().items() if not names or name in names}
+    backends = {name: load_backend(name) for name in dict.fromkeys(item.backend for item in chosen.values())}
+    for backend in backends.values():
+        backend.configure(ProcessSettings(threads=2))
+    rows = {name: _measured(item, backends[item.backend]) for name, item in chosen.items()}
+    if not names:
+        (HERE / "framework-defects.md").write_text(_page(rows), encoding="utf-8")
+
+
+def _measured(item: Defect, backend: Backend) -> Outcome:
+    own = backend.operations
+    backend.operations = item.plain(backend)
+    try:
+        case = replace(item.case.case(item.options), folder=FILES)
+        (outcome,) = run_checks([item.check], InProcessSubject(backend), case)
+    finally:
+        backend.operations = own
+    sys.stderr.write(f"{item.name}: {outcome.status}: {outcome.message}\n")
+    if outcome.reproducer is not None:
+        Path(outcome.reproducer).replace(FILES / f"{item.name}.safetensors")
+    return outcome
+
+
+def _page(rows: dict[str, Outcome]) -> str:
+    parts = [HEAD]
+    for backend, title in TITLES.items():
+        parts.append(f"\n## {title}\n")
+        for name, outcome in rows.items():
+            item = defects()[name]
+            if item.backend == backend:
+                parts.append(_section(item, outcome))
+    return "".join([*parts, BARE])
+
+
+def _section(item: Defect, outcome: Outcome) -> str:
+    file = FILES / f"{item.name}.safetensors"
+    kept = file.is_file() and file.stat().st_size <= LARGEST_BYTES
+    if file.is_file() and not kept:
+        file.unlink()
+    where = f"[`{file.name}`](reproducers/{file.name})" if kept else f"`python docs/write_defects.py {item.name}`"
+    found = "mended" if outcome.status == "passed" else outcome.message
+    lines = (
+        f"\n### `{item.name}`\n",
+        f"{item.what}\n",
+        f"* Seen in {item.framework} {item.installed}, mode {item.mode}, {item.precision}: {item.size}.",
+        f"* Found by the `{item.check}` check: {found}.",
+        f"* Instead: {item.workaround}.",
+        f"* Plain call: `{item.call}`; reproducer: {where}.",
+    )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Pages that are made from runs and from the code hold every entry that there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from framework_defects import defects
+
+from cnnbench.numerics.budgets import budget_form
+from cnnbench.numerics.faults import faults
+from cnnbench.numerics.replay import replay
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+from cnnbench.spec.layers import layer_kinds
+
+DOCS = Path(__file__).parents[2] / "docs"
+FILES = sorted((DOCS / "reproducers").glob("*.safetensors"))
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_faults_lists_every_fault_and_no_survivor():
+    rows = dict(re.findall(r"^\| `([\w.]+)` (\|.*)$", page("faults"), re.MULTILINE))
+    assert set(rows) == set(faults()), "write the page again: make faults"
+    assert [name for name, cells in rows.items() if "**" in cells or "elsewhere" in cells] == []
+
+
+def test_the_page_of_faults_counts_what_it_lists():
+    counts = re.findall(
+        r"^\| \w+ \w+ \| [\w.+]+ \| (\d+) / (\d+) \| (\d+) / (\d+) \| (\d+) / (\d+) \|$", page("faults"), re.M
+    )
+    assert len(counts) >= 2
+    for killed, injected, located, of_killed, alarms, clean in counts:
+        assert killed == injected == of_killed == located == clean
+        assert alarms == "0"
+
+
+def test_the_page_of_budgets_lists_every_primitive_kind_with_its_form():
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", page("budgets"), re.MULTILINE))
+    kinds = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers")}
+    forms = {kind: budget_form(kind) for kind in kinds}
+    assert rows == {k: form for k, form in forms.items() if form != "of its parts"}, (
+        "write the page again: make budgets"
+    )
+
+
+def test_the_page_of_defects_lists_every_defect_with_its_reproducer():
+    text = page("framework-defects")
+    assert set(re.findall(r"^### `(\w+)`$", text, re.MULTILINE)) == set(defects()), "make defects"
+    assert "check: mended" not in text
+    assert set(re.findall(r"\(reproducers/(\w+)\.safetensors\)", text)) == {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_reproducer_passes_on_the_reference(path):
+    """The node alone with its exact values and budgets: what any right implementation gives."""
+    backend = load_backend("numpy")
+    if "bfloat16" in path.stem:
+        pytest.skip("NumPy has no bfloat16")
+    outcome = replay(path, InProcessSubject(backend), mode="reference")
+    assert outcome.status == "passed", outcome.message
