@@ -30,5 +30,10 @@ def _made(layer: Table, dtype: torch.dtype, device: torch.device) -> Tensor:
 @OPERATIONS.register("shifted_window_mask")
 @OPERATIONS.register("relative_offsets")
 def table(layer: Table, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """The layer's values, which a compiled program takes as a constant."""
-    return OpResult((_held(layer, inputs[0].dtype, inputs[0].device),))
+    """The layer's values, which a compiled program takes as a constant.
+
+    Dynamo of PyTorch 2.13 fails on a constant that is an output of the program itself, so it gets a copy, which the
+    compiler fuses into whatever reads it.
+    """
+    held = _held(layer, inputs[0].dtype, inputs[0].device)
+    return OpResult((held.clone() if torch.compiler.is_compiling() else held,))
