@@ -27,7 +27,8 @@ def _to_native(layer: Conv, name: str, array: Array, channels_last: bool) -> Arr
     if name != "weight" or not channels_last:
         return array
     out, per_group = array.shape[:2]
-    grouped = layer.correlated(array).reshape(layer.groups, out // layer.groups, per_group, -1)
+    correlated: Array = layer.correlated(array)
+    grouped = correlated.reshape(layer.groups, out // layer.groups, per_group, -1)
     return grouped.transpose(0, 3, 2, 1).reshape(layer.groups, -1, out // layer.groups)
 
 
@@ -37,7 +38,8 @@ def _to_canonical(layer: Conv, name: str, array: Array, channels_last: bool) -> 
         return array
     kernel = layer.window().kernel_size
     grouped = array.reshape(layer.groups, math.prod(kernel), -1, array.shape[2])
-    return layer.correlated(grouped.transpose(0, 3, 2, 1).reshape(layer.out_channels, -1, *kernel))
+    canonical: Array = layer.correlated(grouped.transpose(0, 3, 2, 1).reshape(layer.out_channels, -1, *kernel))
+    return canonical
 
 
 CONV_WEIGHTS = WeightLayout(_to_native, _to_canonical)

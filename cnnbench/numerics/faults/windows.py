@@ -21,11 +21,11 @@ from cnnbench.spec.layers.power_pooling import LpPool
 _IMAGE = Surroundings((4, 8, 8))
 
 
-def _swapped_ends(layer: Any) -> Layer:
+def _swapped_ends(layer: Any) -> Any:
     return replace(layer, padding=tuple((end, begin) for begin, end in layer.padding))
 
 
-def _reversed(field: str) -> Callable[[Any], Layer]:
+def _reversed(field: str) -> Callable[[Any], Any]:
     return lambda layer: replace(layer, **{field: tuple(reversed(getattr(layer, field)))})
 
 
