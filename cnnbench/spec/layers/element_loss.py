@@ -169,7 +169,8 @@ class BCELoss(ElementLoss, kind="bce_loss"):
     """-t log p - (1 - t) log(1 - p) of probabilities, which are kept within [eps, 1 - eps].
 
     Args:
-        eps: Keras' convention; PyTorch keeps the logarithms above -100 instead. ``BCEWithLogitsLoss`` needs neither.
+        eps: Keras' convention, as is the logarithm of a rounded 1 - p; PyTorch keeps the logarithms above -100 instead.
+            ``BCEWithLogitsLoss`` needs neither.
 
     Shapes: as ``ElementLoss``; predictions and targets from 0 to 1.
     """
@@ -184,7 +185,8 @@ class BCELoss(ElementLoss, kind="bce_loss"):
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
         p = builder.add("clipped", Clip(minimum=self.eps, maximum=1 - self.eps), prediction)
         log_p = builder.add("log", Elementwise(function="log"), p)
-        log_q = builder.add("log1p", Elementwise(function="log1p"), builder.add("minus", Affine(scale=-1.0), p))
+        complement = builder.add("complement", Affine(scale=-1.0, shift=1.0), p)
+        log_q = builder.add("log_complement", Elementwise(function="log"), complement)
         rest = builder.add("negative", Affine(scale=-1.0, shift=1.0), target)
         positive = builder.add("positive", Multiply(), target, log_p)
         total = builder.add("total", Add(), positive, builder.add("other", Multiply(), rest, log_q))
