@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers.smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign
-from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.framework import tf, wide
 
 Values = tuple[Any, ...]
 
@@ -62,9 +62,10 @@ def silu(layer: SiLU, inputs: Values, weights: Values, state: Values, call: Call
 
 
 def softplus(layer: Softplus, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """``tf.nn.softplus``."""
-    x = inputs[0]
-    return OpResult((tf.nn.softplus(x) if layer.beta == 1 else tf.nn.softplus(layer.beta * x) / layer.beta,))
+    """``tf.nn.softplus``, which rounds each of its steps in bfloat16 and is therefore given float32."""
+    x = wide(inputs[0])
+    y = tf.nn.softplus(x) if layer.beta == 1 else tf.nn.softplus(layer.beta * x) / layer.beta
+    return OpResult((tf.cast(y, inputs[0].dtype),))
 
 
 def softsign(layer: Softsign, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
