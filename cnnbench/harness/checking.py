@@ -37,7 +37,8 @@ def _check(session: Session, cell: Cell, pool: Pool) -> None:
     session.doing(cell, "checks")
     loaded = pool.get(session.spec(cell))
     with session.watch.timing("checks"):
-        outcomes = _outcomes(session, cell, WorkerSubject(loaded.worker, session.plan.suite.timeouts.call_s))
+        subject = WorkerSubject(loaded.worker, session.plan.suite.timeouts.call_s, loaded.kinds)
+        outcomes = _outcomes(session, cell, subject)
     folder = session.store.cell_folder(cell.id)
     part = ChecksPart(
         origin=loaded.origin(cell),

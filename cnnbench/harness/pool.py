@@ -22,6 +22,7 @@ class Loaded:
     import_s: float
     versions: dict[str, str]
     described: dict[str, str]
+    kinds: tuple[str, ...] = ()
 
     def origin(self, cell: Cell) -> Origin:
         """What a part of ``cell`` that it makes says of where it comes from."""
@@ -64,7 +65,7 @@ class Pool:
                 self._unloadable[spec] = error
                 worker.kill()
                 raise
-        loaded = Loaded(worker, reply["import_s"], reply["versions"], reply["describe"])
+        loaded = Loaded(worker, reply["import_s"], reply["versions"], reply["describe"], tuple(reply["kinds"]))
         self._loaded[spec] = loaded
         return loaded
 

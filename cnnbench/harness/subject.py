@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,15 @@ class WorkerSubject:
     Args:
         worker: A worker with its backend loaded.
         timeout_s: Of each call.
+        kinds: That the backend has ops for: a composite among them is examined as one node.
 
     Arrays travel as files in the worker's folder, removed once they are read.
     """
 
-    def __init__(self, worker: Worker, timeout_s: float) -> None:
+    def __init__(self, worker: Worker, timeout_s: float, kinds: Iterable[str] = ()) -> None:
+        from cnnbench.numerics.subject import composites_among
+
+        self.composites = composites_among(kinds)
         self._worker = worker
         self._timeout_s = timeout_s
         self._count = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,6 +50,12 @@ class Subject(Protocol):
         ...
 
 
+def composites_among(kinds: Iterable[str]) -> frozenset[str]:
+    """The composite kinds among those that a backend has ops for."""
+    known = layer_kinds()
+    return frozenset(kind for kind in kinds if issubclass(known.get(kind, Layer), Composite))
+
+
 def own_composites(subject: object) -> frozenset[str]:
     """The composite kinds that a subject has ops of its own for, where it says so; the others run as their parts."""
     return frozenset(getattr(subject, "composites", ()))
@@ -91,8 +97,7 @@ class InProcessSubject:
     @property
     def composites(self) -> frozenset[str]:
         """The composite kinds among the backend's ops."""
-        known = layer_kinds()
-        return frozenset(kind for kind in self.backend.operations if issubclass(known.get(kind, Layer), Composite))
+        return composites_among(self.backend.operations)
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
         program = self.backend.compile_forward(graph, options)
