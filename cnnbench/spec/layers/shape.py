@@ -65,7 +65,7 @@ class Reshape(Layer, kind="reshape"):
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         kept, source = ((), inputs[0]) if self.whole else (inputs[0][:1], inputs[0][1:])
-        count, known = math.prod(source), math.prod(size for size in self.shape if size != -1)
+        count, known = math.prod(source), math.prod([size for size in self.shape if size != -1])
         rest = count // known if known else 0
         target = tuple(rest if size == -1 else size for size in self.shape)
         if math.prod(target) != count:
