@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -17,6 +18,37 @@ Arrays = tuple[Array, ...]
 def absolute(x: Array) -> Array:
     """|x| with the gradient 0 at 0; that of ``jnp.abs`` is 1 there."""
     return lax.stop_gradient(jnp.sign(x)) * x
+
+
+@jax.custom_jvp
+def log1p(x: Array) -> Array:
+    """log(1 + x). XLA's own in float64 errs by 240 roundings on the CPU (jaxlib 0.10.2, near x = -0.414).
+
+    Kahan's correction, u = 1 + x as it is rounded: log(u) x / (u - 1); the barrier keeps u - 1 from becoming x.
+    """
+    if x.dtype != jnp.float64:
+        return jnp.log1p(x)
+    u = lax.optimization_barrier(1 + x)
+    difference = u - 1
+    exact = (difference == 0) | jnp.isinf(u)
+    corrected = jnp.log(u) * (x / jnp.where(exact, 1, difference))
+    return jnp.where(exact, x, corrected)
+
+
+@log1p.defjvp
+def _log1p_slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return log1p(primals[0]), tangents[0] / (1 + primals[0])
+
+
+@jax.custom_jvp
+def arctanh(x: Array) -> Array:
+    """The inverse of tanh, of which XLA makes two ``log1p``."""
+    return jnp.arctanh(x) if x.dtype != jnp.float64 else 0.5 * (log1p(x) - log1p(-x))
+
+
+@arctanh.defjvp
+def _arctanh_slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return arctanh(primals[0]), tangents[0] / ((1 - primals[0]) * (1 + primals[0]))
 
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -33,7 +65,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "exp": jnp.exp,
     "expm1": jnp.expm1,
     "log": jnp.log,
-    "log1p": jnp.log1p,
+    "log1p": log1p,
     "erf": lax.erf,
     "sin": jnp.sin,
     "cos": jnp.cos,
@@ -45,7 +77,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "cosh": jnp.cosh,
     "asinh": jnp.arcsinh,
     "acosh": jnp.arccosh,
-    "atanh": jnp.arctanh,
+    "atanh": arctanh,
 }
 
 
