@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from cnnbench.conformance.onnx import GROUPS, Report, load_cases, run_onnx_cases, skip_reason
@@ -11,6 +14,7 @@ from cnnbench.plugins import backend_plugin
 
 pytest.importorskip("onnx")
 
+PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
 EXCLUDED = {"passed": 350, "failed": 0, "skipped": 1, "total": 351}
 OTHERS = [
     pytest.param(name, marks=[getattr(pytest.mark, name), pytest.mark.slow]) for name in ("torch", "jax", "tensorflow")
@@ -21,6 +25,12 @@ def report(load, name, cases, mode=None, **options):
     chosen = mode or backend_plugin(name).modes[0]
     results = run_onnx_cases(load(name), ProgramOptions(chosen, precision("float32")), cases, **options)
     return Report(name, chosen, tuple(results))
+
+
+def stated(name, mode):
+    """Passed and skipped of both lists, as docs/onnx.md has them."""
+    row = re.search(rf"^\| {name} \| {mode} \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [int(number) for number in re.findall(r"\d+", row.group(1))]
 
 
 def failures(found):
@@ -45,6 +55,8 @@ def test_every_backend_passes_both_lists(load, name):
     extended = found.counts("extended")
     assert extended["passed"] >= 400
     assert extended["total"] == 488
+    counted = [found.counts(group)[status] for group in GROUPS for status in ("passed", "skipped")]
+    assert counted == stated(name, found.mode)
 
 
 @pytest.mark.slow

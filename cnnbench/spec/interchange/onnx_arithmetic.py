@@ -30,6 +30,7 @@ FUNCTIONS: dict[str, Function] = {
     "Sqrt": "sqrt",
     "Tan": "tan",
 }
+_FLOATS = (1, 10, 11, 16)  # TensorProto's FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 @importer(*FUNCTIONS)
@@ -51,4 +52,13 @@ def clip(node: OnnxNode) -> Value:
 @importer("Identity")
 def identity(node: OnnxNode) -> Value:
     """The value itself."""
+    return node.value(0)
+
+
+@importer("Cast", "CastLike")
+def cast(node: OnnxNode) -> Value:
+    """A float in another width: the policy decides widths here. Nothing turns integers into floats or back."""
+    to = node.attribute("to", _FLOATS[0]) if node.op == "Cast" else _FLOATS[0]
+    if to not in _FLOATS or node.is_int(0) or (node.op == "CastLike" and node.is_int(1)):
+        raise node.reject("a cast between integers and floats is not imported", expected="floats of another width")
     return node.value(0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import OnnxNode, Tensor, importer
-from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign
-from cnnbench.spec.layers.indexing import Gather
+from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign, RoIMaxPool
+from cnnbench.spec.layers.indexing import Gather, Slice
 from cnnbench.spec.layers.shape import Unsqueeze
 
 
@@ -20,6 +20,19 @@ def roi_align(node: OnnxNode) -> Value:
         mode="max" if node.attribute("mode", "avg") == "max" else "avg",
     )
     return node.add(layer, node.value(0), node.value(1), node.value(2))
+
+
+@importer("MaxRoiPool")
+def max_roi_pool(node: OnnxNode) -> Value:
+    """MaxRoiPool, whose regions are rows (image, x1, y1, x2, y2)."""
+    rows = node.value(1)
+    boxes = node.add(Slice(starts=(1,), ends=(5,), axes=(1,)), rows, part="boxes")
+    if node.shape(0)[0] != 1:
+        raise node.reject("regions of several images are not imported", received=node.shape(0), expected="one image")
+    layer = RoIMaxPool(
+        output_size=tuple(node.attribute("pooled_shape")), spatial_scale=node.attribute("spatial_scale", 1.0)
+    )
+    return node.add(layer, node.value(0), boxes)
 
 
 @importer("NonMaxSuppression")
