@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MISMATCH = 4
 NOTHING_CHECKED = 5
+NO_ERROR_ADMITTED = 1e30  # budgets: the value was to be moved or chosen, not computed
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def used(value: float | None) -> str:
         return "equality"
     if not abs(value) < float("inf"):
         return "not comparable"
+    if value >= NO_ERROR_ADMITTED:
+        return "exact"
     if value >= 1e6:
         return f"{value:.1e}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
