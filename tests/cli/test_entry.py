@@ -37,6 +37,7 @@ def test_help_names_every_command() -> None:
         "list",
         "show",
         "predict",
+        "conformance",
         "weights",
         "schema",
         "doctor",

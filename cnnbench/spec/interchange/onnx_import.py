@@ -19,7 +19,8 @@ from cnnbench.spec import interchange
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
 from cnnbench.spec.interchange.onnx_node import Array, known_operators
-from cnnbench.spec.interchange.onnx_walk import Importing, OnnxOutput
+from cnnbench.spec.interchange.onnx_output import OnnxOutput
+from cnnbench.spec.interchange.onnx_walk import Importing
 from cnnbench.spec.layers import Shape
 
 _MODULE = "onnx_"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,41 +13,9 @@ from cnnbench.spec.interchange.onnx_file import DEFAULT_DOMAIN, OnnxFile
 from cnnbench.spec.interchange.onnx_folding import fold
 from cnnbench.spec.interchange.onnx_names import fresh_name, graph_name, module_name
 from cnnbench.spec.interchange.onnx_node import IMPORTERS, Array, OnnxNode, Result, Tensor, known_operators
+from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.layers import Composite, Concat, Dropout, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Parameter
-
-
-@dataclass(frozen=True)
-class OnnxOutput:
-    """An output of the model.
-
-    Args:
-        name: Its name in the model.
-        dtype: Its NumPy dtype in the model.
-        source: The graph's output, or the running statistic, that holds it; "" where ``array`` does.
-        is_state: Whether ``source`` is a running statistic.
-        array: Its elements where nothing needs to be computed for them.
-        truth, rows: As of a ``Tensor``.
-    """
-
-    name: str
-    dtype: np.dtype[Any]
-    source: str = ""
-    is_state: bool = False
-    array: Array | None = None
-    truth: bool = False
-    rows: bool = False
-
-    def in_width(self, array: Array) -> Array:
-        """The backend's array in the model's dtype: another width of its kind of numbers, or booleans; never more."""
-        if self.rows:
-            places = np.argwhere(array >= 0)
-            places[:, -1] = array[array >= 0]
-            array = places
-        if self.truth:
-            return array.astype(bool)
-        floats = array.dtype.kind == "f"
-        return array.astype(self.dtype) if floats == (self.dtype.kind in "fV") and self.dtype.kind != "b" else array
 
 
 class Importing:

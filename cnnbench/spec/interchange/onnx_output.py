@@ -1,0 +1,43 @@
+"""An output of an imported model: where its elements come from, and in which dtype the model has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnbench.spec.interchange.onnx_node import Array
+
+
+@dataclass(frozen=True)
+class OnnxOutput:
+    """An output of the model.
+
+    Args:
+        name: Its name in the model.
+        dtype: Its NumPy dtype in the model.
+        source: The graph's output, or the running statistic, that holds it; "" where ``array`` does.
+        is_state: Whether ``source`` is a running statistic.
+        array: Its elements where nothing needs to be computed for them.
+        truth, rows: As of a ``Tensor``.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    source: str = ""
+    is_state: bool = False
+    array: Array | None = None
+    truth: bool = False
+    rows: bool = False
+
+    def in_width(self, array: Array) -> Array:
+        """The backend's array in the model's dtype: another width of its kind of numbers, or booleans; never more."""
+        if self.rows:
+            places = np.argwhere(array >= 0)
+            places[:, -1] = array[array >= 0]
+            array = places
+        if self.truth:
+            return array.astype(bool)
+        floats = array.dtype.kind == "f"
+        return array.astype(self.dtype) if floats == (self.dtype.kind in "fV") and self.dtype.kind != "b" else array
