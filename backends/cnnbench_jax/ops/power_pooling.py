@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -31,7 +33,7 @@ def lp_pool(layer: LpPool, inputs: Arrays, weights: Arrays, state: Arrays, call:
     total = windowed_sum(_power(layer, wide), layer, call)
     if layer.rescale_partial:
         spatial, _ = window_sizes(layer, x, call)
-        scale = np.asarray(layer.partial_scale(spatial))
+        scale = reduce(np.multiply.outer, map(np.asarray, layer.partial_scales(spatial)))
         total = total * jnp.asarray(scale.reshape(call.per_axis((1, 1, *scale.shape))), total.dtype)
     if layer.p == 1:
         return OpResult((total.astype(x.dtype),))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
+
+import numpy as np
 
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers.power_pooling import LpPool
@@ -29,7 +32,8 @@ def lp_pool(layer: LpPool, inputs: Values, weights: Values, state: Values, call:
     if len(sizes) == 1:
         total = tf.squeeze(total, 1)
     if layer.rescale_partial:
-        total = total * tf.constant(layer.partial_scale(tuple(x.shape[1:-1]))[None, ..., None], total.dtype)
+        scale = reduce(np.multiply.outer, map(np.asarray, layer.partial_scales(tuple(x.shape[1:-1]))))
+        total = total * tf.constant(scale[None, ..., None], total.dtype)
     return OpResult((tf.cast(_root(layer, total), x.dtype),))
 
 

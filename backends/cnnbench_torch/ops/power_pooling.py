@@ -32,7 +32,10 @@ def lp_pool(layer: LpPool, inputs: Tensors, weights: Tensors, state: Tensors, ca
     powers = pad_spatial(_power(layer, wide), full_padding(layer, spatial)[1])
     total = windowed_sum(powers, layer.window())
     if layer.rescale_partial:
-        total = total * torch.as_tensor(layer.partial_scale(spatial), dtype=total.dtype, device=total.device)
+        scale = torch.ones((), dtype=total.dtype, device=total.device)
+        for factors in layer.partial_scales(spatial):
+            scale = scale.unsqueeze(-1) * torch.tensor(factors, dtype=total.dtype, device=total.device)
+        total = total * scale
     if layer.p == 1:
         return OpResult((total.to(x.dtype),))
     zero = total == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import Shape, Shapes
@@ -52,17 +52,13 @@ class LpPool(WindowPool, kind="lp_pool"):
         """Whether |x| is raised to p; an even p has no need of magnitudes."""
         return self.absolute or self.p % 2 == 0
 
-    def partial_scale(self, spatial: Shape) -> Any:
-        """What each window's sum is multiplied by: 1, or with ``rescale_partial`` an array of the output's sizes."""
-        if not self.rescale_partial:
-            return 1
-        import numpy as np
-
+    def partial_scales(self, spatial: Shape) -> tuple[tuple[float, ...], ...]:
+        """For each axis what ``rescale_partial`` multiplies each window's sum by: positions / positions inside."""
         window, outs = self.window(), self.output_shapes(((1, 1, *spatial),))[0][2:]
-        scale = np.ones(())
+        scales = []
         for axis, (begin, end) in enumerate(require_pairs(self.padding)):
-            starts = np.arange(outs[axis])[:, None] * window.stride[axis]
-            places = starts + np.arange(window.kernel_size[axis]) * window.dilation[axis]
-            inside = (places < begin + spatial[axis] + end).sum(axis=1)
-            scale = np.multiply.outer(scale, window.kernel_size[axis] / inside)
-        return scale
+            k, s, d = (numbers[axis] for numbers in window)
+            length = begin + spatial[axis] + end
+            inside = [sum(i * s + tap * d < length for tap in range(k)) for i in range(outs[axis])]
+            scales.append(tuple(k / count for count in inside))
+        return tuple(scales)
