@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cnnbench.output.network_drawing import draw
 from cnnbench.output.folding import fold
+from cnnbench.output.network_drawing import draw
 from cnnbench.spec.architectures import architectures, build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Add, ReLU
