@@ -31,7 +31,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
         pytest.skip(f"{name} is not installed")
     if name not in _LOADED:
         _LOADED[name] = load_backend(name)
-        _LOADED[name].configure(ProcessSettings(threads=1))
+        _LOADED[name].configure(ProcessSettings(threads=2))
     return _LOADED[name]
 
 

@@ -52,7 +52,7 @@ BACKENDS = [
 @cache
 def loaded(name: str) -> Backend:
     backend = load_backend(name)
-    backend.configure(ProcessSettings(threads=1))
+    backend.configure(ProcessSettings(threads=2))
     return backend
 
 

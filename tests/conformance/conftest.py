@@ -20,13 +20,13 @@ def _own_cache(tmp_path_factory):
 @cache
 def loaded(name: str) -> Backend:
     backend = load_backend(name)
-    backend.configure(ProcessSettings(threads=1))
+    backend.configure(ProcessSettings(threads=2))
     return backend
 
 
 @pytest.fixture
 def load():
-    """A backend by name, in one thread; skips where its framework is missing."""
+    """A backend by name, in two threads, as TensorFlow has in all tests of a process; skips where its framework is missing."""
 
     def get(name: str) -> Backend:
         if name != "numpy":

@@ -158,7 +158,7 @@ def test_rows_and_their_gradients_are_pytorchs_on_every_backend(name, mode, padd
     builder = Builder("net")
     graph = builder.build(builder.add("embed", layer, builder.input("tokens", (4,), dtype="int")))
     backend = load_backend(name)
-    backend.configure(ProcessSettings(threads=1))
+    backend.configure(ProcessSettings(threads=2))
     subject, options = InProcessSubject(backend), ProgramOptions(mode, precision("float32"))
     batch = {"tokens": tokens, "gradient.output": cotangent}
     held = torch.nn.Parameter(torch.from_numpy(weight.copy()))
