@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.cli.entry import execute
+from cnnbench.numerics.checks import CHECKS
 
 
 def verified(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]:
@@ -19,7 +20,7 @@ def test_a_right_backend_passes(capfd: pytest.CaptureFixture[str], tmp_path: Pat
     code, report = verified(capfd, "lenet5", "-b", "numpy:reference", "-b", "numpy:fast", "-o", str(tmp_path))
     assert code == 0
     assert [(row["mode"], row["status"]) for row in report["backends"]] == [("reference", "passed"), ("fast", "passed")]
-    assert len(report["backends"][0]["checks"]) == 6
+    assert len(report["backends"][0]["checks"]) == len(CHECKS)
     assert all(0 <= (check["budget_used"] or 0) <= 1 for row in report["backends"] for check in row["checks"])
 
 

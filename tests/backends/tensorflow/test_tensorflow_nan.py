@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.tensorflow
-tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
 
 
-def test_max_pooling_drops_nan_and_the_backend_says_so():
-    from cnnbench.plugins import load_backend
+def test_max_pooling_drops_nan_and_the_backend_says_so(tensorflow_backend):
+    import tensorflow as tf
 
     x = np.array([1.0, np.nan, 3.0, 4.0], np.float32).reshape(1, 4, 1)
     found = tf.nn.max_pool1d(x, 2, 2, "VALID").numpy().ravel()
     assert not np.isnan(found).any()
-    said = {gap.kind: gap.condition for gap in load_backend("tensorflow").operations.gaps}
+    said = {gap.kind: gap.condition for gap in tensorflow_backend.operations.gaps}
     assert {kind: said.get(kind) for kind in ("max_pool", "min_pool", "global_max_pool")} == dict.fromkeys(
         ("max_pool", "min_pool", "global_max_pool"), "windows that hold NaN"
     )
