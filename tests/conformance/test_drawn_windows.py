@@ -62,7 +62,7 @@ def cases(draw: Callable[[Any], Any]) -> LayerCase:
             fields["dilation"] = 1
         layer = {"max": MaxPool, "min": MinPool, "avg": AvgPool, "lp": LpPool}[kind](**fields)
     try:
-        layer.resolve(((1, *image),))
+        layer.resolve(((1, *image),)).output_shapes(((1, *image),))
     except SpecError:
         reject()
     return LayerCase(layer, (image,))

@@ -60,7 +60,9 @@ def avg_pool(layer: AvgPool, inputs: Tensors, weights: Tensors, state: Tensors, 
     sizes, full = full_padding(layer, spatial)
     padding = native_padding(layer)
     partial = any(end > asked for (_, end), (_, asked) in zip(full, require_pairs(layer.padding), strict=True))
-    if padding is not None and not partial and layer.divisor is None:
+    # avg_pool3d compares its window with the input without its padding, and refuses (PyTorch 2.13).
+    refused = len(spatial) == 3 and any(k > n for k, n in zip(window.kernel_size, spatial, strict=True))
+    if padding is not None and not partial and not refused and layer.divisor is None:
         function = _AVG_POOLS[len(spatial) - 1]
         pooled = function(x, window.kernel_size, window.stride, padding, False, layer.count_include_pad)
         return OpResult((pooled,))

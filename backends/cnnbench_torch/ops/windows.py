@@ -48,12 +48,13 @@ def full_padding(layer: WindowPool, spatial: Shape) -> tuple[Shape, Pairs]:
 
 
 def native_padding(layer: WindowPool) -> tuple[int, ...] | None:
-    """The padding as PyTorch's pooling takes it: symmetric, and at most half of the window."""
+    """The padding as PyTorch's pooling takes it: symmetric, at most half of the window; in 3-D of the undilated one."""
     window = layer.window()
     padding = symmetric(require_pairs(layer.padding))
-    if padding is None or any(
-        2 * p > effective_size(k, d) for p, k, d in zip(padding, window.kernel_size, window.dilation, strict=True)
-    ):
+    reach = window.kernel_size
+    if len(reach) < 3:
+        reach = tuple(effective_size(k, d) for k, d in zip(reach, window.dilation, strict=True))
+    if padding is None or any(2 * p > size for p, size in zip(padding, reach, strict=True)):
         return None
     return padding
 
