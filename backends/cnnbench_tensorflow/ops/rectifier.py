@@ -38,8 +38,11 @@ def relu6(layer: ReLU6, inputs: Values, weights: Values, state: Values, call: Ca
 
 
 def leaky_relu(layer: LeakyReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """``tf.nn.leaky_relu`` with the slope that was asked for."""
-    return OpResult((tf.nn.leaky_relu(inputs[0], alpha=layer.negative_slope),))
+    """``tf.nn.leaky_relu`` with the slope that was asked for, rounded to float32: float64 has a choice."""
+    x = inputs[0]
+    if x.dtype == tf.float64:
+        return OpResult((tf.where(x > 0, x, layer.negative_slope * x),))
+    return OpResult((tf.nn.leaky_relu(x, alpha=layer.negative_slope),))
 
 
 def prelu(layer: PReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

@@ -2,11 +2,13 @@
 
 Two of TensorFlow 2.21's own are not used, because they lose small results on the host. ``tf.nn.elu`` and ``selu``
 compute exp(x) - 1, which cancels: elu(-1.28e-6) is off by 2%. Grappler replaces x tanh(softplus(x)) by oneDNN's mish,
-which gives 0 from -20 down.
+which gives 0 from -20 down. In float64 ``tf.nn.gelu`` and ``silu`` round their constants and beta to float32 (errors
+of 1e-8), so there the formulas are written out.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
@@ -53,12 +55,20 @@ def selu(layer: SELU, inputs: Values, weights: Values, state: Values, call: Call
 
 def gelu(layer: GELU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.gelu``, whose default is the exact form."""
-    return OpResult((tf.nn.gelu(inputs[0], approximate=layer.form == "tanh"),))
+    x = inputs[0]
+    if x.dtype != tf.float64:
+        return OpResult((tf.nn.gelu(x, approximate=layer.form == "tanh"),))
+    if layer.form == "exact":
+        return OpResult((0.5 * x * tf.math.erfc(-x * math.sqrt(0.5)),))
+    return OpResult((0.5 * x * (1.0 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),))
 
 
 def silu(layer: SiLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.silu``."""
-    return OpResult((tf.nn.silu(inputs[0], beta=layer.beta),))
+    x = inputs[0]
+    if x.dtype == tf.float64 and layer.beta != 1:
+        return OpResult((x * tf.sigmoid(layer.beta * x),))
+    return OpResult((tf.nn.silu(x, beta=layer.beta),))
 
 
 def softplus(layer: Softplus, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

@@ -59,8 +59,11 @@ def shrink(layer: Shrink, inputs: Tensors, weights: Tensors, state: Tensors, cal
 
 @OPERATIONS.register("hard_sigmoid")
 def hard_sigmoid(layer: HardSigmoid, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """``functional.hardsigmoid`` where it is that function, else a clamped line."""
-    if layer.is_relu6():
+    """``functional.hardsigmoid`` where it is that function, else a clamped line.
+
+    In float64 its gradient (PyTorch 2.13) is 1/6 rounded to float32, so there the line is written out.
+    """
+    if layer.is_relu6() and inputs[0].dtype is not torch.float64:
         return OpResult((functional.hardsigmoid(inputs[0]),))
     return OpResult((torch.clamp(layer.slope * inputs[0] + layer.offset, 0.0, 1.0),))
 
