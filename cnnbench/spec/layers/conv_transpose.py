@@ -98,11 +98,11 @@ class ConvTranspose(Layer, kind="conv_transpose"):
         """Raises SpecError where nothing is left of the full output."""
         full, pairs = self.full_sizes(inputs[0][2:]), require_pairs(self.padding)
         for axis, size in enumerate(self.output_shapes(inputs)[0][2:]):
-            if size < 1:
+            if size < 1 or pairs[axis][0] >= full[axis]:
                 raise SpecError(
                     f"padding crops all of spatial axis {axis}, or more",
                     received=f"padding {pairs[axis]} of {full[axis]} positions, output size {size}",
-                    expected="an output size of at least 1",
+                    expected="an output size of at least 1, and some of it from the input",
                     remedy="use less padding: here it takes away from the output",
                 )
 

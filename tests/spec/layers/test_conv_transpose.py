@@ -55,6 +55,11 @@ def test_one_output_sees_the_inputs_whose_kernels_reach_it():
     ("layer", "received", "expected"),
     [
         (ConvTranspose(out_channels=4, kernel_size=3, padding=5), "padding (5, 5) of 8", "at least 1"),
+        (
+            ConvTranspose(out_channels=4, kernel_size=1, padding=((6, 0), (0, 0)), output_padding=2),
+            "padding (6, 0) of 6",
+            "some of it from the input",
+        ),
         (ConvTranspose(out_channels=4, kernel_size=3, padding="same", output_padding=1), "output_padding=(1, 1)", "0"),
         (ConvTranspose(out_channels=4, kernel_size=3, output_padding=-1), "-1", "at least 0"),
         (ConvTranspose(out_channels=4, kernel_size=3, groups=3), "groups=3, out_channels 4", "a divisor of 4"),
