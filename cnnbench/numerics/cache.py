@@ -21,6 +21,8 @@ Array = NDArray[Any]
 FOLDER_VARIABLE = "CNNBENCH_CACHE"
 SIZE_VARIABLE = "CNNBENCH_CACHE_BYTES"
 DEFAULT_BYTES = 8 * 2**30
+RECOUNT = 256
+_TALLIES: dict[Path, tuple[int, int]] = {}  # by folder: bytes, and entries since all of them were counted
 
 
 def key_of(**parts: object) -> str:
@@ -84,7 +86,7 @@ class Cache:
                 self._adopt(partial, path)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            self._trim(keep=path)
+            self._account(path)
         os.utime(path)
         return Entry(path)
 
@@ -96,16 +98,38 @@ class Cache:
             if not path.is_dir():  # else another process was faster with the same content
                 raise
 
-    def _trim(self, keep: Path) -> None:
+    def _account(self, path: Path) -> None:
+        """Counts a new entry in; looks at the whole folder only when the count says that it may be too large.
+
+        A folder of thousands of small entries takes longer to measure than an entry to make. What other processes
+        add is seen after ``RECOUNT`` entries at the latest.
+        """
+        total, since = _TALLIES.get(self.folder, (0, RECOUNT))
+        total, since = total + _size(path), since + 1
+        if total > self.limit_bytes or since > RECOUNT:
+            total, since = self._trim(keep=path), 0
+        _TALLIES[self.folder] = (total, since)
+
+    def _trim(self, keep: Path) -> int:
+        """Removes the least recently used entries beyond the limit; gives the bytes that are left."""
         entries = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: _used(p))
-        sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in entries if path.is_dir()}
+        sizes = {path: _size(path) for path in entries}
         total = sum(sizes.values())
         for path in entries:
             if total <= self.limit_bytes:
-                return
+                break
             if path != keep and not path.name.startswith(".partial-"):
                 shutil.rmtree(path, ignore_errors=True)
                 total -= sizes.get(path, 0)
+        return total
+
+
+def _size(path: Path) -> int:
+    """Bytes of an entry's files; 0 for one that another process has just removed."""
+    try:
+        return sum(file.stat().st_size for file in path.iterdir())
+    except OSError:
+        return 0
 
 
 def _used(path: Path) -> float:
