@@ -26,7 +26,7 @@ def loaded(name: str) -> Backend:
 
 @pytest.fixture
 def load():
-    """A backend by name, with the two threads that TensorFlow has in all tests; skips where its framework is missing."""
+    """A backend by name, with the two threads that TensorFlow has in all tests; skips where there is no framework."""
 
     def get(name: str) -> Backend:
         if name != "numpy":
