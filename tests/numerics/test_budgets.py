@@ -36,7 +36,9 @@ def subject_and_options(backend: tuple[str, str], name: str = "float32") -> tupl
 def holds(case: LayerCase, backend: tuple[str, str], name: str = "float32", seed: int = 0) -> None:
     subject, options = subject_and_options(backend, name)
     for outcome in run_checks(["local", "gradient"], subject, case.case(options, seed)):
-        assert outcome.status == "passed", outcome.message
+        if outcome.name == "gradient" and not case.layer.differentiable:
+            continue
+        assert outcome.status == "passed" or outcome.message == "no node to compare", outcome.message
         assert all(use.sharp_used <= 1 and use.worst_case_used <= 1 for use in outcome.nodes)
 
 
