@@ -15,7 +15,15 @@ def _one_value_mostly(generator: Any, shape: Shape) -> Any:
     return values * (generator.random(shape) < 0.125) + 0.0716131
 
 
+def _bright_edge(generator: Any, shape: Shape) -> Any:
+    """A filter's answer to padding: one row far from the others, whose small squares a long sum loses."""
+    values = 0.02 * generator.normal(size=shape) + 0.2
+    values[..., 0, :] = 5 + generator.normal(size=shape[-1])
+    return values
+
+
 CASES = {
+    "batch_norm/bright_edge": LayerCase(BatchNorm(), ((2, 96, 128),), batch=3, draws=(_bright_edge,)),
     "batch_norm/repeated_value": LayerCase(BatchNorm(), ((2, 96, 128),), batch=3, draws=(_one_value_mostly,)),
     "batch_norm/plain": LayerCase(BatchNorm(), EVEN),
     "batch_norm/flat": LayerCase(BatchNorm(), ROW, batch=8),

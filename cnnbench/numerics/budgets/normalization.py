@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,78 +20,15 @@ from cnnbench.numerics.budgets.base import (
     roundings,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.moments import Statistics
 
 Array = NDArray[Any]
 
 
-class _Moments:
-    """A batch's statistics per channel, shaped to broadcast, and their errors to first order.
-
-    dm = (c(n) + b) mean|x| + u |m|;  dv = (c(n + 2) + c(4) + b) v + dm^2 (two passes: the deviations sum to 0, so
-    that dm enters squared);  r = 1 / sqrt(v + eps), dr = r (dv / (2 (v + eps)) + c(4)).
-
-    b = k u / 2 for the value that occurs k times: adding one value again and again rounds in the same direction each
-    time, so that these errors do not average out as c(n) takes it. Trained networks on pictures have channels in which
-    one value stands at most positions; zeros are added exactly.
-    """
-
-    def __init__(self, setting: Setting) -> None:
-        self.x = setting.call.inputs[0]
-        self.u = setting.u
-        self.eps = setting.layer.eps
-        self.axes = (0, *range(2, self.x.ndim))
-        self.count = math.prod(self.x.shape[axis] for axis in self.axes)
-        self.mean = self.average(self.x)
-        self.size = self.average(np.abs(self.x))
-        self.deviation = self.x - self.mean
-        self.variance = self.average(np.square(self.deviation))
-        self.inverse = 1 / np.sqrt(self.variance + self.eps)
-        self.normal = self.deviation * self.inverse
-
-    def average(self, values: Array) -> Array:
-        """Over the batch and all positions."""
-        return np.asarray(values.mean(axis=self.axes, keepdims=True))
-
-    @cached_property
-    def _repeats(self) -> tuple[Array, Array]:
-        """b of the values and of their deviations, per channel."""
-        rows = np.moveaxis(self.x, 1, 0).reshape(self.x.shape[1], -1)
-        counts = [(most_repeated(row[row != 0]), most_repeated(row)) for row in rows]
-        values, deviations = (_channels(np.array(k, np.float64), self.x.ndim) for k in zip(*counts, strict=True))
-        half = self.u.accumulated / 2
-        return half * values, half * deviations
-
-    def mean_error(self, c: Any) -> Array:
-        """dm."""
-        relative = c(self.count, self.u.accumulated) + self._repeats[0]
-        return np.asarray(relative * self.size + c(1, self.u.stored) * np.abs(self.mean))
-
-    def variance_error(self, c: Any) -> Array:
-        """dv."""
-        relative = c(self.count + 2, self.u.accumulated) + c(4, self.u.stored) + self._repeats[1]
-        return np.asarray(relative * self.variance + self.mean_error(c) ** 2)
-
-    def inverse_error(self, c: Any) -> Array:
-        """dr."""
-        of_variance = self.variance_error(c) / (2 * (self.variance + self.eps))
-        return np.asarray(self.inverse * (of_variance + c(4, self.u.stored)))
-
-    def normal_error(self, c: Any) -> Array:
-        """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""
-        subtraction = c(3, self.u.stored) * (np.abs(self.x) + np.abs(self.mean))
-        return np.asarray(
-            self.inverse * (self.mean_error(c) + subtraction) + np.abs(self.deviation) * self.inverse_error(c)
-        )
-
-
-def most_repeated(values: Array) -> int:
-    """How often the most frequent value occurs; 0 where it occurs once, or where there are no values."""
-    if values.size < 2:
-        return 0
-    ordered = np.sort(values)
-    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    longest = int(np.diff(ends, prepend=-1).max(initial=0))
-    return longest if longest > 1 else 0
+def _statistics(setting: Setting) -> Statistics:
+    """Of a batch, per channel, over the batch and all positions."""
+    x = setting.call.inputs[0]
+    return Statistics(x, (0, *range(2, x.ndim)), setting.layer.eps, setting.u)
 
 
 def _channels(array: Array, rank: int) -> Array:
@@ -117,7 +53,7 @@ def batch_norm(setting: Setting) -> ForwardBudget:
         mean, variance = (_channels(s, x.ndim) for s in setting.call.state)
         size = (np.abs(x) + np.abs(mean)) * weight / np.sqrt(variance + setting.layer.eps) + bias
         return ForwardBudget((roundings(size, 10, u),))
-    moments = _Moments(setting)
+    moments = _statistics(setting)
     output = both(
         lambda c: (
             weight * moments.normal_error(c)
@@ -128,7 +64,7 @@ def batch_norm(setting: Setting) -> ForwardBudget:
     return ForwardBudget((output,), _running(setting, moments))
 
 
-def _running(setting: Setting, moments: _Moments) -> tuple[Budget, ...]:
+def _running(setting: Setting, moments: Statistics) -> tuple[Budget, ...]:
     """running <- (1 - a) running + a batch: a times the statistic's error, and few roundings."""
     a, n, u = setting.layer.momentum, moments.count, setting.u
     factor = n / (n - 1) if setting.layer.running_variance == "unbiased" and n > 1 else 1.0
@@ -156,7 +92,7 @@ def batch_norm_gradient(setting: GradientSetting) -> GradientBudget:
     if not setting.call.training:
         return _inference_gradient(setting)
     weight, _ = _scale_and_shift(setting)
-    u, g, moments = setting.u, setting.cotangents[0], _Moments(setting)
+    u, g, moments = setting.u, setting.cotangents[0], _statistics(setting)
     n, normal = moments.count, moments.normal
     first, second = moments.average(g), moments.average(g * normal)
     inner = g - first - normal * second

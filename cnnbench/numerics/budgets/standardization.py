@@ -22,10 +22,9 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
-from cnnbench.numerics.rounding import Roundoff
+from cnnbench.numerics.budgets.moments import Axes, Statistics
 
 Array = NDArray[Any]
-Axes = tuple[int, ...]
 
 
 class _Shape(NamedTuple):
@@ -47,47 +46,6 @@ def _shape(layer: Any, shape: tuple[int, ...]) -> _Shape:
         return _Shape(shape, layer.axes, channels)
     groups = layer.groups if layer.kind == "group_norm" else shape[1]
     return _Shape((shape[0], groups, math.prod(shape[1:]) // groups), (2,), channels)
-
-
-class Statistics:
-    """Means, variances and the normalised values of an input, with their errors to first order.
-
-    dm = c(n) mean|x| + u |m|;  dv = (c(n + 2) + c(4)) v + dm^2 (two passes: deviations sum to 0, so that dm enters
-    squared);  r = 1 / sqrt(v + eps), dr = r (dv / (2 (v + eps)) + c(4)), or r = 1 / (sqrt(v) + eps).
-    """
-
-    def __init__(self, x: Array, axes: Axes, eps: float, u: Roundoff, *, outside: bool = False) -> None:
-        self.x, self.axes, self.u = x, axes, u
-        self.count = math.prod(x.shape[axis] for axis in axes)
-        self.mean = self.average(x)
-        self.size = self.average(np.abs(x))
-        self.deviation = x - self.mean
-        self.variance = self.average(np.square(self.deviation))
-        self.root = np.sqrt(self.variance if outside else self.variance + eps)
-        self.inverse = 1 / (self.root + (eps if outside else 0.0))
-        self.normal = self.deviation * self.inverse
-
-    def average(self, values: Array) -> Array:
-        """Over the axes, which stay."""
-        return np.asarray(values.mean(axis=self.axes, keepdims=True))
-
-    def mean_error(self, c: Any) -> Array:
-        """dm."""
-        return np.asarray(c(self.count, self.u.accumulated) * self.size + c(1, self.u.stored) * np.abs(self.mean))
-
-    def inverse_error(self, c: Any) -> Array:
-        """dr; the root's own error is dv / (2 root), and r's is r^2 times that."""
-        relative = c(self.count + 2, self.u.accumulated) + c(4, self.u.stored)
-        of_variance = relative * self.variance + self.mean_error(c) ** 2
-        of_root = of_variance / (2 * np.where(self.root > 0, self.root, 1))
-        return np.asarray(self.inverse * (self.inverse * of_root + c(4, self.u.stored)))
-
-    def normal_error(self, c: Any) -> Array:
-        """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""
-        subtraction = c(3, self.u.stored) * (np.abs(self.x) + np.abs(self.mean))
-        return np.asarray(
-            self.inverse * (self.mean_error(c) + subtraction) + np.abs(self.deviation) * self.inverse_error(c)
-        )
 
 
 def _statistics(setting: Setting, shape: _Shape) -> Statistics:

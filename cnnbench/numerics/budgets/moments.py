@@ -1,0 +1,121 @@
+"""Means and variances with their errors to first order: what every normalisation's budget is made of."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.rounding import Roundoff, sharp_factor
+
+Array = NDArray[Any]
+Axes = tuple[int, ...]
+
+_SINGLE = 2.0**-24  # narrower accumulators hold a few terms only (NARROW_TERMS), which cannot drift
+_SHORT = 16  # up to so many terms c(n) = min(2 sqrt(n), n) u holds any drift: it is at most n u / 2
+
+
+class Statistics:
+    """Means, variances and the normalised values of an input, with their errors to first order.
+
+    dm = (c(n) + b) mean|x| + u |m|;  dv = (c(n + 2) + c(4) + b) v + dm^2 (two passes: deviations sum to 0, so that dm
+    enters squared);  r = 1 / sqrt(v + eps), dr = r (dv / (2 (v + eps)) + c(4)), or r = 1 / (sqrt(v) + eps). b is the
+    sum's drift, of the values and of their squared deviations (``drift``).
+    """
+
+    def __init__(self, x: Array, axes: Axes, eps: float, u: Roundoff, *, outside: bool = False) -> None:
+        self.x, self.axes, self.u = x, axes, u
+        self.count = math.prod(x.shape[axis] for axis in axes)
+        self.mean = self.average(x)
+        self.size = self.average(np.abs(x))
+        self.deviation = x - self.mean
+        self.variance = self.average(np.square(self.deviation))
+        self.root = np.sqrt(self.variance if outside else self.variance + eps)
+        self.inverse = 1 / (self.root + (eps if outside else 0.0))
+        self.normal = self.deviation * self.inverse
+
+    def average(self, values: Array) -> Array:
+        """Over the axes, which stay."""
+        return np.asarray(values.mean(axis=self.axes, keepdims=True))
+
+    @cached_property
+    def _drifts(self) -> tuple[Array, Array]:
+        """b of the values and of their squared deviations."""
+        unit = min(2.0 ** round(math.log2(self.u.accumulated)), _SINGLE)
+        return drift(self.x, self.axes, unit), drift(np.square(self.deviation), self.axes, unit)
+
+    def mean_error(self, c: Any) -> Array:
+        """dm."""
+        relative = c(self.count, self.u.accumulated) + self._drifts[0]
+        return np.asarray(relative * self.size + c(1, self.u.stored) * np.abs(self.mean))
+
+    def variance_error(self, c: Any) -> Array:
+        """dv."""
+        relative = c(self.count + 2, self.u.accumulated) + c(4, self.u.stored) + self._drifts[1]
+        return np.asarray(relative * self.variance + self.mean_error(c) ** 2)
+
+    def inverse_error(self, c: Any) -> Array:
+        """dr; the root's own error is dv / (2 root), and r's is r^2 times that."""
+        of_root = self.variance_error(c) / (2 * np.where(self.root > 0, self.root, 1))
+        return np.asarray(self.inverse * (self.inverse * of_root + c(4, self.u.stored)))
+
+    def normal_error(self, c: Any) -> Array:
+        """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""
+        subtraction = c(3, self.u.stored) * (np.abs(self.x) + np.abs(self.mean))
+        return np.asarray(
+            self.inverse * (self.mean_error(c) + subtraction) + np.abs(self.deviation) * self.inverse_error(c)
+        )
+
+
+def drift(terms: Array, axes: Axes, unit: float) -> Array:
+    """How far the roundings of a sum of terms may lead to one side, relative to sum|t|: b.
+
+    A partial sum whose last digit is worth q is a multiple of q, so that adding t to it errs by exactly
+    rho_q(t) = q round(t / q) - t. Over terms that spread over many q these errors average out, which is what the sharp
+    factor takes for granted. They do not where terms stand close together (flat parts of a picture) or are smaller than
+    q / 2 (the many small squares beside a few outliers' are lost whole). n terms that are added while the sum's digit
+    is q err by the sum of rho_q(t); the bound is the greatest of them over q = 2^-j ulp(sum|t|), as far down as it can
+    matter, and 0 where chance explains it: within the 2 sqrt(n) u of the sharp factor. A value that occurs k times adds
+    k u / 2 at most: there the terms' own rounding, which this cannot know, decides on which side all of them fall.
+
+    Args:
+        terms: The terms t of many sums.
+        axes: Along which they are summed.
+        unit: u of the accumulator, a power of two.
+
+    Returns:
+        b of each sum, with the summed axes kept as 1.
+    """
+    kept = [axis for axis in range(terms.ndim) if axis not in axes]
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(terms.shape))
+    rows = np.transpose(terms, (*kept, *axes)).reshape(math.prod(terms.shape[a] for a in kept), -1).astype(np.float64)
+    count = rows.shape[1]
+    if count <= _SHORT:
+        return np.zeros(shape)
+    total = np.abs(rows).sum(axis=1)
+    scale = np.where(total > 0, total, 1.0)
+    largest = np.exp2(np.floor(np.log2(scale))) * 2 * unit
+    found = np.zeros(rows.shape[0])
+    for j in range(math.ceil(math.log2(2 * math.sqrt(count)))):
+        q = (largest * 2.0**-j)[:, np.newaxis]
+        errors = np.rint(rows / q)
+        errors *= q
+        errors -= rows
+        found = np.maximum(found, np.abs(errors.sum(axis=1)))
+    repeats = np.array([most_repeated(row[row != 0]) for row in rows], np.float64)
+    found = found / scale
+    found = np.where(found > sharp_factor(count, unit), found, 0.0)
+    return np.asarray(np.maximum(found, repeats * unit / 2).reshape(shape))
+
+
+def most_repeated(values: Array) -> int:
+    """How often the most frequent value occurs; 0 where it occurs once, or where there are no values."""
+    if values.size < 2:
+        return 0
+    ordered = np.sort(values)
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    longest = int(np.diff(ends, prepend=-1).max(initial=0))
+    return longest if longest > 1 else 0
