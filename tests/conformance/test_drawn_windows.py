@@ -12,14 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from cnnbench.conformance import LayerCase
+from cnnbench.conformance.cases import LayerCase, side_by_side
 from cnnbench.errors import SpecError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import AvgPool, Conv, MaxPool, Shape
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
@@ -68,17 +66,6 @@ def cases(draw: Callable[[Any], Any]) -> LayerCase:
     return LayerCase(layer, (image,))
 
 
-def _side_by_side(drawn: list[LayerCase], options: ProgramOptions) -> Case:
-    builder = Builder("drawn layers")
-    arrays, batch, outputs = {}, {}, []
-    for i, item in enumerate(drawn):
-        alone = item.case(options, seed=i)
-        outputs.append(builder.add(f"layer{i}", item.layer, builder.input(f"input{i}", item.images[0])))
-        arrays |= {f"layer{i}{name.removeprefix('layer')}": array for name, array in alone.arrays.items()}
-        batch[f"input{i}"] = alone.batch["input0"]
-    return Case(builder.build(outputs), arrays, batch, options, seed=0)
-
-
 def _hold(load: Callable[[str], Any], name: str, examples: int, *, derandomize: bool) -> None:
     subject = InProcessSubject(load(name))
     options = ProgramOptions(MODES[name], precision("float32"))
@@ -91,7 +78,7 @@ def _hold(load: Callable[[str], Any], name: str, examples: int, *, derandomize: 
     )
     @given(st.lists(cases(), min_size=4, max_size=8))
     def holds(drawn: list[LayerCase]) -> None:
-        outcomes = run_checks(("local", "exact", "gradient"), subject, _side_by_side(drawn, options))
+        outcomes = run_checks(("local", "exact", "gradient"), subject, side_by_side(drawn, options))
         layers = "\n".join(str(item) for item in drawn)
         assert [o.message for o in outcomes if o.status == "failed"] == [], layers
 

@@ -7,70 +7,61 @@ from collections.abc import Iterator
 import pytest
 
 from cnnbench.conformance import layer_cases, run_cases
-from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.layers import layer_kinds
 
 FAMILIES = sorted({case.layer.family for case in layer_cases().values()})
 MARKS = {name: getattr(pytest.mark, name) for name in ("torch", "jax", "tensorflow")}
+MODES = {
+    "numpy": ("reference", "fast"),
+    "torch": ("eager", "compile"),
+    "jax": ("jit",),
+    "tensorflow": ("graph", "xla"),
+}
+INTERPRETED = (("numpy", "reference"), ("numpy", "fast"), ("torch", "eager"))
+PACK = 16  # layers in a graph where each graph is compiled
 
 
-def runs() -> Iterator[object]:
-    """(backend, mode, precision, family); what is slow is marked so."""
-    for name, modes in {
-        "numpy": ("reference", "fast"),
-        "torch": ("eager", "compile"),
-        "jax": ("jit",),
-        "tensorflow": ("graph", "xla"),
-    }.items():
+def marked(name: str, mode: str, policy: str, *, quick: bool) -> object:
+    marks = [MARKS[name]] if name in MARKS else []
+    return pytest.param(name, mode, policy, marks=marks if quick else [*marks, pytest.mark.slow])
+
+
+def compiled() -> Iterator[object]:
+    """(backend, mode, precision) where graphs are compiled: the first mode in float32 is quick."""
+    for name, modes in MODES.items():
         for mode in modes:
-            for policy in ("float32", "float64") if name == "numpy" else ("float32", "float64", "bfloat16"):
-                quick = mode in ("reference", "fast", "eager") and policy == "float32"
-                for family in FAMILIES:
-                    marks = [MARKS[name]] if name in MARKS else []
-                    yield pytest.param(
-                        name,
-                        mode,
-                        policy,
-                        family,
-                        marks=marks if quick else [*marks, pytest.mark.slow],
-                        id=f"{name}-{mode}-{policy}-{family}",
-                    )
+            if (name, mode) not in INTERPRETED:
+                for policy in ("float32", "float64", "bfloat16"):
+                    yield marked(name, mode, policy, quick=policy == "float32" and mode in ("jit", "graph"))
 
 
-def first_of_each_kind(family: str) -> list[str]:
-    """One case a kind, for backends that compile each case: the others are slow there."""
-    firsts: dict[str, str] = {}
-    for key, case in layer_cases().items():
-        if case.layer.family == family:
-            firsts.setdefault(case.layer.kind, key)
-    return list(firsts.values())
+def interpreted() -> Iterator[object]:
+    """(backend, mode, precision) where layers run as they are called: float32 is quick."""
+    for name, mode in INTERPRETED:
+        for policy in ("float32", "float64") if name == "numpy" else ("float32", "float64", "bfloat16"):
+            yield marked(name, mode, policy, quick=policy == "float32")
+
+
+def hold(backend: Backend, mode: str, policy: str, names: list[str], pack: int) -> None:
+    results = run_cases(InProcessSubject(backend), ProgramOptions(mode, precision(policy)), names, pack=pack)
+    assert {result.case: result.message for result in results if result.status == "failed"} == {}
+    assert any(result.status == "passed" for result in results)
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("name", "mode", "policy"), list(compiled()))
+def test_every_case_passes_where_graphs_are_compiled(load, name, mode, policy):
+    hold(load(name), mode, policy, list(layer_cases()), PACK)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    ("name", "mode"),
-    [
-        pytest.param("jax", "jit", marks=pytest.mark.jax),
-        pytest.param("tensorflow", "graph", marks=pytest.mark.tensorflow),
-    ],
-)
-def test_the_first_case_of_each_kind_passes(load, name, mode, family):
-    subject, options = InProcessSubject(load(name)), ProgramOptions(mode, precision("float32"))
-    results = run_cases(subject, options, first_of_each_kind(family))
-    assert {result.case: result.message for result in results if result.status == "failed"} == {}
-    assert any(result.status == "passed" for result in results)
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "mode", "policy", "family"), list(runs()))
-def test_every_case_passes(load, name, mode, policy, family):
-    names = [key for key, case in layer_cases().items() if case.layer.family == family]
-    results = run_cases(InProcessSubject(load(name)), ProgramOptions(mode, precision(policy)), names)
-    assert {result.case: result.message for result in results if result.status == "failed"} == {}
-    assert any(result.status == "passed" for result in results)
+@pytest.mark.parametrize(("name", "mode", "policy"), list(interpreted()))
+def test_every_case_passes_alone(load, name, mode, policy, family):
+    hold(load(name), mode, policy, [key for key, case in layer_cases().items() if case.layer.family == family], 1)
 
 
 def test_every_kind_of_the_core_has_a_case():

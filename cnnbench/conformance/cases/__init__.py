@@ -9,9 +9,9 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from cnnbench.conformance.cases.case import Draw, LayerCase
+from cnnbench.conformance.cases.case import Draw, LayerCase, side_by_side
 
-__all__ = ["Draw", "LayerCase", "layer_cases"]
+__all__ = ["Draw", "LayerCase", "layer_cases", "side_by_side"]
 
 
 @cache

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import draw as initial
@@ -112,3 +112,23 @@ class LayerCase:
             for i, item in enumerate(graph.inputs)
         }
         return Case(graph, arrays, batch, options, seed=seed, positive=self.positive)
+
+
+def side_by_side(cases: Sequence[LayerCase], options: ProgramOptions) -> Case:
+    """The cases in one graph, as nodes ``layer0``, ``layer1`` ...; they have as many images and are as positive."""
+    from cnnbench.numerics.case import Case
+
+    builder = Builder("side by side")
+    arrays: dict[str, Any] = {}
+    batch: dict[str, Any] = {}
+    outputs: list[Value] = []
+    for i, item in enumerate(cases):
+        alone = item.case(options, seed=i)
+        names = {}
+        for given in alone.graph.inputs:
+            name = f"layer{i}_{given.name}"
+            names[given.name] = builder.input(name, given.shape, dtype=given.dtype, batched=given.batched)
+            batch[name] = alone.batch[given.name]
+        outputs += builder.add_all(f"layer{i}", item.layer, *names.values())
+        arrays |= {f"layer{i}{name.removeprefix('layer')}": array for name, array in alone.arrays.items()}
+    return Case(builder.build(outputs), arrays, batch, options, seed=0, positive=any(c.positive for c in cases))
