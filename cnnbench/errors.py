@@ -66,6 +66,12 @@ class DataError(CnnbenchError):
     """A file of weights, records or data whose content does not fit."""
 
 
+class StorageError(CnnbenchError):
+    """A disk that is full or a folder that cannot be written: what is there is kept, and the run can be resumed."""
+
+    exit_code = 130
+
+
 class WorkerError(CnnbenchError):
     """A worker process that crashed, hung or ran out of memory."""
 

@@ -82,7 +82,10 @@ def _work(suites: list[Path], asked: SuiteOptions, resume: str | None, root: Pat
         if len(suites) > 1:
             raise SuiteError("one run can be resumed at a time", where="--resume")
         folder = find_run(_latest_of(suites) if resume == "latest" and suites else resume, root)
-        return [(RunStore.open(folder).read_plan(), folder)]
+        store = RunStore.open(folder)
+        if suites and not (folder / "plan.json").exists():  # it was killed before it had a plan
+            return [(planned(suites[0], asked), folder)]
+        return [(store.read_plan(), folder)]
     if not suites:
         raise SuiteError("no suite is given", expected="SUITE..., or --resume RUN", remedy="see 'cnnbench list suites'")
     return [(planned(path, asked), None) for path in suites]

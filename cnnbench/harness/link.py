@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from cnnbench.errors import WorkerError
 from cnnbench.harness.log_capture import LogCapture
+from cnnbench.harness.plain_text import plain_data
 from cnnbench.harness.processes import WorkerSpec
 from cnnbench.harness.scratch import scratch_prefix
 from cnnbench.harness.worker import PROTOCOL
@@ -163,12 +164,13 @@ class Worker:
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
             self.kill()
             raise WorkerCrashError(f"the reply to {method!r} is not JSON", received=repr(line[:80]))
-        return message
+        # An escaped half character or control character would reach records and reports.
+        return plain_data(message) if b"\\u" in line else message
 
     def _wait(self, descriptor: int, event: int, deadline: float, method: str) -> None:
         """Blocks until the pipe is ready; raises where the worker dies or time is up."""

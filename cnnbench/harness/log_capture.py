@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from cnnbench.harness.plain_text import plain_text
+
 KEPT_BYTES = 256 * 1024
 
 
@@ -46,7 +48,7 @@ class LogCapture:
         with self._lock:
             wanted = self._total - since
             kept = bytes(self._kept[-min(wanted, KEPT_BYTES) :]) if wanted else b""
-        text = kept.decode(errors="replace")
+        text = plain_text(kept.decode(errors="replace"))
         return text if len(kept) == wanted else f"[{wanted - len(kept)} bytes left out]\n{text}"
 
     def finish(self, timeout_s: float = 1.0) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from cnnbench.harness.plain_text import plain_text
 from cnnbench.harness.record import (
     Cell,
     CheckOutcome,
@@ -88,7 +89,8 @@ class Failure(Frozen):
     """Why a cell ended before its end."""
 
     status: Status
-    reason: str
+    reason: Annotated[str, AfterValidator(plain_text)]
+
 
 
 @dataclass(frozen=True)

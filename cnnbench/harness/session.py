@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnbench.errors import CnnbenchError, UnavailableError, WorkerError
+from cnnbench.errors import CnnbenchError, StorageError, UnavailableError, WorkerError
 from cnnbench.harness.events import Doing, Event, Note, WorkDone
 from cnnbench.harness.material import Materials
 from cnnbench.harness.parts import ChecksPart, Failure, LaunchPart, MemoryPart, Parts, TrainingPart, now_utc
@@ -124,11 +124,15 @@ class Session:
             yield
         except UnavailableError as error:  # what the plan could not know without importing the framework
             self.fail(cell, Failure(status="skipped", reason=str(error)))
+        except StorageError:  # the next cell's record could not be written either
+            raise
         except CnnbenchError as error:
             status: Status = getattr(error, "status", "error") if isinstance(error, WorkerError) else "error"
             current = worker()
             log = current.log.text(mark if current is before else 0) if current else ""
             self.fail(cell, Failure(status=status, reason=str(error)), log)
+        except OSError as error:  # of scratch files: a full disk, a limit on open files
+            self.fail(cell, Failure(status="error", reason=f"cnnbench cannot go on with it: {error}"))
         except Exception as error:  # a defect of ours must not cost the other cells
             self.defects.append(f"{cell.id}: {type(error).__name__}: {error}")
             reason = f"defect of cnnbench: {type(error).__name__}: {error}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cnnbench.errors import DataError, SuiteError
+from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.record import SCHEMA_VERSION, NodeBudget, Record, Sample
 
 if TYPE_CHECKING:
@@ -29,9 +29,23 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a reader, or a machine that loses power, finds the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file so that a reader, or a machine that loses power, finds the old one or the whole new one.
+
+    Raises StorageError where it cannot be written.
+    """
     data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"the file cannot be written: {error.strerror or error}",
+            where=str(path),
+            remedy="what was written before is kept: make room, or the folder writable, then --resume the run",
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -44,6 +58,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
 
 
 def _sync_folder(folder: Path) -> None:
@@ -133,7 +148,7 @@ class RunStore:
         """The plan that the run was started with. Raises DataError."""
         from cnnbench.harness.plan import Plan
 
-        return self._required(self.folder / "plan.json", Plan)
+        return self._required(self.folder / "plan.json", Plan, "nothing of the run is measured yet: start it anew")
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """``environment.json``."""
@@ -229,9 +244,11 @@ class RunStore:
 
         return self._required(self.folder / "summary.json", Summary)
 
-    def _required(self, path: Path, model: type[_Model]) -> _Model:
+    def _required(
+        self, path: Path, model: type[_Model], remedy: str = "the run did not get so far; --resume it"
+    ) -> _Model:
         if not path.exists():
-            raise DataError("the file is missing", where=str(path), remedy="the run did not get so far; --resume it")
+            raise DataError("the file is missing", where=str(path), remedy=remedy)
         return _parse(path, model)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from cnnbench.errors import WorkerError
 from cnnbench.harness.checking import judge_outputs
 from cnnbench.harness.events import RoundDone
 from cnnbench.harness.link import Worker
@@ -68,8 +69,11 @@ def measure_machine(session: Session) -> None:
     if not session.plan.suite.measure.yardsticks:
         return
     limit_s = session.plan.suite.timeouts.call_s
-    with session.watch.timing("yardsticks"), Worker(WorkerSpec(None)) as worker:
-        session.yardsticks.append(worker.request("yardsticks", timeout_s=limit_s))
+    try:
+        with session.watch.timing("yardsticks"), Worker(WorkerSpec(None)) as worker:
+            session.yardsticks.append(worker.request("yardsticks", timeout_s=limit_s))
+    except WorkerError as error:  # cells can be measured without them
+        session.note(f"the yardsticks could not be measured: {error.message}")
 
 
 def sampling_settings(settings: LatencySettings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cnnbench.errors import DataError, SuiteError
+from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness import store as store_module
 from cnnbench.harness.exit_codes import worst
 from cnnbench.harness.record import Cell, Interval, Latency, NodeBudget, Phases, Record, Sample
@@ -70,7 +70,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store_module.os, "fsync", broken)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="No space"):
         write_atomically(path, "new, and longer")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
