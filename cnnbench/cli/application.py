@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cnnbench import __version__
+from cnnbench.cli.ab import ab
 from cnnbench.cli.conformance import conformance
 from cnnbench.cli.doctor import doctor
 from cnnbench.cli.gate import baseline_application as baseline
@@ -56,6 +57,7 @@ application.command("verify")(verify)
 application.command("predict")(predict)
 application.command("conformance")(conformance)
 application.command("compare")(compare)
+application.command("ab")(ab)
 application.add_typer(baseline, name="baseline")
 application.command("gate")(gate)
 application.command("report")(report)

@@ -34,8 +34,14 @@ class SuiteOptions:
     shard: str | None = field(default=None)
 
 
-def planned(path: Path, options: SuiteOptions) -> Plan:
-    """The plan of a suite file under the command line's options. Raises SuiteError."""
+def planned(path: Path, options: SuiteOptions, unavailable: Mapping[str, str | None] | None = None) -> Plan:
+    """The plan of a suite file under the command line's options. Raises SuiteError.
+
+    Args:
+        path: The suite's.
+        options: As given.
+        unavailable: Why a backend cannot be used, by name, where other interpreters will run it.
+    """
     from cnnbench.harness.plan import Filters, plan
     from cnnbench.harness.suite_file import Adjustments, adjusted, load_suite
 
@@ -48,7 +54,7 @@ def planned(path: Path, options: SuiteOptions) -> Plan:
     )
     suite = adjusted(load_suite(path, options.overrides), adjustments)
     filters = Filters(backends=tuple(options.backends), expression=options.expression, shard=parse_shard(options.shard))
-    return plan(suite, filters)
+    return plan(suite, filters, unavailable)
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -33,25 +33,32 @@ def gate(
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Judge a run by the gates of its suite; ends with 1 where something regressed."""
+    """Judge a run by the gates of its suite; ends with 1 where something regressed.
+
+    An A/B run is judged by its own base side, unless a baseline or a run is named.
+    """
     from cnnbench.gates.baselines import load_baseline, snapshot
     from cnnbench.gates.evidence import read_evidence
     from cnnbench.gates.rules import Rules
     from cnnbench.gates.verdicts import gate as judge
+    from cnnbench.gates.verdicts import gate_sides
     from cnnbench.harness.exit_codes import worst
     from cnnbench.harness.store import RunStore, to_json, write_atomically
 
     folder = find_run(run, runs)
-    head = snapshot(read_evidence(folder))
-    reference = _snapshot(base, runs) if base is not None else load_baseline(baseline or _default(head.suite))
+    found = snapshot(read_evidence(folder))
     rules = Rules(gates=RunStore.open(folder).read_plan().suite.gates) if (folder / "plan.json").exists() else Rules()
-    result = judge(head, reference, rules)
+    if found.two_sided and base is None and baseline is None:
+        result = gate_sides(found, rules)
+    else:
+        reference = _snapshot(base, runs) if base is not None else load_baseline(baseline or _default(found.suite))
+        result = judge(found.side("head"), reference, rules)
     write_atomically(folder / "gate.json", to_json(result))
-    _report(folder, result, junit)
+    write_verdicts(folder, result, junit)
     if json:
         print_json({"folder": str(folder), "exit_code": result.exit_code, **result.model_dump(mode="json")})
     else:
-        _show(result)
+        show_verdicts(result)
     summary = summary_of(folder)
     raise typer.Exit(worst([result.exit_code, summary.exit_code if summary else 0]))
 
@@ -66,10 +73,10 @@ def _snapshot(run: str, root: Path) -> Snapshot:
     from cnnbench.gates.baselines import snapshot
     from cnnbench.gates.evidence import read_evidence
 
-    return snapshot(read_evidence(find_run(run, root)))
+    return snapshot(read_evidence(find_run(run, root))).side("head")
 
 
-def _report(folder: Path, result: GateResult, junit: Path | None) -> None:
+def write_verdicts(folder: Path, result: GateResult, junit: Path | None) -> None:
     """The verdicts in the run's reports, in the job's summary, and in a JUnit file where one is wanted."""
     from cnnbench.harness.store import write_atomically
     from cnnbench.output.github_summary import append_summary
@@ -83,7 +90,8 @@ def _report(folder: Path, result: GateResult, junit: Path | None) -> None:
         write_atomically(junit, render_junit(f"{result.suite} gate", gate_cases(result)))
 
 
-def _show(result: GateResult) -> None:
+def show_verdicts(result: GateResult) -> None:
+    """The verdicts on the terminal: cells, backends together, notes, and the gate in one sentence."""
     from cnnbench.output.verdict_tables import headline, series_table, verdict_table
 
     for table in (verdict_table(result), series_table(result)):
@@ -120,11 +128,11 @@ def compare(
     if json:
         print_json(comparison.model_dump(mode="json"))
         return
-    differences = differences_table(comparison)
+    differences = differences_table(comparison.differences)
     if differences:
         show_table(differences)
         typer.echo("")
-    _show(comparison.result)
+    show_verdicts(comparison.result)
 
 
 @baseline_application.command("set")
@@ -140,7 +148,7 @@ def set_(
     from cnnbench.gates.baselines import save_baseline, snapshot
     from cnnbench.gates.evidence import read_evidence
 
-    value = snapshot(read_evidence(find_run(run, runs)), reason=reason)
+    value = snapshot(read_evidence(find_run(run, runs)), reason=reason).side("head")
     path = save_baseline(value, _default(value.suite, folder))
     if json:
         print_json({"file": str(path), "suite": value.suite, "run": value.run_id, "cells": len(value.cells)})

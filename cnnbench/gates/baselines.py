@@ -63,8 +63,13 @@ class Snapshot(Frozen):
     yardsticks: dict[str, float] = Field(default_factory=dict)
     cells: tuple[CellSnapshot, ...]
 
+    @property
+    def two_sided(self) -> bool:
+        """Whether this is an A/B run."""
+        return any(cell.cell.side == "base" for cell in self.cells)
+
     def side(self, side: str) -> Snapshot:
-        """The cells of one side of an A/B run."""
+        """The cells of one side of an A/B run; all cells of another run are on the head's."""
         return self.model_copy(update={"cells": tuple(cell for cell in self.cells if cell.cell.side == side)})
 
 

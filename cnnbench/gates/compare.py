@@ -52,6 +52,13 @@ def compare(base: Snapshot, head: Snapshot) -> Comparison:
     )
 
 
+def side_differences(run: Snapshot) -> tuple[Difference, ...]:
+    """What differs between the two sides of an A/B run: their interpreters, then versions and settings of cells."""
+    sides = run.environment.get("sides") or {}
+    found = _differing("interpreter", sides.get("base", {}), sides.get("head", {}))
+    return (*found, *differences(run.side("base"), run.side("head")))
+
+
 def differences(base: Snapshot, head: Snapshot) -> Iterator[Difference]:
     """What differs: the machine and its software, then the settings and versions of cells that both have."""
     yield from _differing("environment", base.environment, head.environment)
@@ -94,7 +101,7 @@ def relative(run: Evidence) -> tuple[Relative, ...]:
 
     groups: dict[str, list[Any]] = {}
     for record in run.records:
-        if record.latency is not None and run.samples.get(record.cell.id):
+        if record.latency is not None and record.cell.side == "head" and run.samples.get(record.cell.id):
             groups.setdefault(record.cell.group, []).append(record)
     found = []
     for group, records in groups.items():

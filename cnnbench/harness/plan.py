@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.errors import SuiteError, did_you_mean
@@ -52,11 +53,16 @@ class Plan(Frozen):
         return {name: tuple(cells) for name, cells in found.items()}
 
 
-def plan(suite: Suite, filters: Filters | None = None) -> Plan:
+def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str, str | None] | None = None) -> Plan:
     """The cells of a suite, filtered.
 
     A program (a cell without its batch size) is checked, and trained where the suite asks for it, in the first of its
     cells that is kept.
+
+    Args:
+        suite: What to expand.
+        filters: Which cells are wanted.
+        unavailable: Why a backend cannot be used, by name, where other interpreters than this one will run it.
 
     Raises:
         SuiteError: A name, mode, precision or image that cannot be, or filters that leave nothing.
@@ -64,13 +70,13 @@ def plan(suite: Suite, filters: Filters | None = None) -> Plan:
     for path, error in wrong_names(suite):
         raise error.at(".".join(map(str, path)))
     filters = filters or Filters()
-    kept = _shard(_once(_filtered(_asked(suite), filters, suite)), filters.shard)
+    kept = _shard(_once(_filtered(_asked(suite, unavailable), filters, suite)), filters.shard)
     return Plan(suite=suite, filters=filters, cells=kept)
 
 
-def _asked(suite: Suite) -> tuple[Cell, ...]:
+def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[Cell, ...]:
     """Every cell of the matrix."""
-    here = Surroundings()
+    here = Surroundings(unavailable)
     cells: dict[str, Cell] = {}
     for number, block in enumerate(suite.matrix):
         for axes in (block, *(_completed(axes, block) for axes in block.include)):

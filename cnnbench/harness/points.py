@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
@@ -68,19 +68,25 @@ def _plain(text: str) -> str:
 
 
 class Surroundings:
-    """What is here: the backends, and which of them and of the datasets cannot be used; asked for once a plan."""
+    """What is here: the backends, and which of them and of the datasets cannot be used; asked for once a plan.
 
-    def __init__(self) -> None:
+    Args:
+        unavailable: Why a backend cannot be used, by name, where that is not for this interpreter to say.
+    """
+
+    def __init__(self, unavailable: Mapping[str, str | None] | None = None) -> None:
         from cnnbench.plugins import backend_plugins
 
         self.plugins: dict[str, BackendPlugin] = backend_plugins()
-        self._unavailable = {name: plugin.unavailable() for name, plugin in self.plugins.items()}
+        if unavailable is None:
+            unavailable = {name: plugin.unavailable() for name, plugin in self.plugins.items()}
+        self._unavailable = unavailable
         self._missing_data: dict[str, str | None] = {}
 
     def skip(self, point: Point, training_data: str | None) -> str | None:
         """Why a point cannot run here, as far as is known without importing a framework."""
         plugin = self.plugins[point.backend]
-        if (reason := self._unavailable[point.backend]) is not None:
+        if (reason := self._unavailable.get(point.backend)) is not None:
             return reason
         if point.precision not in plugin.precisions.get(point.mode, ()):
             return f"{point.backend} has no {point.precision} in mode {point.mode}"

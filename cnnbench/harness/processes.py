@@ -44,12 +44,14 @@ class WorkerSpec:
         python: The interpreter; another one has another environment of packages.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         threads: Computing threads; None for every processor that this process may use.
+        side: Of an A/B run. Its two sides share no worker, even where their interpreters are one.
     """
 
     backend: str | None
     python: str = sys.executable
     device: str = "cpu"
     threads: int | None = None
+    side: str = "head"
 
     @property
     def processors(self) -> tuple[int, ...]:

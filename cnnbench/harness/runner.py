@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from cnnbench.harness.parts import Failure, Parts, assemble, now_utc
 from cnnbench.harness.plan import Plan
 from cnnbench.harness.record import Cell, Record
 from cnnbench.harness.session import RunOptions, Session
+from cnnbench.harness.sides import interpreters_of
 from cnnbench.harness.store import RunStore
 from cnnbench.harness.summary import RunFacts, Summary, summarize_run
 from cnnbench.measurement.environment import capture, fingerprint
+from cnnbench.measurement.installed import distributions as installed_distributions
 
 __all__ = ["RunOptions", "RunResult", "run"]
 
@@ -64,7 +66,7 @@ def run(
     options = options or RunOptions()
     store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
     with store.locked():
-        _begin(store, plan, resumed=options.resume is not None)
+        options = _begin(store, plan, options)
         session = Session(plan, options, store, _teller(listeners))
         try:
             with _terminable():
@@ -94,8 +96,9 @@ def _teller(listeners: Sequence[Listener]) -> Callable[[Event], None]:
     return tell
 
 
-def _begin(store: RunStore, plan: Plan, *, resumed: bool) -> None:
-    if resumed and (store.folder / "plan.json").exists():
+def _begin(store: RunStore, plan: Plan, options: RunOptions) -> RunOptions:
+    """Writes down what a run starts with; one that is continued gets the interpreters that it was started with."""
+    if options.resume is not None and (store.folder / "plan.json").exists():
         before = store.read_plan()
         if {cell.id: cell.key for cell in before.cells} != {cell.id: cell.key for cell in plan.cells}:
             raise SuiteError(
@@ -103,9 +106,13 @@ def _begin(store: RunStore, plan: Plan, *, resumed: bool) -> None:
                 where=str(store.folder),
                 remedy="resume it with the suite and the options that it was started with",
             )
-        return
+        return replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
+    sides = {name: interpreter.told for name, interpreter in options.sides.items()}
+    distributions = {name: interpreter.distributions for name, interpreter in options.sides.items()}
     store.write_plan(plan)
-    store.write_environment(capture())
+    store.write_lock(distributions or {"head": installed_distributions()})
+    store.write_environment(capture() | ({"sides": sides} if sides else {}))
+    return options
 
 
 class _Run:

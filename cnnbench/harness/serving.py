@@ -36,6 +36,13 @@ class Requests(Answers):
         super().__init__()
         self._cells: dict[str, _Prepared] = {}
 
+    def environment(self, *, tell: Tell) -> Plain:
+        """What is installed here, and for each backend that is known why it cannot be used, or None."""
+        from cnnbench.measurement.installed import installed
+        from cnnbench.plugins import backend_plugins
+
+        return installed() | {"backends": {name: item.unavailable() for name, item in backend_plugins().items()}}
+
     def load(self, *, tell: Tell, backend: str, threads: int | None, device: str) -> Plain:
         """Imports and configures a backend: ``import_s`` and what it says of itself."""
         from cnnbench.execution.contract import ProcessSettings

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cnnbench.harness.extensions import Recorder
     from cnnbench.harness.link import Worker
     from cnnbench.harness.plan import Plan
+    from cnnbench.harness.sides import Interpreter
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class RunOptions:
     Args:
         root: Where runs' folders are made. resume: the folder of a run to continue instead.
         recorders: By name; they hear of records that are already on disk.
-        pythons: The interpreter of each side; the one that runs this for a side that is not named.
+        pythons: The interpreter of each side; the one that runs this for a side that is not named. A run that is
+            continued keeps those that it was started with.
+        sides: What each side's interpreter said of itself, for the run's environment.
         time_wrong_numbers: Time cells even where a check failed.
     """
 
@@ -40,6 +43,7 @@ class RunOptions:
     resume: Path | None = None
     recorders: Mapping[str, Recorder] = field(default_factory=dict)
     pythons: Mapping[str, str] = field(default_factory=dict)
+    sides: Mapping[str, Interpreter] = field(default_factory=dict)
     time_wrong_numbers: bool = False
 
 
@@ -72,7 +76,7 @@ class Session:
     def spec(self, cell: Cell) -> WorkerSpec:
         """The worker that a cell needs."""
         python = self.options.pythons.get(cell.side, sys.executable)
-        return WorkerSpec(cell.backend, python=python, device=cell.device, threads=cell.threads)
+        return WorkerSpec(cell.backend, python=python, device=cell.device, threads=cell.threads, side=cell.side)
 
     def parts(self, cell: str) -> Parts:
         """What earlier passes, or an earlier run, found of a cell."""

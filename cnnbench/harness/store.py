@@ -60,7 +60,6 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -166,6 +165,21 @@ class RunStore:
         if not isinstance(content, dict):
             raise DataError("not a JSON object", where=str(path))
         return content
+
+    def write_lock(self, distributions: Mapping[str, Mapping[str, str]]) -> None:
+        """``lock.json``: by side, the versions of all distributions that its interpreter has."""
+        write_atomically(self.folder / "lock.json", to_json({"schema_version": SCHEMA_VERSION, "sides": distributions}))
+
+    def read_lock(self) -> dict[str, dict[str, str]]:
+        """What ``write_lock`` wrote; {} where there is none. Raises DataError."""
+        path = self.folder / "lock.json"
+        if not path.exists():
+            return {}
+        try:
+            sides = json.loads(path.read_text())["sides"]
+            return {str(name): {str(k): str(v) for k, v in found.items()} for name, found in sides.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"the lock cannot be read: {error!r}", where=str(path)) from None
 
     def write_record(self, record: Record) -> None:
         """``record.json``: the last of a cell's files, and the one that says that the cell is done."""

@@ -176,9 +176,8 @@ def _rounds(
         if share_s is not None and number >= LEAST_ROUNDS and spent >= share_s:
             break
         open_ids = sorted(key for key, timed in ready.items() if session.open(timed.cell))
-        order = stream(session.plan.suite.seed, "rounds", name, launch * 10_000 + number).permutation(len(open_ids))
-        for position in order:
-            timed = ready[open_ids[position]]
+        generator = stream(session.plan.suite.seed, "rounds", name, launch * 10_000 + number)
+        for timed in round_order([ready[key] for key in open_ids], generator):
             with _guarded(session, pool, timed.cell):
                 session.doing(timed.cell, f"launch {launch + 1}: round {number + 1} of {settings.rounds}")
                 if not timed.worker.alive:  # it served another cell, which took it down
@@ -190,6 +189,20 @@ def _rounds(
                 _sample(session, pool, timed, launch, number)
         medians = tuple((key, median(found)) for key in open_ids if (found := _of_round(ready[key], number)))
         session.emit(RoundDone(name, launch, number, medians))
+
+
+def round_order(timed: Sequence[_Timed], generator: Any) -> list[_Timed]:
+    """A random order in which the two sides of a cell follow each other, in random order too."""
+    pairs: dict[str, list[_Timed]] = {}
+    for item in timed:
+        pairs.setdefault(item.cell.key, []).append(item)
+    blocks = list(pairs.values())
+    order = [blocks[position] for position in generator.permutation(len(blocks))]
+    return [
+        block[i]
+        for block in order
+        for i in (generator.permutation(len(block)) if len(block) > 1 else range(len(block)))
+    ]
 
 
 def _of_round(timed: _Timed, number: int) -> list[float]:

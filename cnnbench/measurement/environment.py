@@ -62,7 +62,7 @@ def capture(folder: Path | None = None) -> dict[str, Any]:
         "python_implementation": platform.python_implementation(),
         "python_executable": sys.executable,
         "packages": package_versions(),
-        "git": _git(folder or Path.cwd()),
+        "git": commit_of(folder or Path.cwd()),
         "variables": _variables(),
     }
 
@@ -138,7 +138,9 @@ def _variables() -> dict[str, str]:
     }
 
 
-def _git(folder: Path) -> dict[str, Any] | None:
+def commit_of(folder: Path) -> dict[str, Any] | None:
+    """The git commit that a folder is at, its branch, and whether files were modified; None where it is no checkout."""
+
     def ask(*arguments: str) -> str | None:
         try:
             result = subprocess.run(

@@ -72,7 +72,7 @@ def gate_markdown(result: GateResult) -> str:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Two runs: what differs in settings first, then every change."""
-    table = differences_table(comparison)
+    table = differences_table(comparison.differences)
     settings = to_markdown(table) if table else "No setting differs.\n"
     lead = f"# {escape_markdown(comparison.head_run)} against {escape_markdown(comparison.base_run)}\n"
     return f"{lead}\n## Settings\n\n{settings}\n{gate_markdown(comparison.result)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnnbench.gates.compare import Comparison
+from cnnbench.gates.compare import Difference
 from cnnbench.gates.judgement import JUDGEMENTS, Verdict
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.output import figures
@@ -98,10 +98,8 @@ def headline(result: GateResult) -> str:
     return f"The gate {outcome} ({counts or 'nothing was judged'}; {how})."
 
 
-def differences_table(comparison: Comparison) -> Table:
-    """The settings in which two runs differ."""
-    rows = tuple(
-        (Entry(item.where), Entry(item.name), Entry(item.base), Entry(item.head)) for item in comparison.differences
-    )
+def differences_table(differences: Sequence[Difference]) -> Table:
+    """The settings in which two runs, or the two sides of one, differ."""
+    rows = tuple((Entry(item.where), Entry(item.name), Entry(item.base), Entry(item.head)) for item in differences)
     columns = (Column("where", "left"), Column("setting", "left"), Column("base", "left"), Column("head", "left"))
     return Table("What differs", columns, rows)

@@ -1,11 +1,14 @@
 """A plugin of backends that are NumPy's in all but one respect: one can be slowed, one normalises with another epsilon.
 
-``CNNBENCH_SLOWED=name:factor`` makes the forward programs of that backend take ``factor`` times as long.
+``CNNBENCH_SLOWED=name:factor`` makes the forward programs of that backend take ``factor`` times as long;
+``CNNBENCH_WAITING=name:seconds,...`` lets them sleep as well, which a busy machine disturbs less;
+``CNNBENCH_KILLED=name`` lets the process die where it compiles one.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from dataclasses import replace
 from functools import partial
@@ -40,13 +43,19 @@ def _load(backend_name):
 
     slowed, _, factor = os.environ.get("CNNBENCH_SLOWED", "").partition(":")
 
+    waits = _waits(os.environ.get("CNNBENCH_WAITING", ""))
+
     class Altered(NumpyBackend):
         name = backend_name
 
         def compile_forward(self, graph, options):
+            if os.environ.get("CNNBENCH_KILLED") == backend_name:
+                os.kill(os.getpid(), signal.SIGKILL)
             program = super().compile_forward(graph, options)
             if slowed == backend_name:
                 program.run = _slower(program.run, float(factor))
+            if backend_name in waits:
+                program.run = _waiting(program.run, waits[backend_name])
             return program
 
     backend = Altered()
@@ -55,6 +64,22 @@ def _load(backend_name):
         altered = Operation(_with_keras_epsilon(own.forward), own.backward, own.weight_layout)
         backend.operations = backend.operations.replace("batch_norm", altered)
     return backend
+
+
+def _waits(text):
+    pairs = (part.partition(":") for part in filter(None, text.split(",")))
+    return {name: float(seconds) for name, _, seconds in pairs}
+
+
+def _waiting(run, seconds):
+    """Runs, then sleeps."""
+
+    def waiting(operands):
+        result = run(operands)
+        time.sleep(seconds)
+        return result
+
+    return waiting
 
 
 def _slower(run, factor):

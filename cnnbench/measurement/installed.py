@@ -1,0 +1,56 @@
+"""What is installed beside the interpreter that runs this: its version, every distribution, the plugins among them."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+GROUP = "cnnbench"
+
+
+def installed() -> dict[str, Any]:
+    """The interpreter and all its distributions as plain data.
+
+    ``plugins`` are the distributions that offer something to cnnbench; ``location`` is the folder that cnnbench is
+    imported from, and ``git`` its commit where it is a checkout.
+    """
+    import cnnbench
+    from cnnbench.measurement.environment import commit_of, package_versions
+
+    location = Path(cnnbench.__file__).parents[1]
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable,
+        "cnnbench": cnnbench.__version__,
+        "location": str(location),
+        "git": commit_of(location),
+        "packages": package_versions(),
+        "plugins": _plugins(),
+        "distributions": distributions(),
+    }
+
+
+def distributions() -> dict[str, str]:
+    """Versions of all distributions, by normalised name; of two of one name, the one that is imported."""
+    from importlib.metadata import distributions as found
+
+    versions: dict[str, str] = {}
+    for item in found():
+        name = _normalised(item.metadata["Name"])
+        if name:
+            versions.setdefault(name, item.version)
+    return dict(sorted(versions.items()))
+
+
+def _plugins() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    offered = (entry.dist for entry in entry_points(group=GROUP))
+    return {_normalised(item.metadata["Name"]): item.version for item in offered if item is not None}
+
+
+def _normalised(name: str | None) -> str:
+    return (name or "").lower().replace("_", "-").replace(".", "-")
