@@ -46,19 +46,52 @@ On the shipped backend it passes. With the plain call in its place (`tests/suppo
 `plain_tensorflow.py`; a backend's op is exchanged by `backend.operations = backend.operations.replace(kind, ...)`) it
 fails. The processor is an x86-64 one, two threads.
 """
-BARE = """
-## Out of reach
-
-No network of cnnbench meets these: it refuses the shape when the network is built, or does not offer the type.
-
-* TensorFlow 2.21.0: the gradient of `tf.nn.max_pool2d` of no images (N = 0) within `tf.function` ends the process
-  (SIGABRT). Our op takes another way where there are no images.
-* TensorFlow 2.21.0: `tf.nn.conv2d` whose kernel is larger than the image returns the input's shape, uninitialised
-  (oneDNN): (1, 4, 4, 2) for (1, 0, 0, 3). cnnbench says so when the network is built, and names the node.
-* TensorFlow 2.21.0: `tf.cumsum` in bfloat16 stops growing: 256 for 2,000 ones. Cast to float32 before.
-* TensorFlow 2.21.0: `tf.nn.depthwise_conv2d` in float16 sums in float16: 3.6 % off after 2,304 positive terms. The
-  backend offers no float16.
-"""
+BARE = {
+    "Out of reach": (
+        "No network of cnnbench meets these: it refuses the shape when a network is built, or lacks the type.",
+        ("TensorFlow 2.21.0", "measured", "instead"),
+        (
+            "The gradient of `tf.nn.max_pool2d` of no images (N = 0) within `tf.function` ends the process (SIGABRT).",
+            "exit by signal",
+            "our op takes another way for no images",
+        ),
+        (
+            "`tf.nn.conv2d` whose kernel is larger than the image returns the input's shape, uninitialised (oneDNN).",
+            "shape (1, 4, 4, 2) for (1, 0, 0, 3)",
+            "an error at build time that names the node",
+        ),
+        ("`tf.cumsum` in bfloat16 stops growing.", "256 for 2,000", "cast to float32 before"),
+        (
+            "`tf.nn.depthwise_conv2d` in float16 sums in float16.",
+            "3.6 % after 2,304 positive terms",
+            "the backend offers no float16",
+        ),
+    ),
+    "Refused though right": (
+        "These stop with an error where the arguments are valid. Our ops take another way.",
+        ("PyTorch 2.13.0", "measured", "instead"),
+        (
+            "`avg_pool3d` compares its window with the input without its padding; `avg_pool2d` does not.",
+            '"input image (T: 2 H: 4 W: 4) smaller than kernel size" for a window of 3 with padding 1',
+            "pad first",
+        ),
+        (
+            "The gradient of `nll_loss` of scores in the memory format `channels_last`.",
+            '"grad_input must be contiguous"',
+            "`.contiguous()` before",
+        ),
+    ),
+    "Conventions": (
+        "No defects, but values on which two frameworks differ without a word.",
+        ("call", "measured", "ours"),
+        ("`jax.grad(jnp.abs)(0.0)`", "1, where PyTorch and TensorFlow give 0", "0 on all backends"),
+        (
+            "`torch.nn.functional.lp_pool2d` of an odd power whose sum is negative",
+            "NaN, where ONNX takes magnitudes",
+            "a field of the layer, `absolute`",
+        ),
+    ),
+}
 TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
 
 
@@ -96,7 +129,10 @@ def _page(rows: dict[str, Outcome]) -> str:
             item = defects()[name]
             if item.backend == backend:
                 parts.append(_section(item, outcome))
-    return "".join([*parts, BARE])
+    for title, (introduction, head, *table) in BARE.items():
+        lines = [head, ["---"] * len(head), *table]
+        parts.append(f"\n## {title}\n\n{introduction}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in lines))
+    return "".join(parts)
 
 
 def _section(item: Defect, outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Defects that no network of cnnbench can reach: it refuses the shape at build time, or does not offer the type.
+"""Defects that no check shows: cnnbench refuses the shape or lacks the type, or the framework stops; and conventions.
 
 They are shown on the framework's own call, and the test says so where a newer version has mended one.
 """
@@ -16,7 +16,6 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv
 
-pytestmark = pytest.mark.tensorflow
 ABORTS = """
 import tensorflow as tf
 
@@ -31,11 +30,12 @@ print(gradient(tf.ones((0, 8, 8, 2))).shape)
 """
 
 
-def mended(what: str) -> None:
+def mended(what: str, framework: str = "tensorflow") -> None:
     """Fails with what to do."""
-    pytest.fail(f"TensorFlow {pytest.importorskip('tensorflow').__version__} no longer has this: {what}")
+    pytest.fail(f"{framework} {pytest.importorskip(framework).__version__} no longer has this: {what}")
 
 
+@pytest.mark.tensorflow
 def test_the_gradient_of_max_pooling_of_no_images_ends_the_process():
     pytest.importorskip("tensorflow", reason="needs tensorflow")
     done = subprocess.run([sys.executable, "-c", ABORTS], capture_output=True, text=True, check=False)
@@ -45,6 +45,7 @@ def test_the_gradient_of_max_pooling_of_no_images_ends_the_process():
     assert "(0, 8, 8, 2)" not in done.stdout
 
 
+@pytest.mark.tensorflow
 def test_a_convolution_without_outputs_returns_its_input_s_shape():
     tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
     found = tf.nn.conv2d(tf.ones((1, 4, 4, 2)), tf.ones((5, 5, 2, 3)), 1, "VALID").shape
@@ -56,6 +57,7 @@ def test_a_convolution_without_outputs_returns_its_input_s_shape():
         builder.add("conv", Conv(out_channels=3, kernel_size=5), builder.input("x", (2, 4, 4)))
 
 
+@pytest.mark.tensorflow
 def test_running_sums_in_bfloat16_stop_at_256():
     tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
     found = float(tf.cumsum(tf.ones((2000,), tf.bfloat16))[-1])
@@ -64,6 +66,7 @@ def test_running_sums_in_bfloat16_stop_at_256():
     assert found == 256
 
 
+@pytest.mark.tensorflow
 def test_depthwise_convolution_in_float16_sums_in_float16():
     tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
     x = np.abs(np.random.default_rng(0).normal(size=(1, 64, 64, 2))).astype(np.float16)
@@ -76,3 +79,59 @@ def test_depthwise_convolution_in_float16_sums_in_float16():
     if error < 2.0**-11:
         mended("depthwise convolution in float16; the backend may offer the type")
     assert error > 0.02  # of 2,304 positive terms; rounding the result alone is 0.0005
+
+
+def refused(call, message: str, what: str) -> None:
+    """The call stops with the message; where it answers, the workaround can go."""
+    said = None
+    try:
+        call()
+    except RuntimeError as error:
+        said = str(error)
+    if said is None:
+        mended(what, "torch")
+    assert message in said
+
+
+@pytest.mark.torch
+def test_average_pooling_of_volumes_refuses_padding_that_makes_the_window_fit():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    volume = torch.ones(1, 1, 2, 4, 4)
+    refused(
+        lambda: torch.nn.functional.avg_pool3d(volume, 3, 1, 1), "smaller than kernel size", "avg_pool3d with padding"
+    )
+    assert torch.nn.functional.avg_pool2d(volume[0], 3, 1, 1).shape == volume[0].shape
+
+
+@pytest.mark.torch
+def test_the_gradient_of_the_negative_log_likelihood_refuses_channels_last():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    scores = torch.ones(2, 5, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    loss = torch.nn.functional.nll_loss(scores, torch.zeros((2, 4, 4), dtype=torch.int64))
+    refused(loss.backward, "grad_input must be contiguous", "nll_loss channels-last")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+def test_the_gradient_of_lp_pooling_is_0_where_the_norm_is(p):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    torch.nn.functional.lp_pool2d(x, p, 2).sum().backward()
+    assert x.grad.abs().max() == 0  # what cnnbench's layer has, too
+    assert bool(torch.nn.functional.lp_pool2d(x.detach() - 1, 3.0, 2).isnan().all())
+
+
+@pytest.mark.jax
+@pytest.mark.torch
+@pytest.mark.tensorflow
+def test_the_gradient_of_a_magnitude_at_0_is_a_convention():
+    jax = pytest.importorskip("jax", reason="needs jax")
+    torch = pytest.importorskip("torch", reason="needs torch")
+    tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
+    assert float(jax.grad(jax.numpy.abs)(0.0)) == 1.0
+    x = torch.zeros((), requires_grad=True)
+    x.abs().backward()
+    with tf.GradientTape() as tape:
+        v = tf.Variable(0.0)
+        y = tf.abs(v)
+    assert (float(x.grad), float(tape.gradient(y, v))) == (0.0, 0.0)

@@ -75,3 +75,18 @@ def conv_with_bias(layer, inputs, weights, state, call):
 def attention(layer, inputs, weights, state, call):
     """``jax.nn.dot_product_attention``."""
     return OpResult((jax.nn.dot_product_attention(*inputs),))
+
+
+def log1p(layer, inputs, weights, state, call):
+    """``jnp.log1p``."""
+    return OpResult((jnp.log1p(inputs[0]),))
+
+
+def arctanh(layer, inputs, weights, state, call):
+    """``jnp.arctanh``."""
+    return OpResult((jnp.arctanh(inputs[0]),))
+
+
+def power(layer, inputs, weights, state, call):
+    """``jnp.power``."""
+    return OpResult((jnp.power(*inputs),))

@@ -100,3 +100,46 @@ def padded_conv2d(layer, inputs, weights, state, call):
     """``tf.nn.conv2d`` with VALID padding on a padded image."""
     y = tf.nn.conv2d(_padded(inputs[0], layer), weights[0], _around(layer.stride), "VALID")
     return OpResult((y + weights[1] if layer.bias else y,))
+
+
+def elu(layer, inputs, weights, state, call):
+    """``tf.nn.elu``."""
+    return OpResult((tf.nn.elu(inputs[0]),))
+
+
+def mish(layer, inputs, weights, state, call):
+    """The formula."""
+    return OpResult((inputs[0] * tf.tanh(tf.nn.softplus(inputs[0])),))
+
+
+def gelu(layer, inputs, weights, state, call):
+    """``tf.nn.gelu``."""
+    return OpResult((tf.nn.gelu(inputs[0]),))
+
+
+def silu(layer, inputs, weights, state, call):
+    """``tf.nn.silu`` with a beta."""
+    return OpResult((tf.nn.silu(inputs[0], beta=layer.beta),))
+
+
+def leaky_relu(layer, inputs, weights, state, call):
+    """``tf.nn.leaky_relu``."""
+    return OpResult((tf.nn.leaky_relu(inputs[0], alpha=layer.negative_slope),))
+
+
+def resize_nearest(layer, inputs, weights, state, call):
+    """``ResizeNearestNeighbor``, which both ``resize`` functions call."""
+    centred = layer.coordinates == "half_pixel"
+    y = tf.raw_ops.ResizeNearestNeighbor(images=inputs[0], size=layer.size, half_pixel_centers=centred)
+    return OpResult((y,))
+
+
+def argmax(layer, inputs, weights, state, call):
+    """``tf.argmax``."""
+    y = tf.argmax(inputs[0], call.axis(layer.axis, inputs[0].shape.rank))
+    return OpResult((tf.expand_dims(y, call.axis(layer.axis, inputs[0].shape.rank)) if layer.keepdims else y,))
+
+
+def power(layer, inputs, weights, state, call):
+    """``tf.pow``."""
+    return OpResult((tf.pow(*inputs),))

@@ -55,3 +55,32 @@ def local_response_norm(layer, inputs, weights, state, call):
     """``local_response_norm``."""
     y = functional.local_response_norm(inputs[0], layer.size, layer.alpha, layer.beta, layer.k)
     return OpResult((y,))
+
+
+def elu(layer, inputs, weights, state, call):
+    """``elu``."""
+    return OpResult((functional.elu(inputs[0], layer.alpha),))
+
+
+def hardsigmoid(layer, inputs, weights, state, call):
+    """``hardsigmoid``."""
+    return OpResult((functional.hardsigmoid(inputs[0]),))
+
+
+def interpolate_nearest(layer, inputs, weights, state, call):
+    """``interpolate`` in its mode nearest."""
+    return OpResult((functional.interpolate(inputs[0], size=layer.size, mode="nearest"),))
+
+
+def group_norm(layer, inputs, weights, state, call):
+    """``group_norm``, of images as they lie."""
+    return OpResult((functional.group_norm(inputs[0], layer.groups, *weights, eps=layer.eps),))
+
+
+def instance_norm(layer, inputs, weights, state, call):
+    """``instance_norm``, whose gradient arrives channels-last as a convolution above would hand it back."""
+    weight, bias = weights
+    y = functional.instance_norm(inputs[0], weight=weight, bias=bias, eps=layer.eps)
+    if y.requires_grad:
+        y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    return OpResult((y,))
