@@ -23,7 +23,7 @@ def _power(layer: LpPool, x: Tensor) -> Tensor:
 
 @OPERATIONS.register("lp_pool")
 def lp_pool(layer: LpPool, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """The root of a windowed sum of powers, as ``lp_poolNd``, which has no padding and a NaN gradient at norm 0."""
+    """The root of a windowed sum of powers, as ``lp_poolNd``, which has no padding; the gradient at norm 0 is 0."""
     x = inputs[0]
     if x.shape[0] == 0:
         return OpResult((nothing(layer, x, weights),))

@@ -48,13 +48,9 @@ def full_padding(layer: WindowPool, spatial: Shape) -> tuple[Shape, Pairs]:
 
 
 def native_padding(layer: WindowPool) -> tuple[int, ...] | None:
-    """The padding as PyTorch's pooling takes it: symmetric, at most half of the window; in 3-D of the undilated one."""
-    window = layer.window()
+    """The padding as PyTorch's pooling takes it: symmetric, and at most half of the window without its dilation."""
     padding = symmetric(require_pairs(layer.padding))
-    reach = window.kernel_size
-    if len(reach) < 3:
-        reach = tuple(effective_size(k, d) for k, d in zip(reach, window.dilation, strict=True))
-    if padding is None or any(2 * p > size for p, size in zip(padding, reach, strict=True)):
+    if padding is None or any(2 * p > k for p, k in zip(padding, layer.window().kernel_size, strict=True)):
         return None
     return padding
 
