@@ -1,13 +1,23 @@
-"""Faults of recurrent layers: gates, biases, directions, last states."""
+"""Faults of recurrent layers: gates, biases, what a step hands to the next, directions, last states."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cnnbench.execution.operations import Call
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_operands, other_outputs, other_weights
+from cnnbench.execution.operations import Call, Operation, Operations, OpResult
+from cnnbench.numerics.faults.base import (
+    Arrays,
+    Fault,
+    OperationChange,
+    other_layer,
+    other_operands,
+    other_outputs,
+    other_weights,
+)
 from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.spec.layers import Concat, Tanh
 from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
 
 _STEPS = Surroundings((5, 3))
@@ -19,6 +29,48 @@ def _without_recurrent_bias(layer: Any, inputs: Arrays, weights: Arrays, state: 
 
 def _last_row(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:
     return (outputs[0], outputs[0][:, -1], *outputs[2:])
+
+
+def _forgets_less(layer: Any, name: str, array: Any) -> Any:
+    """One more for the forget gate in one of the biases."""
+    if name != "bias_ih":
+        return array
+    changed = array.copy()
+    at = layer.gate_order.index("f") * layer.hidden_size
+    changed[at : at + layer.hidden_size] += 1
+    return changed
+
+
+def _stepwise(change: Callable[[Arrays, Operations, Call], Arrays]) -> OperationChange:
+    """One call a step, with ``change`` of its (sequence, h, c) before the next."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            x, *carry = inputs
+            rows = []
+            for t in range(x.shape[1]):
+                step = right.forward(layer, (x[:, t : t + 1], *carry), weights, state, call)
+                row, *carry = change(step.outputs, table, call)
+                rows.append(row)
+            (sequence,) = table["concat"].forward(Concat(axis=1), tuple(rows), (), (), call).outputs
+            return OpResult((sequence, *carry))
+
+        return Operation(forward, right.backward, right.weight_layout)
+
+    return build
+
+
+def _without_output_tanh(outputs: Arrays, table: Operations, call: Call) -> Arrays:
+    """h = o c: the right h over tanh(c) is o."""
+    row, h, c = outputs
+    factor = c / table["tanh"].forward(Tanh(), (c,), (), (), call).outputs[0]
+    return row * factor[:, None], h * factor, c
+
+
+def _without_cell(outputs: Arrays, table: Operations, call: Call) -> Arrays:
+    """The next step starts from a c of zeros."""
+    row, h, c = outputs
+    return row, h, c * 0
 
 
 FAULTS = (
@@ -35,6 +87,27 @@ FAULTS = (
         "the recurrent bias left out where PyTorch's two become Keras' one",
         surrounded(LSTM(hidden_size=4), _STEPS),
         operation=other_operands(_without_recurrent_bias),
+    ),
+    Fault(
+        "lstm.forget_bias",
+        "lstm",
+        "1 added to the forget gate at each step (TensorFlow 1's LSTMCell) to weights that were trained without",
+        surrounded(LSTM(hidden_size=4), _STEPS),
+        operation=other_weights(_forgets_less),
+    ),
+    Fault(
+        "lstm.cell_activation",
+        "lstm",
+        "h as o c without the tanh of c (an activation of the cell set to none)",
+        surrounded(LSTM(hidden_size=4), _STEPS),
+        operation=_stepwise(_without_output_tanh),
+    ),
+    Fault(
+        "lstm.cell_not_carried",
+        "lstm",
+        "each step starts from a cell of zeros: h alone is handed on",
+        surrounded(LSTM(hidden_size=4), _STEPS),
+        operation=_stepwise(_without_cell),
     ),
     Fault(
         "lstm.not_reversed",
