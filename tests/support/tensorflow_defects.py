@@ -159,7 +159,7 @@ DEFECTS = (
             workaround="the formula, written out",
         )
         for layer, what, size in (
-            (GELU(), "`tf.nn.gelu` in float64 holds the root of 2 in float32.", "5e-9 off between -3 and 3"),
+            (GELU(), "`tf.nn.gelu` in float64 rounds the root of 1/2 to float32.", "5e-9 off between -3 and 3"),
             (SiLU(beta=1.7), "`tf.nn.silu` in float64 rounds `beta` to float32.", "7e-9 off at beta 1.7"),
             (
                 LeakyReLU(negative_slope=0.1),
