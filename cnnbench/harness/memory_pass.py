@@ -9,6 +9,7 @@ from cnnbench.harness.parts import MemoryPart
 from cnnbench.harness.pool import Pool, prepared
 from cnnbench.harness.record import Cell, Memory, Phases
 from cnnbench.harness.session import Session
+from cnnbench.spec.weights import digest
 
 CALLS = 2
 
@@ -37,9 +38,10 @@ def _measure(session: Session, cell: Cell, pool: Pool) -> None:
     if failure is not None:
         session.fail(cell, failure)
         return
+    outputs = digest(made["outputs"])
     if "unavailable" in null:
         note = f"memory was not measured: {null['unavailable']}"
-        part = MemoryPart(origin=loaded.origin(cell), phases=phases, memory=None, note=note)
+        part = MemoryPart(origin=loaded.origin(cell), phases=phases, memory=None, note=note, outputs=outputs)
     else:
         with session.watch.timing("memory"):
             peak = loaded.worker.request("peak_memory", timeout_s=limit_s, cell=cell.id, calls=CALLS)
@@ -49,5 +51,5 @@ def _measure(session: Session, cell: Cell, pool: Pool) -> None:
             null_bytes=null["null_bytes"],
             device_peak_bytes=peak["device_peak_bytes"],
         )
-        part = MemoryPart(origin=loaded.origin(cell), phases=phases, memory=memory)
+        part = MemoryPart(origin=loaded.origin(cell), phases=phases, memory=memory, outputs=outputs)
     session.store.write_part(cell.id, "memory", part)

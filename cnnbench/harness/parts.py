@@ -55,6 +55,7 @@ class LaunchPart(Frozen):
 
     Args:
         calls_per_sample: A sample is the mean of so many calls, each waited for.
+        outputs: Digest of what the first call gave.
         observations: One a round. apart: whether the launch was measured without the rest of its group.
     """
 
@@ -66,6 +67,7 @@ class LaunchPart(Frozen):
     samples: tuple[Sample, ...]
     observations: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    outputs: str | None = None
     apart: bool = False
 
 
@@ -75,6 +77,7 @@ class MemoryPart(Frozen):
     origin: Origin = Origin()
     phases: Phases
     memory: Memory | None
+    outputs: str | None = None
     note: str | None = None
 
 
@@ -92,7 +95,6 @@ class Failure(Frozen):
     reason: Annotated[str, AfterValidator(plain_text)]
 
 
-
 @dataclass(frozen=True)
 class Parts:
     """All that is known of a cell so far."""
@@ -106,6 +108,12 @@ class Parts:
     def samples(self) -> tuple[Sample, ...]:
         """Every timed call, launch by launch."""
         return tuple(sample for part in self.launches for sample in part.samples)
+
+    @property
+    def outputs(self) -> str | None:
+        """The digest of what the timed program gave, in its first launch."""
+        found = (*(part.outputs for part in self.launches), self.memory.outputs if self.memory else None)
+        return next((digest for digest in found if digest is not None), None)
 
     @property
     def origin(self) -> Origin:
@@ -131,6 +139,7 @@ def assemble(
         started_utc=started_utc,
         finished_utc=now_utc(),
         digests=digests,
+        outputs=parts.outputs,
         phases=_phases(parts),
         latency=_latency(cell, parts.launches),
         memory=parts.memory.memory if parts.memory else None,

@@ -222,6 +222,7 @@ class Record(Frozen):
     started_utc: str
     finished_utc: str
     digests: Digests | None = None
+    outputs: str | None = None  # SHA-256 of what the timed program's first call gave
     phases: Phases = Phases()
     latency: Latency | None = None
     memory: Memory | None = None

@@ -20,6 +20,7 @@ from cnnbench.harness.session import Session
 from cnnbench.harness.suite import LatencySettings
 from cnnbench.measurement.observation import processor_seconds
 from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import digest
 
 LEAST_ROUNDS = 3
 IDLE_SHARE = 0.05  # of a processor, that idle workers together may use while another is timed
@@ -37,6 +38,7 @@ class _Timed:
     steady: bool
     calls_per_sample: int
     call_s: float
+    outputs: str
     samples: list[Sample] = field(default_factory=list)
     observations: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -118,6 +120,7 @@ def _time_group(
             samples=tuple(timed.samples),
             observations=tuple(timed.observations),
             notes=tuple(timed.notes),
+            outputs=timed.outputs,
             apart=apart,
         )
         session.store.write_part(timed.cell.id, f"launch-{launch}", part)
@@ -161,6 +164,7 @@ def _start(session: Session, pool: Pool, cell: Cell, launch: int, settings: Late
         warm["steady"],
         warm["calls_per_sample"],
         warm["call_s"],
+        digest(made["outputs"]),
         notes=notes,
     )
 
