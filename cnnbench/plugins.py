@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -22,6 +24,8 @@ GROUP = "cnnbench"
 BUILT_IN = ("cnnbench.builtin",)
 
 _broken: dict[str, str] = {}
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 
 @cache
@@ -37,18 +41,54 @@ def plugin_manager() -> pluggy.PluginManager:
     for entry_point in entry_points(group=GROUP):
         try:
             manager.load_setuptools_entrypoints(GROUP, name=entry_point.name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # One broken distribution must not take the others along; it is named wherever plugins are listed.
-            _broken[entry_point.name] = f"{entry_point.value}: {type(error).__name__}: {error}"
-            print(  # noqa: T201 - to stderr, before any recorder exists
-                f"cnnbench: plugin {entry_point.name!r} is broken and left out: {error}",
-                file=sys.stderr,
-            )
+            _leave_out(manager, entry_point.name, f"{entry_point.value}: {type(error).__name__}: {error}")
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise UnavailableError(f"a plugin implements a hook that does not exist: {error}") from error
     return manager
+
+
+def _leave_out(manager: pluggy.PluginManager, name: str, reason: str) -> None:
+    _broken[name] = reason
+    if manager.has_plugin(name):
+        with contextlib.suppress(Exception):  # one that was refused half-way may not be known to every hook
+            manager.unregister(name=name)
+    print(f"cnnbench: plugin {name!r} is broken and left out: {reason}", file=sys.stderr)  # noqa: T201 - before recorders
+
+
+def gathered(hook: str, kind: type[_Item]) -> list[Sequence[_Item]]:
+    """What each plugin gives for a hook without arguments, the last registered first.
+
+    A plugin that raises, or gives anything but a sequence of ``kind``, is left out from then on, and named.
+    """
+
+    def checked(given: Any) -> Sequence[_Item]:
+        items = list(given)
+        strange = [item for item in items if not isinstance(item, kind)]
+        if strange:
+            raise TypeError(f"{strange[0]!r:.80} is no {kind.__name__}")
+        return items
+
+    return _answers(hook, checked)
+
+
+def gathered_mappings(hook: str) -> list[Mapping[str, Any]]:
+    """As ``gathered``, for a hook whose answer is a mapping."""
+    return _answers(hook, lambda given: dict(given))
+
+
+def _answers(hook: str, checked: Callable[[Any], _Answer]) -> list[_Answer]:
+    manager = plugin_manager()
+    found: list[_Answer] = []
+    for implementation in reversed(getattr(manager.hook, hook).get_hookimpls()):
+        try:
+            found.append(checked(implementation.function()))
+        except (Exception, SystemExit) as error:
+            _leave_out(manager, implementation.plugin_name, f"{hook}: {type(error).__name__}: {error}")
+    return found
 
 
 def broken_plugins() -> dict[str, str]:
@@ -59,7 +99,9 @@ def broken_plugins() -> dict[str, str]:
 
 def backend_plugins() -> dict[str, BackendPlugin]:
     """Every known backend by name, available or not."""
-    found = [plugin for group in plugin_manager().hook.cnnbench_backends() for plugin in group]
+    from cnnbench.execution.contract import BackendPlugin
+
+    found = [plugin for group in gathered("cnnbench_backends", BackendPlugin) for plugin in group]
     return {plugin.name: plugin for plugin in sorted(found, key=lambda plugin: plugin.name)}
 
 

@@ -53,12 +53,12 @@ def recorders(*, mlflow: bool, tracking_uri: str | None) -> Mapping[str, Recorde
     """Every plugin's recorders by name, without MLflow's where it is not wanted."""
     import os
 
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.plugins import gathered_mappings
 
     if tracking_uri is not None:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
     found: dict[str, Recorder] = {}
-    for group in plugin_manager().hook.cnnbench_recorders():
+    for group in gathered_mappings("cnnbench_recorders"):
         found |= group
     if not mlflow:
         found.pop("mlflow", None)

@@ -183,7 +183,7 @@ def _version(text: str, path: Path, remedy: str) -> object:
 
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the baseline is not JSON: {error}", where=str(path), remedy=remedy) from error
     if not isinstance(value, Mapping):
         raise DataError("the baseline is not an object", where=str(path), remedy=remedy)

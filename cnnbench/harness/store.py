@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cnnbench.errors import DataError, StorageError, SuiteError
+from cnnbench.harness.json_text import read_json
 from cnnbench.harness.record import SCHEMA_VERSION, NodeBudget, Record, Sample
 
 if TYPE_CHECKING:
@@ -156,12 +157,9 @@ class RunStore:
     def read_environment(self) -> dict[str, Any]:
         """``environment.json``; {} where there is none."""
         path = self.folder / "environment.json"
-        try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError:
+        if not path.exists():
             return {}
-        except ValueError as error:
-            raise DataError(f"not valid JSON: {error}", where=str(path)) from None
+        content = read_json(path)
         if not isinstance(content, dict):
             raise DataError("not a JSON object", where=str(path))
         return content
@@ -176,7 +174,7 @@ class RunStore:
         if not path.exists():
             return {}
         try:
-            sides = json.loads(path.read_text())["sides"]
+            sides = read_json(path)["sides"]
             return {str(name): {str(k): str(v) for k, v in found.items()} for name, found in sides.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"the lock cannot be read: {error!r}", where=str(path)) from None
@@ -216,7 +214,7 @@ class RunStore:
         if not path.exists():
             return []
         try:
-            return [Sample.model_validate_json(line) for line in path.read_text().splitlines() if line]
+            return [Sample.model_validate_json(line) for line in path.read_text(errors="replace").splitlines() if line]
         except ValidationError as error:
             raise DataError(f"a sample cannot be read: {_first(error)}", where=str(path)) from None
 
@@ -231,8 +229,8 @@ class RunStore:
         if not path.exists():
             return []
         try:
-            return [NodeBudget.model_validate(item) for item in json.loads(path.read_text())["nodes"]]
-        except (ValidationError, ValueError, KeyError) as error:
+            return [NodeBudget.model_validate(item) for item in read_json(path)["nodes"]]
+        except (ValidationError, TypeError, KeyError) as error:
             raise DataError(f"the node budgets cannot be read: {error}", where=str(path)) from None
 
     def write_part(self, cell: str, name: str, part: BaseModel) -> None:

@@ -73,7 +73,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             ).reshape(entry["shape"])
             for name, entry in header.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise DataError(f"the arrays cannot be read: {error}", where=str(path)) from None
 
 

@@ -39,6 +39,7 @@ def read_report(folder: Path, gate: GateResult | None = None) -> Report:
 
 def _units() -> dict[str, str]:
     """The units of the metrics that plugins give."""
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.harness.extensions import Metric
+    from cnnbench.plugins import gathered
 
-    return {metric.name: metric.unit for group in plugin_manager().hook.cnnbench_metrics() for metric in group}
+    return {metric.name: metric.unit for group in gathered("cnnbench_metrics", Metric) for metric in group}

@@ -71,7 +71,7 @@ def load(path: Path) -> Checkpoint:
         epochs = tuple(EpochResult(**epoch) for epoch in position["epochs"])
         losses = tuple(float(loss) for loss in position["losses"])
         task = str(position["task"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"not a checkpoint: {error!r}", where=str(path)) from None
     parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     for name, array in arrays.items():

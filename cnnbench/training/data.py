@@ -88,10 +88,10 @@ class DatasetPlugin:
 
 def datasets() -> dict[str, DatasetPlugin]:
     """Every registered dataset by name, available or not."""
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.plugins import gathered
 
     found: dict[str, DatasetPlugin] = {}
-    for item in (item for group in plugin_manager().hook.cnnbench_datasets() for item in group):
+    for item in (item for group in gathered("cnnbench_datasets", DatasetPlugin) for item in group):
         if item.name in found:
             raise DataError(f"dataset {item.name!r} is registered twice")
         found[item.name] = item

@@ -141,7 +141,7 @@ def read_mark(folder: Path) -> Logged | None:
     """Where a run was logged, or None where it was not."""
     try:
         return Logged(**json.loads((folder / MARK).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

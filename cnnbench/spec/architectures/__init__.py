@@ -62,10 +62,10 @@ def shipped() -> tuple[Architecture, ...]:
 @cache
 def architectures() -> dict[str, Architecture]:
     """Every architecture by name: the shipped ones first, then those of other plugins."""
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.plugins import gathered
 
     found: dict[str, Architecture] = {}
-    for group in reversed(plugin_manager().hook.cnnbench_architectures()):
+    for group in reversed(gathered("cnnbench_architectures", Architecture)):
         for item in group:
             if item.name in found:
                 raise SpecError(f"architecture {item.name!r} is registered twice")

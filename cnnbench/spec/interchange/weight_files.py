@@ -40,9 +40,9 @@ SAFETENSORS = WeightReader("safetensors", (".safetensors",), load)
 
 def weight_readers() -> dict[str, WeightReader]:
     """The reader of each suffix: the core's and the plugins', of which the one registered last wins."""
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.plugins import gathered
 
-    groups = plugin_manager().hook.cnnbench_weight_readers()
+    groups = gathered("cnnbench_weight_readers", WeightReader)
     return {suffix: reader for group in reversed(groups) for reader in group for suffix in reader.suffixes}
 
 
