@@ -129,7 +129,9 @@ class Compiled:
 
     def __call__(self, operands: Operands, *others: Any) -> Any:
         """Runs the executable; work may still be queued when it returns."""
-        result = self.prepare(operands, *others)(*others, operands)
+        executable = self.prepare(operands, *others)
+        self.setting.latest.value = None  # else the previous run's results would stand beside this one's
+        result = executable(*others, operands)
         self.setting.latest.value = jax.tree.leaves(result)[0]
         return result
 

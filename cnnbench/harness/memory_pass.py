@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from cnnbench.harness.checking import judge_outputs
 from cnnbench.harness.parts import MemoryPart
 from cnnbench.harness.pool import Pool, prepared
+from cnnbench.harness.processes import WorkerSpec
 from cnnbench.harness.record import Cell, Memory, Phases
 from cnnbench.harness.session import Session
 from cnnbench.spec.weights import digest
@@ -21,14 +22,18 @@ def memory_pass(session: Session, cells: Sequence[Cell], settle: Callable[[Seque
             continue
         if session.open(cell) and session.store.read_part(cell.id, "memory", MemoryPart) is None:
             session.doing(cell, "memory")
-            with Pool(session) as pool, session.guarded(cell, lambda p=pool, c=cell: p.peek(session.spec(c))):  # type: ignore[misc]
+            with Pool(session) as pool, session.guarded(cell, lambda p=pool, c=cell: p.peek(_spec(session, c))):  # type: ignore[misc]
                 _measure(session, cell, pool)
         settle([cell])
         session.finished()
 
 
+def _spec(session: Session, cell: Cell) -> WorkerSpec:
+    return session.spec(cell, exact_memory=True)
+
+
 def _measure(session: Session, cell: Cell, pool: Pool) -> None:
-    loaded = pool.get(session.spec(cell))
+    loaded = pool.get(_spec(session, cell))
     limit_s = session.plan.suite.timeouts.compile_s
     with session.watch.timing("memory"):
         null = loaded.worker.request("null_memory", timeout_s=limit_s, precision=cell.precision, mode=cell.mode)

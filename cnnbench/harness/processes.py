@@ -15,8 +15,13 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(2**32 - 1),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
+EXACT_ALLOCATOR = {
+    # Kept buffers cannot always be used again (alignment), so that a peak would count some twice: each is mapped apart.
+    "MALLOC_MMAP_THRESHOLD_": str(2**17),
+    "MALLOC_TRIM_THRESHOLD_": str(2**17),
+    "MALLOC_TOP_PAD_": "0",
+}
 FIXED = {
-    **ALLOCATOR,
     "OMP_WAIT_POLICY": "PASSIVE",  # an idle worker must not spin beside the one that is timed
     "PYTHONHASHSEED": "0",
     "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compiler processes that outlives a request
@@ -45,6 +50,7 @@ class WorkerSpec:
         device: ``cpu``, ``cuda``, ``cuda:1``.
         threads: Computing threads; None for every processor that this process may use.
         side: Of an A/B run. Its two sides share no worker, even where their interpreters are one.
+        exact_memory: Freed buffers go back to the system at once: peaks are right, calls slow.
     """
 
     backend: str | None
@@ -52,6 +58,7 @@ class WorkerSpec:
     device: str = "cpu"
     threads: int | None = None
     side: str = "head"
+    exact_memory: bool = False
 
     @property
     def processors(self) -> tuple[int, ...]:
@@ -67,7 +74,8 @@ class WorkerSpec:
     def variables(self) -> dict[str, str]:
         """What is set in the worker's environment beyond the parent's; recorded with each cell."""
         threads = {name: str(self.num_threads) for name in THREAD_VARIABLES}
-        return {**FIXED, **threads, **(CPU_ONLY if self.device == "cpu" else {})}
+        allocator = EXACT_ALLOCATOR if self.exact_memory else ALLOCATOR
+        return {**FIXED, **allocator, **threads, **(CPU_ONLY if self.device == "cpu" else {})}
 
     def environment(self, parent: Mapping[str, str] | None = None) -> dict[str, str]:
         """The worker's whole environment."""

@@ -73,10 +73,16 @@ class Session:
     yardsticks: list[dict[str, float]] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
 
-    def spec(self, cell: Cell) -> WorkerSpec:
-        """The worker that a cell needs."""
-        python = self.options.pythons.get(cell.side, sys.executable)
-        return WorkerSpec(cell.backend, python=python, device=cell.device, threads=cell.threads, side=cell.side)
+    def spec(self, cell: Cell, *, exact_memory: bool = False) -> WorkerSpec:
+        """The worker that a cell needs, for its timing or for its memory."""
+        return WorkerSpec(
+            cell.backend,
+            python=self.options.pythons.get(cell.side, sys.executable),
+            device=cell.device,
+            threads=cell.threads,
+            side=cell.side,
+            exact_memory=exact_memory,
+        )
 
     def parts(self, cell: str) -> Parts:
         """What earlier passes, or an earlier run, found of a cell."""
