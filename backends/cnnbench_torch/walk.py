@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cnnbench.execution.program import Program
+from cnnbench.execution.program import Program, Step
+from cnnbench.spec.layers.tables import Table
 from cnnbench_torch.losses import LossFunction
+from cnnbench_torch.ops.tables import constant_table
 
 
 class Operands(NamedTuple):
@@ -56,15 +60,21 @@ def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> 
     Dynamo keeps compiled code by code object and gives up after a few for one object, so every program gets a code
     object of its own. Its guards on the walk's constants are dropped: nothing can change them; those on tensors stay.
     """
-    module = WalkModule(program, loss)
     if mode == "eager":
-        return module.forward
+        return WalkModule(program, loss).forward
+    module = WalkModule(replace(program, steps=tuple(map(_own_constants, count(), program.steps))), loss)
 
     def walk(operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> Passed:
         return module(operands, weights, state)
 
     own = FunctionType(walk.__code__.replace(), walk.__globals__, walk.__name__, None, walk.__closure__)
     return torch.compile(own, fullgraph=True, dynamic=False, **_guard_options())
+
+
+def _own_constants(position: int, step: Step) -> Step:
+    if not isinstance(step.layer, Table):
+        return step
+    return replace(step, forward=constant_table(step.layer, f"table_{position}"))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.spec import layers as L
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.interchange.weight_files import match, read_weights
+from cnnbench.spec.layers.tables import SinusoidTable
 from cnnbench.spec.weights import initialize, split_state
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -199,3 +200,19 @@ def test_a_damaged_or_missing_checkpoint_is_named(tmp_path: Path) -> None:
         read_weights(damaged)
     with pytest.raises(DataError, match="does not exist"):
         read_weights(tmp_path / "missing.pth")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_program_may_hold_several_tables_of_one_kind(torch_backend: Backend) -> None:
+    builder = Builder("tables")
+    x = builder.input("x", (6, 8))
+    tables = [builder.add(name, SinusoidTable(length=6, features=8), x) for name in ("first", "again")]
+    graph = builder.build(builder.add("add", L.Add(), x, *tables))
+    outputs = []
+    for mode in ("eager", "compile"):
+        program = torch_backend.compile_forward(graph, ProgramOptions(mode, precision("float32")))
+        program.load({}, {})
+        operands = program.upload({"x": np.ones((2, 6, 8), np.float32)})
+        outputs.append(program.download(program.run(operands)).outputs["output"])
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-6)
