@@ -109,9 +109,9 @@ def _begin(store: RunStore, plan: Plan, options: RunOptions) -> RunOptions:
         return replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
     sides = {name: interpreter.told for name, interpreter in options.sides.items()}
     distributions = {name: interpreter.distributions for name, interpreter in options.sides.items()}
-    store.write_plan(plan)
     store.write_lock(distributions or {"head": installed_distributions()})
     store.write_environment(capture() | ({"sides": sides} if sides else {}))
+    store.write_plan(plan)  # the last: a run that was killed before has no plan, and one with a plan has all of this
     return options
 
 

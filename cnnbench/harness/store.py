@@ -139,10 +139,10 @@ class RunStore:
         """``plan.json`` and ``suite.resolved.yaml``."""
         from ruamel.yaml import YAML
 
-        write_atomically(self.folder / "plan.json", to_json(plan))
         text = io.StringIO()
         YAML(typ="safe", pure=True).dump(plan.suite.model_dump(mode="json"), text)
         write_atomically(self.folder / "suite.resolved.yaml", text.getvalue())
+        write_atomically(self.folder / "plan.json", to_json(plan))
 
     def read_plan(self) -> Plan:
         """The plan that the run was started with. Raises DataError."""

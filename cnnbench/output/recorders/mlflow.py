@@ -93,13 +93,13 @@ def tracking_uri(given: str | None = None) -> str:
 
 
 def prepare(given: str | None = None) -> None:
-    """Opens the store once, which creates it where there is none: two processes that do so at once would crash.
+    """Opens the store once, which creates it where there is none.
 
     Raises:
         UnavailableError: It does not answer.
     """
-    with _connected(given) as client:
-        client.search_experiments(max_results=1)
+    with _connected(given):
+        pass
 
 
 def log_run(folder: Path, given: str | None = None) -> Logged:
@@ -175,13 +175,32 @@ def _connected(given: str | None) -> Iterator[MlflowClient]:
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield MlflowClient(tracking_uri=uri)
+            with _alone(uri):
+                client = MlflowClient(tracking_uri=uri)
+                client.search_experiments(max_results=1)
+            yield client
         except (MlflowException, OSError) as error:
             raise _unavailable(uri, error) from error
     finally:
         for name, old in before.items():
             if old is None:
                 os.environ.pop(name, None)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Holds the folder of a database: two processes that create its tables at once would fail."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(Path(uri.removeprefix("sqlite:///")).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _probe(uri: str) -> None:
