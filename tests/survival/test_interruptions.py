@@ -1,0 +1,198 @@
+"""Ctrl-C at every stage, kill -9 at random moments: nothing is lost or measured twice, no worker is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from real_command import LATENCY, wait_for
+
+MEASURE = {"latency": {**LATENCY, "launches": 2}, "memory": True, "yardsticks": False}
+TRAIN = {"architectures": ["simple_cnn"], "epochs": 1, "batch": 256}
+STAGES = ("plan", "started", "load", "compile", "calls", "finished", "report")
+SAMPLES = MEASURE["latency"]["launches"] * LATENCY["rounds"] * LATENCY["samples"]
+KILLS = 50
+
+
+def _suite(command, *modes: str, **changes):
+    return command.suite(*modes, measure=MEASURE, **changes)
+
+
+def _interrupt(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[str, float]:
+    """Strikes; gives stderr and the seconds that the end took."""
+    start = time.monotonic()
+    process.send_signal(number)
+    try:
+        _, stderr = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, stderr = process.communicate()
+        raise AssertionError(f"it did not end: {stderr}") from None
+    return stderr, time.monotonic() - start
+
+
+def _kept(folder: Path) -> dict[str, bytes]:
+    """Every finished part and record that is not to be made again."""
+    found = {}
+    for path in [*folder.glob("cells/*/parts/*.json"), *folder.glob("cells/*/record.json")]:
+        content = path.read_bytes()
+        if path.name != "record.json" or json.loads(content)["status"] == "ok":
+            found[str(path.relative_to(folder))] = content
+    return found
+
+
+def _whole(command, folder: Path, modes: tuple[str, ...]) -> None:
+    """Every cell is there, and every sample of it once."""
+    assert command.statuses(folder) == dict.fromkeys(modes, "ok")
+    for record in command.records(folder).values():
+        lines = (folder / "cells" / record["cell"]["id"] / "samples.jsonl").read_text().splitlines()
+        places = [tuple(json.loads(line)[key] for key in ("launch", "round", "index")) for line in lines]
+        assert len(places) == len(set(places)) == record["latency"]["samples"] == SAMPLES
+        assert record["memory"] is not None
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_control_c(command, stage):
+    """Exit code 130 without a traceback, no process left; --resume completes the run."""
+    suite = _suite(command, "good", "slow")
+    mark = command.folder / "mark"
+    process = command.start("run", suite, "--no-mlflow", PERIL_MARK=str(mark), PERIL_STAGE=stage)
+    assert wait_for(mark.exists), process.communicate(timeout=5)
+    stderr, seconds = _interrupt(process)
+    assert process.returncode == 130, stderr
+    assert seconds < 15
+    assert "Traceback" not in stderr
+    assert not command.orphans()
+    if stage == "plan":
+        assert not command.runs()
+        return
+    (folder,) = command.runs()
+    kept = _kept(folder)
+    ended = command.run("run", "--resume", str(folder), "--no-mlflow")
+    assert ended.code == 0, ended.text
+    _whole(command, folder, ("good", "slow"))
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+
+
+@pytest.mark.parametrize(
+    "word", ["checks", "launch 2: round 1", "memory", pytest.param("epoch", marks=pytest.mark.slow)]
+)
+def test_control_c_while_it_says(command, word):
+    """As above, when the run tells of checks, of the second launch, of memory, of training."""
+    train = {**TRAIN, "epochs": 3} if word == "epoch" else None
+    checks = {"names": ["end_to_end", "determinism"] if word == "checks" else []}
+    suite = _suite(command, "good", "slow", checks=checks, **({"train": train} if train else {}))
+    process = command.start("run", suite, "--no-mlflow", "-v")
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if word in line:
+            break
+    stderr, _ = _interrupt(process)
+    assert process.returncode == 130, "".join(seen) + stderr
+    assert "Traceback" not in stderr
+    assert not command.orphans()
+    (folder,) = command.runs()
+    assert json.loads((folder / "summary.json").read_text())["interrupted"]
+    ended = command.run("run", "--resume", str(folder), "--no-mlflow")
+    assert ended.code == 0, ended.text
+    _whole(command, folder, ("good", "slow"))
+
+
+def test_control_c_twice(command):
+    """Impatience costs no record."""
+    suite = _suite(command, "good", "slow")
+    mark = command.folder / "mark"
+    process = command.start("run", suite, "--no-mlflow", PERIL_MARK=str(mark), PERIL_STAGE="calls")
+    assert wait_for(mark.exists)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    stderr, _ = _interrupt(process)
+    assert process.returncode in (130, -signal.SIGINT), stderr
+    assert not command.orphans()
+    assert command.run("run", "--resume", str(command.runs()[0]), "--no-mlflow").code == 0
+    _whole(command, command.runs()[0], ("good", "slow"))
+
+
+def test_control_c_while_the_interpreter_starts(command):
+    """Whenever it comes, from the first import on: 130 or the signal itself, and no half-made run."""
+    suite = _suite(command, "good")
+    for delay_s in (0.02, 0.05, 0.1, 0.2, 0.4):
+        process = command.start("run", suite, "--no-mlflow")
+        time.sleep(delay_s)
+        _interrupt(process)
+        assert process.returncode in (130, -signal.SIGINT)
+    assert not command.orphans()
+
+
+def _killed_and_resumed(command, delay_s: float, modes: tuple[str, ...]) -> str:
+    """One run killed after a while and resumed: what it had come to."""
+    before = set(command.runs())
+    process = command.start("run", "suite.yaml", "--no-mlflow")
+    time.sleep(delay_s)
+    process.kill()
+    process.communicate()
+    assert not command.orphans(), "a worker outlived its parent"
+    made = [path for path in command.runs() if path not in before]
+    if not made:
+        return "no folder"
+    (folder,) = made
+    kept = _kept(folder)
+    ended = command.run("run", "suite.yaml", "--resume", str(folder), "--no-mlflow")
+    assert ended.code == 0, ended.text
+    _whole(command, folder, modes)
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+    records = sum(name.endswith("record.json") for name in kept)
+    return f"{len(kept) - records} parts, {records} records"
+
+
+def _kill_often(command, count: int, seed: int) -> list[str]:
+    modes = ("good", "slow")
+    _suite(command, *modes)
+    start = time.monotonic()
+    assert command.run("run", "suite.yaml", "--no-mlflow").code == 0
+    whole_s = time.monotonic() - start
+    generator = random.Random(seed)
+    return [_killed_and_resumed(command, generator.uniform(0.1, 1.0) * whole_s, modes) for _ in range(count)]
+
+
+@pytest.mark.timeout(240)
+def test_a_few_kills(command):
+    assert len(_kill_often(command, 3, seed=int.from_bytes(os.urandom(4)))) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_kills(command):
+    found = _kill_often(command, KILLS, seed=0)
+    assert len(found) == KILLS
+    assert len(set(found)) > 3, "the moments were all alike"
+
+
+def test_killed_between_any_two_writes_of_the_beginning(command):
+    """A folder without a plan, or with a plan alone, is continued with the suite, or refused with what to do."""
+    _suite(command, "good")
+    assert command.run("run", "suite.yaml", "--no-mlflow").code == 0
+    (made,) = command.runs()
+    written = ("lock.json", "environment.json", "suite.resolved.yaml", "plan.json")
+    for names in (written[:count] for count in range(len(written) + 1)):
+        folder = made.parent / f"20990101T000000.000Z-{len(names)}"
+        (folder / "cells").mkdir(parents=True)
+        for name in names:
+            (folder / name).write_bytes((made / name).read_bytes())
+        if "plan.json" not in names:
+            refused = command.run("run", "--resume", str(folder), "--no-mlflow")
+            assert refused.code == 2
+            assert "start it anew" in refused.stderr
+        ended = command.run("run", "suite.yaml", "--resume", str(folder), "--no-mlflow")
+        assert ended.code == 0, ended.text
+        _whole(command, folder, ("good",))
+        environment = json.loads((folder / "environment.json").read_text())
+        assert environment["python"]
+        assert "another machine" not in ended.text
