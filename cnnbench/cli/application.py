@@ -8,6 +8,7 @@ import typer
 
 from cnnbench import __version__
 from cnnbench.cli.ab import ab
+from cnnbench.cli.bundle import bundle, verify_bundle
 from cnnbench.cli.conformance import conformance
 from cnnbench.cli.doctor import doctor
 from cnnbench.cli.gate import baseline_application as baseline
@@ -61,6 +62,8 @@ application.command("ab")(ab)
 application.add_typer(baseline, name="baseline")
 application.command("gate")(gate)
 application.command("report")(report)
+application.command("bundle")(bundle)
+application.command("verify-bundle")(verify_bundle)
 application.command("ui")(ui)
 application.add_typer(weights, name="weights")
 application.command("schema")(schema)

@@ -98,8 +98,8 @@ def headline(result: GateResult) -> str:
     return f"The gate {outcome} ({counts or 'nothing was judged'}; {how})."
 
 
-def differences_table(differences: Sequence[Difference]) -> Table:
-    """The settings in which two runs, or the two sides of one, differ."""
+def differences_table(differences: Sequence[Difference], sides: tuple[str, str] = ("base", "head")) -> Table:
+    """The settings in which two runs, or the two sides of one, differ; ``sides`` head their columns."""
     rows = tuple((Entry(item.where), Entry(item.name), Entry(item.base), Entry(item.head)) for item in differences)
-    columns = (Column("where", "left"), Column("setting", "left"), Column("base", "left"), Column("head", "left"))
+    columns = (Column("where", "left"), Column("setting", "left"), *(Column(side, "left") for side in sides))
     return Table("What differs", columns, rows)

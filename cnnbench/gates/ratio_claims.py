@@ -1,0 +1,115 @@
+"""Claims about ratios: a cell's latency against the fastest of its group, its peak memory against the bundled one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from cnnbench.gates.evidence import Evidence
+from cnnbench.gates.judgement import Change, judgement
+from cnnbench.gates.rules import Rules
+from cnnbench.gates.verification import Claim, Found, Grade
+from cnnbench.harness.record import Record, Sample
+from cnnbench.harness.suite import Gates, MemoryGate
+from cnnbench.measurement.statistics import Ratio, grouped, ratio_interval
+
+
+@dataclass(frozen=True)
+class _Against:
+    """A ratio of two cells of one run, on a logarithmic scale."""
+
+    ratio: Ratio
+    launches: int
+
+    def variance(self, rules: Rules) -> float:
+        """Of its logarithm; a single launch shows nothing of what varies from process to process."""
+        return self.ratio.log_error**2 + (2 * rules.launch_variation**2 if self.launches < 2 else 0.0)
+
+    def degrees(self, rules: Rules) -> float:
+        return rules.prior_degrees if self.launches < 2 else self.ratio.degrees
+
+    @property
+    def text(self) -> str:
+        return f"{self.ratio.value:.3g}× [{self.ratio.low:.3g}, {self.ratio.high:.3g}]"
+
+
+def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence, rules: Rules) -> Iterator[Claim]:
+    """For every timed cell but the fastest of its group: is the ratio to that one what it was?"""
+    groups: dict[str, list[Record]] = {}
+    for record in bundled.records:
+        if record.status == "ok" and record.latency and record.cell.side == "head":
+            groups.setdefault(record.cell.group, []).append(record)
+    for members in groups.values():
+        fastest = min(members, key=lambda record: record.latency.median_s.value if record.latency else math.inf)
+        for record in members:
+            if record is not fastest:
+                found = _ratio_claim(record, fastest, after, (bundled, again), rules)
+                yield Claim.of(record, "latency", found)
+
+
+def _ratio_claim(
+    record: Record, fastest: Record, after: Mapping[str, Record], runs: tuple[Evidence, Evidence], rules: Rules
+) -> Found:
+    names = (record.cell.id, fastest.cell.id)
+    before = _against(runs[0].samples, *names)
+    now = _against(runs[1].samples, *names) if all(name in after for name in names) else None
+    against = f"against {fastest.cell.series}"
+    if before is None or now is None:
+        shown = before.text if before else None
+        return Found("not comparable", shown, reason=f"{against}: fewer than two rounds here have both")
+    change = Change(
+        estimate=math.log(now.ratio.value / before.ratio.value),
+        error=math.sqrt(before.variance(rules) + now.variance(rules)),
+        degrees=min(before.degrees(rules), now.degrees(rules)),
+        threshold=_threshold(record, rules),
+    )
+    verdict, reason = judgement(change, rules, discovered=True)
+    if verdict == "unchanged":
+        return Found("ratio reproduced", before.text, now.text, against)
+    if verdict == "inconclusive":
+        return Found("not comparable", before.text, now.text, f"{against}: {reason}")
+    grade, why = _broken(record, after[record.cell.id])
+    return Found(grade, before.text, now.text, f"{against}: {why}" if why else against)
+
+
+def _against(samples: Mapping[str, tuple[Sample, ...]], cell: str, reference: str) -> _Against | None:
+    own, other = (grouped(samples.get(name, ())) for name in (cell, reference))
+    common = own.keys() & other.keys()
+    if len(common) < 2:
+        return None
+    return _Against(ratio_interval(own, other), len({launch for launch, _ in common}))
+
+
+def _threshold(record: Record, rules: Rules) -> float:
+    """What is tolerated, on the logarithmic scale."""
+    gate = rules.gates.latency or Gates().latency
+    assert gate is not None
+    assert record.latency is not None
+    return math.log1p(max(gate.threshold, gate.min_change_s / record.latency.median_s.value))
+
+
+def memory_claim(record: Record, other: Record, gate: MemoryGate) -> Found:
+    """The peak above a null worker, as a ratio to the bundled one."""
+    assert record.memory is not None
+    before = record.memory.device_peak_bytes or record.memory.peak_bytes
+    if other.memory is None:
+        return Found("not comparable", _mebibytes(before), reason=f"not measured here: {other.reason or other.status}")
+    now = other.memory.device_peak_bytes or other.memory.peak_bytes
+    allowed = max(gate.threshold * before, gate.min_change_bytes)
+    if abs(now - before) <= allowed:
+        return Found("ratio reproduced", _mebibytes(before), _mebibytes(now))
+    grade, reason = _broken(record, other)
+    return Found(grade, _mebibytes(before), _mebibytes(now), reason)
+
+
+def _broken(record: Record, other: Record) -> tuple[Grade, str]:
+    """The grade of a ratio that does not hold: with other threads it is another ratio."""
+    before, now = record.cell.threads, other.cell.threads
+    if before != now:
+        return "not comparable", f"another number of threads ({before or 'all'} and {now or 'all'}), another ratio"
+    return "not reproduced", ""
+
+
+def _mebibytes(value: int) -> str:
+    return f"{value / 2**20:.1f} MiB"

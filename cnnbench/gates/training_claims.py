@@ -1,0 +1,60 @@
+"""The claim of a training run: its curve, bit for bit, or within the envelope that the bundle has of it."""
+
+from __future__ import annotations
+
+from cnnbench.gates.baselines import CellSnapshot
+from cnnbench.gates.judgement import judgement
+from cnnbench.gates.resources import accuracy_change, not_same_test
+from cnnbench.gates.rules import Rules
+from cnnbench.gates.verification import Found, Grade
+from cnnbench.harness.envelopes import Envelope, agreement
+from cnnbench.harness.record import Record, Training
+
+
+def training_claim(before: Training, other: Record, rules: Rules) -> Found:
+    """The grade of a training run against its second run."""
+    after = other.training
+    shown = f"test accuracy {before.test_accuracy:.2%}"
+    if after is None:
+        return Found("not comparable", shown, reason=f"it was not trained here: {other.reason or other.status}")
+    now = f"test accuracy {after.test_accuracy:.2%}"
+    if before.losses == after.losses and before.predictions == after.predictions:
+        return Found("bitwise", shown, now)
+    if before.envelope:
+        return _in_envelope(before, after, shown, now)
+    return _by_accuracy(before, other, rules, shown, now)
+
+
+def _in_envelope(before: Training, after: Training, shown: str, now: str) -> Found:
+    """The new curve in the envelope of reference runs that the bundle brings."""
+    kept = before.envelope
+    try:
+        middle, spread, accuracies = (tuple(kept[name]) for name in ("middle", "spread", "reference_accuracies"))
+        found = Envelope(middle, spread, int(kept["steps_compared"]), accuracies)
+        facts = agreement(after.losses, after.test_accuracy, found)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        return Found("not comparable", shown, now, f"the bundle's envelope is damaged: {error!r}")
+    if facts["agrees"] is None:
+        return Found("not comparable", shown, now, "the envelope of the curve ends at its first step")
+    used = f"{facts['used']:.1%} of the envelope over {facts['steps_compared']} of {facts['steps']} steps"
+    return Found("within budget" if facts["agrees"] else "not reproduced", shown, now, used)
+
+
+def _by_accuracy(before: Training, other: Record, rules: Rules, shown: str, now: str) -> Found:
+    """Where there is no envelope: whether the accuracy fell by more than the margin on the same test images."""
+    after = other.training
+    assert after is not None
+    reason = not_same_test(before.targets, after.targets)
+    if reason is not None or not before.predictions or rules.gates.accuracy is None:
+        return Found("not comparable", shown, now, reason or "the bundle has neither envelope nor predictions")
+    base, head = (
+        CellSnapshot(cell=other.cell, status="ok", predictions=run.predictions, targets=run.targets)
+        for run in (before, after)
+    )
+    verdict, reason = judgement(accuracy_change(base, head, rules), rules, discovered=True)
+    grades: dict[str, Grade] = {
+        "unchanged": "within budget",
+        "improved": "within budget",
+        "regressed": "not reproduced",
+    }
+    return Found(grades.get(verdict, "not comparable"), shown, now, reason)

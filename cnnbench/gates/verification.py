@@ -1,0 +1,59 @@
+"""A claim and its grade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnbench.harness.record import Frozen, Record
+
+Grade = Literal["bitwise", "within budget", "ratio reproduced", "not reproduced", "not comparable"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A grade with the figures it rests on.
+
+    Args:
+        bundled, again: As they are shown. reason: one sentence where the figures do not say it all.
+        failed: Whether a worker failed, so that there is nothing to compare with.
+    """
+
+    grade: Grade
+    bundled: str | None = None
+    again: str | None = None
+    reason: str = ""
+    failed: bool = False
+
+
+class Claim(Frozen):
+    """What a bundled cell claims, graded.
+
+    Args:
+        subject: The cell's id. claim: ``outputs``, a check's name, ``training curve``, ``memory``, ``latency``, or
+            ``record`` of a cell that ended badly.
+        bundled, again: The figures in the bundle and here. failed: the worker failed here.
+    """
+
+    subject: str
+    series: str
+    claim: str
+    grade: Grade
+    bundled: str | None = None
+    again: str | None = None
+    reason: str = ""
+    failed: bool = False
+
+    @staticmethod
+    def of(record: Record, claim: str, found: Found) -> Claim:
+        """The claim of a record."""
+        return Claim(
+            subject=record.cell.id,
+            series=record.cell.series,
+            claim=claim,
+            grade=found.grade,
+            bundled=found.bundled,
+            again=found.again,
+            reason=found.reason,
+            failed=found.failed,
+        )

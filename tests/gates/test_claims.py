@@ -1,0 +1,179 @@
+"""How a bundled run's claims are graded, on runs that differ in one known respect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from synthetic_run import Noise, Truth, digest, synthetic_run
+
+from cnnbench.gates.claims import Verification, graded
+from cnnbench.gates.evidence import Evidence
+from cnnbench.harness.record import CheckOutcome, Digests, Memory, Record
+
+QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
+TORCH, NUMPY = "resnet50-torch-eager-b8", "resnet50-numpy-fast-b8"
+
+
+def with_outputs(run: Evidence) -> Evidence:
+    return altered(run, lambda record: bool(record.latency), outputs=digest("outputs"))
+
+
+def altered(run: Evidence, choose: Callable[[Record], bool], **update: object) -> Evidence:
+    records = tuple(record.model_copy(update=update) if choose(record) else record for record in run.records)
+    return replace(run, records=records)
+
+
+def of(name: str) -> Callable[[Record], bool]:
+    return lambda record: record.cell.id == name
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Evidence:
+    return with_outputs(synthetic_run(Truth(seed=1, noise=QUIET, launches=3, rounds=8)))
+
+
+def grades(bundled: Evidence, again: Evidence, subject: str) -> dict[str, str]:
+    return {claim.claim: claim.grade for claim in graded(bundled, again) if claim.subject == subject}
+
+
+def ends(bundled: Evidence, again: Evidence) -> int:
+    claims = graded(bundled, again)
+    return Verification(suite="s", bundle="", bundled_run="a", run="b", differences=(), claims=claims).exit_code
+
+
+def test_a_run_is_reproduced_by_itself_to_the_last_bit(bundled: Evidence) -> None:
+    claims = graded(bundled, bundled)
+    assert {claim.grade for claim in claims if claim.claim not in ("latency", "memory")} == {"bitwise"}
+    assert {claim.grade for claim in claims if claim.claim in ("latency", "memory")} == {"ratio reproduced"}
+    assert ends(bundled, bundled) == 0
+
+
+def test_the_fastest_of_a_group_claims_no_ratio_and_every_other_does(bundled: Evidence) -> None:
+    ratios = [claim.subject for claim in graded(bundled, bundled) if claim.claim == "latency"]
+    assert len(ratios) == len(set(ratios)) == 4 * 3
+    assert not any("torch" in name for name in ratios)
+
+
+def test_seconds_do_not_count_where_the_ratio_holds(bundled: Evidence) -> None:
+    twice = dict.fromkeys(("numpy", "torch", "jax", "tensorflow"), 2.0)
+    again = with_outputs(synthetic_run(Truth(seed=2, noise=QUIET, launches=3, rounds=8, slowdown=twice)))
+    assert grades(bundled, again, NUMPY)["latency"] == "ratio reproduced"
+
+
+def test_a_ratio_that_does_not_hold_is_not_reproduced_unless_the_threads_explain_it(bundled: Evidence) -> None:
+    again = with_outputs(synthetic_run(Truth(seed=2, noise=QUIET, launches=3, rounds=8, slowdown={"numpy": 1.5})))
+    assert grades(bundled, again, NUMPY)["latency"] == "not reproduced"
+    assert ends(bundled, again) == 1
+    threads = {record.cell.id: record.cell.model_copy(update={"threads": 3}) for record in again.records}
+    moved = replace(
+        again, records=tuple(record.model_copy(update={"cell": threads[record.cell.id]}) for record in again.records)
+    )
+    assert grades(bundled, moved, NUMPY)["latency"] == "not comparable"
+
+
+def test_other_bits_are_within_budget_where_a_check_says_so(bundled: Evidence) -> None:
+    again = altered(bundled, of(TORCH), outputs=digest("other"))
+    assert grades(bundled, again, TORCH)["outputs"] == "within budget"
+    assert ends(bundled, again) == 0
+    failing = CheckOutcome(name="local", status="failed", budget_used=7.0, node="conv1", message="too far")
+    wrong = altered(bundled, of(TORCH), outputs=digest("other"), checks=(failing,), status="mismatch")
+    found = grades(bundled, wrong, TORCH)
+    assert (found["outputs"], found["local"]) == ("not reproduced", "not reproduced")
+    assert ends(bundled, wrong) == 4
+
+
+def test_other_bits_without_a_check_cannot_be_judged(bundled: Evidence) -> None:
+    bare = altered(bundled, lambda _: True, checks=())
+    again = altered(bare, of(TORCH), outputs=digest("other"))
+    assert grades(bare, again, TORCH)["outputs"] == "not comparable"
+    assert ends(bare, again) == 5
+
+
+def test_a_check_with_another_figure_is_within_budget(bundled: Evidence) -> None:
+    checks = tuple(
+        check.model_copy(update={"budget_used": 0.123}) if check.name == "local" else check
+        for check in next(filter(of(TORCH), bundled.records)).checks
+    )
+    found = grades(bundled, altered(bundled, of(TORCH), checks=checks), TORCH)
+    assert (found["local"], found["end_to_end"], found["determinism"]) == ("within budget", "bitwise", "bitwise")
+
+
+def test_a_node_that_uses_its_budget_otherwise_is_seen_in_its_own_check_only(bundled: Evidence) -> None:
+    nodes = list(bundled.budgets[TORCH])
+    index = next(i for i, node in enumerate(nodes) if "gradient" not in node.what)
+    nodes[index] = nodes[index].model_copy(update={"got": 0.25})
+    found = grades(bundled, replace(bundled, budgets={**bundled.budgets, TORCH: tuple(nodes)}), TORCH)
+    assert (found["local"], found["gradient"]) == ("within budget", "bitwise")
+
+
+@pytest.mark.parametrize("name", ["graph", "weights", "inputs"])
+def test_another_digest_makes_a_cell_not_comparable_and_says_which(bundled: Evidence, name: str) -> None:
+    record = next(filter(of(TORCH), bundled.records))
+    digests = Digests(**{**dict(record.digests or {}), name: digest("other")})
+    claims = [c for c in graded(bundled, altered(bundled, of(TORCH), digests=digests)) if c.subject == TORCH]
+    assert {claim.grade for claim in claims} == {"not comparable"}
+    assert all(f"the digest of the {name} differs" in claim.reason for claim in claims)
+
+
+@pytest.mark.parametrize(
+    ("status", "grade", "code"), [("crashed", "not reproduced", 3), ("skipped", "not comparable", 5)]
+)
+def test_a_cell_that_ends_otherwise_here(bundled: Evidence, status: str, grade: str, code: int) -> None:
+    again = altered(bundled, of(NUMPY), status=status, reason="as told", latency=None, memory=None, outputs=None)
+    again = replace(again, samples={name: kept for name, kept in again.samples.items() if name != NUMPY})
+    claims = [claim for claim in graded(bundled, again) if claim.subject == NUMPY and claim.claim != "latency"]
+    assert {claim.grade for claim in claims} == {grade}
+    assert all("as told" in claim.reason for claim in claims)
+    assert grades(bundled, again, NUMPY)["latency"] == "not comparable"
+    assert ends(bundled, again) == code
+
+
+def test_a_bundled_cell_that_ended_badly_claims_nothing(bundled: Evidence) -> None:
+    kept = altered(bundled, of(TORCH), status="crashed")
+    assert grades(kept, bundled, TORCH) == {"record": "not comparable"}
+
+
+def test_the_base_side_of_an_ab_run_is_not_comparable(bundled: Evidence) -> None:
+    base = synthetic_run(Truth(seed=1, noise=QUIET, side="base"))
+    claims = graded(base, base)
+    assert {claim.grade for claim in claims} == {"not comparable"}
+    assert {claim.reason for claim in claims} == {"the base side's environment is not in the bundle"}
+
+
+def test_memory_is_judged_by_the_suites_tolerance(bundled: Evidence) -> None:
+    before = next(filter(of(NUMPY), bundled.records)).memory
+    assert before is not None
+    more = Memory(**{**dict(before), "peak_bytes": before.peak_bytes * 2})
+    assert grades(bundled, altered(bundled, of(NUMPY), memory=more), NUMPY)["memory"] == "not reproduced"
+
+
+def test_a_training_run_is_bitwise_or_within_the_bundled_envelope_or_neither(bundled: Evidence) -> None:
+    name = next(record.cell.id for record in bundled.records if record.training and record.cell.backend == "jax")
+    kept = next(filter(of(name), bundled.records)).training
+    assert kept is not None
+    envelope = {
+        "middle": list(kept.losses),
+        "spread": [1e-4 * loss for loss in kept.losses],
+        "steps_compared": len(kept.losses),
+        "reference_accuracies": [kept.test_accuracy],
+    }
+    before = altered(bundled, of(name), training=kept.model_copy(update={"envelope": envelope}))
+
+    def again(factor: float) -> Evidence:
+        losses = tuple(loss * factor for loss in kept.losses)
+        return altered(before, of(name), training=kept.model_copy(update={"losses": losses}))
+
+    found = [grades(before, again(factor), name)["training curve"] for factor in (1.0, 1.0005, 1.01)]
+    assert found == ["bitwise", "within budget", "not reproduced"]
+    damaged = altered(before, of(name), training=kept.model_copy(update={"envelope": {"middle": [1.0]}}))
+    assert grades(damaged, again(1.01), name)["training curve"] == "not comparable"
+
+
+def test_without_an_envelope_the_accuracy_decides(bundled: Evidence) -> None:
+    name = next(record.cell.id for record in bundled.records if record.training and record.cell.backend == "jax")
+    same = synthetic_run(Truth(seed=3, noise=QUIET))
+    worse = synthetic_run(Truth(seed=3, noise=QUIET, accuracy={"jax": 0.7}))
+    assert grades(bundled, same, name)["training curve"] == "within budget"
+    assert grades(bundled, worse, name)["training curve"] == "not reproduced"
