@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
 from cnnbench.errors import SpecError
@@ -125,8 +126,16 @@ def require_axes(value: PerAxis | None) -> tuple[int, ...]:
 
 def empty_window(size: int, count: int, kernel_size: int, stride: int, dilation: int, begin: int) -> int | None:
     """The index of the first of ``count`` windows that sees padding only, None where each sees the input."""
-    for index in range(count):
+
+    def sees_input(index: int) -> bool:
         first = index * stride - begin
-        if not any(0 <= first + k * dilation < size for k in range(kernel_size)):
-            return index
-    return None
+        earliest = max(0, -(first // dilation))  # the first tap at or after the input's begin
+        return earliest < kernel_size and first + earliest * dilation < size
+
+    # Windows that begin within the input see it. Of those before, the first is the furthest away; the rest differ from
+    # it only where the taps' gaps are wider than the input, by the remainder of their begin. Sizes may be huge.
+    inside = -(-begin // stride)
+    beyond = max(inside, (size - 1 + begin) // stride + 1)
+    before = min(inside, count, dilation if size < dilation else 1)
+    asked = itertools.chain(range(before), range(beyond, count))
+    return next((index for index in asked if not sees_input(index)), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +124,21 @@ def test_an_empty_window_is_found_exactly_where_a_window_sees_padding_only(size,
 def test_effective_size_is_the_reach_of_the_taps(kernel, dilation):
     taps = [k * dilation for k in range(kernel)]
     assert effective_size(kernel, dilation) == taps[-1] - taps[0] + 1
+
+
+def test_empty_windows_are_found_as_by_looking_at_every_tap():
+    def by_looking(size, count, kernel_size, stride, dilation, begin):
+        for index in range(count):
+            first = index * stride - begin
+            if not any(0 <= first + k * dilation < size for k in range(kernel_size)):
+                return index
+        return None
+
+    sizes = (range(1, 5), range(7), range(1, 5), range(1, 4), range(1, 6), range(7))
+    for numbers in itertools.product(*sizes):
+        assert empty_window(*numbers) == by_looking(*numbers), numbers
+
+
+def test_empty_windows_of_a_huge_image_are_found_at_once():
+    assert empty_window(2**63, 2**62, 2, 2, 1, 0) is None
+    assert empty_window(2**61, 2**62, 2, 2, 1, 0) == 2**60
