@@ -9,13 +9,14 @@ from typing import Any
 
 from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.harness.matrix import Axes, Block
-from cnnbench.harness.points import Point, Surroundings, matches, network_label, points
+from cnnbench.harness.points import Point, Surroundings, count_points, matches, network_label, points
 from cnnbench.harness.record import Cell, Frozen
 from cnnbench.harness.selection import compile_expression
 from cnnbench.harness.suite import Suite, Train
 from cnnbench.harness.suite_names import wrong_names
 
 PLAN_SCHEMA_VERSION = 1
+MOST_CELLS = 100_000
 
 
 class Filters(Frozen):
@@ -77,6 +78,7 @@ def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str,
 def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[Cell, ...]:
     """Every cell of the matrix."""
     here = Surroundings(unavailable)
+    _check_size(suite, here)
     cells: dict[str, Cell] = {}
     for number, block in enumerate(suite.matrix):
         for axes in (block, *(_completed(axes, block) for axes in block.include)):
@@ -86,6 +88,22 @@ def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[
                     if cells.setdefault(cell.id, cell).key != cell.key:
                         raise SuiteError(f"two different cells are both called {cell.id!r}", where=suite.name)
     return tuple(cells.values())
+
+
+def _check_size(suite: Suite, here: Surroundings) -> None:
+    """Refuses a matrix that no one can run before it is expanded."""
+    count = sum(
+        count_points(axes, here.plugins)
+        for block in suite.matrix
+        for axes in (block, *(_completed(axes, block) for axes in block.include))
+    )
+    if count > MOST_CELLS:
+        raise SuiteError(
+            f"the matrix has {count:,} cells",
+            where=f"{suite.name}: matrix",
+            expected=f"at most {MOST_CELLS:,} (exclusions and filters come later)",
+            remedy="leave values out of its axes, or make several suites",
+        )
 
 
 def _completed(axes: Axes, block: Block) -> Axes:

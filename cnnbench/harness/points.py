@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 from cnnbench.errors import CnnbenchError, SuiteError
@@ -151,6 +152,14 @@ def points(axes: Axes, where: str, plugins: dict[str, BackendPlugin]) -> Iterato
                 fold_batch_norm=choice.fold_batch_norm,
                 weights=axes.weights,
             )
+
+
+def count_points(axes: Axes, plugins: dict[str, BackendPlugin]) -> int:
+    """How many points ``points`` would give, without making one."""
+    series = sum(len(choice.mode or plugins[choice.name].modes[:1]) for choice in axes.backends or ())
+    lengths = (len(axes.architectures or ()), series)
+    optional = (axes.image, axes.batch, axes.precision, axes.device, axes.threads)
+    return prod(lengths) * prod(len(values) if values else 1 for values in optional)
 
 
 def _image(architecture: str, image: tuple[int, ...], num_classes: int | None, where: str) -> tuple[int, ...]:

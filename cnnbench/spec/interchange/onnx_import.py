@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 
 import numpy as np
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import CnnbenchError, SpecError
 from cnnbench.spec import interchange
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
@@ -76,7 +76,16 @@ def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
     Raises:
         SpecError: The file, or an operator or a form of one that is not imported; with the node and the file.
     """
-    return import_model(read_model(path), batched=True, image=image, name=path.stem)
+    file = read_model(path)
+    try:
+        return import_model(file, batched=True, image=image, name=path.stem)
+    except CnnbenchError:
+        raise
+    except Exception as error:  # a damaged model may break any rule of the format; -v shows where
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise SpecError(
+            "the model is damaged, or has a form that is not known", where=str(path), received=reason
+        ) from error
 
 
 def import_model(
