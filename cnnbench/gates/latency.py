@@ -59,7 +59,9 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
         ratio = ratio_interval(_by_round(pair.head), _by_round(pair.base), confidence=rules.gates.confidence)
         variance, degrees = ratio.log_error**2, ratio.degrees
         if min(len(launch_locations(side)) for side in pair.sides) < 2:
-            variance, degrees = variance + 2 * rules.launch_variation**2, rules.prior_degrees
+            assumed = 2 * rules.launch_variation**2
+            degrees = degrees_of_sum((variance, degrees), (assumed, rules.prior_degrees))
+            variance += assumed
         changes[pair.key] = Change(
             estimate=math.log(ratio.value),
             error=math.sqrt(variance),
@@ -68,6 +70,13 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
             doubt=_too_few(pair, rules),
         )
     return changes
+
+
+def degrees_of_sum(*parts: tuple[float, float]) -> float:
+    """Welch's and Satterthwaite's degrees of freedom of a sum of (variance, degrees): (sum v)^2 / sum (v^2 / d)."""
+    total = sum(variance for variance, _ in parts)
+    spent = sum(variance**2 / degrees for variance, degrees in parts)
+    return total**2 / spent if spent else math.inf
 
 
 def latency_threshold(base_s: float, rules: Rules) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.judgement import Change, judgement
+from cnnbench.gates.latency import degrees_of_sum
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verification import Claim, Found, Grade
 from cnnbench.harness.record import Record, Sample
@@ -22,12 +23,10 @@ class _Against:
     ratio: Ratio
     launches: int
 
-    def variance(self, rules: Rules) -> float:
-        """Of its logarithm; a single launch shows nothing of what varies from process to process."""
-        return self.ratio.log_error**2 + (2 * rules.launch_variation**2 if self.launches < 2 else 0.0)
-
-    def degrees(self, rules: Rules) -> float:
-        return rules.prior_degrees if self.launches < 2 else self.ratio.degrees
+    def parts(self, rules: Rules) -> list[tuple[float, float]]:
+        """(variance, degrees) of its logarithm; one launch shows nothing of what varies from process to process."""
+        assumed = [(2 * rules.launch_variation**2, rules.prior_degrees)] if self.launches < 2 else []
+        return [(self.ratio.log_error**2, self.ratio.degrees), *assumed]
 
     @property
     def text(self) -> str:
@@ -58,10 +57,11 @@ def _ratio_claim(
     if before is None or now is None:
         shown = before.text if before else None
         return Found("not comparable", shown, reason=f"{against}: fewer than two rounds here have both")
+    parts = [*before.parts(rules), *now.parts(rules)]
     change = Change(
         estimate=math.log(now.ratio.value / before.ratio.value),
-        error=math.sqrt(before.variance(rules) + now.variance(rules)),
-        degrees=min(before.degrees(rules), now.degrees(rules)),
+        error=math.sqrt(sum(variance for variance, _ in parts)),
+        degrees=degrees_of_sum(*parts),
         threshold=_threshold(record, rules),
     )
     verdict, reason = judgement(change, rules, discovered=True)

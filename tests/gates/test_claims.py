@@ -10,6 +10,7 @@ from synthetic_run import Noise, Truth, digest, synthetic_run
 
 from cnnbench.gates.claims import Verification, graded
 from cnnbench.gates.evidence import Evidence
+from cnnbench.gates.latency import degrees_of_sum
 from cnnbench.harness.record import CheckOutcome, Digests, Memory, Record
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
@@ -177,3 +178,10 @@ def test_without_an_envelope_the_accuracy_decides(bundled: Evidence) -> None:
     worse = synthetic_run(Truth(seed=3, noise=QUIET, accuracy={"jax": 0.7}))
     assert grades(bundled, same, name)["training curve"] == "within budget"
     assert grades(bundled, worse, name)["training curve"] == "not reproduced"
+
+
+def test_three_scattered_rounds_of_one_launch_decide_nothing() -> None:
+    """Measured on a busy machine: the degrees of freedom are the rounds', not those of what is assumed of launches."""
+    assert degrees_of_sum((0.89, 2.0), (0.0008, 4.0)) == pytest.approx(2.0, rel=0.01)
+    assert degrees_of_sum((0.0, 2.0), (0.0008, 4.0)) == pytest.approx(4.0)
+    assert degrees_of_sum((1.0, 2.0), (1.0, 2.0)) == pytest.approx(4.0)
