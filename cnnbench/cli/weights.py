@@ -52,34 +52,51 @@ def import_(
     output: Output,
     image: o.Image = None,
     num_classes: o.Classes = None,
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Write weights whose own network computes something else.")
+    ] = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Convert another program's weights to canonical names and layouts: by name, else by order and shape."""
-    from cnnbench.spec.interchange.weight_files import match, read_weights
-    from cnnbench.spec.weights import check_fits, digest, save
+    from cnnbench.spec.interchange.weight_files import fit, read_weights, refuse_differences
+    from cnnbench.spec.weights import digest, save
 
     graph = asked_network(architecture, image, num_classes)
-    arrays = match(graph, read_weights(source), where=str(source))
-    check_fits(graph, arrays, where=str(source))
+    fitted = fit(graph, read_weights(source), where=str(source))
+    if not accept_differences:
+        refuse_differences(graph, fitted, where=str(source))
+    arrays = fitted.arrays
     save(arrays, output, metadata=_origin(graph, file=source.name))
-    facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
+    facts = {
+        "file": str(output),
+        "arrays": len(arrays),
+        "digest": digest(arrays),
+        "graph": graph.digest,
+        "notes": list(fitted.notes),
+        "differences": list(fitted.differences),
+    }
     if json:
         print_json(facts)
     else:
+        for note in fitted.notes:
+            typer.echo(f"note: {note}")
+        for difference in fitted.differences:
+            typer.echo(f"difference: {difference}")
         typer.echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
 
 
 @application.command("inspect")
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="F.safetensors", help="A canonical weights file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A weights file of any format that can be imported.")],
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
     """List a file's arrays with their shapes and ranges."""
+    from cnnbench.spec.interchange.weight_files import read_weights, weight_readers
     from cnnbench.spec.weights import digest, load
 
-    arrays = load(file)
+    arrays = read_weights(file) if file.suffix.lower() in weight_readers() else load(file)
     rows: list[dict[str, Any]] = [
         {
             "name": name,

@@ -9,14 +9,44 @@ from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError, did_you_mean
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.interchange.state_dict_names import is_unused, translated
+from cnnbench.spec.interchange.timm_weights import with_own_standardization
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.weights import check_fits, load
 
 if TYPE_CHECKING:
     from cnnbench.spec.weights import Array, Arrays
 
-IGNORED = "num_batches_tracked"  # PyTorch's BatchNorm counts its steps, which nothing here needs
 _WRAPPER = "module."  # what PyTorch's DataParallel puts before every name
+
+
+class KerasArrays(dict[str, "Array"]):
+    """Arrays by ``<layer>.<weight>`` of a file of Keras, which ``match`` fits otherwise than a state dict.
+
+    Args:
+        arrays: By name, in the order of the model's layers where the file tells it, in canonical layouts; a linear
+            layer behind a flatten still reads (H, W, C).
+        epsilons: Of the normalisations, by layer, where the file tells them.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], epsilons: Mapping[str, float]) -> None:
+        super().__init__(arrays)
+        self.epsilons = dict(epsilons)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights that fit a network.
+
+    Args:
+        arrays: By the full names of the network, in its order.
+        notes: What was changed or left aside, without a change of any prediction.
+        differences: Where the network of the file computes something else.
+    """
+
+    arrays: dict[str, Array]
+    notes: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +93,36 @@ def read_weights(path: Path) -> dict[str, Array]:
 
 
 def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, Array]:
+    """The arrays of ``fit``, where the network of the file computes the same.
+
+    Raises:
+        DataError: With the list of what does not fit, or of what is computed otherwise.
+    """
+    fitted = fit(graph, arrays, where=where)
+    refuse_differences(graph, fitted, where=where)
+    return fitted.arrays
+
+
+def refuse_differences(graph: Graph, fitted: Fitted, *, where: str) -> None:
+    """Raises DataError that lists where the network of the file computes something else."""
+    more = len(fitted.differences) - 8
+    if fitted.differences:
+        raise DataError(
+            f"the weights fit {graph.name}, but their own network computes something else",
+            where=where,
+            received="; ".join(fitted.differences[:8]) + (f"; and {more} more" if more > 0 else ""),
+            remedy="cnnbench weights import --accept-differences writes them all the same",
+        )
+
+
+def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
     """The arrays by the full names of ``graph``.
 
-    By name where the file has the network's names (after PyTorch's ``module.``, ``num_batches_tracked`` left
-    aside). A file that has none of its names is fitted by order: the k-th ``weight`` of the file is the k-th
-    ``weight`` of the network, and so for every role (the last part of a name), each of equal shape. Names in
-    alphabetical order say nothing of the layers' order, so such a file is not fitted by order.
+    By name where the file has the network's names, or those of timm or torchvision for it (after PyTorch's
+    ``module.``; what counts steps or follows from sizes is left aside). A file that has none of these names is fitted
+    by order: the k-th ``weight`` of the file is the k-th ``weight`` of the network, and so for every role (the last
+    part of a name), each of equal shape. Names in alphabetical order say nothing of the layers' order, so such a file
+    is not fitted by order. Files of Keras are fitted by the names of its applications.
 
     Args:
         graph: The network.
@@ -78,18 +132,35 @@ def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, 
     Raises:
         DataError: With the list of what does not fit.
     """
-    given = {_bare(name): array for name, array in arrays.items() if name.rpartition(".")[2] != IGNORED}
-    if len(given) < sum(name.rpartition(".")[2] != IGNORED for name in arrays):
-        raise DataError("two names differ only in 'module.'", where=where)
-    integers = [name for name, array in given.items() if array.dtype.kind != "f"]
+    if isinstance(arrays, KerasArrays):
+        from cnnbench.spec.interchange.keras_weights import fit_keras
+
+        return fit_keras(graph, arrays, where)
+    integers = [name for name, array in arrays.items() if array.dtype.kind != "f" and not is_unused(name)]
     if integers:
-        kinds = ", ".join(f"{name} ({given[name].dtype})" for name in integers[:8])
+        kinds = ", ".join(f"{name} ({arrays[name].dtype})" for name in integers[:8])
         raise DataError("weights are not floating-point numbers", where=where, received=kinds)
     expected = expected_shapes(graph)
-    if any(name in given for name in expected):
-        check_fits(graph, given, where=where)
-        return {name: given[name] for name in expected}
-    return _by_order(graph, expected, given, where)
+    used = [name for name in arrays if name in expected or not is_unused(name)]
+    given = {_bare(name): arrays[name] for name in used}
+    if len(given) < len(used):
+        raise DataError("two names differ only in 'module.'", where=where)
+    dialect, names = translated(graph.name, list(given), expected)
+    given = {names[name]: array for name, array in given.items()}
+    if not any(name in given for name in expected):
+        return Fitted(_by_order(graph, expected, given, where))
+    given = {name: _without_ones(array, expected.get(name)) for name, array in given.items()}
+    check_fits(graph, given, where=where)
+    notes = [f"by {dialect}'s names"] if dialect else []
+    if dialect == "timm":
+        notes += with_own_standardization(graph, given)
+    return Fitted({name: given[name] for name in expected}, tuple(notes))
+
+
+def _without_ones(array: Array, shape: Shape | None) -> Array:
+    """The array in the network's shape where only axes of size 1 are other ones (timm's gains)."""
+    same = shape is not None and [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
+    return array.reshape(shape) if same and tuple(array.shape) != shape else array
 
 
 def expected_shapes(graph: Graph) -> dict[str, Shape]:
