@@ -92,6 +92,10 @@ def _work(
             remedy="give the interpreter of the environment to compare with: VENV/bin/python",
         )
     sides = both(base, head or sys.executable)
+    if sides.alike:
+        typer.echo(
+            "note: the same is installed on both sides; what differs is chance, or the settings around them", err=True
+        )
     plan = two_sided(planned(suite, asked, sides.unavailable))
     return plan, _options(sides, root, None)
 

@@ -53,9 +53,14 @@ def compare(base: Snapshot, head: Snapshot) -> Comparison:
 
 
 def side_differences(run: Snapshot) -> tuple[Difference, ...]:
-    """What differs between the two sides of an A/B run: their interpreters, then versions and settings of cells."""
+    """What differs between the two sides of an A/B run: their interpreters, then versions and settings of cells.
+
+    What only one interpreter can tell, because the other's cnnbench is older, is no difference.
+    """
     sides = run.environment.get("sides") or {}
-    found = _differing("interpreter", sides.get("base", {}), sides.get("head", {}))
+    base, head = (sides.get(name) or {} for name in ("base", "head"))
+    told = [name for name in head if base.get(name) and head[name]]
+    found = _differing("interpreter", {name: base[name] for name in told}, {name: head[name] for name in told})
     return (*found, *differences(run.side("base"), run.side("head")))
 
 

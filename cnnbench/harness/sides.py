@@ -51,11 +51,6 @@ class Interpreter(Frozen):
         """What a run's environment says of it; the long list of distributions stands in ``lock.json``."""
         return self.model_dump(mode="json", exclude={"distributions", "backends"})
 
-    def same_as(self, other: Interpreter) -> bool:
-        """Whether nothing that is installed differs."""
-        names = ("python", "implementation", "cnnbench", "location", "git", "packages", "plugins", "distributions")
-        return all(getattr(self, name) == getattr(other, name) for name in names)
-
 
 @dataclass(frozen=True)
 class TwoSides:
@@ -67,6 +62,12 @@ class TwoSides:
     def items(self) -> tuple[tuple[Side, Interpreter], ...]:
         """(side, interpreter), the base first."""
         return ("base", self.base), ("head", self.head)
+
+    @property
+    def alike(self) -> bool:
+        """Whether nothing that is installed differs."""
+        names = ("python", "implementation", "cnnbench", "location", "git", "packages", "plugins", "distributions")
+        return all(getattr(self.base, name) == getattr(self.head, name) for name in names)
 
     @property
     def unavailable(self) -> dict[str, str | None]:

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from synthetic_run import synthetic_run
 
 import cnnbench as package
+from cnnbench.gates.baselines import snapshot
+from cnnbench.gates.compare import side_differences
 from cnnbench.harness.worker import PROTOCOL
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -140,6 +144,17 @@ def test_a_side_whose_worker_dies_loses_its_cell_only(tmp_path: Path) -> None:
     assert verdicts[PLAIN]["change"] is not None
 
 
+def test_what_an_older_interpreter_cannot_tell_is_no_difference() -> None:
+    old = {"path": "old/python", "python": "3.11.1", "cnnbench": "0.1.0", "packages": {}, "location": "", "git": None}
+    new = {"path": "new/python", "python": "3.12.1", "cnnbench": "0.1.0", "packages": {"numpy": "2.4"}, "location": "x"}
+    run = snapshot(replace(synthetic_run(), environment={"sides": {"base": old, "head": new}}))
+    assert [item.name for item in side_differences(run)] == ["path", "python"]
+    known = snapshot(
+        replace(synthetic_run(), environment={"sides": {"base": {**new, "packages": {"numpy": "2.1"}}, "head": new}})
+    )
+    assert [(item.name, item.base, item.head) for item in side_differences(known)] == [("packages.numpy", "2.1", "2.4")]
+
+
 def test_a_worker_of_another_protocol_is_refused_with_its_side_and_version(tmp_path: Path) -> None:
     old, source = tmp_path / "old" / "cnnbench", Path(package.__file__).parent
     (old / "harness").mkdir(parents=True)
@@ -176,6 +191,7 @@ def test_a_backend_that_one_side_lacks_is_skipped_on_both(tmp_path: Path) -> Non
         tmp_path, "ab", "suite.yaml", "--base", sys.executable, "--head", head, "--dry-run", "--json",
         "--set", "matrix.backends=[plain, numpy]",
     )  # fmt: skip
+    assert "the same is installed on both sides" in result.stderr
     (plan,) = json.loads(result.stdout)["plans"]
     skips = {(cell["backend"], cell["side"]): cell["skip"] for cell in plan["cells"]}
     reason = f"head: {head} knows no backend 'plain'"
