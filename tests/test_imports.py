@@ -39,7 +39,7 @@ OWN_FRAMEWORK = {
     "cnnbench_numpy": set(),
     "cnnbench_torch": {"torch"},
     "cnnbench_jax": {"jax", "jaxlib", "optax", "ml_dtypes"},
-    "cnnbench_tensorflow": {"tensorflow", "keras", "ml_dtypes"},
+    "cnnbench_tensorflow": {"tensorflow", "h5py", "keras", "ml_dtypes"},
 }
 
 
