@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from cnnbench.errors import DataError
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.record import Cell, CheckOutcome, Digests, Frozen, Interval, Record, Sample, Status
+from cnnbench.harness.record import Cell, CheckOutcome, Control, Digests, Frozen, Interval, Record, Sample, Status
 from cnnbench.harness.store import write_atomically
 
 BASELINE_SCHEMA_VERSION = 1
@@ -35,6 +35,7 @@ class CellSnapshot(Frozen):
     digests: Digests | None = None
     rounds: tuple[RoundMedian, ...] = ()
     median_s: Interval | None = None
+    control: Control | None = None
     peak_bytes: int | None = None
     device_peak_bytes: int | None = None
     checks: tuple[CheckOutcome, ...] = ()
@@ -97,6 +98,7 @@ def _cell(record: Record, samples: Iterable[Sample]) -> CellSnapshot:
         digests=record.digests,
         rounds=round_medians(samples),
         median_s=record.latency.median_s if record.latency else None,
+        control=record.control,
         peak_bytes=record.memory.peak_bytes if record.memory else None,
         device_peak_bytes=record.memory.device_peak_bytes if record.memory else None,
         checks=tuple(check.model_copy(update={"details": {}}) for check in record.checks),

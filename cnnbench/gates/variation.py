@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from cnnbench.gates.baselines import CellSnapshot
+from cnnbench.gates.controls import launch_differences
 from cnnbench.gates.drift import MEDIAN_VARIANCE, Drift
 from cnnbench.gates.pairs import Pair, RoundValues, by_launch, launch_locations, without_shared
 from cnnbench.gates.rules import Rules
@@ -27,9 +28,13 @@ class Variance:
 def launch_variance(pairs: Sequence[Pair]) -> Variance:
     """The variance of a launch's level around its cell's, pooled over the cells of both runs.
 
-    What all cells of a group share in a round (the machine's drift within the run) is taken out first.
+    What all cells of a group share in a round (the machine's drift within the run) is taken out first. A control
+    differs from its cell by two launches' levels, so half of its square counts.
     """
-    squares = degrees = 0.0
+    known = [side.control for pair in pairs for side in pair.sides if side.control is not None]
+    differences = [value for control in known for value in launch_differences(control)]
+    squares = sum(value**2 / 2 for value in differences)
+    degrees = float(len(differences))
     for side in (0, 1):
         for cells in _groups(pairs, side):
             levels = [by_launch(rounds) for rounds in without_shared(cells)]

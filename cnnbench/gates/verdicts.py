@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.cases import Case, Matched, figure, why_not
+from cnnbench.gates.controls import floor_of, told
 from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
 from cnnbench.gates.latency import noise_floor
 from cnnbench.gates.pairs import Pair
@@ -209,4 +210,8 @@ def _notes(base: Snapshot, head: Snapshot, same: bool, paired: bool, pairs: list
     timed = [pair for pair in pairs if pair.base.rounds and pair.head.rounds]
     if same and timed:
         floor = noise_floor(timed, rules)
+        for name, run in (("the baseline", base), ("this run", head)):
+            controls = floor_of((cell.control for cell in run.cells), rules)
+            if controls is not None:
+                yield told(controls, name)
         yield f"noise floor: the same program differs by {floor:.1%} (one standard deviation) from process to process"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
+import time
 
 from cnnbench.harness.plain_text import plain_text
 
 KEPT_BYTES = 256 * 1024
+QUIET_LOOKS = 2  # the reading thread may hold a block that it has not kept yet
+LOOK_EVERY_S = 0.005
 
 
 class LogCapture:
@@ -45,11 +49,24 @@ class LogCapture:
 
     def text(self, since: int = 0) -> str:
         """What was printed since a mark; a first line says how much is missing where it was too much."""
+        self._catch_up()
         with self._lock:
             wanted = self._total - since
             kept = bytes(self._kept[-min(wanted, KEPT_BYTES) :]) if wanted else b""
         text = plain_text(kept.decode(errors="replace"))
         return text if len(kept) == wanted else f"[{wanted - len(kept)} bytes left out]\n{text}"
+
+    def _catch_up(self, timeout_s: float = 0.5) -> None:
+        """Waits until what was printed so far is read: the reply of a worker may overtake what it printed before."""
+        end = time.monotonic() + timeout_s
+        quiet = 0
+        while quiet < QUIET_LOOKS and self._thread.is_alive() and time.monotonic() < end:
+            try:
+                readable, _, _ = select.select([self._descriptor], [], [], 0)
+            except (OSError, ValueError):  # the thread has just closed it
+                return
+            quiet = 0 if readable else quiet + 1
+            time.sleep(LOOK_EVERY_S)
 
     def finish(self, timeout_s: float = 1.0) -> None:
         """Waits for the end of what a dead worker printed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import fmean
+from statistics import fmean, median
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -14,6 +14,7 @@ from cnnbench.harness.plain_text import plain_text
 from cnnbench.harness.record import (
     Cell,
     CheckOutcome,
+    Control,
     Digests,
     Frozen,
     Interval,
@@ -23,12 +24,15 @@ from cnnbench.harness.record import (
     Observed,
     Phases,
     Record,
+    RoundRatio,
     Sample,
     Status,
     Training,
 )
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.statistics import Estimate, grouped, quantile_interval
+from cnnbench.measurement.statistics import Estimate, Ratio, grouped, quantile_interval, ratio_interval
+
+FOREIGN_SHARE = 0.1  # of the machine's processor time, above which a note says that it was not alone
 
 
 class Origin(Frozen):
@@ -57,6 +61,7 @@ class LaunchPart(Frozen):
         calls_per_sample: A sample is the mean of so many calls, each waited for.
         outputs: Digest of what the first call gave.
         observations: One a round. apart: whether the launch was measured without the rest of its group.
+        control: Timed calls of the same program in another worker, in the same rounds; () where the cell has none.
     """
 
     origin: Origin = Origin()
@@ -69,6 +74,7 @@ class LaunchPart(Frozen):
     notes: tuple[str, ...] = ()
     outputs: str | None = None
     apart: bool = False
+    control: tuple[Sample, ...] = ()
 
 
 class MemoryPart(Frozen):
@@ -142,6 +148,7 @@ def assemble(
         outputs=parts.outputs,
         phases=_phases(parts),
         latency=_latency(cell, parts.launches),
+        control=_control(parts.launches),
         memory=parts.memory.memory if parts.memory else None,
         observed=_observed(parts),
         checks=parts.checks.outcomes if parts.checks else (),
@@ -175,7 +182,7 @@ def _latency(cell: Cell, launches: Sequence[LaunchPart]) -> Latency | None:
     if not samples:
         return None
     rounds = grouped(samples)
-    median, p90, p99 = (quantile_interval(rounds, q) for q in (0.5, 0.9, 0.99))
+    middle, p90, p99 = (quantile_interval(rounds, q) for q in (0.5, 0.9, 0.99))
     calls = max(part.calls_per_sample for part in launches)
     notes = [f"each sample is the mean of up to {calls} calls"] if calls > 1 else []
     if len(samples) < 100:
@@ -184,14 +191,14 @@ def _latency(cell: Cell, launches: Sequence[LaunchPart]) -> Latency | None:
     if apart:
         notes.append(f"launch {', '.join(apart)} was measured apart from its group")
     return Latency(
-        median_s=_interval(median),
+        median_s=_interval(middle),
         p90_s=_interval(p90),
         p99_s=_interval(p99),
         throughput_images_per_s=Interval(
-            value=cell.batch / median.value,
-            low=cell.batch / median.high,
-            high=cell.batch / median.low,
-            confidence=median.confidence,
+            value=cell.batch / middle.value,
+            low=cell.batch / middle.high,
+            high=cell.batch / middle.low,
+            confidence=middle.confidence,
         ),
         samples=len(samples),
         rounds=len({key[1] for key in rounds}),
@@ -201,7 +208,22 @@ def _latency(cell: Cell, launches: Sequence[LaunchPart]) -> Latency | None:
     )
 
 
-def _interval(estimate: Estimate) -> Interval:
+def _control(launches: Sequence[LaunchPart]) -> Control | None:
+    """The control's latency over the cell's, round by round."""
+    ours = grouped([sample for part in launches for sample in part.samples])
+    theirs = grouped([sample for part in launches for sample in part.control])
+    common = sorted(ours.keys() & theirs.keys())
+    if not common:
+        return None
+    ratios = tuple(
+        RoundRatio(launch=launch, round=number, ratio=median(theirs[launch, number]) / median(ours[launch, number]))
+        for launch, number in common
+    )
+    found = ratio_interval(theirs, ours)
+    return Control(ratio=_interval(found), rounds=ratios)
+
+
+def _interval(estimate: Estimate | Ratio) -> Interval:
     return Interval(value=estimate.value, low=estimate.low, high=estimate.high, confidence=estimate.confidence)
 
 
@@ -214,11 +236,16 @@ def _observed(parts: Parts) -> Observed:
         return Observed(notes=notes)
     wall = sum(item.wall_s for item in rounds)
     machine = sum(item.machine_s or 0.0 for item in rounds)
+    foreign = [item.foreign_s for item in rounds if item.foreign_s is not None]
+    share = sum(foreign) / machine if foreign and machine else None
+    if share is not None and share > FOREIGN_SHARE:
+        notes = (*notes, f"other processes used {share:.0%} of the machine while it was timed")
     switches = [item.involuntary_switches for item in rounds if item.involuntary_switches is not None]
     frequencies = [item.frequency_hz for item in rounds if item.frequency_hz is not None]
     return Observed(
         threads=sum(item.processor_s for item in rounds) / wall if wall else None,
         stolen_fraction=sum(item.stolen_s or 0.0 for item in rounds) / machine if machine else None,
+        foreign_fraction=share,
         involuntary_switches=sum(switches) if switches else None,
         frequency_hz=fmean(frequencies) if frequencies else None,
         notes=notes,

@@ -127,6 +127,26 @@ class Latency(Frozen):
     note: str | None = None
 
 
+class RoundRatio(Frozen):
+    """A round's median of the control over the cell's."""
+
+    launch: int
+    round: int
+    ratio: float = Field(gt=0)
+
+
+class Control(Frozen):
+    """An A/A comparison: the cell's program in a second worker, timed in the same rounds. The truth is a ratio of 1.
+
+    Args:
+        ratio: Control / cell with its interval.
+        rounds: The ratio of each round.
+    """
+
+    ratio: Interval
+    rounds: tuple[RoundRatio, ...]
+
+
 class Memory(Frozen):
     """Peak memory of a fresh worker while it runs the cell warm, above what it held before the network came.
 
@@ -148,6 +168,7 @@ class Observed(Frozen):
 
     threads: float | None = None  # processor time / wall time
     stolen_fraction: float | None = None
+    foreign_fraction: float | None = None  # of all processors' time, used by other processes
     involuntary_switches: int | None = None
     frequency_hz: float | None = None
     notes: tuple[str, ...] = ()
@@ -225,6 +246,7 @@ class Record(Frozen):
     outputs: str | None = None  # SHA-256 of what the timed program's first call gave
     phases: Phases = Phases()
     latency: Latency | None = None
+    control: Control | None = None
     memory: Memory | None = None
     observed: Observed = Observed()
     checks: tuple[CheckOutcome, ...] = ()

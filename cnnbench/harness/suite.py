@@ -66,6 +66,8 @@ class LatencySettings(Frozen):
         samples: Most timed calls of a cell in a round.
         min_samples: Least timed calls of a cell in a round, even where ``max_round_s`` is spent.
         max_round_s: A cell's share of a round ends after this many seconds.
+        controls: Whether one cell of each comparison group is timed in a second worker too: an A/A comparison, which
+            shows what chance alone does to a ratio here.
     """
 
     launches: PositiveInt = 2
@@ -74,6 +76,7 @@ class LatencySettings(Frozen):
     min_samples: PositiveInt = 2
     max_round_s: PositiveFloat = 1.0
     warmup: Warmup = Warmup()
+    controls: Flag = True
 
 
 class Measure(Frozen):

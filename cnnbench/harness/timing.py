@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from cnnbench.errors import WorkerError
+from cnnbench.errors import CnnbenchError, WorkerError
 from cnnbench.harness.checking import judge_outputs
 from cnnbench.harness.events import RoundDone
 from cnnbench.harness.link import Worker
@@ -29,9 +30,10 @@ IDLE_TICKS_S = 0.02  # two ticks of the kernel's clock, below which nothing can 
 
 @dataclass
 class _Timed:
-    """A cell of a group in one launch."""
+    """A cell of a group in one launch, or the control of one: the same program in another worker."""
 
     cell: Cell
+    spec: WorkerSpec
     worker: Worker
     origin: Origin
     phases: Phases
@@ -42,6 +44,12 @@ class _Timed:
     samples: list[Sample] = field(default_factory=list)
     observations: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_control: bool = False
+    lost: bool = False
+
+    def open(self, session: Session) -> bool:
+        """Whether it is still to be sampled."""
+        return session.open(self.cell) and not self.lost
 
 
 def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
@@ -54,6 +62,7 @@ def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
         if "latency" in cell.measure:
             groups.setdefault(cell.group, []).append(cell)
     measure_machine(session)
+    chosen = controlled(groups, session.plan.suite.seed) if settings.controls else {}
     with Pool(session) as pool:
         for name, group in groups.items():
             missing = [
@@ -62,8 +71,24 @@ def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
                 if session.open(cell) and session.store.read_part(cell.id, f"launch-{launch}", LaunchPart) is None
             ]
             if missing:
-                _time_group(session, pool, name, missing, launch, settings, apart=len(missing) < len(group))
+                control = chosen.get(name)
+                control = control if control in missing else None
+                apart = len(missing) < len(group)
+                _time_group(session, pool, name, missing, launch, settings, control=control, apart=apart)
             session.finished(len(group))
+
+
+def controlled(groups: Mapping[str, Sequence[Cell]], seed: int) -> dict[str, Cell]:
+    """One cell of each group, of as few backends as can be: each of them costs a worker more.
+
+    A seeded order of the backends decides, so that no one's choice does.
+    """
+    series = sorted({cell.series for group in groups.values() for cell in group})
+    order = stream(seed, "controls").permutation(len(series))
+    rank = {series[position]: place for place, position in enumerate(order)}
+    return {
+        name: min(group, key=lambda cell: (cell.side != "base", rank[cell.series])) for name, group in groups.items()
+    }
 
 
 def measure_machine(session: Session) -> None:
@@ -99,15 +124,18 @@ def _time_group(
     launch: int,
     settings: LatencySettings,
     *,
+    control: Cell | None,
     apart: bool,
 ) -> None:
     ready: dict[str, _Timed] = {}
     for cell in cells:
         with _guarded(session, pool, cell):
-            timed = _start(session, pool, cell, launch, settings)
+            timed = _start(session, pool, cell, launch, settings, session.spec(cell))
             if timed is not None:
                 ready[cell.id] = timed
-    _rounds(session, pool, name, ready, launch, settings)
+    twin = _start_control(session, pool, control, launch, settings) if control and control.id in ready else None
+    taking_part = [*ready.values(), *([twin] if twin else [])]
+    _rounds(session, pool, name, taking_part, launch, settings)
     for timed in ready.values():
         if not session.open(timed.cell):
             continue
@@ -122,42 +150,75 @@ def _time_group(
             notes=tuple(timed.notes),
             outputs=timed.outputs,
             apart=apart,
+            control=tuple(twin.samples) if twin and timed.cell is twin.cell else (),
         )
         session.store.write_part(timed.cell.id, f"launch-{launch}", part)
-        with _guarded(session, pool, timed.cell):
-            _ask(session, pool, timed.cell, "release")
+    for timed in taking_part:
+        if session.open(timed.cell):
+            with _trying(session, pool, timed):
+                _ask(session, pool, timed.spec, timed.cell, "release")
+
+
+def _start_control(session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings) -> _Timed | None:
+    """The same program as ``cell`` in another worker; None where there is none, which costs the cell nothing."""
+    spec = replace(session.spec(cell), side="control")
+    try:
+        timed = _start(session, pool, cell, launch, settings, spec)
+    except CnnbenchError as error:
+        session.note(f"{cell.id} has no control in launch {launch}: {error.message}")
+        return None
+    if timed is not None:
+        timed.is_control = True
+    return timed
 
 
 def _guarded(session: Session, pool: Pool, cell: Cell) -> Any:
     return session.guarded(cell, lambda: pool.peek(session.spec(cell)))
 
 
-def _ask(session: Session, pool: Pool, cell: Cell, method: str, **parameters: Any) -> dict[str, Any]:
+@contextmanager
+def _trying(session: Session, pool: Pool, timed: _Timed) -> Iterator[None]:
+    """Work on a cell, which a failure ends, or on a control, which ends alone."""
+    if not timed.is_control:
+        with _guarded(session, pool, timed.cell):
+            yield
+        return
+    try:
+        yield
+    except CnnbenchError as error:
+        timed.lost = True
+        session.note(f"the control of {timed.cell.id} was lost: {error.message}")
+
+
+def _ask(session: Session, pool: Pool, spec: WorkerSpec, cell: Cell, method: str, **parameters: Any) -> dict[str, Any]:
     """A request about a prepared cell to the worker that holds it."""
-    worker = pool.get(session.spec(cell)).worker
+    worker = pool.get(spec).worker
     return worker.request(method, timeout_s=session.plan.suite.timeouts.call_s, cell=cell.id, **parameters)
 
 
-def _start(session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings) -> _Timed | None:
+def _start(
+    session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings, spec: WorkerSpec
+) -> _Timed | None:
     """Prepares and warms up a cell; None where it failed."""
     session.doing(cell, f"launch {launch + 1}: prepare")
-    loaded = pool.get(session.spec(cell))
+    loaded = pool.get(spec)
     made = prepared(session, loaded, cell, sampling_settings(settings), output=True)
     failure = judge_outputs(session.materials.of(cell).graph, cell, made["outputs"])
     if failure is not None:
         session.fail(cell, failure)
         return None
     with session.watch.timing("warm_up"):
-        warm = _ask(session, pool, cell, "warm_up")
+        warm = _ask(session, pool, spec, cell, "warm_up")
         notes = [] if warm["steady"] else [f"launch {launch}: no steady state in {warm['calls']} calls"]
         if launch == 0:
-            check = _ask(session, pool, cell, "check_synchronization", call_s=warm["call_s"])
+            check = _ask(session, pool, spec, cell, "check_synchronization", call_s=warm["call_s"])
             if not check["passed"]:
                 session.fail_by(cell, "error", f"synchronize() does not wait for the work: {check['message']}")
                 return None
     phases = Phases(**made["phases"], warmup_s=warm["seconds"], warmup_calls=warm["calls"])
     return _Timed(
         cell,
+        spec,
         loaded.worker,
         loaded.origin(cell),
         phases,
@@ -170,7 +231,7 @@ def _start(session: Session, pool: Pool, cell: Cell, launch: int, settings: Late
 
 
 def _rounds(
-    session: Session, pool: Pool, name: str, ready: dict[str, _Timed], launch: int, settings: LatencySettings
+    session: Session, pool: Pool, name: str, ready: Sequence[_Timed], launch: int, settings: LatencySettings
 ) -> None:
     budget_s = session.plan.suite.measure.budget_s
     share_s = budget_s / settings.launches if budget_s else None
@@ -179,19 +240,25 @@ def _rounds(
         spent = time.perf_counter() - start
         if share_s is not None and number >= LEAST_ROUNDS and spent >= share_s:
             break
-        open_ids = sorted(key for key, timed in ready.items() if session.open(timed.cell))
+        taking_part = sorted(
+            (timed for timed in ready if timed.open(session)), key=lambda timed: (timed.cell.id, timed.is_control)
+        )
         generator = stream(session.plan.suite.seed, "rounds", name, launch * 10_000 + number)
-        for timed in round_order([ready[key] for key in open_ids], generator):
-            with _guarded(session, pool, timed.cell):
+        for timed in round_order(taking_part, generator):
+            with _trying(session, pool, timed):
                 session.doing(timed.cell, f"launch {launch + 1}: round {number + 1} of {settings.rounds}")
                 if not timed.worker.alive:  # it served another cell, which took it down
-                    again = _start(session, pool, timed.cell, launch, settings)
+                    again = _start(session, pool, timed.cell, launch, settings, timed.spec)
                     if again is None:
                         continue
                     timed.worker = again.worker
                     timed.notes.append(f"launch {launch}: the worker was started again in round {number}")
                 _sample(session, pool, timed, launch, number)
-        medians = tuple((key, median(found)) for key in open_ids if (found := _of_round(ready[key], number)))
+        medians = tuple(
+            (timed.cell.id, median(found))
+            for timed in taking_part
+            if not timed.is_control and (found := _of_round(timed, number))
+        )
         session.emit(RoundDone(name, launch, number, medians))
 
 
@@ -214,10 +281,9 @@ def _of_round(timed: _Timed, number: int) -> list[float]:
 
 
 def _sample(session: Session, pool: Pool, timed: _Timed, launch: int, number: int) -> None:
-    spec = session.spec(timed.cell)
-    idle = idle_use([worker.pid for worker in pool.others(spec)])
+    idle = idle_use([worker.pid for worker in pool.others(timed.spec)])
     with session.watch.timing("samples"):
-        reply = _ask(session, pool, timed.cell, "sample")
+        reply = _ask(session, pool, timed.spec, timed.cell, "sample")
     used_s = idle()
     if used_s > IDLE_TICKS_S + IDLE_SHARE * reply["observed"]["wall_s"]:
         timed.notes.append("idle workers used a processor during a round")

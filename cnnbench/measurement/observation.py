@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 _STAT = Path("/proc/stat")
 _CPUINFO = Path("/proc/cpuinfo")
-_STOLEN_FIELD = 7  # of /proc/stat's line "cpu": user nice system idle iowait irq softirq steal
+# of /proc/stat's line "cpu": user nice system idle iowait irq softirq steal
+_IDLE_FIELDS = (3, 4)
+_STOLEN_FIELD = 7
 _COUNTED_FIELDS = 8
 
 
@@ -23,6 +26,7 @@ class Observation:
             processors' time, and all of it; None where the kernel does not tell.
         involuntary_switches: Times that a thread was taken off its processor.
         frequency_hz: Mean over processors at the end; None where the kernel does not tell.
+        foreign_s: Processor time of everything else on this machine; None where the kernel does not tell.
     """
 
     wall_s: float
@@ -31,6 +35,7 @@ class Observation:
     machine_s: float | None
     involuntary_switches: int | None
     frequency_hz: float | None
+    foreign_s: float | None = None
 
     @property
     def threads(self) -> float:
@@ -49,16 +54,16 @@ def observe() -> Callable[[], Observation]:
 
     def end() -> Observation:
         elapsed, used = time.perf_counter() - wall, time.process_time() - processor
-        after = _machine()
-        known = machine is not None and after is not None
+        spent = _spent(machine, _machine())
         later = _switches()
         return Observation(
             wall_s=elapsed,
             processor_s=used,
-            stolen_s=after[0] - machine[0] if known and after and machine else None,
-            machine_s=after[1] - machine[1] if known and after and machine else None,
+            stolen_s=spent.stolen_s if spent else None,
+            machine_s=spent.total_s if spent else None,
             involuntary_switches=later - switches if later is not None and switches is not None else None,
             frequency_hz=frequency_hz(),
+            foreign_s=max(0.0, spent.busy_s - used) if spent else None,
         )
 
     return end
@@ -99,15 +104,30 @@ def frequency_hz() -> float | None:
     return fmean(values) * 1e6 if values else None
 
 
-def _machine() -> tuple[float, float] | None:
+class _Machine(NamedTuple):
+    """Seconds of all processors since the machine was started."""
+
+    busy_s: float
+    stolen_s: float
+    total_s: float
+
+
+def _spent(before: _Machine | None, after: _Machine | None) -> _Machine | None:
+    if before is None or after is None:
+        return None
+    return _Machine(*(later - earlier for earlier, later in zip(before, after, strict=True)))
+
+
+def _machine() -> _Machine | None:
     import os
 
     try:
-        fields = [int(value) for value in _STAT.read_text().splitlines()[0].split()[1:]]
+        fields = [int(value) for value in _STAT.read_text().splitlines()[0].split()[1:]][:_COUNTED_FIELDS]
         tick = os.sysconf("SC_CLK_TCK")
-        return fields[_STOLEN_FIELD] / tick, sum(fields[:_COUNTED_FIELDS]) / tick
+        stolen, idle = fields[_STOLEN_FIELD], sum(fields[i] for i in _IDLE_FIELDS)
     except (OSError, IndexError, ValueError):
         return None
+    return _Machine((sum(fields) - stolen - idle) / tick, stolen / tick, sum(fields) / tick)
 
 
 def _switches() -> int | None:

@@ -25,6 +25,7 @@ from cnnbench.output.tables import (
     result_table,
     skips_table,
 )
+from cnnbench.output.timing_tables import break_even_table, controls_table
 from cnnbench.output.verdict_tables import series_table, split_verdicts
 
 
@@ -61,7 +62,14 @@ class Report:
 def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, str] | None = None) -> Report:
     """The report of a run, with the verdicts of its gate where it was gated."""
     ratios = relative(run)
-    tables = (relative_table(ratios), checks_table(run.records), phases_table(run.records), seconds_table(run))
+    tables = (
+        relative_table(ratios),
+        controls_table(run.records),
+        break_even_table(run.records),
+        checks_table(run.records),
+        phases_table(run.records),
+        seconds_table(run),
+    )
     return Report(
         title=run.suite,
         run_id=run.run_id,

@@ -264,6 +264,9 @@ def phases_table(records: Sequence[Record]) -> Table:
                 Entry(figures.seconds(latency.p99_s.value)),
                 Entry(f"{latency.samples} / {latency.rounds} / {latency.launches}"),
                 Entry(figures.plain(observed.threads)),
+                Entry(
+                    figures.NOTHING if observed.foreign_fraction is None else figures.percent(observed.foreign_fraction)
+                ),
             )
         )
     names = ("import", "build", "weights", "compile", "warm-up", "p90", "p99")
@@ -274,5 +277,6 @@ def phases_table(records: Sequence[Record]) -> Table:
         *(Column(name) for name in names),
         Column("calls / rounds / launches"),
         Column("threads used", help="processor time over wall time"),
+        Column("others", help="share of the machine's processor time that other processes used meanwhile"),
     )
     return Table("Phases and tails", columns, tuple(rows))

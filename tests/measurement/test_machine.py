@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +117,16 @@ def test_the_fingerprint_is_the_machines_and_no_versions():
     )
     for change in ({"cpu_model": "another"}, {"cores": 96}, {"memory_gib": 1}, {"processors_allowed": [0] * 99}):
         assert environment.fingerprint(captured | change) != digest
+
+
+def test_what_other_processes_use_is_told_apart_from_ones_own():
+    if not Path("/proc/stat").exists():
+        pytest.skip("the kernel does not tell")
+    end = observe()
+    time.sleep(0.1)
+    with subprocess.Popen([sys.executable, "-c", "import time; t = time.time()\nwhile time.time() - t < 1.0: pass"]):
+        time.sleep(0.2)
+    disturbed = end()
+    assert disturbed.foreign_s > 0.4  # the other process wants a second, of processors that may be shared
+    assert disturbed.processor_s < 0.2
+    assert disturbed.foreign_s <= disturbed.machine_s

@@ -1,0 +1,99 @@
+"""Controls: a program timed against itself in a second worker, which never costs its cell anything."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from cnnbench.errors import WorkerError
+from cnnbench.harness import timing
+from cnnbench.harness.plan import plan
+from cnnbench.harness.runner import RunOptions, run
+from cnnbench.harness.store import RunStore
+from cnnbench.harness.suite import Suite
+from cnnbench.harness.timing import controlled
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
+
+
+def suite(**latency):
+    return Suite.model_validate(
+        {
+            "schema_version": 1,
+            "name": "controls",
+            "matrix": {
+                "architectures": ["simple_cnn"],
+                "image": [[1, 8, 8]],
+                "num_classes": 10,
+                "backends": [{"name": "numpy", "mode": ["fast", "reference"]}],
+                "batch": [1, 2],
+            },
+            "checks": {"names": []},
+            "measure": {
+                "latency": {
+                    "launches": 2, "rounds": 3, "samples": 2, "max_round_s": 0.2, "warmup": {"max_s": 0.5}, **latency
+                },
+                "memory": False,
+                "yardsticks": False,
+            },
+        }
+    )  # fmt: skip
+
+
+def records(tmp_path, **latency):
+    result = run(plan(suite(**latency)), RunOptions(root=tmp_path), [])
+    return list(RunStore.open(result.folder).records().values()), result
+
+
+def test_one_cell_of_each_group_has_a_control_in_every_round(tmp_path):
+    found, _ = records(tmp_path)
+    controls = {record.cell.group: record.control for record in found if record.control is not None}
+    assert len(found) == 4
+    assert len(controls) == 2
+    for control in controls.values():
+        assert [(item.launch, item.round) for item in control.rounds] == [
+            (launch, number) for launch in range(2) for number in range(3)
+        ]
+        assert control.ratio.low <= control.ratio.value <= control.ratio.high
+
+
+def test_a_suite_can_do_without(tmp_path):
+    found, _ = records(tmp_path, controls=False)
+    assert [record.control for record in found] == [None] * 4
+
+
+def test_a_control_that_fails_costs_its_cell_nothing(tmp_path, monkeypatch):
+    start = timing._start
+
+    def fails(session, pool, cell, launch, settings, spec):
+        if spec.side == "control":
+            raise WorkerError("the second worker is gone")
+        return start(session, pool, cell, launch, settings, spec)
+
+    monkeypatch.setattr(timing, "_start", fails)
+    found, result = records(tmp_path)
+    assert [record.status for record in found] == ["ok"] * 4
+    assert [record.control for record in found] == [None] * 4
+    assert sum("has no control in launch" in note for note in result.summary.notes) == 4
+
+
+def test_controls_are_of_as_few_backends_as_can_be_and_of_the_base_side():
+    cells = plan(suite()).cells
+    groups = {}
+    for cell in cells:
+        groups.setdefault(cell.group, []).append(cell)
+    chosen = controlled(groups, seed=0)
+    assert chosen.keys() == groups.keys()
+    assert len({cell.series for cell in chosen.values()}) == 1
+    assert controlled(groups, seed=0) == chosen
+    assert len({controlled(groups, seed)[next(iter(groups))].series for seed in range(20)}) == 2
+    sided = {
+        name: [
+            cell.model_copy(update={"side": side, "id": f"{cell.id}-{side}"})
+            for cell in group
+            for side in ("head", "base")
+        ]
+        for name, group in groups.items()
+    }
+    assert {cell.side for cell in controlled(sided, seed=0).values()} == {"base"}
