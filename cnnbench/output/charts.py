@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Colours = Mapping[str, str]
+MOST_PANELS = 24
 LEAST_SHARE = 1e-5  # of a budget, below which a node counts as exact
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
     """A panel for each comparison group: the median latency of each backend with its interval."""
-    groups = _by(records, lambda record: record.cell.group if record.latency else None)
+    groups, left_out = _first(_by(records, lambda record: record.cell.group if record.latency else None))
     columns = min(2, len(groups)) or 1
     rows = -(-len(groups) // columns)
     longest = max(len(members) for members in groups.values())
@@ -32,7 +33,15 @@ def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
         _bars(axis, members, colours)
     for axis in flat[len(groups) :]:
         axis.set_axis_off()
+    if left_out:
+        figure.supxlabel(f"{left_out} more groups are in the table of results", fontsize=9)
     return figure
+
+
+def _first(groups: dict[str, list[Record]]) -> tuple[dict[str, list[Record]], int]:
+    """As many groups as one can look at, and how many are left out: drawing takes more than in proportion."""
+    kept = dict(list(groups.items())[:MOST_PANELS])
+    return kept, len(groups) - len(kept)
 
 
 def _bars(axis: Axes, records: list[Record], colours: Colours) -> None:
