@@ -33,7 +33,12 @@ def bundled_evidence(run: BundledRun) -> Evidence:
 
 def verification(run: BundledRun, folder: Path) -> Verification:
     """The claims of a bundle, graded by the run in ``folder``, with what differs between the two."""
-    bundled, again = bundled_evidence(run), read_evidence(folder)
+    return verification_of(run, read_evidence(folder))
+
+
+def verification_of(run: BundledRun, again: Evidence) -> Verification:
+    """As ``verification``, of a second run that is at hand."""
+    bundled = bundled_evidence(run)
     here = replace(again, environment=portable(dict(again.environment)))
     return Verification(
         suite=run.plan.suite.name,

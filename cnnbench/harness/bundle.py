@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnbench import __version__
 from cnnbench.errors import DataError
@@ -23,8 +23,26 @@ from cnnbench.harness.store import RunStore
 from cnnbench.harness.summary import Summary
 
 Change = Callable[[Any], Any]
+SHORTEST_S, LONGEST_S = 1e-9, 1e6  # of a timed call: what lies beyond was not measured
 _ABSOLUTE = re.compile(r"(?<![\w./\\-])(?:file://)?/(?!/)(?:[^\s/:'\",;()]+/)+")
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Environment(BaseModel):
+    """What is read of a bundled environment; the rest is only shown."""
+
+    model_config = ConfigDict(extra="allow")
+    processors_allowed: list[int] | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    sides: dict[str, dict[str, Any]] | None = None
+
+
+class _Lock(BaseModel):
+    sides: dict[str, dict[str, str]]
+
+
+class _Numerics(BaseModel):
+    nodes: tuple[NodeBudget, ...]
 
 
 @dataclass(frozen=True)
@@ -179,7 +197,7 @@ def unpack(file: BundleFile, where: str) -> BundledRun:
     for cell, record in zip(known, records, strict=True):
         if record.cell.id != cell:
             raise DataError("a record is another cell's", where=f"{where}: cells/{cell}", received=record.cell.id)
-    environment, lock = (_object(members, name, where) for name in ("environment.json", "lock.json"))
+    environment = parsed("environment.json", _Environment).model_dump(exclude_unset=True)
     attachments = {name: (member, members[member]) for name, member in manifest.attachments.items()}
     return BundledRun(
         manifest,
@@ -187,7 +205,7 @@ def unpack(file: BundleFile, where: str) -> BundledRun:
         plan,
         records,
         environment,
-        lock.get("sides", {}),
+        parsed("lock.json", _Lock).sides,
         parsed("summary.json", Summary),
         {name: _samples(members, name, where) for name in known},
         {name: _budgets(members, name, where) for name in known},
@@ -210,29 +228,18 @@ def _unfit(error: ValidationError, where: str) -> DataError:
     return DataError(f"the file cannot be understood: {first['msg']}", where=f"{where}: {place}")
 
 
-def _object(members: Mapping[str, bytes], name: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(members.get(name, b""))
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise DataError("the bundle lacks a file that is a JSON object", where=f"{where}: {name}")
-    return value
-
-
 def _samples(members: Mapping[str, bytes], cell: str, where: str) -> tuple[Sample, ...]:
     name = f"cells/{cell}/samples.jsonl"
     try:
-        return tuple(Sample.model_validate_json(line) for line in members.get(name, b"").splitlines() if line)
+        found = tuple(Sample.model_validate_json(line) for line in members.get(name, b"").splitlines() if line)
     except ValidationError as error:
         raise _unfit(error, f"{where}: {name}") from None
+    wrong = next((sample for sample in found if not SHORTEST_S < sample.latency_s < LONGEST_S), None)
+    if wrong is not None:
+        raise DataError("a call cannot take so long", where=f"{where}: {name}", received=f"{wrong.latency_s} s")
+    return found
 
 
 def _budgets(members: Mapping[str, bytes], cell: str, where: str) -> tuple[NodeBudget, ...]:
     name = f"cells/{cell}/numerics.json"
-    if name not in members:
-        return ()
-    try:
-        return tuple(NodeBudget.model_validate(item) for item in _object(members, name, where).get("nodes", ()))
-    except ValidationError as error:
-        raise _unfit(error, f"{where}: {name}") from None
+    return _parsed(members, name, _Numerics, where).nodes if name in members else ()
