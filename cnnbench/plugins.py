@@ -99,10 +99,17 @@ def broken_plugins() -> dict[str, str]:
 
 def backend_plugins() -> dict[str, BackendPlugin]:
     """Every known backend by name, available or not."""
-    from cnnbench.execution.contract import BackendPlugin
-
-    found = [plugin for group in gathered("cnnbench_backends", BackendPlugin) for plugin in group]
+    found = [plugin for group in _answers("cnnbench_backends", _told_of_backends) for plugin in group]
     return {plugin.name: plugin for plugin in sorted(found, key=lambda plugin: plugin.name)}
+
+
+def _told_of_backends(given: Any) -> list[BackendPlugin]:
+    """Checked by what is used of them: the rooms that have the type lie above this one."""
+    plugins = list(given)
+    for plugin in plugins:
+        if not (isinstance(getattr(plugin, "name", None), str) and callable(getattr(plugin, "load", None))):
+            raise TypeError(f"{plugin!r:.80} is no BackendPlugin")
+    return plugins
 
 
 def backend_plugin(name: str) -> BackendPlugin:
