@@ -84,6 +84,6 @@ def test_packs_hold_each_case_once_and_as_many_images():
 
 
 def test_an_unknown_case_is_refused_before_any_runs(subject):
-    with pytest.raises(SuiteError, match="unknown case 'conv/plian'"):
-        run_cases(subject, OPTIONS, ["conv/plain", "conv/plian"])
+    with pytest.raises(SuiteError, match="unknown case 'conv/plane'"):
+        run_cases(subject, OPTIONS, ["conv/plain", "conv/plane"])
     assert subject.passes == 0
