@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cnnbench.errors import DataError
 from cnnbench.execution.contract import ProgramOptions
@@ -16,6 +20,8 @@ from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import Subject
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import load
+
+Array = NDArray[Any]
 
 
 def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
@@ -34,6 +40,21 @@ def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
         raise DataError(f"the file cannot be read: {error}", where=str(path)) from None
     if metadata.get("format") != FORMAT:
         raise DataError("the file is no reproducer", where=str(path), received=metadata.get("format"), expected=FORMAT)
+    try:
+        item, header = _reproduction(metadata, arrays, mode)
+        kind = item.graph.node(header["node"]).layer.kind
+        place = Place(header["node"], kind, header["what"], budget_form(kind, whole=True))
+    except (KeyError, ValueError, TypeError) as error:  # json's errors are ValueErrors
+        raise DataError(
+            "the reproducer is damaged", where=str(path), received=f"{type(error).__name__}: {error}"
+        ) from None
+    comparison = compare(place, run(item, subject), item.exact, item.budget, item.options.precision, item.skip)
+    return judge(header["check"], [comparison], {"replayed": str(path)})
+
+
+def _reproduction(
+    metadata: Mapping[str, str], arrays: Mapping[str, Array], mode: str | None
+) -> tuple[Reproduction, dict[str, Any]]:
     header = json.loads(metadata["case"])
     graph = Graph.from_json(header["graph"])
     options = ProgramOptions(
@@ -50,7 +71,4 @@ def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
         Budget(arrays["sharp"], arrays["worst"]),
         arrays.get("skip"),
     )
-    kind = graph.node(header["node"]).layer.kind
-    place = Place(header["node"], kind, header["what"], budget_form(kind, whole=True))
-    comparison = compare(place, run(item, subject), item.exact, item.budget, options.precision, item.skip)
-    return judge(header["check"], [comparison], {"replayed": str(path)})
+    return item, header

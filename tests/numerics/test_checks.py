@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from cnnbench.conformance import run_cases
-from cnnbench.errors import DataError, SuiteError, UnavailableError
+from cnnbench.errors import CnnbenchError, DataError, SuiteError, UnavailableError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Operation
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
+from cnnbench.numerics.divergence import FORMAT
 from cnnbench.numerics.faults import inject
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
@@ -251,3 +252,15 @@ def test_training_comparisons_end_where_the_envelope_is_as_large_as_the_way():
     outcome = run_checks(["training"], InProcessSubject(load_backend("numpy")), case)[0]
     assert outcome.status == "passed", outcome.message
     assert outcome.details["comparisons_ended"] >= 1
+
+
+@pytest.mark.parametrize(
+    "case", [None, "{", "[]", '{"graph": {}}', '{"graph": {"schema_version": 1}, "mode": "x", "precision": "float32"}']
+)
+def test_a_damaged_reproducer_is_refused(tmp_path, case):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "damaged.safetensors"
+    save_file({"exact": np.zeros(1)}, path, {"format": FORMAT, **({} if case is None else {"case": case})})
+    with pytest.raises(CnnbenchError):
+        replay(path, InProcessSubject(load_backend("numpy")))
