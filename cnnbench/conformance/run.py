@@ -76,7 +76,7 @@ def _run_pack(
     if len(names) > 1:
         try:
             outcomes = run_checks(CHECKS, subject, side_by_side([known[name] for name in names], options))
-        except CnnbenchError:
+        except Exception:  # whatever a framework raises: alone, it is one case's failure
             outcomes = None
         if outcomes is not None and all(_whole(outcome) for outcome in outcomes):
             for i, name in enumerate(names):
@@ -111,6 +111,8 @@ def _run_alone(subject: Subject, options: ProgramOptions, name: str) -> CaseResu
         outcomes = tuple(run_checks(CHECKS, subject, layer_cases()[name].case(options)))
     except CnnbenchError as error:
         return CaseResult(name, "failed", str(error))
+    except Exception as error:  # of the framework: it must not keep the other cases from running
+        return CaseResult(name, "failed", f"{type(error).__name__}: {error}")
     failure = next((o for o in outcomes if o.status == "failed"), None)
     if failure is not None:
         return CaseResult(name, "failed", f"{failure.name}: {failure.message}", outcomes)

@@ -20,6 +20,7 @@ class Counting(InProcessSubject):
 
     lacking: str | None = None
     spoilt: str | None = None
+    raising: str | None = None
     passes = 0
 
     def forward(self, graph, arrays, batch, options):
@@ -27,6 +28,8 @@ class Counting(InProcessSubject):
         kinds = {node.layer.kind for node in graph.nodes}
         if self.lacking in kinds:
             raise UnavailableError(f"no {self.lacking} here")
+        if self.raising in kinds:
+            raise ZeroDivisionError("of a framework")
         result = super().forward(graph, arrays, batch, options)
         if self.spoilt not in kinds:
             return result
@@ -72,6 +75,13 @@ def test_one_missing_layer_is_skipped_alone_with_its_reason(subject):
     skipped = {name for name, result in results.items() if result.status == "skipped"}
     assert skipped == {"max_pool/overlapping"}
     assert "no max_pool here" in results["max_pool/overlapping"].message
+
+
+def test_what_a_framework_raises_is_one_cases_failure(subject):
+    subject.raising = "relu"
+    results = {result.case: result for result in run_cases(subject, OPTIONS, known(NAMES), pack=8)}
+    assert {name for name, result in results.items() if result.status == "failed"} == {"relu/plain"}
+    assert results["relu/plain"].message == "ZeroDivisionError: of a framework"
 
 
 def test_packs_hold_each_case_once_and_as_many_images():

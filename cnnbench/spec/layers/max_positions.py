@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
@@ -80,10 +81,10 @@ def _places(layer: MaxPoolPositions, spatial: Shape, out: Shape) -> Places:
         shape[axis], shape[rank + axis] = at.shape
         at = at.reshape(shape)
         inside = inside & (at >= 0) & (at < spatial[axis])
-        row, column = int(np.prod(spatial[axis + 1 :])), int(np.prod(spatial[:axis]))
+        row, column = math.prod(spatial[axis + 1 :]), math.prod(spatial[:axis])
         taken = taken + at * row
         numbers = numbers + at * (row if layer.order == "rows" else column)
-    windows = int(np.prod(out))
+    windows = math.prod(out)
     taken, numbers = (np.broadcast_to(array, inside.shape).reshape(windows, -1) for array in (taken, numbers))
     inside = inside.reshape(windows, -1)
     return Places(np.where(inside, taken, 0), inside, numbers.copy())
