@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
-from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
@@ -40,6 +40,7 @@ OTHER = {  # and where they do not, with what differs
 @pytest.fixture(scope="module")
 def keras():
     pytest.importorskip("tensorflow", reason="needs tensorflow")
+    load_backend("tensorflow").configure(ProcessSettings(threads=2))  # before Keras starts it, as all tests have it
     return pytest.importorskip("keras", reason="needs keras")
 
 
