@@ -50,6 +50,11 @@ class Ended:
         return self.stdout + self.stderr
 
 
+def _interruptible() -> None:
+    """A job in the background, as tests may be, ignores Ctrl-C, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class RealCommand:
     """The command in one folder: what it starts carries a tag by which it is found again."""
@@ -78,6 +83,7 @@ class RealCommand:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            preexec_fn=_interruptible,
         )
 
     def run(self, *arguments: str, timeout_s: float = 200, wrap: tuple[str, ...] = (), **environment: str) -> Ended:
