@@ -15,6 +15,11 @@ def all_sizes(generator: Any, shape: Shape) -> Any:
     return signs * 10 ** generator.uniform(-6, 1.48, shape)
 
 
+def _around_the_cut(generator: Any, shape: Shape) -> Any:
+    """Around ln(eps) + 2 of float32 and float64, where TensorFlow's softplus turns into exp."""
+    return generator.choice([-13.94, -34.04], shape) + generator.uniform(-0.3, 0.3, shape)
+
+
 def _wide(layer: Layer) -> LayerCase:
     return LayerCase(layer, EVEN, draws=(all_sizes,))
 
@@ -36,6 +41,7 @@ CASES = {
     "silu/quick_gelu": LayerCase(SiLU(beta=1.702), ROW, batch=4, scale=3.0),
     "softplus/plain": LayerCase(Softplus(), EVEN, scale=3.0),
     "softplus/all_sizes": _wide(Softplus()),
+    "softplus/around_the_cut": LayerCase(Softplus(), EVEN, draws=(_around_the_cut,)),
     "softplus/beta": _wide(Softplus(beta=2.5)),
     "softsign/plain": _wide(Softsign()),
     "mish/plain": LayerCase(Mish(), EVEN, scale=3.0),

@@ -23,6 +23,7 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.rounding import Roundoff
 
 Array = NDArray[Any]
 TANH_FACTOR = np.sqrt(2 / np.pi)
@@ -42,17 +43,29 @@ class _Terms(NamedTuple):
     roundings: int
     cut: Array | float = 0.0
     bend: Array | float = 0.0
+    tail: Array | None = None
 
     def budget(self, scale: Array | float, setting: Setting) -> Budget:
         """Times |scale|: the cotangents, for a gradient."""
         u = setting.u
+        cut_off = self._cut_off(u)
         return both(
             lambda c: np.asarray(
                 np.abs(scale)
-                * (c(self.roundings, u.stored) * self.size + c(2, u.stored) * (self.cut + np.asarray(self.bend)))
+                * (
+                    c(self.roundings, u.stored) * self.size
+                    + c(2, u.stored) * (self.cut + np.asarray(self.bend))
+                    + cut_off
+                )
                 + 8 * u.smallest
             )
         )
+
+    def _cut_off(self, u: Roundoff) -> Array | float:
+        if self.tail is None:
+            return 0.0
+        below = self.tail < np.log(2 * u.accumulated) + 2
+        return np.where(below, np.exp(np.minimum(self.tail, 0.0)) / 2 * self.size, 0.0)
 
 
 Rule = Callable[[Any, Array], _Terms]
@@ -185,7 +198,7 @@ def _softplus_terms(layer: Any, x: Array) -> _Terms:
     """log(1 + exp(z)) / beta, z = beta x."""
     z = layer.beta * x
     bend = np.abs(x) * _sigmoid(z) if layer.beta != 1 else 0.0
-    return _Terms(_softplus(z) / layer.beta, FUNCTION + 4, bend=bend)
+    return _Terms(_softplus(z) / layer.beta, FUNCTION + 4, bend=bend, tail=z)
 
 
 def _softplus_slope(layer: Any, x: Array) -> _Terms:
