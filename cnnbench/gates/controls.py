@@ -32,7 +32,7 @@ def told(floor: NoiseFloor, name: str) -> str:
     rate = floor.false_alarm_rate
     bound = f"at most {rate.high:.0%} false alarms, {rate.confidence:.0%} confidence"
     return (
-        f"controls of {name}: {floor.comparisons} programs timed twice differ by {floor.floor:.1%} at most, "
+        f"controls of {name}: {floor.comparisons} programs timed twice stay within {floor.floor:.1%}, "
         f"{floor.false_alarms} of them would have been called changed ({bound}); "
         f"smallest detectable change {floor.smallest_detectable_change:.1%}"
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from cnnbench.errors import CnnbenchError, WorkerError
+from cnnbench.errors import CnnbenchError, StorageError, WorkerError
 from cnnbench.harness.checking import judge_outputs
 from cnnbench.harness.events import RoundDone
 from cnnbench.harness.link import Worker
-from cnnbench.harness.parts import LaunchPart, Origin
+from cnnbench.harness.parts import Failure, LaunchPart, Origin
 from cnnbench.harness.pool import Pool, prepared
 from cnnbench.harness.processes import WorkerSpec
 from cnnbench.harness.record import Cell, Phases, Sample
@@ -51,6 +51,17 @@ class _Timed:
         """Whether it is still to be sampled."""
         return session.open(self.cell) and not self.lost
 
+    def lose(self) -> None:
+        """Ends a control."""
+        self.lost = True
+
+    def fail(self, session: Session, failure: Failure) -> None:
+        """Ends the cell, or the control alone."""
+        if self.is_control:
+            self.lose()
+        else:
+            session.fail(self.cell, failure)
+
 
 def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
     """One launch: fresh workers serve every group in turn; cells that have this launch's part are left alone."""
@@ -62,7 +73,8 @@ def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
         if "latency" in cell.measure:
             groups.setdefault(cell.group, []).append(cell)
     measure_machine(session)
-    chosen = controlled(groups, session.plan.suite.seed) if settings.controls else {}
+    alive = {name: [cell for cell in group if cell.id not in session.failures] for name, group in groups.items()}
+    chosen = controlled(alive, session.plan.suite.seed) if settings.controls else {}
     with Pool(session) as pool:
         for name, group in groups.items():
             missing = [
@@ -87,7 +99,9 @@ def controlled(groups: Mapping[str, Sequence[Cell]], seed: int) -> dict[str, Cel
     order = stream(seed, "controls").permutation(len(series))
     rank = {series[position]: place for place, position in enumerate(order)}
     return {
-        name: min(group, key=lambda cell: (cell.side != "base", rank[cell.series])) for name, group in groups.items()
+        name: min(group, key=lambda cell: (cell.side != "base", rank[cell.series]))
+        for name, group in groups.items()
+        if group
     }
 
 
@@ -130,9 +144,11 @@ def _time_group(
     ready: dict[str, _Timed] = {}
     for cell in cells:
         with _guarded(session, pool, cell):
-            timed = _start(session, pool, cell, launch, settings, session.spec(cell))
-            if timed is not None:
-                ready[cell.id] = timed
+            started = _start(session, pool, cell, launch, settings, session.spec(cell))
+            if isinstance(started, Failure):
+                session.fail(cell, started)
+            else:
+                ready[cell.id] = started
     twin = _start_control(session, pool, control, launch, settings) if control and control.id in ready else None
     taking_part = [*ready.values(), *([twin] if twin else [])]
     _rounds(session, pool, name, taking_part, launch, settings)
@@ -162,14 +178,15 @@ def _time_group(
 def _start_control(session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings) -> _Timed | None:
     """The same program as ``cell`` in another worker; None where there is none, which costs the cell nothing."""
     spec = replace(session.spec(cell), side="control")
-    try:
-        timed = _start(session, pool, cell, launch, settings, spec)
-    except CnnbenchError as error:
-        session.note(f"{cell.id} has no control in launch {launch}: {error.message}")
+    started: _Timed | Failure = Failure(status="error", reason="it could not be started")
+    with _spared(session, cell):
+        started = _start(session, pool, cell, launch, settings, spec)
+        if isinstance(started, Failure):
+            session.note(f"{cell.id} has no control: {started.reason}")
+    if isinstance(started, Failure):
         return None
-    if timed is not None:
-        timed.is_control = True
-    return timed
+    started.is_control = True
+    return started
 
 
 def _guarded(session: Session, pool: Pool, cell: Cell) -> Any:
@@ -177,17 +194,23 @@ def _guarded(session: Session, pool: Pool, cell: Cell) -> Any:
 
 
 @contextmanager
-def _trying(session: Session, pool: Pool, timed: _Timed) -> Iterator[None]:
-    """Work on a cell, which a failure ends, or on a control, which ends alone."""
-    if not timed.is_control:
-        with _guarded(session, pool, timed.cell):
-            yield
-        return
+def _spared(session: Session, cell: Cell, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Work on the control of a cell: whatever goes wrong ends the control (``lost``), is noted, and nothing else."""
     try:
         yield
-    except CnnbenchError as error:
-        timed.lost = True
-        session.note(f"the control of {timed.cell.id} was lost: {error.message}")
+    except StorageError:  # the cell's own part could not be written either
+        raise
+    except Exception as error:
+        lost()
+        reason = error.message if isinstance(error, CnnbenchError) else repr(error)
+        session.note(f"{cell.id} has no control: {reason}")
+
+
+def _trying(session: Session, pool: Pool, timed: _Timed) -> Any:
+    """Work on a cell, which a failure ends, or on a control, which ends alone."""
+    if not timed.is_control:
+        return _guarded(session, pool, timed.cell)
+    return _spared(session, timed.cell, timed.lose)
 
 
 def _ask(session: Session, pool: Pool, spec: WorkerSpec, cell: Cell, method: str, **parameters: Any) -> dict[str, Any]:
@@ -198,23 +221,22 @@ def _ask(session: Session, pool: Pool, spec: WorkerSpec, cell: Cell, method: str
 
 def _start(
     session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings, spec: WorkerSpec
-) -> _Timed | None:
-    """Prepares and warms up a cell; None where it failed."""
+) -> _Timed | Failure:
+    """Prepares and warms up a program, or says what is wrong with it."""
     session.doing(cell, f"launch {launch + 1}: prepare")
     loaded = pool.get(spec)
     made = prepared(session, loaded, cell, sampling_settings(settings), output=True)
     failure = judge_outputs(session.materials.of(cell).graph, cell, made["outputs"])
     if failure is not None:
-        session.fail(cell, failure)
-        return None
+        return failure
     with session.watch.timing("warm_up"):
         warm = _ask(session, pool, spec, cell, "warm_up")
         notes = [] if warm["steady"] else [f"launch {launch}: no steady state in {warm['calls']} calls"]
         if launch == 0:
             check = _ask(session, pool, spec, cell, "check_synchronization", call_s=warm["call_s"])
             if not check["passed"]:
-                session.fail_by(cell, "error", f"synchronize() does not wait for the work: {check['message']}")
-                return None
+                reason = f"synchronize() does not wait for the work: {check['message']}"
+                return Failure(status="error", reason=reason)
     phases = Phases(**made["phases"], warmup_s=warm["seconds"], warmup_calls=warm["calls"])
     return _Timed(
         cell,
@@ -249,7 +271,8 @@ def _rounds(
                 session.doing(timed.cell, f"launch {launch + 1}: round {number + 1} of {settings.rounds}")
                 if not timed.worker.alive:  # it served another cell, which took it down
                     again = _start(session, pool, timed.cell, launch, settings, timed.spec)
-                    if again is None:
+                    if isinstance(again, Failure):
+                        timed.fail(session, again)
                         continue
                     timed.worker = again.worker
                     timed.notes.append(f"launch {launch}: the worker was started again in round {number}")

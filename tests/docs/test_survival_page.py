@@ -16,7 +16,7 @@ COMMANDS = re.findall(r"`pytest (?:-m slow )?'?(tests/survival/[^'`]+)'?`", PAGE
 
 @pytest.fixture(scope="module")
 def collected() -> set[str]:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n0", "-m", "", "tests/survival"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "tests/survival"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {line for line in done.stdout.splitlines() if "::" in line}

@@ -8,6 +8,7 @@ import pytest
 
 from cnnbench.errors import WorkerError
 from cnnbench.harness import timing
+from cnnbench.harness.parts import Failure
 from cnnbench.harness.plan import plan
 from cnnbench.harness.runner import RunOptions, run
 from cnnbench.harness.store import RunStore
@@ -75,7 +76,41 @@ def test_a_control_that_fails_costs_its_cell_nothing(tmp_path, monkeypatch):
     found, result = records(tmp_path)
     assert [record.status for record in found] == ["ok"] * 4
     assert [record.control for record in found] == [None] * 4
-    assert sum("has no control in launch" in note for note in result.summary.notes) == 4
+    assert sum("has no control: the second worker is gone" in note for note in result.summary.notes) == 4
+
+
+def test_a_control_with_wrong_outputs_or_a_defect_costs_its_cell_nothing(tmp_path, monkeypatch):
+    start = timing._start
+
+    def wrong(session, pool, cell, launch, settings, spec):
+        if spec.side != "control":
+            return start(session, pool, cell, launch, settings, spec)
+        if launch:
+            raise ZeroDivisionError("a defect")
+        return Failure(status="nan", reason="NaN in the output")
+
+    monkeypatch.setattr(timing, "_start", wrong)
+    found, result = records(tmp_path)
+    assert [record.status for record in found] == ["ok"] * 4
+    told = [note for note in result.summary.notes if "has no control" in note]
+    assert sum("NaN in the output" in note for note in told) == 2
+    assert sum("a defect" in note for note in told) == 2
+
+
+def test_a_control_that_is_lost_among_its_rounds_keeps_what_it_had(tmp_path, monkeypatch):
+    sample = timing._sample
+
+    def dies(session, pool, timed, launch, number):
+        if timed.is_control and number == 2:
+            raise WorkerError("it is gone")
+        sample(session, pool, timed, launch, number)
+
+    monkeypatch.setattr(timing, "_sample", dies)
+    found, _ = records(tmp_path)
+    assert [record.status for record in found] == ["ok"] * 4
+    kept = [record.control for record in found if record.control is not None]
+    assert len(kept) == 2
+    assert {item.round for control in kept for item in control.rounds} == {0, 1}
 
 
 def test_controls_are_of_as_few_backends_as_can_be_and_of_the_base_side():

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,42 @@ from cnnbench.harness.store import RunStore
 from cnnbench.harness.suite import Suite
 from cnnbench.harness.summary import RunFacts, summarize_run
 from cnnbench.measurement.environment import capture
+
+# `ru_maxrss` would not do: it starts at the peak of the process that started the command.
+_COMMAND = """
+import runpy, sys
+from pathlib import Path
+from cnnbench.measurement.memory import peak_bytes
+try:
+    runpy.run_module("cnnbench", run_name="__main__")
+finally:
+    Path(PEAK).write_text(str(peak_bytes() or 0))
+"""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a command printed and used: wall seconds, processor seconds, largest resident bytes."""
+
+    output: str
+    wall_s: float
+    processor_s: float
+    peak_bytes: int
+
+
+def measured(folder: Path, *arguments: str) -> Used:
+    """Runs ``cnnbench`` in ``folder``, in a process of its own; RuntimeError where it fails."""
+    peak = folder / "peak"
+    program = _COMMAND.replace("PEAK", repr(str(peak)))
+    start = time.perf_counter()
+    with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
+        process = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=folder, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - start
+    if os.waitstatus_to_exitcode(status):
+        raise RuntimeError(f"{arguments}: {(folder / 'err').read_text()[-2000:]}")
+    output = (folder / "out").read_text()
+    return Used(output, wall_s, usage.ru_utime + usage.ru_stime, int(peak.read_text()))
 
 
 def suite_of(cells: int, **changes: Any) -> dict[str, Any]:
