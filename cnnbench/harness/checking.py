@@ -13,6 +13,7 @@ from cnnbench.harness.record import Cell, CheckOutcome, NodeBudget, Status
 from cnnbench.harness.session import Session
 from cnnbench.harness.subject import WorkerSubject
 from cnnbench.harness.transfer import read_arrays
+from cnnbench.measurement.memory import release_free_memory
 
 if TYPE_CHECKING:
     from cnnbench.numerics.outcome import NodeUse, Outcome
@@ -49,6 +50,7 @@ def _check(session: Session, cell: Cell, pool: Pool) -> None:
     session.store.write_part(cell.id, "checks", part)
     for outcome in part.outcomes:
         session.emit(CheckDone(cell.id, outcome))
+    release_free_memory()  # an oracle's arrays are gigabytes; left in the heap they would add up over a zoo of networks
 
 
 def _outcomes(session: Session, cell: Cell, subject: WorkerSubject) -> list[Outcome]:
