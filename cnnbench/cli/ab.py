@@ -97,7 +97,7 @@ def _work(
             "note: the same is installed on both sides; what differs is chance, or the settings around them", err=True
         )
     plan = two_sided(planned(suite, asked, sides.unavailable))
-    return plan, _options(sides, root, None)
+    return plan, _options(plan, sides, root, None)
 
 
 def _continued(folder: Path, root: Path) -> tuple[Plan, RunOptions]:
@@ -118,15 +118,24 @@ def _continued(folder: Path, root: Path) -> tuple[Plan, RunOptions]:
                 received=interpreter.path,
                 remedy="start the comparison anew",
             )
-    return store.read_plan(), _options(sides, root, folder)
+    plan = store.read_plan()
+    return plan, _options(plan, sides, root, folder)
 
 
-def _options(sides: TwoSides, root: Path, folder: Path | None) -> RunOptions:
+def _options(plan: Plan, sides: TwoSides, root: Path, folder: Path | None) -> RunOptions:
+    from cnnbench.gates.rules import Rules
+    from cnnbench.gates.sequential import undecided_by
     from cnnbench.harness.runner import RunOptions
     from cnnbench.harness.sides import Interpreter
 
     pythons: dict[str, str] = {side: interpreter.path for side, interpreter in sides.items()}
-    return RunOptions(root=root, resume=folder, pythons=pythons, sides=dict[str, Interpreter](sides.items()))
+    return RunOptions(
+        root=root,
+        resume=folder,
+        pythons=pythons,
+        sides=dict[str, Interpreter](sides.items()),
+        undecided=undecided_by(Rules.of(plan.suite)),
+    )
 
 
 def _with_recorders(options: RunOptions, where: Mapping[str, Recorder]) -> RunOptions:
@@ -157,7 +166,7 @@ def _judge(result: RunResult, junit: Path | None, *, json: bool) -> int:
     folder = result.folder
     store = RunStore.open(folder)
     found = snapshot(read_evidence(folder))
-    verdicts = gate_sides(found, Rules(gates=store.read_plan().suite.gates))
+    verdicts = gate_sides(found, Rules.of(store.read_plan().suite))
     write_atomically(folder / "gate.json", to_json(verdicts))
     write_verdicts(folder, verdicts, junit)
     code = worst([verdicts.exit_code, result.exit_code])

@@ -47,7 +47,7 @@ def gate(
 
     folder = find_run(run, runs)
     found = snapshot(read_evidence(folder))
-    rules = Rules(gates=RunStore.open(folder).read_plan().suite.gates) if (folder / "plan.json").exists() else Rules()
+    rules = Rules.of(RunStore.open(folder).read_plan().suite) if (folder / "plan.json").exists() else Rules()
     if found.two_sided and base is None and baseline is None:
         result = gate_sides(found, rules)
     else:

@@ -46,5 +46,5 @@ def verification_of(run: BundledRun, again: Evidence) -> Verification:
         bundled_run=run.manifest.run,
         run=again.run_id,
         differences=tuple(differences(snapshot(bundled), snapshot(here))),
-        claims=graded(bundled, again, Rules(gates=run.plan.suite.gates)),
+        claims=graded(bundled, again, Rules.of(run.plan.suite)),
     )

@@ -24,6 +24,7 @@ class Change:
         threshold: What is tolerated, on the same scale: the relative threshold, or the smallest absolute change
             that matters, whichever is larger.
         doubt: Why the change must not be trusted whatever its interval, or None.
+        confidence: Of its interval, where sampling was sequential: that of the look at which it ended.
     """
 
     estimate: float
@@ -31,6 +32,15 @@ class Change:
     degrees: float
     threshold: float
     doubt: str | None = None
+    confidence: float | None = None
+
+    def confidence_under(self, rules: Rules) -> float:
+        """The confidence of its interval: the gate's, or its own."""
+        return rules.gates.confidence if self.confidence is None else self.confidence
+
+    def p_discovery(self, rules: Rules) -> float:
+        """``p_changed`` for the control of false discoveries: a look that may spend half of the risk doubles it."""
+        return min(1.0, self.p_changed * (1 - rules.gates.confidence) / (1 - self.confidence_under(rules)))
 
     def reach(self, confidence: float) -> float:
         """Half the width of the interval."""
@@ -98,7 +108,7 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
     """
     if change.doubt is not None:
         return "inconclusive", change.doubt
-    reach = change.reach(rules.gates.confidence)
+    reach = change.reach(change.confidence_under(rules))
     beyond = abs(change.estimate) - reach > change.threshold
     if beyond and discovered:
         return ("regressed" if change.estimate > 0 else "improved"), ""
@@ -112,7 +122,7 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
 
 def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
     """The figures of a change of a logarithm as a verdict shows them."""
-    confidence = rules.gates.confidence
+    confidence = change.confidence_under(rules)
     reach = change.reach(confidence)
     return {
         "scale": "ratio",
@@ -131,7 +141,7 @@ def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
 
 def as_difference(change: Change, rules: Rules) -> dict[str, object]:
     """The figures of a drop as a verdict shows them: head - base, so that a drop is negative."""
-    confidence = rules.gates.confidence
+    confidence = change.confidence_under(rules)
     reach = change.reach(confidence)
     return {
         "scale": "difference",

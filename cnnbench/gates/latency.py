@@ -50,7 +50,8 @@ def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules
 def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Change]:
     """The change of every pair of an A/B run, from the ratio in each round.
 
-    A single launch shows nothing of the variation from process to process: then the assumed one is added.
+    A single launch shows nothing of the variation from process to process: then the assumed one is added. Where
+    sampling is sequential, each has the confidence of the look at which it ended.
     """
     from cnnbench.measurement.statistics import ratio_interval
 
@@ -58,7 +59,8 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
     for pair in pairs:
         ratio = ratio_interval(_by_round(pair.head), _by_round(pair.base), confidence=rules.gates.confidence)
         variance, degrees = ratio.log_error**2, ratio.degrees
-        if min(len(launch_locations(side)) for side in pair.sides) < 2:
+        launches = min(len(launch_locations(side)) for side in pair.sides)
+        if launches < 2:
             assumed = 2 * rules.launch_variation**2
             degrees = degrees_of_sum((variance, degrees), (assumed, rules.prior_degrees))
             variance += assumed
@@ -68,6 +70,7 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
             degrees=degrees,
             threshold=latency_threshold(math.exp(location(pair.base)), rules),
             doubt=_too_few(pair, rules),
+            confidence=rules.looks.confidence(launches, rules.gates.confidence) if rules.looks else None,
         )
     return changes
 

@@ -119,7 +119,7 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
 
 def _judged(cases: list[Case], rules: Rules) -> list[Verdict]:
     """Every case with its verdict; findings are kept to the false discovery rate over the whole run."""
-    stands = _discoveries([case.change for case in cases], rules)
+    stands = discoveries([case.change for case in cases], rules)
     verdicts = []
     for case, discovered in zip(cases, stands, strict=True):
         values: dict[str, Any] = _names(case.pair.head)
@@ -135,11 +135,11 @@ def _judged(cases: list[Case], rules: Rules) -> list[Verdict]:
     return verdicts
 
 
-def _discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
+def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
     """Which changes stand as changes at all: Benjamini-Hochberg over the p values of "nothing changed"."""
     from cnnbench.measurement.statistics import benjamini_hochberg
 
-    known = [(i, change.p_changed) for i, change in enumerate(changes) if change]
+    known = [(i, change.p_discovery(rules)) for i, change in enumerate(changes) if change]
     stands = [False] * len(changes)
     if known:
         rejected = benjamini_hochberg([p for _, p in known], rules.gates.false_discovery_rate)
@@ -155,7 +155,7 @@ def _series(cases: list[Case], rules: Rules) -> tuple[Verdict, ...]:
         if case.metric == "latency" and case.change is not None and case.change.doubt is None:
             groups.setdefault(case.pair.head.cell.series, []).append((case.pair.head, case.change))
     means = {series: _mean_change([change for _, change in found]) for series, found in groups.items()}
-    stands = dict(zip(means, _discoveries(list(means.values()), rules), strict=True))
+    stands = dict(zip(means, discoveries(list(means.values()), rules), strict=True))
     verdicts = []
     for series, found in groups.items():
         if len(found) < 2:
@@ -187,6 +187,7 @@ def _mean_change(changes: list[Change]) -> Change:
         error=math.sqrt(variance * (1 + 1 / count) / 2),
         degrees=max(change.degrees for change in changes),
         threshold=sum(change.threshold for change in changes) / count,
+        confidence=max((change.confidence for change in changes if change.confidence is not None), default=None),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cnnbench.harness.checking import check_pass
+from cnnbench.harness.launches import launches
 from cnnbench.harness.memory_pass import memory_pass
 from cnnbench.harness.pool import Pool
 from cnnbench.harness.record import Cell
@@ -39,8 +40,8 @@ class LocalExecutor:
             check_pass(session, cells, pool)
             settle(cells)
             training_pass(session, cells, pool)
-        latency = session.plan.suite.measure.latency
-        for launch in range(latency.launches if latency else 0):
-            timing_pass(session, cells, launch)
+        for launch in launches(session, cells):
+            timing_pass(session, launch.cells, launch.number, launch.deadline)
             settle(cells)
+        settle(cells)  # those that wait for the end of sequential sampling
         memory_pass(session, cells, settle)

@@ -184,6 +184,7 @@ class _Run:
         return (
             (not cell.checks or parts.checks is not None)
             and len(parts.launches) >= launches
+            and (self._session.sampling_ended or not launches)
             and ("memory" not in cell.measure or parts.memory is not None)
             and (not cell.train or parts.training is not None)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from cnnbench.harness.events import Doing, Event, Note, WorkDone
 from cnnbench.harness.material import Materials
 from cnnbench.harness.parts import ChecksPart, Failure, LaunchPart, MemoryPart, Parts, TrainingPart, now_utc
 from cnnbench.harness.processes import WorkerSpec
-from cnnbench.harness.record import Cell, Status
+from cnnbench.harness.record import Cell, Sample, Status
 from cnnbench.harness.stopwatch import Stopwatch
 from cnnbench.harness.store import DEFAULT_ROOT, RunStore, write_atomically
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from cnnbench.harness.link import Worker
     from cnnbench.harness.plan import Plan
     from cnnbench.harness.sides import Interpreter
+
+
+Undecided = Callable[[Sequence[tuple[Cell, Sequence[Sample]]]], frozenset[str]]
+"""From the samples that each cell has so far to the keys of the cells on which more are worth taking."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class RunOptions:
             continued keeps those that it was started with.
         sides: What each side's interpreter said of itself, for the run's environment.
         time_wrong_numbers: Time cells even where a check failed.
+        undecided: Where the suite samples sequentially, says after each launch which cells go on.
     """
 
     root: Path = DEFAULT_ROOT
@@ -45,6 +50,7 @@ class RunOptions:
     pythons: Mapping[str, str] = field(default_factory=dict)
     sides: Mapping[str, Interpreter] = field(default_factory=dict)
     time_wrong_numbers: bool = False
+    undecided: Undecided | None = None
 
 
 @dataclass
@@ -56,6 +62,7 @@ class Session:
         done: Cells whose record an earlier run wrote. failures: of cells that ended early, by id.
         wrong: Failed checks by id, of cells that may be timed all the same.
         defects: Exceptions that are no one's fault but cnnbench's, one line each.
+        sampling_ended: Whether no cell gets another launch.
     """
 
     plan: Plan
@@ -72,6 +79,11 @@ class Session:
     notes: list[str] = field(default_factory=list)
     yardsticks: list[dict[str, float]] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
+    sampling_ended: bool = True
+
+    def __post_init__(self) -> None:
+        latency = self.plan.suite.measure.latency
+        self.sampling_ended = latency is None or latency.sequential is None or self.options.undecided is None
 
     def spec(self, cell: Cell, *, exact_memory: bool = False) -> WorkerSpec:
         """The worker that a cell needs, for its timing or for its memory."""
@@ -88,7 +100,7 @@ class Session:
         """What earlier passes, or an earlier run, found of a cell."""
         read = self.store.read_part
         latency = self.plan.suite.measure.latency
-        launches = (read(cell, f"launch-{i}", LaunchPart) for i in range(latency.launches if latency else 0))
+        launches = (read(cell, f"launch-{i}", LaunchPart) for i in range(latency.most_launches if latency else 0))
         return Parts(
             read(cell, "checks", ChecksPart),
             tuple(part for part in launches if part is not None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cnnbench.harness.matrix import (
     CHECKS,
@@ -57,6 +57,18 @@ class Warmup(Frozen):
     max_s: PositiveFloat = 10.0
 
 
+class Sequential(Frozen):
+    """More launches of the cells that an A/B comparison leaves undecided (``cnnbench ab``; nothing else looks).
+
+    Args:
+        max_launches: Most launches of a cell, the suite's ``launches`` among them.
+        budget_s: No launch of a comparison group begins once timing has taken so many seconds.
+    """
+
+    max_launches: PositiveInt
+    budget_s: PositiveFloat = 600.0
+
+
 class LatencySettings(Frozen):
     """How latency is sampled.
 
@@ -68,6 +80,7 @@ class LatencySettings(Frozen):
         max_round_s: A cell's share of a round ends after this many seconds.
         controls: Whether one cell of each comparison group is timed in a second worker too: an A/A comparison, which
             shows what chance alone does to a ratio here.
+        sequential: Whether and how far an A/B comparison goes on with the cells that are undecided.
     """
 
     launches: PositiveInt = 2
@@ -77,6 +90,21 @@ class LatencySettings(Frozen):
     max_round_s: PositiveFloat = 1.0
     warmup: Warmup = Warmup()
     controls: Flag = True
+    sequential: Sequential | None = None
+
+    @model_validator(mode="after")
+    def _sequential_goes_further(self) -> LatencySettings:
+        if self.sequential is not None and self.sequential.max_launches <= self.launches:
+            raise ValueError(
+                f"sequential.max_launches must be more than launches ({self.launches}), "
+                f"not {self.sequential.max_launches}"
+            )
+        return self
+
+    @property
+    def most_launches(self) -> int:
+        """Launches that a cell may have."""
+        return self.sequential.max_launches if self.sequential else self.launches
 
 
 class Measure(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,8 +64,15 @@ class _Timed:
             session.fail(self.cell, failure)
 
 
-def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
-    """One launch: fresh workers serve every group in turn; cells that have this launch's part are left alone."""
+def timing_pass(session: Session, cells: Sequence[Cell], launch: int, deadline: float = math.inf) -> None:
+    """One launch: fresh workers serve every group in turn; cells that have this launch's part are left alone.
+
+    Args:
+        session: The run under way.
+        cells: Whole comparison groups, or the pairs of them that go on.
+        launch: Counted from 0.
+        deadline: On the clock of ``time.monotonic``: no group is begun after it.
+    """
     settings = session.plan.suite.measure.latency
     if settings is None:
         return
@@ -77,17 +85,24 @@ def timing_pass(session: Session, cells: Sequence[Cell], launch: int) -> None:
     chosen = controlled(alive, session.plan.suite.seed) if settings.controls else {}
     with Pool(session) as pool:
         for name, group in groups.items():
-            missing = [
-                cell
-                for cell in group
-                if session.open(cell) and session.store.read_part(cell.id, f"launch-{launch}", LaunchPart) is None
-            ]
-            if missing:
+            missing = _missing(session, group, launch)
+            if missing and time.monotonic() < deadline:
                 control = chosen.get(name)
                 control = control if control in missing else None
                 apart = len(missing) < len(group)
                 _time_group(session, pool, name, missing, launch, settings, control=control, apart=apart)
-            session.finished(len(group))
+            if launch < settings.launches:
+                session.finished(len(group))
+
+
+def _missing(session: Session, group: Sequence[Cell], launch: int) -> list[Cell]:
+    """The open cells of a group without this launch; with one side of a cell the other, for rounds pair by time."""
+    lacking = {
+        cell.key
+        for cell in group
+        if session.open(cell) and session.store.read_part(cell.id, f"launch-{launch}", LaunchPart) is None
+    }
+    return [cell for cell in group if cell.key in lacking and session.open(cell)]
 
 
 def controlled(groups: Mapping[str, Sequence[Cell]], seed: int) -> dict[str, Cell]:

@@ -1,0 +1,43 @@
+"""Sequential sampling: which comparisons of an A/B run under way are still open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnnbench.gates.baselines import CellSnapshot, round_medians
+from cnnbench.gates.judgement import judgement
+from cnnbench.gates.latency import paired_latency_changes
+from cnnbench.gates.pairs import Pair
+from cnnbench.gates.rules import Rules
+from cnnbench.gates.verdicts import discoveries
+
+if TYPE_CHECKING:
+    from cnnbench.harness.record import Cell, Sample
+    from cnnbench.harness.session import Undecided
+
+
+def undecided_by(rules: Rules) -> Undecided:
+    """The rule by which a run goes on: cells whose latency would be judged inconclusive now, all cells considered.
+
+    Cells without samples on both sides are not among them: more launches would not make them comparable.
+    """
+
+    def undecided(timed: Sequence[tuple[Cell, Sequence[Sample]]]) -> frozenset[str]:
+        if rules.gates.latency is None:
+            return frozenset()
+        sides: dict[str, dict[str, CellSnapshot]] = {}
+        for cell, samples in timed:
+            if samples:
+                found = CellSnapshot(cell=cell, status="ok", rounds=round_medians(samples))
+                sides.setdefault(cell.key, {})[cell.side] = found
+        pairs = [Pair(both["base"], both["head"]) for both in sides.values() if both.keys() == {"base", "head"}]
+        changes = paired_latency_changes(pairs, rules)
+        stands = discoveries(list(changes.values()), rules)
+        return frozenset(
+            key
+            for (key, change), stood in zip(changes.items(), stands, strict=True)
+            if judgement(change, rules, discovered=stood)[0] == "inconclusive"
+        )
+
+    return undecided
