@@ -17,7 +17,7 @@ from cnnbench.execution.contract import BackendPlugin
 from cnnbench.execution.operations import Operation
 from cnnbench.hookspecs import hookimpl
 
-NAMES = ("plain", "second", "third", "odd_epsilon")
+NAMES = ("plain", "second", "third", "fourth", "odd_epsilon")
 
 
 @hookimpl

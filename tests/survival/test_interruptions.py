@@ -175,6 +175,7 @@ def test_fifty_kills(command):
     assert len(set(found)) > 3, "the moments were all alike"
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_writes_of_the_beginning(command):
     """A folder without a plan, or with a plan alone, is continued with the suite, or refused with what to do."""
     _suite(command, "good")

@@ -78,6 +78,7 @@ def _measured_but_not_logged(command, ended, where: str) -> None:
     assert ended.seconds < PATIENCE_S
 
 
+@pytest.mark.slow
 def test_mlflow_s_database_is_locked(command):
     """Another connection holds it: the run warns within seconds and logs nothing; later it can be sent."""
     command.suite("good")
@@ -141,6 +142,7 @@ def test_mlflow_s_server_dies_in_mid_run(command, server):
     assert command.statuses() == {"good": "ok"}
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_in_one_directory(command):
     """Each has a folder of its own, and both are logged to the one database, which neither had before."""
     command.suite("good", "slow")
