@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from cnnbench.errors import DataError
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.record import Cell, CheckOutcome, Control, Digests, Frozen, Interval, Record, Sample, Status
-from cnnbench.harness.store import write_atomically
+from cnnbench.harness.store import first_problem, write_atomically
 
 BASELINE_SCHEMA_VERSION = 1
 FOLDER = Path("reports") / "baselines"
@@ -174,9 +174,7 @@ def load_baseline(path: Path) -> Snapshot:
     try:
         return Snapshot.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"the baseline is damaged: {first['msg']}", where=f"{path}: {place}", remedy=remedy) from error
+        raise DataError(f"the baseline is damaged: {first_problem(error)}", where=str(path), remedy=remedy) from error
 
 
 def _version(text: str, path: Path, remedy: str) -> object:

@@ -19,7 +19,7 @@ from cnnbench.harness.bundle_file import LARGEST_MEMBER_BYTES, BundleFile, Manif
 from cnnbench.harness.networks import FILE, PACKAGE, weights_file
 from cnnbench.harness.plan import Plan
 from cnnbench.harness.record import Cell, NodeBudget, Record, Sample
-from cnnbench.harness.store import RunStore
+from cnnbench.harness.store import RunStore, first_problem
 from cnnbench.harness.summary import Summary
 
 Change = Callable[[Any], Any]
@@ -223,9 +223,7 @@ def _parsed(members: Mapping[str, bytes], name: str, model: type[_Model], where:
 
 
 def _unfit(error: ValidationError, where: str) -> DataError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return DataError(f"the file cannot be understood: {first['msg']}", where=f"{where}: {place}")
+    return DataError(f"the file cannot be understood: {first_problem(error)}", where=where)
 
 
 def _samples(members: Mapping[str, bytes], cell: str, where: str) -> tuple[Sample, ...]:

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from cnnbench.errors import DataError
 from cnnbench.harness.record import Frozen
-from cnnbench.harness.store import write_atomically
+from cnnbench.harness.store import first_problem, write_atomically
 
 MANIFEST = "manifest.json"
 MEMBER = re.compile(
@@ -115,9 +115,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> BundleFile:
     try:
         manifest = Manifest.model_validate_json(head)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise DataError(f"the manifest is damaged: {first['msg']}", where=f"{path}: {MANIFEST}: {place}") from None
+        raise DataError(f"the manifest is damaged: {first_problem(error)}", where=f"{path}: {MANIFEST}") from None
     _check_members(manifest, found, path)
     return BundleFile(manifest, found, hashlib.sha256(head).hexdigest())
 

@@ -216,7 +216,7 @@ class RunStore:
         try:
             return [Sample.model_validate_json(line) for line in path.read_text(errors="replace").splitlines() if line]
         except ValidationError as error:
-            raise DataError(f"a sample cannot be read: {_first(error)}", where=str(path)) from None
+            raise DataError(f"a sample cannot be read: {first_problem(error)}", where=str(path)) from None
 
     def write_numerics(self, cell: str, budgets: Sequence[NodeBudget]) -> None:
         """``numerics.json``: the use of the error budget by node."""
@@ -269,10 +269,11 @@ def _parse(path: Path, model: type[_Model]) -> _Model:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise DataError(f"the file cannot be read: {_first(error)}", where=str(path)) from None
+        raise DataError(f"the file cannot be read: {first_problem(error)}", where=str(path)) from None
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What a model refuses first, with its place."""
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, detail["loc"]))
     return f"{place}: {detail['msg']}" if place else str(detail["msg"])

@@ -138,7 +138,7 @@ def test_another_archive_and_a_missing_one_are_told(tmp_path: Path) -> None:
 def test_a_manifest_of_another_version_is_told_with_its_place(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "new.zip", "w") as file:
         file.writestr(MANIFEST, manifest({}).model_dump_json().replace('"schema_version":1', '"schema_version":2'))
-    with pytest.raises(DataError, match="schema_version: the manifest is damaged"):
+    with pytest.raises(DataError, match="the manifest is damaged: schema_version"):
         read_bundle(tmp_path / "new.zip")
 
 
