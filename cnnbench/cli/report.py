@@ -16,6 +16,9 @@ def report(
     run: Run = "latest",
     log: Annotated[bool, typer.Option("--log", help="Send the records to MLflow and other recorders too.")] = False,
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's store or server.")] = None,
+    publish: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write SUITE.md with charts there: one row a network.")
+    ] = None,
     runs: Root = RUNS,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -25,6 +28,10 @@ def report(
 
     folder = find_run(run, runs)
     files = write_reports(folder)
+    if publish is not None:
+        from cnnbench.output.published import publish as write_page
+
+        files |= write_page(folder, publish)
     links: dict[str, str] = {}
     if log:
         with stdout_reserved():

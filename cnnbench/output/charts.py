@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnnbench.gates.pairs import program
 from cnnbench.harness.record import NodeBudget, Record
 from cnnbench.output import figures
-from cnnbench.output.drawing import INK, panels, percent_ticks, plain_ticks, power_ticks, short, svg
+from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Colours = Mapping[str, str]
 MOST_PANELS = 24
 LEAST_SHARE = 1e-5  # of a budget, below which a node counts as exact
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:

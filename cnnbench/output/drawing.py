@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LONGEST_NAME = 36
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, FAINT = "#1f2933", "#d5dbe1"
 STYLE = {
     "svg.fonttype": "none",
