@@ -9,6 +9,7 @@ from cnnbench.gates.pairs import program
 from cnnbench.harness.record import NodeBudget, Record
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
+from cnnbench.output.memory_curve import memory_by_batch, memory_curves
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def charts(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeBudget]
             lambda: speed_against_error(records, colours),
         ),
         "nodes": (any(budgets.values()), lambda: budget_by_node(records, budgets, colours)),
+        "memory": (bool(memory_curves(records)), lambda: memory_by_batch(records, colours)),
         "training": (any(record.training for record in records), lambda: training_curves(records, colours)),
     }
     return {name: svg(name, draw) for name, (there, draw) in wanted.items() if there}

@@ -36,7 +36,7 @@ def render_html(report: Report) -> str:
     )
 
 
-CHARTS = ("latency", "scatter", "nodes", "training")
+CHARTS = ("latency", "scatter", "nodes", "memory", "training")
 
 
 def _texts(row: Sequence[Entry], count: int) -> tuple[str, ...]:

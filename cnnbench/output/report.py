@@ -11,6 +11,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.record import Record
 from cnnbench.output import figures
+from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
 from cnnbench.output.tables import (
     BAD,
@@ -66,6 +67,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         relative_table(ratios),
         controls_table(run.records),
         break_even_table(run.records),
+        memory_curve_table(run.records),
         checks_table(run.records),
         phases_table(run.records),
         seconds_table(run),
