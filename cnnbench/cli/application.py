@@ -13,7 +13,9 @@ from cnnbench.cli.conformance import conformance
 from cnnbench.cli.doctor import doctor
 from cnnbench.cli.gate import baseline_application as baseline
 from cnnbench.cli.gate import compare, gate
+from cnnbench.cli.gc import gc
 from cnnbench.cli.listing import application as listing
+from cnnbench.cli.merge import merge
 from cnnbench.cli.plan import plan
 from cnnbench.cli.predict import predict
 from cnnbench.cli.report import report
@@ -64,6 +66,8 @@ application.command("gate")(gate)
 application.command("report")(report)
 application.command("bundle")(bundle)
 application.command("verify-bundle")(verify_bundle)
+application.command("merge")(merge)
+application.command("gc")(gc)
 application.command("ui")(ui)
 application.add_typer(weights, name="weights")
 application.command("schema")(schema)

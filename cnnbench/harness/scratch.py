@@ -18,12 +18,12 @@ def scratch_prefix(purpose: str) -> str:
     return f"cnnbench-{purpose}-{os.getpid()}-"
 
 
-def sweep(root: Path | None = None) -> list[Path]:
-    """Removes this user's scratch folders whose owner is gone, and returns them.
+def abandoned(root: Path | None = None) -> list[Path]:
+    """Scratch folders of this user whose owner is gone.
 
     A process that has since taken the owner's number keeps the folder alive, which costs space and nothing else.
     """
-    swept = []
+    found = []
     for folder in Path(root or tempfile.gettempdir()).glob("cnnbench-*"):
         match = _NAME.fullmatch(folder.name)
         try:
@@ -32,6 +32,13 @@ def sweep(root: Path | None = None) -> list[Path]:
         except OSError:  # another run swept it meanwhile
             continue
         if not psutil.pid_exists(int(match[1])):
-            shutil.rmtree(folder, ignore_errors=True)
-            swept.append(folder)
-    return swept
+            found.append(folder)
+    return found
+
+
+def sweep(root: Path | None = None) -> list[Path]:
+    """Removes what is ``abandoned``, and returns it."""
+    found = abandoned(root)
+    for folder in found:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found

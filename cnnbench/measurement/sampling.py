@@ -90,7 +90,7 @@ class SynchronizationCheck:
 
     Args:
         scaling: Time of 2k calls over time of k calls, waited for once: 2 for honest work.
-        read_s: What reading the result to the host adds after it was waited for.
+        read_s: What the first reading of a result takes longer than a second one of the same result.
         call_s: One call.
     """
 
@@ -162,20 +162,20 @@ def without_collection() -> Iterator[None]:
 def check_synchronization(timed: TimedCall, call_s: float, *, budget_s: float = 0.05) -> SynchronizationCheck:
     """Proves that the time of a call is the time of its work.
 
-    2k calls that are waited for once must take about twice as long as k, and a forced read of the result must add
-    no more than half a call (or a millisecond). k is what fits ``budget_s``. A machine that is busy with other
-    things gets ``ATTEMPTS`` chances: the least time of each kind counts, because disturbances only add.
+    2k calls that are waited for once must take about twice as long as k, and the first read of a result must take no
+    more than half a call (or a millisecond) longer than a second one, which has nothing to wait for: what copying
+    costs by itself (a graph of a hundred batch norms has two hundred running statistics) says nothing. k is what fits
+    ``budget_s``. A machine that is busy with other things gets ``ATTEMPTS`` chances: the least time of each kind
+    counts, because disturbances only add.
     """
     count = max(1, min(LONGEST_INNER_LOOP, int(budget_s / call_s) if call_s > 0 else LONGEST_INNER_LOOP))
-    once_s = twice_s = read_s = math.inf
+    once_s = twice_s = first_s = again_s = math.inf
     for _ in range(ATTEMPTS):
         once_s = min(once_s, _waited_once(timed, count)[0])
         elapsed, result = _waited_once(timed, 2 * count)
         twice_s = min(twice_s, elapsed)
-        start = timed.clock.now()
-        timed.read(result)
-        read_s = min(read_s, timed.clock.now() - start)
-        outcome = _verdict(count, once_s, twice_s, read_s)
+        first_s, again_s = min(first_s, _read(timed, result)), min(again_s, _read(timed, result))
+        outcome = _verdict(count, once_s, twice_s, max(0.0, first_s - again_s))
         if outcome.passed:
             break
     return outcome
@@ -188,8 +188,14 @@ def _verdict(count: int, once_s: float, twice_s: float, read_s: float) -> Synchr
     if scaling < LEAST_SCALING:
         problems.append(f"{2 * count} calls took {scaling:.2f} times as long as {count}")
     if read_s > max(READ_ALLOWANCE * call_s, READ_ALLOWANCE_S):
-        problems.append(f"reading the result added {read_s * 1e3:.2f} ms after it was waited for")
+        problems.append(f"reading the result took {read_s * 1e3:.2f} ms longer than reading it again")
     return SynchronizationCheck(not problems, scaling, read_s, call_s, "; ".join(problems))
+
+
+def _read(timed: TimedCall, result: Any) -> float:
+    start = timed.clock.now()
+    timed.read(result)
+    return timed.clock.now() - start
 
 
 def _waited_once(timed: TimedCall, count: int) -> tuple[float, Any]:

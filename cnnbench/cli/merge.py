@@ -1,0 +1,42 @@
+"""``cnnbench merge``: one run of the shards of a suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnbench.cli import options as o
+from cnnbench.cli.runs import RUNS, Root, find_run
+from cnnbench.cli.terminal import print_json, show_table
+
+
+def merge(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders or ids of two runs or more.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the new run is made.")] = RUNS,
+    runs: Root = RUNS,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Make one run of the shards of a suite, with its reports; the shards stay as they are."""
+    from cnnbench.harness.merging import merge as merged
+    from cnnbench.harness.store import RunStore
+    from cnnbench.output.reports import read_report, write_reports
+
+    folder = merged([find_run(name, runs) for name in run], output)
+    write_reports(folder)
+    summary = RunStore.open(folder).read_summary()
+    if json:
+        print_json({"folder": str(folder), "summary": summary.model_dump(mode="json")})
+    else:
+        report = read_report(folder)
+        for table in (report.results, report.problems, report.skips):
+            if table:
+                show_table(table)
+                typer.echo("")
+        for note in summary.notes:
+            typer.echo(f"note: {note}")
+        typer.echo(f"report:  {(folder / 'report.html').resolve().as_uri()}")
+        typer.echo(f"records: {folder}")
+    raise typer.Exit(summary.exit_code)
