@@ -74,6 +74,7 @@ class FaultyForward(ForwardProgram):
     def __init__(self, program, mode):
         self.program, self.mode = program, mode
         self.runs = 0
+        self.pending = False
 
     def load(self, weights, state):
         self.program.load(weights, state)
@@ -92,8 +93,9 @@ class FaultyForward(ForwardProgram):
         import numpy as np
 
         result = self.program.download(results)
-        if self.mode == "lazy":
+        if self.pending:  # the work of a run that nobody waited for; the result is there afterwards
             time.sleep(0.02)
+            self.pending = False
         change = {
             "nan": lambda array: np.where(np.arange(array.size).reshape(array.shape) == 3, np.nan, array),
             "shape": lambda array: array[:, :-1],
@@ -113,6 +115,9 @@ class FaultyForward(ForwardProgram):
 
     def _raise(self):
         raise ValueError("no such kernel")
+
+    def _lazy(self):
+        self.pending = True
 
     def _slow(self):
         time.sleep(0.01)
