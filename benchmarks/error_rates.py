@@ -6,13 +6,13 @@
 Each run compares 20 cells: five batch sizes on four backends that are one and the same NumPy program. On the head's
 side one of the four, another in every run, is slowed: each call spins on for a fixed share of what it took. So a run
 has 15 comparisons in which nothing changed (A/A) and 5 with a known slowdown. Runs alternate between cells of about
-20 ms slowed by 5 % and cells of about 1 ms slowed by 20 %. Each method tolerates half of the slowdown, which parts
-the two kinds of error evenly:
+20 ms slowed by 5 % and cells of about 1 ms slowed by 20 %. The methods:
 
-* `cnnbench ab` with sequential sampling;
+* `cnnbench ab` with sequential sampling. It tolerates a third of the slowdown, because it calls a cell regressed only
+  where the whole interval lies beyond what is tolerated, and unchanged only where twice of that is excluded;
 * `pytest-benchmark` with `--benchmark-compare-fail=mean:…` as it comes: one process for the base, then one for the
-  head;
-* a plain threshold on the medians of those same two processes.
+  head. It tolerates half of the slowdown, which parts its two kinds of error evenly;
+* a plain threshold on the medians of those same two processes, at half of the slowdown, too.
 
 With `--load` a process that comes and goes (a few seconds each, at random) multiplies matrices beside all of it.
 Every finished run is a line of FOLDER/results.jsonl; a run that is interrupted is lost, the others are not.
@@ -51,8 +51,13 @@ class Kind:
 
     @property
     def threshold(self) -> float:
-        """What is tolerated."""
+        """What the two plain methods tolerate."""
         return self.slowdown / 2
+
+    @property
+    def tolerated(self) -> float:
+        """What ``cnnbench ab`` tolerates."""
+        return self.slowdown / 3
 
 
 KINDS = {
@@ -60,12 +65,12 @@ KINDS = {
     "1 ms": Kind("1 ms", "lenet5", (10, 12, 14, 16, 18), 0.20),
 }
 LATENCY = {
-    "launches": 3,
-    "rounds": 5,
+    "launches": 4,
+    "rounds": 3,
     "samples": 4,
     "warmup": {"window": 2, "max_s": 1},
     "controls": False,
-    "sequential": {"max_launches": 15, "budget_s": 600},
+    "sequential": {"max_launches": 16, "budget_s": 600},
 }
 
 BENCHMARKS = """
@@ -119,7 +124,7 @@ def suite_of(kind: Kind) -> dict[str, Any]:
         },
         "checks": {"names": []},
         "measure": {"latency": LATENCY, "memory": False, "yardsticks": False},
-        "gates": {"latency": {"threshold": kind.threshold, "min_change_s": 2e-5}},
+        "gates": {"latency": {"threshold": kind.tolerated, "min_change_s": 2e-5}},
     }
 
 
