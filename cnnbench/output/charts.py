@@ -190,8 +190,10 @@ def _two_legends(axis: Axes, colours: Colours, kinds: list[str]) -> None:
     ]
     shapes = [
         Line2D([], [], marker=MARKERS[i % len(MARKERS)], linestyle="", color="#52606d", label=name)
-        for i, name in enumerate(kinds)
+        for i, name in enumerate(kinds[:MOST_PANELS])
     ]
+    if len(kinds) > MOST_PANELS:
+        shapes.append(Line2D([], [], linestyle="", label=f"{len(kinds) - MOST_PANELS} more"))
     axis.legend(handles=[*backends, *shapes], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 

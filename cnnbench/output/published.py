@@ -76,7 +76,8 @@ class _Page:
         yield f"{escape_markdown(str(run.settings.get('description', '')))}\n"
         yield (
             f"Run `{run.run_id}` of `cnnbench run suites/{run.suite}.yaml`, started {self._report.started}; "
-            "written by `cnnbench report --publish`.\n"
+            "written by `cnnbench report --publish`. Charts have the networks in the order of their "
+            "multiply-accumulates.\n"
         )
         yield " · ".join(f"**{tile.value}** {escape_markdown(tile.label)}" for tile in self._report.tiles) + "\n"
         yield from _section("The backends side by side", to_markdown(self._summary()))
@@ -85,13 +86,13 @@ class _Page:
             yield from _section(title, f"{text}\n\n![{title}]({run.suite}-{name}.svg)\n\n{to_markdown(table)}")
         yield from _section("Networks", to_markdown(self._networks()))
         yield from _section(
-            "Environment", "\n".join(f"* {n}: {escape_markdown(v)}" for n, v in self._report.environment)
+            "Environment", "\n".join(f"* {n}: {escape_markdown(v)}" for n, v in self._report.environment if _told(n))
         )
         if self._report.notes:
             yield from _section("Notes", "\n".join(f"* {escape_markdown(note)}" for note in self._report.notes))
 
     def charts(self) -> dict[str, str]:
-        """SVG by name: for each figure a dot for every network and backend, the largest networks last."""
+        """SVG by name: for each figure a dot for every network and backend, networks by their multiply-accumulates."""
         found = {}
         order = sorted(self._groups, key=lambda group: self._facts[group][1])
         tints = colours(record.cell for record in self.run.records)
@@ -206,6 +207,15 @@ class _Page:
 
 
 PERCENT = frozenset({"speed", "budget"})
+# Of the environment: what the figures depend on, and nothing that says whose machine it was.
+TOLD = frozenset(
+    {"cores", "cpu model", "distribution", "governor", "libc", "machine", "memory gib", "processor quota", "python",
+     "python implementation", "system", "transparent huge pages", "virtualisation"}
+)  # fmt: skip
+
+
+def _told(name: str) -> bool:
+    return name in TOLD or name.startswith(("packages.", "yardsticks."))
 
 
 def _section(title: str, text: str) -> Iterator[str]:

@@ -98,3 +98,12 @@ def test_the_command_writes_the_page(run: Evidence, tmp_path: Path, capsys: pyte
     assert execute(["report", str(folder), "--publish", str(tmp_path / "out" / "deep")]) == 0
     assert str(tmp_path / "out" / "deep" / f"{run.suite}.md") in capsys.readouterr().out
     assert (tmp_path / "out" / "deep" / f"{run.suite}-latency.svg").exists()
+
+
+def test_nothing_says_whose_machine_it_was(run: Evidence, tmp_path: Path) -> None:
+    known = {"cores": 2, "packages": {"numpy": "2.4.6"}}
+    secret = {"python_executable": "/home/someone/bin/python", "variables": {"CNNBENCH_CACHE": "/home/someone/cache"}}
+    page = published(replace(run, environment={**run.environment, **known, **secret}), tmp_path)[f"{run.suite}.md"]
+    assert "someone" not in page
+    assert "* cores:" in page
+    assert "* packages.numpy:" in page
