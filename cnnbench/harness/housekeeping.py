@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from cnnbench.errors import SuiteError
 from cnnbench.harness.scratch import abandoned
 from cnnbench.harness.store import DEFAULT_ROOT, RunStore, runs
 
 GONE = ".gone-"
-PARTIAL_AGE_S = 24 * 3600.0  # an oracle takes minutes; what is older was left by a process that died
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,9 @@ def _of_cache(folder: Path, *, whole: bool) -> Iterator[tuple[Path, str]]:
         return
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".partial-"):
-            if time.time() - path.stat().st_mtime > PARTIAL_AGE_S:
-                yield path, "half an oracle, a day old"
+            owner = path.name.split("-")[1]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+                yield path, "half an oracle, whose process is gone"
         elif whole:
             yield path, "a cached oracle"
 

@@ -80,7 +80,7 @@ class Cache:
         path = self.folder / key
         if not path.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
+            partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".partial-{os.getpid()}-"))
             try:
                 fill(Entry(partial))
                 self._adopt(partial, path)

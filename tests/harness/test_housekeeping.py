@@ -92,14 +92,16 @@ def test_scratch_of_a_dead_process_goes_and_of_a_living_one_stays(root, tmp_path
     assert [item.path.name for item in found(root, tmp_path)] == [f"cnnbench-material-{dead.pid}-abc"]
 
 
-def test_oracles_go_only_when_asked_and_half_ones_when_they_are_old(root, tmp_path, cache):
-    for name in ("whole", ".partial-new", ".partial-old"):
+def test_oracles_go_only_when_asked_and_half_ones_when_their_process_is_gone(root, tmp_path, cache):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    half = f".partial-{dead.pid}-abc"
+    for name in ("whole", f".partial-{os.getpid()}-abc", half, ".partial-abc"):
         (cache / name).mkdir(parents=True)
         (cache / name / "x.npy").write_bytes(b"123")
-    os.utime(cache / ".partial-old", (0, 0))
-    assert [item.path.name for item in found(root, tmp_path)] == [".partial-old"]
+    assert [item.path.name for item in found(root, tmp_path)] == [half]
     whole = found(root, tmp_path, cache=True)
-    assert {item.path.name for item in whole} == {".partial-old", "whole"}
+    assert {item.path.name for item in whole} == {half, "whole"}
     assert {item.size_bytes for item in whole} == {3}
 
 
