@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean, median
@@ -32,6 +32,7 @@ from cnnbench.harness.record import (
 from cnnbench.measurement.observation import Observation
 from cnnbench.measurement.statistics import Estimate, Ratio, grouped, quantile_interval, ratio_interval
 
+LEAST_OBSERVED_S = 0.5  # of processor time: less is too little for a kernel that counts in hundredths of a second
 FOREIGN_SHARE = 0.1  # of the machine's processor time, above which a note says that it was not alone
 
 
@@ -160,6 +161,18 @@ def assemble(
     return record.model_copy(update={"metrics": computed}) if computed else record
 
 
+def foreign_load(records: Iterable[Record]) -> str | None:
+    """One sentence where other processes took part of the machine while cells were timed; None where it was alone."""
+    shares = [record.observed.foreign_fraction or 0.0 for record in records]
+    disturbed = [share for share in shares if share > FOREIGN_SHARE]
+    if not disturbed:
+        return None
+    return (
+        f"other processes used up to {max(disturbed):.0%} of the machine while {len(disturbed)} of {len(shares)} cells "
+        "were timed: their latencies say little"
+    )
+
+
 def now_utc() -> str:
     """Now, as records write it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -237,7 +250,7 @@ def _observed(parts: Parts) -> Observed:
     wall = sum(item.wall_s for item in rounds)
     machine = sum(item.machine_s or 0.0 for item in rounds)
     foreign = [item.foreign_s for item in rounds if item.foreign_s is not None]
-    share = sum(foreign) / machine if foreign and machine else None
+    share = sum(foreign) / machine if foreign and machine >= LEAST_OBSERVED_S else None
     if share is not None and share > FOREIGN_SHARE:
         notes = (*notes, f"other processes used {share:.0%} of the machine while it was timed")
     switches = [item.involuntary_switches for item in rounds if item.involuntary_switches is not None]

@@ -14,7 +14,7 @@ from cnnbench.errors import SuiteError
 from cnnbench.harness.events import CellDone, Event, Listener, RunBegan, RunEnded
 from cnnbench.harness.executors import Executor, LocalExecutor
 from cnnbench.harness.extensions import FinishedRun, StartedRun
-from cnnbench.harness.parts import Failure, Parts, assemble, now_utc
+from cnnbench.harness.parts import Failure, Parts, assemble, foreign_load, now_utc
 from cnnbench.harness.plan import Plan
 from cnnbench.harness.record import Cell, Record
 from cnnbench.harness.session import RunOptions, Session
@@ -226,6 +226,8 @@ class _Run:
     def _finish(self, *, interrupted: bool) -> RunResult:
         session = self._session
         cells = session.plan.cells
+        if (busy := foreign_load(self._records.values())) is not None:
+            session.note(busy)
         facts = RunFacts(
             suite=session.plan.suite.name,
             run=session.store.id,
