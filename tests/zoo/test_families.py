@@ -31,7 +31,7 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "densenet": ("densenet121", 64),
     "efficientnet": ("efficientnet_b0", 64),
     "googlenet": ("googlenet_bn", 64),
-    "hrnet": ("hrnet_w32", 32),
+    "hrnet": ("hrnet_w32", 64),
     "inception_v3": ("inception_v3", 75),
     "lenet": ("lenet5", None),
     "mobilenet": ("mobilenet_v3_small", 64),
