@@ -32,7 +32,7 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "efficientnet": ("efficientnet_b0", 64),
     "googlenet": ("googlenet_bn", 64),
     "hrnet": ("hrnet_w32", 64),
-    "inception_v3": ("inception_v3", 75),
+    "inception_v3": ("inception_v3", None),  # its auxiliary head needs all of 299
     "lenet": ("lenet5", None),
     "mobilenet": ("mobilenet_v3_small", 64),
     "nfnet": ("nfnet_f0", 32),
