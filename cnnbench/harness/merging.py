@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cnnbench.errors import DataError, SuiteError
+from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.plan import Plan
 from cnnbench.harness.record import Cell
 from cnnbench.harness.store import DEFAULT_ROOT, RunStore
@@ -56,7 +56,11 @@ def merge(folders: Sequence[Path], root: Path = DEFAULT_ROOT) -> Path:
         _check(shards)
         store = RunStore.create(shards[0].plan.suite.name, root)
         try:
-            _write(store, shards)
+            with store.locked():
+                _write(store, shards)
+        except OSError as error:  # of a full disk, most likely; shutil.Error, which lists several files, is one
+            shutil.rmtree(store.folder, ignore_errors=True)
+            raise StorageError(f"the merged run cannot be written: {error}", where=str(store.folder)) from error
         except BaseException:
             shutil.rmtree(store.folder, ignore_errors=True)
             raise

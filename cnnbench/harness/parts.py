@@ -163,7 +163,7 @@ def assemble(
 
 def foreign_load(records: Iterable[Record]) -> str | None:
     """One sentence where other processes took part of the machine while cells were timed; None where it was alone."""
-    shares = [record.observed.foreign_fraction or 0.0 for record in records]
+    shares = [record.observed.foreign_fraction or 0.0 for record in records if record.latency]
     disturbed = [share for share in shares if share > FOREIGN_SHARE]
     if not disturbed:
         return None

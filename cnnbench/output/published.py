@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.gates.evidence import Evidence, read_evidence
@@ -64,10 +65,13 @@ class _Page:
             self._groups.setdefault(record.cell.group, {})[label(record.cell)] = record
         self._labels = list(dict.fromkeys(label(record.cell) for record in run.records))
         self._facts = {group: _facts(_any(members).cell) for group, members in self._groups.items()}
-        batches: dict[str, set[int]] = {}
+        self._varying: dict[str, set[str]] = {}
+        first: dict[str, Cell] = {}
         for record in run.records:
-            batches.setdefault(network_label(record.cell), set()).add(record.cell.batch)
-        self._several = {name for name, found in batches.items() if len(found) > 1}
+            name = network_label(record.cell)
+            other = first.setdefault(name, record.cell)
+            differing = {axis for axis in AXES if getattr(record.cell, axis) != getattr(other, axis)}
+            self._varying.setdefault(name, set()).update(differing)
 
     def parts(self) -> Iterator[str]:
         """The page in Markdown."""
@@ -75,7 +79,7 @@ class _Page:
         yield f"# {escape_markdown(run.suite)}\n"
         yield f"{escape_markdown(str(run.settings.get('description', '')))}\n"
         yield (
-            f"Run `{run.run_id}` of `cnnbench run suites/{run.suite}.yaml`, started {self._report.started}; "
+            f"Run `{run.run_id}` of the suite `{run.suite}`, started {self._report.started}; "
             "written by `cnnbench report --publish`. Charts have the networks in the order of their "
             "multiply-accumulates.\n"
         )
@@ -149,7 +153,7 @@ class _Page:
         return None if used is None else Dot(used)
 
     def _wide(self, value: Value, shown: Callable[[Record], str]) -> Table:
-        """One row a network; an entry without a figure says why, and the smallest latency is marked by no one."""
+        """One row a network; an entry without a figure says why."""
         columns = (Column("network", "left"), *(Column(name) for name in self._labels))
         rows = []
         for group, members in self._groups.items():
@@ -160,7 +164,8 @@ class _Page:
     def _row(self, group: str) -> str:
         cell = _any(self._groups[group]).cell
         name = network_label(cell)
-        return f"{name}, batch {cell.batch}" if name in self._several else name
+        varying = (AXES[axis](getattr(cell, axis)) for axis in AXES if axis in self._varying[name])
+        return ", ".join([name, *varying])
 
     def _networks(self) -> Table:
         columns = (Column("network", "left"), Column("image", "left"), Column("parameters"), Column("MACs"))
@@ -207,6 +212,15 @@ class _Page:
 
 
 PERCENT = frozenset({"speed", "budget"})
+# What tells rows of one network apart, and how it is written.
+AXES: dict[str, Callable[[Any], str]] = {
+    "image": lambda image: "×".join(map(str, image)),
+    "batch": lambda batch: f"batch {batch}",
+    "precision": str,
+    "threads": lambda threads: "all threads" if threads is None else f"{threads} threads",
+    "device": str,
+    "data": str,
+}
 # Of the environment: what the figures depend on, and nothing that says whose machine it was.
 TOLD = frozenset(
     {"cores", "cpu model", "distribution", "governor", "libc", "machine", "memory gib", "processor quota", "python",

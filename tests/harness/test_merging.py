@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.cli.entry import execute
-from cnnbench.errors import SuiteError
+from cnnbench.errors import StorageError, SuiteError
 from cnnbench.harness.merging import merge
 from cnnbench.harness.plan import Filters, plan
 from cnnbench.harness.runner import RunOptions, run
@@ -161,7 +161,7 @@ def test_nothing_is_left_of_a_merge_that_fails(shards, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RunStore, "write_summary", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="No space"):
         merge(shards, tmp_path)
     assert not list(tmp_path.glob("*/*"))
 

@@ -75,6 +75,29 @@ def test_a_cell_without_a_figure_says_why_and_stays_text(run: Evidence, tmp_path
     assert set(ended.values()) == {f"{each} / {each}"}
 
 
+def test_rows_of_one_network_are_told_apart(run: Evidence, tmp_path: Path) -> None:
+    """By everything in which they differ, and by nothing else."""
+    changed = [
+        record.model_copy(
+            update={
+                "cell": record.cell.model_copy(
+                    update={
+                        "precision": precision,
+                        "group": f"{record.cell.group}-{precision}",
+                        "id": f"{record.cell.id}-{precision}",
+                    }
+                )
+            }
+        )
+        for record in run.records
+        for precision in ("float32", "bfloat16")
+    ]
+    page = published(replace(run, records=tuple(changed), samples={}, budgets={}), tmp_path)[f"{run.suite}.md"]
+    names = [line[0] for line in rows(page, "Latency")[1:]]
+    assert len(names) == len(set(names)) == 2 * len({record.cell.group for record in run.records})
+    assert all(name.endswith((", float32", ", bfloat16")) for name in names)
+
+
 def test_charts_have_a_dot_for_every_figure(run: Evidence, tmp_path: Path) -> None:
     files = published(broken(run), tmp_path)
     for name in ("latency", "memory", "speed"):
