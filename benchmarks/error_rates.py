@@ -11,7 +11,8 @@ has 15 comparisons in which nothing changed (A/A) and 5 with a known slowdown. R
 * `cnnbench ab` with sequential sampling. It tolerates a third of the slowdown, because it calls a cell regressed only
   where the whole interval lies beyond what is tolerated, and unchanged only where twice of that is excluded;
 * `pytest-benchmark` with `--benchmark-compare-fail=mean:…` as it comes: one process for the base, then one for the
-  head. It tolerates half of the slowdown, which parts its two kinds of error evenly;
+  head. It tolerates half of the slowdown, which parts its two kinds of error evenly, rounded up to whole per cent,
+  for it takes no others;
 * a plain threshold on the medians of those same two processes, at half of the slowdown, too.
 
 With `--load` a process that comes and goes (a few seconds each, at random) multiplies matrices beside all of it.
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -182,7 +184,7 @@ def by_pytest(folder: Path, kind: Kind, base: str, head: str) -> dict[tuple[str,
         capture_output=True,
         text=True,
     )
-    limit = f"--benchmark-compare-fail=mean:{kind.threshold:.2%}"
+    limit = f"--benchmark-compare-fail=mean:{math.ceil(100 * kind.threshold)}%"  # it takes whole numbers only
     after = subprocess.run(
         [head, *pytest, "--benchmark-compare", limit, "--benchmark-json=head.json"],
         cwd=folder, capture_output=True, text=True,
