@@ -18,12 +18,17 @@ FOLDER = Path("reports") / "baselines"
 
 
 class RoundMedian(Frozen):
-    """The median of a round's timed calls: the unit from which intervals can be made again."""
+    """The median of a round's timed calls: the unit from which intervals can be made again.
+
+    Args:
+        latencies_s: In an A/B run the calls themselves: those of the two sides alternate, and pair by their place.
+    """
 
     launch: int
     round: int
     median_s: float = Field(gt=0)
     samples: int
+    latencies_s: tuple[float, ...] = ()
 
 
 class CellSnapshot(Frozen):
@@ -76,6 +81,7 @@ class Snapshot(Frozen):
 
 def snapshot(run: Evidence, *, reason: str = "") -> Snapshot:
     """A run condensed to what gates need."""
+    in_turns = any(record.cell.side == "base" for record in run.records)
     return Snapshot(
         schema_version=BASELINE_SCHEMA_VERSION,
         suite=run.suite,
@@ -85,18 +91,18 @@ def snapshot(run: Evidence, *, reason: str = "") -> Snapshot:
         fingerprint=run.fingerprint,
         environment=dict(run.environment),
         yardsticks=dict(run.yardsticks),
-        cells=tuple(_cell(record, run.samples.get(record.cell.id, ())) for record in run.records),
+        cells=tuple(_cell(record, run.samples.get(record.cell.id, ()), in_turns) for record in run.records),
     )
 
 
-def _cell(record: Record, samples: Iterable[Sample]) -> CellSnapshot:
+def _cell(record: Record, samples: Iterable[Sample], in_turns: bool) -> CellSnapshot:
     training = record.training
     return CellSnapshot(
         cell=record.cell,
         status=record.status,
         reason=record.reason,
         digests=record.digests,
-        rounds=round_medians(samples),
+        rounds=round_medians(samples, in_turns=in_turns),
         median_s=record.latency.median_s if record.latency else None,
         control=record.control,
         peak_bytes=record.memory.peak_bytes if record.memory else None,
@@ -110,15 +116,21 @@ def _cell(record: Record, samples: Iterable[Sample]) -> CellSnapshot:
     )
 
 
-def round_medians(samples: Iterable[Sample]) -> tuple[RoundMedian, ...]:
-    """One median for each launch and round."""
+def round_medians(samples: Iterable[Sample], *, in_turns: bool = False) -> tuple[RoundMedian, ...]:
+    """One median for each launch and round; with the calls where those of two sides alternate (``in_turns``)."""
     from statistics import median
 
     rounds: dict[tuple[int, int], list[float]] = {}
     for sample in samples:
         rounds.setdefault((sample.launch, sample.round), []).append(sample.latency_s)
     return tuple(
-        RoundMedian(launch=launch, round=number, median_s=median(values), samples=len(values))
+        RoundMedian(
+            launch=launch,
+            round=number,
+            median_s=median(values),
+            samples=len(values),
+            latencies_s=tuple(values) if in_turns else (),
+        )
         for (launch, number), values in sorted(rounds.items())
     )
 

@@ -19,9 +19,17 @@ from collections.abc import Iterable
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.drift import drift_for, drift_variance, yardstick_votes
 from cnnbench.gates.judgement import Change
+from cnnbench.gates.moderation import moderated
 from cnnbench.gates.pairs import Pair, launch_locations, location
 from cnnbench.gates.rules import Rules
-from cnnbench.gates.variation import change_variance, launch_variance, round_variances, run_variance, with_prior
+from cnnbench.gates.variation import (
+    Variance,
+    change_variance,
+    launch_variance,
+    round_variances,
+    run_variance,
+    with_prior,
+)
 
 
 def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules: Rules) -> dict[str, Change]:
@@ -48,18 +56,23 @@ def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules
 
 
 def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Change]:
-    """The change of every pair of an A/B run, from the ratio in each round.
+    """The change of every pair of an A/B run, from the ratio of calls that follow each other.
 
-    A single launch shows nothing of the variation from process to process: then the assumed one is added. Where
-    sampling is sequential, each has the confidence of the look at which it ended.
+    How much a launch varies is steadied over the cells. A single launch shows nothing of the variation from process to
+    process: then the assumed one is added. Where sampling is sequential, each has the confidence of the look at which
+    it ended.
     """
     from cnnbench.measurement.statistics import ratio_interval
 
+    known = list(pairs)
+    counts = [min(len(launch_locations(side)) for side in pair.sides) for pair in known]
+    ratios = [ratio_interval(_calls(pair.head), _calls(pair.base), in_turns=True) for pair in known]
+    of_launch = [
+        Variance(launches * ratio.log_error**2, ratio.degrees) for launches, ratio in zip(counts, ratios, strict=True)
+    ]
     changes = {}
-    for pair in pairs:
-        ratio = ratio_interval(_by_round(pair.head), _by_round(pair.base), confidence=rules.gates.confidence)
-        variance, degrees = ratio.log_error**2, ratio.degrees
-        launches = min(len(launch_locations(side)) for side in pair.sides)
+    for pair, ratio, launches, steadied in zip(known, ratios, counts, moderated(of_launch), strict=True):
+        variance, degrees = steadied.value / launches, steadied.degrees
         if launches < 2:
             assumed = 2 * rules.launch_variation**2
             degrees = degrees_of_sum((variance, degrees), (assumed, rules.prior_degrees))
@@ -94,8 +107,8 @@ def noise_floor(pairs: Iterable[Pair], rules: Rules) -> float:
     return math.sqrt(with_prior(launch_variance(list(pairs)), rules).value)
 
 
-def _by_round(cell: CellSnapshot) -> dict[tuple[int, int], list[float]]:
-    return {(item.launch, item.round): [item.median_s] for item in cell.rounds}
+def _calls(cell: CellSnapshot) -> dict[tuple[int, int], list[float]]:
+    return {(item.launch, item.round): list(item.latencies_s) or [item.median_s] for item in cell.rounds}
 
 
 def _too_few(pair: Pair, rules: Rules) -> str | None:

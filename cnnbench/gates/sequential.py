@@ -29,7 +29,7 @@ def undecided_by(rules: Rules) -> Undecided:
         sides: dict[str, dict[str, CellSnapshot]] = {}
         for cell, samples in timed:
             if samples:
-                found = CellSnapshot(cell=cell, status="ok", rounds=round_medians(samples))
+                found = CellSnapshot(cell=cell, status="ok", rounds=round_medians(samples, in_turns=True))
                 sides.setdefault(cell.key, {})[cell.side] = found
         pairs = [Pair(both["base"], both["head"]) for both in sides.values() if both.keys() == {"base", "head"}]
         changes = paired_latency_changes(pairs, rules)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import fmean, median
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -30,7 +31,7 @@ from cnnbench.harness.record import (
     Training,
 )
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.statistics import Estimate, Ratio, grouped, quantile_interval, ratio_interval
+from cnnbench.measurement.statistics import Estimate, Ratio, grouped, log_round_ratio, quantile_interval, ratio_interval
 
 LEAST_OBSERVED_S = 0.5  # of processor time: less is too little for a kernel that counts in hundredths of a second
 FOREIGN_SHARE = 0.1  # of the machine's processor time, above which a note says that it was not alone
@@ -149,7 +150,7 @@ def assemble(
         outputs=parts.outputs,
         phases=_phases(parts),
         latency=_latency(cell, parts.launches),
-        control=_control(parts.launches),
+        control=_control(parts.launches, in_turns=cell.side == "base"),
         memory=parts.memory.memory if parts.memory else None,
         observed=_observed(parts),
         checks=parts.checks.outcomes if parts.checks else (),
@@ -221,18 +222,22 @@ def _latency(cell: Cell, launches: Sequence[LaunchPart]) -> Latency | None:
     )
 
 
-def _control(launches: Sequence[LaunchPart]) -> Control | None:
-    """The control's latency over the cell's, round by round."""
+def _control(launches: Sequence[LaunchPart], *, in_turns: bool) -> Control | None:
+    """The control's latency over the cell's, round by round; by calls that follow each other in an A/B run."""
     ours = grouped([sample for part in launches for sample in part.samples])
     theirs = grouped([sample for part in launches for sample in part.control])
     common = sorted(ours.keys() & theirs.keys())
     if not common:
         return None
     ratios = tuple(
-        RoundRatio(launch=launch, round=number, ratio=median(theirs[launch, number]) / median(ours[launch, number]))
+        RoundRatio(
+            launch=launch,
+            round=number,
+            ratio=math.exp(log_round_ratio(theirs[launch, number], ours[launch, number], in_turns=in_turns)),
+        )
         for launch, number in common
     )
-    found = ratio_interval(theirs, ours)
+    found = ratio_interval(theirs, ours, in_turns=in_turns)
     return Control(ratio=_interval(found), rounds=ratios)
 
 

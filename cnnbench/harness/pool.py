@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -74,9 +75,9 @@ class Pool:
         found = self._loaded.get(spec)
         return found.worker if found is not None else None
 
-    def others(self, spec: WorkerSpec) -> list[Worker]:
-        """The live workers but for one."""
-        return [item.worker for key, item in self._loaded.items() if key != spec and item.worker.alive]
+    def others(self, busy: Container[WorkerSpec]) -> list[Worker]:
+        """The live workers but for those that have something to do."""
+        return [item.worker for key, item in self._loaded.items() if key not in busy and item.worker.alive]
 
     def discard(self, spec: WorkerSpec) -> None:
         """Ends a worker; the next cell gets a fresh one."""

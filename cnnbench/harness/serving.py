@@ -14,6 +14,7 @@ from cnnbench.spec.graph import Graph
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ForwardProgram
     from cnnbench.measurement.sampling import SampleSettings, TimedCall
+    from cnnbench.measurement.turns import Turns
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Requests(Answers):
     def __init__(self) -> None:
         super().__init__()
         self._cells: dict[str, _Prepared] = {}
+        self._turns: Turns | None = None
 
     def environment(self, *, tell: Tell) -> Plain:
         """What is installed here, and for each backend that is known why it cannot be used, or None."""
@@ -144,6 +146,28 @@ class Requests(Answers):
             "observed": asdict(observed),
             "idle_after_s": wait_until_idle(),
         }
+
+    def begin_turns(self, *, tell: Tell, cell: str) -> Plain:
+        """Begins a round whose samples alternate with those of another process."""
+        from cnnbench.measurement.turns import Turns
+
+        if self._turns is not None:  # another cell's round that was broken off
+            self._turns.end()
+        prepared = self._cells[cell]
+        self._turns = Turns(prepared.timed, prepared.calls_per_sample)
+        return {}
+
+    def turn(self, *, tell: Tell, cell: str, samples: int) -> Plain:
+        """The next samples of such a round."""
+        assert self._turns is not None, "no round was begun"
+        return asdict(self._turns.take(samples))
+
+    def end_turns(self, *, tell: Tell, cell: str) -> Plain:
+        """Ends such a round: what the machine did meanwhile, and the processor time of this process in all."""
+        assert self._turns is not None, "no round was begun"
+        observed, used_s = self._turns.end()
+        self._turns = None
+        return {"observed": asdict(observed), "used_s": used_s}
 
     def null_memory(self, *, tell: Tell, precision: str, mode: str) -> Plain:
         """What is resident once a network of one ReLU has run: framework, runtime and threads, but no network."""

@@ -4,64 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from statistics import median
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from cnnbench.errors import CnnbenchError, StorageError, WorkerError
+from cnnbench.errors import WorkerError
 from cnnbench.harness.checking import judge_outputs
-from cnnbench.harness.events import RoundDone
 from cnnbench.harness.link import Worker
-from cnnbench.harness.parts import Failure, LaunchPart, Origin
+from cnnbench.harness.parts import Failure, LaunchPart
 from cnnbench.harness.pool import Pool, prepared
 from cnnbench.harness.processes import WorkerSpec
-from cnnbench.harness.record import Cell, Phases, Sample
+from cnnbench.harness.record import Cell, Phases
+from cnnbench.harness.rounds import Timed, ask, guarded, rounds, spared, trying
 from cnnbench.harness.session import Session
 from cnnbench.harness.suite import LatencySettings
-from cnnbench.measurement.observation import processor_seconds
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import digest
-
-LEAST_ROUNDS = 3
-IDLE_SHARE = 0.05  # of a processor, that idle workers together may use while another is timed
-IDLE_TICKS_S = 0.02  # two ticks of the kernel's clock, below which nothing can be told
-
-
-@dataclass
-class _Timed:
-    """A cell of a group in one launch, or the control of one: the same program in another worker."""
-
-    cell: Cell
-    spec: WorkerSpec
-    worker: Worker
-    origin: Origin
-    phases: Phases
-    steady: bool
-    calls_per_sample: int
-    call_s: float
-    outputs: str
-    samples: list[Sample] = field(default_factory=list)
-    observations: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    is_control: bool = False
-    lost: bool = False
-
-    def open(self, session: Session) -> bool:
-        """Whether it is still to be sampled."""
-        return session.open(self.cell) and not self.lost
-
-    def lose(self) -> None:
-        """Ends a control."""
-        self.lost = True
-
-    def fail(self, session: Session, failure: Failure) -> None:
-        """Ends the cell, or the control alone."""
-        if self.is_control:
-            self.lose()
-        else:
-            session.fail(self.cell, failure)
 
 
 def timing_pass(session: Session, cells: Sequence[Cell], launch: int, deadline: float = math.inf) -> None:
@@ -156,9 +114,9 @@ def _time_group(
     control: Cell | None,
     apart: bool,
 ) -> None:
-    ready: dict[str, _Timed] = {}
+    ready: dict[str, Timed] = {}
     for cell in cells:
-        with _guarded(session, pool, cell):
+        with guarded(session, pool, cell):
             started = _start(session, pool, cell, launch, settings, session.spec(cell))
             if isinstance(started, Failure):
                 session.fail(cell, started)
@@ -166,7 +124,11 @@ def _time_group(
                 ready[cell.id] = started
     twin = _start_control(session, pool, control, launch, settings) if control and control.id in ready else None
     taking_part = [*ready.values(), *([twin] if twin else [])]
-    _rounds(session, pool, name, taking_part, launch, settings)
+
+    def restart(timed: Timed) -> Timed | Failure:
+        return _start(session, pool, timed.cell, launch, settings, timed.spec)
+
+    rounds(session, pool, name, taking_part, launch, settings, restart)
     for timed in ready.values():
         if not session.open(timed.cell):
             continue
@@ -186,15 +148,15 @@ def _time_group(
         session.store.write_part(timed.cell.id, f"launch-{launch}", part)
     for timed in taking_part:
         if session.open(timed.cell):
-            with _trying(session, pool, timed):
-                _ask(session, pool, timed.spec, timed.cell, "release")
+            with trying(session, pool, timed):
+                ask(session, pool, timed.spec, timed.cell, "release")
 
 
-def _start_control(session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings) -> _Timed | None:
+def _start_control(session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings) -> Timed | None:
     """The same program as ``cell`` in another worker; None where there is none, which costs the cell nothing."""
     spec = replace(session.spec(cell), side="control")
-    started: _Timed | Failure = Failure(status="error", reason="it could not be started")
-    with _spared(session, cell):
+    started: Timed | Failure = Failure(status="error", reason="it could not be started")
+    with spared(session, cell):
         started = _start(session, pool, cell, launch, settings, spec)
         if isinstance(started, Failure):
             session.note(f"{cell.id} has no control: {started.reason}")
@@ -204,39 +166,9 @@ def _start_control(session: Session, pool: Pool, cell: Cell, launch: int, settin
     return started
 
 
-def _guarded(session: Session, pool: Pool, cell: Cell) -> Any:
-    return session.guarded(cell, lambda: pool.peek(session.spec(cell)))
-
-
-@contextmanager
-def _spared(session: Session, cell: Cell, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Work on the control of a cell: whatever goes wrong ends the control (``lost``), is noted, and nothing else."""
-    try:
-        yield
-    except StorageError:  # the cell's own part could not be written either
-        raise
-    except Exception as error:
-        lost()
-        reason = error.message if isinstance(error, CnnbenchError) else repr(error)
-        session.note(f"{cell.id} has no control: {reason}")
-
-
-def _trying(session: Session, pool: Pool, timed: _Timed) -> Any:
-    """Work on a cell, which a failure ends, or on a control, which ends alone."""
-    if not timed.is_control:
-        return _guarded(session, pool, timed.cell)
-    return _spared(session, timed.cell, timed.lose)
-
-
-def _ask(session: Session, pool: Pool, spec: WorkerSpec, cell: Cell, method: str, **parameters: Any) -> dict[str, Any]:
-    """A request about a prepared cell to the worker that holds it."""
-    worker = pool.get(spec).worker
-    return worker.request(method, timeout_s=session.plan.suite.timeouts.call_s, cell=cell.id, **parameters)
-
-
 def _start(
     session: Session, pool: Pool, cell: Cell, launch: int, settings: LatencySettings, spec: WorkerSpec
-) -> _Timed | Failure:
+) -> Timed | Failure:
     """Prepares and warms up a program, or says what is wrong with it."""
     session.doing(cell, f"launch {launch + 1}: prepare")
     loaded = pool.get(spec)
@@ -245,15 +177,15 @@ def _start(
     if failure is not None:
         return failure
     with session.watch.timing("warm_up"):
-        warm = _ask(session, pool, spec, cell, "warm_up")
+        warm = ask(session, pool, spec, cell, "warm_up")
         notes = [] if warm["steady"] else [f"launch {launch}: no steady state in {warm['calls']} calls"]
         if launch == 0:
-            check = _ask(session, pool, spec, cell, "check_synchronization", call_s=warm["call_s"])
+            check = ask(session, pool, spec, cell, "check_synchronization", call_s=warm["call_s"])
             if not check["passed"]:
                 reason = f"synchronize() does not wait for the work: {check['message']}"
                 return Failure(status="error", reason=reason)
     phases = Phases(**made["phases"], warmup_s=warm["seconds"], warmup_calls=warm["calls"])
-    return _Timed(
+    return Timed(
         cell,
         spec,
         loaded.worker,
@@ -265,79 +197,3 @@ def _start(
         digest(made["outputs"]),
         notes=notes,
     )
-
-
-def _rounds(
-    session: Session, pool: Pool, name: str, ready: Sequence[_Timed], launch: int, settings: LatencySettings
-) -> None:
-    budget_s = session.plan.suite.measure.budget_s
-    share_s = budget_s / settings.launches if budget_s else None
-    start = time.perf_counter()
-    for number in range(settings.rounds):
-        spent = time.perf_counter() - start
-        if share_s is not None and number >= LEAST_ROUNDS and spent >= share_s:
-            break
-        taking_part = sorted(
-            (timed for timed in ready if timed.open(session)), key=lambda timed: (timed.cell.id, timed.is_control)
-        )
-        generator = stream(session.plan.suite.seed, "rounds", name, launch * 10_000 + number)
-        for timed in round_order(taking_part, generator):
-            with _trying(session, pool, timed):
-                session.doing(timed.cell, f"launch {launch + 1}: round {number + 1} of {settings.rounds}")
-                if not timed.worker.alive:  # it served another cell, which took it down
-                    again = _start(session, pool, timed.cell, launch, settings, timed.spec)
-                    if isinstance(again, Failure):
-                        timed.fail(session, again)
-                        continue
-                    timed.worker = again.worker
-                    timed.notes.append(f"launch {launch}: the worker was started again in round {number}")
-                _sample(session, pool, timed, launch, number)
-        medians = tuple(
-            (timed.cell.id, median(found))
-            for timed in taking_part
-            if not timed.is_control and (found := _of_round(timed, number))
-        )
-        session.emit(RoundDone(name, launch, number, medians))
-
-
-def round_order(timed: Sequence[_Timed], generator: Any) -> list[_Timed]:
-    """A random order in which the two sides of a cell follow each other, in random order too."""
-    pairs: dict[str, list[_Timed]] = {}
-    for item in timed:
-        pairs.setdefault(item.cell.key, []).append(item)
-    blocks = list(pairs.values())
-    order = [blocks[position] for position in generator.permutation(len(blocks))]
-    return [
-        block[i]
-        for block in order
-        for i in (generator.permutation(len(block)) if len(block) > 1 else range(len(block)))
-    ]
-
-
-def _of_round(timed: _Timed, number: int) -> list[float]:
-    return [sample.latency_s for sample in timed.samples if sample.round == number]
-
-
-def _sample(session: Session, pool: Pool, timed: _Timed, launch: int, number: int) -> None:
-    idle = idle_use([worker.pid for worker in pool.others(timed.spec)])
-    with session.watch.timing("samples"):
-        reply = _ask(session, pool, timed.spec, timed.cell, "sample")
-    used_s = idle()
-    if used_s > IDLE_TICKS_S + IDLE_SHARE * reply["observed"]["wall_s"]:
-        timed.notes.append("idle workers used a processor during a round")
-    timed.observations.append(reply["observed"])
-    timed.samples.extend(
-        Sample(launch=launch, round=number, index=index, latency_s=value)
-        for index, value in enumerate(reply["samples_s"])
-    )
-
-
-def idle_use(pids: Sequence[int]) -> Callable[[], float]:
-    """Starts counting the processor time of processes that should be idle; the function returned ends it."""
-    before = {pid: processor_seconds(pid) for pid in pids}
-
-    def end() -> float:
-        after = {pid: processor_seconds(pid) for pid in pids}
-        return sum((after[pid] or 0.0) - (before[pid] or 0.0) for pid in pids if after[pid] is not None)
-
-    return end

@@ -19,7 +19,7 @@ from cnnbench.errors import UnavailableError
 if TYPE_CHECKING:
     from cnnbench.harness.serving import Requests
 
-PROTOCOL = 2
+PROTOCOL = 3
 ORPHANED = 3
 _PR_SET_PDEATHSIG = 1
 # MemoryError, torch's and XLA's own words, and CUDA's.

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness import timing
+from cnnbench.harness import rounds, timing
 from cnnbench.harness.parts import Failure
 from cnnbench.harness.plan import plan
 from cnnbench.harness.runner import RunOptions, run
@@ -98,14 +98,14 @@ def test_a_control_with_wrong_outputs_or_a_defect_costs_its_cell_nothing(tmp_pat
 
 
 def test_a_control_that_is_lost_among_its_rounds_keeps_what_it_had(tmp_path, monkeypatch):
-    sample = timing._sample
+    sample = rounds._sample
 
     def dies(session, pool, timed, launch, number):
         if timed.is_control and number == 2:
             raise WorkerError("it is gone")
         sample(session, pool, timed, launch, number)
 
-    monkeypatch.setattr(timing, "_sample", dies)
+    monkeypatch.setattr(rounds, "_sample", dies)
     found, _ = records(tmp_path)
     assert [record.status for record in found] == ["ok"] * 4
     kept = [record.control for record in found if record.control is not None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 from pydantic import ValidationError
 
-from cnnbench.harness import timing
+from cnnbench.errors import WorkerError
+from cnnbench.harness import rounds
+from cnnbench.harness.link import Worker
 from cnnbench.harness.plan import plan
 from cnnbench.harness.runner import RunOptions, run
 from cnnbench.harness.sides import two_sided
@@ -17,7 +20,7 @@ from cnnbench.harness.suite import Suite
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
 
-def suite(**sequential):
+def suite(controls=True, **sequential):
     return Suite.model_validate(
         {
             "schema_version": 1,
@@ -38,6 +41,7 @@ def suite(**sequential):
                     "samples": 2,
                     "max_round_s": 0.1,
                     "warmup": {"max_s": 0.2},
+                    "controls": controls,
                     "sequential": {"max_launches": 4} | sequential,
                 },
                 "memory": False,
@@ -96,16 +100,16 @@ def test_a_run_that_compares_nothing_makes_the_suites_launches(tmp_path):
 
 
 def test_an_interruption_in_a_further_launch_loses_and_repeats_nothing(tmp_path, monkeypatch):
-    sample = timing._sample
+    in_turns = rounds._in_turns
     seen = []
 
-    def interrupted(session, pool, timed, launch, number):
+    def interrupted(session, pool, block, launch, number, *rest):
         if launch == 2 and len(seen) < 100:
             seen.extend(range(100))
             raise KeyboardInterrupt
-        sample(session, pool, timed, launch, number)
+        in_turns(session, pool, block, launch, number, *rest)
 
-    monkeypatch.setattr(timing, "_sample", interrupted)
+    monkeypatch.setattr(rounds, "_in_turns", interrupted)
     work, undecided = two_sided(plan(suite())), of_batch(2, 4)
     first = run(work, RunOptions(root=tmp_path, undecided=undecided))
     assert first.summary.interrupted
@@ -136,3 +140,59 @@ def test_a_side_that_is_missing_is_measured_with_the_other(tmp_path):
 def test_fewer_most_launches_than_launches_are_refused():
     with pytest.raises(ValidationError, match="must be more than launches"):
         suite(max_launches=1)
+
+
+def test_the_sides_of_a_cell_alternate_sample_by_sample(tmp_path, monkeypatch):
+    asked = []
+    request = Worker.request
+
+    def spy(worker, method, **parameters):
+        if method in ("begin_turns", "turn", "end_turns", "sample"):
+            asked.append((method, parameters["cell"], parameters.get("samples")))
+        return request(worker, method, **parameters)
+
+    monkeypatch.setattr(Worker, "request", spy)
+    result = run(two_sided(plan(suite(controls=False))), RunOptions(root=tmp_path, undecided=of_batch(1, 1)))
+    store = RunStore.open(result.folder)
+    assert not any(method == "sample" for method, _, _ in asked)
+    assert {method for method, _, _ in asked} == {"begin_turns", "turn", "end_turns"}
+    turns = [cell for method, cell, _ in asked if method == "turn"]
+    for first, second in zip(turns[::2], turns[1::2], strict=True):
+        assert first.removesuffix("-base") == second.removesuffix("-base")
+        assert first != second
+    for name, record in store.records().items():
+        found = [(sample.round, sample.index) for sample in store.read_samples(name)]
+        assert found == [(0, 0), (0, 1), (1, 0), (1, 1)]
+        assert record.observed.threads == pytest.approx(1.0, abs=0.5)  # of its own turns, not of both sides'
+
+
+def test_a_side_that_fails_in_its_turn_ends_alone(tmp_path, monkeypatch):
+    request = Worker.request
+
+    def broken(worker, method, **parameters):
+        if method == "turn" and parameters["cell"].endswith("-base"):
+            raise WorkerError("it is gone")
+        return request(worker, method, **parameters)
+
+    monkeypatch.setattr(Worker, "request", broken)
+    result = run(two_sided(plan(suite(controls=False))), RunOptions(root=tmp_path, undecided=of_batch(1, 1)))
+    found = {(record.cell.batch, record.cell.side): record.status for record in result.records}
+    assert {status for (_, side), status in found.items() if side == "head"} == {"ok"}
+    assert "ok" not in {status for (_, side), status in found.items() if side == "base"}
+
+
+def test_the_load_of_the_other_side_is_nobody_elses(tmp_path, monkeypatch):
+    request = Worker.request
+
+    def told(worker, method, **parameters):
+        reply = request(worker, method, **parameters)
+        if method == "end_turns":
+            reply["used_s"] = 0.25
+            reply["observed"]["foreign_s"] = 0.3
+        return reply
+
+    monkeypatch.setattr(Worker, "request", told)
+    result = run(two_sided(plan(suite(controls=False))), RunOptions(root=tmp_path, undecided=of_batch(1, 1)))
+    for part in result.folder.glob("cells/*/parts/launch-0.json"):
+        for observed in json.loads(part.read_text())["observations"]:
+            assert observed["foreign_s"] == pytest.approx(0.05)

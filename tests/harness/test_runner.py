@@ -279,16 +279,16 @@ def test_yardsticks_are_in_the_summary(go):
 
 def test_rounds_are_in_random_order_and_the_same_for_the_same_seed(faulty, tmp_path, monkeypatch):
     orders = []
-    from cnnbench.harness import timing
+    from cnnbench.harness import rounds
 
-    sampled = timing._sample
+    sampled = rounds._sample
 
     def spy(session, pool, timed, launch, number):
         if not timed.is_control:
             orders[-1].append((launch, number, timed.cell.mode))
         return sampled(session, pool, timed, launch, number)
 
-    monkeypatch.setattr(timing, "_sample", spy)
+    monkeypatch.setattr(rounds, "_sample", spy)
     measure = {"latency": {"launches": 1, "rounds": 8, "samples": 1}, "memory": False, "yardsticks": False}
     for seed in (0, 0, 1):
         orders.append([])
@@ -320,16 +320,16 @@ def test_what_only_the_loaded_framework_knows_to_be_missing_is_a_skip_too(go):
 
 
 def test_a_defect_of_our_own_ends_one_cell_and_exits_with_70(go, monkeypatch):
-    from cnnbench.harness import timing
+    from cnnbench.harness import rounds
 
-    real = timing._sample
+    real = rounds._sample
 
     def broken(session, pool, timed, launch, number):
         if timed.cell.mode == "slow":
             raise ZeroDivisionError("oops")
         return real(session, pool, timed, launch, number)
 
-    monkeypatch.setattr(timing, "_sample", broken)
+    monkeypatch.setattr(rounds, "_sample", broken)
     result, store, _ = go(("good", "slow"))
     assert statuses(result.records) == {"good": "ok", "slow": "error"}
     assert result.exit_code == 70

@@ -1,6 +1,6 @@
 """A plugin of backends that are NumPy's in all but one respect: one can be slowed, one normalises with another epsilon.
 
-``CNNBENCH_SLOWED=name:factor`` makes the forward programs of that backend take ``factor`` times as long;
+``CNNBENCH_SLOWED=name:factor,...`` makes the forward programs of that backend take ``factor`` times as long;
 ``CNNBENCH_WAITING=name:seconds,...`` lets them sleep as well, which a busy machine disturbs less;
 ``CNNBENCH_KILLED=name`` lets the process die where it compiles one.
 """
@@ -41,9 +41,8 @@ def cnnbench_backends():
 def _load(backend_name):
     from cnnbench_numpy.backend import NumpyBackend
 
-    slowed, _, factor = os.environ.get("CNNBENCH_SLOWED", "").partition(":")
-
-    waits = _waits(os.environ.get("CNNBENCH_WAITING", ""))
+    factors = _pairs(os.environ.get("CNNBENCH_SLOWED", ""))
+    waits = _pairs(os.environ.get("CNNBENCH_WAITING", ""))
 
     class Altered(NumpyBackend):
         name = backend_name
@@ -52,8 +51,8 @@ def _load(backend_name):
             if os.environ.get("CNNBENCH_KILLED") == backend_name:
                 os.kill(os.getpid(), signal.SIGKILL)
             program = super().compile_forward(graph, options)
-            if slowed == backend_name:
-                program.run = _slower(program.run, float(factor))
+            if backend_name in factors:
+                program.run = _slower(program.run, factors[backend_name])
             if backend_name in waits:
                 program.run = _waiting(program.run, waits[backend_name])
             return program
@@ -66,9 +65,9 @@ def _load(backend_name):
     return backend
 
 
-def _waits(text):
+def _pairs(text):
     pairs = (part.partition(":") for part in filter(None, text.split(",")))
-    return {name: float(seconds) for name, _, seconds in pairs}
+    return {name: float(value) for name, _, value in pairs}
 
 
 def _waiting(run, seconds):

@@ -1,0 +1,81 @@
+"""Variances steadied over the cells of a run: what they cost in truth, and what they save."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cnnbench.gates.moderation import common_variance, moderated
+from cnnbench.gates.variation import Variance
+from cnnbench.measurement.bootstrap import student_quantile
+
+
+def observed(truth: np.ndarray, launches: int, generator: np.random.Generator) -> tuple[list[Variance], np.ndarray]:
+    """The variance of each cell's mean as its launches show it, and that mean, of which the truth is 0."""
+    drawn = generator.normal(0, np.sqrt(truth)[:, None], (len(truth), launches))
+    variances = drawn.var(axis=1, ddof=1)
+    return [Variance(float(value), launches - 1.0) for value in variances], drawn.mean(axis=1) * math.sqrt(launches)
+
+
+def missed(truth: np.ndarray, confidence: float, runs: int, *, launches: int = 4, cell: int | None = None):
+    """How often intervals miss the truth, with the moderated variances and the cells' own, and both mean widths."""
+    generator = np.random.default_rng(5)
+    misses, widths, count = np.zeros(2), np.zeros(2), 0
+    for _ in range(runs):
+        own, means = observed(truth, launches, generator)
+        for i, both in enumerate(zip(moderated(own), own, strict=True)):
+            if cell is not None and i != cell:
+                continue
+            count += 1
+            for which, item in enumerate(both):
+                reach = student_quantile((1 + confidence) / 2, item.degrees) * math.sqrt(item.value)
+                misses[which] += abs(means[i]) > reach
+                widths[which] += reach
+    return misses / count, widths / count
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.996])
+def test_cells_that_vary_alike_get_intervals_that_hold_and_are_far_narrower(confidence: float) -> None:
+    rates, widths = missed(np.full(20, 0.02**2), confidence, 300)
+    assert rates[0] <= 1.15 * (1 - confidence) + 0.001
+    assert widths[0] < (0.8 if confidence == 0.95 else 0.55) * widths[1]
+
+
+def test_cells_that_vary_by_all_degrees_keep_the_confidence() -> None:
+    truth = 0.02**2 * np.exp(np.random.default_rng(1).normal(0, 1, 20))
+    rates, _ = missed(truth, 0.99, 300)
+    assert rates[0] < 0.013
+
+
+def test_the_one_noisy_cell_is_not_taken_for_quiet() -> None:
+    """Five times as noisy as its neighbours: its intervals miss more often than stated, but stay rare."""
+    truth = np.full(20, 0.02**2)
+    truth[7] *= 25
+    rates, _ = missed(truth, 0.99, 1500, cell=7)
+    assert rates[0] < 0.04
+
+
+def test_the_common_variance_and_its_degrees_are_found() -> None:
+    generator = np.random.default_rng(3)
+    truth = 4.0 * 6 / generator.chisquare(6, 4000)  # scaled inverse chi squared: s0^2 = 4, d0 = 6
+    own, _ = observed(truth, 5, generator)
+    common = common_variance(own)
+    assert common is not None
+    assert common.value == pytest.approx(4.0, rel=0.1)
+    assert common.degrees == pytest.approx(6.0, rel=0.25)
+
+
+def test_cells_that_do_not_differ_are_worth_no_more_than_all_of_them_together() -> None:
+    own = [Variance(1.0, 3.0)] * 5
+    common = common_variance(own)
+    assert common is not None
+    assert common.degrees == 15.0
+
+
+def test_few_cells_and_cells_without_a_variance_are_left_alone() -> None:
+    few = [Variance(1.0, 3.0), Variance(4.0, 3.0), Variance(0.0, 3.0), Variance(1.0, math.inf)]
+    assert common_variance(few) is None
+    assert moderated(few) == few
+    assert moderated([]) == []
