@@ -1,6 +1,6 @@
 """How often a gate cries wolf, and how often it misses what is there: `cnnbench ab` beside two common ways.
 
-    python benchmarks/error_rates.py run FOLDER [--runs 10] [--load] [--minutes 60]
+    python benchmarks/error_rates.py run FOLDER [--runs 10] [--minutes 60]
     python benchmarks/error_rates.py table FOLDER
 
 Each run compares 20 cells: five batch sizes on four backends that are one and the same NumPy program. On the head's
@@ -15,7 +15,8 @@ has 10 comparisons in which nothing changed (A/A) and 10 with a known slowdown. 
   for it takes no others;
 * a plain threshold on the medians of those same two processes, at half of the slowdown, too.
 
-With `--load` a process that comes and goes (a few seconds each, at random) multiplies matrices beside all of it.
+Each is made twice: without load, and beside a process that comes and goes (a few seconds each, at random) and multiplies
+matrices, while any of the methods measures.
 Every finished run is a line of FOLDER/results.jsonl; a run that is interrupted is lost, the others are not.
 """
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -233,26 +235,28 @@ def one_run(kind: Kind, seed: int, loaded: bool) -> dict[str, Any]:
     }
 
 
-def experiment(folder: Path, runs: int, loaded: bool, minutes: float) -> None:
+def experiment(folder: Path, runs: int, minutes: float) -> None:
     """Makes the runs that FOLDER does not hold yet."""
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "results.jsonl"
     done = {(item["kind"], item["seed"], item["load"]) for item in read(folder)}
     end = time.monotonic() + 60 * minutes
-    for seed in range(runs):
-        for kind in KINDS.values():
-            if (kind.name, seed, loaded) in done:
-                continue
-            if time.monotonic() > end:
-                return
-            found = one_run(kind, seed, loaded)
-            with results.open("a") as out:
-                out.write(json.dumps(found) + "\n")
-            wrong = sum(
-                cell["ab"]["verdict"] in ("regressed", "improved") for cell in found["cells"] if not cell["slowed"]
-            )
-            hits = sum(cell["ab"]["verdict"] == "regressed" for cell in found["cells"] if cell["slowed"])
-            print(f"{kind.name} run {seed}: {wrong} alarms of 10, {hits} of 10 found, {found['seconds']}", flush=True)
+    for seed, loaded, kind in itertools.product(range(runs), (False, True), KINDS.values()):
+        if (kind.name, seed, loaded) in done:
+            continue
+        if time.monotonic() > end:
+            return
+        found = one_run(kind, seed, loaded)
+        with results.open("a") as out:
+            out.write(json.dumps(found) + "\n")
+        wrong = sum(cell["ab"]["verdict"] in ("regressed", "improved") for cell in found["cells"] if not cell["slowed"])
+        hits = sum(cell["ab"]["verdict"] == "regressed" for cell in found["cells"] if cell["slowed"])
+        seconds = {name: round(value) for name, value in found["seconds"].items()}
+        print(
+            f"{kind.name}, {'load' if loaded else 'no load'}, run {seed}: {wrong} alarms of 10, {hits} of 10 found, "
+            f"seconds {seconds}",
+            flush=True,
+        )
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -314,12 +318,11 @@ def main() -> None:
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--load", action="store_true")
     parser.add_argument("--minutes", type=float, default=600)
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.what == "run":
-        experiment(asked.folder, asked.runs, asked.load, asked.minutes)
+        experiment(asked.folder, asked.runs, asked.minutes)
     else:
         table(asked.folder)
 
