@@ -15,8 +15,8 @@ has 10 comparisons in which nothing changed (A/A) and 10 with a known slowdown. 
   for it takes no others;
 * a plain threshold on the medians of those same two processes, at half of the slowdown, too.
 
-Each is made twice: without load, and beside a process that comes and goes (a few seconds each, at random) and multiplies
-matrices, while any of the methods measures.
+Each is made twice: without load, and beside a process that comes and goes (a few seconds each, at random) and
+multiplies matrices while any of the methods measures.
 Every finished run is a line of FOLDER/results.jsonl; a run that is interrupted is lost, the others are not.
 """
 
