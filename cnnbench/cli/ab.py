@@ -123,15 +123,22 @@ def _continued(folder: Path, root: Path) -> tuple[Plan, RunOptions]:
 
 
 def _options(plan: Plan, sides: TwoSides, root: Path, folder: Path | None) -> RunOptions:
+    from cnnbench.harness.runner import RunOptions
+
+    return on_both_sides(RunOptions(root=root, resume=folder), plan, sides)
+
+
+def on_both_sides(options: RunOptions, plan: Plan, sides: TwoSides) -> RunOptions:
+    """The options with an interpreter for each side, and the rule by which sampling goes on."""
+    from dataclasses import replace
+
     from cnnbench.gates.rules import Rules
     from cnnbench.gates.sequential import undecided_by
-    from cnnbench.harness.runner import RunOptions
     from cnnbench.harness.sides import Interpreter
 
     pythons: dict[str, str] = {side: interpreter.path for side, interpreter in sides.items()}
-    return RunOptions(
-        root=root,
-        resume=folder,
+    return replace(
+        options,
         pythons=pythons,
         sides=dict[str, Interpreter](sides.items()),
         undecided=undecided_by(Rules.of(plan.suite)),

@@ -11,6 +11,7 @@ import typer
 from cnnbench.cli import options as o
 from cnnbench.cli.runs import RUNS, Root, Run, find_run
 from cnnbench.cli.terminal import print_json, show_table, stdout_reserved
+from cnnbench.errors import SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cnnbench.harness.bundle import BundledRun
     from cnnbench.harness.extensions import Recorder
     from cnnbench.harness.runner import RunResult
+    from cnnbench.harness.sides import TwoSides
 
 
 def bundle(
@@ -51,9 +53,13 @@ def verify_bundle(
     backend: Annotated[
         list[str], typer.Option("-b", "--backend", metavar="NAME", help="Only this backend (repeatable).")
     ] = [],  # noqa: B006 - typer copies it
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="PYTHON", help="An A/B run's base side here; else it is left out.")
+    ] = None,
     threads: o.Threads = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where runs' folders are made.")] = RUNS,
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's store or server.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the grades as JUnit XML.")] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log the second run to MLflow.")] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -70,9 +76,10 @@ def verify_bundle(
     run = unpack(read_bundle(file), str(file))
     where = recorders(mlflow=mlflow, tracking_uri=tracking_uri)
     with stdout_reserved():
-        result = _again(run, _How(output, threads, tuple(backend), quiet, verbose), where)
+        result = _again(run, _How(output, _sides(run, base), threads, tuple(backend), quiet, verbose), where)
     found = verification(run, result.folder)
     write_atomically(result.folder / "verification.json", to_json(found))
+    _publish(found, result.folder, junit)
     grave = [code for code in (result.exit_code,) if code in (DEFECT, INTERRUPTED, WORKER_FAILED)]
     code = worst([found.exit_code, *grave])
     if json:
@@ -87,16 +94,45 @@ class _How:
     """How a bundle is run again."""
 
     root: Path
+    sides: TwoSides | None
     threads: int | None
     backends: tuple[str, ...]
     quiet: bool
     verbose: bool
 
 
+def _sides(run: BundledRun, base: str | None) -> TwoSides | None:
+    """Both interpreters where the base's is named."""
+    import sys
+
+    from cnnbench.harness.sides import both
+
+    if base is None:
+        return None
+    if not any(cell.side == "base" for cell in run.plan.cells):
+        raise SuiteError("the bundle is of no A/B run", where="--base", received=base, remedy="leave --base out")
+    return both(base, sys.executable)
+
+
+def _publish(found: Verification, folder: Path, junit: Path | None) -> None:
+    """The grades as Markdown beside the records and in the job's summary, and as JUnit XML where that is wanted."""
+    from cnnbench.harness.store import write_atomically
+    from cnnbench.output.github_summary import append_summary
+    from cnnbench.output.junit import claim_cases, render_junit
+    from cnnbench.output.markdown import verification_markdown
+
+    text = verification_markdown(found)
+    write_atomically(folder / "verification.md", text)
+    append_summary(text)
+    if junit is not None:
+        write_atomically(junit, render_junit(f"{found.suite} verification", claim_cases(found)))
+
+
 def _again(run: BundledRun, how: _How, where: Mapping[str, Recorder]) -> RunResult:
     """The second run, with its reports."""
     from tempfile import TemporaryDirectory
 
+    from cnnbench.cli.ab import on_both_sides
     from cnnbench.cli.progress import progress
     from cnnbench.harness.rerun import Rerun, write_attachments
     from cnnbench.harness.runner import RunOptions
@@ -105,9 +141,12 @@ def _again(run: BundledRun, how: _How, where: Mapping[str, Recorder]) -> RunResu
 
     with TemporaryDirectory(prefix="cnnbench-bundle-") as folder:
         files = write_attachments(run, Path(folder))
-        plan = Rerun(files, how.threads, how.backends).plan(run)
+        plan = Rerun(files, how.threads, how.backends, how.sides.unavailable if how.sides else None).plan(run)
+        options = RunOptions(root=how.root, recorders=where)
+        if how.sides is not None:
+            options = on_both_sides(options, plan, how.sides)
         with progress(quiet=how.quiet, verbose=how.verbose) as listen:
-            result = run_plan(plan, RunOptions(root=how.root, recorders=where), [listen])
+            result = run_plan(plan, options, [listen])
         write_reports(result.folder)
     return result
 

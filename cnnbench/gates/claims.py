@@ -10,7 +10,7 @@ from typing import Literal
 from cnnbench.gates.compare import Difference
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.pairs import program
-from cnnbench.gates.ratio_claims import latency_claims, memory_claim
+from cnnbench.gates.ratio_claims import HEAD_TO_BASE, latency_claims, memory_claim, side_claims
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.training_claims import training_claim
 from cnnbench.gates.verification import Claim, Found, Grade
@@ -60,7 +60,7 @@ def _code(claim: Claim) -> int:
         return OK
     if claim.failed:
         return WORKER_FAILED
-    return REGRESSED if claim.claim in ("latency", "memory") else WRONG_NUMBERS
+    return REGRESSED if claim.claim in ("latency", HEAD_TO_BASE, "memory") else WRONG_NUMBERS
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def graded(bundled: Evidence, again: Evidence, rules: Rules | None = None) -> tu
     """Every claim of a bundled run with its grade.
 
     A cell that ended well claims the outputs of its program, the checks that it passed, its training curve, its peak
-    memory, and its latency against the fastest of its comparison group: seconds alone are a machine's own.
+    memory, its latency against the fastest of its comparison group (seconds alone are a machine's own), and in an A/B
+    run against its other side.
 
     Args:
         bundled: The run in the bundle.
@@ -98,9 +99,9 @@ def graded(bundled: Evidence, again: Evidence, rules: Rules | None = None) -> tu
             claims.append(Claim.of(record, "record", Found("not comparable", reason=reason)))
             continue
         claims += _of_cell(record, after.get(record.cell.id), runs)
-    ratios = latency_claims(bundled, {name: item for name, item in after.items() if item.status == "ok"}, again, rules)
-    settled = {claim.subject for claim in claims if claim.claim == "latency"}
-    claims += [claim for claim in ratios if claim.subject not in settled]
+    well = {name: item for name, item in after.items() if item.status == "ok"}
+    claims += latency_claims(bundled, well, again, rules)
+    claims += side_claims(bundled, well, again, rules)
     order = {record.cell.id: i for i, record in enumerate(bundled.records)}
     return tuple(sorted(claims, key=lambda claim: order[claim.subject]))
 
@@ -140,8 +141,8 @@ def _names(record: Record) -> list[str]:
 
 def why_not(record: Record, other: Record | None) -> str | None:
     """Why a cell cannot be compared with its second run, or None."""
-    if record.cell.side == "base":
-        return "the base side's environment is not in the bundle"
+    if other is None and record.cell.side == "base":
+        return "the base side's environment is not in the bundle: name its interpreter with --base"
     if other is None:
         return "it was not run again"
     if other.status == "skipped":

@@ -62,11 +62,11 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
     process: then the assumed one is added. Where sampling is sequential, each has the confidence of the look at which
     it ended.
     """
-    from cnnbench.measurement.statistics import ratio_interval
+    from cnnbench.measurement.turn_ratio import ratio_in_turns
 
     known = list(pairs)
     counts = [min(len(launch_locations(side)) for side in pair.sides) for pair in known]
-    ratios = [ratio_interval(_calls(pair.head), _calls(pair.base), in_turns=True) for pair in known]
+    ratios = [ratio_in_turns(_calls(pair.head), _calls(pair.base)) for pair in known]
     of_launch = [
         Variance(launches * ratio.log_error**2, ratio.degrees) for launches, ratio in zip(counts, ratios, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Claims about ratios: a cell's latency against the fastest of its group, its peak memory against the bundled one."""
+"""Claims about ratios: of latencies (to a group's fastest cell, head to base) and of peak memory to the bundled one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from cnnbench.gates.verification import Claim, Found, Grade
 from cnnbench.harness.record import Record, Sample
 from cnnbench.harness.suite import Gates, MemoryGate
 from cnnbench.measurement.statistics import Ratio, grouped, ratio_interval
+from cnnbench.measurement.turn_ratio import ratio_in_turns
+
+HEAD_TO_BASE = "head / base"
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,47 @@ def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Eviden
         fastest = min(members, key=lambda record: record.latency.median_s.value if record.latency else math.inf)
         for record in members:
             if record is not fastest:
-                found = _ratio_claim(record, fastest, after, (bundled, again), rules)
-                yield Claim.of(record, "latency", found)
+                how = _How(f"against {fastest.cell.series}", in_turns=False)
+                yield Claim.of(record, "latency", _ratio_claim(record, fastest, after, (bundled, again), rules, how))
+
+
+def side_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence, rules: Rules) -> Iterator[Claim]:
+    """For every cell of an A/B run: is the ratio of head to base what it was?"""
+    cells: dict[str, dict[str, Record]] = {}
+    for record in bundled.records:
+        if record.status == "ok" and record.latency:
+            cells.setdefault(record.cell.key, {})[record.cell.side] = record
+    for sides in cells.values():
+        if sides.keys() == {"base", "head"}:
+            how = _How("against the base side", in_turns=True)
+            found = _ratio_claim(sides["head"], sides["base"], after, (bundled, again), rules, how)
+            yield Claim.of(sides["head"], HEAD_TO_BASE, found)
+
+
+@dataclass(frozen=True)
+class _How:
+    """What a ratio is to, in words, and whether the calls of its two cells alternated."""
+
+    against: str
+    in_turns: bool
 
 
 def _ratio_claim(
-    record: Record, fastest: Record, after: Mapping[str, Record], runs: tuple[Evidence, Evidence], rules: Rules
+    record: Record,
+    reference: Record,
+    after: Mapping[str, Record],
+    runs: tuple[Evidence, Evidence],
+    rules: Rules,
+    how: _How,
 ) -> Found:
-    names = (record.cell.id, fastest.cell.id)
-    before = _against(runs[0].samples, *names)
-    now = _against(runs[1].samples, *names) if all(name in after for name in names) else None
-    against = f"against {fastest.cell.series}"
+    names, against = (record.cell.id, reference.cell.id), how.against
+    before = _against(runs[0].samples, *names, how.in_turns)
+    now = _against(runs[1].samples, *names, how.in_turns) if all(name in after for name in names) else None
     if before is None or now is None:
         shown = before.text if before else None
-        return Found("not comparable", shown, reason=f"{against}: fewer than two rounds here have both")
+        ran = all(name in after for name in names)
+        lack = "fewer than two rounds have both" if ran else "not both ended well here"
+        return Found("not comparable", shown, reason=f"{against}: {lack}")
     parts = [*before.parts(rules), *now.parts(rules)]
     change = Change(
         estimate=math.log(now.ratio.value / before.ratio.value),
@@ -73,12 +103,13 @@ def _ratio_claim(
     return Found(grade, before.text, now.text, f"{against}: {why}" if why else against)
 
 
-def _against(samples: Mapping[str, tuple[Sample, ...]], cell: str, reference: str) -> _Against | None:
+def _against(samples: Mapping[str, tuple[Sample, ...]], cell: str, reference: str, in_turns: bool) -> _Against | None:
     own, other = (grouped(samples.get(name, ())) for name in (cell, reference))
     common = own.keys() & other.keys()
     if len(common) < 2:
         return None
-    return _Against(ratio_interval(own, other), len({launch for launch, _ in common}))
+    ratio = ratio_in_turns if in_turns else ratio_interval
+    return _Against(ratio(own, other), len({launch for launch, _ in common}))
 
 
 def _threshold(record: Record, rules: Rules) -> float:

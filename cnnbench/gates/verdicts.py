@@ -118,14 +118,20 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
 
 
 def _judged(cases: list[Case], rules: Rules) -> list[Verdict]:
-    """Every case with its verdict; findings are kept to the false discovery rate over the whole run."""
-    stands = discoveries([case.change for case in cases], rules)
+    """Every case with its verdict; the findings of each metric are kept to the false discovery rate.
+
+    Metric by metric, so that a cell which sequential sampling took for decided by its latency stays so.
+    """
+    stands: dict[int, bool] = {}
+    for metric in rules.metrics:
+        members = [i for i, case in enumerate(cases) if case.metric == metric]
+        stands |= zip(members, discoveries([cases[i].change for i in members], rules), strict=True)
     verdicts = []
-    for case, discovered in zip(cases, stands, strict=True):
+    for i, case in enumerate(cases):
         values: dict[str, Any] = _names(case.pair.head)
         verdict, reason = case.verdict, case.reason
         if case.change is not None:
-            verdict, reason = judgement(case.change, rules, discovered=discovered)
+            verdict, reason = judgement(case.change, rules, discovered=stands[i])
             figures = as_difference if case.metric == "accuracy" else as_ratio
             values |= figures(case.change, rules)
         before, after = figure(case.pair.base, case.metric), figure(case.pair.head, case.metric)

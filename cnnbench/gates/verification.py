@@ -30,8 +30,8 @@ class Claim(Frozen):
     """What a bundled cell claims, graded.
 
     Args:
-        subject: The cell's id. claim: ``outputs``, a check's name, ``training curve``, ``memory``, ``latency``, or
-            ``record`` of a cell that ended badly.
+        subject: The cell's id. claim: ``outputs``, a check's name, ``training curve``, ``memory``, ``latency``,
+            ``head / base``, or ``record`` of a cell that ended badly.
         bundled, again: The figures in the bundle and here. failed: the worker failed here.
     """
 

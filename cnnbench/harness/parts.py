@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +30,8 @@ from cnnbench.harness.record import (
     Training,
 )
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.statistics import Estimate, Ratio, grouped, log_round_ratio, quantile_interval, ratio_interval
+from cnnbench.measurement.statistics import Estimate, Ratio, grouped, quantile_interval, ratio_interval
+from cnnbench.measurement.turn_ratio import ratio_in_turns
 
 LEAST_OBSERVED_S = 0.5  # of processor time: less is too little for a kernel that counts in hundredths of a second
 FOREIGN_SHARE = 0.1  # of the machine's processor time, above which a note says that it was not alone
@@ -229,15 +229,16 @@ def _control(launches: Sequence[LaunchPart], *, in_turns: bool) -> Control | Non
     common = sorted(ours.keys() & theirs.keys())
     if not common:
         return None
+    ratio = ratio_in_turns if in_turns else ratio_interval
     ratios = tuple(
         RoundRatio(
             launch=launch,
             round=number,
-            ratio=math.exp(log_round_ratio(theirs[launch, number], ours[launch, number], in_turns=in_turns)),
+            ratio=ratio({(0, 0): theirs[launch, number]}, {(0, 0): ours[launch, number]}).value,
         )
         for launch, number in common
     )
-    found = ratio_interval(theirs, ours, in_turns=in_turns)
+    found = ratio(theirs, ours)
     return Control(ratio=_interval(found), rounds=ratios)
 
 

@@ -24,23 +24,28 @@ class Rerun:
         files: Where attachments were written, by the name that cells have for them.
         threads: Instead of the bundle's; None keeps them.
         backends: Only these; () for all.
+        lacking: None without an interpreter for the base side of an A/B run; else why a backend cannot run on both
+            sides here, by name, or None.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
     threads: int | None = None
     backends: tuple[str, ...] = ()
+    lacking: Mapping[str, str | None] | None = None
 
     def plan(self, run: BundledRun) -> Plan:
         """The bundled plan with ids kept, so that records match; what cannot run here is skipped with its reason.
 
-        The base side of an A/B run is left out: its environment is not in the bundle.
+        The base side of an A/B run is left out where nobody says what it is here: it is not in the bundle.
         """
         here = Surroundings()
         data = run.plan.suite.train.data if run.plan.suite.train else None
         cells = [
             self._cell(cell, here, data)
             for cell in run.plan.cells
-            if cell.side == "head" and cell.skip is None and (not self.backends or cell.backend in self.backends)
+            if (cell.side == "head" or self.lacking is not None)
+            and cell.skip is None
+            and (not self.backends or cell.backend in self.backends)
         ]
         return run.plan.model_copy(update={"cells": tuple(cells)})
 
@@ -62,6 +67,8 @@ class Rerun:
             return "its weights are not in the bundle"
         if cell.backend not in here.plugins:
             return f"there is no backend {cell.backend!r} here"
+        if (reason := (self.lacking or {}).get(cell.backend)) is not None:
+            return reason
         if not re.fullmatch(DEVICE, cell.device):
             return f"there is no device {cell.device!r}"
         point = Point(**{name: getattr(cell, name) for name in Point._fields})

@@ -147,23 +147,34 @@ def degrees_of_freedom(rounds: Mapping[tuple[int, int], float]) -> float:
     With the between-launch component a = max(0, (MSB - MSW) / r) / n and the within-launch one b = MSW / (n r):
     (a + b)^2 / (a^2 / (n - 1) + b^2 / (n (r - 1))). Launches that do not differ leave the rounds' degrees.
     """
-    import numpy as np
-
-    launches = sorted({launch for launch, _ in rounds})
-    groups = [np.array([value for key, value in rounds.items() if key[0] == launch]) for launch in launches]
-    n, total = len(groups), sum(len(group) for group in groups)
+    n, total = len({launch for launch, _ in rounds}), len(rounds)
     if n == 1:
         return max(1.0, total - 1.0)
     if total == n:
         return n - 1.0
-    size = total / n
-    within = sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / (total - n)
-    between = size * float(np.var([group.mean() for group in groups], ddof=1))
-    a = max(0.0, (between - within) / size) / n
+    between, within = mean_squares(rounds)
+    a = max(0.0, between - within) / total
     b = within / total
     if a + b == 0:
         return float(total - 1)
     return (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (total - n))
+
+
+def mean_squares(rounds: Mapping[tuple[int, int], float]) -> tuple[float, float]:
+    """(between launches, between the rounds of a launch) of one number a round, as an analysis of variance has them.
+
+    Both are estimates of one variance where launches do not differ. Where one of them has nothing to rest on (one
+    launch, one round each) it is 0.
+    """
+    import numpy as np
+
+    launches = sorted({launch for launch, _ in rounds})
+    groups = [np.array([value for key, value in rounds.items() if key[0] == launch]) for launch in launches]
+    n, total = len(groups), len(rounds)
+    inside = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    within = inside / (total - n) if total > n else 0.0
+    between = total / n * float(np.var([group.mean() for group in groups], ddof=1)) if n > 1 else 0.0
+    return between, within
 
 
 def student_quantile(probability: float, degrees: float) -> float:

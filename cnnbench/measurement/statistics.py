@@ -137,55 +137,35 @@ def quantile_interval(
     Raises:
         DataError: There are no samples, or one is not a positive number.
     """
-    spread = quantile_spread(_checked(samples), q, resamples, seed)
+    spread = quantile_spread(checked(samples), q, resamples, seed)
     return _estimate(spread, confidence)
 
 
 def ratio_interval(
-    head: RoundSamples,
-    base: RoundSamples,
-    *,
-    q: float = 0.5,
-    in_turns: bool = False,
-    confidence: float = 0.95,
-    seed: int = 0,
+    head: RoundSamples, base: RoundSamples, *, q: float = 0.5, confidence: float = 0.95, seed: int = 0
 ) -> Ratio:
     """Head / base from paired rounds: the median of log(q of the head's round / q of the base's round).
 
-    Rounds pair by (launch, round), so drift that hits a whole round cancels. Where the calls of both alternate
-    (``in_turns``), a round's value is the q of log(head's call / base's call), paired by their place, so that
-    what lasts for no more than two calls cancels as well. Resampled and widened as ``quantile_interval``.
+    Rounds pair by (launch, round), so drift that hits a whole round cancels. Resampled and widened as
+    ``quantile_interval``. Where the calls of both alternate, ``turn_ratio.ratio_in_turns`` knows more.
 
     Raises:
         DataError: No round has both, or a sample is not positive.
     """
-    ours, theirs = _checked(head), _checked(base)
+    ours, theirs = checked(head), checked(base)
     common = sorted(ours.keys() & theirs.keys())
     if not common:
         raise DataError("the two cells share no round", remedy="compare them unpaired")
-    differences = {key: log_round_ratio(ours[key], theirs[key], q=q, in_turns=in_turns) for key in common}
+    differences = {key: math.log(quantile_of(ours[key], q) / quantile_of(theirs[key], q)) for key in common}
     return _ratio(round_spread(differences, 2000, seed), confidence, len(common))
-
-
-def log_round_ratio(
-    head: Sequence[float] | FloatArray, base: Sequence[float] | FloatArray, *, q: float = 0.5, in_turns: bool = False
-) -> float:
-    """One round's log(head / base), as ``ratio_interval`` says; of calls in turns one without a partner is left out."""
-    import numpy as np
-
-    ours, theirs = np.asarray(head, float), np.asarray(base, float)
-    if not in_turns:
-        return math.log(quantile_of(ours, q) / quantile_of(theirs, q))
-    count = min(len(ours), len(theirs))
-    return float(np.quantile(np.log(ours[:count] / theirs[:count]), q))
 
 
 def unpaired_ratio_interval(
     head: RoundSamples, base: RoundSamples, *, q: float = 0.5, confidence: float = 0.95, seed: int = 0
 ) -> Ratio:
     """Head / base of two separate runs: each is resampled by itself. Wider than a paired one, and open to drift."""
-    ours = quantile_spread(_checked(head), q, 2000, seed)
-    theirs = quantile_spread(_checked(base), q, 2000, seed + 1)
+    ours = quantile_spread(checked(head), q, 2000, seed)
+    theirs = quantile_spread(checked(base), q, 2000, seed + 1)
     return _ratio(ours.less(theirs), confidence, min(len(head), len(base)))
 
 
@@ -237,7 +217,8 @@ def proportion_interval(hits: int, total: int, confidence: float = 0.95) -> Esti
     return Estimate(share, max(0.0, centre - reach), min(1.0, centre + reach), confidence)
 
 
-def _checked(samples: RoundSamples) -> dict[tuple[int, int], FloatArray]:
+def checked(samples: RoundSamples) -> dict[tuple[int, int], FloatArray]:
+    """The samples as arrays, without empty rounds. Raises DataError where there are none, or one is not positive."""
     import numpy as np
 
     arrays = {key: np.asarray(values, float) for key, values in samples.items() if len(values)}

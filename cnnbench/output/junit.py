@@ -1,4 +1,4 @@
-"""JUnit XML of a run and its gate: cells, checks and verdicts as test cases, as CI systems read them."""
+"""JUnit XML of a run, its gate, a bundle's verification: cells, checks, verdicts and claims as CI systems read them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 from xml.etree import ElementTree
 
+from cnnbench.gates.claims import Verification
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.record import Record
 from cnnbench.output.tables import BAD
@@ -62,6 +63,23 @@ def gate_cases(result: GateResult) -> list[Case]:
         )
         message = f"{verdict.verdict}:{change} {verdict.reason}".rstrip()
         cases.append(Case(verdict.subject, verdict.metric, outcomes.get(verdict.verdict, "passed"), message))
+    return cases
+
+
+def claim_cases(found: Verification) -> list[Case]:
+    """A case for each graded claim of a bundle: what is not reproduced fails, what cannot be compared is skipped.
+
+    A claim on a cell whose worker failed is an error.
+    """
+    cases = []
+    for claim in found.claims:
+        outcome: Outcome = "passed"
+        if claim.grade == "not comparable":
+            outcome = "skipped"
+        elif claim.grade == "not reproduced":
+            outcome = "error" if claim.failed else "failure"
+        figures = f"{claim.bundled or '-'} in the bundle, {claim.again or '-'} here"
+        cases.append(Case(claim.subject, claim.claim, outcome, f"{claim.grade}: {figures}. {claim.reason}".rstrip()))
     return cases
 
 

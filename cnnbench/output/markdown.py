@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cnnbench.gates.claims import Verification
 from cnnbench.gates.compare import Comparison
 from cnnbench.gates.verdicts import GateResult
+from cnnbench.output.claim_tables import claims_headline, claims_table
 from cnnbench.output.report import Report
 from cnnbench.output.tables import Table
 from cnnbench.output.text import escape_markdown, printable, to_markdown
@@ -68,6 +70,15 @@ def gate_markdown(result: GateResult) -> str:
         if table:
             parts.append(f"### {table.title}\n\n{to_markdown(table)}")
     return "\n".join([*parts, *_bullets(result.notes)]).rstrip() + "\n"
+
+
+def verification_markdown(found: Verification) -> str:
+    """A bundle's claims: in a sentence, what differs in settings, and every grade."""
+    parts = [f"## {escape_markdown(found.suite)}\n\n{escape_markdown(claims_headline(found))}\n"]
+    for table in (differences_table(found.differences, ("in the bundle", "here")), claims_table(found)):
+        if table:
+            parts.append(f"### {table.title}\n\n{to_markdown(table)}")
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -10,6 +10,7 @@ import sysconfig
 import venv
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -80,9 +81,12 @@ def verified(
         ).stdout.strip()
     )  # fmt: skip
     (purelib / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_paths()['purelib']!r})\n")
-    done = cnnbench(
-        folder, "verify-bundle", str(packed[0] / "packed.zip"), "--threads", "2", "--json", "-q", python=str(python)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+        done = cnnbench(
+            folder, "verify-bundle", str(packed[0] / "packed.zip"), "--threads", "2", "--junit", "grades.xml",
+            "--json", "-q", python=str(python),
+        )  # fmt: skip
     assert done.stdout, done.stderr
     return done, json.loads(done.stdout), folder
 
@@ -124,6 +128,46 @@ def test_every_claim_is_graded_in_another_environment_with_other_threads(verifie
     differing = {(item["name"], item["base"], item["head"]) for item in found["differences"]}
     assert ("requested.threads", "1", "2") in differing
     assert ("variables.OMP_NUM_THREADS", "1", "2") in differing
+
+
+def test_the_grades_are_written_for_people_and_for_ci(packed, verified) -> None:
+    _, found, folder = verified
+    text = (folder / found["folder"] / "verification.md").read_text()
+    assert text.startswith("## packed\n\nRun ")
+    assert "### Claims" in text
+    assert text.count("| training curve |") == 2
+    assert (folder / "summary.md").read_text() == text + "\n"
+    cases = ElementTree.parse(folder / "grades.xml").getroot().iter("testcase")
+    outcomes = {(case.get("classname"), case.get("name")): [child.tag for child in case] for case in cases}
+    assert len(outcomes) == len(found["claims"])
+    for claim in found["claims"]:
+        expected = {"not comparable": ["skipped"], "not reproduced": ["failure"]}.get(claim["grade"], [])
+        assert outcomes[claim["subject"], claim["claim"]] == expected
+
+
+def test_a_base_side_for_a_run_that_has_none_is_refused(packed, tmp_path: Path) -> None:
+    done = cnnbench(tmp_path, "verify-bundle", str(packed[0] / "packed.zip"), "--base", sys.executable)
+    assert done.returncode == 2
+    assert "the bundle is of no A/B run" in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_bundled_ab_run_is_verified_on_both_sides(packed, tmp_path: Path) -> None:
+    folder = packed[0]
+    suite = ["packed.yaml", "--base", sys.executable, "-k", "tiny", "--threads", "1", "--no-mlflow", "-q"]
+    ran = cnnbench(folder, "ab", *suite, "-o", str(tmp_path / "ab"))
+    assert ran.returncode in (0, 5), ran.stderr
+    made = cnnbench(folder, "bundle", "packed", "--runs", str(tmp_path / "ab"), "-o", str(tmp_path / "ab.zip"))
+    assert made.returncode == 0, made.stderr
+    done = cnnbench(tmp_path, "verify-bundle", "ab.zip", "--base", sys.executable, "--json", "-q")
+    claims = {(item["subject"], item["claim"]): item for item in json.loads(done.stdout)["claims"]}
+    for name in (TINY, f"{TINY}-base"):
+        assert claims[name, "outputs"]["grade"] == "bitwise", done.stdout
+    assert claims[TINY, "head / base"]["again"].startswith(("0.", "1"))
+    alone = cnnbench(tmp_path, "verify-bundle", "ab.zip", "--json", "-q")
+    claims = {(item["subject"], item["claim"]): item for item in json.loads(alone.stdout)["claims"]}
+    assert claims[f"{TINY}-base", "outputs"]["reason"].endswith("name its interpreter with --base")
+    assert claims[TINY, "head / base"]["grade"] == "not comparable"
 
 
 def test_the_second_run_is_a_run_with_its_verification_beside_it(verified, packed) -> None:

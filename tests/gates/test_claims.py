@@ -138,9 +138,39 @@ def test_a_bundled_cell_that_ended_badly_claims_nothing(bundled: Evidence) -> No
 
 def test_the_base_side_of_an_ab_run_is_not_comparable(bundled: Evidence) -> None:
     base = synthetic_run(Truth(seed=1, noise=QUIET, side="base"))
-    claims = graded(base, base)
+    claims = graded(base, replace(base, records=(), samples={}))
     assert {claim.grade for claim in claims} == {"not comparable"}
-    assert {claim.reason for claim in claims} == {"the base side's environment is not in the bundle"}
+    assert {claim.reason for claim in claims} == {
+        "the base side's environment is not in the bundle: name its interpreter with --base"
+    }
+
+
+def both_sides(head_slowdown: float = 1.0, seed: int = 1) -> Evidence:
+    truth = Truth(seed=seed, noise=QUIET, launches=3, rounds=8)
+    head = synthetic_run(replace(truth, slowdown={"numpy": head_slowdown}))
+    base = synthetic_run(replace(truth, side="base"))
+    return replace(
+        head,
+        records=(*base.records, *head.records),
+        samples={**base.samples, **head.samples},
+        budgets={**base.budgets, **head.budgets},
+    )
+
+
+def test_the_ratio_of_both_sides_of_an_ab_run_is_a_claim() -> None:
+    ran = both_sides()
+    assert grades(ran, ran, NUMPY)["head / base"] == "ratio reproduced"
+    found = [claim for claim in graded(ran, ran) if claim.subject.endswith("-base")]
+    assert {claim.grade for claim in found} <= {"bitwise", "ratio reproduced", "not comparable"}
+    assert {claim.claim for claim in found if claim.grade == "bitwise"} >= {"local", "end_to_end"}
+    slower = both_sides(1.3)
+    claim = next(item for item in graded(ran, slower) if item.subject == NUMPY and item.claim == "head / base")
+    assert claim.grade == "not reproduced"
+    assert claim.reason == "against the base side"
+    assert ends(ran, slower) == 1
+    alone = replace(ran, records=tuple(record for record in ran.records if record.cell.side == "head"))
+    lost = next(item for item in graded(ran, alone) if item.subject == NUMPY and item.claim == "head / base")
+    assert (lost.grade, lost.reason) == ("not comparable", "against the base side: not both ended well here")
 
 
 def test_memory_is_judged_by_the_suites_tolerance(bundled: Evidence) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from small_suite import small_suite
 
 from cnnbench.errors import WorkerError
 from cnnbench.harness import rounds, timing
@@ -12,34 +13,14 @@ from cnnbench.harness.parts import Failure
 from cnnbench.harness.plan import plan
 from cnnbench.harness.runner import RunOptions, run
 from cnnbench.harness.store import RunStore
-from cnnbench.harness.suite import Suite
 from cnnbench.harness.timing import controlled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
 
 def suite(**latency):
-    return Suite.model_validate(
-        {
-            "schema_version": 1,
-            "name": "controls",
-            "matrix": {
-                "architectures": ["simple_cnn"],
-                "image": [[1, 8, 8]],
-                "num_classes": 10,
-                "backends": [{"name": "numpy", "mode": ["fast", "reference"]}],
-                "batch": [1, 2],
-            },
-            "checks": {"names": []},
-            "measure": {
-                "latency": {
-                    "launches": 2, "rounds": 3, "samples": 2, "max_round_s": 0.2, "warmup": {"max_s": 0.5}, **latency
-                },
-                "memory": False,
-                "yardsticks": False,
-            },
-        }
-    )  # fmt: skip
+    matrix = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}], "batch": [1, 2]}
+    return small_suite("controls", matrix=matrix, latency={"launches": 2, "rounds": 3, **latency})
 
 
 def records(tmp_path, **latency):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from pydantic import ValidationError
+from small_suite import small_suite
 
 from cnnbench.errors import WorkerError
 from cnnbench.harness import rounds
@@ -15,40 +16,13 @@ from cnnbench.harness.plan import plan
 from cnnbench.harness.runner import RunOptions, run
 from cnnbench.harness.sides import two_sided
 from cnnbench.harness.store import RunStore
-from cnnbench.harness.suite import Suite
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
 
 def suite(controls=True, **sequential):
-    return Suite.model_validate(
-        {
-            "schema_version": 1,
-            "name": "sequential",
-            "matrix": {
-                "architectures": ["simple_cnn"],
-                "image": [[1, 8, 8]],
-                "num_classes": 10,
-                "backends": ["numpy"],
-                "batch": [1, 2],
-                "threads": 1,
-            },
-            "checks": {"names": []},
-            "measure": {
-                "latency": {
-                    "launches": 1,
-                    "rounds": 2,
-                    "samples": 2,
-                    "max_round_s": 0.1,
-                    "warmup": {"max_s": 0.2},
-                    "controls": controls,
-                    "sequential": {"max_launches": 4} | sequential,
-                },
-                "memory": False,
-                "yardsticks": False,
-            },
-        }
-    )
+    sampling = {"launches": 1, "controls": controls, "sequential": {"max_launches": 4} | sequential}
+    return small_suite("sequential", matrix={"batch": [1, 2], "threads": 1}, latency=sampling)
 
 
 def of_batch(batch, until):

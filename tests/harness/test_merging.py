@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_suite import small_suite
 
 from cnnbench.cli.entry import execute
 from cnnbench.errors import StorageError, SuiteError
@@ -14,31 +15,15 @@ from cnnbench.harness.merging import merge
 from cnnbench.harness.plan import Filters, plan
 from cnnbench.harness.runner import RunOptions, run
 from cnnbench.harness.store import RunStore, to_json
-from cnnbench.harness.suite import Suite
 from cnnbench.measurement.environment import fingerprint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
-LATENCY = {"launches": 1, "rounds": 2, "samples": 2, "max_round_s": 0.1, "warmup": {"max_s": 0.2}, "controls": False}
-
 
 def suite(**changes):
-    return Suite.model_validate(
-        {
-            "schema_version": 1,
-            "name": "shards",
-            "matrix": {
-                "architectures": ["simple_cnn"],
-                "image": [[1, 8, 8]],
-                "num_classes": 10,
-                "backends": [{"name": "numpy", "mode": ["fast", "reference"]}],
-                "batch": [1, 2, 3],
-            },
-            "checks": {"names": ["end_to_end"]},
-            "measure": {"latency": LATENCY, "memory": False, "yardsticks": False},
-        }
-        | changes
-    )
+    matrix = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}], "batch": [1, 2, 3]}
+    fields = {"matrix": matrix, "latency": {"controls": False}, "checks": ("end_to_end",)}
+    return small_suite("shards", **fields | changes)
 
 
 def shard(root, number, of=2, **changes):
@@ -111,7 +96,7 @@ def test_an_interrupted_shard_leaves_the_whole_interrupted(shards, tmp_path):
     ("other", "message"),
     [
         ({"seed": 5}, "different suites.*another seed"),
-        ({"checks": {"names": []}}, "different suites.*another checks.names"),
+        ({"checks": ()}, "different suites.*another checks.names"),
     ],
 )
 def test_runs_of_different_suites_are_refused(shards, tmp_path, other, message):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browser import bars, chrome, missing, until
+from many_cells import recorded_run
 from synthetic_run import BACKENDS, synthetic_run, write_run
 
 from cnnbench.output.mlflow_ui import MlflowServer
@@ -57,6 +59,18 @@ def test_the_table_view_shows_metrics_that_are_hidden_by_default(
         driver.get(server.url + view_fragment(store[1].experiment_id, "cnnbench-table", charts=False))
         until(driver, lambda page: "err_budget_pct" in page.find_element("tag name", "body").text)
         assert "p50_ms" in driver.find_element("tag name", "body").text
+
+
+@pytest.mark.slow
+def test_the_views_of_a_thousand_cells_load(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    logged = log_run(recorded_run(tmp_path / "runs", 1000), uri)
+    with MlflowServer(uri, 5701, tmp_path / "log") as running, chrome() as driver:
+        driver.get(logged.comparison(running.url))
+        assert until(driver, bars)
+        driver.get("about:blank")
+        driver.get(running.url + view_fragment(logged.experiment_id, "cnnbench-table", charts=False))
+        until(driver, lambda page: "p50_ms" in page.find_element("tag name", "body").text)
 
 
 @pytest.mark.parametrize(("view", "metric"), [("cnnbench-scaling", "p50_ms"), ("cnnbench-training", "train/loss")])

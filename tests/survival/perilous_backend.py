@@ -14,8 +14,8 @@ from cnnbench.execution.contract import BackendPlugin, Capabilities, ForwardProg
 from cnnbench.hookspecs import hookimpl
 
 MODES = (
-    "good", "slow", "killed", "segfault", "ended", "hang", "stuck", "stopped", "hog", "deep", "overflow", "garbage",
-    "forged", "flood", "nan", "shape", "dtype", "raises", "escapes",
+    "good", "slow", "killed", "segfault", "ended", "hang", "stuck", "stopped", "hog", "grouped", "deep", "overflow",
+    "garbage", "forged", "flood", "nan", "shape", "dtype", "raises", "escapes",
 )  # fmt: skip
 PRECISIONS = ("float32", "float64")
 BLOCK = 2**20
@@ -189,6 +189,14 @@ def _hog(runs):
         bytearray(2**30)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _grouped(runs):
+    """Joins the control group of the test and takes memory until the kernel ends it."""
+    Path(os.environ["PERIL_GROUP"], "cgroup.procs").write_text(str(os.getpid()))
+    kept = []
+    for _ in range(4096):
+        kept.append(bytearray(os.urandom(BLOCK)))
 
 
 def _deep(runs):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from pathlib import Path
 
 import pytest
 from real_command import PeakMemory
@@ -57,6 +60,51 @@ def test_a_worker(disaster, mode):
         assert log in disaster.log(record)
     if status == "ok":
         assert record["latency"]["samples"] == 6
+
+
+@pytest.fixture
+def memory_group():
+    """A control group of at most 256 MiB, of either version, where one may be made."""
+    reasons = []
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        folder = Path(root, f"cnnbench-test-{os.getpid()}")
+        try:
+            folder.mkdir()
+        except OSError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            if (folder / limit).exists():
+                (folder / limit).write_text(str(256 * 2**20))
+                yield folder
+                return
+            reasons.append(f"{root} has no memory controller")
+        except OSError as error:
+            reasons.append(str(error))
+        finally:
+            _remove(folder)
+    pytest.skip(f"no control group can be made here: {'; '.join(reasons)}")
+
+
+def _remove(folder, patience_s=10.0):
+    """A group can be removed once the last of its processes is gone for good."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            return folder.rmdir()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def test_a_worker_beyond_the_limit_of_its_control_group(command, memory_group):
+    """The kernel kills it, which looks like any SIGKILL but for the kernel's own count."""
+    command.suite("good", "grouped")
+    ended = command.run("run", "suite.yaml", "--no-mlflow", PERIL_GROUP=str(memory_group))
+    assert ended.code == 3, ended.text
+    assert command.statuses() == {"good": "ok", "grouped": "out_of_memory"}
+    assert "out of memory" in command.records()["perilous grouped"]["reason"]
 
 
 @pytest.mark.parametrize("backend", LOADING)
