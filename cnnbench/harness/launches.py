@@ -24,7 +24,9 @@ def launches(session: Session, cells: Sequence[Cell]) -> Iterator[Launch]:
     """Every launch, one after another; the caller makes each before it asks for the next.
 
     Sequential sampling spends rounds only where they decide something: after the suite's own launches, those cells go
-    on that ``RunOptions.undecided`` names, until none is left, each has its most launches, or the time is spent.
+    on that ``RunOptions.undecided`` names, until none is left, each has its most launches, or the time is spent. All
+    cells are asked about each time: what was decided may come open again when others show that the machine is noisier,
+    and then makes up for the launches that it missed.
     """
     settings = session.plan.suite.measure.latency
     if settings is None:
@@ -35,17 +37,25 @@ def launches(session: Session, cells: Sequence[Cell]) -> Iterator[Launch]:
     if session.sampling_ended:
         return
     assert settings.sequential is not None
-    deadline = started + settings.sequential.budget_s
-    for number in range(settings.launches, settings.sequential.max_launches):
-        undecided = _undecided(session, cells)
-        if not undecided or time.monotonic() >= deadline:
+    deadline, most = started + settings.sequential.budget_s, settings.sequential.max_launches
+    before = None
+    while time.monotonic() < deadline:
+        made = [(_made(session, cell), cell) for cell in _undecided(session, cells)]
+        number = min((count for count, _ in made), default=most)
+        launch = Launch(number, tuple(cell for count, cell in made if count == number), deadline)
+        if number >= most or launch == before:  # the latter: nothing came of it
             break
-        yield Launch(number, undecided, deadline)
+        yield launch
+        before = launch
     left = {cell.key for cell in _undecided(session, cells)}
     if left:
         end = "the time is spent" if time.monotonic() >= deadline else "each has its most launches"
         session.note(f"sampling ended with {len(left)} cells undecided: {end}")
     session.sampling_ended = True
+
+
+def _made(session: Session, cell: Cell) -> int:
+    return len(session.parts(cell.id).launches)
 
 
 def _undecided(session: Session, cells: Sequence[Cell]) -> tuple[Cell, ...]:

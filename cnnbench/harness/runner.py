@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnnbench.errors import SuiteError
+from cnnbench.errors import DataError, SuiteError
 from cnnbench.harness.events import CellDone, Event, Listener, RunBegan, RunEnded
 from cnnbench.harness.executors import Executor, LocalExecutor
 from cnnbench.harness.extensions import FinishedRun, StartedRun
@@ -115,6 +115,19 @@ def _begin(store: RunStore, plan: Plan, options: RunOptions) -> RunOptions:
     return options
 
 
+def _earlier(session: Session) -> Summary | None:
+    """What the invocation that is continued said of the run, where it came so far."""
+    if session.options.resume is not None:
+        with contextlib.suppress(DataError):
+            return session.store.read_summary()
+    return None
+
+
+def _sum(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    names = dict.fromkeys([*first, *second])
+    return {name: round(first.get(name, 0.0) + second.get(name, 0.0), 3) for name in names}
+
+
 class _Run:
     """One run from its first event to its last."""
 
@@ -123,6 +136,7 @@ class _Run:
         self._executor = executor
         self._records: dict[str, Record] = {}
         self._environment = session.store.read_environment()
+        self._earlier = _earlier(session)
         self._recorders = dict(session.options.recorders)
 
     def go(self) -> RunResult:
@@ -231,12 +245,12 @@ class _Run:
         facts = RunFacts(
             suite=session.plan.suite.name,
             run=session.store.id,
-            started_utc=session.started_utc,
+            started_utc=self._earlier.started_utc if self._earlier else session.started_utc,
             finished_utc=now_utc(),
             interrupted=interrupted,
             defects=tuple(session.defects),
-            seconds=session.watch.seconds(),
-            yardsticks=_medians(session.yardsticks),
+            seconds=_sum(session.watch.seconds(), self._earlier.seconds if self._earlier else {}),
+            yardsticks=_medians([*([self._earlier.yardsticks] if self._earlier else []), *session.yardsticks]),
             notes=(*session.notes, *session.store.problems),
         )
         summary = summarize_run(cells, self._records, facts)
@@ -293,4 +307,5 @@ def _work(plan: Plan) -> int:
 def _medians(measured: Sequence[dict[str, float]]) -> dict[str, float]:
     from statistics import median
 
-    return {name: median(item[name] for item in measured) for name in (measured[0] if measured else {})}
+    known = [item for item in measured if item]
+    return {name: median(item[name] for item in known) for name in (known[0] if known else {})}

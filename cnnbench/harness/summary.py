@@ -46,7 +46,8 @@ class Summary(Frozen):
         interrupted: Whether it ended before its end. defects: of cnnbench itself, one line each.
         not_run: Ids of cells without a record.
         seconds: Where the wall time went: ``import``, ``build``, ``compile``, ``checks``, ``warm_up``, ``samples``,
-            ``memory``, ``training``, ``yardsticks``, ``other``, and ``total``.
+            ``memory``, ``training``, ``yardsticks``, ``other``, and ``total``; of a run that was continued, of all
+            its invocations that came to an end of their own.
         yardsticks: Of this machine in this run; medians of ``matrix_product_gflop_per_s`` and ``copy_gb_per_s``.
         notes: What a reader should know. links: by label, from recorders.
     """

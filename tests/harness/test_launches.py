@@ -56,6 +56,18 @@ def test_only_what_is_undecided_goes_on(tmp_path):
     assert not any("undecided" in note for note in result.summary.notes)
 
 
+def test_what_comes_open_again_makes_up_for_its_launches(tmp_path):
+    """One image decides at once; two make three launches, and then one image is open until it has three, too."""
+
+    def undecided(timed):
+        made = {cell.batch: {sample.launch for sample in samples} for cell, samples in timed}
+        wanted = {1: 3 if len(made[2]) == 3 else 0, 2: 3}
+        return frozenset(cell.key for cell, _ in timed if len(made[cell.batch]) < wanted[cell.batch])
+
+    result = run(two_sided(plan(suite())), RunOptions(root=tmp_path, undecided=undecided))
+    assert set(map(tuple, launches(result).values())) == {(0, 1, 2)}
+
+
 def test_it_ends_with_the_most_launches_and_says_so(tmp_path):
     result = run(two_sided(plan(suite())), RunOptions(root=tmp_path, undecided=of_batch(1, 99)))
     assert launches(result)[1, "head"] == launches(result)[1, "base"] == [0, 1, 2, 3]

@@ -138,6 +138,9 @@ def test_an_interruption_keeps_what_was_measured_and_resume_goes_on_from_there(f
     assert all(first.values())
     again = run(planned, RunOptions(resume=result.folder))
     assert again.exit_code == 0
+    assert again.summary.started_utc == result.summary.started_utc
+    assert again.summary.seconds["import"] > result.summary.seconds["import"] > 0
+    assert again.summary.seconds["total"] > result.summary.seconds["total"]
     for cell in planned.cells:
         kept = [sample for sample in store.read_samples(cell.id) if sample.launch == 0]
         assert tuple(kept) == first[cell.id].samples
