@@ -115,7 +115,8 @@ def _time_group(
     apart: bool,
 ) -> None:
     ready: dict[str, Timed] = {}
-    for cell in cells:
+    order = stream(session.plan.suite.seed, "start", name, launch).permutation(len(cells))
+    for cell in (cells[position] for position in order):  # who starts first may be faster, or slower
         with guarded(session, pool, cell):
             started = _start(session, pool, cell, launch, settings, session.spec(cell))
             if isinstance(started, Failure):

@@ -322,6 +322,25 @@ def test_what_only_the_loaded_framework_knows_to_be_missing_is_a_skip_too(go):
     assert result.exit_code == 0
 
 
+def test_programs_are_started_in_another_order_in_each_launch(faulty, tmp_path, monkeypatch):
+    from cnnbench.harness import timing
+
+    started = []
+    real = timing._start
+
+    def spy(session, pool, cell, launch, settings, spec):
+        started.append((launch, cell.mode))
+        return real(session, pool, cell, launch, settings, spec)
+
+    monkeypatch.setattr(timing, "_start", spy)
+    latency = {"launches": 6, "rounds": 1, "samples": 1, "controls": False, "warmup": {"max_s": 0.05}}
+    measure = {"latency": latency, "memory": False, "yardsticks": False}
+    run(plan(suite(tmp_path, ("good", "slow", "wrong"), measure=measure)), RunOptions(root=tmp_path))
+    orders = [tuple(mode for launch, mode in started if launch == number) for number in range(6)]
+    assert all(sorted(order) == ["good", "slow", "wrong"] for order in orders)
+    assert len(set(orders)) > 2
+
+
 def test_a_defect_of_our_own_ends_one_cell_and_exits_with_70(go, monkeypatch):
     from cnnbench.harness import rounds
 
