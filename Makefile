@@ -24,7 +24,7 @@ test-slow: $(INSTALLED_DEV)
 	$(BIN)/pytest -m "slow or browser" $(PYTEST_OPTIONS)
 
 test-browser: $(INSTALLED_DEV)
-	$(BIN)/pytest -m browser $(PYTEST_OPTIONS)
+	$(BIN)/pytest -m "browser and not slow" $(PYTEST_OPTIONS)
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
