@@ -10,7 +10,8 @@ from cnnbench.gates.baselines import CellSnapshot
 from cnnbench.gates.judgement import Change, Judgement
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Rules
-from cnnbench.gates.variation import MAD_TO_SIGMA, MINIMUM_RESIDUALS
+from cnnbench.gates.variation import MINIMUM_RESIDUALS
+from cnnbench.measurement.turn_ratio import MAD_TO_SIGMA
 
 
 def peak_bytes(cell: CellSnapshot) -> int | None:

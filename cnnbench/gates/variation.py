@@ -12,8 +12,8 @@ from cnnbench.gates.controls import launch_differences
 from cnnbench.gates.drift import MEDIAN_VARIANCE, Drift
 from cnnbench.gates.pairs import Pair, RoundValues, by_launch, launch_locations, without_shared
 from cnnbench.gates.rules import Rules
+from cnnbench.measurement.turn_ratio import MAD_TO_SIGMA
 
-MAD_TO_SIGMA = 1.4826
 MINIMUM_RESIDUALS = 4
 
 

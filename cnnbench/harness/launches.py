@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -40,9 +41,10 @@ def launches(session: Session, cells: Sequence[Cell]) -> Iterator[Launch]:
     deadline, most = started + settings.sequential.budget_s, settings.sequential.max_launches
     before = None
     while time.monotonic() < deadline:
-        made = [(_made(session, cell), cell) for cell in _undecided(session, cells)]
-        number = min((count for count, _ in made), default=most)
-        launch = Launch(number, tuple(cell for count, cell in made if count == number), deadline)
+        following = _following(session, _undecided(session, cells))
+        number = min(following.values(), default=most)
+        due = tuple(cell for cell in cells if following.get(cell.key) == number)
+        launch = Launch(number, due, deadline)
         if number >= most or launch == before:  # the latter: nothing came of it
             break
         yield launch
@@ -54,8 +56,14 @@ def launches(session: Session, cells: Sequence[Cell]) -> Iterator[Launch]:
     session.sampling_ended = True
 
 
-def _made(session: Session, cell: Cell) -> int:
-    return len(session.parts(cell.id).launches)
+def _following(session: Session, cells: Sequence[Cell]) -> dict[str, int]:
+    """By the cell's key: the first launch that one of its sides lacks, for rounds pair by time."""
+    following: dict[str, int] = {}
+    for cell in cells:
+        made = {part.launch for part in session.parts(cell.id).launches}
+        lacking = next(number for number in itertools.count() if number not in made)
+        following[cell.key] = min(lacking, following.get(cell.key, lacking))
+    return following
 
 
 def _undecided(session: Session, cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -182,3 +182,18 @@ def test_the_load_of_the_other_side_is_nobody_elses(tmp_path, monkeypatch):
     for part in result.folder.glob("cells/*/parts/launch-0.json"):
         for observed in json.loads(part.read_text())["observations"]:
             assert observed["foreign_s"] == pytest.approx(0.05)
+
+
+def test_a_further_launch_that_one_side_lost_is_made_again_on_both(tmp_path):
+    """As after a kill between the two sides' writes."""
+    work, undecided = two_sided(plan(suite(controls=False))), of_batch(2, 3)
+    first = run(work, RunOptions(root=tmp_path, undecided=undecided))
+    head = next(cell.id for cell in work.cells if cell.batch == 2 and cell.side == "head")
+    folders = [first.folder / "cells" / name for name in (head, f"{head}-base")]
+    for folder in folders:
+        (folder / "record.json").unlink()
+    (folders[0] / "parts" / "launch-2.json").unlink()
+    before = (folders[1] / "parts" / "launch-2.json").read_bytes()
+    again = run(work, RunOptions(root=tmp_path, resume=first.folder, undecided=undecided))
+    assert launches(again)[2, "head"] == launches(again)[2, "base"] == [0, 1, 2]
+    assert (folders[1] / "parts" / "launch-2.json").read_bytes() != before
