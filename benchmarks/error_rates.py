@@ -71,10 +71,10 @@ KINDS = {
 LATENCY = {
     "launches": 4,
     "rounds": 3,
-    "samples": 6,
+    "samples": 8,
     "warmup": {"window": 2, "max_s": 1},
     "controls": False,
-    "sequential": {"max_launches": 12, "budget_s": 600},
+    "sequential": {"max_launches": 30, "budget_s": 900},
 }
 
 BENCHMARKS = """
