@@ -113,8 +113,9 @@ def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]
             pytest.skip(str(error))
 
     @every_way
-    def test_determinism(way: _Way) -> None:
-        _require(_loaded(backend), "determinism", _network(way, Training()))
+    @pytest.mark.parametrize("check", ["determinism", "gradient_determinism"])
+    def test_determinism(check: str, way: _Way) -> None:
+        _require(_loaded(backend), check, _network(way, Training()))
 
     @every_way
     @pytest.mark.parametrize("loss", LOSSES, ids=str)

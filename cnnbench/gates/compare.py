@@ -32,7 +32,7 @@ class Comparison(Frozen):
 
 
 class Relative(Frozen):
-    """A cell's latency against its comparison group's fastest, from paired rounds."""
+    """A cell's latency against its comparison group's fastest: from paired rounds, or through the group's anchor."""
 
     group: str
     subject: str
@@ -101,8 +101,12 @@ def _shown(value: object) -> str:
 
 
 def relative(run: Evidence) -> tuple[Relative, ...]:
-    """Every timed cell against the fastest of its group, with the interval of the ratio from paired rounds."""
-    from cnnbench.measurement.statistics import grouped, ratio_interval
+    """Every timed cell against the fastest of its group, with the interval of the ratio from paired rounds.
+
+    Where the group was timed in parts, the ratio goes through the anchor that every part holds.
+    """
+    from cnnbench.measurement.bridged_ratio import group_ratio
+    from cnnbench.measurement.statistics import grouped
 
     groups: dict[str, list[Any]] = {}
     for record in run.records:
@@ -111,12 +115,12 @@ def relative(run: Evidence) -> tuple[Relative, ...]:
     found = []
     for group, records in groups.items():
         fastest = min(records, key=lambda record: record.latency.median_s.value)
-        reference = grouped(run.samples[fastest.cell.id])
+        rounds = {record.cell.id: grouped(run.samples[record.cell.id]) for record in records}
         for record in sorted(records, key=lambda record: record.latency.median_s.value):
-            own = grouped(run.samples[record.cell.id])
-            if not own.keys() & reference.keys():
+            others = [rounds[item.cell.id] for item in records if item is not record and item is not fastest]
+            ratio = group_ratio(rounds[record.cell.id], rounds[fastest.cell.id], others)
+            if ratio is None:
                 continue
-            ratio = ratio_interval(own, reference)
             found.append(
                 Relative(
                     group=group,

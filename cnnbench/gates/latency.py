@@ -30,6 +30,7 @@ from cnnbench.gates.variation import (
     run_variance,
     with_prior,
 )
+from cnnbench.measurement.bootstrap import degrees_of_sum
 
 
 def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules: Rules) -> dict[str, Change]:
@@ -86,13 +87,6 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
             confidence=rules.looks.confidence(launches, rules.gates.confidence) if rules.looks else None,
         )
     return changes
-
-
-def degrees_of_sum(*parts: tuple[float, float]) -> float:
-    """Welch's and Satterthwaite's degrees of freedom of a sum of (variance, degrees): (sum v)^2 / sum (v^2 / d)."""
-    total = sum(variance for variance, _ in parts)
-    spent = sum(variance**2 / degrees for variance, degrees in parts)
-    return total**2 / spent if spent else math.inf
 
 
 def latency_threshold(base_s: float, rules: Rules) -> float:

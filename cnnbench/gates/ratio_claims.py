@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.judgement import Change, judgement
-from cnnbench.gates.latency import degrees_of_sum
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verification import Claim, Found, Grade
 from cnnbench.harness.record import Record, Sample
 from cnnbench.harness.suite import Gates, MemoryGate
-from cnnbench.measurement.statistics import Ratio, grouped, ratio_interval
+from cnnbench.measurement.bootstrap import degrees_of_sum
+from cnnbench.measurement.bridged_ratio import group_ratio
+from cnnbench.measurement.statistics import Ratio, grouped
 from cnnbench.measurement.turn_ratio import ratio_in_turns
 
 HEAD_TO_BASE = "head / base"
@@ -46,7 +47,8 @@ def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Eviden
         fastest = min(members, key=lambda record: record.latency.median_s.value if record.latency else math.inf)
         for record in members:
             if record is not fastest:
-                how = _How(f"against {fastest.cell.series}", in_turns=False)
+                others = tuple(item.cell.id for item in members if item is not record and item is not fastest)
+                how = _How(f"against {fastest.cell.series}", in_turns=False, others=others)
                 yield Claim.of(record, "latency", _ratio_claim(record, fastest, after, (bundled, again), rules, how))
 
 
@@ -65,10 +67,11 @@ def side_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence,
 
 @dataclass(frozen=True)
 class _How:
-    """What a ratio is to, in words, and whether the calls of its two cells alternated."""
+    """What a ratio is to, in words; whether the calls of its two cells alternated; and who may link them if not."""
 
     against: str
     in_turns: bool
+    others: tuple[str, ...] = ()
 
 
 def _ratio_claim(
@@ -80,8 +83,8 @@ def _ratio_claim(
     how: _How,
 ) -> Found:
     names, against = (record.cell.id, reference.cell.id), how.against
-    before = _against(runs[0].samples, *names, how.in_turns)
-    now = _against(runs[1].samples, *names, how.in_turns) if all(name in after for name in names) else None
+    before = _against(runs[0].samples, *names, how)
+    now = _against(runs[1].samples, *names, how) if all(name in after for name in names) else None
     if before is None or now is None:
         shown = before.text if before else None
         ran = all(name in after for name in names)
@@ -103,13 +106,14 @@ def _ratio_claim(
     return Found(grade, before.text, now.text, f"{against}: {why}" if why else against)
 
 
-def _against(samples: Mapping[str, tuple[Sample, ...]], cell: str, reference: str, in_turns: bool) -> _Against | None:
-    own, other = (grouped(samples.get(name, ())) for name in (cell, reference))
+def _against(samples: Mapping[str, tuple[Sample, ...]], cell: str, reference: str, how: _How) -> _Against | None:
+    own, other, *others = (grouped(samples.get(name, ())) for name in (cell, reference, *how.others))
     common = own.keys() & other.keys()
-    if len(common) < 2:
-        return None
-    ratio = ratio_in_turns if in_turns else ratio_interval
-    return _Against(ratio(own, other), len({launch for launch, _ in common}))
+    launches = {launch for launch, _ in own} & {launch for launch, _ in other}
+    if how.in_turns:
+        return _Against(ratio_in_turns(own, other), len(launches)) if len(common) > 1 else None
+    ratio = group_ratio(own, other, others)
+    return _Against(ratio, len(launches)) if ratio is not None and ratio.pairs > 1 else None
 
 
 def _threshold(record: Record, rules: Rules) -> float:

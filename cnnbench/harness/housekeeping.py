@@ -68,10 +68,12 @@ def remove(found: list[Leftover]) -> list[Leftover]:
 def _of_runs(root: Path, keep: int | None) -> Iterator[tuple[Path, str]]:
     suites: dict[str, list[Path]] = {}
     for folder in runs(root):
+        begun = RunStore(folder).begun  # else it is being made at this moment
         if _in_use(folder):
             continue
         if not any((folder / "cells").rglob("*.json")):
-            yield folder, "nothing was measured"
+            if begun:
+                yield folder, "nothing was measured"
         else:
             suites.setdefault(folder.parent.name, []).append(folder)
     if keep is not None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, Strict
 
 from cnnbench.harness.record import Frozen
 
-CheckName = Literal["local", "exact", "end_to_end", "gradient", "determinism", "training", "classes"]
+CheckName = Literal[
+    "local", "exact", "end_to_end", "gradient", "determinism", "gradient_determinism", "training", "classes"
+]
 MeasureName = Literal["latency", "memory"]
-CHECKS: tuple[CheckName, ...] = ("local", "exact", "end_to_end", "gradient", "determinism", "training", "classes")
+CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 
 Whole = Annotated[int, Strict()]
 PositiveInt = Annotated[int, Strict(), Field(gt=0)]

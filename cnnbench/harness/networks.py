@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError, SpecError
+from cnnbench.spec.interchange.once import once_per_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,6 @@ FILE = "file:"
 ONNX = ".onnx"
 
 
-@cache
 def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | None = None) -> Graph:
     """The graph that ``architecture`` names.
 
@@ -32,11 +32,17 @@ def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | N
     """
     if architecture.startswith(FILE):
         return _from_file(Path(architecture.removeprefix(FILE)), image, num_classes)
+    return _built(architecture, image, num_classes)
+
+
+@cache
+def _built(architecture: str, image: tuple[int, ...], num_classes: int | None) -> Graph:
     from cnnbench.spec.architectures import build
 
     return build(architecture, image=image or None, num_classes=num_classes)
 
 
+@once_per_file
 def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> Graph:
     if num_classes is not None:
         raise SpecError("num_classes does not apply to a network from a file", where=str(path), received=num_classes)
@@ -104,7 +110,6 @@ def starting_arrays(
     return initialize(graph, seed)
 
 
-@cache
 def default_image(architecture: str) -> tuple[int, ...]:
     """The image shape (C, *spatial) that an architecture has of its own. Raises SpecError."""
     if architecture.startswith(FILE):

@@ -79,6 +79,11 @@ class Pool:
         """The live workers but for those that have something to do."""
         return [item.worker for key, item in self._loaded.items() if key not in busy and item.worker.alive]
 
+    def keep(self, busy: Container[WorkerSpec]) -> None:
+        """Ends the workers that have nothing to do."""
+        for spec in [spec for spec in self._loaded if spec not in busy]:
+            self.discard(spec)
+
     def discard(self, spec: WorkerSpec) -> None:
         """Ends a worker; the next cell gets a fresh one."""
         found = self._loaded.pop(spec, None)

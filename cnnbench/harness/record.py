@@ -178,7 +178,7 @@ class CheckOutcome(Frozen):
     """One numerical check of a cell.
 
     Args:
-        name: ``local``, ``exact``, ``end_to_end``, ``gradient``, ``determinism``, ``training``.
+        name: Of ``matrix.CHECKS``.
         status: ``passed``, ``failed``, or ``skipped`` with its reason in ``message``.
         budget_used: Largest fraction of the sharp budget used (a failure is above 1); None where none applies.
         worst_case_used: Largest fraction of the worst-case budget used.

@@ -85,14 +85,26 @@ def rounds(
     launch: int,
     settings: LatencySettings,
     restart: Restart,
+    first_round: int = 0,
 ) -> None:
-    """The rounds of one launch of a group, as many as the suite asks for or its time allows."""
+    """The rounds of one launch of a group, as many as the suite asks for or its time allows.
+
+    Args:
+        session: The run under way.
+        pool: Its workers.
+        name: Of the group.
+        ready: What is timed.
+        launch: Counted from 0.
+        settings: Of the suite.
+        restart: Prepares a program again whose worker has died.
+        first_round: The number of the first round.
+    """
     budget_s = session.plan.suite.measure.budget_s
     share_s = budget_s / settings.launches if budget_s else None
     start = time.perf_counter()
-    for number in range(settings.rounds):
+    for number in range(first_round, first_round + settings.rounds):
         spent = time.perf_counter() - start
-        if share_s is not None and number >= LEAST_ROUNDS and spent >= share_s:
+        if share_s is not None and number - first_round >= LEAST_ROUNDS and spent >= share_s:
             break
         taking_part = sorted(
             (timed for timed in ready if timed.open(session)), key=lambda timed: (timed.cell.id, timed.is_control)
@@ -101,7 +113,9 @@ def rounds(
         for block in round_order(taking_part, generator):
             for timed in block:
                 with trying(session, pool, timed):
-                    session.doing(timed.cell, f"launch {launch + 1}: round {number + 1} of {settings.rounds}")
+                    session.doing(
+                        timed.cell, f"launch {launch + 1}: round {number - first_round + 1} of {settings.rounds}"
+                    )
                     _revive(session, timed, launch, number, restart)
             alive = [timed for timed in block if timed.open(session)]
             if {"base", "head"} <= {timed.cell.side for timed in alive}:

@@ -61,6 +61,7 @@ class Session:
         emit: Tells listeners.
         done: Cells whose record an earlier run wrote. failures: of cells that ended early, by id.
         wrong: Failed checks by id, of cells that may be timed all the same.
+        anchors: The cell's key through which the parts of a group that is too large for memory are compared, by group.
         defects: Exceptions that are no one's fault but cnnbench's, one line each.
         sampling_ended: Whether no cell gets another launch.
     """
@@ -78,6 +79,7 @@ class Session:
     begun: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     yardsticks: list[dict[str, float]] = field(default_factory=list)
+    anchors: dict[str, str] = field(default_factory=dict)
     defects: list[str] = field(default_factory=list)
     sampling_ended: bool = True
 

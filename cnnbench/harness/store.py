@@ -112,6 +112,15 @@ class RunStore:
         """The folder's name."""
         return self.folder.name
 
+    @property
+    def _lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a process has held the folder so far; a moment after it was made none has."""
+        return self._lock.exists()
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process, so that two runs cannot mix; freed by the kernel if the process dies.
@@ -120,7 +129,7 @@ class RunStore:
         """
         import fcntl
 
-        with (self.folder / ".lock").open("a") as file:
+        with self._lock.open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

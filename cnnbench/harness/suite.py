@@ -101,6 +101,18 @@ class LatencySettings(Frozen):
             )
         return self
 
+    def sampling(self) -> dict[str, Any]:
+        """What a worker is told of sampling."""
+        return {
+            "samples": self.samples,
+            "min_samples": min(self.min_samples, self.samples),
+            "max_round_s": self.max_round_s,
+            "window": self.warmup.window,
+            "tolerance": self.warmup.tolerance,
+            "max_warmup_samples": self.warmup.max_calls,
+            "max_warmup_s": self.warmup.max_s,
+        }
+
     @property
     def most_launches(self) -> int:
         """Launches that a cell may have."""

@@ -48,7 +48,8 @@ class Summary(Frozen):
         seconds: Where the wall time went: ``import``, ``build``, ``compile``, ``checks``, ``warm_up``, ``samples``,
             ``memory``, ``training``, ``yardsticks``, ``other``, and ``total``; of a run that was continued, of all
             its invocations that came to an end of their own.
-        yardsticks: Of this machine in this run; medians of ``matrix_product_gflop_per_s`` and ``copy_gb_per_s``.
+        yardsticks: Of this machine in this run; medians over the launches of ``matrix_product_gflop_per_s`` and
+            ``copy_gb_per_s``, each launch's being the better of those before and after it.
         notes: What a reader should know. links: by label, from recorders.
     """
 

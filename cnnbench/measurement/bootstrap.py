@@ -40,9 +40,7 @@ class Spread:
     def less(self, other: Spread) -> Spread:
         """The spread of the difference of two independent estimates (Welch's degrees of freedom)."""
         draws = None if self.draws is None or other.draws is None else self.draws - other.draws
-        ours, theirs = self.error**2, other.error**2
-        denominator = ours**2 / self.degrees + theirs**2 / other.degrees
-        degrees = (ours + theirs) ** 2 / denominator if denominator else math.inf
+        degrees = degrees_of_sum((self.error**2, self.degrees), (other.error**2, other.degrees))
         return Spread(self.value - other.value, draws, degrees)
 
 
@@ -158,6 +156,13 @@ def degrees_of_freedom(rounds: Mapping[tuple[int, int], float]) -> float:
     if a + b == 0:
         return float(total - 1)
     return (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (total - n))
+
+
+def degrees_of_sum(*parts: tuple[float, float]) -> float:
+    """Welch's and Satterthwaite's degrees of freedom of a sum of (variance, degrees): (sum v)^2 / sum (v^2 / d)."""
+    total = sum(variance for variance, _ in parts)
+    spent = sum(variance**2 / degrees for variance, degrees in parts)
+    return total**2 / spent if spent else math.inf
 
 
 def mean_squares(rounds: Mapping[tuple[int, int], float]) -> tuple[float, float]:

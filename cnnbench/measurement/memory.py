@@ -1,14 +1,18 @@
-"""Resident memory of this process: its high-water mark, reset and read."""
+"""Resident memory of this process, its high-water mark reset and read, and the memory that there is left."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 RESET_PEAK = "5"  # proc(5): resets VmHWM to the current resident size
 
 
@@ -50,6 +54,49 @@ def release_free_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # not glibc
         return
+
+
+def available_bytes(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """What can still be allocated: on the machine, or less where a control group of this process has a limit.
+
+    What is in use of a group's limit counts without its inactive page cache, which the kernel gives back.
+
+    Args:
+        groups: Where control groups are mounted.
+        membership: The file with those of this process, as in cgroups(7).
+    """
+    import psutil
+
+    return min([int(psutil.virtual_memory().available), *_left_in_groups(groups, membership)])
+
+
+def _left_in_groups(groups: Path, membership: Path) -> Iterator[int]:
+    """For each group of this process with a limit, and for those around it: what is left."""
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = membership.read_text().splitlines()
+    for line in lines:
+        _, controllers, inside = line.split(":", 2)
+        if not controllers:  # version 2
+            mount, limit, used, cache = groups, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            mount, cache = groups / "memory", "total_inactive_file"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        own = mount / inside.lstrip("/")
+        for folder in (own, *own.parents):
+            with suppress(OSError, ValueError):  # there is none of that name here, or it has no limit
+                yield max(
+                    0, int((folder / limit).read_text()) - int((folder / used).read_text()) + _cache(folder, cache)
+                )
+            if folder == mount:
+                break
+
+
+def _cache(folder: Path, name: str) -> int:
+    values = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    return int(values.get(name, 0))
 
 
 def _status(field: str) -> int | None:

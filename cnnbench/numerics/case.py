@@ -110,6 +110,11 @@ class Case:
         return CrossEntropy() if len(self._main_shape) == 2 else MeanSquaredError()
 
     @property
+    def has_loss(self) -> bool:
+        """Whether a loss can be taken: it is a mean over images, of which there must be one, and not of indices."""
+        return self.size > 0 and self.graph.dtypes[self.graph.outputs[0][1]] == "float"
+
+    @property
     def _main_shape(self) -> tuple[int, ...]:
         return self.graph.shapes(self.size)[self.graph.outputs[0][1]]
 

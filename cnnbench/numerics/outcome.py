@@ -36,7 +36,7 @@ class Outcome:
     """One numerical check of a case.
 
     Args:
-        name: ``local``, ``exact``, ``end_to_end``, ``gradient``, ``determinism``, ``training``.
+        name: Of ``CHECKS``.
         status: ``passed``, ``failed``, or ``skipped`` with its reason in ``message``.
         budget_used: Largest fraction of the sharp budget used (a failure is above 1); None where none applies.
         worst_case_used: Largest fraction of the worst-case budget used.

@@ -14,7 +14,7 @@ Align = Literal["left", "right"]
 Tone = Literal["", "good", "bad", "warn", "muted"]
 
 FORWARD = ("local", "exact", "end_to_end", "determinism")
-BACKWARD = ("gradient", "training")
+BACKWARD = ("gradient", "gradient_determinism", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
 
 

@@ -8,7 +8,7 @@ import pytest
 from small_suite import small_suite
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness import rounds, timing
+from cnnbench.harness import group_launch, rounds
 from cnnbench.harness.parts import Failure
 from cnnbench.harness.plan import plan
 from cnnbench.harness.runner import RunOptions, run
@@ -46,14 +46,14 @@ def test_a_suite_can_do_without(tmp_path):
 
 
 def test_a_control_that_fails_costs_its_cell_nothing(tmp_path, monkeypatch):
-    start = timing._start
+    start = group_launch.start
 
     def fails(session, pool, cell, launch, settings, spec):
         if spec.side == "control":
             raise WorkerError("the second worker is gone")
         return start(session, pool, cell, launch, settings, spec)
 
-    monkeypatch.setattr(timing, "_start", fails)
+    monkeypatch.setattr(group_launch, "start", fails)
     found, result = records(tmp_path)
     assert [record.status for record in found] == ["ok"] * 4
     assert [record.control for record in found] == [None] * 4
@@ -61,7 +61,7 @@ def test_a_control_that_fails_costs_its_cell_nothing(tmp_path, monkeypatch):
 
 
 def test_a_control_with_wrong_outputs_or_a_defect_costs_its_cell_nothing(tmp_path, monkeypatch):
-    start = timing._start
+    start = group_launch.start
 
     def wrong(session, pool, cell, launch, settings, spec):
         if spec.side != "control":
@@ -70,7 +70,7 @@ def test_a_control_with_wrong_outputs_or_a_defect_costs_its_cell_nothing(tmp_pat
             raise ZeroDivisionError("a defect")
         return Failure(status="nan", reason="NaN in the output")
 
-    monkeypatch.setattr(timing, "_start", wrong)
+    monkeypatch.setattr(group_launch, "start", wrong)
     found, result = records(tmp_path)
     assert [record.status for record in found] == ["ok"] * 4
     told = [note for note in result.summary.notes if "has no control" in note]

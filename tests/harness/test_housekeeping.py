@@ -29,6 +29,8 @@ def root(tmp_path):
 
 def made(root, suite="some", measured=True):
     store = RunStore.create(suite, root)
+    with store.locked():
+        pass
     if measured:
         (store.folder / "cells" / "one" / "parts").mkdir(parents=True)
         (store.folder / "cells" / "one" / "parts" / "launch-0.json").write_text("{}")
@@ -48,6 +50,14 @@ def test_a_run_without_a_result_goes_and_one_with_a_part_stays(root, tmp_path):
     assert not empty.exists()
     assert begun.exists()
     assert found(root, tmp_path) == []
+
+
+def test_a_run_that_is_being_made_stays(root, tmp_path):
+    store = RunStore.create("some", root)
+    assert found(root, tmp_path) == []
+    with store.locked():
+        assert found(root, tmp_path) == []
+    assert [item.path for item in found(root, tmp_path)] == [store.folder]
 
 
 def test_the_newest_runs_of_each_suite_stay(root, tmp_path):

@@ -46,6 +46,46 @@ def test_where_the_kernel_tells_nothing_memory_says_why(monkeypatch, tmp_path):
     assert "does not tell" in memory.unavailable()
 
 
+VERSION_2 = {
+    "memory.max": "1000\n", "memory.current": "900\n", "memory.stat": "anon 700\ninactive_file 150\n",
+}  # fmt: skip
+VERSION_1 = {
+    "memory.limit_in_bytes": "1000\n", "memory.usage_in_bytes": "900\n", "memory.stat": "total_inactive_file 150\n",
+}  # fmt: skip
+
+
+def group(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "inside", "files"),
+    [("0::/a/b", "a/b", VERSION_2), ("4:memory:/a/b", "memory/a/b", VERSION_1), ("0::/elsewhere", ".", VERSION_2)],
+    ids=["version 2", "version 1", "a container's own mount"],
+)
+def test_what_a_control_group_leaves_is_what_is_left(tmp_path, line, inside, files):
+    membership = tmp_path / "cgroup"
+    membership.write_text(f"9:name=systemd:/\n{line}\n")
+    group(tmp_path / "mount" / inside, files)
+    assert memory.available_bytes(tmp_path / "mount", membership) == 250
+
+
+def test_the_narrowest_of_the_groups_around_counts(tmp_path):
+    membership = tmp_path / "cgroup"
+    membership.write_text("0::/a/b\n")
+    group(tmp_path / "a" / "b", VERSION_2 | {"memory.max": "max\n"})
+    group(tmp_path / "a", VERSION_2 | {"memory.max": "800\n"})
+    assert memory.available_bytes(tmp_path, membership) == 50
+    group(tmp_path / "a", {"memory.max": "600\n"})
+    assert memory.available_bytes(tmp_path, membership) == 0
+
+
+def test_without_a_limit_it_is_what_the_machine_has(tmp_path):
+    assert memory.available_bytes(tmp_path, tmp_path / "none") > 2**20
+
+
 def test_an_observation_counts_processors_and_wall_time():
     end = observe()
     deadline = time.perf_counter() + 0.15

@@ -187,6 +187,46 @@ def test_differing_bits_pass_while_they_are_within_the_envelope_and_fail_beyond(
     assert steady.details["bitwise"] is True
 
 
+class Unsteady:
+    """The NumPy backend, with something added to one gradient that grows from call to call."""
+
+    def __init__(self, size: float) -> None:
+        self._inner = InProcessSubject(load_backend("numpy"))
+        self._size, self._calls = size, 0
+        self.forward, self.steps = self._inner.forward, self._inner.steps
+
+    def gradient(self, graph, arrays, batch, options, loss=None):
+        result = self._inner.gradient(graph, arrays, batch, options, loss)
+        if "conv1.weight" in result.weights:
+            result.weights["conv1.weight"] = result.weights["conv1.weight"] + np.float32(self._size * self._calls)
+        self._calls += 1
+        return result
+
+
+@pytest.mark.parametrize(("size", "status"), [(1e-8, "passed"), (0.1, "failed")])
+def test_gradients_that_differ_from_run_to_run_are_measured_against_their_envelope(size, status):
+    outcome = run_checks(["gradient_determinism"], Unsteady(size), case_of("lenet5"))[0]
+    assert outcome.status == status
+    assert outcome.details["bitwise"] is False
+    assert outcome.details["output"] == "conv1.weight"
+    assert outcome.details["largest_difference"] == pytest.approx(size, rel=0.5)
+    assert "gradient of conv1.weight" in outcome.message
+
+
+def test_gradients_that_are_the_same_bits_need_no_envelope(monkeypatch):
+    monkeypatch.setattr("cnnbench.numerics.checks.determinism.gradient_envelope", None)
+    outcome = run_checks(["gradient_determinism"], InProcessSubject(load_backend("numpy")), case_of("lenet5"))[0]
+    assert (outcome.status, outcome.details["bitwise"]) == ("passed", True)
+
+
+def test_without_a_loss_there_are_no_gradients_to_repeat():
+    case = case_of("lenet5")
+    empty = replace(case, batch={name: x[:0] for name, x in case.batch.items()})
+    outcome = run_checks(["gradient_determinism"], InProcessSubject(load_backend("numpy")), empty)[0]
+    assert outcome.status == "skipped"
+    assert "no loss" in outcome.message
+
+
 def test_a_reverse_pass_that_forgets_a_branch_is_found_end_to_end():
     """Every layer's own gradient is right; only what is summed between them is wrong."""
     inner = InProcessSubject(load_backend("numpy"))

@@ -1,19 +1,22 @@
-"""The determinism check: the same program twice, bit for bit or how far apart."""
+"""The determinism checks: the same program twice, forward or with gradients, bit for bit or how far apart."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cnnbench.errors import UnavailableError
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.envelope import forward_envelope
+from cnnbench.numerics.envelope import Envelope, forward_envelope, gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import Recalling, Subject
 
-NAME = "determinism"
+Arrays = Mapping[str, NDArray[Any]]
 
 
 def check_determinism(subject: Subject, oracle: Oracle) -> Outcome:
@@ -27,20 +30,50 @@ def check_determinism(subject: Subject, oracle: Oracle) -> Outcome:
     recalled = subject.latest(*program) if isinstance(subject, Recalling) else None
     first = (recalled or subject.forward(*program)).outputs
     second = subject.forward(*program).outputs
-    same = all(name in second and _same_bits(first[name], second[name]) for name in first)
-    details: dict[str, Any] = {"batch": case.size, "bitwise": same}
+    details = {"batch": case.size}
+    return _compared("determinism", "output", first, second, details, lambda: forward_envelope(oracle)[1])
+
+
+def check_gradient_determinism(subject: Subject, oracle: Oracle) -> Outcome:
+    """Two passes for the gradients of every trainable weight, on the same operands and with the same loss.
+
+    A sum over threads or atomic additions may end in other bits each time, which an exact repetition of a training
+    would notice. Different bits pass while the difference stays inside the envelope of the gradients. A large network
+    is checked on smaller images, as its gradients are; ``details`` says which.
+
+    Raises:
+        UnavailableError: The network has no loss: no images, or no floating-point output.
+    """
+    small = Oracle(oracle.case.reduced, oracle.cache)
+    case = small.case
+    if not case.has_loss:
+        raise UnavailableError("no loss can be taken of this network's output, so that it has no gradients to compare")
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    batch = case.training_batch()
+    first = subject.gradient(case.graph, case.stored, batch, options, case.loss).weights
+    second = subject.gradient(case.graph, case.stored, batch, options, case.loss).weights
+    details = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
+    return _compared("gradient_determinism", "gradient of", first, second, details, lambda: gradient_envelope(small)[1])
+
+
+def _compared(
+    name: str, what: str, first: Arrays, second: Arrays, details: dict[str, Any], envelope: Callable[[], Envelope]
+) -> Outcome:
+    """Whether two runs agree; the envelope is asked for only where they do not bit for bit."""
+    same = first.keys() == second.keys() and all(_same_bits(first[key], second[key]) for key in first)
+    details["bitwise"] = same
     if same:
-        return Outcome(NAME, "passed", message="two runs agree bit for bit", details=details)
-    if any(name not in second or first[name].shape != second[name].shape for name in first):
+        return Outcome(name, "passed", message="two runs agree bit for bit", details=details)
+    if any(key not in second or first[key].shape != second[key].shape for key in first):
         details["problem"] = "wrong_shape"
-        return Outcome(NAME, "failed", np.inf, message="two runs give outputs of other shapes", details=details)
-    gap = largest({name: first[name].astype(np.float64) - second[name] for name in first})
-    shares = forward_envelope(oracle)[1].used(gap)
-    worst = max(shares, key=lambda name: shares[name])
+        return Outcome(name, "failed", np.inf, message=f"two runs give {what}s of other shapes", details=details)
+    gap = largest({key: first[key].astype(np.float64) - second[key] for key in first})
+    shares = envelope().used(gap)
+    worst = max(shares, key=lambda key: shares[key])
     details |= {"largest_difference": gap[worst], "output": worst}
-    text = f"two runs differ by up to {gap[worst]:.3g} in output {worst}, {shares[worst]:.3g} of the envelope"
-    return Outcome(NAME, "passed" if shares[worst] <= 1 else "failed", shares[worst], message=text, details=details)
+    text = f"two runs differ by up to {gap[worst]:.3g} in {what} {worst}, {shares[worst]:.3g} of the envelope"
+    return Outcome(name, "passed" if shares[worst] <= 1 else "failed", shares[worst], message=text, details=details)
 
 
-def _same_bits(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:
+def _same_bits(first: NDArray[Any], second: NDArray[Any]) -> bool:
     return first.shape == second.shape and first.dtype == second.dtype and first.tobytes() == second.tobytes()

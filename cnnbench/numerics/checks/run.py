@@ -8,7 +8,7 @@ from dataclasses import replace
 from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.classes import check_classes
-from cnnbench.numerics.checks.determinism import check_determinism
+from cnnbench.numerics.checks.determinism import check_determinism, check_gradient_determinism
 from cnnbench.numerics.checks.end_to_end import check_end_to_end
 from cnnbench.numerics.checks.exact import check_exact
 from cnnbench.numerics.checks.gradient import check_gradient
@@ -24,6 +24,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
     "end_to_end": check_end_to_end,
     "gradient": check_gradient,
     "determinism": check_determinism,
+    "gradient_determinism": check_gradient_determinism,
     "training": check_training,
     "classes": check_classes,
 }

@@ -17,6 +17,7 @@ import numpy as np
 from cnnbench.errors import CnnbenchError, SpecError
 from cnnbench.spec import interchange
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.interchange.once import once_per_file
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
 from cnnbench.spec.interchange.onnx_node import Array, known_operators
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
@@ -65,7 +66,7 @@ def load_arrays(path: Path, image: Shape = ()) -> Mapping[str, Array]:
     return import_file(path, image).arrays
 
 
-@cache
+@once_per_file
 def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
     """An ONNX file whose inputs have a batch axis before each image.
 

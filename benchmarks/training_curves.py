@@ -1,0 +1,122 @@
+"""How far correct backends' training curves part, against what the envelope admits, and what wrong ones come to.
+
+    python benchmarks/training_curves.py [--networks lenet5 resnet20] [--seeds 8] [--json FILE]
+
+The envelope admits ``ALARM`` times the spread of reference runs that start one unit in the last place off
+(``cnnbench/harness/envelopes.py``). Here every backend trains the same network from the same weights on the same
+batches, for several seeds; each seed has reference runs of its own, on NumPy. Printed is, for each backend, how many
+spreads its curve was off at most: an alarm is more than ``ALARM`` of them. Then, with the first seed, defects of the
+update rule, of the loss and of some layers are put into NumPy, to see how far beyond that they lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cnnbench.errors import CnnbenchError
+from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.harness.envelopes import ALARM, Envelope, agreement, envelope, perturbed
+from cnnbench.numerics.faults import faults, inject
+from cnnbench.plugins import load_backend
+from cnnbench.spec.architectures import build
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.losses import CrossEntropy
+from cnnbench.spec.optimizers import SGD
+from cnnbench.spec.weights import initialize
+from cnnbench.training.loop import TrainSettings, train
+
+MODES = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
+REFERENCE = "numpy"
+FAULTY = ("loss", "optimizer", "batch_norm", "conv", "trainable_subsample")
+REFERENCE_RUNS = 3  # the unperturbed one among them, as in a suite with ``envelope_runs: 2``
+
+
+def settings_of(network: str, seed: int) -> TrainSettings:
+    """A short training with momentum, weight decay and smoothed labels, so that a wrong rule or loss matters."""
+    images = {"resnet20": 512}.get(network)
+    return TrainSettings(
+        epochs=2,
+        batch=32,
+        loss=CrossEntropy(label_smoothing=0.1),
+        optimizer=SGD(momentum=0.9, weight_decay=1e-3),
+        learning_rate=0.02,
+        seed=seed,
+        train_images=images,
+        test_images=100,
+    )
+
+
+def losses(
+    backend: Backend, graph: Graph, arrays: Any, settings: TrainSettings, mode: str
+) -> tuple[list[float], float]:
+    """The loss of each step, and the accuracy at the end."""
+    found = train(backend, graph, arrays, settings, ProgramOptions(mode, precision("float32")))
+    return list(found.losses), found.test_accuracy
+
+
+def reference(graph: Graph, seed: int, settings: TrainSettings) -> Envelope:
+    """The envelope of the reference backend's runs."""
+    arrays = initialize(graph, seed)
+    starts = [arrays, *(perturbed(arrays, seed, run) for run in range(1, REFERENCE_RUNS))]
+    runs = [losses(load_backend(REFERENCE), graph, start, settings, MODES[REFERENCE]) for start in starts]
+    return envelope([run[0] for run in runs], [run[1] for run in runs])
+
+
+def compared(network: str, seed: int, backends: list[str], kinds: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Each backend's curve in the envelope of one seed, then those of the reference backend's defects."""
+    graph, settings = build(network), settings_of(network, seed)
+    arrays, found = initialize(graph, seed), reference(graph, seed, settings)
+    for name in backends:
+        curve, accuracy = losses(load_backend(name), graph, arrays, settings, MODES[name])
+        yield {"network": network, "seed": seed, "what": name, **agreement(curve, accuracy, found)}
+    for fault in faults().values():
+        if fault.kind not in kinds:
+            continue
+        backend = load_backend(REFERENCE)
+        try:
+            with inject(backend, fault.name):
+                curve, accuracy = losses(backend, graph, arrays, settings, MODES[REFERENCE])
+        except CnnbenchError:  # a fault of another loss or update rule
+            continue
+        yield {"network": network, "seed": seed, "what": fault.name, **agreement(curve, accuracy, found)}
+
+
+def main() -> None:
+    """Trains, and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=["lenet5", "resnet20"])
+    parser.add_argument("--backends", nargs="+", default=list(MODES))
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    for name in asked.backends:
+        load_backend(name).configure(ProcessSettings(threads=2))
+    rows: list[dict[str, Any]] = []
+    for network in asked.networks:
+        for seed in range(asked.seeds):
+            rows += compared(network, seed, asked.backends, FAULTY if seed == 0 else ())
+            print(f"{network}, seed {seed} done", flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(rows))
+    print("| network | curve of | spreads off, median and largest | steps compared | beyond the envelope |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    for network in asked.networks:
+        for what in dict.fromkeys(row["what"] for row in rows if row["network"] == network):
+            own = [row for row in rows if (row["network"], row["what"]) == (network, what)]
+            off = [ALARM * row["used"] for row in own if row["used"] is not None]
+            steps = sorted({row["steps_compared"] for row in own})
+            print(
+                f"| {network} | {what} | {statistics.median(off):.2g}, {max(off):.2g} "
+                f"| {steps[0]} to {steps[-1]} of {own[0]['steps']} "
+                f"| {sum(row['agrees'] is False for row in own)} of {len(own)} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
