@@ -35,7 +35,10 @@ def _in_envelope(before: Training, after: Training, shown: str, now: str) -> Fou
     except (KeyError, TypeError, ValueError, IndexError) as error:
         return Found("not comparable", shown, now, f"the bundle's envelope is damaged: {error!r}")
     if facts["agrees"] is None:
-        return Found("not comparable", shown, now, "the envelope of the curve ends at its first step")
+        reason = "the envelope of the curve ends at its first step"
+        if facts["parts_at"] is not None:
+            reason = f"it parts at step {facts['parts_at']} of {facts['steps']}, as rounding alone can make it"
+        return Found("not comparable", shown, now, reason)
     used = f"{facts['used']:.1%} of the envelope over {facts['steps_compared']} of {facts['steps']} steps"
     return Found("within budget" if facts["agrees"] else "not reproduced", shown, now, used)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALARM = 10.0
+SURE_STEPS = 10  # a wrong rule, loss or gradient shows from its first steps on
 CHAOS = 0.05
 FLOOR = 2.0**-21
 
@@ -72,6 +73,11 @@ def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be
     compared: the spread of a few runs that differ by one rounding at the start is multiplied, because another backend
     rounds differently in every operation of every step; the floor is a few units in the last place.
+
+    ``parts_at`` is the first step that is outside. A right curve, too, can leave from one step to the next, where
+    rounding decides between two maxima or on which side of a zero a value lies, and it may do so at any step; a fault
+    acts from the first step on. So ``agrees`` is true where no step is outside, false where one of the first
+    ``SURE_STEPS`` is, and None where the curve parts later (``benchmarks/training_curves.py`` measures how often).
     """
     import numpy as np
 
@@ -80,15 +86,24 @@ def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict
     allowed = ALARM * np.array(found.spread[:count]) + FLOOR * np.abs(middle)
     used = np.abs(np.array(losses[:count]) - middle) / allowed
     worst = int(np.argmax(used)) if count else None
+    outside = np.flatnonzero(~(used <= 1))
+    parts_at = int(outside[0]) + 1 if outside.size else None
     return {
         "steps_compared": count,
         "steps": len(losses),
         "used": float(used[worst]) if worst is not None else None,
         "worst_step": worst + 1 if worst is not None else None,
-        "agrees": bool((used <= 1).all()) if count else None,
+        "parts_at": parts_at,
+        "agrees": _verdict(count, parts_at),
         "alarm_factor": ALARM,
         "middle": list(found.middle),
         "spread": list(found.spread),
         "reference_accuracies": list(found.accuracies),
         "accuracy_difference": accuracy - float(np.mean(found.accuracies)),
     }
+
+
+def _verdict(compared: int, parts_at: int | None) -> bool | None:
+    if compared and parts_at is None:
+        return True
+    return False if parts_at is not None and parts_at <= SURE_STEPS else None

@@ -10,6 +10,7 @@ from synthetic_run import Noise, Truth, digest, synthetic_run
 
 from cnnbench.gates.claims import Verification, graded
 from cnnbench.gates.evidence import Evidence
+from cnnbench.harness.envelopes import SURE_STEPS
 from cnnbench.harness.record import CheckOutcome, Digests, Memory, Record
 from cnnbench.measurement.bootstrap import degrees_of_sum
 
@@ -198,6 +199,10 @@ def test_a_training_run_is_bitwise_or_within_the_bundled_envelope_or_neither(bun
 
     found = [grades(before, again(factor), name)["training curve"] for factor in (1.0, 1.0005, 1.01)]
     assert found == ["bitwise", "within budget", "not reproduced"]
+    late = tuple(loss * (1.0 if step < len(kept.losses) - 1 else 1.01) for step, loss in enumerate(kept.losses))
+    parted = altered(before, of(name), training=kept.model_copy(update={"losses": late}))
+    expected = "not comparable" if len(late) > SURE_STEPS else "not reproduced"
+    assert grades(before, parted, name)["training curve"] == expected
     damaged = altered(before, of(name), training=kept.model_copy(update={"envelope": {"middle": [1.0]}}))
     assert grades(damaged, again(1.01), name)["training curve"] == "not comparable"
 

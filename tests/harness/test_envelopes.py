@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnbench.harness.envelopes import ALARM, agreement, envelope, perturbed
+from cnnbench.harness.envelopes import ALARM, SURE_STEPS, agreement, envelope, perturbed
 
 
 def test_every_value_moves_by_exactly_one_unit_in_the_last_place():
@@ -41,6 +41,22 @@ def test_a_curve_within_the_envelope_agrees_and_one_outside_names_its_step():
     assert outside["worst_step"] == 2
     assert outside["used"] == pytest.approx(1.5, rel=0.01)
     assert outside["accuracy_difference"] == pytest.approx(-0.41)
+
+
+def test_a_curve_that_parts_late_is_neither_called_right_nor_wrong():
+    losses = np.linspace(2.0, 1.0, 30)
+    found = envelope([losses, losses * (1 + 1e-7)], [0.5, 0.5])
+    for step, verdict in ((3, False), (SURE_STEPS, False), (SURE_STEPS + 1, None), (30, None)):
+        curve = losses.copy()
+        curve[step - 1 :] += 1e-3
+        facts = agreement(curve, 0.5, found)
+        assert (facts["parts_at"], facts["agrees"]) == (step, verdict)
+    assert agreement(losses, 0.5, found)["parts_at"] is None
+
+
+def test_a_curve_that_is_no_number_is_outside():
+    facts = agreement([1.0, float("nan")], 0.5, envelope([[1.0, 0.9], [1.0, 0.9]], [0.5, 0.5]))
+    assert (facts["parts_at"], facts["agrees"]) == (2, False)
 
 
 def test_a_first_step_without_any_spread_allows_a_few_units_in_the_last_place_only():
