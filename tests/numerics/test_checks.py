@@ -21,7 +21,7 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
 from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import BatchNorm, Conv, Linear
+from cnnbench.spec.layers import BatchNorm, Conv, Linear, ReLU
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import initialize
 
@@ -210,7 +210,7 @@ def test_gradients_that_differ_from_run_to_run_are_measured_against_their_envelo
     assert outcome.details["bitwise"] is False
     assert outcome.details["output"] == "conv1.weight"
     assert outcome.details["largest_difference"] == pytest.approx(size, rel=0.5)
-    assert "gradient of conv1.weight" in outcome.message
+    assert "in gradient 'conv1.weight'" in outcome.message
 
 
 def test_gradients_that_are_the_same_bits_need_no_envelope(monkeypatch):
@@ -225,6 +225,30 @@ def test_without_a_loss_there_are_no_gradients_to_repeat():
     outcome = run_checks(["gradient_determinism"], InProcessSubject(load_backend("numpy")), empty)[0]
     assert outcome.status == "skipped"
     assert "no loss" in outcome.message
+
+
+def test_a_network_without_weights_has_no_gradients_to_repeat():
+    builder = Builder("plain")
+    graph = builder.build(builder.add("relu", ReLU(), builder.input("image", (1, 4, 4))))
+    case = Case(graph, {}, {"image": np.ones((2, 1, 4, 4), np.float32)}, FLOAT32)
+    outcome = run_checks(["gradient_determinism"], InProcessSubject(load_backend("numpy")), case)[0]
+    assert outcome.status == "skipped"
+    assert "no trainable weights" in outcome.message
+
+
+@pytest.mark.parametrize("change", [lambda weights: {}, lambda weights: {"conv1.weight": weights["conv1.weight"][:1]}])
+def test_gradients_that_come_in_another_shape_the_second_time_fail(change):
+    subject = Unsteady(0.0)
+    steady, calls = subject.gradient, []
+
+    def gradient(*arguments):
+        result = steady(*arguments)
+        calls.append(1)
+        return result._replace(weights=change(result.weights)) if len(calls) == 2 else result
+
+    subject.gradient = gradient
+    outcome = run_checks(["gradient_determinism"], subject, case_of("lenet5"))[0]
+    assert (outcome.status, outcome.details["problem"]) == ("failed", "wrong_shape")
 
 
 def test_a_reverse_pass_that_forgets_a_branch_is_found_end_to_end():

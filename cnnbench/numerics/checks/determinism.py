@@ -42,7 +42,7 @@ def check_gradient_determinism(subject: Subject, oracle: Oracle) -> Outcome:
     is checked on smaller images, as its gradients are; ``details`` says which.
 
     Raises:
-        UnavailableError: The network has no loss: no images, or no floating-point output.
+        UnavailableError: The network has no loss (no images, or no floating-point output), or no trainable weights.
     """
     small = Oracle(oracle.case.reduced, oracle.cache)
     case = small.case
@@ -52,8 +52,10 @@ def check_gradient_determinism(subject: Subject, oracle: Oracle) -> Outcome:
     batch = case.training_batch()
     first = subject.gradient(case.graph, case.stored, batch, options, case.loss).weights
     second = subject.gradient(case.graph, case.stored, batch, options, case.loss).weights
+    if not first and not second:
+        raise UnavailableError("this network has no trainable weights, so that it has no gradients to compare")
     details = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
-    return _compared("gradient_determinism", "gradient of", first, second, details, lambda: gradient_envelope(small)[1])
+    return _compared("gradient_determinism", "gradient", first, second, details, lambda: gradient_envelope(small)[1])
 
 
 def _compared(
@@ -66,12 +68,14 @@ def _compared(
         return Outcome(name, "passed", message="two runs agree bit for bit", details=details)
     if any(key not in second or first[key].shape != second[key].shape for key in first):
         details["problem"] = "wrong_shape"
-        return Outcome(name, "failed", np.inf, message=f"two runs give {what}s of other shapes", details=details)
+        return Outcome(
+            name, "failed", np.inf, message=f"two runs give other {what}s, or in other shapes", details=details
+        )
     gap = largest({key: first[key].astype(np.float64) - second[key] for key in first})
     shares = envelope().used(gap)
     worst = max(shares, key=lambda key: shares[key])
     details |= {"largest_difference": gap[worst], "output": worst}
-    text = f"two runs differ by up to {gap[worst]:.3g} in {what} {worst}, {shares[worst]:.3g} of the envelope"
+    text = f"two runs differ by up to {gap[worst]:.3g} in {what} {worst!r}, {shares[worst]:.3g} of the envelope"
     return Outcome(name, "passed" if shares[worst] <= 1 else "failed", shares[worst], message=text, details=details)
 
 
