@@ -45,16 +45,21 @@ def interpreted() -> Iterator[object]:
             yield marked(name, mode, policy, quick=policy == "float32")
 
 
+def cases_of(family: str) -> list[str]:
+    return [name for name, case in layer_cases().items() if case.layer.family == family]
+
+
 def hold(backend: Backend, mode: str, policy: str, names: list[str], pack: int) -> None:
     results = run_cases(InProcessSubject(backend), ProgramOptions(mode, precision(policy)), names, pack=pack)
     assert {result.case: result.message for result in results if result.status == "failed"} == {}
     assert any(result.status == "passed" for result in results)
 
 
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("name", "mode", "policy"), list(compiled()))
-def test_every_case_passes_where_graphs_are_compiled(load, name, mode, policy):
-    hold(load(name), mode, policy, list(layer_cases()), PACK)
+def test_every_case_passes_where_graphs_are_compiled(load, name, mode, policy, family):
+    hold(load(name), mode, policy, cases_of(family), PACK)
 
 
 @pytest.mark.jax
@@ -70,7 +75,7 @@ def test_the_first_case_of_each_kind_passes_on_jax(load):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("name", "mode", "policy"), list(interpreted()))
 def test_every_case_passes_alone(load, name, mode, policy, family):
-    hold(load(name), mode, policy, [key for key, case in layer_cases().items() if case.layer.family == family], 1)
+    hold(load(name), mode, policy, cases_of(family), 1)
 
 
 def test_every_kind_of_the_core_has_a_case():
