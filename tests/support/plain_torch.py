@@ -62,6 +62,16 @@ def elu(layer, inputs, weights, state, call):
     return OpResult((functional.elu(inputs[0], layer.alpha),))
 
 
+def erf(layer, inputs, weights, state, call):
+    """``torch.erf``."""
+    return OpResult((torch.erf(inputs[0]),))
+
+
+def atanh(layer, inputs, weights, state, call):
+    """``torch.atanh``."""
+    return OpResult((torch.atanh(inputs[0]),))
+
+
 def hardsigmoid(layer, inputs, weights, state, call):
     """``hardsigmoid``."""
     return OpResult((functional.hardsigmoid(inputs[0]),))

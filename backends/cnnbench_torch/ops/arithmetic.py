@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Parameter, Power
+from cnnbench_torch.ops import inductor
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -24,10 +25,10 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "rsqrt": torch.rsqrt,
     "reciprocal": torch.reciprocal,
     "exp": torch.exp,
-    "expm1": torch.expm1,
+    "expm1": inductor.expm1,
     "log": torch.log,
     "log1p": torch.log1p,
-    "erf": torch.erf,
+    "erf": inductor.erf,
     "sin": torch.sin,
     "cos": torch.cos,
     "tan": torch.tan,
@@ -38,7 +39,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "cosh": torch.cosh,
     "asinh": torch.asinh,
     "acosh": torch.acosh,
-    "atanh": torch.atanh,
+    "atanh": inductor.atanh,
 }
 
 

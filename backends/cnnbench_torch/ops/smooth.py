@@ -8,19 +8,16 @@ from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign
+from cnnbench_torch.ops import inductor
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
 
 
 def _compiled(x: Tensor, alpha: float, *, scale: float = 1.0, stretch: float = 1.0) -> Tensor:
-    """scale x above 0, scale alpha (exp(x / stretch) - 1) below, for ``torch.compile``.
-
-    Inductor (PyTorch 2.13, on the host) compiles ``expm1`` to exp(x) - 1, which cancels: elu(-1.28e-6) is off by 2%.
-    2 sinh(x / 2) exp(x / 2) is the same number; from -80 down it is -1, and sinh would overflow.
-    """
-    half = torch.clamp(x / stretch, -80.0, 0.0) / 2
-    return torch.where(x > 0, scale * x, scale * alpha * 2 * torch.sinh(half) * torch.exp(half))
+    """scale x above 0, scale alpha (exp(x / stretch) - 1) below, for ``torch.compile``."""
+    below = inductor.expm1(torch.clamp(x, max=0.0) / stretch)
+    return torch.where(x > 0, scale * x, scale * alpha * below)
 
 
 @OPERATIONS.register("elu")

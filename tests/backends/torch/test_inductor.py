@@ -1,0 +1,53 @@
+"""The forms that stand in where Inductor cancels: each value and derivative from tiny arguments to huge ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+pytestmark = pytest.mark.torch
+
+SIZES = 10.0 ** np.arange(-30, 2.01, 0.25)
+ANY = np.concatenate([-SIZES[::-1], [0.0], SIZES])
+WITHIN_ONE = np.concatenate([ANY[np.abs(ANY) < 1], [-1 + 2.0**-20, 1 - 2.0**-20]])
+
+
+def erf_derivative(x: float) -> float:
+    return 2 / math.sqrt(math.pi) * math.exp(-x * x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("function", "exact", "derivative", "points"),
+    [
+        ("expm1", math.expm1, math.exp, np.concatenate([ANY[ANY < 80], [-1000.0, -math.inf]])),
+        ("atanh", math.atanh, lambda x: 1 / ((1 - x) * (1 + x)), WITHIN_ONE),
+        ("erf", math.erf, erf_derivative, ANY[np.abs(ANY) < 9]),
+    ],
+)
+def test_value_and_derivative_are_right_to_a_few_roundings(monkeypatch, function, exact, derivative, points, dtype):
+    from cnnbench_torch.ops import inductor
+
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    x = torch.tensor(points, dtype=getattr(torch, dtype), requires_grad=True)
+    y = getattr(inductor, function)(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    info = np.finfo(dtype)
+    for found, formula in ((y, exact), (slope, derivative)):
+        expected = np.array([formula(point) for point in x.tolist()])
+        error = np.abs(found.detach().double().numpy() - expected)
+        # a derivative exp(-x * x) inherits the rounding of x * x
+        roundings = 6 + points**2 if formula is erf_derivative else 6
+        limit = info.eps * np.abs(expected) * roundings
+        assert np.all(error <= limit + 4 * float(info.tiny)), points[error > limit]
+
+
+def test_atanh_of_one_is_infinite_and_beyond_it_not_a_number(monkeypatch):
+    from cnnbench_torch.ops import inductor
+
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert inductor.atanh(torch.tensor([1.0, -1.0])).tolist() == [math.inf, -math.inf]
+    assert torch.isnan(inductor.atanh(torch.tensor([1.5, -1.5]))).all()
