@@ -33,3 +33,10 @@ def load():
         return loaded(name)
 
     return get
+
+
+@pytest.fixture
+def tf(load):
+    """TensorFlow itself, with the threads of the backend: a process sets them once, before its first operation."""
+    load("tensorflow")
+    return pytest.importorskip("tensorflow")

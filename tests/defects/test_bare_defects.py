@@ -46,8 +46,7 @@ def test_the_gradient_of_max_pooling_of_no_images_ends_the_process():
 
 
 @pytest.mark.tensorflow
-def test_a_convolution_without_outputs_returns_its_input_s_shape():
-    tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
+def test_a_convolution_without_outputs_returns_its_input_s_shape(tf):
     found = tf.nn.conv2d(tf.ones((1, 4, 4, 2)), tf.ones((5, 5, 2, 3)), 1, "VALID").shape
     if tuple(found) == (1, 0, 0, 3):
         mended("a kernel larger than the image")
@@ -58,8 +57,7 @@ def test_a_convolution_without_outputs_returns_its_input_s_shape():
 
 
 @pytest.mark.tensorflow
-def test_running_sums_in_bfloat16_stop_at_256():
-    tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
+def test_running_sums_in_bfloat16_stop_at_256(tf):
     found = float(tf.cumsum(tf.ones((2000,), tf.bfloat16))[-1])
     if found == 2000:
         mended("tf.cumsum in bfloat16")
@@ -67,8 +65,7 @@ def test_running_sums_in_bfloat16_stop_at_256():
 
 
 @pytest.mark.tensorflow
-def test_depthwise_convolution_in_float16_sums_in_float16():
-    tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
+def test_depthwise_convolution_in_float16_sums_in_float16(tf):
     x = np.abs(np.random.default_rng(0).normal(size=(1, 64, 64, 2))).astype(np.float16)
     w = np.ones((48, 48, 2, 1), np.float16)
     found, exact = (
@@ -124,10 +121,9 @@ def test_the_gradient_of_lp_pooling_is_0_where_the_norm_is(p):
 @pytest.mark.jax
 @pytest.mark.torch
 @pytest.mark.tensorflow
-def test_the_gradient_of_a_magnitude_at_0_is_a_convention():
+def test_the_gradient_of_a_magnitude_at_0_is_a_convention(tf):
     jax = pytest.importorskip("jax", reason="needs jax")
     torch = pytest.importorskip("torch", reason="needs torch")
-    tf = pytest.importorskip("tensorflow", reason="needs tensorflow")
     assert float(jax.grad(jax.numpy.abs)(0.0)) == 1.0
     x = torch.zeros((), requires_grad=True)
     x.abs().backward()
