@@ -81,6 +81,24 @@ BARE = {
             "`.contiguous()` before",
         ),
     ),
+    "Beyond their buffers": (
+        "These use memory that is not theirs: the gradient is wrong, or the process ends.",
+        ("PyTorch 2.13.0", "measured", "instead"),
+        (
+            "The gradient of `x.index_select(axis, index)` under `torch.compile` on the host, where it arrives from "
+            "two users, one contiguous and one in the memory format `channels_last`: Inductor takes the stride of one "
+            "for that of the other and adds beyond the end of its buffer.",
+            'wrong by the largest gradient, or "corrupted size vs. prev_size" and SIGABRT',
+            "a product with zeros and ones for the gradient",
+        ),
+        (
+            "The gradient of `torch.lstm` under `torch.compile` on the host where the input needs none: its workspace "
+            "was never made. Where a graph hides that, the gradients of the weights are wrong (the recurrent ones by "
+            "8 % of the largest). `torch.nn.LSTM` is not compiled and is right.",
+            '"expected Tensor() for op: torch.ops.aten.mkldnn_rnn_layer.default"',
+            "the formula, step by step",
+        ),
+    ),
     "Conventions": (
         "No defects, but values on which two frameworks differ without a word.",
         ("call", "measured", "ours"),

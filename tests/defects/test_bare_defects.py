@@ -30,6 +30,25 @@ print(gradient(tf.ones((0, 8, 8, 2))).shape)
 """
 
 
+OVERFLOW = """
+import torch
+
+def both(x, target, index):
+    y = x.index_select(3, index)
+    return y, ((y - target) ** 2).mean()
+
+index = torch.arange(10) // 2
+for height in (10, 4, 2):
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    x = torch.randn(1, 2, height, 5).to(memory_format=torch.channels_last).requires_grad_()
+    target = torch.randn(1, 2, height, 10).to(memory_format=torch.channels_last)
+    (expected,) = torch.autograd.grad(both(x, target, index)[1], x)
+    (found,) = torch.autograd.grad(torch.compile(both)(x, target, index)[1], x)
+    assert torch.allclose(expected, found)
+"""
+
+
 def mended(what: str, framework: str = "tensorflow") -> None:
     """Fails with what to do."""
     pytest.fail(f"{framework} {pytest.importorskip(framework).__version__} no longer has this: {what}")
@@ -83,7 +102,7 @@ def refused(call, message: str, what: str) -> None:
     said = None
     try:
         call()
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         said = str(error)
     if said is None:
         mended(what, "torch")
@@ -106,6 +125,31 @@ def test_the_gradient_of_the_negative_log_likelihood_refuses_channels_last():
     scores = torch.ones(2, 5, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
     loss = torch.nn.functional.nll_loss(scores, torch.zeros((2, 4, 4), dtype=torch.int64))
     refused(loss.backward, "grad_input must be contiguous", "nll_loss channels-last")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_the_compiled_gradient_of_a_selection_writes_beyond_its_buffer():
+    pytest.importorskip("torch", reason="needs torch")
+    done = subprocess.run([sys.executable, "-c", OVERFLOW], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        mended("our ops need not step around index_select", "torch")
+    assert done.returncode in (1, -signal.SIGABRT, -signal.SIGSEGV)
+    if done.returncode == 1:
+        assert "AssertionError" in done.stderr
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_the_compiled_gradient_of_an_lstm_is_refused():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    weights = [torch.ones(shape, requires_grad=True) for shape in ((16, 3), (16, 4), (16,), (16,))]
+    start = torch.zeros(1, 2, 4)
+
+    def last(x):
+        return torch.lstm(x, (start, start), weights, True, 1, 0.0, True, False, True)[1].sum()
+
+    refused(lambda: torch.compile(last)(torch.ones(2, 5, 3)).backward(), "mkldnn_rnn_layer", "compiled lstm")
 
 
 @pytest.mark.torch

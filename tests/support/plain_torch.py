@@ -72,6 +72,13 @@ def atanh(layer, inputs, weights, state, call):
     return OpResult((torch.atanh(inputs[0]),))
 
 
+def gru(layer, inputs, weights, state, call):
+    """``torch.gru`` from zeros, and its last state without the axis of layers."""
+    start = inputs[0].new_zeros(1, inputs[0].shape[0], layer.hidden_size)
+    y, h = torch.gru(inputs[0], start, list(weights), True, 1, 0.0, call.training, False, True)
+    return OpResult((y, h[0]))
+
+
 def hardsigmoid(layer, inputs, weights, state, call):
     """``hardsigmoid``."""
     return OpResult((functional.hardsigmoid(inputs[0]),))

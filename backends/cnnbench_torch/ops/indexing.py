@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
+from cnnbench_torch.ops import inductor
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -37,7 +38,7 @@ def split(layer: Split, inputs: Tensors, weights: Tensors, state: Tensors, call:
 def gather(layer: Gather, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``index_select``."""
     x = inputs[0]
-    return OpResult((x.index_select(layer.axis, torch.tensor(layer.indices, device=x.device)),))
+    return OpResult((inductor.index_select(x, layer.axis, torch.tensor(layer.indices, device=x.device)),))
 
 
 @OPERATIONS.register("gather_indices")

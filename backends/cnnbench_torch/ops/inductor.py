@@ -1,6 +1,6 @@
-"""Functions that Inductor compiles to formulas which cancel on the host (PyTorch 2.13), in forms that do not.
+"""Functions that Inductor compiles wrongly on the host (PyTorch 2.13), in forms that it compiles rightly.
 
-Each has its derivative beside it: what automatic differentiation makes of the form would cancel in its turn.
+Each has its derivative beside it: what automatic differentiation makes of a form would cancel in its turn.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class _Expm1(torch.autograd.Function):
@@ -49,6 +50,33 @@ class _Erf(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return gradients[0] * (2 / math.sqrt(math.pi)) * torch.exp(-x * x)
+
+
+class _IndexSelect(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axis: int, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.axis, ctx.size = axis, x.shape[axis]
+        return x.index_select(axis, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (index,) = ctx.saved_tensors
+        arriving = gradients[0].transpose(ctx.axis, -1)
+        taken = torch.arange(ctx.size, device=index.device)[:, None] == index
+        return functional.linear(arriving, taken.to(arriving.dtype)).transpose(ctx.axis, -1), None, None
+
+
+def index_select(x: Tensor, axis: int, index: Tensor) -> Tensor:
+    """``index_select`` whose gradient is a product with zeros and ones.
+
+    Inductor adds the gradient up in place at indices, and where it also transposes what arrives, it takes the stride
+    of one for the other: it writes beyond the end of its buffer.
+    """
+    if not torch.compiler.is_compiling():
+        return x.index_select(axis, index)
+    apply: Callable[[Tensor, int, Tensor], Tensor] = _IndexSelect.apply
+    return apply(x, axis, index)
 
 
 def expm1(x: Tensor) -> Tensor:

@@ -44,11 +44,18 @@ def _starts(layer: LSTM | GRU, inputs: Tensors, count: int) -> Tensors:
 
 @OPERATIONS.register("lstm", weight_layout=_reordered("ifgo"))
 def lstm(layer: LSTM, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """``torch.lstm``, which ``torch.nn.LSTM`` calls; the reverse direction reads a flipped copy."""
+    """``torch.lstm``, which ``torch.nn.LSTM`` calls; the reverse direction reads a flipped copy.
+
+    Compiled for the host, it hands its gradient a workspace that was never made (PyTorch 2.13): the gradients of the
+    weights are wrong, or the memory of others is written to. So it goes step by step there.
+    """
+    starts = _starts(layer, inputs, 2)
+    if torch.compiler.is_compiling():
+        return _lstm_by_steps(layer, inputs[0], starts[0][0], starts[1][0], weights)
     has_biases = layer.biases != "none"
     y, h, c = torch.lstm(
         _sequence(layer, inputs[0]),
-        _starts(layer, inputs, 2),
+        starts,
         _parameters(weights),
         has_biases,
         num_layers=1,
@@ -60,12 +67,35 @@ def lstm(layer: LSTM, inputs: Tensors, weights: Tensors, state: Tensors, call: C
     return OpResult((_sequence(layer, y), h[0], c[0]))
 
 
+def _lstm_by_steps(layer: LSTM, x: Tensor, h: Tensor, c: Tensor, weights: Tensors) -> OpResult:
+    """The products with the input in one, the rest step by step."""
+    outputs: list[Tensor] = []
+    for step in _projected(layer, x, weights).unbind(1):
+        i, f, g, o = (step + h @ weights[1].T).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        outputs.append(h)
+    return OpResult((_sequence(layer, torch.stack(outputs, 1)), h, c))
+
+
+def _projected(layer: LSTM | GRU, x: Tensor, weights: Tensors) -> Tensor:
+    """W_ih x and all biases, in the order in which the layer reads the sequence."""
+    biases = weights[2:]
+    return _sequence(layer, torch.nn.functional.linear(x, weights[0], sum(biases[1:], biases[0]) if biases else None))
+
+
 @OPERATIONS.register("gru", weight_layout=_reordered("rzn"))
 def gru(layer: GRU, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """``torch.gru``, whose reset gate acts after the product; step by step where it acts before."""
+    """``torch.gru``, whose reset gate acts after the product; step by step where it acts before.
+
+    Step by step where it is compiled, too: of ``torch.gru`` and a view of its last state, Inductor (PyTorch 2.13, on
+    the host) overwrites a buffer that the gradient of the recurrent weights still needs.
+    """
     start = _starts(layer, inputs, 1)[0]
     if layer.reset == "before":
         return _gru_before(layer, inputs[0], start[0], weights)
+    if torch.compiler.is_compiling():
+        return _gru_by_steps(layer, inputs[0], start[0], weights)
     y, h = torch.gru(
         _sequence(layer, inputs[0]),
         start,
@@ -80,13 +110,26 @@ def gru(layer: GRU, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
     return OpResult((_sequence(layer, y), h[0]))
 
 
+def _gru_by_steps(layer: GRU, x: Tensor, h: Tensor, weights: Tensors) -> OpResult:
+    """n = tanh(W x + b + r (W_hh h + b_hh)): the products with the input in one, the rest step by step."""
+    w_ih, w_hh, *biases = weights
+    b_ih, b_hh = biases or (None, None)
+    size = layer.hidden_size
+    outputs: list[Tensor] = []
+    for step in _sequence(layer, torch.nn.functional.linear(x, w_ih, b_ih)).unbind(1):
+        recurrent = torch.nn.functional.linear(h, w_hh, b_hh)
+        r, z = torch.sigmoid(step[:, : 2 * size] + recurrent[:, : 2 * size]).chunk(2, 1)
+        n = torch.tanh(step[:, 2 * size :] + r * recurrent[:, 2 * size :])
+        h = n + z * (h - n)
+        outputs.append(h)
+    return OpResult((_sequence(layer, torch.stack(outputs, 1)), h))
+
+
 def _gru_before(layer: GRU, x: Tensor, h: Tensor, weights: Tensors) -> OpResult:
     """n = tanh(W x + b + W_hh (r h)): the products with the input in one, the rest step by step."""
-    w_ih, w_hh, *biases = weights
-    size = layer.hidden_size
-    projected = torch.nn.functional.linear(x, w_ih, sum(biases[1:], biases[0]) if biases else None)
+    w_hh, size = weights[1], layer.hidden_size
     outputs: list[Tensor] = []
-    for step in _sequence(layer, projected).unbind(1):
+    for step in _projected(layer, x, weights).unbind(1):
         gates = torch.sigmoid(step[:, : 2 * size] + h @ w_hh[: 2 * size].T)
         r, z = gates.chunk(2, 1)
         n = torch.tanh(step[:, 2 * size :] + (r * h) @ w_hh[2 * size :].T)

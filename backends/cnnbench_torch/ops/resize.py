@@ -12,6 +12,7 @@ from torch.nn import functional
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.interpolation import Axis, coordinates, is_dyadic, matrix_of, taps_at
 from cnnbench.spec.layers.resize import Resize
+from cnnbench_torch.ops import inductor
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -22,7 +23,7 @@ _NARROW = (torch.bfloat16, torch.float16)
 
 @OPERATIONS.register("resize")
 def resize(layer: Resize, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """The library's function, or along each axis a product, or for the nearest an ``index_select``."""
+    """The library's function, or along each axis a product, or for the nearest a selection."""
     x = inputs[0]
     axes = layer.axes(tuple(x.shape[2:]))
     native = _native(layer, axes, x.dtype)
@@ -32,7 +33,7 @@ def resize(layer: Resize, inputs: Tensors, weights: Tensors, state: Tensors, cal
         return OpResult((functional.interpolate(wide, [axis.out for axis in axes], **native).to(x.dtype),))
     if layer.mode == "nearest":
         for position, axis in enumerate(axes, start=2):
-            x = x.index_select(position, _columns(axis, x.device))
+            x = inductor.index_select(x, position, _columns(axis, x.device))
         return OpResult((x,))
     y = x.float() if x.dtype in _NARROW else x
     for position, axis in enumerate(axes, start=2):

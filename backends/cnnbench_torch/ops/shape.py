@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.shape import Expand, Flatten, Pad, Tile, Transpose, padded_from
+from cnnbench_torch.ops import inductor
 from cnnbench_torch.ops.registry import OPERATIONS
 from cnnbench_torch.ops.windows import pad_spatial
 
@@ -62,5 +63,5 @@ def pad(layer: Pad, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
     for axis, (begin, end) in enumerate(layer.padding, start=1):
         if begin or end:
             source = padded_from(layer.mode, x.shape[axis], begin, end)
-            x = x.index_select(axis, torch.tensor(source, device=x.device))
+            x = inductor.index_select(x, axis, torch.tensor(source, device=x.device))
     return OpResult((x,))

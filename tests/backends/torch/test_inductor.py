@@ -45,6 +45,21 @@ def test_value_and_derivative_are_right_to_a_few_roundings(monkeypatch, function
         assert np.all(error <= limit + 4 * float(info.tiny)), points[error > limit]
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_gradient_of_a_selection_adds_up_what_was_taken_more_than_once(monkeypatch, axis):
+    from cnnbench_torch.ops import inductor
+
+    index = torch.tensor([0, 2, 2, 1, 2])
+    x = torch.arange(27.0).reshape(3, 3, 3).requires_grad_()
+    arriving = torch.arange(45.0).reshape([5 if i == axis else 3 for i in range(3)])
+    plain = x.index_select(axis, index)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    found = inductor.index_select(x, axis, index)
+    assert torch.equal(found, plain)
+    pair = [torch.autograd.grad(y, x, arriving)[0] for y in (found, plain)]
+    assert torch.equal(*pair)
+
+
 def test_atanh_of_one_is_infinite_and_beyond_it_not_a_number(monkeypatch):
     from cnnbench_torch.ops import inductor
 
