@@ -2,11 +2,12 @@
 
     python benchmarks/training_curves.py [--networks lenet5 resnet20] [--seeds 8] [--json FILE]
 
-The envelope admits ``ALARM`` times the spread of reference runs that start one unit in the last place off
-(``cnnbench/harness/envelopes.py``). Here every backend trains the same network from the same weights on the same
-batches, for several seeds; each seed has reference runs of its own, on NumPy. Printed is, for each backend, how many
-spreads its curve was off at most, and the steps at which curves left the envelope. Then, with the first seed, defects
-of the update rule, of the loss and of batch norms are put into NumPy, to see how far off and how soon those are.
+The envelope admits ``ALARM`` times the distance of reference runs, which start one unit in the last place off, from a
+run in float64 (``cnnbench/harness/envelopes.py``). Here every backend trains the same network from the same weights on
+the same batches, for several seeds; each seed has reference runs of its own, on NumPy. Printed is, for each backend,
+how many spreads its curve was off at most, and the steps at which curves left the envelope. Then, with the first
+seed, defects of the update rule, of the loss and of batch norms are put into NumPy, to see how far off and how soon
+those are.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ def settings_of(network: str, seed: int) -> TrainSettings:
 
 
 def losses(
-    backend: Backend, graph: Graph, arrays: Any, settings: TrainSettings, mode: str
+    backend: Backend, graph: Graph, arrays: Any, settings: TrainSettings, mode: str, policy: str = "float32"
 ) -> tuple[list[float], float]:
     """The loss of each step, and the accuracy at the end."""
-    found = train(backend, graph, arrays, settings, ProgramOptions(mode, precision("float32")))
+    found = train(backend, graph, arrays, settings, ProgramOptions(mode, precision(policy)))
     return list(found.losses), found.test_accuracy
 
 
@@ -65,7 +66,8 @@ def reference(graph: Graph, seed: int, settings: TrainSettings) -> Envelope:
     arrays = initialize(graph, seed)
     starts = [arrays, *(perturbed(arrays, seed, run) for run in range(1, REFERENCE_RUNS))]
     runs = [losses(load_backend(REFERENCE), graph, start, settings, MODES[REFERENCE]) for start in starts]
-    return envelope([run[0] for run in runs], [run[1] for run in runs])
+    exact, _ = losses(load_backend(REFERENCE), graph, arrays, settings, MODES[REFERENCE], "float64")
+    return envelope([run[0] for run in runs], [run[1] for run in runs], exact)
 
 
 def compared(network: str, seed: int, backends: list[str], kinds: tuple[str, ...]) -> Iterator[dict[str, Any]]:

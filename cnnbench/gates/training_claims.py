@@ -30,7 +30,8 @@ def _in_envelope(before: Training, after: Training, shown: str, now: str) -> Fou
     kept = before.envelope
     try:
         middle, spread, accuracies = (tuple(kept[name]) for name in ("middle", "spread", "reference_accuracies"))
-        found = Envelope(middle, spread, int(kept["steps_compared"]), accuracies)
+        exact = kept.get("centre") == "float64"
+        found = Envelope(middle, spread, int(kept["steps_compared"]), accuracies, exact)
         facts = agreement(after.losses, after.test_accuracy, found)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         return Found("not comparable", shown, now, f"the bundle's envelope is damaged: {error!r}")

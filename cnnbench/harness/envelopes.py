@@ -1,4 +1,4 @@
-"""How far training curves of equal programs may part, by reference runs from weights one last digit off."""
+"""How far training curves of equal programs may part: what rounding does to reference runs, against float64."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Envelope:
     """The spread of reference runs, step by step.
 
     Args:
-        middle: Mean loss of each step over the runs.
-        spread: Largest difference between two runs up to each step (it never falls).
+        middle: Loss of each step in float64; where there is no such run, the mean over the runs.
+        spread: Largest distance of a run from the float64 one up to each step (it never falls); where there is none,
+            the largest difference between two runs.
         steps: Steps before the spread exceeds ``CHAOS`` of the loss; from there on rounding alone parts the curves,
             and comparing them says nothing.
         accuracies: Test accuracy of each run at the end.
@@ -33,6 +34,7 @@ class Envelope:
     spread: tuple[float, ...]
     steps: int
     accuracies: tuple[float, ...]
+    exact: bool = False  # whether ``middle`` is a run in float64
 
 
 def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[str, NDArray[Any]]:
@@ -50,29 +52,38 @@ def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[s
     return moved
 
 
-def envelope(losses: Sequence[Sequence[float]], accuracies: Sequence[float]) -> Envelope:
+def envelope(
+    losses: Sequence[Sequence[float]], accuracies: Sequence[float], exact: Sequence[float] | None = None
+) -> Envelope:
     """The envelope of reference runs, the unperturbed one among them.
+
+    A run's distance from float64 is what rounding in every operation of every step does, and another backend rounds as
+    often; two runs that start one digit apart round alike from there on, and part by less.
 
     Args:
         losses: Of each run, step by step.
         accuracies: Of each run, on the test images at the end.
+        exact: The losses of a run in float64 from the unperturbed weights.
     """
     import numpy as np
 
     curves = np.array(losses, float)
-    middle = curves.mean(axis=0)
-    spread = np.maximum.accumulate(curves.max(axis=0) - curves.min(axis=0))
+    middle = curves.mean(axis=0) if exact is None else np.array(exact, float)
+    apart = curves.max(axis=0) - curves.min(axis=0) if exact is None else np.abs(curves - middle).max(axis=0)
+    spread = np.maximum.accumulate(apart)
     beyond = np.flatnonzero(~(spread <= CHAOS * np.abs(middle)))
     steps = int(beyond[0]) if beyond.size else len(middle)
-    return Envelope(tuple(middle.tolist()), tuple(spread.tolist()), steps, tuple(accuracies))
+    return Envelope(tuple(middle.tolist()), tuple(spread.tolist()), steps, tuple(accuracies), exact is not None)
 
 
 def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict[str, Any]:
     """How a curve lies in an envelope: plain data for ``Training.envelope``.
 
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be
-    compared: the spread of a few runs that differ by one rounding at the start is multiplied, because another backend
-    rounds differently in every operation of every step; the floor is a few units in the last place.
+    compared: the spread of a few runs is multiplied, because another backend sums in another order and rounding is
+    luck; the floor is a few units in the last place. The spread is that of the next step, since curves part a thousand
+    times farther from one step to the next where a network trains wildly, and one run may be a step ahead of others;
+    but the first step has its own, because nothing has been learnt yet.
 
     ``parts_at`` is the first step that is outside. A right curve, too, can leave from one step to the next, where
     rounding decides between two maxima or on which side of a zero a value lies, and it may do so at any step; a fault
@@ -83,7 +94,8 @@ def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict
 
     count = min(found.steps, len(losses))
     middle = np.array(found.middle[:count])
-    allowed = ALARM * np.array(found.spread[:count]) + FLOOR * np.abs(middle)
+    spread = np.array([*found.spread[:1], *found.spread[2:], *found.spread[-1:]])[:count]
+    allowed = ALARM * spread + FLOOR * np.abs(middle)
     used = np.abs(np.array(losses[:count]) - middle) / allowed
     worst = int(np.argmax(used)) if count else None
     outside = np.flatnonzero(~(used <= 1))
@@ -96,6 +108,7 @@ def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict
         "parts_at": parts_at,
         "agrees": _verdict(count, parts_at),
         "alarm_factor": ALARM,
+        "centre": "float64" if found.exact else "mean",
         "middle": list(found.middle),
         "spread": list(found.spread),
         "reference_accuracies": list(found.accuracies),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import CnnbenchError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
 from cnnbench.harness.envelopes import agreement, envelope, perturbed
 from cnnbench.harness.events import EpochDone
 from cnnbench.harness.parts import Failure, TrainingPart
@@ -16,6 +19,9 @@ from cnnbench.harness.record import Cell, Epoch, Training
 from cnnbench.harness.session import Session
 from cnnbench.harness.suite import Train
 from cnnbench.harness.transfer import options_to_json, read_arrays, write_arrays
+from cnnbench.plugins import backend_plugin
+
+EXACT = "float64"
 
 
 def training_pass(session: Session, cells: Sequence[Cell], pool: Pool) -> None:
@@ -51,14 +57,16 @@ def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Trai
     if len(trained) < 2 or all(part.training.envelope for _, part in trained):
         return
     reference, base = min(trained, key=lambda pair: sum(epoch.seconds for epoch in pair[1].training.epochs))
-    runs = [base.training]
+    runs, exact = [base.training], None
     try:
         for number in range(1, settings.envelope_runs + 1):
-            runs.append(_reference_run(session, reference, pool, settings, number))
+            runs.append(_perturbed_run(session, reference, pool, settings, number))
+        if _has_float64(reference):
+            exact = _exact_run(session, reference, pool, settings).losses
     except CnnbenchError as error:  # the cell's own training went well
         session.note(f"the training curves of {reference.architecture} have no envelope: {error}")
         return
-    found = envelope([run.losses for run in runs], [run.test_accuracy for run in runs])
+    found = envelope([run.losses for run in runs], [run.test_accuracy for run in runs], exact)
     for cell, part in trained:
         facts = agreement(part.training.losses, part.training.test_accuracy, found)
         facts |= {"reference": reference.id, "reference_runs": len(runs)}
@@ -66,20 +74,48 @@ def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Trai
         session.store.write_part(cell.id, "training", part.model_copy(update={"training": training}))
 
 
-def _reference_run(session: Session, cell: Cell, pool: Pool, settings: Train, number: int) -> Training:
+def _has_float64(cell: Cell) -> bool:
+    """Whether the cell's backend can train in a higher precision than the cell's own."""
+    return cell.precision != EXACT and EXACT in backend_plugin(cell.backend).precisions[cell.mode]
+
+
+def _perturbed_run(session: Session, cell: Cell, pool: Pool, settings: Train, number: int) -> Training:
     """A training run from weights that are one unit in the last place off."""
-    name = f"training-reference-{number}"
+    doing = f"reference run {number} of {settings.envelope_runs}"
+    material = session.materials.of(cell)
+
+    def train(loaded: Loaded) -> Training:
+        path = loaded.worker.folder / f"training-reference-{number}.safetensors"
+        write_arrays(path, perturbed(read_arrays(material.arrays), cell.seed, number))
+        try:
+            return _trained(session, cell, loaded, settings, path, material.options)
+        finally:
+            path.unlink(missing_ok=True)
+
+    return _reference_run(session, cell, pool, f"training-reference-{number}", doing, train)
+
+
+def _exact_run(session: Session, cell: Cell, pool: Pool, settings: Train) -> Training:
+    """A training run from the same weights in float64."""
+    material = session.materials.of(cell)
+    options = replace(material.options, precision=precision(EXACT))
+
+    def train(loaded: Loaded) -> Training:
+        return _trained(session, cell, loaded, settings, material.arrays, options)
+
+    return _reference_run(session, cell, pool, "training-reference-float64", "reference run in float64", train)
+
+
+def _reference_run(
+    session: Session, cell: Cell, pool: Pool, name: str, doing: str, train: Callable[[Loaded], Training]
+) -> Training:
+    """A run on the side, or what an earlier invocation kept of it."""
     kept = session.store.read_part(cell.id, name, TrainingPart)
     if kept is not None:
         return kept.training
-    session.doing(cell, f"reference run {number} of {settings.envelope_runs}")
+    session.doing(cell, doing)
     loaded = pool.get(session.spec(cell))
-    path = loaded.worker.folder / f"{name}.safetensors"
-    write_arrays(path, perturbed(read_arrays(session.materials.of(cell).arrays), cell.seed, number))
-    try:
-        training = _trained(session, cell, loaded, settings, path)
-    finally:
-        path.unlink(missing_ok=True)
+    training = train(loaded)
     session.store.write_part(cell.id, name, TrainingPart(origin=loaded.origin(cell), training=training))
     return training
 
@@ -104,7 +140,8 @@ def _train(session: Session, cell: Cell, pool: Pool, settings: Train) -> None:
         if epoch.epoch < settings.epochs:
             session.doing(cell, f"epoch {epoch.epoch + 1} of {settings.epochs}")
 
-    training = _trained(session, cell, loaded, settings, session.materials.of(cell).arrays, told)
+    material = session.materials.of(cell)
+    training = _trained(session, cell, loaded, settings, material.arrays, material.options, told)
     session.store.write_part(cell.id, "training", TrainingPart(origin=loaded.origin(cell), training=training))
     wrong = [i for i, loss in enumerate(training.losses) if not math.isfinite(loss)]
     if wrong:
@@ -117,10 +154,11 @@ def _trained(
     loaded: Loaded,
     settings: Train,
     arrays: Path,
+    options: ProgramOptions,
     told: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
     """Trains in a worker; ``told`` hears of each epoch."""
-    material = session.materials.of(cell)
+    graph = session.materials.of(cell).graph
     epochs: list[Epoch] = []
 
     def hear(event: dict[str, Any]) -> None:
@@ -134,9 +172,9 @@ def _trained(
             "train",
             timeout_s=session.plan.suite.timeouts.call_s,
             on_event=hear,
-            graph=material.graph.to_json(),
+            graph=graph.to_json(),
             arrays=str(arrays),
-            options=options_to_json(material.options),
+            options=options_to_json(options),
             settings=request_of(settings, cell.seed),
         )
     return Training(

@@ -36,11 +36,33 @@ def test_a_curve_within_the_envelope_agrees_and_one_outside_names_its_step():
     assert inside["agrees"]
     assert inside["used"] < 0.1
     assert inside["accuracy_difference"] == pytest.approx(0.0)
-    outside = agreement([1.0, 0.8001 + 1.5 * ALARM * 0.0002, 0.6], 0.5, found)
+    outside = agreement([1.0, 0.8001 + 1.5 * ALARM * 0.0004, 0.6], 0.5, found)
     assert not outside["agrees"]
     assert outside["worst_step"] == 2
     assert outside["used"] == pytest.approx(1.5, rel=0.01)
     assert outside["accuracy_difference"] == pytest.approx(-0.41)
+
+
+def test_a_curve_may_be_one_step_ahead_of_the_reference_runs_but_not_at_the_first():
+    exact = np.full(5, 2.0)
+    spread = np.array([1e-7, 1e-6, 1e-4, 1e-2, 1e-2])
+    found = envelope([exact, exact + spread], [0.5, 0.5], exact)
+    assert found.spread == pytest.approx(tuple(spread))
+    ahead = exact + np.array([1e-7, 1e-4, 1e-2, 1e-2, 1e-2])
+    assert agreement(ahead, 0.5, found)["agrees"]
+    ahead[1] += 2 * ALARM * 1e-4
+    assert agreement(ahead, 0.5, found)["parts_at"] == 2
+    early = exact + 2 * ALARM * spread[0]
+    assert agreement(early, 0.5, found)["parts_at"] == 1
+
+
+def test_the_centre_is_the_float64_run_and_the_spread_the_distance_from_it():
+    exact = [2.0, 1.0, 0.5]
+    found = envelope([[2.0, 1.01, 0.5], [2.0, 1.02, 0.51]], [0.5, 0.5], exact)
+    assert found.middle == tuple(exact)
+    assert found.spread == pytest.approx((0.0, 0.02, 0.02))
+    assert agreement(exact, 0.5, found)["centre"] == "float64"
+    assert agreement(exact, 0.5, envelope([exact, exact], [0.5, 0.5]))["centre"] == "mean"
 
 
 def test_a_curve_that_parts_late_is_neither_called_right_nor_wrong():
