@@ -57,15 +57,14 @@ def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Trai
     if len(trained) < 2 or all(part.training.envelope for _, part in trained):
         return
     reference, base = min(trained, key=lambda pair: sum(epoch.seconds for epoch in pair[1].training.epochs))
-    runs, exact = [base.training], None
+    runs = [base.training]
     try:
         for number in range(1, settings.envelope_runs + 1):
             runs.append(_perturbed_run(session, reference, pool, settings, number))
-        if _has_float64(reference):
-            exact = _exact_run(session, reference, pool, settings).losses
     except CnnbenchError as error:  # the cell's own training went well
         session.note(f"the training curves of {reference.architecture} have no envelope: {error}")
         return
+    exact = _exact_losses(session, reference, pool, settings)
     found = envelope([run.losses for run in runs], [run.test_accuracy for run in runs], exact)
     for cell, part in trained:
         facts = agreement(part.training.losses, part.training.test_accuracy, found)
@@ -74,9 +73,15 @@ def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Trai
         session.store.write_part(cell.id, "training", part.model_copy(update={"training": training}))
 
 
-def _has_float64(cell: Cell) -> bool:
-    """Whether the cell's backend can train in a higher precision than the cell's own."""
-    return cell.precision != EXACT and EXACT in backend_plugin(cell.backend).precisions[cell.mode]
+def _exact_losses(session: Session, cell: Cell, pool: Pool, settings: Train) -> tuple[float, ...] | None:
+    """The losses in float64; None where the backend has it not, it is the cell's own, or the run fails."""
+    if cell.precision == EXACT or EXACT not in backend_plugin(cell.backend).precisions[cell.mode]:
+        return None
+    try:
+        return _exact_run(session, cell, pool, settings).losses
+    except CnnbenchError as error:
+        session.note(f"the training curves of {cell.architecture} are compared with a mean, not with float64: {error}")
+        return None
 
 
 def _perturbed_run(session: Session, cell: Cell, pool: Pool, settings: Train, number: int) -> Training:

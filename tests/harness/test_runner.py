@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.errors import SuiteError
+from cnnbench.errors import SuiteError, WorkerError
 from cnnbench.harness.events import CellDone, EpochDone, Note, RoundDone, RunBegan, RunEnded, WorkDone
 from cnnbench.harness.parts import LaunchPart
 from cnnbench.harness.plan import plan
@@ -270,7 +270,20 @@ def test_curves_of_cells_that_train_alike_are_held_to_reference_runs(go):
         assert facts["reference_runs"] == 3
         assert len(facts["spread"]) == len(record.training.losses)
         assert facts["agrees"]
+        assert facts["centre"] == "float64"
     assert len({record.training.envelope["reference"] for record in result.records}) == 1
+
+
+def test_curves_are_held_to_the_mean_of_the_runs_where_the_one_in_float64_fails(go, monkeypatch):
+    def failing(*args):
+        raise WorkerError("no memory for float64")
+
+    monkeypatch.setattr("cnnbench.harness.training_pass._exact_run", failing)
+    train = {"architectures": ["simple_cnn"], "epochs": 1, "batch": 256, "envelope_runs": 1}
+    result, _, _ = go(("good", "wrong"), measure={"latency": None, "memory": False}, train=train)
+    assert {record.status for record in result.records} == {"ok"}
+    assert {record.training.envelope["centre"] for record in result.records} == {"mean"}
+    assert any("not with float64: no memory for float64" in note for note in result.summary.notes)
 
 
 def test_yardsticks_are_in_the_summary(go):
