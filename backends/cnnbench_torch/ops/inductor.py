@@ -70,8 +70,8 @@ class _IndexSelect(torch.autograd.Function):
 def index_select(x: Tensor, axis: int, index: Tensor) -> Tensor:
     """``index_select`` whose gradient is a product with zeros and ones.
 
-    Inductor adds the gradient up in place at indices, and where it also transposes what arrives, it takes the stride
-    of one for the other: it writes beyond the end of its buffer.
+    Inductor adds the gradient up in place at indices, and where it also transposes what arrives, it adds the offset
+    within a tile twice: it writes beyond the end of its buffer.
     """
     if not torch.compiler.is_compiling():
         return x.index_select(axis, index)
