@@ -87,7 +87,8 @@ BARE = {
         (
             "The gradient of `x.index_select(axis, index)` under `torch.compile` on the host, where it arrives from "
             "two users, one contiguous and one in the memory format `channels_last`: Inductor transposes in tiles, "
-            "adds the offset within a tile twice, and so writes beyond the end of its buffer (with two threads or more).",
+            "adds the offset within a tile twice, and so writes beyond the end of its buffer (with two threads or "
+            "more).",
             'wrong by the largest gradient, or "corrupted size vs. prev_size" and SIGABRT',
             "a product with zeros and ones for the gradient",
         ),
