@@ -81,8 +81,8 @@ BARE = {
             "`.contiguous()` before",
         ),
     ),
-    "Beyond their buffers": (
-        "These use memory that is not theirs: the gradient is wrong, or the process ends.",
+    "Compiled gradients": (
+        "The gradient is wrong, the call stops with an error, or the process ends.",
         ("PyTorch 2.13.0", "measured", "instead"),
         (
             "The gradient of `x.index_select(axis, index)` under `torch.compile` on the host, where it arrives from "

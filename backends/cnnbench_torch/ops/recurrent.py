@@ -47,7 +47,7 @@ def lstm(layer: LSTM, inputs: Tensors, weights: Tensors, state: Tensors, call: C
     """``torch.lstm``, which ``torch.nn.LSTM`` calls; the reverse direction reads a flipped copy.
 
     Compiled for the host, it hands its gradient a workspace that was never made (PyTorch 2.13): the gradients of the
-    weights are wrong, or the memory of others is written to. So it goes step by step there.
+    weights are refused, or wrong. So it goes step by step where it is compiled.
     """
     starts = _starts(layer, inputs, 2)
     if torch.compiler.is_compiling():
