@@ -19,6 +19,7 @@ from cnnbench.spec.graph import Graph
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
+    from cnnbench.training.settings import TrainSettings
 
 Tell = Callable[[dict[str, Any]], None]
 Plain = dict[str, Any]
@@ -98,44 +99,102 @@ class Answers:
         write_arrays(Path(output), _joined(groups))
         return {"losses": losses, "states": len(states)}
 
+    def foresee(
+        self,
+        *,
+        tell: Tell,
+        graph: Plain,
+        options: Plain,
+        arrays: str,
+        batch: str,
+        seed: int,
+        steps: int,
+        check: str,
+    ) -> Plain:
+        """Has the oracle make what a check will ask it for, into the user's cache; no backend need be loaded."""
+        from cnnbench.measurement.memory import release_free_memory
+        from cnnbench.numerics.case import Case, Training
+        from cnnbench.numerics.checks import foresee
+
+        case = Case(
+            graph=Graph.from_json(graph),
+            arrays=read_arrays(Path(arrays)),
+            batch=read_arrays(Path(batch)),
+            options=options_from_json(options),
+            seed=seed,
+            training=Training.of_steps(steps),
+        )
+        foresee(check, case)
+        release_free_memory()
+        return {}
+
+    def losses(
+        self, *, tell: Tell, graph: Plain, arrays: str, options: Plain, settings: Plain, beside: Sequence[float]
+    ) -> Plain:
+        """Trains beside a curve until the two have parted; gives the losses, and tells that it lives."""
+        from cnnbench.harness.envelopes import parted
+        from cnnbench.training.loop import losses_until
+
+        found = losses_until(
+            self._loaded,
+            Graph.from_json(graph),
+            read_arrays(Path(arrays)),
+            _train_settings(settings),
+            options_from_json(options),
+            lambda step, loss: parted(step, loss, beside),
+            on_step=_signs_of_life(tell),
+        )
+        return {"losses": list(found)}
+
     def train(self, *, tell: Tell, graph: Plain, arrays: str, options: Plain, settings: Plain) -> Plain:
         """Trains a network; tells each epoch's result, and at least once a second that it lives."""
-        from cnnbench.training.augmentation import Augmentation
-        from cnnbench.training.loop import TrainSettings, train
-        from cnnbench.training.schedules import schedule_from_fields
+        from cnnbench.training.loop import train
 
-        told = time.monotonic()
-
-        def on_step(step: int, loss: float) -> None:
-            nonlocal told
-            if time.monotonic() - told > SIGN_OF_LIFE_S:
-                told = time.monotonic()
-                tell({"step": step, "loss": loss})
-
-        schedule, loss = settings.pop("schedule"), loss_from_json(settings.pop("loss"))
-        if loss is None:
-            raise ValueError("training needs a loss")
-        optimizer = optimizer_from_json(settings.pop("optimizer"))
         result = train(
             self._loaded,
             Graph.from_json(graph),
             read_arrays(Path(arrays)),
-            TrainSettings(
-                loss=loss,
-                optimizer=optimizer,
-                augmentation=Augmentation(**settings.pop("augmentation", {})),
-                schedule=schedule_from_fields(schedule["kind"], schedule["fields"]),
-                **settings,
-            ),
+            _train_settings(settings),
             options_from_json(options),
             on_epoch=lambda epoch: tell({"epoch": asdict(epoch)}),
-            on_step=on_step,
+            on_step=_signs_of_life(tell),
         )
         return {
             "losses": list(result.losses),
             "predictions": list(result.predictions),
             "targets": list(result.targets),
         }
+
+
+def _signs_of_life(tell: Tell) -> Callable[[int, float], None]:
+    """Tells a step and its loss, but not more often than needed."""
+    told = time.monotonic()
+
+    def on_step(step: int, loss: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > SIGN_OF_LIFE_S:
+            told = time.monotonic()
+            tell({"step": step, "loss": loss})
+
+    return on_step
+
+
+def _train_settings(plain: Plain) -> TrainSettings:
+    from cnnbench.training.augmentation import Augmentation
+    from cnnbench.training.schedules import schedule_from_fields
+    from cnnbench.training.settings import TrainSettings
+
+    rest = dict(plain)
+    schedule, loss = rest.pop("schedule"), loss_from_json(rest.pop("loss"))
+    if loss is None:
+        raise ValueError("training needs a loss")
+    return TrainSettings(
+        loss=loss,
+        optimizer=optimizer_from_json(rest.pop("optimizer")),
+        augmentation=Augmentation(**rest.pop("augmentation", {})),
+        schedule=schedule_from_fields(schedule["kind"], schedule["fields"]),
+        **rest,
+    )
 
 
 def _joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

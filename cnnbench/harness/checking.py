@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.harness.events import CheckDone
+from cnnbench.harness.foresight import Foresight
 from cnnbench.harness.parts import ChecksPart, Failure
 from cnnbench.harness.pool import Pool
 from cnnbench.harness.record import Cell, CheckOutcome, NodeBudget, Status
@@ -24,22 +25,23 @@ PROBLEMS: dict[str, Status] = {"nan": "nan", "wrong_shape": "wrong_shape", "wron
 
 def check_pass(session: Session, cells: Sequence[Cell], pool: Pool) -> None:
     """Runs the checks of every cell that has some, a network's backends together so that they share its oracle."""
-    for cell in sorted(cells, key=lambda cell: cell.group):
-        if not cell.checks:
-            continue
-        if session.open(cell) and session.store.read_part(cell.id, "checks", ChecksPart) is None:
-            with session.guarded(cell, lambda cell=cell: pool.peek(session.spec(cell))):  # type: ignore[misc]
-                _check(session, cell, pool)
-        session.finished(len(cell.checks))
+    checked = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.checks]
+    with Foresight(session, checked) as foresight:
+        for cell in checked:
+            if session.open(cell) and session.store.read_part(cell.id, "checks", ChecksPart) is None:
+                with session.guarded(cell, lambda cell=cell: pool.peek(session.spec(cell))):  # type: ignore[misc]
+                    foresight.look(cell)
+                    _check(session, cell, pool, foresight)
+            session.finished(len(cell.checks))
     _spread_failures(session, cells)
 
 
-def _check(session: Session, cell: Cell, pool: Pool) -> None:
+def _check(session: Session, cell: Cell, pool: Pool, foresight: Foresight) -> None:
     session.doing(cell, "checks")
     loaded = pool.get(session.spec(cell))
     with session.watch.timing("checks"):
         subject = WorkerSubject(loaded.worker, session.plan.suite.timeouts.call_s, loaded.kinds)
-        outcomes = _outcomes(session, cell, subject)
+        outcomes = _outcomes(session, cell, subject, foresight)
     folder = session.store.cell_folder(cell.id)
     part = ChecksPart(
         origin=loaded.origin(cell),
@@ -53,23 +55,27 @@ def _check(session: Session, cell: Cell, pool: Pool) -> None:
     release_free_memory()  # an oracle's arrays are gigabytes; left in the heap they would add up over a zoo of networks
 
 
-def _outcomes(session: Session, cell: Cell, subject: WorkerSubject) -> list[Outcome]:
+def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: Foresight) -> list[Outcome]:
     from cnnbench.numerics.case import Case, Training
     from cnnbench.numerics.checks import run_checks
 
     checks = session.plan.suite.checks
     material = session.materials.of(cell)
-    rates = Training().rates
     case = Case(
         graph=material.graph,
         arrays=read_arrays(material.arrays),
         batch=session.materials.inputs(cell, checks.batch),
         options=material.options,
         seed=cell.seed,
-        training=Training(rates=tuple(rates[i % len(rates)] for i in range(checks.training_steps))),
+        training=Training.of_steps(checks.training_steps),
         folder=session.store.cell_folder(cell.id),
     )
-    return run_checks(cell.checks, subject, case, lambda name: session.doing(cell, f"{name} check"))
+
+    def begin(name: str) -> None:
+        session.doing(cell, f"{name} check")
+        foresight.expect(cell, name)
+
+    return run_checks(cell.checks, subject, case, begin)
 
 
 def failure_of(outcomes: Sequence[CheckOutcome]) -> Failure | None:

@@ -22,7 +22,8 @@ class Envelope:
     """The spread of reference runs, step by step.
 
     Args:
-        middle: Loss of each step in float64; where there is no such run, the mean over the runs.
+        middle: Loss of each step in float64, which may end where the curves have parted (``parted``); where there is
+            no such run, the mean over the runs.
         spread: Largest distance of a run from the float64 one up to each step (it never falls); where there is none,
             the largest difference between two runs.
         steps: Steps before the spread exceeds ``CHAOS`` of the loss; from there on rounding alone parts the curves,
@@ -52,6 +53,14 @@ def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[s
     return moved
 
 
+def parted(step: int, loss: float, curve: Sequence[float]) -> bool:
+    """Whether a run in float64 has gone as far as it is compared: it and a curve are ``CHAOS`` apart at a step from 1.
+
+    From there on no envelope of that curve among others compares anything, so that the run may stop.
+    """
+    return not abs(curve[step - 1] - loss) <= CHAOS * abs(loss)
+
+
 def envelope(
     losses: Sequence[Sequence[float]], accuracies: Sequence[float], exact: Sequence[float] | None = None
 ) -> Envelope:
@@ -63,12 +72,13 @@ def envelope(
     Args:
         losses: Of each run, step by step.
         accuracies: Of each run, on the test images at the end.
-        exact: The losses of a run in float64 from the unperturbed weights.
+        exact: The losses of a run in float64 from the unperturbed weights, as far as it went.
     """
     import numpy as np
 
     curves = np.array(losses, float)
     middle = curves.mean(axis=0) if exact is None else np.array(exact, float)
+    curves = curves[:, : len(middle)]
     apart = curves.max(axis=0) - curves.min(axis=0) if exact is None else np.abs(curves - middle).max(axis=0)
     spread = np.maximum.accumulate(apart)
     beyond = np.flatnonzero(~(spread <= CHAOS * np.abs(middle)))

@@ -216,6 +216,11 @@ class Worker:
                 self._process.wait(timeout=timeout_s)
         self.kill()
 
+    def abort(self) -> None:
+        """Makes the process die, from another thread than the one that waits for its reply and then ends it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Ends the worker and everything that it started, and frees what belongs to it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

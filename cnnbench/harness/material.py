@@ -62,8 +62,12 @@ class Materials:
 
     def inputs(self, cell: Cell, count: int) -> dict[str, NDArray[Any]]:
         """``count`` images of the cell's data, by input name."""
+        return read_arrays(self.inputs_file(cell, count))
+
+    def inputs_file(self, cell: Cell, count: int) -> Path:
+        """The file of ``inputs``."""
         graph = network(cell.architecture, cell.image, cell.num_classes)
-        return read_arrays(self._batch_of(graph, cell, count)[0])
+        return self._batch_of(graph, cell, count)[0]
 
     def close(self) -> None:
         """Removes the files."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
 
 from cnnbench.harness.checking import judge_outputs
 from cnnbench.harness.parts import MemoryPart
-from cnnbench.harness.pool import Pool, prepared
+from cnnbench.harness.pool import Loaded, Pool, prepared
 from cnnbench.harness.processes import WorkerSpec
 from cnnbench.harness.record import Cell, Memory, Phases
 from cnnbench.harness.session import Session
+from cnnbench.harness.stopwatch import Stopwatch
 from cnnbench.spec.weights import digest
 
 CALLS = 2
@@ -17,15 +22,67 @@ CALLS = 2
 
 def memory_pass(session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
     """Measures the peak of every cell that asks for it and has none yet; ``settle`` writes each one's record."""
-    for cell in cells:
-        if "memory" not in cell.measure:
-            continue
-        if session.open(cell) and session.store.read_part(cell.id, "memory", MemoryPart) is None:
-            session.doing(cell, "memory")
-            with Pool(session) as pool, session.guarded(cell, lambda p=pool, c=cell: p.peek(_spec(session, c))):  # type: ignore[misc]
-                _measure(session, cell, pool)
-        settle([cell])
-        session.finished()
+    asking = [cell for cell in cells if "memory" in cell.measure]
+    with _Nursery(session) as nursery:
+        for i, cell in enumerate(asking):
+            if _is_missing(session, cell):
+                following = next((other for other in asking[i + 1 :] if _is_missing(session, other)), None)
+                session.doing(cell, "memory")
+                with (
+                    nursery.pool(cell, following) as pool,
+                    session.guarded(cell, lambda p=pool, c=cell: p.peek(_spec(session, c))),  # type: ignore[misc]
+                ):
+                    _measure(session, cell, pool)
+            settle([cell])
+            session.finished()
+
+
+def _is_missing(session: Session, cell: Cell) -> bool:
+    return session.open(cell) and session.store.read_part(cell.id, "memory", MemoryPart) is None
+
+
+class _Nursery:
+    """Starts the next cell's worker while the present one is measured: most of this pass is importing frameworks.
+
+    Only where both cells' phases were timed in a launch: here an import beside them would disturb them.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
+        self._next: tuple[Cell, Pool, Future[Loaded]] | None = None
+
+    @contextmanager
+    def pool(self, cell: Cell, following: Cell | None) -> Iterator[Pool]:
+        """A pool whose worker for the cell may be up already; the worker of the following cell is begun to start."""
+        with self._mine(cell) as pool:
+            if following is not None and "latency" in cell.measure and "latency" in following.measure:
+                begun = Pool(self._session, Stopwatch())
+                future = self._threads.submit(begun.get, _spec(self._session, following))
+                self._next = (following, begun, future)
+            yield pool
+
+    def _mine(self, cell: Cell) -> Pool:
+        if self._next is None:
+            return Pool(self._session)
+        expected, pool, future = self._next
+        with self._session.watch.timing("import"), suppress(Exception):  # ``get`` raises it once more
+            future.result()
+        self._next = None
+        if expected is cell:
+            return pool
+        pool.close()
+        return Pool(self._session)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown()
+        if self._next is not None:
+            self._next[1].__exit__(kind, error, trace)
 
 
 def _spec(session: Session, cell: Cell) -> WorkerSpec:

@@ -96,6 +96,13 @@ class TrainingPart(Frozen):
     training: Training
 
 
+class CurvePart(Frozen):
+    """The losses of a reference run on the side, as far as it went."""
+
+    origin: Origin = Origin()
+    losses: tuple[float, ...]
+
+
 class Failure(Frozen):
     """Why a cell ended before its end."""
 

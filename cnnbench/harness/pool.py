@@ -13,6 +13,7 @@ from cnnbench.harness.parts import Origin
 from cnnbench.harness.processes import WorkerSpec
 from cnnbench.harness.record import Cell
 from cnnbench.harness.session import Session
+from cnnbench.harness.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,16 @@ class Loaded:
 
 
 class Pool:
-    """At most one live worker for each specification."""
+    """At most one live worker for each specification.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: The run under way.
+        watch: What counts the seconds of starting workers; the session's unless given.
+    """
+
+    def __init__(self, session: Session, watch: Stopwatch | None = None) -> None:
         self._session = session
+        self._watch = watch or session.watch
         self._loaded: dict[WorkerSpec, Loaded] = {}
         self._unloadable: dict[WorkerSpec, WorkerError] = {}
 
@@ -55,7 +62,7 @@ class Pool:
         if spec in self._unloadable:  # it would not go better for the next cell, and may take as long
             raise self._unloadable[spec]
         timeouts = self._session.plan.suite.timeouts
-        with self._session.watch.timing("import"):
+        with self._watch.timing("import"):
             worker = Worker(spec, start_timeout_s=timeouts.start_s)
             self._loaded[spec] = Loaded(worker, 0.0, {}, {})  # its log is wanted where loading fails
             try:

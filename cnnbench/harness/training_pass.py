@@ -13,7 +13,7 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.envelopes import agreement, envelope, perturbed
 from cnnbench.harness.events import EpochDone
-from cnnbench.harness.parts import Failure, TrainingPart
+from cnnbench.harness.parts import CurvePart, Failure, TrainingPart
 from cnnbench.harness.pool import Loaded, Pool
 from cnnbench.harness.record import Cell, Epoch, Training
 from cnnbench.harness.session import Session
@@ -22,6 +22,7 @@ from cnnbench.harness.transfer import options_to_json, read_arrays, write_arrays
 from cnnbench.plugins import backend_plugin
 
 EXACT = "float64"
+CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it
 
 
 def training_pass(session: Session, cells: Sequence[Cell], pool: Pool) -> None:
@@ -64,7 +65,7 @@ def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Trai
     except CnnbenchError as error:  # the cell's own training went well
         session.note(f"the training curves of {reference.architecture} have no envelope: {error}")
         return
-    exact = _exact_losses(session, reference, pool, settings)
+    exact = _exact_losses(session, reference, pool, settings, base.training.losses)
     found = envelope([run.losses for run in runs], [run.test_accuracy for run in runs], exact)
     for cell, part in trained:
         facts = agreement(part.training.losses, part.training.test_accuracy, found)
@@ -73,12 +74,14 @@ def _compare(session: Session, cells: Sequence[Cell], pool: Pool, settings: Trai
         session.store.write_part(cell.id, "training", part.model_copy(update={"training": training}))
 
 
-def _exact_losses(session: Session, cell: Cell, pool: Pool, settings: Train) -> tuple[float, ...] | None:
-    """The losses in float64; None where the backend has it not, it is the cell's own, or the run fails."""
+def _exact_losses(
+    session: Session, cell: Cell, pool: Pool, settings: Train, beside: Sequence[float]
+) -> tuple[float, ...] | None:
+    """The losses in float64 until the cell's have parted from them; None where there is no such run or it fails."""
     if cell.precision == EXACT or EXACT not in backend_plugin(cell.backend).precisions[cell.mode]:
         return None
     try:
-        return _exact_run(session, cell, pool, settings).losses
+        return _exact_run(session, cell, pool, settings, beside)
     except CnnbenchError as error:
         session.note(f"the training curves of {cell.architecture} are compared with a mean, not with float64: {error}")
         return None
@@ -86,43 +89,43 @@ def _exact_losses(session: Session, cell: Cell, pool: Pool, settings: Train) -> 
 
 def _perturbed_run(session: Session, cell: Cell, pool: Pool, settings: Train, number: int) -> Training:
     """A training run from weights that are one unit in the last place off."""
-    doing = f"reference run {number} of {settings.envelope_runs}"
-    material = session.materials.of(cell)
-
-    def train(loaded: Loaded) -> Training:
-        path = loaded.worker.folder / f"training-reference-{number}.safetensors"
-        write_arrays(path, perturbed(read_arrays(material.arrays), cell.seed, number))
-        try:
-            return _trained(session, cell, loaded, settings, path, material.options)
-        finally:
-            path.unlink(missing_ok=True)
-
-    return _reference_run(session, cell, pool, f"training-reference-{number}", doing, train)
-
-
-def _exact_run(session: Session, cell: Cell, pool: Pool, settings: Train) -> Training:
-    """A training run from the same weights in float64."""
-    material = session.materials.of(cell)
-    options = replace(material.options, precision=precision(EXACT))
-
-    def train(loaded: Loaded) -> Training:
-        return _trained(session, cell, loaded, settings, material.arrays, options)
-
-    return _reference_run(session, cell, pool, "training-reference-float64", "reference run in float64", train)
-
-
-def _reference_run(
-    session: Session, cell: Cell, pool: Pool, name: str, doing: str, train: Callable[[Loaded], Training]
-) -> Training:
-    """A run on the side, or what an earlier invocation kept of it."""
+    name = f"training-reference-{number}"
     kept = session.store.read_part(cell.id, name, TrainingPart)
     if kept is not None:
         return kept.training
-    session.doing(cell, doing)
-    loaded = pool.get(session.spec(cell))
-    training = train(loaded)
+    session.doing(cell, f"reference run {number} of {settings.envelope_runs}")
+    material, loaded = session.materials.of(cell), pool.get(session.spec(cell))
+    path = loaded.worker.folder / f"{name}.safetensors"
+    write_arrays(path, perturbed(read_arrays(material.arrays), cell.seed, number))
+    try:
+        training = _trained(session, cell, loaded, settings, path, material.options)
+    finally:
+        path.unlink(missing_ok=True)
     session.store.write_part(cell.id, name, TrainingPart(origin=loaded.origin(cell), training=training))
     return training
+
+
+def _exact_run(session: Session, cell: Cell, pool: Pool, settings: Train, beside: Sequence[float]) -> tuple[float, ...]:
+    """The losses of a training run from the same weights in float64, until the given ones have parted from them."""
+    kept = session.store.read_part(cell.id, CURVE, CurvePart)
+    if kept is not None:
+        return kept.losses
+    session.doing(cell, "reference run in float64")
+    material, loaded = session.materials.of(cell), pool.get(session.spec(cell))
+    options = replace(material.options, precision=precision(EXACT))
+    with session.watch.timing("training"):
+        reply = loaded.worker.request(
+            "losses",
+            timeout_s=session.plan.suite.timeouts.call_s,
+            graph=material.graph.to_json(),
+            arrays=str(material.arrays),
+            options=options_to_json(options),
+            settings=request_of(settings, cell.seed),
+            beside=list(beside),
+        )
+    part = CurvePart(origin=loaded.origin(cell), losses=tuple(reply["losses"]))
+    session.store.write_part(cell.id, CURVE, part)
+    return part.losses
 
 
 def request_of(settings: Train, seed: int) -> dict[str, Any]:

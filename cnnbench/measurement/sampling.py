@@ -105,9 +105,10 @@ def warm_up(timed: TimedCall, settings: SampleSettings) -> WarmUp:
     """Calls until two successive windows agree, or a limit is met."""
     now = timed.clock.now
     start = now()
-    calls_per_sample = _calls_per_sample(min(timed.sample(), timed.sample()))
+    first = [timed.sample(), timed.sample()]
+    calls_per_sample = _calls_per_sample(min(first))
     calls = 2
-    durations: list[float] = []
+    durations = first if calls_per_sample == 1 else []  # a slow program's first calls are samples like the others
     while True:
         durations.append(timed.sample(calls_per_sample))
         calls += calls_per_sample

@@ -46,6 +46,12 @@ class Training:
     loss: Loss | None = None
     rates: tuple[float, ...] = (0.01, 0.02, 0.02, 0.01, 0.01)
 
+    @staticmethod
+    def of_steps(count: int) -> Training:
+        """The settings with so many steps: the rates over and over."""
+        rates = Training().rates
+        return Training(rates=tuple(rates[i % len(rates)] for i in range(count)))
+
 
 @dataclass(frozen=True)
 class Case:

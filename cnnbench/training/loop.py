@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,40 @@ def train(
     return run.result()
 
 
+def losses_until(
+    backend: Backend,
+    graph: Graph,
+    arrays: HostArrays,
+    settings: TrainSettings,
+    options: ProgramOptions,
+    enough: Callable[[int, float], bool],
+    *,
+    on_step: OnStep | None = None,
+) -> tuple[float, ...]:
+    """The losses of a training that nobody evaluates, up to the first step after which it is enough.
+
+    Args:
+        backend: Who trains it.
+        graph: A classifier of one input, as for ``train``.
+        arrays: Initial weights and running statistics by full name.
+        settings: Data, rates, seed and the rest.
+        options: Mode, precision and layout.
+        enough: Asked after each step (from 1) with its loss; what it says yes to is the last step.
+        on_step: Is told each step and its loss.
+
+    Raises:
+        SpecError, DataError: As for ``train``.
+    """
+    run = _Run(backend, graph, arrays, settings, options)
+    for epoch in range(settings.epochs):
+        for step, loss, _ in run.steps(epoch):
+            if on_step is not None:
+                on_step(step, loss)
+            if enough(step, loss):
+                return tuple(run.losses)
+    return tuple(run.losses)
+
+
 class _Run:
     """The state of one training."""
 
@@ -122,6 +156,7 @@ class _Run:
         self.epoch = 0
         self.losses: list[float] = []
         self.epochs: list[EpochResult] = []
+        self.predictions: Any = None
         self.training = self.program.snapshot()
 
     def restore(self, path: Path) -> None:
@@ -144,10 +179,25 @@ class _Run:
 
     def one_epoch(self, on_step: OnStep | None) -> EpochResult:
         """Trains one epoch and evaluates."""
-        settings, images, labels = self.settings, self.train_data.images, self.train_data.labels
-        draws = settings.augmentation.draw(len(labels), settings.seed, self.epoch)
         seconds, first = 0.0, len(self.losses)
-        for positions in epoch_batches(len(labels), settings.batch, settings.seed, self.epoch):
+        for step, loss, taken in self.steps(self.epoch):
+            seconds += taken
+            if on_step is not None:
+                on_step(step, loss)
+        self.epoch += 1
+        self.training = self.program.snapshot()
+        test_loss, self.predictions = self._evaluate()
+        accuracy = float(np.mean(self.predictions == self.test_data.labels))
+        train_loss = math.fsum(self.losses[first:]) / self.steps_per_epoch
+        result = EpochResult(self.epoch, len(self.losses), train_loss, test_loss, accuracy, seconds)
+        self.epochs.append(result)
+        return result
+
+    def steps(self, epoch: int) -> Iterator[tuple[int, float, float]]:
+        """Takes an epoch's steps: (number from 1, loss, seconds) of each."""
+        settings, images, labels = self.settings, self.train_data.images, self.train_data.labels
+        draws = settings.augmentation.draw(len(labels), settings.seed, epoch)
+        for positions in epoch_batches(len(labels), settings.batch, settings.seed, epoch):
             step = len(self.losses)
             batch = {
                 self.input_name: draws.apply(images[positions], positions),
@@ -157,21 +207,11 @@ class _Run:
             start = self.clock.now()
             rate = settings.rate(step, self.steps_per_epoch)
             self.losses.append(self.program.loss(self.program.run(self.program.upload(batch), rate)))
-            seconds += self.clock.now() - start
-            if on_step is not None:
-                on_step(step + 1, self.losses[-1])
-        self.epoch += 1
-        self.training = self.program.snapshot()
-        test_loss, predictions = self._evaluate()
-        accuracy = float(np.mean(predictions == self.test_data.labels))
-        train_loss = math.fsum(self.losses[first:]) / self.steps_per_epoch
-        result = EpochResult(self.epoch, len(self.losses), train_loss, test_loss, accuracy, seconds)
-        self.epochs.append(result)
-        return result
+            yield step + 1, self.losses[-1], self.clock.now() - start
 
     def result(self) -> TrainingResult:
-        """The run's result; evaluates once more, so that a resumed run that was finished has predictions too."""
-        _, predictions = self._evaluate()
+        """The run's result; a resumed run that was finished is evaluated for its predictions."""
+        predictions = self._evaluate()[1] if self.predictions is None else self.predictions
         labels = self.test_data.labels
         return TrainingResult(
             tuple(self.losses), tuple(self.epochs), tuple(map(int, predictions)), tuple(map(int, labels)), self.training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnbench.harness.envelopes import ALARM, SURE_STEPS, agreement, envelope, perturbed
+from cnnbench.harness.envelopes import ALARM, SURE_STEPS, agreement, envelope, parted, perturbed
 
 
 def test_every_value_moves_by_exactly_one_unit_in_the_last_place():
@@ -63,6 +63,21 @@ def test_the_centre_is_the_float64_run_and_the_spread_the_distance_from_it():
     assert found.spread == pytest.approx((0.0, 0.02, 0.02))
     assert agreement(exact, 0.5, found)["centre"] == "float64"
     assert agreement(exact, 0.5, envelope([exact, exact], [0.5, 0.5]))["centre"] == "mean"
+
+
+def test_the_float64_run_may_stop_where_the_curves_have_parted():
+    losses = [2.0, 1.0, 0.5, 0.3]
+    exact = [2.0, 1.01, 0.6, 0.2]
+    ends = [parted(step, loss, losses) for step, loss in enumerate(exact, start=1)]
+    assert ends == [False, False, True, True]
+    assert parted(2, float("nan"), losses)
+    whole = envelope([losses, losses], [0.5, 0.5], exact)
+    short = envelope([losses, losses], [0.5, 0.5], exact[:3])
+    assert short.steps == whole.steps == 2
+    other = [2.0, 1.02, 0.9, 0.9]
+    told = [agreement(other, 0.5, found) for found in (whole, short)]
+    assert told[0] | {"middle": [], "spread": []} == told[1] | {"middle": [], "spread": []}
+    assert told[0]["steps_compared"] == 2
 
 
 def test_a_curve_that_parts_late_is_neither_called_right_nor_wrong():

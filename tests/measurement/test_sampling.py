@@ -54,19 +54,25 @@ def test_a_sample_is_the_time_of_one_call_waited_for():
 
 
 def test_warming_up_ends_when_two_windows_agree():
-    machine = Machine(lambda call: 1.0 if call < 5 else 0.1)
+    machine = Machine(lambda call: 1.0 if call < 4 else 0.1)
     result = warm_up(machine.timed(), SampleSettings(window=3, tolerance=0.05, max_warmup_s=100))
     assert result.steady
     assert result.call_s == pytest.approx(0.1)
-    assert result.calls == 2 + 3 + 6 - 1  # the windows agree once a slow call is no longer a window's median
+    assert result.calls == 4 + 6 - 1  # the windows agree once a slow call is no longer a window's median
     assert result.calls_per_sample == 1
+
+
+def test_the_first_calls_of_a_slow_program_are_samples_and_those_of_a_quick_one_are_not():
+    slow, quick = Machine(0.4), Machine(50e-6)
+    assert warm_up(slow.timed(), SampleSettings(window=2)).calls == 4
+    assert warm_up(quick.timed(), SampleSettings(window=2)).calls == 2 + 4 * 20
 
 
 def test_calls_that_never_settle_end_at_the_limits_and_say_so():
     growing = Machine(lambda call: 0.01 * 1.5**call)
     by_count = warm_up(growing.timed(), SampleSettings(max_warmup_samples=8, max_warmup_s=1e9))
     assert not by_count.steady
-    assert by_count.calls == 10
+    assert by_count.calls == 8
     slow = Machine(lambda call: 4.0 if call % 2 else 1.0)
     by_time = warm_up(slow.timed(), SampleSettings(window=1, tolerance=0.01, max_warmup_s=9.0))
     assert not by_time.steady

@@ -26,7 +26,7 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.batches import epoch_batches, evaluation_batches
 from cnnbench.training.data import DataRequest, load_dataset
 from cnnbench.training.evaluation import host_loss
-from cnnbench.training.loop import EpochResult, TrainingResult, TrainSettings, train
+from cnnbench.training.loop import EpochResult, TrainingResult, TrainSettings, losses_until, train
 from cnnbench.training.schedules import Cosine
 
 FAST = ProgramOptions("fast", precision("float32"))
@@ -170,6 +170,24 @@ def _stop_after(count: int) -> Callable[[EpochResult], None]:
             raise _StopError
 
     return stop
+
+
+def test_losses_alone_are_those_of_a_training_and_end_where_that_is_enough(numpy_backend: Backend) -> None:
+    graph = small_graph()
+    told: list[int] = []
+
+    def losses(last: int) -> tuple[float, ...]:
+        arguments = (graph, initialize(graph, 0), SMALL, FAST)
+        told.clear()
+        return losses_until(
+            numpy_backend, *arguments, lambda step, loss: step == last, on_step=lambda step, loss: told.append(step)
+        )
+
+    whole = run(numpy_backend).losses
+    assert losses(100) == whole
+    assert told == list(range(1, 13))
+    assert losses(6) == whole[:6]
+    assert told == list(range(1, 7))
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(numpy_backend: Backend, tmp_path: Path) -> None:

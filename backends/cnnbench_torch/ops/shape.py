@@ -59,6 +59,8 @@ def pad(layer: Pad, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
         return OpResult((pad_spatial(x, layer.padding, layer.value),))
     if layer.mode in _NATIVE and not any(layer.padding[0]) and 3 <= x.dim() <= 5 and x.is_floating_point():
         flat = [amount for pair in reversed(layer.padding[1:]) for amount in pair]
+        if layer.mode == "edge" and torch.compiler.is_compiling():
+            x = x.contiguous()  # else its gradient is refused: Inductor expects it in channels-last, and it is not
         return OpResult((functional.pad(x, flat, mode=_NATIVE[layer.mode]),))
     for axis, (begin, end) in enumerate(layer.padding, start=1):
         if begin or end:

@@ -47,6 +47,11 @@ def check_end_to_end(subject: Subject, oracle: Oracle) -> Outcome:
     return Outcome(NAME, "passed", shares[worst], None, node, text, details=details)
 
 
+def foresee_end_to_end(oracle: Oracle) -> None:
+    """Has the oracle compute the outputs and their envelope."""
+    forward_envelope(oracle)
+
+
 def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any]) -> Outcome:
     """A failed outcome that names the first node which introduces the error on its own, if one does."""
     local = check_local(subject, oracle)

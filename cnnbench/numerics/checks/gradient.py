@@ -52,6 +52,15 @@ def check_gradient(subject: Subject, oracle: Oracle) -> Outcome:
     return _end_to_end(subject, small, local, term.use)
 
 
+def foresee_gradient(oracle: Oracle) -> None:
+    """Has the oracle compute each layer's gradients, and the network's with their envelope."""
+    small = Oracle(oracle.case.reduced, oracle.cache)
+    for name in small.differentiated()[:1]:
+        small.gradients(name)  # all are made together
+    if small.case.has_loss:
+        gradient_envelope(small)
+
+
 def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> Iterator[Comparison]:
     case = oracle.case
     graph = teacher_forced(case.lowered, group, case.size).with_float_outputs()

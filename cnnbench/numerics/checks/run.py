@@ -9,11 +9,11 @@ from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.classes import check_classes
 from cnnbench.numerics.checks.determinism import check_determinism, check_gradient_determinism
-from cnnbench.numerics.checks.end_to_end import check_end_to_end
+from cnnbench.numerics.checks.end_to_end import check_end_to_end, foresee_end_to_end
 from cnnbench.numerics.checks.exact import check_exact
-from cnnbench.numerics.checks.gradient import check_gradient
-from cnnbench.numerics.checks.local import check_local
-from cnnbench.numerics.checks.training import check_training
+from cnnbench.numerics.checks.gradient import check_gradient, foresee_gradient
+from cnnbench.numerics.checks.local import check_local, foresee_local
+from cnnbench.numerics.checks.training import check_training, foresee_training
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import Recalling, Subject, own_composites
@@ -28,6 +28,25 @@ CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
     "training": check_training,
     "classes": check_classes,
 }
+
+
+FORESEEN: dict[str, Callable[[Oracle], None]] = {
+    "local": foresee_local,
+    "end_to_end": foresee_end_to_end,
+    "gradient": foresee_gradient,
+    "training": foresee_training,
+}
+
+
+def foresee(name: str, case: Case) -> None:
+    """Makes the oracle answer, into the user's cache, what a check will ask it for; nothing for one that asks little.
+
+    Args:
+        name: Of ``CHECKS``.
+        case: As the check will have it.
+    """
+    if name in FORESEEN:
+        FORESEEN[name](Oracle.of(case))
 
 
 def run_checks(

@@ -91,6 +91,11 @@ def check_training(subject: Subject, oracle: Oracle) -> Outcome:
     return Outcome(NAME, "passed" if found.used <= 1 else "failed", used, None, node, text, details=details)
 
 
+def foresee_training(oracle: Oracle) -> None:
+    """Has the oracle compute the network's course and its envelope."""
+    _course(Oracle(oracle.case.reduced, oracle.cache))
+
+
 def _rule_case(case: Case) -> Case:
     """One linear layer under the same optimiser and rates: decay, momentum and the rate's place show here."""
     builder = Builder("update rule")

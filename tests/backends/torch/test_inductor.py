@@ -1,4 +1,4 @@
-"""The forms that stand in where Inductor cancels: each value and derivative from tiny arguments to huge ones."""
+"""What stands in for what Inductor gets wrong: values and derivatives from tiny arguments to huge ones, gradients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import math
 
 import numpy as np
 import pytest
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers.shape import Pad
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.torch
@@ -58,6 +65,21 @@ def test_the_gradient_of_a_selection_adds_up_what_was_taken_more_than_once(monke
     assert torch.equal(found, plain)
     pair = [torch.autograd.grad(y, x, arriving)[0] for y in (found, plain)]
     assert torch.equal(*pair)
+
+
+@pytest.mark.slow
+def test_images_in_channels_last_are_padded_with_their_edge():
+    builder = Builder("padded")
+    x = builder.input("x", (4, 8, 10))
+    graph = builder.build(builder.add("pad", Pad(padding=((0, 0), (1, 2), (2, 1)), mode="edge"), x))
+    found = []
+    for mode in ("eager", "compile"):
+        options = ProgramOptions(mode, precision("float32"), "channels_last", training=True)
+        draw = np.random.default_rng(0)
+        batch = {"x": draw.normal(size=(2, 4, 8, 10)), "gradient.output": draw.normal(size=(2, 4, 11, 13))}
+        batch = {name: value.astype(np.float32) for name, value in batch.items()}
+        found.append(InProcessSubject(load_backend("torch")).gradient(graph, {}, batch, options).inputs["x"])
+    np.testing.assert_array_equal(*found)
 
 
 def test_atanh_of_one_is_infinite_and_beyond_it_not_a_number(monkeypatch):

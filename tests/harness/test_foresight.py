@@ -1,0 +1,194 @@
+"""The oracle's answers to checks to come are computed ahead; nothing is lost where that fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from cnnbench.errors import WorkerError
+from cnnbench.harness import foresight as module
+from cnnbench.harness.events import Note
+from cnnbench.harness.foresight import Foresight
+from cnnbench.harness.plan import plan
+from cnnbench.harness.runner import RunOptions, run
+from cnnbench.harness.session import Session
+from cnnbench.harness.store import RunStore
+from cnnbench.harness.suite import Suite
+from cnnbench.harness.transfer import read_arrays
+from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
+from cnnbench.numerics.case import Case, Training
+from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.plugins import load_backend
+
+CHECKS = ["local", "exact", "end_to_end", "gradient", "determinism", "training"]
+
+
+@pytest.fixture
+def planned(faulty, tmp_path, monkeypatch):
+    """A plan of two networks on a backend that is right, with an empty cache and no network too small."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "LEAST_MACS", 0)
+    monkeypatch.setattr(module, "allowed_processors", lambda: (0, 1))
+    suite = {
+        "schema_version": 1,
+        "name": "ahead",
+        "matrix": {
+            "architectures": ["lenet5", "simple_cnn"], "image": [[1, 32, 32]], "num_classes": 10,
+            "backends": [{"name": "faulty", "mode": ["good"]}],
+        },
+        "checks": {"names": CHECKS, "training_steps": 2},
+        "measure": {"latency": None, "memory": False, "yardsticks": False},
+    }  # fmt: skip
+    return plan(Suite.model_validate(suite))
+
+
+@pytest.fixture
+def session(planned, tmp_path):
+    events = []
+    found = Session(planned, RunOptions(root=tmp_path), RunStore.create("ahead", tmp_path), events.append)
+    yield found
+    found.materials.close()
+
+
+@pytest.fixture
+def filled(monkeypatch):
+    """The keys of the entries that this process fills."""
+    keys = []
+    entry = Cache.entry
+
+    def spy(self, key, fill):
+        return entry(self, key, lambda made: (keys.append(key), fill(made))[1])
+
+    monkeypatch.setattr(Cache, "entry", spy)
+    return keys
+
+
+def idle(foresight):
+    """Waits until nothing is left to compute."""
+    deadline = time.monotonic() + 60
+    while foresight._jobs or foresight._running:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def checked(session, cell):
+    """Runs a cell's checks on NumPy in this process."""
+    material = session.materials.of(cell)
+    batch = session.materials.inputs(cell, session.plan.suite.checks.batch)
+    case = Case(
+        material.graph,
+        read_arrays(material.arrays),
+        batch,
+        replace(material.options, mode="fast"),
+        seed=cell.seed,
+        training=Training.of_steps(session.plan.suite.checks.training_steps),
+    )
+    return run_checks(cell.checks, InProcessSubject(load_backend("numpy")), case)
+
+
+def test_what_the_checks_ask_for_is_there_before_they_run(session, filled):
+    cells = session.plan.runnable
+    with Foresight(session, cells) as foresight:
+        foresight.look(cells[0])
+        idle(foresight)
+    assert filled == []
+    for cell in (cells[0], cells[-1]):
+        assert {outcome.status for outcome in checked(session, cell)} == {"passed"}
+    assert len(filled) == 1  # the update rule on one linear layer, which is quick and the same for both
+
+
+class Slow:
+    """A worker that answers when it is let."""
+
+    def __init__(self, spec):
+        self.asked = []
+        self.let = threading.Event()
+        Slow.made = self
+
+    def request(self, method, *, timeout_s, check, **parameters):
+        self.asked.append(check)
+        assert self.let.wait(timeout_s)
+        return {}
+
+    def abort(self):
+        self.let.set()
+
+    def kill(self):
+        pass
+
+
+def test_a_check_waits_for_what_is_being_computed_and_takes_back_what_is_not(session, monkeypatch):
+    monkeypatch.setattr(module, "Worker", Slow)
+    first = session.plan.runnable[0]
+    with Foresight(session, session.plan.runnable) as foresight:
+        foresight.look(first)
+        while not getattr(Slow, "made", None) or not Slow.made.asked:
+            time.sleep(0.01)
+        assert Slow.made.asked == ["training"]  # of this network the last check first
+        for check in CHECKS[:-1]:
+            foresight.expect(first, check)  # at once: it has not begun
+        threading.Timer(0.2, Slow.made.let.set).start()
+        start = time.monotonic()
+        foresight.expect(first, "training")
+        assert time.monotonic() - start > 0.1
+        idle(foresight)
+    assert Slow.made.asked == ["training", *CHECKS]  # then the next network's, in their order
+    Slow.made = None
+
+
+def test_a_run_goes_on_without_it_where_it_fails(planned, tmp_path, monkeypatch):
+    def failing(spec):
+        raise WorkerError("no second process here")
+
+    monkeypatch.setattr(module, "Worker", failing)
+    events = []
+    result = run(planned, RunOptions(root=tmp_path), [events.append])
+    assert {record.status for record in result.records} == {"ok"}
+    assert result.exit_code == 0
+    assert any("no second process here" in event.text for event in events if isinstance(event, Note))
+
+
+def test_what_an_oracle_cannot_answer_is_left_to_the_check(session, monkeypatch):
+    jobs_of = Foresight._jobs_of
+
+    def damaged(self, cell):
+        jobs = jobs_of(self, cell)
+        jobs[0].parameters["arrays"] = "/nowhere"
+        return jobs
+
+    monkeypatch.setattr(Foresight, "_jobs_of", damaged)
+    with Foresight(session, session.plan.runnable) as foresight:
+        foresight.look(session.plan.runnable[0])
+        idle(foresight)
+        assert not foresight._ended
+    assert session.notes == []
+
+
+def test_leaving_in_the_middle_ends_the_worker_and_waits_for_nothing(session):
+    with Foresight(session, session.plan.runnable) as foresight:
+        foresight.look(session.plan.runnable[0])
+        while foresight._worker is None:
+            time.sleep(0.01)
+        worker = foresight._worker
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
+    assert not worker.alive
+    assert session.notes == []
+
+
+@pytest.mark.parametrize("reason", ["small networks", "one processor", "little memory"])
+def test_there_is_none_where_it_would_not_pay(session, monkeypatch, reason):
+    if reason == "small networks":
+        monkeypatch.setattr(module, "LEAST_MACS", 10**9)
+    if reason == "one processor":
+        monkeypatch.setattr(module, "allowed_processors", lambda: (0,))
+    if reason == "little memory":
+        monkeypatch.setattr(module, "available_bytes", lambda: 2**30)
+    with Foresight(session, session.plan.runnable) as foresight:
+        foresight.look(session.plan.runnable[0])
+        foresight.expect(session.plan.runnable[0], "local")
+        assert foresight._thread is None
