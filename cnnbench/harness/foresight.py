@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cnnbench.errors import CnnbenchError, WorkerError
 from cnnbench.harness.link import Worker
@@ -20,6 +20,9 @@ from cnnbench.harness.worker_errors import RequestFailedError
 from cnnbench.measurement.environment import allowed_processors
 from cnnbench.measurement.memory import available_bytes
 from cnnbench.spec.layers import Composite
+
+if TYPE_CHECKING:
+    from cnnbench.numerics.cache import Cache
 
 AHEAD = 2  # networks
 LEAST_MACS = 20_000_000  # below, a second process costs more than it saves
@@ -132,6 +135,7 @@ class Foresight:
                 self._changed.notify_all()
             if left is not None:
                 left.kill()
+                _cache().sweep(left.pid)
 
     def _next(self) -> _Job | None:
         """Waits for the next job; None at the end."""
@@ -168,6 +172,12 @@ class Foresight:
 def _network(cell: Cell) -> Key:
     """What cells have in common whose checks ask the same of an oracle."""
     return (cell.architecture, cell.image, cell.num_classes, cell.precision, cell.data, cell.seed, cell.weights)
+
+
+def _cache() -> Cache:
+    from cnnbench.numerics.cache import Cache
+
+    return Cache.of_user()
 
 
 def _first_of_each_network(session: Session, cells: Sequence[Cell]) -> dict[Key, Cell]:

@@ -90,6 +90,11 @@ class Cache:
         os.utime(path)
         return Entry(path)
 
+    def sweep(self, pid: int) -> None:
+        """Removes what a process that was killed had begun to fill."""
+        for path in self.folder.glob(f".partial-{pid}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     @staticmethod
     def _adopt(partial: Path, path: Path) -> None:
         try:

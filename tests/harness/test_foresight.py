@@ -104,6 +104,8 @@ def test_what_the_checks_ask_for_is_there_before_they_run(session, filled):
 class Slow:
     """A worker that answers when it is let."""
 
+    pid = 0
+
     def __init__(self, spec):
         self.asked = []
         self.let = threading.Event()
@@ -171,12 +173,13 @@ def test_what_an_oracle_cannot_answer_is_left_to_the_check(session, monkeypatch)
 def test_leaving_in_the_middle_ends_the_worker_and_waits_for_nothing(session):
     with Foresight(session, session.plan.runnable) as foresight:
         foresight.look(session.plan.runnable[0])
-        while foresight._worker is None:
-            time.sleep(0.01)
+        while not any(Cache.of_user().folder.glob(".partial-*")):
+            time.sleep(0.001)
         worker = foresight._worker
         start = time.monotonic()
     assert time.monotonic() - start < 5
     assert not worker.alive
+    assert not any(Cache.of_user().folder.glob(".partial-*"))
     assert session.notes == []
 
 
