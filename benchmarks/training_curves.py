@@ -3,11 +3,11 @@
     python benchmarks/training_curves.py [--networks lenet5 resnet20] [--seeds 8] [--json FILE]
 
 The envelope admits ``ALARM`` times the distance of reference runs, which start one unit in the last place off, from a
-run in float64 (``cnnbench/harness/envelopes.py``). Here every backend trains the same network from the same weights on
-the same batches, for several seeds; each seed has reference runs of its own, on NumPy. Printed is, for each backend,
-how many spreads its curve was off at most, and the steps at which curves left the envelope. Then, with the first
-seed, defects of the update rule, of the loss and of batch norms are put into NumPy, to see how far off and how soon
-those are.
+run in float64 (``cnnbench/numerics/training_envelope.py``). Here every backend trains the same network from the same
+weights on the same batches, for several seeds; each seed has reference runs of its own, on NumPy. Printed is, for each
+backend, how many spreads its curve was off at most, and the steps at which curves left the envelope. Then, with the
+first seed, defects of the update rule, of the loss and of batch norms are put into NumPy, to see how far off and how
+soon those are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 from cnnbench.errors import CnnbenchError
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.harness.envelopes import ALARM, Envelope, agreement, envelope, perturbed
 from cnnbench.numerics.faults import faults, inject
+from cnnbench.numerics.training_envelope import ALARM, Envelope, agreement, envelope, perturbed
 from cnnbench.plugins import load_backend
 from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Graph

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from cnnbench.harness.extensions import FinishedRun, Metric, Recorder, StartedRun
+    from cnnbench.harness.run.extensions import FinishedRun, Metric, Recorder, StartedRun
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_files import WeightReader
     from cnnbench.training.data import DatasetPlugin
@@ -65,7 +65,7 @@ def cnnbench_recorders() -> Mapping[str, Recorder]:
 @hookimpl
 def cnnbench_run_started(run: StartedRun) -> None:
     """Sweeps the scratch folders that killed runs left behind."""
-    from cnnbench.harness.scratch import sweep
+    from cnnbench.harness.worker.scratch import sweep
 
     sweep()
 

@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     from cnnbench.execution.contract import BackendPlugin
     from cnnbench.execution.operations import Operations
-    from cnnbench.harness.extensions import FinishedRun, Metric, Recorder, StartedRun
+    from cnnbench.harness.run.extensions import FinishedRun, Metric, Recorder, StartedRun
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_files import WeightReader
     from cnnbench.training.data import DatasetPlugin

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from cnnbench.harness.plan import Plan
-    from cnnbench.harness.record import Cell, Record
+    from cnnbench.harness.run.record import Record
+    from cnnbench.harness.suite.cell import Cell
+    from cnnbench.harness.suite.plan import Plan
 
 _KEYS = (re.compile(r"^schema_version\s*:", re.MULTILINE), re.compile(r"^matrix\s*:", re.MULTILINE))
 
@@ -53,8 +54,8 @@ class SuiteFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """The items, a comparison group's together."""
         from cnnbench.errors import CnnbenchError
-        from cnnbench.harness.plan import plan
-        from cnnbench.harness.suite_file import Adjustments, adjusted, load_suite
+        from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
+        from cnnbench.harness.suite.plan import plan
 
         try:
             suite = load_suite(self.path, self.config.getoption("cnnbench_set"))
@@ -158,8 +159,8 @@ class SuiteFile(pytest.File):
 
     def _measure(self, group: str) -> None:
         """Runs the part of a group that this session selected."""
-        from cnnbench.harness.runner import RunOptions, run
-        from cnnbench.harness.store import RunStore
+        from cnnbench.harness.run.runner import RunOptions, run
+        from cnnbench.harness.run.store import RunStore
 
         wanted = self._wanted(group)
         part = self.plan.model_copy(update={"cells": wanted})

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cnnbench.gates.compare import Difference
-    from cnnbench.harness.extensions import Recorder
-    from cnnbench.harness.plan import Plan
-    from cnnbench.harness.runner import RunOptions, RunResult
-    from cnnbench.harness.sides import TwoSides
+    from cnnbench.harness.run.extensions import Recorder
+    from cnnbench.harness.run.runner import RunOptions, RunResult
+    from cnnbench.harness.suite.plan import Plan
+    from cnnbench.harness.worker.sides import TwoSides
 
 
 def ab(
@@ -61,7 +61,7 @@ def ab(
         _show_plan(plan, json=json)
         return
     from cnnbench.cli.progress import progress
-    from cnnbench.harness.runner import run
+    from cnnbench.harness.run.runner import run
     from cnnbench.output.reports import write_reports
 
     where = recorders(mlflow=not no_mlflow, tracking_uri=tracking_uri)
@@ -81,7 +81,7 @@ def _work(
     """The plan with both sides, and how to run it."""
     import sys
 
-    from cnnbench.harness.sides import both, two_sided
+    from cnnbench.harness.worker.sides import both, two_sided
 
     if resume is not None:
         return _continued(find_run(resume, root), root)
@@ -102,8 +102,8 @@ def _work(
 
 def _continued(folder: Path, root: Path) -> tuple[Plan, RunOptions]:
     """A run that was interrupted: its interpreters must still be what they were."""
-    from cnnbench.harness.sides import both, interpreters_of
-    from cnnbench.harness.store import RunStore
+    from cnnbench.harness.run.store import RunStore
+    from cnnbench.harness.worker.sides import both, interpreters_of
 
     store = RunStore.open(folder)
     paths = interpreters_of(store.read_environment())
@@ -123,7 +123,7 @@ def _continued(folder: Path, root: Path) -> tuple[Plan, RunOptions]:
 
 
 def _options(plan: Plan, sides: TwoSides, root: Path, folder: Path | None) -> RunOptions:
-    from cnnbench.harness.runner import RunOptions
+    from cnnbench.harness.run.runner import RunOptions
 
     return on_both_sides(RunOptions(root=root, resume=folder), plan, sides)
 
@@ -134,7 +134,7 @@ def on_both_sides(options: RunOptions, plan: Plan, sides: TwoSides) -> RunOption
 
     from cnnbench.gates.rules import Rules
     from cnnbench.gates.sequential import undecided_by
-    from cnnbench.harness.sides import Interpreter
+    from cnnbench.harness.worker.sides import Interpreter
 
     pythons: dict[str, str] = {side: interpreter.path for side, interpreter in sides.items()}
     return replace(
@@ -167,8 +167,8 @@ def _judge(result: RunResult, junit: Path | None, *, json: bool) -> int:
     from cnnbench.gates.evidence import read_evidence
     from cnnbench.gates.rules import Rules
     from cnnbench.gates.verdicts import gate_sides
-    from cnnbench.harness.exit_codes import worst
-    from cnnbench.harness.store import RunStore, to_json, write_atomically
+    from cnnbench.harness.run.exit_codes import worst
+    from cnnbench.harness.run.store import RunStore, to_json, write_atomically
 
     folder = result.folder
     store = RunStore.open(folder)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cnnbench.harness.plan import Plan
+    from cnnbench.harness.suite.plan import Plan
     from cnnbench.spec.graph import Graph
 
 
@@ -42,8 +42,8 @@ def planned(path: Path, options: SuiteOptions, unavailable: Mapping[str, str | N
         options: As given.
         unavailable: Why a backend cannot be used, by name, where other interpreters will run it.
     """
-    from cnnbench.harness.plan import Filters, plan
-    from cnnbench.harness.suite_file import Adjustments, adjusted, load_suite
+    from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
+    from cnnbench.harness.suite.plan import Filters, plan
 
     adjustments = Adjustments(
         quick=options.quick,
@@ -77,7 +77,7 @@ def parse_image(text: str | None, architecture: str) -> tuple[int, ...]:
     shape = tuple(map(int, parts))
     if len(shape) > 1:
         return shape
-    from cnnbench.harness.networks import default_image
+    from cnnbench.harness.suite.networks import default_image
 
     own = default_image(architecture)
     return (own[0], *shape * (len(own) - 1))
@@ -92,7 +92,7 @@ def network_name(text: str) -> str:
 
 def asked_network(text: str, image: str | None = None, num_classes: int | None = None) -> Graph:
     """The graph of a network that a command names. Raises SpecError, SuiteError."""
-    from cnnbench.harness.networks import network
+    from cnnbench.harness.suite.networks import network
 
     name = network_name(text)
     return network(name, parse_image(image, name), num_classes)
@@ -106,7 +106,7 @@ def asked_arrays(
     Raises DataError where the weights file does not fit.
     """
     if weights is None:
-        from cnnbench.harness.networks import starting_arrays
+        from cnnbench.harness.suite.networks import starting_arrays
 
         return starting_arrays(network_name(text), graph, seed, image)
     from cnnbench.spec.weights import check_fits, load

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cnnbench.gates.claims import Verification
-    from cnnbench.harness.bundle import BundledRun
-    from cnnbench.harness.extensions import Recorder
-    from cnnbench.harness.runner import RunResult
-    from cnnbench.harness.sides import TwoSides
+    from cnnbench.harness.run.bundle import BundledRun
+    from cnnbench.harness.run.extensions import Recorder
+    from cnnbench.harness.run.runner import RunResult
+    from cnnbench.harness.worker.sides import TwoSides
 
 
 def bundle(
@@ -33,7 +33,7 @@ def bundle(
     verbose: o.Verbose = False,
 ) -> None:
     """Pack a run into one file: suite, plan, environment lock, digests, samples, checks and verdicts."""
-    from cnnbench.harness.bundle import bundle as pack
+    from cnnbench.harness.run.bundle import bundle as pack
 
     folder = find_run(run, runs)
     path = output or Path(f"{folder.parent.name}-{folder.name}.cnnbench.zip")
@@ -68,10 +68,10 @@ def verify_bundle(
     """Run a bundle's suite again here, and grade each of its claims."""
     from cnnbench.cli.runs import recorders
     from cnnbench.gates.bundles import verification
-    from cnnbench.harness.bundle import unpack
-    from cnnbench.harness.bundle_file import read_bundle
-    from cnnbench.harness.exit_codes import DEFECT, INTERRUPTED, WORKER_FAILED, worst
-    from cnnbench.harness.store import to_json, write_atomically
+    from cnnbench.harness.run.bundle import unpack
+    from cnnbench.harness.run.bundle_file import read_bundle
+    from cnnbench.harness.run.exit_codes import DEFECT, INTERRUPTED, WORKER_FAILED, worst
+    from cnnbench.harness.run.store import to_json, write_atomically
 
     run = unpack(read_bundle(file), str(file))
     where = recorders(mlflow=mlflow, tracking_uri=tracking_uri)
@@ -105,7 +105,7 @@ def _sides(run: BundledRun, base: str | None) -> TwoSides | None:
     """Both interpreters where the base's is named."""
     import sys
 
-    from cnnbench.harness.sides import both
+    from cnnbench.harness.worker.sides import both
 
     if base is None:
         return None
@@ -116,7 +116,7 @@ def _sides(run: BundledRun, base: str | None) -> TwoSides | None:
 
 def _publish(found: Verification, folder: Path, junit: Path | None) -> None:
     """The grades as Markdown beside the records and in the job's summary, and as JUnit XML where that is wanted."""
-    from cnnbench.harness.store import write_atomically
+    from cnnbench.harness.run.store import write_atomically
     from cnnbench.output.github_summary import append_summary
     from cnnbench.output.junit import claim_cases, render_junit
     from cnnbench.output.markdown import verification_markdown
@@ -134,9 +134,9 @@ def _again(run: BundledRun, how: _How, where: Mapping[str, Recorder]) -> RunResu
 
     from cnnbench.cli.ab import on_both_sides
     from cnnbench.cli.progress import progress
-    from cnnbench.harness.rerun import Rerun, write_attachments
-    from cnnbench.harness.runner import RunOptions
-    from cnnbench.harness.runner import run as run_plan
+    from cnnbench.harness.run.rerun import Rerun, write_attachments
+    from cnnbench.harness.run.runner import RunOptions
+    from cnnbench.harness.run.runner import run as run_plan
     from cnnbench.output.reports import write_reports
 
     with TemporaryDirectory(prefix="cnnbench-bundle-") as folder:

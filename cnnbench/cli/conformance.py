@@ -54,7 +54,7 @@ def _chosen(*, extended: bool, expression: str | None) -> list[OnnxCase]:
     """The cases of the lists that the expression leaves. Raises SuiteError where it leaves none."""
     from cnnbench.conformance.onnx import GROUPS, load_cases
     from cnnbench.errors import SuiteError
-    from cnnbench.harness.selection import compile_expression
+    from cnnbench.harness.suite.selection import compile_expression
 
     cases = load_cases(GROUPS if extended else ("core",))
     if expression is not None:

@@ -42,8 +42,8 @@ def gate(
     from cnnbench.gates.rules import Rules
     from cnnbench.gates.verdicts import gate as judge
     from cnnbench.gates.verdicts import gate_sides
-    from cnnbench.harness.exit_codes import worst
-    from cnnbench.harness.store import RunStore, to_json, write_atomically
+    from cnnbench.harness.run.exit_codes import worst
+    from cnnbench.harness.run.store import RunStore, to_json, write_atomically
 
     folder = find_run(run, runs)
     found = snapshot(read_evidence(folder))
@@ -78,7 +78,7 @@ def _snapshot(run: str, root: Path) -> Snapshot:
 
 def write_verdicts(folder: Path, result: GateResult, junit: Path | None) -> None:
     """The verdicts in the run's reports, in the job's summary, and in a JUnit file where one is wanted."""
-    from cnnbench.harness.store import write_atomically
+    from cnnbench.harness.run.store import write_atomically
     from cnnbench.output.github_summary import append_summary
     from cnnbench.output.junit import gate_cases, render_junit
     from cnnbench.output.markdown import gate_markdown

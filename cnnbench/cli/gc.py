@@ -22,7 +22,7 @@ def gc(
     verbose: o.Verbose = False,
 ) -> None:
     """Remove scratch files of dead processes, runs without a result and, where asked, old runs and cached oracles."""
-    from cnnbench.harness.housekeeping import leftovers, remove
+    from cnnbench.harness.run.housekeeping import leftovers, remove
     from cnnbench.output import figures
 
     found = leftovers(runs, keep=keep, cache=cache)

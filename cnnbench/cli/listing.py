@@ -136,7 +136,7 @@ def suites(
 ) -> None:
     """The suite files of a folder."""
     from cnnbench.errors import SuiteError
-    from cnnbench.harness.suite_file import load_suite
+    from cnnbench.harness.suite.file import load_suite
 
     rows = []
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
@@ -184,8 +184,8 @@ def runs(
     verbose: o.Verbose = False,
 ) -> None:
     """The runs that lie in a folder, oldest first."""
-    from cnnbench.harness.exit_codes import MEANING
-    from cnnbench.harness.store import runs as known
+    from cnnbench.harness.run.exit_codes import MEANING
+    from cnnbench.harness.run.store import runs as known
 
     rows = []
     for path in known(folder):

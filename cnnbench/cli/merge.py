@@ -20,8 +20,8 @@ def merge(
     verbose: o.Verbose = False,
 ) -> None:
     """Make one run of the shards of a suite, with its reports; the shards stay as they are."""
-    from cnnbench.harness.merging import merge as merged
-    from cnnbench.harness.store import RunStore
+    from cnnbench.harness.run.merge import merge as merged
+    from cnnbench.harness.run.store import RunStore
     from cnnbench.output.reports import read_report, write_reports
 
     folder = merged([find_run(name, runs) for name in run], output)

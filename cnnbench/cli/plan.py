@@ -11,7 +11,7 @@ from cnnbench.cli.asked import SuiteOptions, planned
 from cnnbench.cli.terminal import print_json, print_table
 
 if TYPE_CHECKING:
-    from cnnbench.harness.plan import Plan
+    from cnnbench.harness.suite.plan import Plan
 
 
 def plan(

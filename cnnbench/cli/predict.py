@@ -53,7 +53,7 @@ def predict(
     """Run a network forward on arrays from files."""
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision as find_precision
-    from cnnbench.harness.networks import network
+    from cnnbench.harness.suite.networks import network
     from cnnbench.plugins import backend_plugin
 
     batch = _read_inputs(inputs)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from cnnbench.harness import events
+from cnnbench.harness.passes import events
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cnnbench.harness.record import Record
+    from cnnbench.harness.run.record import Record
 
 
 @contextmanager

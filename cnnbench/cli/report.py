@@ -47,8 +47,8 @@ def report(
 
 def _log(folder: Path, tracking_uri: str | None) -> dict[str, str]:
     """Plays a run's records to every recorder; an error of one ends the command, for logging is what was asked for."""
-    from cnnbench.harness.extensions import FinishedRun, StartedRun
-    from cnnbench.harness.store import RunStore
+    from cnnbench.harness.run.extensions import FinishedRun, StartedRun
+    from cnnbench.harness.run.store import RunStore
 
     store = RunStore.open(folder)
     plan, environment, records = store.read_plan(), store.read_environment(), store.records()

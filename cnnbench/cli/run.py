@@ -15,8 +15,8 @@ from cnnbench.cli.terminal import print_json, show_table, stdout_reserved
 from cnnbench.errors import SuiteError
 
 if TYPE_CHECKING:
-    from cnnbench.harness.plan import Plan
-    from cnnbench.harness.runner import RunResult
+    from cnnbench.harness.run.runner import RunResult
+    from cnnbench.harness.suite.plan import Plan
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
         _write_junit(results, junit)
     if json:
         print_json({"runs": [_as_json(result) for result in results]})
-    from cnnbench.harness.exit_codes import worst
+    from cnnbench.harness.run.exit_codes import worst
 
     raise typer.Exit(worst(result.exit_code for result in results))
 
@@ -77,7 +77,7 @@ class _How:
 def _work(suites: list[Path], asked: SuiteOptions, resume: str | None, root: Path) -> list[tuple[Plan, Path | None]]:
     """(plan, folder to continue) of each run; all plans are made before anything is run."""
     if resume is not None:
-        from cnnbench.harness.store import RunStore
+        from cnnbench.harness.run.store import RunStore
 
         if len(suites) > 1:
             raise SuiteError("one run can be resumed at a time", where="--resume")
@@ -92,7 +92,7 @@ def _work(suites: list[Path], asked: SuiteOptions, resume: str | None, root: Pat
 
 
 def _latest_of(suites: list[Path]) -> str:
-    from cnnbench.harness.suite_file import load_suite
+    from cnnbench.harness.suite.file import load_suite
 
     return load_suite(suites[0]).name
 
@@ -109,8 +109,8 @@ def _show_plans(plans: list[Plan], *, json: bool) -> None:
 
 def _run(plan: Plan, folder: Path | None, how: _How) -> RunResult:
     from cnnbench.cli.progress import progress
-    from cnnbench.harness.runner import RunOptions
-    from cnnbench.harness.runner import run as run_plan
+    from cnnbench.harness.run.runner import RunOptions
+    from cnnbench.harness.run.runner import run as run_plan
     from cnnbench.output.reports import write_reports
 
     where = recorders(mlflow=how.mlflow, tracking_uri=how.tracking_uri)
@@ -150,7 +150,7 @@ def _as_json(result: RunResult) -> dict[str, Any]:
 
 
 def _write_junit(results: list[RunResult], path: Path) -> None:
-    from cnnbench.harness.store import write_atomically
+    from cnnbench.harness.run.store import write_atomically
     from cnnbench.output.junit import render_junit, run_cases
 
     cases = [case for result in results for case in run_cases(result.records)]

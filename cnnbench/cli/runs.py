@@ -12,8 +12,8 @@ from cnnbench.errors import SuiteError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cnnbench.harness.extensions import Recorder
-    from cnnbench.harness.summary import Summary
+    from cnnbench.harness.run.extensions import Recorder
+    from cnnbench.harness.run.summary import Summary
 
 RUNS = Path("reports/runs")
 
@@ -25,7 +25,7 @@ Root = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where runs' f
 
 def find_run(text: str, root: Path = RUNS) -> Path:
     """The folder of a run. Raises SuiteError with the nearest name where there is none."""
-    from cnnbench.harness.store import runs
+    from cnnbench.harness.run.store import runs
 
     if (Path(text) / "cells").is_dir():
         return Path(text)
@@ -41,7 +41,7 @@ def find_run(text: str, root: Path = RUNS) -> Path:
 def summary_of(folder: Path) -> Summary | None:
     """A run's summary; None where it did not get so far or cannot be read."""
     from cnnbench.errors import DataError
-    from cnnbench.harness.store import RunStore
+    from cnnbench.harness.run.store import RunStore
 
     try:
         return RunStore.open(folder).read_summary()

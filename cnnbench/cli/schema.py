@@ -18,7 +18,7 @@ def schema(
 ) -> None:
     """Print a JSON Schema, or write all of them to a folder."""
     from cnnbench.errors import SuiteError, did_you_mean
-    from cnnbench.harness.schema import as_text, schemas
+    from cnnbench.harness.run.schema import as_text, schemas
 
     known = schemas()
     if output is not None:

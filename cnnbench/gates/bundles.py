@@ -10,7 +10,7 @@ from cnnbench.gates.claims import Verification, graded
 from cnnbench.gates.compare import differences
 from cnnbench.gates.evidence import Evidence, read_evidence
 from cnnbench.gates.rules import Rules
-from cnnbench.harness.bundle import BundledRun, portable
+from cnnbench.harness.run.bundle import BundledRun, portable
 from cnnbench.measurement.environment import fingerprint
 
 

@@ -14,8 +14,10 @@ from cnnbench.gates.ratio_claims import HEAD_TO_BASE, latency_claims, memory_cla
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.training_claims import training_claim
 from cnnbench.gates.verification import Claim, Found, Grade
-from cnnbench.harness.exit_codes import INCONCLUSIVE, OK, REGRESSED, WORKER_FAILED, WRONG_NUMBERS, worst
-from cnnbench.harness.record import CheckOutcome, Frozen, NodeBudget, Record
+from cnnbench.harness.passes.findings import CheckOutcome, NodeBudget
+from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, REGRESSED, WORKER_FAILED, WRONG_NUMBERS, worst
+from cnnbench.harness.run.record import Record
+from cnnbench.spec.frozen import Frozen
 
 GRADES: tuple[Grade, ...] = (
     "not reproduced", "not comparable", "within budget", "ratio reproduced", "bitwise"

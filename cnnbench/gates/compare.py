@@ -8,7 +8,8 @@ from typing import Any
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult, gate
-from cnnbench.harness.record import Frozen, Interval
+from cnnbench.harness.run.record import Interval
+from cnnbench.spec.frozen import Frozen
 
 VOLATILE = ("load_average", "yardsticks")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 
 from cnnbench.gates.rules import Rules
-from cnnbench.harness.record import Control
+from cnnbench.harness.run.record import Control
 from cnnbench.measurement.statistics import NoiseFloor, noise_floor
 
 

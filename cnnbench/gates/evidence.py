@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cnnbench.harness.record import NodeBudget, Record, Sample
+from cnnbench.harness.passes.findings import NodeBudget, Sample
+from cnnbench.harness.run.record import Record
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def read_evidence(folder: Path) -> Evidence:
     Raises:
         SuiteError: There is no run. DataError: a file of it is damaged.
     """
-    from cnnbench.harness.store import RunStore
+    from cnnbench.harness.run.store import RunStore
     from cnnbench.measurement.environment import fingerprint
 
     store = RunStore.open(folder)

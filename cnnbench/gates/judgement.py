@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnnbench.gates.rules import Metric, Rules
-from cnnbench.harness.record import Frozen, Interval
+from cnnbench.harness.run.record import Interval
 from cnnbench.measurement.bootstrap import student_quantile, student_tail
+from cnnbench.spec.frozen import Frozen
 
 Judgement = Literal["improved", "unchanged", "regressed", "inconclusive", "not comparable"]
 JUDGEMENTS: tuple[Judgement, ...] = ("regressed", "improved", "inconclusive", "not comparable", "unchanged")

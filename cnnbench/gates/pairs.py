@@ -9,7 +9,7 @@ from functools import cached_property
 from statistics import mean, median
 
 from cnnbench.gates.baselines import CellSnapshot
-from cnnbench.harness.record import Cell
+from cnnbench.harness.suite.cell import Cell
 
 RoundValues = dict[tuple[int, int], float]
 

@@ -10,8 +10,9 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.judgement import Change, judgement
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verification import Claim, Found, Grade
-from cnnbench.harness.record import Record, Sample
-from cnnbench.harness.suite import Gates, MemoryGate
+from cnnbench.harness.passes.findings import Sample
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.model import Gates, MemoryGate
 from cnnbench.measurement.bootstrap import degrees_of_sum
 from cnnbench.measurement.bridged_ratio import group_ratio
 from cnnbench.measurement.statistics import Ratio, grouped

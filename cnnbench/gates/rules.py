@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cnnbench.gates.looks import Looks
-from cnnbench.harness.suite import Gates, Suite
+from cnnbench.harness.suite.model import Gates, Suite
 
 Metric = Literal["latency", "memory", "numerics", "accuracy"]
 METRICS: tuple[Metric, ...] = ("latency", "memory", "numerics", "accuracy")

@@ -7,8 +7,9 @@ from cnnbench.gates.judgement import judgement
 from cnnbench.gates.resources import accuracy_change, not_same_test
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verification import Found, Grade
-from cnnbench.harness.envelopes import Envelope, agreement
-from cnnbench.harness.record import Record, Training
+from cnnbench.harness.passes.findings import Training
+from cnnbench.harness.run.record import Record
+from cnnbench.numerics.training_envelope import Envelope, agreement
 
 
 def training_claim(before: Training, other: Record, rules: Rules) -> Found:

@@ -15,8 +15,8 @@ from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, 
 from cnnbench.gates.latency import noise_floor
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Metric, Rules
-from cnnbench.harness.exit_codes import INCONCLUSIVE, OK, REGRESSED
-from cnnbench.harness.record import Frozen
+from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, REGRESSED
+from cnnbench.spec.frozen import Frozen
 
 
 class GateResult(Frozen):

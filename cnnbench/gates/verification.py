@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnbench.harness.record import Frozen, Record
+from cnnbench.harness.run.record import Record
+from cnnbench.spec.frozen import Frozen
 
 Grade = Literal["bitwise", "within budget", "ratio reproduced", "not reproduced", "not comparable"]
 

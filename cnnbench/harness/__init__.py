@@ -1,1 +1,1 @@
-"""The run: suites become plans, plans become cells, workers run cells, records keep what was seen."""
+"""The run, in four rooms: ``suite`` <- ``worker`` <- ``passes`` <- ``run``."""

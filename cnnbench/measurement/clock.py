@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,8 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Lets time pass."""
         self.seconds += seconds
+
+
+def now_utc() -> str:
+    """Now, as records write it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 
 
 @dataclass(frozen=True)

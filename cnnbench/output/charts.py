@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.gates.pairs import program
-from cnnbench.harness.record import NodeBudget, Record
+from cnnbench.harness.passes.findings import NodeBudget
+from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
 from cnnbench.output.memory_curve import memory_by_batch, memory_curves

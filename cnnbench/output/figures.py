@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cnnbench.harness.record import Interval
+from cnnbench.harness.run.record import Interval
 
 NOTHING = "–"
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))

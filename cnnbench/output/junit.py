@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from cnnbench.gates.claims import Verification
 from cnnbench.gates.verdicts import GateResult
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 from cnnbench.output.tables import BAD
 from cnnbench.output.text import printable
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import linear_regression
 from typing import TYPE_CHECKING
 
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.drawing import MARKERS, panels, short
 from cnnbench.output.tables import Column, Entry, Table, label, network_label

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnnbench.harness.extensions import Metric
-    from cnnbench.harness.record import Record
+    from cnnbench.harness.run.extensions import Metric
+    from cnnbench.harness.run.record import Record
 
 
 def shipped() -> tuple[Metric, ...]:
     """Multiply-accumulates per second."""
-    from cnnbench.harness.extensions import Metric
+    from cnnbench.harness.run.extensions import Metric
 
     return (Metric(name="gmac_per_s", unit="GMAC/s", compute=gmac_per_s),)
 
@@ -23,7 +23,7 @@ def gmac_per_s(record: Record) -> float | None:
     """
     if record.latency is None:
         return None
-    from cnnbench.harness.networks import network
+    from cnnbench.harness.suite.networks import network
     from cnnbench.spec.summary import summarize
 
     cell = record.cell

@@ -128,7 +128,7 @@ def free_port(first: int) -> int:
 
 def newest_logged(root: Path) -> Logged | None:
     """The newest run under ``root`` that was logged."""
-    from cnnbench.harness.store import runs
+    from cnnbench.harness.run.store import runs
 
     marks = (read_mark(folder) for folder in reversed(runs(root)))
     return next((mark for mark in marks if mark is not None), None)

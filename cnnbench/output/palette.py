@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cnnbench.harness.record import Cell
+from cnnbench.harness.suite.cell import Cell
 
 SPARE = ("#2a9d8f", "#8d6e63", "#546e7a", "#c2185b", "#7cb342", "#00838f")
 

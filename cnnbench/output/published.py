@@ -10,8 +10,9 @@ from typing import Any
 from cnnbench.errors import CnnbenchError
 from cnnbench.gates.evidence import Evidence, read_evidence
 from cnnbench.gates.pairs import program
-from cnnbench.harness.record import Cell, Record
-from cnnbench.harness.store import write_atomically
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.run.store import write_atomically
+from cnnbench.harness.suite.cell import Cell
 from cnnbench.output import figures
 from cnnbench.output.drawing import svg
 from cnnbench.output.network_dots import Dot, dots
@@ -242,7 +243,7 @@ def _any(members: Mapping[str, Record]) -> Record:
 
 def _facts(cell: Cell) -> tuple[int, int]:
     """Parameters and multiply-accumulates of one image; (0, 0) of a network that cannot be built here any more."""
-    from cnnbench.harness.networks import network
+    from cnnbench.harness.suite.networks import network
     from cnnbench.spec.summary import summarize
 
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from cnnbench.gates.compare import Relative, relative
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.verdicts import GateResult
-from cnnbench.harness.store import write_atomically
+from cnnbench.harness.run.store import write_atomically
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
 from cnnbench.output.markdown import render_markdown
@@ -39,7 +39,7 @@ def read_report(folder: Path, gate: GateResult | None = None) -> Report:
 
 def _units() -> dict[str, str]:
     """The units of the metrics that plugins give."""
-    from cnnbench.harness.extensions import Metric
+    from cnnbench.harness.run.extensions import Metric
     from cnnbench.plugins import gathered
 
     return {metric.name: metric.unit for group in gathered("cnnbench_metrics", Metric) for metric in group}

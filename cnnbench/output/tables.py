@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnnbench.gates.pairs import program
-from cnnbench.harness.record import Cell, CheckOutcome, Record
+from cnnbench.harness.passes.findings import CheckOutcome
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
 from cnnbench.output import figures
 
 Align = Literal["left", "right"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.break_even import break_even
 from cnnbench.output.tables import Column, Entry, Table, label, network_label

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cnnbench.harness.bundle_file import Manifest, digests, read_bundle, write_bundle
+from cnnbench.harness.run.bundle_file import Manifest, digests, read_bundle, write_bundle
 
 NETWORK = """\
 name: tiny

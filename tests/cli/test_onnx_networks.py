@@ -118,10 +118,10 @@ def test_verify_checks_it(capfd: pytest.CaptureFixture[str], tmp_path: Path, net
 def test_a_suite_s_cell_starts_from_the_file_s_weights(
     tmp_path: Path, network: Path, weights: dict[str, np.ndarray]
 ) -> None:
-    from cnnbench.harness.material import Materials
-    from cnnbench.harness.plan import plan
-    from cnnbench.harness.suite_file import load_suite
-    from cnnbench.harness.transfer import read_arrays
+    from cnnbench.harness.passes.material import Materials
+    from cnnbench.harness.suite.file import load_suite
+    from cnnbench.harness.suite.plan import plan
+    from cnnbench.harness.worker.arrays import read_arrays
 
     (tmp_path / "suite.yaml").write_text(SUITE, encoding="utf-8")
     (cell,) = plan(load_suite(tmp_path / "suite.yaml")).cells

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from cnnbench.cli.progress import Bars, Lines, describe, progress
-from cnnbench.harness import events
-from cnnbench.harness.record import Cell, CheckOutcome, Epoch, Record
+from cnnbench.harness.passes import events
+from cnnbench.harness.passes.findings import CheckOutcome, Epoch
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
 
 CELL = Cell(
     id="net-numpy-fast-b1",

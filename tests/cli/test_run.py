@@ -101,7 +101,7 @@ def test_the_same_run_gates_against_itself_as_unchanged_or_says_why_not(done) ->
 
 def test_the_published_schemas_hold_for_what_was_written(done) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
-    from cnnbench.harness.schema import schemas
+    from cnnbench.harness.run.schema import schemas
 
     folder, process = done
     run = folder / json.loads(process.stdout)["runs"][0]["folder"]

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from cnnbench.cli.application import application
 from cnnbench.cli.entry import execute
-from cnnbench.harness import matrix, suite
-from cnnbench.harness.exit_codes import MEANING
+from cnnbench.harness.run.exit_codes import MEANING
+from cnnbench.harness.suite import matrix
+from cnnbench.harness.suite import model as suite
 
 ROOT = Path(__file__).parents[2]
 SUITES = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")

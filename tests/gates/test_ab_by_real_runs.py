@@ -17,7 +17,7 @@ from synthetic_run import synthetic_run
 import cnnbench as package
 from cnnbench.gates.baselines import snapshot
 from cnnbench.gates.compare import side_differences
-from cnnbench.harness.worker import PROTOCOL
+from cnnbench.harness.worker.process import PROTOCOL
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SUITE = """

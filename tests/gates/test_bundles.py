@@ -12,12 +12,12 @@ from synthetic_run import Truth, synthetic_run
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.gates.bundles import bundled_evidence, verification_of
-from cnnbench.harness.bundle import unpack
-from cnnbench.harness.bundle_file import BundleFile, Manifest, digests
-from cnnbench.harness.plan import Plan
-from cnnbench.harness.rerun import Rerun
-from cnnbench.harness.suite import Suite
-from cnnbench.harness.summary import RunFacts, summarize_run
+from cnnbench.harness.run.bundle import unpack
+from cnnbench.harness.run.bundle_file import BundleFile, Manifest, digests
+from cnnbench.harness.run.rerun import Rerun
+from cnnbench.harness.run.summary import RunFacts, summarize_run
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import Plan
 
 
 def content() -> dict[str, Any]:

@@ -10,9 +10,10 @@ from synthetic_run import Noise, Truth, digest, synthetic_run
 
 from cnnbench.gates.claims import Verification, graded
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.envelopes import SURE_STEPS
-from cnnbench.harness.record import CheckOutcome, Digests, Memory, Record
+from cnnbench.harness.passes.findings import CheckOutcome, Digests, Memory
+from cnnbench.harness.run.record import Record
 from cnnbench.measurement.bootstrap import degrees_of_sum
+from cnnbench.numerics.training_envelope import SURE_STEPS
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
 TORCH, NUMPY = "resnet50-torch-eager-b8", "resnet50-numpy-fast-b8"

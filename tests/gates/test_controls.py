@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.gates.controls import floor_of, launch_differences, told
 from cnnbench.gates.rules import Rules
-from cnnbench.harness.record import Control, Interval, RoundRatio
+from cnnbench.harness.run.record import Control, Interval, RoundRatio
 
 
 def control(ratio=1.0, launches=3, rounds=5, noise=0.002, seed=0):

@@ -13,7 +13,7 @@ from cnnbench.gates.judgement import Change, judgement
 from cnnbench.gates.looks import Looks
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.sequential import undecided_by
-from cnnbench.harness.suite import Gates, Suite
+from cnnbench.harness.suite.model import Gates, Suite
 
 LOOKS = Looks(first=2, last=10)
 THRESHOLD = 0.02

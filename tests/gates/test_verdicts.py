@@ -10,8 +10,8 @@ from synthetic_run import Noise, Truth, digest, synthetic_run
 from cnnbench.gates.baselines import CellSnapshot, RoundMedian, Snapshot, snapshot
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import GateResult, gate, gate_sides
-from cnnbench.harness.record import Digests
-from cnnbench.harness.suite import Gates
+from cnnbench.harness.passes.findings import Digests
+from cnnbench.harness.suite.model import Gates
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
 

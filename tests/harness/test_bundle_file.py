@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnbench.errors import DataError
-from cnnbench.harness import bundle_file
-from cnnbench.harness.bundle import portable
-from cnnbench.harness.bundle_file import MANIFEST, Manifest, digests, read_bundle, write_bundle
+from cnnbench.harness.run import bundle_file
+from cnnbench.harness.run.bundle import portable
+from cnnbench.harness.run.bundle_file import MANIFEST, Manifest, digests, read_bundle, write_bundle
 
 MEMBERS = {"plan.json": b"{}\n", "cells/a-1.x/record.json": b"[]", "attachments/0.yaml": b"nodes: []\n"}
 

@@ -8,12 +8,12 @@ import pytest
 from small_suite import small_suite
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness import group_launch, rounds
-from cnnbench.harness.parts import Failure
-from cnnbench.harness.plan import plan
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.store import RunStore
-from cnnbench.harness.timing import controlled
+from cnnbench.harness.passes import group_launch, rounds
+from cnnbench.harness.passes.findings import Failure
+from cnnbench.harness.passes.timing import controlled
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.plan import plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 

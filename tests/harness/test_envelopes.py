@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnbench.harness.envelopes import ALARM, SURE_STEPS, agreement, envelope, parted, perturbed
+from cnnbench.numerics.training_envelope import ALARM, SURE_STEPS, agreement, envelope, parted, perturbed
 
 
 def test_every_value_moves_by_exactly_one_unit_in_the_last_place():

@@ -7,8 +7,10 @@ from dataclasses import asdict
 import pytest
 from synthetic_run import synthetic_run
 
-from cnnbench.harness.parts import LaunchPart, Parts, assemble, foreign_load, now_utc
-from cnnbench.harness.record import Observed, Phases, Sample
+from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample
+from cnnbench.harness.run.assembly import assemble, foreign_load
+from cnnbench.harness.run.record import Observed
+from cnnbench.measurement.clock import now_utc
 from cnnbench.measurement.observation import Observation
 
 CELL = next(record.cell for record in synthetic_run(seed=1).records if record.latency)

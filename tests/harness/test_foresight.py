@@ -9,15 +9,15 @@ from dataclasses import replace
 import pytest
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness import foresight as module
-from cnnbench.harness.events import Note
-from cnnbench.harness.foresight import Foresight
-from cnnbench.harness.plan import plan
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.session import Session
-from cnnbench.harness.store import RunStore
-from cnnbench.harness.suite import Suite
-from cnnbench.harness.transfer import read_arrays
+from cnnbench.harness.passes import prefetch as module
+from cnnbench.harness.passes.events import Note
+from cnnbench.harness.passes.prefetch import Foresight
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.session import Session
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
 from cnnbench.numerics.case import Case, Training
 from cnnbench.numerics.checks import run_checks

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from cnnbench.cli.entry import execute
-from cnnbench.harness.housekeeping import leftovers, remove
-from cnnbench.harness.store import RunStore
+from cnnbench.harness.run.housekeeping import leftovers, remove
+from cnnbench.harness.run.store import RunStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="locks and processes are tested on Linux")
 

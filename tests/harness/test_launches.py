@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from small_suite import small_suite
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness import rounds
-from cnnbench.harness.link import Worker
-from cnnbench.harness.plan import plan
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.sides import two_sided
-from cnnbench.harness.store import RunStore
+from cnnbench.harness.passes import rounds
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.sides import two_sided
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from cnnbench.harness.plan import plan
-from cnnbench.harness.processes import EXACT_ALLOCATOR, WorkerSpec
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.store import RunStore
-from cnnbench.harness.suite import Suite
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.worker.specification import EXACT_ALLOCATOR, WorkerSpec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux")
 

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness import memory_pass
-from cnnbench.harness.plan import plan
-from cnnbench.harness.pool import Pool
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.suite import Suite
+from cnnbench.harness.passes import memory as memory_pass
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.worker.pool import Pool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 LATENCY = {"launches": 1, "rounds": 1, "samples": 1, "max_round_s": 0.1, "warmup": {"max_s": 1.0}}

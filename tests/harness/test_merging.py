@@ -11,10 +11,10 @@ from small_suite import small_suite
 
 from cnnbench.cli.entry import execute
 from cnnbench.errors import StorageError, SuiteError
-from cnnbench.harness.merging import merge
-from cnnbench.harness.plan import Filters, plan
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.store import RunStore, to_json
+from cnnbench.harness.run.merge import merge
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore, to_json
+from cnnbench.harness.suite.plan import Filters, plan
 from cnnbench.measurement.environment import fingerprint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from cnnbench.harness.parts import Failure
-from cnnbench.harness.plain_text import plain_data, plain_text
+from cnnbench.harness.passes.findings import Failure
+from cnnbench.harness.worker.plain_text import plain_data, plain_text
 
 
 def test_half_characters_and_control_characters_are_replaced():

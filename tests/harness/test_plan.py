@@ -10,8 +10,8 @@ import pytest
 from cnnbench import plugins
 from cnnbench.errors import SuiteError
 from cnnbench.execution.contract import BackendPlugin
-from cnnbench.harness.plan import Filters, Plan, plan
-from cnnbench.harness.suite import Suite
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import Filters, Plan, plan
 
 
 def described(name: str, modes: tuple[str, ...], precisions: tuple[str, ...], requires: tuple[str, ...] = ()) -> Any:
@@ -122,7 +122,7 @@ def test_what_is_missing_is_skipped_with_its_reason() -> None:
     ("devices", "asked", "skipped"), [(0, "cuda", True), (1, "cuda:1", True), (2, "cuda:1", False)]
 )
 def test_a_device_that_the_driver_does_not_show_is_a_skip(monkeypatch, devices: int, asked: str, skipped: bool) -> None:
-    from cnnbench.harness import points
+    from cnnbench.harness.suite import points
 
     monkeypatch.setattr("cnnbench.measurement.accelerators.cuda_devices", lambda: devices)
     reason = points._without_device(asked)

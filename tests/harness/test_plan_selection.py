@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnbench.errors import SuiteError
-from cnnbench.harness.selection import compile_expression
+from cnnbench.harness.suite.selection import compile_expression
 
 WORDS = ("alpha", "beta", "gamma")
 

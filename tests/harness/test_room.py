@@ -11,12 +11,12 @@ from small_suite import small_suite
 
 from cnnbench.gates.compare import relative
 from cnnbench.gates.evidence import read_evidence
-from cnnbench.harness import room as room_module
-from cnnbench.harness.plan import plan
-from cnnbench.harness.room import Room
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.sides import two_sided
-from cnnbench.harness.store import RunStore
+from cnnbench.harness.passes import headroom as room_module
+from cnnbench.harness.passes.headroom import Room
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.worker.sides import two_sided
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 

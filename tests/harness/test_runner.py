@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from cnnbench.errors import SuiteError, WorkerError
-from cnnbench.harness.events import CellDone, EpochDone, Note, RoundDone, RunBegan, RunEnded, WorkDone
-from cnnbench.harness.parts import LaunchPart
-from cnnbench.harness.plan import plan
-from cnnbench.harness.runner import RunOptions, run
-from cnnbench.harness.store import RunStore
-from cnnbench.harness.suite import Suite
+from cnnbench.harness.passes.events import CellDone, EpochDone, Note, RoundDone, RunBegan, RunEnded, WorkDone
+from cnnbench.harness.passes.findings import LaunchPart
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
@@ -278,7 +278,7 @@ def test_curves_are_held_to_the_mean_of_the_runs_where_the_one_in_float64_fails(
     def failing(*args):
         raise WorkerError("no memory for float64")
 
-    monkeypatch.setattr("cnnbench.harness.training_pass._exact_run", failing)
+    monkeypatch.setattr("cnnbench.harness.passes.training._exact_run", failing)
     train = {"architectures": ["simple_cnn"], "epochs": 1, "batch": 256, "envelope_runs": 1}
     result, _, _ = go(("good", "wrong"), measure={"latency": None, "memory": False}, train=train)
     assert {record.status for record in result.records} == {"ok"}
@@ -294,7 +294,7 @@ def test_yardsticks_are_in_the_summary(go):
 
 
 def test_of_two_moments_of_a_launch_the_better_counts(go, monkeypatch):
-    from cnnbench.harness import timing
+    from cnnbench.harness.passes import timing
 
     moments = iter([{"speed": 60.0}, {"speed": 198.0}, {}, {"speed": 190.0}, {"speed": 180.0}, {"speed": 90.0}])
     monkeypatch.setattr(timing, "machine", lambda session: next(moments))
@@ -305,7 +305,7 @@ def test_of_two_moments_of_a_launch_the_better_counts(go, monkeypatch):
 
 def test_rounds_are_in_random_order_and_the_same_for_the_same_seed(faulty, tmp_path, monkeypatch):
     orders = []
-    from cnnbench.harness import rounds
+    from cnnbench.harness.passes import rounds
 
     sampled = rounds._sample
 
@@ -346,7 +346,7 @@ def test_what_only_the_loaded_framework_knows_to_be_missing_is_a_skip_too(go):
 
 
 def test_programs_are_started_in_another_order_in_each_launch(faulty, tmp_path, monkeypatch):
-    from cnnbench.harness import group_launch
+    from cnnbench.harness.passes import group_launch
 
     started = []
     real = group_launch.start
@@ -365,7 +365,7 @@ def test_programs_are_started_in_another_order_in_each_launch(faulty, tmp_path, 
 
 
 def test_a_defect_of_our_own_ends_one_cell_and_exits_with_70(go, monkeypatch):
-    from cnnbench.harness import rounds
+    from cnnbench.harness.passes import rounds
 
     real = rounds._sample
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from cnnbench.harness.scratch import scratch_prefix, sweep
+from cnnbench.harness.worker.scratch import scratch_prefix, sweep
 
 
 def test_only_folders_of_processes_that_are_gone_are_swept(tmp_path):

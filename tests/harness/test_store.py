@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 import pytest
 
 from cnnbench.errors import DataError, StorageError, SuiteError
-from cnnbench.harness import store as store_module
-from cnnbench.harness.exit_codes import worst
-from cnnbench.harness.record import Cell, Interval, Latency, NodeBudget, Phases, Record, Sample
-from cnnbench.harness.store import RunStore, latest, runs, write_atomically
-from cnnbench.harness.summary import RunFacts, Summary, summarize_run
+from cnnbench.harness.passes.findings import NodeBudget, Phases, Sample
+from cnnbench.harness.run import store as store_module
+from cnnbench.harness.run.exit_codes import worst
+from cnnbench.harness.run.record import Interval, Latency, Record
+from cnnbench.harness.run.store import RunStore, latest, runs, write_atomically
+from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
+from cnnbench.harness.suite.cell import Cell
 
 
 def cell(name: str = "lenet5-numpy-fast-b1") -> Cell:
@@ -78,7 +80,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path,
 
 def test_a_process_killed_while_it_writes_leaves_a_whole_record(tmp_path):
     code = (
-        "import sys, pathlib; from cnnbench.harness.store import write_atomically\n"
+        "import sys, pathlib; from cnnbench.harness.run.store import write_atomically\n"
         "path = pathlib.Path(sys.argv[1]); i = 0\n"
         "while True:\n"
         "    i += 1; write_atomically(path, str(i % 10) * 200_000); print(i, flush=True)\n"
@@ -98,7 +100,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_record(tmp_path):
 def test_two_processes_cannot_run_in_one_folder_and_a_dead_one_frees_it(tmp_path):
     run = RunStore.create("smoke", tmp_path)
     code = (
-        "import sys, pathlib; from cnnbench.harness.store import RunStore\n"
+        "import sys, pathlib; from cnnbench.harness.run.store import RunStore\n"
         "with RunStore.open(pathlib.Path(sys.argv[1])).locked():\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )

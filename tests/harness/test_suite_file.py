@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.errors import CnnbenchError, SuiteError
-from cnnbench.harness.suite_file import Adjustments, adjusted, load_suite
+from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
 
 GOOD = """\
 schema_version: 1

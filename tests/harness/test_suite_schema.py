@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.harness.schema import as_text, schemas
+from cnnbench.harness.run.schema import as_text, schemas
 from cnnbench.spec.interchange.yaml_source import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ BASE = {"schema_version": 1, "name": "s", "matrix": {"architectures": "lenet5", 
     ids=str,
 )
 def test_every_short_form_is_accepted(change: dict) -> None:
-    from cnnbench.harness.suite import Suite
+    from cnnbench.harness.suite.model import Suite
 
     Suite.model_validate(BASE | change)
     jsonschema.validate(BASE | change, schemas()["suite.schema.json"])

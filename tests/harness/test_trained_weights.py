@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
-from cnnbench.harness.networks import network, starting_arrays, weights_file
-from cnnbench.harness.plan import plan
-from cnnbench.harness.suite_file import load_suite
+from cnnbench.harness.suite.file import load_suite
+from cnnbench.harness.suite.networks import network, starting_arrays, weights_file
+from cnnbench.harness.suite.plan import plan
 from cnnbench.spec.weights import initialize, save
 
 SUITE = Path(__file__).parents[2] / "suites" / "pretrained.yaml"

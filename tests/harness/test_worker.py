@@ -16,17 +16,12 @@ import pytest
 from cnnbench.errors import DataError, WorkerError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.harness import link
-from cnnbench.harness.link import Worker
-from cnnbench.harness.processes import WorkerSpec
-from cnnbench.harness.subject import WorkerSubject
-from cnnbench.harness.transfer import options_to_json, read_arrays, write_arrays
-from cnnbench.harness.worker_errors import (
-    OutOfMemoryError,
-    RequestFailedError,
-    WorkerCrashError,
-    WorkerHungError,
-)
+from cnnbench.harness.passes.worker_subject import WorkerSubject
+from cnnbench.harness.worker import client as link
+from cnnbench.harness.worker.arrays import options_to_json, read_arrays, write_arrays
+from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.errors import OutOfMemoryError, RequestFailedError, WorkerCrashError, WorkerHungError
+from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.spec.architectures import build
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
@@ -215,7 +210,8 @@ def test_an_interpreter_that_is_not_there_or_lacks_cnnbench_is_a_worker_error(tm
 
 def test_a_worker_ends_when_its_parent_is_killed():
     code = (
-        "import time; from cnnbench.harness.link import Worker; from cnnbench.harness.processes import WorkerSpec\n"
+        "import time; from cnnbench.harness.worker.client import Worker\n"
+        "from cnnbench.harness.worker.specification import WorkerSpec\n"
         "worker = Worker(WorkerSpec(None)); print(worker.pid, flush=True); time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
-from cnnbench.harness.record import Sample
+from cnnbench.harness.passes.findings import Sample
 from cnnbench.measurement.statistics import (
     benjamini_hochberg,
     grouped,

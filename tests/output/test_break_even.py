@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from synthetic_run import synthetic_run
 
-from cnnbench.harness.record import Interval, Phases
+from cnnbench.harness.passes.findings import Phases
+from cnnbench.harness.run.record import Interval
 from cnnbench.output.break_even import break_even, start_seconds
 from cnnbench.output.timing_tables import break_even_table, controls_table
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic_run import Truth, synthetic_run, write_run
 
-from cnnbench.harness.record import Memory, Record
+from cnnbench.harness.passes.findings import Memory
+from cnnbench.harness.run.record import Record
 from cnnbench.output.memory_curve import memory_curve_table, memory_curves
 from cnnbench.output.reports import read_report, write_reports
 

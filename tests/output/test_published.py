@@ -12,7 +12,7 @@ from synthetic_run import synthetic_run, write_run
 
 from cnnbench.cli.entry import execute
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 from cnnbench.output.published import publish
 from cnnbench.output.tables import label
 

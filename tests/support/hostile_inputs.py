@@ -173,8 +173,8 @@ def _onnx_model() -> bytes:
 
 
 def _read_suite(path: Path) -> object:
-    from cnnbench.harness.plan import plan
-    from cnnbench.harness.suite_file import load_suite
+    from cnnbench.harness.suite.file import load_suite
+    from cnnbench.harness.suite.plan import plan
 
     return plan(load_suite(path))
 
@@ -198,7 +198,7 @@ def _read_onnx(path: Path) -> object:
 
 
 def _read_record(path: Path) -> object:
-    from cnnbench.harness.store import RunStore
+    from cnnbench.harness.run.store import RunStore
 
     folder = path.parent / "run"
     cell = folder / "cells" / "c"

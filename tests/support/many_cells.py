@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnbench.harness.parts import LaunchPart, Parts, assemble, now_utc
-from cnnbench.harness.plan import plan
-from cnnbench.harness.record import Phases, Sample
-from cnnbench.harness.store import RunStore
-from cnnbench.harness.suite import Suite
-from cnnbench.harness.summary import RunFacts, summarize_run
+from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample
+from cnnbench.harness.run.assembly import assemble
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.run.summary import RunFacts, summarize_run
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import plan
+from cnnbench.measurement.clock import now_utc
 from cnnbench.measurement.environment import capture
 
 # `ru_maxrss` would not do: it starts at the peak of the process that started the command.

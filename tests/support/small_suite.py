@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.harness.suite import Suite
+from cnnbench.harness.suite.model import Suite
 
 LATENCY = {"launches": 1, "rounds": 2, "samples": 2, "max_round_s": 0.1, "warmup": {"max_s": 0.2}}
 

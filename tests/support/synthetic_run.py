@@ -13,23 +13,11 @@ from typing import Any
 import numpy as np
 
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.record import (
-    Cell,
-    CheckOutcome,
-    Digests,
-    Epoch,
-    Interval,
-    Latency,
-    Memory,
-    NodeBudget,
-    Observed,
-    Phases,
-    Record,
-    Sample,
-    Training,
-)
-from cnnbench.harness.store import RunStore
-from cnnbench.harness.summary import RunFacts, summarize_run
+from cnnbench.harness.passes.findings import CheckOutcome, Digests, Epoch, Memory, NodeBudget, Phases, Sample, Training
+from cnnbench.harness.run.record import Interval, Latency, Observed, Record
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.run.summary import RunFacts, summarize_run
+from cnnbench.harness.suite.cell import Cell
 
 BACKENDS = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
 SPEED = {"numpy": 2.0, "torch": 1.0, "jax": 1.3, "tensorflow": 1.5}

@@ -50,7 +50,7 @@ def hold(stage: str) -> None:
 
 
 def _in_worker() -> bool:
-    return "cnnbench.harness.worker" in sys.orig_argv
+    return "cnnbench.harness.worker.process" in sys.orig_argv
 
 
 @hookimpl

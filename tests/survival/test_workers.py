@@ -159,7 +159,7 @@ def test_ten_gigabytes_of_stderr(command):
 def test_yardsticks_that_die_cost_the_yardsticks_only(command):
     (command.folder / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'cnnbench.harness.worker' in sys.orig_argv:\n"
+        "if 'cnnbench.harness.worker.process' in sys.orig_argv:\n"
         "    import cnnbench.measurement.yardsticks as module\n"
         "    module.yardsticks = lambda: os.abort()\n"
     )

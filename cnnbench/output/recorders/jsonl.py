@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnnbench.harness.extensions import FinishedRun, StartedRun
-    from cnnbench.harness.record import Record
+    from cnnbench.harness.run.extensions import FinishedRun, StartedRun
+    from cnnbench.harness.run.record import Record
 
 FILE = "records.jsonl"
 
@@ -24,7 +24,7 @@ class JsonlRecorder:
             file.write(record.model_dump_json() + "\n")
 
     def finished(self, run: FinishedRun) -> Mapping[str, str]:
-        from cnnbench.harness.store import write_atomically
+        from cnnbench.harness.run.store import write_atomically
 
         write_atomically(run.folder / FILE, "".join(record.model_dump_json() + "\n" for record in run.records))
         return {}

@@ -27,8 +27,8 @@ from cnnbench.output.recorders.mlflow_views import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from cnnbench.harness.extensions import FinishedRun, StartedRun
-    from cnnbench.harness.record import Record
+    from cnnbench.harness.run.extensions import FinishedRun, StartedRun
+    from cnnbench.harness.run.record import Record
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
@@ -125,7 +125,7 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
         shown = views(run.records, parent)
         _save_views(client, experiment, shown, run.suite)
     logged = Logged(_without_credentials(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
-    from cnnbench.harness.store import write_atomically
+    from cnnbench.harness.run.store import write_atomically
 
     write_atomically(folder / MARK, json.dumps(asdict(logged), indent=1) + "\n")
     return logged

@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.pairs import program
-from cnnbench.harness.record import Cell, Record
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.figures import rounded
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label, result_table
 from cnnbench.output.text import to_markdown

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from cnnbench.harness.record import Record
+from cnnbench.harness.run.record import Record
 from cnnbench.output.tables import network_label
 
 PREFIX = "mlflow.sharedViewState."

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from cnnbench.errors import CnnbenchError
-from cnnbench.harness.networks import default_image, network
+from cnnbench.harness.suite.networks import default_image, network
 from cnnbench.spec.interchange.once import once_per_file
 
 NETWORK = """

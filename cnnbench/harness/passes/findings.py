@@ -1,0 +1,216 @@
+"""What each pass finds of a cell, kept on disk by itself until the cell's record is complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from cnnbench.harness.suite.status import Status
+from cnnbench.harness.worker.plain_text import plain_text
+from cnnbench.spec.frozen import Frozen
+
+
+class Digests(Frozen):
+    """SHA-256 of what went in; where one differs, two records are not comparable."""
+
+    graph: str
+    weights: str
+    inputs: str
+
+
+class Phases(Frozen):
+    """Seconds of each phase before the steady state, in order; None where a phase does not exist."""
+
+    import_s: float | None = None
+    build_s: float | None = None
+    weights_s: float | None = None
+    compile_s: float | None = None  # trace and compile: the first call less a steady one, where they cannot be parted
+    first_call_s: float | None = None
+    warmup_s: float | None = None
+    warmup_calls: int | None = None
+
+
+class Memory(Frozen):
+    """Peak memory of a fresh worker while it runs the cell warm, above what it held before the network came.
+
+    Args:
+        peak_bytes: ``total_peak_bytes`` less ``null_bytes``.
+        total_peak_bytes: The most that was resident during the warm calls; compiling lies before and does not count.
+        null_bytes: What was resident once a network of one ReLU had run: framework, runtime and threads.
+        device_peak_bytes: The device allocator's peak in the warm calls; None on the processor.
+    """
+
+    peak_bytes: int
+    total_peak_bytes: int
+    null_bytes: int
+    device_peak_bytes: int | None = None
+
+
+class CheckOutcome(Frozen):
+    """One numerical check of a cell.
+
+    Args:
+        name: Of ``matrix.CHECKS``.
+        status: ``passed``, ``failed``, or ``skipped`` with its reason in ``message``.
+        budget_used: Largest fraction of the sharp budget used (a failure is above 1); None where none applies.
+        worst_case_used: Largest fraction of the worst-case budget used.
+        node: The node where that is, or on failure the first node that introduces the error.
+        message: One sentence. reproducer: path, within the cell's folder, of the file that reproduces a failure.
+        details: Further figures, by name.
+    """
+
+    name: str
+    status: Literal["passed", "failed", "skipped"]
+    budget_used: float | None = None
+    worst_case_used: float | None = None
+    node: str | None = None
+    message: str = ""
+    reproducer: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class NodeBudget(Frozen):
+    """A node's use of its local error budget; ``numerics.json`` holds one for each node and direction."""
+
+    node: str
+    kind: str
+    what: str  # "output", "input gradient 0", "gradient of weight", "running_mean" ...
+    sharp_used: float
+    worst_case_used: float
+    budget: str  # the budget's form: "derived" or "measured sensitivity"
+    worst_index: tuple[int, ...] = ()
+    got: float | None = None
+    expected: float | None = None
+
+
+class Epoch(Frozen):
+    """One epoch of training."""
+
+    epoch: int
+    step: int  # steps done when it ended
+    train_loss: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+class Training(Frozen):
+    """A training run of a cell. ``losses`` holds the loss of each step; ``predictions`` the final test classes."""
+
+    epochs: tuple[Epoch, ...]
+    losses: tuple[float, ...]
+    predictions: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
+    test_accuracy: float
+    envelope: dict[str, Any] = Field(default_factory=dict)  # the curve's agreement with the reference
+
+
+class Sample(Frozen):
+    """One timed call: a line of ``samples.jsonl``."""
+
+    launch: int
+    round: int
+    index: int
+    latency_s: float
+
+
+class Origin(Frozen):
+    """Where a part was measured.
+
+    Args:
+        versions: Of the packages in the worker's interpreter. settings: as asked for and as reported.
+    """
+
+    versions: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class ChecksPart(Frozen):
+    """The numerical checks of a cell."""
+
+    origin: Origin = Origin()
+    outcomes: tuple[CheckOutcome, ...]
+    nodes: tuple[NodeBudget, ...] = ()
+
+
+class LaunchPart(Frozen):
+    """What one launch of the workers gave of a cell.
+
+    Args:
+        calls_per_sample: A sample is the mean of so many calls, each waited for.
+        outputs: Digest of what the first call gave.
+        observations: One a round. apart: whether the launch was measured without the rest of its group.
+        control: Timed calls of the same program in another worker, in the same rounds; () where the cell has none.
+    """
+
+    origin: Origin = Origin()
+    launch: int
+    phases: Phases
+    steady: bool
+    calls_per_sample: int
+    samples: tuple[Sample, ...]
+    observations: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    outputs: str | None = None
+    apart: bool = False
+    control: tuple[Sample, ...] = ()
+
+
+class MemoryPart(Frozen):
+    """The memory pass of a cell; ``note`` says why there is no figure."""
+
+    origin: Origin = Origin()
+    phases: Phases
+    memory: Memory | None
+    outputs: str | None = None
+    note: str | None = None
+
+
+class TrainingPart(Frozen):
+    """The training run of a cell."""
+
+    origin: Origin = Origin()
+    training: Training
+
+
+class CurvePart(Frozen):
+    """The losses of a reference run on the side, as far as it went."""
+
+    origin: Origin = Origin()
+    losses: tuple[float, ...]
+
+
+class Failure(Frozen):
+    """Why a cell ended before its end."""
+
+    status: Status
+    reason: Annotated[str, AfterValidator(plain_text)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that is known of a cell so far."""
+
+    checks: ChecksPart | None = None
+    launches: tuple[LaunchPart, ...] = ()
+    memory: MemoryPart | None = None
+    training: TrainingPart | None = None
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Every timed call, launch by launch."""
+        return tuple(sample for part in self.launches for sample in part.samples)
+
+    @property
+    def outputs(self) -> str | None:
+        """The digest of what the timed program gave, in its first launch."""
+        found = (*(part.outputs for part in self.launches), self.memory.outputs if self.memory else None)
+        return next((digest for digest in found if digest is not None), None)
+
+    @property
+    def origin(self) -> Origin:
+        """Of the first part that has one."""
+        found = (self.launches[0] if self.launches else None, self.memory, self.training, self.checks)
+        return next((part.origin for part in found if part is not None), Origin())

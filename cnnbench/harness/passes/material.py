@@ -1,0 +1,121 @@
+"""What cells run on: graph, weights and inputs, made once from the seed and handed to workers as files."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.harness.passes.findings import Digests
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.networks import network, starting_arrays
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.scratch import scratch_prefix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cnnbench.spec.graph import Graph
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Material:
+    """A cell's network and operands.
+
+    Args:
+        arrays, batch: Files of weights with running statistics, and of inputs by name.
+        options: Of the program that is timed.
+    """
+
+    graph: Graph
+    arrays: Path
+    batch: Path
+    options: ProgramOptions
+    digests: Digests
+
+
+class Materials:
+    """Makes the material of cells, each file once; removed with ``close``."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("material"))
+        self._weights: dict[tuple[object, ...], tuple[Path, str]] = {}
+        self._batches: dict[tuple[object, ...], tuple[Path, str]] = {}
+
+    def of(self, cell: Cell) -> Material:
+        """The material of a cell. Raises CnnbenchError where there is none: a missing dataset, a bad file."""
+        graph = network(cell.architecture, cell.image, cell.num_classes)
+        arrays, weights_digest = self._weights_of(graph, cell)
+        batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
+        options = ProgramOptions(
+            mode=cell.mode,
+            precision=precision(cell.precision),
+            layout=cell.layout,  # type: ignore[arg-type]
+            fold_batch_norm=cell.fold_batch_norm,
+        )
+        digests = Digests(graph=graph.digest, weights=weights_digest, inputs=inputs_digest)
+        return Material(graph, arrays, batch, options, digests)
+
+    def inputs(self, cell: Cell, count: int) -> dict[str, NDArray[Any]]:
+        """``count`` images of the cell's data, by input name."""
+        return read_arrays(self.inputs_file(cell, count))
+
+    def inputs_file(self, cell: Cell, count: int) -> Path:
+        """The file of ``inputs``."""
+        graph = network(cell.architecture, cell.image, cell.num_classes)
+        return self._batch_of(graph, cell, count)[0]
+
+    def close(self) -> None:
+        """Removes the files."""
+        self._folder.cleanup()
+
+    def _weights_of(self, graph: Graph, cell: Cell) -> tuple[Path, str]:
+        from cnnbench.spec.weights import digest
+
+        key = (cell.architecture, graph.digest, cell.seed, cell.weights)
+        if key not in self._weights:
+            arrays = starting_arrays(cell.architecture, graph, cell.seed, cell.image, cell.weights)
+            path = Path(self._folder.name) / f"weights-{len(self._weights)}.safetensors"
+            write_arrays(path, arrays)
+            self._weights[key] = (path, digest(arrays))
+        return self._weights[key]
+
+    def _batch_of(self, graph: Graph, cell: Cell, count: int) -> tuple[Path, str]:
+        from cnnbench.spec.weights import digest
+
+        key = (graph.inputs, cell.data, cell.seed, count)
+        if key not in self._batches:
+            arrays = draw_inputs(graph, cell.data, cell.seed, count)
+            path = Path(self._folder.name) / f"batch-{len(self._batches)}.safetensors"
+            write_arrays(path, arrays)
+            self._batches[key] = (path, digest(arrays))
+        return self._batches[key]
+
+
+def draw_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, NDArray[Any]]:
+    """Inputs by name, float32: seeded normal numbers, or test images of a dataset, repeated as needed.
+
+    Inputs after the first, and those that take no batch, are random in any case.
+    """
+    import numpy as np
+
+    from cnnbench.spec.streams import stream
+
+    def drawn(name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        generator = stream(seed, "inputs", name)
+        if dtype == "int":
+            return generator.integers(0, 2, shape)
+        return generator.standard_normal(shape).astype(np.float32)
+
+    inputs = {item.name: drawn(item.name, item.full_shape(count), item.dtype) for item in graph.inputs}
+    if data != RANDOM:
+        from cnnbench.training.data import batch_of
+
+        first = graph.inputs[0]
+        inputs[first.name] = batch_of(data, first.shape, count, seed, input_name=first.name)[first.name]
+    return inputs

@@ -1,0 +1,188 @@
+"""The reference's answers to the checks to come, computed in a worker of their own while backends are examined."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cnnbench.errors import CnnbenchError, WorkerError
+from cnnbench.harness.passes.findings import ChecksPart
+from cnnbench.harness.run.session import Session
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.worker.arrays import options_to_json
+from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.errors import RequestFailedError
+from cnnbench.harness.worker.specification import WorkerSpec
+from cnnbench.measurement.environment import allowed_processors
+from cnnbench.measurement.memory import available_bytes
+from cnnbench.spec.layers import Composite
+
+if TYPE_CHECKING:
+    from cnnbench.numerics.cache import Cache
+
+AHEAD = 2  # networks
+LEAST_MACS = 20_000_000  # below, a second process costs more than it saves
+LEAST_FREE_BYTES = 4 * 2**30
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a check of a network will ask the oracle for."""
+
+    key: Key
+    parameters: dict[str, Any]
+    threads: int | None
+    timeout_s: float
+
+
+class Foresight:
+    """Fills the user's cache of oracles ahead of the checks.
+
+    A backend that compiles leaves this machine half idle, and the oracle is most of what a network's first backend
+    waits for. Of the network that is examined the last check is taken first, because the checks themselves begin at
+    the other end; networks to come follow in their order. What is not ready when it is needed is computed as if there
+    were no foresight, and nothing is when it fails.
+
+    Args:
+        session: The run under way.
+        cells: All that will be checked, in that order.
+    """
+
+    def __init__(self, session: Session, cells: Sequence[Cell]) -> None:
+        self._session = session
+        self._firsts = _first_of_each_network(session, cells) if len(allowed_processors()) > 1 else {}
+        self._offered: set[Key] = set()
+        self._jobs: list[_Job] = []
+        self._running: Key | None = None
+        self._worker: Worker | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._problem: str | None = None
+        self._changed = threading.Condition()
+
+    def look(self, cell: Cell) -> None:
+        """Begins to look ahead from the network of a cell, whose checks come next."""
+        networks = list(self._firsts)
+        here = _network(cell)
+        if here not in self._firsts or self._ended or available_bytes() < LEAST_FREE_BYTES:
+            return
+        position = networks.index(here)
+        for network in networks[position : position + 1 + AHEAD]:
+            if network not in self._offered:
+                self._offered.add(network)
+                self._offer(self._firsts[network], backwards=network == here)
+
+    def expect(self, cell: Cell, check: str) -> None:
+        """Waits for what a check needs where it is being computed; takes it back where that has not begun."""
+        key = (*_network(cell), check)
+        with self._changed:
+            self._jobs = [job for job in self._jobs if job.key != key]
+            while self._running == key:
+                self._changed.wait()
+
+    def _offer(self, cell: Cell, *, backwards: bool) -> None:
+        try:
+            jobs = self._jobs_of(cell)
+        except CnnbenchError:  # the cell's own checks will say so
+            return
+        with self._changed:
+            self._jobs += reversed(jobs) if backwards else jobs
+            if self._jobs and self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="foresight", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _jobs_of(self, cell: Cell) -> list[_Job]:
+        suite, materials = self._session.plan.suite, self._session.materials
+        material = materials.of(cell)
+        composite = any(isinstance(node.layer, Composite) for node in material.graph.nodes)
+        if composite or material.graph.macs(suite.checks.batch) < LEAST_MACS:  # backends split composites differently
+            return []
+        parameters = {
+            "graph": material.graph.to_json(),
+            "options": options_to_json(material.options),
+            "arrays": str(material.arrays),
+            "batch": str(materials.inputs_file(cell, suite.checks.batch)),
+            "seed": cell.seed,
+            "steps": suite.checks.training_steps,
+        }
+        return [
+            _Job((*_network(cell), check), {**parameters, "check": check}, cell.threads, suite.timeouts.call_s)
+            for check in cell.checks
+        ]
+
+    def _work(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                if self._worker is None:
+                    worker = Worker(WorkerSpec(None, threads=job.threads))
+                    with self._changed:
+                        self._worker = worker
+                with suppress(RequestFailedError):  # the check will meet the same, and say so
+                    self._worker.request("foresee", timeout_s=job.timeout_s, **job.parameters)
+        except (WorkerError, OSError) as error:
+            self._problem = str(error)
+        finally:
+            with self._changed:
+                left, self._worker = self._worker, None
+                self._running, self._ended, self._jobs = None, True, []
+                self._changed.notify_all()
+            if left is not None:
+                left.kill()
+                _cache().sweep(left.pid)
+
+    def _next(self) -> _Job | None:
+        """Waits for the next job; None at the end."""
+        with self._changed:
+            self._running = None
+            self._changed.notify_all()
+            while not self._jobs and not self._ended:
+                self._changed.wait()
+            if self._ended:
+                return None
+            job = self._jobs.pop(0)
+            self._running = job.key
+            return job
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is None:
+            return
+        problem = self._problem
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+            if self._worker is not None:
+                self._worker.abort()
+        self._thread.join()
+        if problem is not None:
+            self._session.note(f"oracles were not computed ahead of the checks: {problem}")
+
+
+def _network(cell: Cell) -> Key:
+    """What cells have in common whose checks ask the same of an oracle."""
+    return (cell.architecture, cell.image, cell.num_classes, cell.precision, cell.data, cell.seed, cell.weights)
+
+
+def _cache() -> Cache:
+    from cnnbench.numerics.cache import Cache
+
+    return Cache.of_user()
+
+
+def _first_of_each_network(session: Session, cells: Sequence[Cell]) -> dict[Key, Cell]:
+    found: dict[Key, Cell] = {}
+    for cell in cells:
+        if session.open(cell) and session.store.read_part(cell.id, "checks", ChecksPart) is None:
+            found.setdefault(_network(cell), cell)
+    return found

@@ -1,0 +1,245 @@
+"""Packs a run into a bundle, free of this machine's paths, and unpacks one into values."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cnnbench import __version__
+from cnnbench.errors import DataError
+from cnnbench.harness.passes.findings import NodeBudget, Sample
+from cnnbench.harness.run.bundle_file import LARGEST_MEMBER_BYTES, BundleFile, Manifest, digests, write_bundle
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.run.store import RunStore, first_problem
+from cnnbench.harness.run.summary import Summary
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.networks import FILE, PACKAGE, weights_file
+from cnnbench.harness.suite.plan import Plan
+
+Change = Callable[[Any], Any]
+SHORTEST_S, LONGEST_S = 1e-9, 1e6  # of a timed call: what lies beyond was not measured
+_ABSOLUTE = re.compile(r"(?<![\w./\\-])(?:file://)?/(?!/)(?:[^\s/:'\",;()]+/)+")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Environment(BaseModel):
+    """What is read of a bundled environment; the rest is only shown."""
+
+    model_config = ConfigDict(extra="allow")
+    processors_allowed: list[int] | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    sides: dict[str, dict[str, Any]] | None = None
+
+
+class _Lock(BaseModel):
+    sides: dict[str, dict[str, str]]
+
+
+class _Numerics(BaseModel):
+    nodes: tuple[NodeBudget, ...]
+
+
+@dataclass(frozen=True)
+class BundledRun:
+    """A run as its bundle holds it.
+
+    Args:
+        records: In the plan's order. samples, budgets: by cell id. lock: by side, all distributions with versions.
+        attachments: The bytes of networks and weights, by the name that cells have for them, with the member's name.
+    """
+
+    manifest: Manifest
+    digest: str
+    plan: Plan
+    records: tuple[Record, ...]
+    environment: Mapping[str, Any]
+    lock: Mapping[str, Mapping[str, str]]
+    summary: Summary
+    samples: Mapping[str, tuple[Sample, ...]]
+    budgets: Mapping[str, tuple[NodeBudget, ...]]
+    attachments: Mapping[str, tuple[str, bytes]]
+
+
+def bundle(folder: Path, path: Path) -> BundleFile:
+    """Packs a finished run.
+
+    Args:
+        folder: The run's.
+        path: The file to write.
+
+    Raises:
+        DataError: A file of the run is missing or damaged, or no cell has a record.
+    """
+    store = RunStore.open(folder)
+    plan, summary, records = store.read_plan(), store.read_summary(), store.records()
+    if not records:
+        raise DataError("the run has no record to bundle", where=str(folder))
+    attached = _attachments(plan.cells)
+    rename = partial(_renamed, names={name: new for name, (new, _, _) in attached.items()})
+    members = {member: data for _, member, data in attached.values() if data is not None}
+    members |= _members(store, plan, records, rename)
+    manifest = Manifest(
+        cnnbench=__version__,
+        suite=plan.suite.name,
+        run=store.id,
+        finished_utc=summary.finished_utc,
+        members=digests(members),
+        attachments={new: member for new, member, data in attached.values() if data is not None},
+        left_out={new: f"larger than {LARGEST_MEMBER_BYTES} bytes, or not here"
+                  for new, _, data in attached.values() if data is None},
+    )  # fmt: skip
+    return BundleFile(manifest, members, write_bundle(path, manifest, members))
+
+
+def _members(store: RunStore, plan: Plan, records: Mapping[str, Record], rename: Change) -> dict[str, bytes]:
+    plain = rename(plan.model_dump(mode="json"))
+    summary = portable(rename(store.read_summary().model_dump(mode="json", exclude={"links"})))
+    lock = store.read_lock() or {"head": store.read_environment().get("packages", {})}
+    found = {
+        "plan.json": _json(plain),
+        "suite.resolved.yaml": _yaml(plain["suite"]),
+        "environment.json": _json(portable(store.read_environment())),
+        "lock.json": _json({"schema_version": 1, "sides": lock}),
+        "summary.json": _json(summary),
+    }
+    gate = store.folder / "gate.json"
+    if gate.exists():
+        found["gate.json"] = _json(portable(rename(json.loads(gate.read_text()))))
+    for name, record in records.items():
+        found[f"cells/{name}/record.json"] = _json(_without_paths(rename(record.model_dump(mode="json"))))
+        for file in ("samples.jsonl", "numerics.json"):
+            path = store.cell_folder(name) / file
+            if path.exists():
+                found[f"cells/{name}/{file}"] = path.read_bytes()
+    return found
+
+
+def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose prose and settings name no folder of this machine; names of nodes are left alone."""
+    observed = {**record["observed"], "notes": portable(record["observed"]["notes"])}
+    return {
+        **record,
+        "reason": portable(record["reason"]),
+        "settings": portable(record["settings"]),
+        "observed": observed,
+    }
+
+
+def portable(value: Any) -> Any:
+    """Plain data in which an absolute path is its last part, so that it says nothing of this machine's folders."""
+    if isinstance(value, str):
+        return _ABSOLUTE.sub("…/", value)
+    if isinstance(value, list):
+        return [portable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: portable(item) for key, item in value.items()}
+    return value
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Plain data in which files that the suite names have their names in the bundle."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    if isinstance(value, dict):
+        return {key: _renamed(item, names) for key, item in value.items()}
+    return value
+
+
+def _attachments(cells: tuple[Cell, ...]) -> dict[str, tuple[str, str, bytes | None]]:
+    """Files that cells name -> (their name in the bundle, the member, its bytes or None where it is not packed)."""
+    named: dict[str, Path | None] = {}
+    for cell in cells:
+        if cell.architecture.startswith(FILE):
+            named[cell.architecture] = Path(cell.architecture.removeprefix(FILE))
+        if cell.weights is not None and not cell.weights.startswith(PACKAGE):
+            named[cell.weights] = weights_file(cell.weights)
+    found = {}
+    for number, (name, path) in enumerate(named.items()):
+        given = Path(name.removeprefix(FILE))
+        suffix = given.suffix.lower() if re.fullmatch(r"\.[a-z0-9]{1,12}", given.suffix.lower()) else ""
+        prefix = FILE if name.startswith(FILE) else ""
+        small = path is not None and path.is_file() and path.stat().st_size <= LARGEST_MEMBER_BYTES
+        data = path.read_bytes() if path is not None and small else None
+        found[name] = (f"{prefix}attachments/{number}/{given.name}", f"attachments/{number}{suffix}", data)
+    return found
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _yaml(value: Any) -> bytes:
+    from ruamel.yaml import YAML
+
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(value, text)
+    return text.getvalue().encode()
+
+
+def unpack(file: BundleFile, where: str) -> BundledRun:
+    """The values that a bundle holds. Raises DataError where one does not fit."""
+    members, manifest = file.members, file.manifest
+
+    def parsed(name: str, model: type[_Model]) -> _Model:
+        return _parsed(members, name, model, where)
+
+    plan = parsed("plan.json", Plan)
+    known = [cell.id for cell in plan.cells if f"cells/{cell.id}/record.json" in members]
+    records = tuple(parsed(f"cells/{name}/record.json", Record) for name in known)
+    for cell, record in zip(known, records, strict=True):
+        if record.cell.id != cell:
+            raise DataError("a record is another cell's", where=f"{where}: cells/{cell}", received=record.cell.id)
+    environment = parsed("environment.json", _Environment).model_dump(exclude_unset=True)
+    attachments = {name: (member, members[member]) for name, member in manifest.attachments.items()}
+    return BundledRun(
+        manifest,
+        file.digest,
+        plan,
+        records,
+        environment,
+        parsed("lock.json", _Lock).sides,
+        parsed("summary.json", Summary),
+        {name: _samples(members, name, where) for name in known},
+        {name: _budgets(members, name, where) for name in known},
+        attachments,
+    )
+
+
+def _parsed(members: Mapping[str, bytes], name: str, model: type[_Model], where: str) -> _Model:
+    if name not in members:
+        raise DataError("the bundle lacks a file", where=f"{where}: {name}")
+    try:
+        return model.model_validate_json(members[name])
+    except ValidationError as error:
+        raise _unfit(error, f"{where}: {name}") from None
+
+
+def _unfit(error: ValidationError, where: str) -> DataError:
+    return DataError(f"the file cannot be understood: {first_problem(error)}", where=where)
+
+
+def _samples(members: Mapping[str, bytes], cell: str, where: str) -> tuple[Sample, ...]:
+    name = f"cells/{cell}/samples.jsonl"
+    try:
+        found = tuple(Sample.model_validate_json(line) for line in members.get(name, b"").splitlines() if line)
+    except ValidationError as error:
+        raise _unfit(error, f"{where}: {name}") from None
+    wrong = next((sample for sample in found if not SHORTEST_S < sample.latency_s < LONGEST_S), None)
+    if wrong is not None:
+        raise DataError("a call cannot take so long", where=f"{where}: {name}", received=f"{wrong.latency_s} s")
+    return found
+
+
+def _budgets(members: Mapping[str, bytes], cell: str, where: str) -> tuple[NodeBudget, ...]:
+    name = f"cells/{cell}/numerics.json"
+    return _parsed(members, name, _Numerics, where).nodes if name in members else ()

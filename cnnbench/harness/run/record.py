@@ -1,0 +1,100 @@
+"""What is written of a cell: one frozen value, versioned, in SI units; everything that is shown or judged reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from cnnbench.harness.passes.findings import CheckOutcome, Digests, Memory, Phases, Training
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.status import EXIT_CODES, Status
+from cnnbench.spec.frozen import Frozen
+
+SCHEMA_VERSION = 1
+
+
+class Interval(Frozen):
+    """An estimate with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+
+class Latency(Frozen):
+    """Steady-state latency of one batch."""
+
+    median_s: Interval
+    p90_s: Interval
+    p99_s: Interval
+    throughput_images_per_s: Interval
+    samples: int
+    rounds: int
+    launches: int
+    steady: bool  # whether the steady state was reached before sampling
+    note: str | None = None
+
+
+class RoundRatio(Frozen):
+    """A round's median of the control over the cell's."""
+
+    launch: int
+    round: int
+    ratio: float = Field(gt=0)
+
+
+class Control(Frozen):
+    """An A/A comparison: the cell's program in a second worker, timed in the same rounds. The truth is a ratio of 1.
+
+    Args:
+        ratio: Control / cell with its interval.
+        rounds: The ratio of each round.
+    """
+
+    ratio: Interval
+    rounds: tuple[RoundRatio, ...]
+
+
+class Observed(Frozen):
+    """What the machine did while the cell was timed."""
+
+    threads: float | None = None  # processor time / wall time
+    stolen_fraction: float | None = None
+    foreign_fraction: float | None = None  # of all processors' time, used by other processes
+    involuntary_switches: int | None = None
+    frequency_hz: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Record(Frozen):
+    """All that is known of a cell. Samples lie beside it in ``samples.jsonl``, node budgets in ``numerics.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: Cell
+    status: Status
+    reason: str | None = None
+    started_utc: str
+    finished_utc: str
+    digests: Digests | None = None
+    outputs: str | None = None  # SHA-256 of what the timed program's first call gave
+    phases: Phases = Phases()
+    latency: Latency | None = None
+    control: Control | None = None
+    memory: Memory | None = None
+    observed: Observed = Observed()
+    checks: tuple[CheckOutcome, ...] = ()
+    training: Training | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)  # requested and reported: threads, allocator, flags
+    metrics: dict[str, float] = Field(default_factory=dict)  # from ``cnnbench_metrics`` plugins
+
+    @property
+    def exit_code(self) -> int:
+        """0, 3 or 4."""
+        return EXIT_CODES.get(self.status, 0)
+
+    def check(self, name: str) -> CheckOutcome | None:
+        """The outcome of a check, or None where it was not asked for."""
+        return next((outcome for outcome in self.checks if outcome.name == name), None)

@@ -1,0 +1,301 @@
+"""A run's folder: every file is written whole or not at all, and what is half there counts as not run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cnnbench.errors import DataError, StorageError, SuiteError
+from cnnbench.harness.passes.findings import NodeBudget, Sample
+from cnnbench.harness.run.json_text import read_json
+from cnnbench.harness.run.record import SCHEMA_VERSION, Record
+
+if TYPE_CHECKING:
+    from cnnbench.harness.run.summary import Summary
+    from cnnbench.harness.suite.plan import Plan
+
+DEFAULT_ROOT = Path("reports/runs")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a reader, or a machine that loses power, finds the old one or the whole new one.
+
+    Raises StorageError where it cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"the file cannot be written: {error.strerror or error}",
+            where=str(path),
+            remedy="what was written before is kept: make room, or the folder writable, then --resume the run",
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+        _sync_folder(path.parent)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_json(value: BaseModel | Mapping[str, Any] | Sequence[Any]) -> str:
+    """Indented JSON with a final newline."""
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(indent=2) + "\n"
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+@dataclass
+class RunStore:
+    """The folder of one run.
+
+    Args:
+        folder: ``<root>/<suite>/<utc>-<random>``.
+        problems: What could not be read, one sentence each; such a cell counts as not run.
+    """
+
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def create(suite: str, root: Path = DEFAULT_ROOT) -> RunStore:
+        """A new folder whose name sorts by time. Raises SuiteError where it cannot be made."""
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
+        folder = root / suite / name
+        try:
+            (folder / "cells").mkdir(parents=True)
+        except OSError as error:
+            raise SuiteError(f"the run's folder cannot be made: {error.strerror}", where=str(folder)) from None
+        return RunStore(folder)
+
+    @staticmethod
+    def open(folder: Path) -> RunStore:
+        """An existing run. Raises SuiteError where there is none."""
+        if not (folder / "cells").is_dir():
+            raise SuiteError("this is no run's folder", where=str(folder), expected="a folder with 'cells' in it")
+        return RunStore(folder)
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a process has held the folder so far; a moment after it was made none has."""
+        return self._lock.exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for this process, so that two runs cannot mix; freed by the kernel if the process dies.
+
+        Raises SuiteError where another process holds it.
+        """
+        import fcntl
+
+        with self._lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SuiteError(
+                    "another process is running in this folder", where=str(self.folder), remedy="wait for it to end"
+                ) from None
+            yield
+
+    def cell_folder(self, cell: str) -> Path:
+        """Where a cell's files lie."""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", cell):
+            raise DataError("a cell's id cannot name a folder", received=cell)
+        return self.folder / "cells" / cell
+
+    def write_plan(self, plan: Plan) -> None:
+        """``plan.json`` and ``suite.resolved.yaml``."""
+        from ruamel.yaml import YAML
+
+        text = io.StringIO()
+        YAML(typ="safe", pure=True).dump(plan.suite.model_dump(mode="json"), text)
+        write_atomically(self.folder / "suite.resolved.yaml", text.getvalue())
+        write_atomically(self.folder / "plan.json", to_json(plan))
+
+    def read_plan(self) -> Plan:
+        """The plan that the run was started with. Raises DataError."""
+        from cnnbench.harness.suite.plan import Plan
+
+        return self._required(self.folder / "plan.json", Plan, "nothing of the run is measured yet: start it anew")
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """``environment.json``."""
+        write_atomically(self.folder / "environment.json", to_json(environment))
+
+    def read_environment(self) -> dict[str, Any]:
+        """``environment.json``; {} where there is none."""
+        path = self.folder / "environment.json"
+        if not path.exists():
+            return {}
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise DataError("not a JSON object", where=str(path))
+        return content
+
+    def write_lock(self, distributions: Mapping[str, Mapping[str, str]]) -> None:
+        """``lock.json``: by side, the versions of all distributions that its interpreter has."""
+        write_atomically(self.folder / "lock.json", to_json({"schema_version": SCHEMA_VERSION, "sides": distributions}))
+
+    def read_lock(self) -> dict[str, dict[str, str]]:
+        """What ``write_lock`` wrote; {} where there is none. Raises DataError."""
+        path = self.folder / "lock.json"
+        if not path.exists():
+            return {}
+        try:
+            sides = read_json(path)["sides"]
+            return {str(name): {str(k): str(v) for k, v in found.items()} for name, found in sides.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"the lock cannot be read: {error!r}", where=str(path)) from None
+
+    def write_record(self, record: Record) -> None:
+        """``record.json``: the last of a cell's files, and the one that says that the cell is done."""
+        write_atomically(self.cell_folder(record.cell.id) / "record.json", to_json(record))
+
+    def read_record(self, cell: str) -> Record | None:
+        """A cell's record; None where there is none or it cannot be read (``problems`` says why)."""
+        path = self.cell_folder(cell) / "record.json"
+        if not path.exists():
+            return None
+        try:
+            return _parse(path, Record)
+        except DataError as error:
+            self.problems.append(f"{cell} counts as not run: {error}")
+            return None
+
+    def records(self) -> dict[str, Record]:
+        """Every readable record by cell id, in the order of the plan where there is one."""
+        known = [path.name for path in sorted((self.folder / "cells").iterdir()) if path.is_dir()]
+        if (self.folder / "plan.json").exists():
+            order = {cell.id: i for i, cell in enumerate(self.read_plan().cells)}
+            known.sort(key=lambda name: order.get(name, len(order)))
+        found = ((name, self.read_record(name)) for name in known)
+        return {name: record for name, record in found if record is not None}
+
+    def write_samples(self, cell: str, samples: Iterable[Sample]) -> None:
+        """``samples.jsonl``, one call a line."""
+        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+        write_atomically(self.cell_folder(cell) / "samples.jsonl", lines)
+
+    def read_samples(self, cell: str) -> list[Sample]:
+        """The timed calls of a cell; [] where it was not timed. Raises DataError."""
+        path = self.cell_folder(cell) / "samples.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [Sample.model_validate_json(line) for line in path.read_text(errors="replace").splitlines() if line]
+        except ValidationError as error:
+            raise DataError(f"a sample cannot be read: {first_problem(error)}", where=str(path)) from None
+
+    def write_numerics(self, cell: str, budgets: Sequence[NodeBudget]) -> None:
+        """``numerics.json``: the use of the error budget by node."""
+        content = {"schema_version": SCHEMA_VERSION, "nodes": [item.model_dump(mode="json") for item in budgets]}
+        write_atomically(self.cell_folder(cell) / "numerics.json", to_json(content))
+
+    def read_numerics(self, cell: str) -> list[NodeBudget]:
+        """The use of the error budget by node; [] where there was no local check."""
+        path = self.cell_folder(cell) / "numerics.json"
+        if not path.exists():
+            return []
+        try:
+            return [NodeBudget.model_validate(item) for item in read_json(path)["nodes"]]
+        except (ValidationError, TypeError, KeyError) as error:
+            raise DataError(f"the node budgets cannot be read: {error}", where=str(path)) from None
+
+    def write_part(self, cell: str, name: str, part: BaseModel) -> None:
+        """Keeps what one pass found of a cell whose record is not complete yet."""
+        write_atomically(self.cell_folder(cell) / "parts" / f"{name}.json", to_json(part))
+
+    def read_part(self, cell: str, name: str, model: type[_Model]) -> _Model | None:
+        """What ``write_part`` kept; None where there is nothing that can be read."""
+        path = self.cell_folder(cell) / "parts" / f"{name}.json"
+        try:
+            return _parse(path, model) if path.exists() else None
+        except DataError as error:
+            self.problems.append(f"{cell}: {name} is measured again: {error}")
+            return None
+
+    def write_summary(self, summary: Summary) -> None:
+        """``summary.json``."""
+        write_atomically(self.folder / "summary.json", to_json(summary))
+
+    def read_summary(self) -> Summary:
+        """``summary.json``. Raises DataError."""
+        from cnnbench.harness.run.summary import Summary
+
+        return self._required(self.folder / "summary.json", Summary)
+
+    def _required(
+        self, path: Path, model: type[_Model], remedy: str = "the run did not get so far; --resume it"
+    ) -> _Model:
+        if not path.exists():
+            raise DataError("the file is missing", where=str(path), remedy=remedy)
+        return _parse(path, model)
+
+
+def _parse(path: Path, model: type[_Model]) -> _Model:
+    text = path.read_text(errors="replace")
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"the file cannot be read: {first_problem(error)}", where=str(path)) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """What a model refuses first, with its place."""
+    detail = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, detail["loc"]))
+    return f"{place}: {detail['msg']}" if place else str(detail["msg"])
+
+
+def runs(root: Path = DEFAULT_ROOT, suite: str | None = None) -> list[Path]:
+    """The folders of runs under ``root``, oldest first."""
+    folders = [path for path in root.glob(f"{suite or '*'}/*") if (path / "cells").is_dir()]
+    return sorted(folders, key=lambda path: path.name)
+
+
+def latest(suite: str, root: Path = DEFAULT_ROOT) -> Path | None:
+    """The newest run of a suite, or None."""
+    found = runs(root, suite)
+    return found[-1] if found else None

@@ -1,0 +1,1 @@
+"""What is asked: the suite's file, its model and matrix, and the plan of cells that it expands into."""

@@ -1,0 +1,90 @@
+"""Finds the names in a suite that nothing answers to: architectures, backends, modes, precisions, datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
+from cnnbench.harness.suite.matrix import Axes
+from cnnbench.harness.suite.model import Component, Suite, Train
+
+Path = tuple[str | int, ...]
+
+
+def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
+    """(path within the suite, error) for each name that is not known, with the nearest one that is."""
+    for number, block in enumerate(suite.matrix):
+        yield from _in_axes(block, ("matrix", number))
+        for index, axes in enumerate(block.include):
+            yield from _in_axes(axes, ("matrix", number, "include", index))
+    if suite.train is not None:
+        every = [axes for block in suite.matrix for axes in (block, *block.include)]
+        asked = dict.fromkeys(name for axes in every for name in axes.architectures or ())
+        yield from _unknown("architecture in the matrix", suite.train.architectures, asked, ("train", "architectures"))
+        yield from _wrong_dataset(suite.train.data, ("train", "data"))
+        yield from _wrong_parts(suite.train)
+
+
+def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    from cnnbench.execution.precision import PRECISIONS
+    from cnnbench.plugins import backend_plugins
+    from cnnbench.spec.architectures import architectures
+
+    names = axes.architectures or ()
+    known = [*architectures(), *(name for name in names if name.startswith("file:"))]
+    yield from _unknown("architecture", names, known, (*path, "architectures"))
+    plugins = backend_plugins()
+    for index, choice in enumerate(axes.backends or ()):
+        here = (*path, "backends", index)
+        if choice.name not in plugins:
+            yield (*here, "name"), _error("backend", choice.name, plugins)
+        else:
+            modes = plugins[choice.name].modes
+            yield from _unknown(f"{choice.name} mode", choice.mode or (), modes, (*here, "mode"))
+    yield from _unknown("precision", axes.precision or (), PRECISIONS, (*path, "precision"))
+    if axes.data is not None:
+        yield from _wrong_dataset(axes.data, (*path, "data"))
+
+
+def _wrong_dataset(name: str, path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    from cnnbench.training.data import dataset
+
+    try:
+        dataset(name)
+    except CnnbenchError as error:
+        yield path, _as_suite_error(error)
+
+
+def _wrong_parts(train: Train) -> Iterator[tuple[Path, SuiteError]]:
+    """An unknown kind or field of the loss, the optimiser or the schedule, found by making it."""
+    from cnnbench.spec.losses import loss_from_fields
+    from cnnbench.spec.optimizers import optimizer_from_fields
+    from cnnbench.training.schedules import schedule_from_fields
+
+    makers: dict[str, Callable[[str, dict[str, Any]], object]] = {
+        "optimizer": optimizer_from_fields,
+        "loss": loss_from_fields,
+        "schedule": schedule_from_fields,
+    }
+    for name, make in makers.items():
+        part: Component = getattr(train, name)
+        try:
+            make(part.kind, part.fields)
+        except CnnbenchError as error:
+            yield ("train", name), _as_suite_error(error)
+
+
+def _as_suite_error(error: CnnbenchError) -> SuiteError:
+    return SuiteError(error.message, received=error.received, expected=error.expected, remedy=error.remedy)
+
+
+def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    options = list(known)
+    for index, name in enumerate(names):
+        if name not in options:
+            yield (*path, index), _error(what, name, options)
+
+
+def _error(what: str, name: str, known: Iterable[str]) -> SuiteError:
+    return SuiteError(f"unknown {what} {name!r}", remedy=did_you_mean(name, known))

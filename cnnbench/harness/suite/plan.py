@@ -1,0 +1,193 @@
+"""Expands a suite into cells: what to run, in which comparison group, and what is skipped for which reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.matrix import Axes, Block
+from cnnbench.harness.suite.model import Suite, Train
+from cnnbench.harness.suite.names import wrong_names
+from cnnbench.harness.suite.points import Point, Surroundings, count_points, matches, network_label, points
+from cnnbench.harness.suite.selection import compile_expression
+from cnnbench.spec.frozen import Frozen
+
+PLAN_SCHEMA_VERSION = 1
+MOST_CELLS = 100_000
+
+
+class Filters(Frozen):
+    """Which of a suite's cells are wanted.
+
+    Args:
+        backends: Names, or ``name:mode``; () for all.
+        expression: As ``-k`` has it, over cell ids.
+        shard: (I, N): the I-th of N parts, counted from 1; comparison groups stay whole.
+    """
+
+    backends: tuple[str, ...] = ()
+    expression: str | None = None
+    shard: tuple[int, int] | None = None
+
+
+class Plan(Frozen):
+    """A suite and its cells in the order of the matrix."""
+
+    schema_version: int = PLAN_SCHEMA_VERSION
+    suite: Suite
+    filters: Filters = Filters()
+    cells: tuple[Cell, ...]
+
+    @property
+    def runnable(self) -> tuple[Cell, ...]:
+        """The cells without a reason to skip them."""
+        return tuple(cell for cell in self.cells if cell.skip is None)
+
+    def groups(self) -> dict[str, tuple[Cell, ...]]:
+        """The runnable cells by comparison group."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.runnable:
+            found.setdefault(cell.group, []).append(cell)
+        return {name: tuple(cells) for name, cells in found.items()}
+
+
+def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str, str | None] | None = None) -> Plan:
+    """The cells of a suite, filtered.
+
+    A program (a cell without its batch size) is checked, and trained where the suite asks for it, in the first of its
+    cells that is kept.
+
+    Args:
+        suite: What to expand.
+        filters: Which cells are wanted.
+        unavailable: Why a backend cannot be used, by name, where other interpreters than this one will run it.
+
+    Raises:
+        SuiteError: A name, mode, precision or image that cannot be, or filters that leave nothing.
+    """
+    for path, error in wrong_names(suite):
+        raise error.at(".".join(map(str, path)))
+    filters = filters or Filters()
+    kept = _shard(_once(_filtered(_asked(suite, unavailable), filters, suite)), filters.shard)
+    return Plan(suite=suite, filters=filters, cells=kept)
+
+
+def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[Cell, ...]:
+    """Every cell of the matrix."""
+    here = Surroundings(unavailable)
+    _check_size(suite, here)
+    cells: dict[str, Cell] = {}
+    for number, block in enumerate(suite.matrix):
+        for axes in (block, *(_completed(axes, block) for axes in block.include)):
+            for point in points(axes, f"matrix.{number}", here.plugins):
+                if not any(matches(point, exclusion) for exclusion in block.exclude):
+                    cell = _cell(point, axes, suite, here)
+                    if cells.setdefault(cell.id, cell).key != cell.key:
+                        raise SuiteError(f"two different cells are both called {cell.id!r}", where=suite.name)
+    return tuple(cells.values())
+
+
+def _check_size(suite: Suite, here: Surroundings) -> None:
+    """Refuses a matrix that no one can run before it is expanded."""
+    count = sum(
+        count_points(axes, here.plugins)
+        for block in suite.matrix
+        for axes in (block, *(_completed(axes, block) for axes in block.include))
+    )
+    if count > MOST_CELLS:
+        raise SuiteError(
+            f"the matrix has {count:,} cells",
+            where=f"{suite.name}: matrix",
+            expected=f"at most {MOST_CELLS:,} (exclusions and filters come later)",
+            remedy="leave values out of its axes, or make several suites",
+        )
+
+
+def _completed(axes: Axes, block: Block) -> Axes:
+    """An ``include`` entry with its absent axes from the block."""
+    given = {name: value for name in Axes.model_fields if (value := getattr(axes, name)) is not None}
+    return Axes(**{name: getattr(block, name) for name in Axes.model_fields} | given)
+
+
+def _cell(point: Point, axes: Axes, suite: Suite, here: Surroundings) -> Cell:
+    train = suite.train if suite.train and point.architecture in suite.train.architectures else None
+    checks = suite.checks.names if axes.checks is None else axes.checks
+    measure = suite.measure.names if axes.measure is None else axes.measure
+    return Cell(
+        id=point.id,
+        key=_key(point, suite.seed, train),
+        group=point.group,
+        **point._asdict(),
+        seed=suite.seed,
+        skip=here.skip(point, train.data if train else None),
+        checks=checks,
+        measure=tuple(name for name in measure if name in suite.measure.names),
+        train=train is not None,
+    )
+
+
+def _key(point: Point, seed: int, train: Train | None) -> str:
+    """Digest of what the suite asks of the cell; how long it is measured, and how checked, is no part of it."""
+    asked: dict[str, Any] = point._asdict() | {"seed": seed}
+    if point.weights is None:
+        del asked["weights"]
+    if point.architecture.startswith("file:"):
+        asked["architecture"] = network_label(point.architecture)  # its content is the graph's digest in the record
+    if train is not None:
+        asked["train"] = train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _filtered(cells: tuple[Cell, ...], filters: Filters, suite: Suite) -> tuple[Cell, ...]:
+    kept = cells
+    if filters.backends:
+        known = {cell.backend for cell in cells} | {f"{cell.backend}:{cell.mode}" for cell in cells}
+        for name in filters.backends:
+            if name not in known:
+                raise SuiteError(
+                    f"suite {suite.name!r} has no cell on backend {name!r}",
+                    where="-b",
+                    remedy=did_you_mean(name, known),
+                )
+        wanted = set(filters.backends)
+        kept = tuple(cell for cell in kept if wanted & {cell.backend, f"{cell.backend}:{cell.mode}"})
+    if filters.expression is not None:
+        predicate = compile_expression(filters.expression)
+        kept = tuple(cell for cell in kept if predicate(cell.id))
+    if not kept:
+        raise SuiteError(
+            "no cell is left", where=suite.name, received=filters.expression, remedy="see 'cnnbench plan' for the ids"
+        )
+    return kept
+
+
+def _once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """Checks and training in the first cell only of each program; layout and folding make no other training."""
+    checked: set[str] = set()
+    trained: set[tuple[Any, ...]] = set()
+    result = []
+    for cell in cells:
+        axes = (cell.architecture, cell.image, cell.num_classes, cell.precision, cell.device, cell.threads, cell.series)
+        program = f"{axes} {cell.layout} {cell.fold_batch_norm} {cell.data}"
+        changes: dict[str, Any] = {}
+        if program in checked:
+            changes["checks"] = ()
+        if cell.train and axes in trained:
+            changes["train"] = False
+        checked.add(program)
+        trained.add(axes)
+        result.append(cell.model_copy(update=changes) if changes else cell)
+    return tuple(result)
+
+
+def _shard(cells: tuple[Cell, ...], shard: tuple[int, int] | None) -> tuple[Cell, ...]:
+    """Comparison groups dealt out in turn; a shard may be empty."""
+    if shard is None:
+        return cells
+    part, parts = shard
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(cell.group for cell in cells))}
+    return tuple(cell for cell in cells if numbers[cell.group] % parts == part - 1)

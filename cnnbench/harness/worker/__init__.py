@@ -1,0 +1,1 @@
+"""Who does it: worker processes, how they are started, what they are asked and what they answer."""

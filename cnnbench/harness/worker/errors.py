@@ -1,0 +1,78 @@
+"""What becomes of a worker, or of a request to it, that fails; each class names the status of the cell."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnbench.errors import UnavailableError, WorkerError
+from cnnbench.harness.suite.status import Status
+
+_OUT_OF_MEMORY = ("bad_alloc", "Cannot allocate memory", "out of memory", "Out of memory", "MemoryError")
+
+
+class WorkerCrashError(WorkerError):
+    """The worker process ended on its own or by a signal."""
+
+    status: Status = "crashed"
+
+
+class WorkerHungError(WorkerError):
+    """The worker did not answer in time and was killed."""
+
+    status: Status = "hung"
+
+
+class OutOfMemoryError(WorkerError):
+    """The worker, or the request that it served, ran out of memory."""
+
+    status: Status = "out_of_memory"
+
+
+class RequestFailedError(WorkerError):
+    """The worker answered with an exception and lives on."""
+
+    status: Status = "error"
+
+
+def result_of(message: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The result in a reply; raises what it says instead of one."""
+    if "error" not in message:
+        return dict(message["result"])
+    error = message["error"]
+    if error["unavailable"]:
+        raise UnavailableError(error["message"])
+    kind = OutOfMemoryError if error["out_of_memory"] else RequestFailedError
+    raise kind(f"{error['type']} during {method!r}: {error['message']}")
+
+
+def ending(code: int, method: str, backend: str, *, tail: str, killed_for_memory: bool) -> WorkerError:
+    """The error for a worker that ended with an exit code, or with a signal as its negative."""
+    end = f"signal {-code} ({_signal_name(-code)})" if code < 0 else f"exit code {code}"
+    message = f"the worker ended during {method!r} with {end}"
+    killed = code == -signal.SIGKILL and killed_for_memory
+    if killed or (code != 0 and any(word in tail for word in _OUT_OF_MEMORY)):
+        return OutOfMemoryError(f"{message}: out of memory", where=backend)
+    return WorkerCrashError(message, where=backend)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for memory so far; 0 where it does not tell."""
+    total = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path(path).read_text().splitlines():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    total += int(value)
+    return total
