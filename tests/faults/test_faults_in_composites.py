@@ -12,8 +12,8 @@ from cnnbench.execution.operations import Gradients, Operation, OpResult
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import Fault, examined, fault, inject, kill_table, require_reach
-from cnnbench.numerics.faults.base import other_layer, other_outputs
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.base import other_layer, other_outputs
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
 from cnnbench.spec.layers import Composite, TrainableSubsample

@@ -1,32 +1,21 @@
-"""Faults of attention: scales, axes, masks, windows, gates."""
+"""Faults of attention: scales, masks, axes, the order of projected rows."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_weights
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_weights
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.layers.attention import (
-    GatedPositionalSelfAttention,
-    MultiHeadAttention,
-    ScaledDotProductAttention,
-)
-from cnnbench.spec.layers.feature_attention import SpatialAttentionBlock, SqueezeExcitation
-from cnnbench.spec.layers.indexing import Gather, Roll
-from cnnbench.spec.layers.linear import MatMul
-from cnnbench.spec.layers.window_attention import WindowAttention
+from cnnbench.spec.layers.attention import GatedPositionalSelfAttention, MultiHeadAttention, ScaledDotProductAttention
+from cnnbench.spec.layers.indexing import Roll
 
 _FEATURES, _HEADS = 8, 2
 _QKV = Surroundings((5, _FEATURES), inputs=3)
 _TOKENS = Surroundings((6, _FEATURES))
-_IMAGE = Surroundings((4, 5, 6))
-_GRID = Surroundings((4, 6, 4))
 _DOT_PRODUCTS = ScaledDotProductAttention(num_heads=_HEADS)
-_SHIFTED = surrounded(WindowAttention(num_heads=2, window_size=(2, 3), shift=(1, 1)), _GRID)
 _HEADED = surrounded(MultiHeadAttention(num_heads=_HEADS), _TOKENS)
 
 
@@ -46,15 +35,6 @@ def _by_heads(layer: Any, name: str, array: Any) -> Any:
         return array
     parts = array.reshape(3, _HEADS, _FEATURES // _HEADS, *array.shape[1:])
     return parts.swapaxes(0, 1).reshape(array.shape).copy()
-
-
-def _key_minus_query(layer: Gather) -> Gather:
-    tokens = math.isqrt(len(layer.indices))
-    return replace(layer, indices=tuple(layer.indices[j * tokens + i] for i in range(tokens) for j in range(tokens)))
-
-
-def _untransposed(layer: MatMul) -> MatMul:
-    return layer if layer.transpose_a else replace(layer, transpose_b=False)
 
 
 FAULTS = (
@@ -104,57 +84,11 @@ FAULTS = (
         operation=other_weights(_by_heads),
     ),
     Fault(
-        "window_attention.shift_direction",
-        "roll",
-        "the image rolled forwards before windows are cut, which are then masked at the wrong end",
-        _SHIFTED,
-        node="suspect.roll",
-        operation=other_layer(lambda layer: replace(layer, shifts=tuple(-shift for shift in layer.shifts))),
-    ),
-    Fault(
-        "window_attention.index_transposed",
-        "gather",
-        "the bias of key minus query where it is of query minus key",
-        _SHIFTED,
-        node="suspect.bias_rows",
-        operation=other_layer(_key_minus_query),
-    ),
-    Fault(
-        "window_attention.not_masked",
-        "shifted_window_mask",
-        "positions from both ends of a rolled image attend to each other",
-        _SHIFTED,
-        node="suspect.mask",
-        operation=other_layer(lambda layer: replace(layer, masked=0.0)),
-    ),
-    Fault(
         "gated_positional_self_attention.gate_of_both",
         "scalar_affine",
         "the content weighted by the gate, and not by what the gate leaves",
         surrounded(GatedPositionalSelfAttention(num_heads=_HEADS, size=(2, 3)), _TOKENS),
         node="suspect.rest",
         operation=other_layer(lambda layer: Affine() if layer.shift else layer),
-    ),
-    Fault(
-        "spatial_attention_block.transposed",
-        "matmul",
-        "values summed over queries and not over keys, the matrix of weights being square",
-        surrounded(SpatialAttentionBlock(groups=2), _IMAGE),
-        node="suspect.weighted",
-        operation=other_layer(_untransposed),
-    ),
-    Fault(
-        "squeeze_excitation.hard_gate",
-        "squeeze_excitation",
-        "MobileNetV3's hard sigmoid where SENet and EfficientNet have the sigmoid",
-        surrounded(SqueezeExcitation(squeeze_channels=3), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, gate="hard_sigmoid")),
-    ),
-    Fault(
-        "squeeze_excitation.relu",
-        "squeeze_excitation",
-        "ReLU in the hidden layer where EfficientNet has SiLU",
-        surrounded(SqueezeExcitation(squeeze_channels=3, activation="silu"), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, activation="relu")),
     ),
 )

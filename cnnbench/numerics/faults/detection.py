@@ -1,4 +1,4 @@
-"""Faults of detectors: regions, anchors, boxes, suppression."""
+"""Faults of detectors: regions, anchors, suppression."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_operands
-from cnnbench.numerics.faults.drawn import Drawn, boxes, crowd, integers, lattice, normal, on
-from cnnbench.spec.layers.boxes import BoxDecode, BoxEncode
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_operands
+from cnnbench.numerics.faults.engine.drawn import Drawn, boxes, crowd, integers, lattice, normal, on
 from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool
 
 _REGIONS = (
@@ -16,7 +15,6 @@ _REGIONS = (
     Drawn((5, 4), boxes(36.0), batched=False),
     Drawn((5,), integers(2), batched=False),
 )
-_HEAD = (10.0, 10.0, 5.0, 5.0)
 _SCORES = Drawn((16,), normal())
 
 
@@ -65,27 +63,6 @@ FAULTS = (
         "anchors left at fractions of a pixel, where weights were trained with rounded ones",
         on(AnchorGrid(sizes=(32.0,)), Drawn((1, 3, 4), normal())),
         operation=other_layer(lambda layer: replace(layer, rounded=False)),
-    ),
-    Fault(
-        "box_decode.clip_missing",
-        "box_decode",
-        "the logarithms of sizes not limited, so that one box overflows",
-        on(BoxDecode(), Drawn((6, 4), normal(6.0)), Drawn((6, 4), boxes(36.0))),
-        operation=other_layer(lambda layer: replace(layer, largest_growth=None)),
-    ),
-    Fault(
-        "box_decode.scales_ignored",
-        "box_decode",
-        "deltas of a head trained with scales (10, 10, 5, 5) decoded as if they were 1",
-        on(BoxDecode(scales=_HEAD), Drawn((6, 4), normal()), Drawn((6, 4), boxes(36.0))),
-        operation=other_layer(lambda layer: replace(layer, scales=(1.0, 1.0, 1.0, 1.0))),
-    ),
-    Fault(
-        "box_encode.scales_swapped",
-        "box_encode",
-        "the scales of centres and of sizes exchanged",
-        on(BoxEncode(scales=_HEAD), Drawn((6, 4), boxes(36.0)), Drawn((6, 4), boxes(36.0))),
-        operation=other_layer(lambda layer: replace(layer, scales=(*layer.scales[2:], *layer.scales[:2]))),
     ),
     Fault(
         "non_max_suppression.threshold_inclusive",

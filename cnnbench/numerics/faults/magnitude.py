@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cnnbench.numerics.faults.activation import on_data, other_kind
-from cnnbench.numerics.faults.base import Fault, other_layer
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.base import Fault, other_kind, other_layer
+from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
 from cnnbench.spec.layers.standardization import InstanceNorm, LayerNorm
 
 _DEEP = Surroundings((8, 4, 3))
+
 
 FAULTS = (
     Fault(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_outputs
-from cnnbench.numerics.faults.drawn import Drawn, normal, on
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs
+from cnnbench.numerics.faults.engine.drawn import Drawn, normal, on
 from cnnbench.spec.layers.max_positions import MaxPoolPositions
 
 _IMAGE = Drawn((3, 6, 7), normal())

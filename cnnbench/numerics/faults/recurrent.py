@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.base import (
+from cnnbench.numerics.faults.engine.base import (
     Arrays,
     Fault,
     OperationChange,
@@ -16,7 +16,7 @@ from cnnbench.numerics.faults.base import (
     other_outputs,
     other_weights,
 )
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers import Concat, Tanh
 from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
 

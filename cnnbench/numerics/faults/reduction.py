@@ -1,4 +1,4 @@
-"""Faults of reductions and of products of activations."""
+"""Faults of reductions: counts, axes, accumulators, ties."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_operands, other_outputs, rounded
-from cnnbench.numerics.faults.operands import Operands, far, fed, positive, whole
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs, rounded
+from cnnbench.numerics.faults.engine.operands import Operands, far, fed, positive, whole
 from cnnbench.spec.layers.arithmetic import Elementwise
-from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.reduction import ArgReduce, Reduce, TopK
 
 _IMAGE = ((4, 8, 10),)
@@ -48,10 +47,6 @@ def _unstable(right: Operation, table: Operations) -> Operation:
         return result._replace(outputs=apply(Elementwise(function="log"), total, (), (), call).outputs)
 
     return Operation(forward, right.backward, right.weight_layout)
-
-
-def _eight_bits(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
-    return tuple(rounded(x, 8) for x in inputs), weights, state, call
 
 
 FAULTS = (
@@ -110,19 +105,5 @@ FAULTS = (
         "the smallest values for the largest",
         fed(TopK(k=3), Operands(((9,),))),
         operation=other_layer(lambda layer: replace(layer, largest=False)),
-    ),
-    Fault(
-        "matmul.transposed",
-        "matmul",
-        "the second matrix not transposed where it was to be, and is square",
-        fed(MatMul(transpose_b=True), Operands(((2, 6, 6), (2, 6, 6)))),
-        operation=other_layer(lambda layer: replace(layer, transpose_b=False)),
-    ),
-    Fault(
-        "matmul.bfloat16_operands",
-        "matmul",
-        "operands rounded to bfloat16 before they are multiplied",
-        fed(MatMul(), Operands(((2, 4, 300), (2, 300, 4)))),
-        operation=other_operands(_eight_bits),
     ),
 )

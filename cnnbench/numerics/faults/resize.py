@@ -1,27 +1,16 @@
-"""Faults of resizing and of fixed filters: coordinates, rounding, kernels, aliasing."""
+"""Faults of resizing: coordinates, rounding, kernels, aliasing."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from cnnbench.numerics.faults.base import Fault, other_layer
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import Pad
-from cnnbench.spec.layers.filters import BlurPool, FixedFilter
+from cnnbench.numerics.faults.engine.base import Fault, other_layer
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers.resize import Resize
 
 _IMAGE = Surroundings((3, 6, 8))
 _LINEAR = surrounded(Resize(size=(11, 13), mode="linear"), _IMAGE)
 _CUBIC = surrounded(Resize(size=(11, 13), mode="cubic"), _IMAGE)
-
-
-def _reversed_kernel(layer: Any) -> Any:
-    return replace(layer, weights_row_major=layer.weights_row_major[::-1])
-
-
-def _swapped(layer: Pad) -> Pad:
-    return replace(layer, padding=tuple((end, begin) for begin, end in layer.padding))
 
 
 FAULTS = (
@@ -87,21 +76,5 @@ FAULTS = (
         "bilinear where bicubic was asked for",
         _CUBIC,
         operation=other_layer(lambda layer: replace(layer, mode="linear")),
-    ),
-    Fault(
-        "blur_pool.offset",
-        "pad",
-        "the larger half of an even kernel's padding at the beginning: the image moves by a pixel",
-        surrounded(BlurPool(filter_size=4), _IMAGE),
-        node="suspect.pad",
-        operation=other_layer(_swapped),
-    ),
-    Fault(
-        "fixed_filter.flipped",
-        "constant_filter",
-        "true convolution for cross-correlation (SciPy, MATLAB flip kernels): an edge changes its sign",
-        surrounded(FixedFilter(name="sobel_x"), _IMAGE),
-        node="suspect.filter",
-        operation=other_layer(_reversed_kernel),
     ),
 )

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer
-from cnnbench.numerics.faults.drawn import Draw, Drawn, normal, on
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
+from cnnbench.numerics.faults.engine.drawn import Draw, Drawn, normal, on
 from cnnbench.spec.layers import Concat
 from cnnbench.spec.layers.sampling import GridSample
 

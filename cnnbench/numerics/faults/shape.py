@@ -1,4 +1,4 @@
-"""Faults of layers that move values: orders of axes, ends of slices, directions, edges."""
+"""Faults of layers that give values another shape: orders of axes, repeats, edges."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Gradients, LayoutChange, Operation, Operations, OpResult
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import Pad
-from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
-from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, swapped_padding
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.spec.layers import Flatten, Pad
 from cnnbench.spec.layers.shape import Reshape, Tile, Transpose
 
+_SQUARE = Surroundings((4, 8, 8))
 _IMAGE = Surroundings((4, 6, 8))
-_CHANNELS = Surroundings((12, 4, 3))
 
 
 def _channels_last_order(right: Operation, table: Operations) -> Operation:
@@ -37,23 +35,21 @@ def _channels_last_order(right: Operation, table: Operations) -> Operation:
     return Operation(forward, backward, right.weight_layout)
 
 
-def _end_inclusive(layer: Slice) -> Slice:
-    return replace(layer, ends=tuple(None if end is None else end + 1 for end in layer.ends))
-
-
-def _start_late(layer: Slice) -> Slice:
-    return replace(
-        layer,
-        starts=tuple(None if start is None else start + 1 for start in layer.starts),
-        ends=tuple(None if end is None else end + 1 for end in layer.ends),
-    )
-
-
-def _other_order(layer: Any) -> Any:
-    return replace(layer, order="CRD" if layer.order == "DCR" else "DCR")
-
-
 FAULTS = (
+    Fault(
+        "flatten.channels_last_order",
+        "flatten",
+        "values put in a row channels-last, so that the linear layer after it meets others (Keras networks ported)",
+        surrounded(Flatten(), Surroundings((4, 3, 3))),
+        operation=_channels_last_order,
+    ),
+    Fault(
+        "pad.swapped",
+        "pad",
+        "padding given as (end, begin)",
+        surrounded(Pad(padding=((0, 0), (0, 1), (0, 1))), _SQUARE),
+        operation=swapped_padding,
+    ),
     Fault(
         "reshape.channels_last_order",
         "reshape",
@@ -92,61 +88,5 @@ FAULTS = (
         "zeros where the edge was to be repeated",
         surrounded(Pad(padding=((0, 0), (1, 2), (3, 0)), mode="edge"), _IMAGE),
         operation=other_layer(lambda layer: replace(layer, mode="constant")),
-    ),
-    Fault(
-        "slice.end_inclusive",
-        "slice",
-        "the end taken too (MATLAB, Caffe's crop, R): another shape",
-        surrounded(Slice(starts=(1, 2), ends=(4, 6), axes=(2, 3)), _IMAGE),
-        operation=other_layer(_end_inclusive),
-    ),
-    Fault(
-        "slice.off_by_one",
-        "slice",
-        "counted from one",
-        surrounded(Slice(starts=(1, 2), ends=(4, 6), axes=(2, 3)), _IMAGE),
-        operation=other_layer(_start_late),
-    ),
-    Fault(
-        "split.reversed_sizes",
-        "split",
-        "parts cut from the other end: other shapes",
-        surrounded(Split(sizes=(1, 3), axis=1), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, sizes=layer.sizes[::-1])),
-    ),
-    Fault(
-        "gather.sorted",
-        "gather",
-        "positions taken in ascending order",
-        surrounded(Gather(indices=(3, 0, 2, 1)), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, indices=tuple(sorted(layer.indices)))),
-    ),
-    Fault(
-        "roll.direction",
-        "roll",
-        "rolled to smaller positions (the sign of a shifted window exchanged)",
-        surrounded(Roll(shifts=(2, 3), axes=(2, 3)), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, shifts=tuple(-shift for shift in layer.shifts))),
-    ),
-    Fault(
-        "channel_shuffle.transposed",
-        "channel_shuffle",
-        "the number of groups taken for their size, which is the inverse shuffle",
-        surrounded(ChannelShuffle(groups=3), _CHANNELS),
-        operation=other_layer(lambda layer: replace(layer, groups=4)),
-    ),
-    Fault(
-        "depth_to_space.crd_for_dcr",
-        "depth_to_space",
-        "PyTorch's order of channels where TensorFlow's was asked for (ONNX before opset 11 had one order only)",
-        surrounded(DepthToSpace(block=2, order="DCR"), _CHANNELS),
-        operation=other_layer(_other_order),
-    ),
-    Fault(
-        "space_to_depth.dcr_for_crd",
-        "space_to_depth",
-        "TensorFlow's order of channels where PyTorch's was asked for",
-        surrounded(SpaceToDepth(block=2, order="CRD"), _IMAGE),
-        operation=other_layer(_other_order),
     ),
 )

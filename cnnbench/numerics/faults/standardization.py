@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.activation import on_data, other_kind
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_outputs
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_kind, other_layer, other_outputs
+from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
 from cnnbench.spec.layers import Concat, GlobalAvgPool
 from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cnnbench.errors import SuiteError
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.base import Fault
-from cnnbench.numerics.faults.injection import changed_graph, is_composite
+from cnnbench.numerics.faults.engine.base import Fault, LayerChange
+from cnnbench.numerics.faults.engine.injection import changed_graph, is_composite
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.lowering import lower
 
@@ -37,8 +37,6 @@ def require_reach(case: Case, found: Fault) -> None:
 
 
 def _exchanges_layers(found: Fault) -> bool:
-    from cnnbench.numerics.faults.base import LayerChange
-
     return isinstance(found.operation, LayerChange)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.numerics.checks import run_checks
-from cnnbench.numerics.faults.base import Fault
-from cnnbench.numerics.faults.injection import examined, faulty_subject, not_injectable
-from cnnbench.numerics.faults.registry import fault, faults
+from cnnbench.numerics.faults.engine.base import Fault
+from cnnbench.numerics.faults.engine.injection import examined, faulty_subject, not_injectable
+from cnnbench.numerics.faults.engine.registry import fault, faults
 from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import InProcessSubject
 

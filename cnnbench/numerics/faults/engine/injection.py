@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import Backend
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.base import Fault, LayerChange
-from cnnbench.numerics.faults.registry import fault
+from cnnbench.numerics.faults.engine.base import Fault, LayerChange
+from cnnbench.numerics.faults.engine.registry import fault
 from cnnbench.numerics.subject import InProcessSubject, Subject
 from cnnbench.spec.layers import Composite, Layer, layer_kinds
 from cnnbench.spec.lowering import lower

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.configurations import SUSPECT, Configuration
+from cnnbench.numerics.faults.engine.configurations import SUSPECT, Configuration
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers import ChannelAffine, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise

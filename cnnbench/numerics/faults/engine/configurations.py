@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case, Training
+from cnnbench.numerics.faults.engine.base import Fault, OperationChange
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import ChannelAffine, Layer, Linear
 from cnnbench.spec.losses import CrossEntropy
@@ -57,6 +58,40 @@ def surrounded(layer: Layer, around: Surroundings) -> Configuration:
             arrays = {name: np.abs(a) if name.startswith("before") else a for name, a in arrays.items()}
             arrays |= {name: 0 * a for name, a in arrays.items() if name.startswith("before") and "bias" in name}
         return Case(graph, arrays, {"image": batch.astype(np.float32)}, options, seed=seed)
+
+    return case
+
+
+def suspect_fault(name: str, description: str, layer: Layer, operation: OperationChange, around: Surroundings) -> Fault:
+    """A fault of a layer's own op, to be located at it.
+
+    Args:
+        name: ``<kind>.<defect>``.
+        description: What goes wrong, and where it happened.
+        layer: The suspect.
+        operation: The changed op.
+        around: How the suspect is surrounded.
+    """
+    return Fault(name, name.partition(".")[0], description, surrounded(layer, around), operation=operation)
+
+
+def on_data(layer: Layer, around: Surroundings, *, mean: float, deviation: float) -> Configuration:
+    """The suspect reads values of this mean and standard deviation, the same for every channel.
+
+    Args:
+        layer: The suspect.
+        around: How it is surrounded.
+        mean: Of the values that it reads.
+        deviation: Their standard deviation.
+    """
+    plain = surrounded(layer, around)
+
+    def case(options: ProgramOptions, seed: int) -> Case:
+        found = plain(options, seed)
+        arrays = dict(found.arrays)
+        for name, value in (("before0.weight", deviation), ("before0.bias", mean)):
+            arrays[name] = np.full_like(arrays[name], value)
+        return replace(found, arrays=arrays)
 
     return case
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.configurations import SUSPECT, Configuration
+from cnnbench.numerics.faults.engine.configurations import SUSPECT, Configuration
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine

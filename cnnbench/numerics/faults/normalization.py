@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cnnbench.execution.operations import Call
-from cnnbench.numerics.faults.base import Arrays, Fault, other_layer, other_operands
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import BatchNorm
+from cnnbench.execution.operations import Call, Operation, Operations, OpResult
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_operands
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.spec.layers import BatchNorm, FrozenBatchNorm
 
 _PLAIN = surrounded(BatchNorm(), Surroundings((4, 5, 5)))
+_IMAGE = Surroundings((4, 5, 6))
+_FROZEN = Surroundings((4, 5, 6), variance=(0.005, 0.02))
 _QUIET = surrounded(BatchNorm(eps=1e-3), Surroundings((4, 5, 5), variance=(0.005, 0.02)))
 
 
@@ -31,6 +33,15 @@ def _swapped_parameters(layer: Any, inputs: Arrays, weights: Arrays, state: Arra
 
 def _always_training(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
     return inputs, weights, state, call._replace(training=True)
+
+
+def _batch_statistics(right: Operation, table: Operations) -> Operation:
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        other = BatchNorm(eps=layer.eps)
+        training = call._replace(training=True)
+        return OpResult(table["batch_norm"].forward(other, inputs, weights[:2], weights[2:], training).outputs)
+
+    return Operation(forward, right.backward, right.weight_layout)
 
 
 FAULTS = (
@@ -82,5 +93,19 @@ FAULTS = (
         "batch statistics used at inference (model.eval() forgotten)",
         _PLAIN,
         operation=other_operands(_always_training),
+    ),
+    Fault(
+        "frozen_batch_norm.no_eps",
+        "frozen_batch_norm",
+        "no epsilon (torchvision before 0.10) where 1e-5 was asked for",
+        surrounded(FrozenBatchNorm(), _FROZEN),
+        operation=other_layer(lambda layer: replace(layer, eps=0.0)),
+    ),
+    Fault(
+        "frozen_batch_norm.batch_statistics",
+        "frozen_batch_norm",
+        "normalised by the batch, as in training, where the statistics were to be fixed",
+        surrounded(FrozenBatchNorm(), _IMAGE),
+        operation=_batch_statistics,
     ),
 )

@@ -1,26 +1,12 @@
-"""Faults of losses and update rules, located at their term."""
+"""Faults of the update rule that a network is trained by, located at the optimizer."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from cnnbench.numerics.faults.base import Fault
-from cnnbench.numerics.faults.configurations import DECAYED, SMOOTHED, classifier
-from cnnbench.spec.losses import CrossEntropy, Loss
+from cnnbench.numerics.faults.engine.base import Fault
+from cnnbench.numerics.faults.engine.configurations import DECAYED, classifier
 from cnnbench.spec.optimizers import SGD, Optimizer
-
-CLASSES = 5
-
-
-def _over_others(loss: Loss) -> Loss:
-    """e spread over K - 1 classes is smoothing by e K / (K - 1)."""
-    if not isinstance(loss, CrossEntropy):
-        return loss
-    return replace(loss, label_smoothing=loss.label_smoothing * CLASSES / (CLASSES - 1))
-
-
-def _unsmoothed(loss: Loss) -> Loss:
-    return replace(loss, label_smoothing=0.0) if isinstance(loss, CrossEntropy) else loss
 
 
 def _doubled(rule: Optimizer) -> Optimizer:
@@ -40,24 +26,6 @@ def _complement(rule: Optimizer) -> Optimizer:
 
 
 FAULTS = (
-    Fault(
-        "cross_entropy.label_smoothing_off_by_one",
-        "loss",
-        "the smoothed mass spread over the K - 1 other classes and not over all K",
-        classifier(SMOOTHED),
-        check="gradient",
-        node="loss",
-        loss=_over_others,
-    ),
-    Fault(
-        "cross_entropy.no_label_smoothing",
-        "loss",
-        "label smoothing ignored",
-        classifier(SMOOTHED),
-        check="gradient",
-        node="loss",
-        loss=_unsmoothed,
-    ),
     Fault(
         "sgd.doubled_decay",
         "optimizer",

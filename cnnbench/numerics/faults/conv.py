@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 
 from cnnbench.execution.operations import Call
-from cnnbench.numerics.faults.base import (
+from cnnbench.numerics.faults.engine.base import (
     Arrays,
     Fault,
+    kernel_only,
     other_layer,
     other_operands,
     other_outputs,
     other_weights,
+    reversed_field,
     rounded,
+    swapped_padding,
 )
-from cnnbench.numerics.faults.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
 from cnnbench.spec.layers import Conv
+from cnnbench.spec.layers.conv import DepthwiseSeparableConv
 from cnnbench.spec.layers.windows import require_pairs
 
 _IMAGE = Surroundings((4, 8, 8))
@@ -27,22 +31,9 @@ _SAME = surrounded(Conv(out_channels=4, kernel_size=3, stride=2, padding="same")
 _LONG = surrounded(Conv(out_channels=8, kernel_size=3, padding=1), Surroundings((64, 6, 6)))
 
 
-def _swapped_pairs(layer: Conv) -> Conv:
-    pairs = require_pairs(layer.padding)
-    return replace(layer, padding=tuple((end, begin) for begin, end in pairs))
-
-
 def _even_pairs(layer: Conv) -> Conv:
     halves = [(sum(pair) + 1) // 2 for pair in require_pairs(layer.padding)]
     return replace(layer, padding=tuple((half, half) for half in halves))
-
-
-def _reversed(field: str) -> Any:
-    return lambda layer: replace(layer, **{field: tuple(reversed(getattr(layer, field)))})
-
-
-def _kernel_only(change: Any) -> Any:
-    return other_weights(lambda layer, name, array: change(layer, array) if name == "weight" else array)
 
 
 def _interleaved(layer: Conv, array: Any) -> Any:
@@ -64,13 +55,22 @@ def _narrow_inputs(bits: int) -> Any:
     return other_operands(change)
 
 
+def _dilation_as_stride(layer: Conv) -> Conv:
+    """Taps one apart and outputs a dilation apart; padding at the end makes the shape the same."""
+    return replace(layer, stride=layer.dilation, dilation=(1, 1), padding=((0, 1), (0, 1)))
+
+
+def _depthwise_flipped(layer: Conv, name: str, array: Any) -> Any:
+    return np.flip(array, (2, 3)).copy() if name == "weight" and layer.groups > 1 else array
+
+
 FAULTS = (
     Fault(
         "conv.asymmetric_same_padding",
         "conv",
         "the odd row of SAME padding at the beginning and not at the end (TensorFlow networks ported to Caffe, ONNX)",
         _SAME,
-        operation=other_layer(_swapped_pairs),
+        operation=swapped_padding,
     ),
     Fault(
         "conv.symmetric_same_padding",
@@ -84,42 +84,42 @@ FAULTS = (
         "conv",
         "true convolution for cross-correlation (Theano, MatConvNet and SciPy flip kernels)",
         _PLAIN,
-        operation=_kernel_only(lambda layer, array: np.flip(array, tuple(range(2, array.ndim))).copy()),
+        operation=kernel_only(lambda layer, array: np.flip(array, tuple(range(2, array.ndim))).copy()),
     ),
     Fault(
         "conv.swapped_stride",
         "conv",
         "strides of height and width exchanged",
         surrounded(Conv(out_channels=4, kernel_size=3, stride=(2, 3)), Surroundings((4, 6, 6))),
-        operation=other_layer(_reversed("stride")),
+        operation=reversed_field("stride"),
     ),
     Fault(
         "conv.swapped_dilation",
         "conv",
         "dilations of height and width exchanged",
         surrounded(Conv(out_channels=4, kernel_size=3, stride=3, dilation=(1, 2)), _IMAGE),
-        operation=other_layer(_reversed("dilation")),
+        operation=reversed_field("dilation"),
     ),
     Fault(
         "conv.swapped_kernel_axes",
         "conv",
         "a square kernel's height and width exchanged (weights imported from a column-major layout)",
         _PLAIN,
-        operation=_kernel_only(lambda layer, array: np.ascontiguousarray(array.swapaxes(2, 3))),
+        operation=kernel_only(lambda layer, array: np.ascontiguousarray(array.swapaxes(2, 3))),
     ),
     Fault(
         "conv.swapped_channels",
         "conv",
         "input and output channels of the weight exchanged (a transposed layout where both counts agree)",
         _PLAIN,
-        operation=_kernel_only(lambda layer, array: np.ascontiguousarray(array.swapaxes(0, 1))),
+        operation=kernel_only(lambda layer, array: np.ascontiguousarray(array.swapaxes(0, 1))),
     ),
     Fault(
         "conv.interleaved_groups",
         "conv",
         "output channels of a grouped convolution ordered across groups and not within them",
         surrounded(Conv(out_channels=4, kernel_size=3, groups=2), _IMAGE),
-        operation=_kernel_only(_interleaved),
+        operation=kernel_only(_interleaved),
     ),
     Fault(
         "conv.dropped_bias",
@@ -155,7 +155,7 @@ FAULTS = (
         "one weight wrong in its fifth digit (a damaged file): no bound sees it, equality on integers does",
         _PLAIN,
         check="exact",
-        operation=_kernel_only(_one_wrong),
+        operation=kernel_only(_one_wrong),
     ),
     Fault(
         "conv.rescaled_weights",
@@ -163,6 +163,42 @@ FAULTS = (
         "every weight 1e-5 too large (weights quantised and restored)",
         _LONG,
         check="exact",
-        operation=_kernel_only(lambda layer, array: array * array.dtype.type(1 + 1e-5)),
+        operation=kernel_only(lambda layer, array: array * array.dtype.type(1 + 1e-5)),
+    ),
+    suspect_fault(
+        "conv.true_convolution",
+        "cross-correlation where the flipped kernel of true convolution was asked for",
+        Conv(out_channels=4, kernel_size=3, padding=1, flip_kernel=True),
+        other_weights(lambda layer, name, array: layer.correlated(array) if name == "weight" else array),
+        _IMAGE,
+    ),
+    suspect_fault(
+        "conv.dilation_as_stride",
+        "a dilation (atrous rate) used as a stride",
+        Conv(out_channels=4, kernel_size=3, dilation=2),
+        other_layer(_dilation_as_stride),
+        _IMAGE,
+    ),
+    suspect_fault(
+        "conv.swapped_padding_ends",
+        "explicit padding before and after an axis exchanged",
+        Conv(out_channels=4, kernel_size=3, padding=((0, 1), (0, 1))),
+        swapped_padding,
+        _IMAGE,
+    ),
+    suspect_fault(
+        "conv.same_upper_for_lower",
+        "the odd row of SAME_LOWER padding at the end",
+        Conv(out_channels=4, kernel_size=2, padding="same_lower"),
+        swapped_padding,
+        _IMAGE,
+    ),
+    Fault(
+        "depthwise_separable_conv.kernel_flip",
+        "conv",
+        "true convolution in the depthwise part",
+        surrounded(DepthwiseSeparableConv(out_channels=5, kernel_size=3, padding=1), _IMAGE),
+        node="suspect.depthwise",
+        operation=other_weights(_depthwise_flipped),
     ),
 )

@@ -1,24 +1,27 @@
-"""Every fault by name; the modules beside this one say what each of them is."""
+"""Every fault by name; a module for each family of layers says what its faults are."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 from cnnbench.errors import SuiteError, did_you_mean
-from cnnbench.numerics.faults.base import Fault
+from cnnbench.numerics.faults.engine.base import Fault
+
+FAMILIES = "cnnbench.numerics.faults"
 
 
 @cache
 def faults() -> dict[str, Fault]:
-    """All faults by name, sorted: ``FAULTS`` of each module beside this one."""
-    import cnnbench.numerics.faults as package
-
+    """All faults by name, sorted: ``FAULTS`` of each module in the folder above this one."""
+    folder = Path(__file__).parent.parent
     found = [
         item
-        for module in iter_modules(package.__path__)
-        for item in getattr(import_module(f"{package.__name__}.{module.name}"), "FAULTS", ())
+        for module in iter_modules([str(folder)])
+        if not module.ispkg
+        for item in import_module(f"{FAMILIES}.{module.name}").FAULTS
     ]
     return {item.name: item for item in sorted(found, key=lambda item: item.name)}
 

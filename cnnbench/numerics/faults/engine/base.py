@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnbench.execution.contract import ProgramOptions
@@ -113,6 +113,34 @@ def other_weights(change: Callable[[Any, str, Any], Any]) -> OperationChange:
         return Operation(right.forward, right.backward, WeightLayout(to_native, layout.to_canonical))
 
     return build
+
+
+def other_kind(change: Callable[[Any], Layer], weights: Callable[[Arrays], Arrays] = lambda w: w) -> OperationChange:
+    """The op of another kind in its place, on the weights that ``weights`` picks."""
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, given: Arrays, state: Arrays, call: Call) -> OpResult:
+            other = change(layer)
+            result = table[other.kind].forward(other, inputs, weights(given), (), call)
+            return OpResult(result.outputs)
+
+        return Operation(forward, right.backward, right.weight_layout)
+
+    return build
+
+
+def kernel_only(change: Callable[[Any, Any], Any]) -> OperationChange:
+    """The kernel alone is changed on the host: (layer, array) -> array."""
+    return other_weights(lambda layer, name, array: change(layer, array) if name == "weight" else array)
+
+
+def reversed_field(name: str) -> LayerChange:
+    """The op reads a layer whose field, a value for each axis, is in reverse order."""
+    return other_layer(lambda layer: replace(layer, **{name: tuple(reversed(getattr(layer, name)))}))
+
+
+swapped_padding = other_layer(lambda layer: replace(layer, padding=tuple((e, b) for b, e in layer.padding)))
+"""Padding before and after each axis exchanged."""
 
 
 def rounded(value: Any, bits: int) -> Any:

@@ -1,0 +1,167 @@
+"""Faults of pooling: padding, window sizes, strides, divisors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.execution.operations import Call, Operation, Operations, OpResult
+from cnnbench.numerics.faults.engine.base import (
+    Arrays,
+    Fault,
+    other_layer,
+    other_outputs,
+    reversed_field,
+    swapped_padding,
+)
+from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
+from cnnbench.spec.layers import AvgPool, GlobalAvgPool, MaxPool, Pad
+from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+
+_IMAGE = Surroundings((4, 8, 8))
+
+
+def _zero_padding(right: Operation, table: Operations) -> Operation:
+    """Zeros put around the input before the maximum is taken."""
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        around = Pad(padding=((0, 0), *layer.padding))
+        padded = table["pad"].forward(around, inputs, (), (), call).outputs
+        bare = replace(layer, padding=tuple((0, 0) for _ in layer.padding))
+        return right.forward(bare, padded, weights, state, call)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
+def _summed(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:
+    shape = tuple(inputs[0].shape)
+    channel = call.channel_axis(len(shape))
+    return (outputs[0] * float(math.prod(n for axis, n in enumerate(shape) if axis not in (0, channel))),)
+
+
+def _even_windows(right: Operation, table: Operations) -> Operation:
+    """Max pooling by one window size and stride: stride n // out, window n - (out - 1) stride."""
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        rank = len(inputs[0].shape)
+        sizes = [int(inputs[0].shape[call.axis(axis, rank)]) for axis in range(2, rank)]
+        strides = tuple(size // out for size, out in zip(sizes, layer.output_size, strict=True))
+        kernel = tuple(n - (out - 1) * s for n, out, s in zip(sizes, layer.output_size, strides, strict=True))
+        pool = MaxPool(kernel_size=kernel, stride=strides, padding=((0, 0),) * len(sizes), dilation=(1,) * len(sizes))
+        return table["max_pool"].forward(pool, inputs, weights, state, call)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
+def _mean(right: Operation, table: Operations) -> Operation:
+    return Operation(table["adaptive_avg_pool"].forward, table["adaptive_avg_pool"].backward, right.weight_layout)
+
+
+FAULTS = (
+    Fault(
+        "max_pool.zero_padding",
+        "max_pool",
+        "padding counted as zeros, which win over negative values (early Caffe and TensorFlow ports)",
+        surrounded(MaxPool(kernel_size=3, stride=2, padding=1), Surroundings((4, 8, 8), negative=True)),
+        operation=_zero_padding,
+    ),
+    Fault(
+        "max_pool.ceil_mode",
+        "max_pool",
+        "output size rounded up (Caffe) where rounding down was asked for: another shape",
+        surrounded(MaxPool(kernel_size=3, stride=2), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, ceil_mode=not layer.ceil_mode)),
+    ),
+    Fault(
+        "max_pool.swapped_padding",
+        "max_pool",
+        "the odd row of SAME padding at the beginning and not at the end",
+        surrounded(MaxPool(kernel_size=3, stride=2, padding="same"), _IMAGE),
+        operation=swapped_padding,
+    ),
+    Fault(
+        "avg_pool.count_include_pad",
+        "avg_pool",
+        "padded positions left out of the divisor (TensorFlow) where they were to count (PyTorch)",
+        surrounded(AvgPool(kernel_size=3, stride=2, padding=1), _IMAGE),
+        operation=other_layer(lambda layer: replace(layer, count_include_pad=not layer.count_include_pad)),
+    ),
+    Fault(
+        "global_avg_pool.sum",
+        "global_avg_pool",
+        "the sum over positions for their mean",
+        surrounded(GlobalAvgPool(), _IMAGE),
+        operation=other_outputs(_summed),
+    ),
+    suspect_fault(
+        "max_pool.swapped_stride",
+        "strides of height and width exchanged",
+        MaxPool(kernel_size=3, stride=(2, 3)),
+        reversed_field("stride"),
+        Surroundings((4, 6, 6)),
+    ),
+    suspect_fault(
+        "max_pool.swapped_dilation",
+        "dilations of height and width exchanged",
+        MaxPool(kernel_size=3, stride=3, dilation=(1, 2)),
+        reversed_field("dilation"),
+        _IMAGE,
+    ),
+    suspect_fault(
+        "max_pool.same_upper_for_lower",
+        "the odd row of SAME_LOWER padding at the end",
+        MaxPool(kernel_size=2, stride=1, padding="same_lower"),
+        swapped_padding,
+        _IMAGE,
+    ),
+    suspect_fault(
+        "avg_pool.swapped_padding_ends",
+        "explicit padding before and after an axis exchanged",
+        AvgPool(kernel_size=3, stride=1, padding=((0, 1), (0, 1))),
+        swapped_padding,
+        _IMAGE,
+    ),
+    suspect_fault(
+        "avg_pool.swapped_stride",
+        "strides of height and width exchanged",
+        AvgPool(kernel_size=3, stride=(2, 3)),
+        reversed_field("stride"),
+        Surroundings((4, 6, 6)),
+    ),
+    suspect_fault(
+        "avg_pool.full_window_divisor",
+        "a window that ceil_mode lets reach over the edge divided by its full size",
+        AvgPool(kernel_size=3, stride=2, ceil_mode=True),
+        other_layer(lambda layer: replace(layer, divisor=math.prod(layer.kernel_size))),
+        _IMAGE,
+    ),
+    suspect_fault(
+        "min_pool.zero_padding",
+        "padding counted as zeros, which win over positive values",
+        MinPool(kernel_size=2, stride=2, padding=1),
+        _zero_padding,
+        _IMAGE,
+    ),
+    suspect_fault(
+        "min_pool.of_negatives",
+        "the sign changed before the maximum and not after it",
+        MinPool(kernel_size=2),
+        other_outputs(lambda layer, inputs, outputs, call: (-outputs[0],)),
+        _IMAGE,
+    ),
+    suspect_fault(
+        "adaptive_max_pool.even_windows",
+        "windows of one size and stride where the output size does not divide the input's (exporters do so)",
+        AdaptiveMaxPool(output_size=3),
+        _even_windows,
+        _IMAGE,
+    ),
+    suspect_fault(
+        "adaptive_max_pool.mean",
+        "the mean for the maximum",
+        AdaptiveMaxPool(output_size=3),
+        _mean,
+        _IMAGE,
+    ),
+)
