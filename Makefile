@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: run test test-slow test-browser lint format ui screenshots faults defects budgets schema constraints clean
+.PHONY: run test test-slow test-browser lint format ui screenshots house faults defects budgets schema constraints clean
 
 run: $(INSTALLED)
 	$(BIN)/cnnbench run $(SUITE)
@@ -38,6 +38,10 @@ format: $(INSTALLED_DEV)
 
 screenshots: $(INSTALLED_DEV)
 	$(BIN)/python docs/images/take.py
+
+# The page of rooms and modules, from the modules' first sentences.
+house:
+	$(PYTHON) docs/write_house.py
 
 # Pages that are made from runs: minutes, on every framework that is here.
 faults: $(INSTALLED_DEV)
