@@ -10,9 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "house.md"
-MARK = (
-    "<!-- Everything below this line is written by docs/write_house.py from the modules themselves: make house. -->\n"
-)
+MARK = "<!-- Everything below this line is made from the modules by docs/write_house.py: make house. -->\n"
 SENTENCE_END = re.compile(r"(?<=[a-z0-9`)\]\"'])\.(?:\s|$)")
 
 
