@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.budgets.base import formulas
-from cnnbench.spec.layers import layer_kinds
+from cnnbench.spec.kinds import layer_kinds
 
 PAGE = Path(__file__).parent / "budgets.md"
 TITLE = "## Every kind\n"
@@ -17,7 +17,7 @@ def table() -> str:
     """A row for each kind that is no composite."""
     rows = ["| kind | form | forward | gradient |", "| --- | --- | --- | --- |"]
     for kind, cls in layer_kinds().items():
-        if cls.__module__.startswith("cnnbench.spec.layers") and budget_form(kind) != "of its parts":
+        if cls.__module__.startswith("cnnbench.spec.") and budget_form(kind) != "of its parts":
             forward, gradient = (_said(function) for function in formulas(kind))
             rows.append(f"| `{kind}` | {budget_form(kind)} | {forward} | {gradient} |")
     return "\n".join(rows) + "\n"

@@ -28,15 +28,17 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
     """
     from cnnbench.execution.operations import LayoutChange
     from cnnbench.numerics.budgets import budget_form
-    from cnnbench.spec.layers import Composite, layer_kinds
+    from cnnbench.plugins import plugin_manager
+    from cnnbench.spec.kinds import layer_kinds
 
+    plugin_manager()  # which imports the kinds of plugins
     kinds = {kind: cls for kind, cls in layer_kinds().items() if cls is not LayoutChange}
     support = {name: _asked(name) for name in _names(backends)}
     return [
         {
             "kind": kind,
             "family": cls.family,
-            "composite": issubclass(cls, Composite),
+            "composite": cls.is_composite,
             "fields": [field.name for field in fields(cls)],
             "about": (cls.__doc__ or "").strip().splitlines()[0],
             "budget": budget_form(kind),
@@ -65,7 +67,7 @@ def _asked(name: str) -> dict[str, Support] | str:
     """What a backend makes of each kind, or why it cannot be asked."""
     from cnnbench.conformance.support import layer_support
     from cnnbench.plugins import backend_plugin, load_backend
-    from cnnbench.spec.layers import layer_kinds
+    from cnnbench.spec.kinds import layer_kinds
 
     reason = backend_plugin(name).unavailable()
     if reason is not None:

@@ -26,8 +26,8 @@ from cnnbench.numerics.faults import fault, faults, kill_table
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import backend_plugin, load_backend
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
-from cnnbench.spec.lowering import lower
 from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import initialize
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from cnnbench.conformance.cases import layer_cases
 from cnnbench.execution.operations import Gap, Operations
-from cnnbench.spec.layers import Composite, Layer
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.layers import Layer
+from cnnbench.spec.passes import lower
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from cnnbench.execution.operations import Operations, WeightLayout
 from cnnbench.execution.program import Program
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Layer
-from cnnbench.spec.lowering import fold_arrays, fold_batch_norm, lower
+from cnnbench.spec.passes import fold_arrays, fold_batch_norm, lower
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

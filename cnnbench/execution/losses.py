@@ -11,7 +11,7 @@ from cnnbench.execution.program import Program, Tape
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import Loss
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.passes import lower
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions

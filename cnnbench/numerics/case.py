@@ -20,8 +20,8 @@ from cnnbench.numerics.reference import code_digest
 from cnnbench.numerics.rounding import all_to_storage
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
-from cnnbench.spec.lowering import lower
 from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import digest
 

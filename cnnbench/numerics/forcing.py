@@ -14,6 +14,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph, Input, Node, value_names
 from cnnbench.spec.layers import Add
 from cnnbench.spec.layers.shape import Reshape
+from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
@@ -128,7 +129,7 @@ def resized(graph: Graph, size: int) -> Graph | None:
         if len(item["shape"]) > 1:
             item["shape"] = [item["shape"][0], *(size for _ in item["shape"][1:])]
     try:
-        smaller = Graph.from_json(data)
+        smaller = graph_from_json(data)
     except SpecError:
         return None
     same = [spec.shape for spec in smaller.named_weights()] == [spec.shape for spec in graph.named_weights()]

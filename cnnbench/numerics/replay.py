@@ -18,7 +18,7 @@ from cnnbench.numerics.comparison import Place, compare
 from cnnbench.numerics.divergence import FORMAT, Reproduction, run
 from cnnbench.numerics.outcome import Outcome
 from cnnbench.numerics.subject import Subject
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.weights import load
 
 Array = NDArray[Any]
@@ -56,7 +56,7 @@ def _reproduction(
     metadata: Mapping[str, str], arrays: Mapping[str, Array], mode: str | None
 ) -> tuple[Reproduction, dict[str, Any]]:
     header = json.loads(metadata["case"])
-    graph = Graph.from_json(header["graph"])
+    graph = graph_from_json(header["graph"])
     options = ProgramOptions(
         mode or header["mode"], precision(header["precision"]), header["layout"], training=header["training"]
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cnnbench.spec.layers import Composite, Layer, layer_kinds
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.kinds import layer_kinds
+from cnnbench.spec.layers import Layer
 from cnnbench.spec.weights import split_state
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.composites.detection_loss import YoloLoss
+from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
 from cnnbench.spec.fields import construct
 from cnnbench.spec.layers import Layer, Shape
-from cnnbench.spec.layers.detection_loss import YoloLoss
-from cnnbench.spec.layers.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
-from cnnbench.spec.layers.loss import CrossEntropyLoss, DiceLoss, NLLLoss
+from cnnbench.spec.layers.loss import NLLLoss
 
 
 @dataclass(frozen=True, kw_only=True)

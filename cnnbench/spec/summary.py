@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph, Node, value_names
-from cnnbench.spec.layers import Composite, Shape, Shapes, WeightSpec
+from cnnbench.spec.layers import Shape, Shapes, WeightSpec
 
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cnnbench.cli.entry import execute
-from cnnbench.spec.layers import layer_kinds
+from cnnbench.spec.kinds import layer_kinds
 
 
 def listed(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict]]:

@@ -9,7 +9,7 @@ from cnnbench.conformance import layer_cases
 from cnnbench.numerics.forcing import masks_of
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.ties import tied
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.passes import lower
 
 STEP = 1e-6
 DIRECTIONS = 3

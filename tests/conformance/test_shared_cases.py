@@ -10,7 +10,7 @@ from cnnbench.conformance import layer_cases, run_cases
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.spec.layers import layer_kinds
+from cnnbench.spec.kinds import layer_kinds
 
 FAMILIES = sorted({case.layer.family for case in layer_cases().values()})
 MARKS = {name: getattr(pytest.mark, name) for name in ("torch", "jax", "tensorflow")}
@@ -79,7 +79,7 @@ def test_every_case_passes_alone(load, name, mode, policy, family):
 
 
 def test_every_kind_of_the_core_has_a_case():
-    core = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers")}
+    core = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
     assert core == {case.layer.kind for case in layer_cases().values()}
 
 

@@ -7,9 +7,10 @@ import pytest
 from cnnbench.conformance.support import layer_support
 from cnnbench.execution.operations import Operations
 from cnnbench.plugins import load_backend
-from cnnbench.spec.layers import Composite, layer_kinds
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.kinds import layer_kinds
 
-CORE = {kind: cls for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers")}
+CORE = {kind: cls for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
 BACKENDS = ["numpy", *(pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("torch", "jax", "tensorflow"))]
 
 

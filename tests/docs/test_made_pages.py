@@ -13,7 +13,7 @@ from cnnbench.numerics.faults import faults
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
-from cnnbench.spec.layers import layer_kinds
+from cnnbench.spec.kinds import layer_kinds
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = sorted((DOCS / "reproducers").glob("*.safetensors"))
@@ -41,7 +41,7 @@ def test_the_page_of_faults_counts_what_it_lists():
 
 def test_the_page_of_budgets_lists_every_primitive_kind_with_its_form():
     rows = dict(re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", page("budgets"), re.MULTILINE))
-    kinds = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers")}
+    kinds = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
     forms = {kind: budget_form(kind) for kind in kinds}
     assert rows == {k: form for k, form in forms.items() if form != "of its parts"}, (
         "write the page again: make budgets"

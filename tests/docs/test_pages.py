@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.spec.layers import layer_kinds
+from cnnbench.spec.kinds import layer_kinds
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("networks", "layers")

@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import pytest
 
 import cnnbench.numerics.faults as package
-from cnnbench.spec.layers import layer_kinds
+from cnnbench.spec.kinds import layer_kinds
 
 FOLDER = Path(package.__file__).parent
 TERMS = {"loss": "losses", "optimizer": "optimizers"}  # the term that a network is trained by, and its spec module

@@ -16,7 +16,7 @@ from cnnbench.numerics.faults.engine.base import other_layer, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
-from cnnbench.spec.layers import Composite, TrainableSubsample
+from cnnbench.spec.composites import Composite, TrainableSubsample
 
 OPTIONS = ProgramOptions("reference", precision("float32"))
 AROUND = Surroundings((4, 8, 8))

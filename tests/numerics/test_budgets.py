@@ -19,7 +19,9 @@ from cnnbench.numerics.oracle import walk
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
-from cnnbench.spec.layers import AvgPool, BatchNorm, Composite, Conv, Linear, MaxPool, Softmax, layer_kinds
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.kinds import layer_kinds
+from cnnbench.spec.layers import AvgPool, BatchNorm, Conv, Linear, MaxPool, Softmax
 
 BACKENDS = [
     pytest.param(("numpy", "reference"), id="numpy"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnbench.spec.architectures import architecture, build
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import (
     AdaptiveAvgPool,
@@ -22,7 +23,6 @@ from cnnbench.spec.layers import (
     MaxPool,
     ReLU,
     Softmax,
-    TrainableSubsample,
 )
 from cnnbench.spec.summary import summarize
 

@@ -9,7 +9,8 @@ from typing import Any
 from known_defect import FAR, ROWS, Defect, near, zeros
 
 from cnnbench.conformance import LayerCase
-from cnnbench.spec.layers import AvgPool, Composite, Conv, Softmax
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.layers import AvgPool, Conv, Softmax
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.merge import PowerOf

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.attention import ScaledDotProductAttention
+from cnnbench.spec.composites.attention import ScaledDotProductAttention
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]

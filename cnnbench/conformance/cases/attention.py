@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
-from cnnbench.spec.layers.attention import (
+from cnnbench.spec.composites.attention import (
     AdditiveAttention,
     GatedPositionalSelfAttention,
     MultiHeadAttention,

@@ -8,8 +8,8 @@ import numpy as np
 
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.conformance.cases.detection import boxes, crowded
+from cnnbench.spec.composites.boxes import BoxClip, BoxDecode, BoxEncode, BoxIoU
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.layers.boxes import BoxClip, BoxDecode, BoxEncode, BoxIoU
 
 
 def with_empty(generator: Any, shape: Shape) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, SQUARE, LayerCase
+from cnnbench.spec.composites.conv import DepthwiseSeparableConv
 from cnnbench.spec.layers import Conv, PartialConv, Shape
-from cnnbench.spec.layers.conv import DepthwiseSeparableConv
 
 
 def _conv(images: tuple[Shape, ...] = EVEN, batch: int = 2, **fields: object) -> LayerCase:

@@ -9,8 +9,8 @@ import numpy as np
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.conformance.cases.element_loss import zero_or_one
 from cnnbench.conformance.cases.loss import classes, shares
+from cnnbench.spec.composites.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss, YoloLoss
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.layers.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss, YoloLoss
 
 
 def truth(generator: Any, shape: Shape) -> Any:

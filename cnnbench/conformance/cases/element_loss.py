@@ -6,8 +6,7 @@ from typing import Any
 
 from cnnbench.conformance.cases.case import Draw, LayerCase
 from cnnbench.conformance.cases.loss import shares
-from cnnbench.spec.layers import Layer, Shape
-from cnnbench.spec.layers.element_loss import (
+from cnnbench.spec.composites.element_loss import (
     BCELoss,
     BCEWithLogitsLoss,
     L1Loss,
@@ -16,6 +15,7 @@ from cnnbench.spec.layers.element_loss import (
     SmoothL1Loss,
     VAEDivergence,
 )
+from cnnbench.spec.layers import Layer, Shape
 
 PLANE: Shape = (3, 4, 5)
 

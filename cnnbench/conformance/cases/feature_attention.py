@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, LayerCase
-from cnnbench.spec.layers.feature_attention import SpatialAttentionBlock, SqueezeExcitation
+from cnnbench.spec.composites.feature_attention import SpatialAttentionBlock, SqueezeExcitation
 
 CASES = {
     "squeeze_excitation/relu_sigmoid": LayerCase(SqueezeExcitation(squeeze_channels=3), EVEN),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from cnnbench.conformance.cases.case import EVEN, LayerCase
-from cnnbench.spec.layers.filters import BlurPool, ConstantFilter, Downsample, FilterName, FixedFilter, GaussianBlur
+from cnnbench.spec.composites.filters import BlurPool, Downsample, FilterName, FixedFilter, GaussianBlur
+from cnnbench.spec.layers.filters import ConstantFilter
 
 VOLUME = ((2, 3, 4, 5),)
 LINE = ((2, 9),)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cnnbench.conformance.cases.case import EVEN, ROW, SQUARE, Draw, LayerCase
-from cnnbench.spec.layers.indexing import CenterCropPad, Crop, Gather, GatherIndices, Roll, Slice, Split
+from cnnbench.spec.composites.indexing import CenterCropPad, Crop
+from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
 
 VOLUME = ((2, 3, 4, 5),)
 

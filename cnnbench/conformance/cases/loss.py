@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from cnnbench.conformance.cases.case import Draw, LayerCase
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.layers.loss import CrossEntropyLoss, DiceLoss, NLLLoss, StopGradient
+from cnnbench.spec.layers.loss import NLLLoss, StopGradient
 
 CLASSES = 6
 IMAGE: Shape = (CLASSES, 3, 5)

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
+from cnnbench.spec.composites.magnitude import WithinChannelResponseNorm
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.layers.magnitude import (
-    FilterResponseNorm,
-    LocalResponseNorm,
-    LpNorm,
-    RMSNorm,
-    WithinChannelResponseNorm,
-)
+from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
 
 DEEP = ((9, 4, 5),)
 

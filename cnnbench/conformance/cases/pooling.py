@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, SQUARE, LayerCase
-from cnnbench.spec.layers import (
-    AdaptiveAvgPool,
-    AvgPool,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-    Subsample,
-    TrainableSubsample,
-)
+from cnnbench.spec.composites import TrainableSubsample
+from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
 from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
 
 VOLUME = ((2, 4, 5, 6),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.conformance.cases.detection import crowded
-from cnnbench.spec.layers.proposals import ProposalSelection, YoloDecode
+from cnnbench.spec.composites.proposals import ProposalSelection, YoloDecode
 
 CASES = {
     "proposal_selection/plain": LayerCase(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
+from cnnbench.spec.composites.recurrent import BidirectionalLSTM
 from cnnbench.spec.layers.base import Shape
-from cnnbench.spec.layers.recurrent import GRU, LSTM, BidirectionalLSTM
+from cnnbench.spec.layers.recurrent import GRU, LSTM
 
 # (steps, features), and start states: no two sizes equal, so that no axis can be taken for another.
 STEPS: tuple[Shape, ...] = ((5, 3),)

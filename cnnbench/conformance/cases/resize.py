@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
-from cnnbench.spec.layers.resize import COORDINATES, ROUNDINGS, Resize, Upsample
+from cnnbench.spec.composites.resize import Upsample
+from cnnbench.spec.layers.resize import COORDINATES, ROUNDINGS, Resize
 
 IMAGE = ((2, 5, 4),)
 LARGE = ((2, 11, 9),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
-from cnnbench.spec.layers.window_attention import WindowAttention
+from cnnbench.spec.composites.window_attention import WindowAttention
 
 CASES = {
     "window_attention/plain": LayerCase(WindowAttention(num_heads=2, window_size=(2, 3)), ((4, 6, 4),)),

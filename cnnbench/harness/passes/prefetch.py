@@ -19,7 +19,7 @@ from cnnbench.harness.worker.errors import RequestFailedError
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.environment import allowed_processors
 from cnnbench.measurement.memory import available_bytes
-from cnnbench.spec.layers import Composite
+from cnnbench.spec.composites import Composite
 
 if TYPE_CHECKING:
     from cnnbench.numerics.cache import Cache

@@ -44,6 +44,9 @@ def _built(architecture: str, image: tuple[int, ...], num_classes: int | None) -
 
 @once_per_file
 def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> Graph:
+    from cnnbench.plugins import plugin_manager
+
+    plugin_manager()  # the file may hold kinds of plugins
     if num_classes is not None:
         raise SpecError("num_classes does not apply to a network from a file", where=str(path), received=num_classes)
     if path.suffix.lower() == ONNX:

@@ -15,7 +15,7 @@ from cnnbench.harness.worker.arrays import (
     read_arrays,
     write_arrays,
 )
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.serialization import graph_from_json
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
@@ -43,7 +43,7 @@ class Answers:
         from cnnbench.numerics.subject import InProcessSubject
 
         result = InProcessSubject(self._loaded).forward(
-            Graph.from_json(graph), read_arrays(Path(arrays)), read_arrays(Path(batch)), options_from_json(options)
+            graph_from_json(graph), read_arrays(Path(arrays)), read_arrays(Path(batch)), options_from_json(options)
         )
         write_arrays(Path(output), _joined({"outputs": result.outputs, "state": result.state}))
         return {}
@@ -55,7 +55,7 @@ class Answers:
         from cnnbench.numerics.subject import InProcessSubject
 
         result = InProcessSubject(self._loaded).gradient(
-            Graph.from_json(graph),
+            graph_from_json(graph),
             read_arrays(Path(arrays)),
             read_arrays(Path(batch)),
             options_from_json(options),
@@ -83,7 +83,7 @@ class Answers:
         if loss is None:
             raise ValueError("steps need a loss")
         losses, states = InProcessSubject(self._loaded).steps(
-            Graph.from_json(graph),
+            graph_from_json(graph),
             read_arrays(Path(arrays)),
             [read_arrays(Path(path)) for path in batches],
             options_from_json(options),
@@ -117,7 +117,7 @@ class Answers:
         from cnnbench.numerics.checks import foresee
 
         case = Case(
-            graph=Graph.from_json(graph),
+            graph=graph_from_json(graph),
             arrays=read_arrays(Path(arrays)),
             batch=read_arrays(Path(batch)),
             options=options_from_json(options),
@@ -137,7 +137,7 @@ class Answers:
 
         found = losses_until(
             self._loaded,
-            Graph.from_json(graph),
+            graph_from_json(graph),
             read_arrays(Path(arrays)),
             _train_settings(settings),
             options_from_json(options),
@@ -152,7 +152,7 @@ class Answers:
 
         result = train(
             self._loaded,
-            Graph.from_json(graph),
+            graph_from_json(graph),
             read_arrays(Path(arrays)),
             _train_settings(settings),
             options_from_json(options),

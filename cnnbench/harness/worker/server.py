@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.harness.worker.answers import Answers, Plain, Tell
 from cnnbench.harness.worker.arrays import options_from_json, read_arrays, write_arrays
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.serialization import graph_from_json
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ForwardProgram
@@ -87,7 +87,7 @@ class Requests(Answers):
         from cnnbench.spec.weights import split_state
 
         backend = self._loaded
-        built = Graph.from_json(graph)
+        built = graph_from_json(graph)
         phases: Plain = {}
         with _phase(phases, "build_s"):
             program = backend.compile_forward(built, options_from_json(options))

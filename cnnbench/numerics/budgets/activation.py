@@ -17,7 +17,7 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
-from cnnbench.spec.layers.activation import resolve_axis
+from cnnbench.spec.layers.axes import resolve_axis
 
 Array = NDArray[Any]
 

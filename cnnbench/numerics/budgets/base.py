@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, Reference
 from cnnbench.numerics.rounding import Roundoff, gamma, sharp_factor
-from cnnbench.spec.layers import Composite, layer_kinds
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.kinds import layer_kinds
 
 Array = NDArray[Any]
 DERIVED = "derived"

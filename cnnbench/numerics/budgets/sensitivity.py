@@ -24,9 +24,9 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.forcing import noise_name, output_names, with_noise
 from cnnbench.numerics.reference import LayerCall, alone, layer_arrays, reference_options
+from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.layers import Composite
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:

@@ -8,8 +8,12 @@ from typing import Any
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_weights
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.spec.composites.attention import (
+    GatedPositionalSelfAttention,
+    MultiHeadAttention,
+    ScaledDotProductAttention,
+)
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.layers.attention import GatedPositionalSelfAttention, MultiHeadAttention, ScaledDotProductAttention
 from cnnbench.spec.layers.indexing import Roll
 
 _FEATURES, _HEADS = 8, 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, boxes, normal, on
-from cnnbench.spec.layers.boxes import BoxDecode, BoxEncode
+from cnnbench.spec.composites.boxes import BoxDecode, BoxEncode
 
 _HEAD = (10.0, 10.0, 5.0, 5.0)
 

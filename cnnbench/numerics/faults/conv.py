@@ -21,8 +21,8 @@ from cnnbench.numerics.faults.engine.base import (
     swapped_padding,
 )
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
+from cnnbench.spec.composites.conv import DepthwiseSeparableConv
 from cnnbench.spec.layers import Conv
-from cnnbench.spec.layers.conv import DepthwiseSeparableConv
 from cnnbench.spec.layers.windows import require_pairs
 
 _IMAGE = Surroundings((4, 8, 8))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, on, shares
-from cnnbench.spec.layers.detection_loss import YoloLoss
+from cnnbench.spec.composites.detection_loss import YoloLoss
 
 FAULTS = (
     Fault(

@@ -8,8 +8,8 @@ from typing import Any
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, normal, on, shares
+from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, SmoothL1Loss
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
-from cnnbench.spec.layers.element_loss import BCEWithLogitsLoss, SmoothL1Loss
 
 _PLANE = Drawn((3, 4, 5), normal())
 

@@ -10,8 +10,9 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, other_layer, other_weights
 from cnnbench.numerics.faults.engine.configurations import SUSPECT, Surroundings, surrounded
+from cnnbench.spec.composites.embedding import ClassToken, SinusoidalPositions
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.embedding import ClassToken, SinusoidalPositions, TimestepEmbedding, TokenEmbedding
+from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding
 from cnnbench.spec.layers.linear import Linear
 from cnnbench.spec.streams import stream
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.layers.feature_attention import SpatialAttentionBlock, SqueezeExcitation
+from cnnbench.spec.composites.feature_attention import SpatialAttentionBlock, SqueezeExcitation
 from cnnbench.spec.layers.linear import MatMul
 
 _IMAGE = Surroundings((4, 5, 6))

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer, swapped_padding
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.layers.filters import BlurPool, FixedFilter
+from cnnbench.spec.composites.filters import BlurPool, FixedFilter
 
 _IMAGE = Surroundings((3, 6, 8))
 

@@ -8,7 +8,7 @@ from typing import Any
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, integers, normal, on, shares
-from cnnbench.spec.layers.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
 
 _LOGITS = Drawn((5, 3, 4), normal())
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.spec.composites.window_attention import WindowAttention
 from cnnbench.spec.layers.indexing import Gather
-from cnnbench.spec.layers.window_attention import WindowAttention
 
 _GRID = Surroundings((4, 6, 4))
 _SHIFTED = surrounded(WindowAttention(num_heads=2, window_size=(2, 3), shift=(1, 1)), _GRID)

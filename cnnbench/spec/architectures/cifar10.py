@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.composites.magnitude import WithinChannelResponseNorm
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import AvgPool, Conv, Flatten, Linear, MaxPool, ReLU, Shape
-from cnnbench.spec.layers.magnitude import WithinChannelResponseNorm
 
 # Caffe's pooling rounds up, and a window that hangs over the edge averages what it sees.
 _MAX = MaxPool(kernel_size=3, stride=2, ceil_mode=True)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
 from cnnbench.spec.architectures.vit import first_token, perceptron
+from cnnbench.spec.composites.attention import GatedPositionalSelfAttention, MultiHeadAttention
+from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, PatchEmbedding
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, Layer, Linear, Shape
-from cnnbench.spec.layers.attention import GatedPositionalSelfAttention, MultiHeadAttention
-from cnnbench.spec.layers.embedding import ClassToken, LearnedPositions, PatchEmbedding
 from cnnbench.spec.layers.standardization import LayerNorm
 
 PATCH, LAYERS, GATED, MLP_RATIO, EPS = 16, 12, 10, 4, 1e-6

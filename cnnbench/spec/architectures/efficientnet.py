@@ -7,9 +7,9 @@ from functools import partial
 from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.composites.feature_attention import SqueezeExcitation
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, BatchNorm, Conv, Dropout, GlobalAvgPool, Layer, Linear, Shape
-from cnnbench.spec.layers.feature_attention import SqueezeExcitation
 from cnnbench.spec.layers.regularization import StochasticDepth
 from cnnbench.spec.layers.smooth import SiLU
 

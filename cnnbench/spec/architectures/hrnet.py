@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
 from cnnbench.spec.architectures.resnet import basic_block, bottleneck_block
+from cnnbench.spec.composites.resize import Upsample
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, ReLU, Shape
-from cnnbench.spec.layers.resize import Upsample
 
 
 class Stage(NamedTuple):

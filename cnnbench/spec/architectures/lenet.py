@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder, Graph
-from cnnbench.spec.layers import (
-    Conv,
-    Flatten,
-    Linear,
-    MaxPool,
-    PartialConv,
-    RadialBasis,
-    ReLU,
-    Shape,
-    Tanh,
-    TrainableSubsample,
-)
+from cnnbench.spec.layers import Conv, Flatten, Linear, MaxPool, PartialConv, RadialBasis, ReLU, Shape, Tanh
 
 # Table I: each row is an input map of S2, each column an output map of C3; an X is a connection.
 C3_CONNECTIONS = (

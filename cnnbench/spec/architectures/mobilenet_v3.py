@@ -6,9 +6,9 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.composites.feature_attention import SqueezeExcitation
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, BatchNorm, Conv, Dropout, GlobalAvgPool, Layer, Linear, ReLU, Shape
-from cnnbench.spec.layers.feature_attention import SqueezeExcitation
 from cnnbench.spec.layers.rectifier import HardSwish
 
 

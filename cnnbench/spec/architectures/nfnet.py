@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.composites.feature_attention import SqueezeExcitation
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, AvgPool, Dropout, GlobalAvgPool, Linear, Shape
 from cnnbench.spec.layers.arithmetic import Affine, Parameter
-from cnnbench.spec.layers.feature_attention import SqueezeExcitation
 from cnnbench.spec.layers.merge import Multiply
 from cnnbench.spec.layers.regularization import StochasticDepth
 from cnnbench.spec.layers.smooth import GELU

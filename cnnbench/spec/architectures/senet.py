@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
 from cnnbench.spec.architectures.resnet import BOTTLENECK_EXPANSION, TABLE_1, projection_shortcut
+from cnnbench.spec.composites.feature_attention import SqueezeExcitation
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, MaxPool, ReLU, Shape
-from cnnbench.spec.layers.feature_attention import SqueezeExcitation
 
 REDUCTION = 16  # section 6.1
 

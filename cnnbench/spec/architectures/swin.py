@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
 from cnnbench.spec.architectures.vit import perceptron
+from cnnbench.spec.composites.embedding import PatchEmbedding
+from cnnbench.spec.composites.window_attention import WindowAttention
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, Concat, GlobalAvgPool, Linear, Pad, Shape
-from cnnbench.spec.layers.embedding import PatchEmbedding
 from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.regularization import StochasticDepth
 from cnnbench.spec.layers.shape import Transpose
 from cnnbench.spec.layers.standardization import LayerNorm
-from cnnbench.spec.layers.window_attention import WindowAttention
 
 PATCH, WINDOW, MLP_RATIO = 4, 7, 4
 QUARTERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (row, column) of a 2x2 neighbourhood in the order of merging

@@ -6,10 +6,10 @@ from functools import partial
 from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.composites.attention import MultiHeadAttention
+from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, PatchEmbedding
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, Dropout, Linear, Shape
-from cnnbench.spec.layers.attention import MultiHeadAttention
-from cnnbench.spec.layers.embedding import ClassToken, LearnedPositions, PatchEmbedding
 from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.shape import Squeeze
 from cnnbench.spec.layers.smooth import GELU

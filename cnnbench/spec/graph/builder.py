@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
 from cnnbench.spec.graph.model import Graph, Input, Node, value_names
-from cnnbench.spec.layers import Composite, Dtype, Dtypes, Layer, Shape, layer_from_fields
+from cnnbench.spec.layers import Dtype, Dtypes, Layer, Shape
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
 
@@ -106,15 +106,6 @@ class Builder:
                 x = self.add(str(number), layer, x)
         return x
 
-    def add_by_kind(self, item: Mapping[str, Any]) -> tuple[Value, ...]:
-        """Adds a node from plain data: ``name``, ``kind``, ``inputs`` and the layer's fields."""
-        fields = {key: value for key, value in item.items() if key not in ("name", "kind", "inputs")}
-        try:
-            layer = layer_from_fields(str(item["kind"]), fields)
-        except SpecError as error:
-            raise error.at(f"{self.name}: node {item['name']!r}") from None
-        return self.add_all(str(item["name"]), layer, *item["inputs"])
-
     def value(self, name: str) -> Value:
         """The handle of a value by its name; raises SpecError with the nearest name where there is none."""
         if name not in self._shapes:
@@ -150,7 +141,7 @@ class Builder:
 
     def _check_composites(self) -> None:
         """A composite's name is the scope of its parts, whose weights and values must stay apart from others'."""
-        scopes = {node.name for node in self._nodes if isinstance(node.layer, Composite)}
+        scopes = {node.name for node in self._nodes if node.layer.is_composite}
         if not scopes:
             return
         for node in self._nodes:

@@ -213,7 +213,7 @@ class Graph:
         return replace(self, nodes=tuple(reversed(nodes)), outputs=tuple((value, value) for value in values))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data from which ``from_json`` makes an equal graph."""
+        """Plain data from which ``spec.serialization.graph_from_json`` makes an equal graph."""
         return {
             "name": self.name,
             "inputs": [
@@ -231,19 +231,3 @@ class Graph:
         content = {key: value for key, value in self.to_json().items() if key != "name"}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Graph:
-        """The graph that ``to_json`` wrote, validated anew. Raises SpecError."""
-        from cnnbench.spec.graph.builder import Builder
-
-        try:
-            builder = Builder(str(data["name"]))
-            for item in data["inputs"]:
-                builder.input(item["name"], tuple(item["shape"]), dtype=item["dtype"], batched=item["batched"])
-            for item in data["nodes"]:
-                builder.add_by_kind(item)
-            return builder.build({name: builder.value(value) for name, value in data["outputs"]})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise SpecError("the data is not a graph", received=reason, expected="what Graph.to_json gives") from None

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from cnnbench.spec.composites.indexing import CenterCropPad
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
 from cnnbench.spec.layers import Concat, Shape
-from cnnbench.spec.layers.indexing import CenterCropPad, Gather, GatherIndices, Slice, Split
+from cnnbench.spec.layers.indexing import Gather, GatherIndices, Slice, Split
 from cnnbench.spec.layers.rearrange import DepthToSpace, SpaceToDepth
 from cnnbench.spec.layers.shape import Expand, Flatten, Pad, Reshape, Tile, Transpose, Unsqueeze
 

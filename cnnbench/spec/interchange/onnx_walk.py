@@ -8,13 +8,14 @@ from typing import Any, Literal
 import numpy as np
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.interchange.onnx_file import DEFAULT_DOMAIN, OnnxFile
 from cnnbench.spec.interchange.onnx_folding import fold
 from cnnbench.spec.interchange.onnx_names import fresh_name, graph_name, module_name
 from cnnbench.spec.interchange.onnx_node import IMPORTERS, Array, OnnxNode, Result, Tensor, known_operators
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
-from cnnbench.spec.layers import Composite, Concat, Dropout, Layer, Shape
+from cnnbench.spec.layers import Concat, Dropout, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Parameter
 
 

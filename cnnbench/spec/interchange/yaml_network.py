@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from cnnbench.errors import CnnbenchError, SpecError, did_you_mean
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.interchange.yaml_source import Located, read_yaml, read_yaml_text
-from cnnbench.spec.layers import layer_from_fields, layer_kind
+from cnnbench.spec.kinds import layer_from_fields, layer_kind
 
 _TOP = ("name", "input", "inputs", "nodes", "outputs")
 _INPUT = ("name", "shape", "dtype", "batched")

@@ -1,4 +1,4 @@
-"""The layer kinds, one family a module; importing this package registers all of them.
+"""The primitive layer kinds, one family a module; importing this package registers all of them.
 
 Modules are discovered: a new family needs no entry here. The kinds that most networks use are importable from here.
 """
@@ -6,7 +6,7 @@ Modules are discovered: a new family needs no entry here. The kinds that most ne
 from importlib import import_module
 from pkgutil import iter_modules
 
-from cnnbench.spec.layers import composite, windows
+from cnnbench.spec.layers import windows
 from cnnbench.spec.layers.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.base import (
     Dtype,
@@ -19,25 +19,13 @@ from cnnbench.spec.layers.base import (
     Shapes,
     WeightSpec,
     Window,
-    layer_from_fields,
-    layer_kind,
-    layer_kinds,
 )
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.conv import Conv, PartialConv
 from cnnbench.spec.layers.linear import Linear, RadialBasis
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, RMSNorm
 from cnnbench.spec.layers.merge import Add, Concat
 from cnnbench.spec.layers.normalization import BatchNorm, ChannelAffine, FrozenBatchNorm
-from cnnbench.spec.layers.pooling import (
-    AdaptiveAvgPool,
-    AvgPool,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-    Subsample,
-    TrainableSubsample,
-)
+from cnnbench.spec.layers.pooling import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
 from cnnbench.spec.layers.rectifier import HardSigmoid, HardSwish, LeakyReLU, PReLU, ReLU6
 from cnnbench.spec.layers.regularization import Dropout, SpatialDropout, StochasticDepth
 from cnnbench.spec.layers.shape import Flatten, Pad
@@ -54,7 +42,6 @@ __all__ = [
     "BatchNorm",
     "ChannelAffine",
     "ChannelLayerNorm",
-    "Composite",
     "Concat",
     "Conv",
     "Dropout",
@@ -96,13 +83,8 @@ __all__ = [
     "StochasticDepth",
     "Subsample",
     "Tanh",
-    "TrainableSubsample",
     "WeightSpec",
     "Window",
-    "composite",
-    "layer_from_fields",
-    "layer_kind",
-    "layer_kinds",
     "windows",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.spec.layers.axes import resolve_axis
 from cnnbench.spec.layers.base import Layer, Shapes
 
 
@@ -62,10 +62,3 @@ class Hardmax(Softmax, kind="hardmax"):
     """
 
     differentiable = False
-
-
-def resolve_axis(axis: int, rank: int) -> int:
-    """``axis`` counted from the front; raises SpecError where the rank does not have it."""
-    if not -rank <= axis < rank:
-        raise SpecError("axis does not exist", received=axis, expected=f"{-rank} to {rank - 1}")
-    return axis % rank

@@ -1,14 +1,14 @@
-"""What every layer kind has: fields, shape rule, weights, state, masks, MACs; and the registry of kinds."""
+"""What every layer kind has: fields, shape rule, weights, state, masks, MACs."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from cnnbench.errors import SpecError, did_you_mean
-from cnnbench.spec.fields import construct
+from cnnbench.errors import SpecError
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
@@ -91,6 +91,7 @@ class Layer:
         int_inputs: The positions of inputs that hold integers (indices); the others hold floats.
         no_gradient_to: The positions of float inputs to which no gradient goes by definition, though outputs depend
             on them: boxes that say where to look.
+        is_composite: Whether primitives make the layer up (``spec.composites``), so that its name is a scope.
         moves: Whether the layer only moves values: its first input, and so its outputs, may be of either dtype.
     """
 
@@ -102,6 +103,7 @@ class Layer:
     int_inputs: ClassVar[tuple[int, ...]] = ()
     no_gradient_to: ClassVar[tuple[int, ...]] = ()
     moves: ClassVar[bool] = False
+    is_composite: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -169,32 +171,9 @@ class Layer:
 _KINDS: dict[str, type[Layer]] = {}
 
 
-def layer_kinds() -> Mapping[str, type[Layer]]:
-    """Every registered kind by name, those of plugins included."""
-    from cnnbench.plugins import plugin_manager
-
-    plugin_manager()
-    return dict(sorted(_KINDS.items()))
-
-
-def layer_kind(kind: str) -> type[Layer]:
-    """The layer class of a kind; plugins are loaded where the core does not have it.
-
-    Raises:
-        SpecError: No such kind, with the nearest name.
-    """
-    if kind not in _KINDS and kind not in layer_kinds():
-        raise SpecError(f"unknown layer kind {kind!r}", remedy=did_you_mean(kind, _KINDS))
-    return _KINDS[kind]
-
-
-def layer_from_fields(kind: str, fields: Mapping[str, Any]) -> Layer:
-    """A layer from plain data, as JSON and YAML hold it.
-
-    Raises:
-        SpecError: An unknown kind or field, a required field that is missing, or a value of the wrong type.
-    """
-    return construct(layer_kind(kind), kind, fields)
+def defined_kinds() -> Mapping[str, type[Layer]]:
+    """Every kind that an imported module has defined, by name; ``spec.kinds`` imports those that are shipped."""
+    return MappingProxyType(_KINDS)
 
 
 def _plain(value: Any) -> Any:

@@ -1,26 +1,13 @@
-"""Layers that take part of their input: slice, crop, split, gather, roll."""
+"""Layers that take part of their input: slice, split, gather, roll."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.activation import resolve_axis
+from cnnbench.spec.layers.axes import resolve_axes, resolve_axis
 from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int
-from cnnbench.spec.layers.composite import Composite
-from cnnbench.spec.layers.shape import Pad
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
-
-
-def resolve_axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """Different axes counted from the front; raises SpecError where the rank lacks one or one is named twice."""
-    found = tuple(resolve_axis(axis, rank) for axis in axes)
-    if len(set(found)) != len(found):
-        raise SpecError("an axis is named twice", received=axes, expected="different axes")
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,84 +53,6 @@ class Slice(Layer, kind="slice"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         taken = self.ranges(inputs[0])
         return (tuple(len(taken[axis]) if axis in taken else size for axis, size in enumerate(inputs[0])),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crop(Composite, kind="crop"):
-    """A part of the image.
-
-    Args:
-        size: Of the part, for each spatial axis.
-        offset: Where it begins, for each spatial axis; ``center`` leaves floor((input - size) / 2) before it, and an
-            odd row after it (TensorFlow's and ONNX's centre; torchvision rounds that half to even).
-
-    Shapes:
-        (N, C, *spatial) -> (N, C, *size).
-    """
-
-    size: tuple[int, ...]
-    offset: tuple[int, ...] | Literal["center"] = "center"
-
-    moves = True
-
-    def resolve(self, inputs: Shapes) -> Self:
-        spatial = inputs[0][2:]
-        _require_sizes(self.size, spatial)
-        offset = self._offset(spatial)
-        fits = len(offset) == len(spatial) and all(
-            0 <= begin <= n - size for begin, size, n in zip(offset, self.size, spatial, strict=True)
-        )
-        if not fits:
-            raise SpecError(
-                "the part does not lie within the image",
-                received=f"size {self.size} at {self.offset}",
-                expected=f"within {spatial}",
-            )
-        return self
-
-    def _offset(self, spatial: Shape) -> Shape:
-        if self.offset != "center":
-            return self.offset
-        return tuple((n - size) // 2 for n, size in zip(spatial, self.size, strict=True))
-
-    def expand(self, builder: Builder, *inputs: Value) -> Value:
-        offset = self._offset(inputs[0].shape[2:])
-        ends = tuple(begin + size for begin, size in zip(offset, self.size, strict=True))
-        axes = tuple(range(2, 2 + len(ends)))
-        return builder.add("slice", Slice(starts=offset, ends=ends, axes=axes), inputs[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class CenterCropPad(Composite, kind="center_crop_pad"):
-    """The image cut or surrounded by zeros to a size, its centre staying where it is.
-
-    Args:
-        size: For each spatial axis. Of an odd difference the larger half is cut or added at the end.
-
-    Shapes:
-        (N, C, *spatial) -> (N, C, *size). Source: ONNX's CenterCropPad.
-    """
-
-    size: tuple[int, ...]
-
-    moves = True
-
-    def resolve(self, inputs: Shapes) -> Self:
-        _require_sizes(self.size, inputs[0][2:])
-        return self
-
-    def expand(self, builder: Builder, *inputs: Value) -> Value:
-        x = inputs[0]
-        smaller = tuple(min(n, size) for n, size in zip(x.shape[2:], self.size, strict=True))
-        x = builder.add("crop", Crop(size=smaller), x)
-        missing = [size - n for size, n in zip(self.size, smaller, strict=True)]
-        pairs = tuple((count // 2, count - count // 2) for count in missing)
-        return builder.add("pad", Pad(padding=((0, 0), *pairs)), x)
-
-
-def _require_sizes(size: tuple[int, ...], spatial: Shape) -> None:
-    if len(size) != len(spatial) or any(n < 1 for n in size):
-        raise SpecError("size does not fit the image", received=size, expected=f"{len(spatial)} integers of at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

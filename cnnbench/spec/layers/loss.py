@@ -1,21 +1,12 @@
-"""Losses of classifiers and of segmentation: negative log-likelihood, cross-entropy, dice."""
+"""Negative log-likelihood, and the identity that stops gradients."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.activation import LogSoftmax, Sigmoid, Softmax
-from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_one_of, require_rank
-from cnnbench.spec.layers.composite import Composite
-from cnnbench.spec.layers.element_loss import reduced
-from cnnbench.spec.layers.merge import Add, Divide, Multiply
-from cnnbench.spec.layers.reduction import Reduce
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,84 +61,3 @@ def check_classes(inputs: Shapes, kind: str, reduction: str, label_smoothing: fl
         raise SpecError("the class weights have the wrong shape", received=inputs[2], expected=scores[1:2])
     if not 0 <= label_smoothing < 1:
         raise SpecError("label_smoothing is not valid", received=label_smoothing, expected="0 to below 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
-    """The negative log-likelihood of the log-softmax of logits along axis 1.
-
-    Args: as ``NLLLoss``.
-
-    Shapes:
-        logits (N, K, *spatial), targets (N, *spatial) integers [, class weights (K,)] -> as ``NLLLoss``.
-        Source: PyTorch's CrossEntropyLoss; ONNX's SoftmaxCrossEntropyLoss.
-    """
-
-    reduction: Literal["none", "mean", "sum"] = "mean"
-    ignore_index: int | None = -100
-    label_smoothing: float = 0.0
-
-    num_inputs = (2, 3)
-    int_inputs = (1,)
-    no_gradient_to = (2,)
-
-    def resolve(self, inputs: Shapes) -> Self:
-        check_classes(inputs, self.kind, self.reduction, self.label_smoothing)
-        return self
-
-    def expand(self, builder: Builder, *inputs: Value) -> Value:
-        log_p = builder.add("log_softmax", LogSoftmax(), inputs[0])
-        nll = NLLLoss(reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing)
-        return builder.add("nll", nll, log_p, *inputs[1:])
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiceLoss(Composite, kind="dice_loss"):
-    """1 - (2 sum p t + s) / (sum p + sum t + s), for each image and class, sums over positions.
-
-    Args:
-        smooth: s, which makes an empty class whose prediction is empty too a perfect one.
-        squared: p^2 and t^2 in the divisor (V-Net, arXiv:1606.04797, section 3).
-        over_batch: Sums over the images too, one value for each class.
-        activation: What makes probabilities p of the input: ``none`` (they are), ``sigmoid``, ``softmax`` over axis 1.
-        reduction: ``none``, ``mean`` over images and classes, ``sum``.
-
-    Shapes:
-        prediction (N, K, *spatial), target of the same shape, 1 where the class is -> (N, K), or (K,) with
-        ``over_batch``, for ``none``; else ().
-    """
-
-    smooth: float = 1.0
-    squared: bool = False
-    over_batch: bool = False
-    activation: Literal["none", "sigmoid", "softmax"] = "none"
-    reduction: Literal["none", "mean", "sum"] = "mean"
-
-    num_inputs = (2, 2)
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_rank(inputs[0], self.kind, least=3)
-        require_one_of(self.activation, "activation", ("none", "sigmoid", "softmax"))
-        require_one_of(self.reduction, "reduction", ("none", "mean", "sum"))
-        if inputs[0] != inputs[1]:
-            raise SpecError("prediction and target differ in shape", received=inputs, expected="equal shapes")
-        if not self.smooth >= 0:
-            raise SpecError("smooth is not valid", received=self.smooth, expected="0 or more")
-        return self
-
-    def expand(self, builder: Builder, *inputs: Value) -> Value:
-        p, t = inputs
-        if self.activation != "none":
-            p = builder.add("activation", Sigmoid() if self.activation == "sigmoid" else Softmax(), p)
-        axes = tuple(axis for axis in range(len(p.shape)) if axis > 1 or (axis == 0 and self.over_batch))
-        total = Reduce(function="sum_square" if self.squared else "sum", axes=axes, keepdims=False)
-        both = builder.add("both", Multiply(), p, t)
-        common = builder.add("common", Reduce(function="sum", axes=axes, keepdims=False), both)
-        sizes = builder.add("sizes", Add(), builder.add("of_p", total, p), builder.add("of_t", total, t))
-        overlap = builder.add(
-            "overlap",
-            Divide(),
-            builder.add("numerator", Affine(scale=2.0, shift=self.smooth), common),
-            builder.add("denominator", Affine(shift=self.smooth), sizes),
-        )
-        return reduced(builder, builder.add("element", Affine(scale=-1.0, shift=1.0), overlap), self.reduction)

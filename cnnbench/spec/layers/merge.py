@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.activation import resolve_axis
+from cnnbench.spec.layers.axes import resolve_axis
 from cnnbench.spec.layers.base import Layer, Shape, Shapes
 
 

@@ -1,10 +1,10 @@
-"""Recurrent layers: LSTM and GRU over a sequence, and both directions side by side."""
+"""Recurrent layers over a sequence: LSTM and GRU."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
@@ -16,11 +16,6 @@ from cnnbench.spec.layers.base import (
     require_one_of,
     require_rank,
 )
-from cnnbench.spec.layers.composite import Composite
-from cnnbench.spec.layers.merge import Concat
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 GateOrder = Literal["ifgo", "iofg"]
 Biases = Literal["two", "one", "none"]
@@ -150,44 +145,6 @@ class GRU(Layer, kind="gru"):
 
     def is_global(self) -> bool:
         return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class BidirectionalLSTM(Composite, kind="bidirectional_lstm"):
-    """Two LSTMs, one from each end, their outputs side by side.
-
-    Args:
-        hidden_size, gate_order, biases: As ``LSTM``, for each direction.
-
-    Shapes:
-        (N, T, I) -> (N, T, 2H), the forward direction first; both last h (N, 2H); both last c (N, 2H).
-
-    Weights:
-        ``forward.*`` and ``reverse.*`` as ``LSTM``.
-
-    Source: Schuster, Paliwal (1997); the order of torch.nn.LSTM(bidirectional=True).
-    """
-
-    hidden_size: int
-    gate_order: GateOrder = "ifgo"
-    biases: Biases = "two"
-
-    def expand(self, builder: Builder, *inputs: Value) -> tuple[Value, ...]:
-        ends = [
-            builder.add_all(
-                name,
-                LSTM(
-                    hidden_size=self.hidden_size,
-                    reverse=name == "reverse",
-                    gate_order=self.gate_order,
-                    biases=self.biases,
-                ),
-                inputs[0],
-            )
-            for name in ("forward", "reverse")
-        ]
-        parts = zip(("sequence", "last_h", "last_c"), *ends, strict=True)
-        return tuple(builder.add(name, Concat(axis=-1), one, other) for name, one, other in parts)
 
 
 def gate_rows(order: str, native: str, hidden_size: int) -> tuple[int, ...]:

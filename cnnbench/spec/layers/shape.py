@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.activation import resolve_axis
+from cnnbench.spec.layers.axes import resolve_axis
 from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int, require_one_of
 
 PadMode = Literal["constant", "reflect", "symmetric", "edge", "wrap"]

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.activation import resolve_axis
+from cnnbench.spec.layers.axes import resolve_axis, resolve_start_axis
 from cnnbench.spec.layers.base import (
     ONES,
     ZEROS,
     Layer,
-    Shape,
     Shapes,
     WeightSpec,
     require_int,
@@ -25,16 +24,6 @@ def require_eps(eps: float) -> None:
     """Raises SpecError unless ``eps`` is positive."""
     if not eps > 0:
         raise SpecError("eps is not valid", received=eps, expected="a positive number")
-
-
-def resolve_start_axis(axis: int, shape: Shape) -> int:
-    """The first normalised axis, counted from the front; raises SpecError for the batch axis."""
-    resolved = resolve_axis(axis, len(shape))
-    if resolved == 0:
-        raise SpecError(
-            "start_axis is not valid", received=axis, expected=f"1 to {len(shape) - 1}: images are never mixed"
-        )
-    return resolved
 
 
 @dataclass(frozen=True, kw_only=True)

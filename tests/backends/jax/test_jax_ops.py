@@ -12,7 +12,7 @@ from backend_cases import FAMILIES, draw, results, together, worst
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.spec.layers import Composite
+from cnnbench.spec.composites import Composite
 
 pytest.importorskip("jax", reason="JAX is not installed")
 pytestmark = pytest.mark.jax

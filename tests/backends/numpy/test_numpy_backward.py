@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import (
     AdaptiveAvgPool,
     Add,
@@ -28,7 +29,6 @@ from cnnbench.spec.layers import (
     Softmax,
     Subsample,
     Tanh,
-    layer_kinds,
 )
 
 CASES = {

@@ -12,6 +12,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from cnnbench.errors import DataError, NumericalError, SpecError
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.layers import (
     AdaptiveAvgPool,
     Add,
@@ -35,7 +36,6 @@ from cnnbench.spec.layers import (
     Softmax,
     Subsample,
     Tanh,
-    TrainableSubsample,
 )
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}

@@ -14,8 +14,10 @@ from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.plugins import load_backend
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import ReLU, TrainableSubsample, layer_kinds
+from cnnbench.spec.kinds import layer_kinds
+from cnnbench.spec.layers import ReLU
 
 (PLUGIN,) = cnnbench_backends()
 

@@ -16,6 +16,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.spec import layers as L
 from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.weights import initialize, split_state
@@ -328,6 +329,6 @@ def test_settings_are_reported(tensorflow_backend: Backend) -> None:
     assert facts["tf32"] == "False"
     assert all(isinstance(value, str) for value in facts.values())
     capabilities = tensorflow_backend.capabilities()
-    core = {kind: cls for kind, cls in L.layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers")}
-    primitives = {kind for kind, cls in core.items() if not issubclass(cls, L.Composite)}
+    core = {kind: cls for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
+    primitives = {kind for kind, cls in core.items() if not cls.is_composite}
     assert primitives - capabilities.kinds - {gap.kind for gap in capabilities.gaps} == set()

@@ -12,7 +12,7 @@ from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.passes import lower
 
 KINDS = ("scaled_dot_product_attention", "multi_head_attention")
 CASES = [name for name in layer_cases() if name.partition("/")[0] in KINDS]

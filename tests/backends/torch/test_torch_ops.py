@@ -13,8 +13,8 @@ from backend_cases import FAMILIES, draw, results, together, worst
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.spec import layers as L
+from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import Composite
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.torch

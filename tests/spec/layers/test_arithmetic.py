@@ -6,11 +6,13 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Builder, Graph
-from cnnbench.spec.layers import Add, Conv, GlobalAvgPool, Linear, layer_from_fields
+from cnnbench.spec.kinds import layer_from_fields
+from cnnbench.spec.layers import Add, Conv, GlobalAvgPool, Linear
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Parameter, Power
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Multiply, Select, Subtract
 from cnnbench.spec.layers.reduction import ArgReduce, Reduce, TopK
+from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.summary import receptive_fields, summarize
 from cnnbench.spec.weights import initialize
 
@@ -120,7 +122,7 @@ def test_a_parameter_is_a_weight_and_a_constant_a_buffer():
     assert arrays["position.value"].std() == pytest.approx(0.02, rel=0.1)
     assert (arrays["scale.value"] == 3).all()
     assert graph.shapes(7)["times"] == (7, 8, 6, 6)
-    assert Graph.from_json(graph.to_json()) == graph
+    assert graph_from_json(graph.to_json()) == graph
 
 
 def test_a_parameter_does_not_widen_what_a_value_sees():

@@ -9,17 +9,17 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
-from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import Layer
-from cnnbench.spec.layers.attention import (
+from cnnbench.spec.composites.attention import (
     AdditiveAttention,
     GatedPositionalSelfAttention,
     MultiHeadAttention,
     ScaledDotProductAttention,
 )
-from cnnbench.spec.layers.feature_attention import SpatialAttentionBlock, SqueezeExcitation
+from cnnbench.spec.composites.feature_attention import SpatialAttentionBlock, SqueezeExcitation
+from cnnbench.spec.composites.window_attention import WindowAttention
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Layer
 from cnnbench.spec.layers.tables import CausalMask, RelativeOffsets, ShiftedWindowMask, relative_position_index
-from cnnbench.spec.layers.window_attention import WindowAttention
 
 
 def node(layer: Layer, *images: tuple[int, ...]):

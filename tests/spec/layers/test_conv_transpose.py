@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.conv import DepthwiseSeparableConv
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv
-from cnnbench.spec.layers.conv import DepthwiseSeparableConv
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 from cnnbench.spec.layers.weight_standardization import ScaledWSConv
 

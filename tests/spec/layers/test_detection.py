@@ -7,10 +7,10 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.spec.composites.boxes import BoxClip, BoxDecode, BoxEncode, BoxIoU
+from cnnbench.spec.composites.proposals import ProposalSelection, YoloDecode
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.boxes import BoxClip, BoxDecode, BoxEncode, BoxIoU
 from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
-from cnnbench.spec.layers.proposals import ProposalSelection, YoloDecode
 
 RNG = np.random.default_rng(3)
 

@@ -13,15 +13,9 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
+from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, PatchEmbedding, SinusoidalPositions
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.embedding import (
-    ClassToken,
-    LearnedPositions,
-    PatchEmbedding,
-    SinusoidalPositions,
-    TimestepEmbedding,
-    TokenEmbedding,
-)
+from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding
 
 
 def added(layer, *shape, dtype="float"):

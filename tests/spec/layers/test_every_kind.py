@@ -9,6 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites import TrainableSubsample
+from cnnbench.spec.kinds import layer_from_fields, layer_kinds
 from cnnbench.spec.layers import (
     AdaptiveAvgPool,
     Add,
@@ -33,9 +35,6 @@ from cnnbench.spec.layers import (
     Softmax,
     Subsample,
     Tanh,
-    TrainableSubsample,
-    layer_from_fields,
-    layer_kinds,
 )
 
 NONE: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -107,7 +106,7 @@ CASES = {
 }
 
 
-CORE = sorted(kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.layers"))
+CORE = sorted(kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec."))
 
 
 def test_every_case_is_of_a_kind_of_the_core():
@@ -145,7 +144,8 @@ def test_plain_fields_make_an_equal_layer(kind):
 @pytest.mark.parametrize("kind", CORE)
 def test_the_family_is_the_file_in_which_the_kind_stands(kind):
     cls = layer_kinds()[kind]
-    assert cls.__module__ == f"cnnbench.spec.layers.{cls.family}"
+    package = "composites" if cls.is_composite else "layers"
+    assert cls.__module__ == f"cnnbench.spec.{package}.{cls.family}"
 
 
 @pytest.mark.parametrize("kind", CORE)

@@ -7,15 +7,9 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.spec.composites.filters import BlurPool, Downsample, FixedFilter, GaussianBlur, gaussian_row
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.filters import (
-    BlurPool,
-    ConstantFilter,
-    Downsample,
-    FixedFilter,
-    GaussianBlur,
-    gaussian_row,
-)
+from cnnbench.spec.layers.filters import ConstantFilter
 
 
 def value(shape=(2, 3, 8, 7)):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder
+from cnnbench.spec.kinds import layer_from_fields
 from cnnbench.spec.layers import (
     AdaptiveAvgPool,
     Add,
@@ -22,8 +24,6 @@ from cnnbench.spec.layers import (
     RadialBasis,
     Softmax,
     Subsample,
-    TrainableSubsample,
-    layer_from_fields,
 )
 
 IMAGE = (1, 6, 8, 8)

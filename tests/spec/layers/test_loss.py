@@ -7,9 +7,8 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
-from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss, YoloLoss
-from cnnbench.spec.layers.element_loss import (
+from cnnbench.spec.composites.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss, YoloLoss
+from cnnbench.spec.composites.element_loss import (
     BCELoss,
     BCEWithLogitsLoss,
     L1Loss,
@@ -18,7 +17,9 @@ from cnnbench.spec.layers.element_loss import (
     SmoothL1Loss,
     VAEDivergence,
 )
-from cnnbench.spec.layers.loss import CrossEntropyLoss, DiceLoss, NLLLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers.loss import NLLLoss
 
 RNG = np.random.default_rng(5)
 PLANE = (3, 4, 5)

@@ -7,9 +7,10 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.spec.composites.recurrent import BidirectionalLSTM
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer
-from cnnbench.spec.layers.recurrent import GRU, LSTM, BidirectionalLSTM, gate_rows
+from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
 
 STEPS, FEATURES, HIDDEN, BATCH = 5, 3, 4, 2
 

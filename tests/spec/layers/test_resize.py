@@ -9,9 +9,10 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.spec.composites.resize import Upsample
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.interpolation import Axis, coordinates, is_dyadic, matrix, taps
-from cnnbench.spec.layers.resize import COORDINATES, ROUNDINGS, Resize, Upsample
+from cnnbench.spec.layers.resize import COORDINATES, ROUNDINGS, Resize
 
 SIZES = list(itertools.product((1, 2, 3, 5, 8, 13), (1, 2, 3, 4, 7, 10, 27)))
 

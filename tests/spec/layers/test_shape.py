@@ -9,9 +9,10 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.spec.composites.indexing import CenterCropPad, Crop
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Pad
-from cnnbench.spec.layers.indexing import CenterCropPad, Crop, Gather, GatherIndices, Roll, Slice, Split
+from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
 from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
 from cnnbench.spec.layers.shape import PAD_MODES, Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
 

@@ -13,8 +13,10 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, LayerChange
 from cnnbench.numerics.faults.engine.registry import fault
 from cnnbench.numerics.subject import InProcessSubject, Subject
-from cnnbench.spec.layers import Composite, Layer, layer_kinds
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.kinds import layer_kinds
+from cnnbench.spec.layers import Layer
+from cnnbench.spec.passes import lower
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import HostArrays, HostGradients, HostResult, HostTraining, ProgramOptions

@@ -7,7 +7,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, LayerChange
 from cnnbench.numerics.faults.engine.injection import changed_graph, is_composite
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.lowering import lower
+from cnnbench.spec.passes import lower
 
 SMALL = 5_000_000  # parameters of networks that are looked through for a kind
 

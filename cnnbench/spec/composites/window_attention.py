@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.attention import require_heads
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Softmax
 from cnnbench.spec.layers.arithmetic import Affine, Parameter
-from cnnbench.spec.layers.attention import require_heads
 from cnnbench.spec.layers.base import Shapes, require_rank
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
 from cnnbench.spec.layers.linear import Linear, MatMul
 from cnnbench.spec.layers.merge import Add
 from cnnbench.spec.layers.shape import Pad, Reshape, Transpose
 from cnnbench.spec.layers.tables import ShiftedWindowMask, relative_position_index
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 Pair = tuple[int, int]
 

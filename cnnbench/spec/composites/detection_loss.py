@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.composites.boxes import overlap
+from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, SmoothL1Loss, divided, reduced
+from cnnbench.spec.composites.loss import CrossEntropyLoss
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import ReLU
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.base import Shapes, require_int, require_one_of, require_rank
-from cnnbench.spec.layers.boxes import overlap
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.detection import TakeRows
-from cnnbench.spec.layers.element_loss import BCEWithLogitsLoss, SmoothL1Loss, divided, reduced
 from cnnbench.spec.layers.indexing import Split
-from cnnbench.spec.layers.loss import CrossEntropyLoss, StopGradient
+from cnnbench.spec.layers.loss import StopGradient
 from cnnbench.spec.layers.merge import Add, Concat, Multiply, Subtract
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.shape import Reshape
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 BETA = 1 / 9  # of torchvision's and Detectron's box regression
 

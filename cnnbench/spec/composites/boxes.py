@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
 from cnnbench.spec.layers.base import Shapes, require_int
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.merge import Add, Concat, Divide, Maximum, Minimum, Multiply, Select, Subtract
 from cnnbench.spec.layers.shape import Reshape, Transpose
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 LARGEST_GROWTH = math.log(1000 / 16)  # of a side by its decoded logarithm: from stride 16 to 1000 pixels (Detectron)
 

@@ -1,42 +1,19 @@
-"""Graph passes that change how a network is written and not what it computes."""
+"""Takes batch norms into the convolutions before them, for inference."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cnnbench.spec.graph import Graph, Node, value_names
-from cnnbench.spec.layers import BatchNorm, Composite, Conv
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import BatchNorm, Conv
 
 if TYPE_CHECKING:
-    from cnnbench.spec.weights import Array, Arrays
+    from numpy.typing import NDArray
 
-
-def lower(graph: Graph, *, native: Collection[str] = ()) -> Graph:
-    """The graph with composite kinds replaced by their parts, but for the kinds in ``native``.
-
-    A part is named ``<node>.<part>``, so weights keep their names. Outputs keep theirs; the value of a replaced node
-    has the name of the part that makes it.
-    """
-    if not any(isinstance(node.layer, Composite) and node.layer.kind not in native for node in graph.nodes):
-        return graph
-    renamed: dict[str, str] = {}
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        inputs = tuple(renamed.get(value, value) for value in node.inputs)
-        if not isinstance(node.layer, Composite) or node.layer.kind in native:
-            nodes.append(replace(node, inputs=inputs))
-            continue
-        parts = lower(node.layer.graph(graph.input_shapes(node)), native=native)
-        inner = {item.name: value for item, value in zip(parts.inputs, inputs, strict=True)}
-        for part in parts.nodes:
-            part_inputs = tuple(inner.get(value, f"{node.name}.{value}") for value in part.inputs)
-            nodes.append(Node(f"{node.name}.{part.name}", part.layer, part_inputs))
-        for outer, (_, value) in zip(value_names(node.name, len(parts.outputs)), parts.outputs, strict=True):
-            renamed[outer] = inner.get(value, f"{node.name}.{value}")
-    outputs = tuple((name, renamed.get(value, value)) for name, value in graph.outputs)
-    return replace(graph, nodes=tuple(nodes), outputs=outputs)
+    Array = NDArray[Any]
+    Arrays = Mapping[str, Array]
 
 
 def foldable_batch_norms(graph: Graph) -> dict[str, str]:

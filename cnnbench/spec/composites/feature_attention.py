@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import ReLU, Sigmoid, Softmax
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.base import Shapes, require_int, require_one_of, require_rank
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.conv import Conv
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.merge import Add, Multiply
@@ -18,9 +19,6 @@ from cnnbench.spec.layers.rectifier import HardSigmoid, HardSwish, ReLU6
 from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.layers.smooth import GELU, SiLU
 from cnnbench.spec.layers.standardization import GroupNorm
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 ACTIVATIONS = {"relu": ReLU, "relu6": ReLU6, "silu": SiLU, "hard_swish": HardSwish, "gelu": GELU}
 GATES = {"sigmoid": Sigmoid, "hard_sigmoid": HardSigmoid}

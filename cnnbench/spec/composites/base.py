@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
+from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, WeightSpec
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Graph, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +19,7 @@ class Composite(Layer):
     """
 
     layout_rule = "canonical"
+    is_composite: ClassVar[bool] = True
 
     def expand(self, builder: Builder, *inputs: Value) -> Value | tuple[Value, ...]:
         """Adds the parts to ``builder`` and returns the output value or values."""
@@ -53,8 +52,6 @@ class Composite(Layer):
 
 @lru_cache(maxsize=4096)
 def _expanded(layer: Composite, inputs: Shapes) -> Graph:
-    from cnnbench.spec.graph import Builder
-
     builder = Builder(layer.kind)
     values = [
         builder.input(f"input{i}", shape, dtype="int" if i in layer.int_inputs else "float", batched=False)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.arithmetic import Affine, Parameter
 from cnnbench.spec.layers.base import Shape, Shapes, require_int, require_rank
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.linear import Linear, MatMul
 from cnnbench.spec.layers.merge import Add, Divide, Multiply
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.shape import Reshape, Transpose
 from cnnbench.spec.layers.tables import CausalMask, RelativeOffsets
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 
 @dataclass(frozen=True, kw_only=True)

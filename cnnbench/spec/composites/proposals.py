@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.composites.boxes import LARGEST_GROWTH, BoxClip, BoxDecode
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Sigmoid
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.base import Dtypes, Shapes, require_int, require_rank
-from cnnbench.spec.layers.boxes import LARGEST_GROWTH, BoxClip, BoxDecode
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, TakeRows
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.merge import Add, Concat, Multiply, Subtract
 from cnnbench.spec.layers.reduction import TopK
 from cnnbench.spec.layers.shape import Reshape, Transpose
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.composites.base import Composite
+from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
 from cnnbench.spec.layers.base import Shapes, require_one_of
-from cnnbench.spec.layers.composite import Composite
 from cnnbench.spec.layers.merge import Add, Divide, Multiply, Subtract
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.smooth import Softplus
-
-if TYPE_CHECKING:
-    from cnnbench.spec.graph import Builder, Value
 
 Reduction = Literal["none", "mean", "sum", "batch_mean", "weighted_mean"]
 REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum", "batch_mean", "weighted_mean")
