@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from cnnbench.errors import DataError
-from cnnbench.spec.interchange.weight_files import KerasArrays
+from cnnbench.spec.interchange.fitting import KerasArrays
 
 LARGEST_BYTES = 8 << 30  # of an array, and of the weights in an archive
 _ROLES = {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError
 from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.interchange.fitting import Fitted, KerasArrays, expected_shapes
 from cnnbench.spec.interchange.keras_names import OTHERWISE, Application, application
-from cnnbench.spec.interchange.weight_files import Fitted, KerasArrays, expected_shapes
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.weights import check_fits
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError, did_you_mean
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.interchange.fitting import Fitted, KerasArrays, expected_shapes
+from cnnbench.spec.interchange.keras_weights import fit_keras
 from cnnbench.spec.interchange.state_dict_names import is_unused, translated
 from cnnbench.spec.interchange.timm_weights import with_own_standardization
 from cnnbench.spec.layers import Shape
@@ -18,35 +20,6 @@ if TYPE_CHECKING:
     from cnnbench.spec.weights import Array, Arrays
 
 _WRAPPER = "module."  # what PyTorch's DataParallel puts before every name
-
-
-class KerasArrays(dict[str, "Array"]):
-    """Arrays by ``<layer>.<weight>`` of a file of Keras, which ``match`` fits otherwise than a state dict.
-
-    Args:
-        arrays: By name, in the order of the model's layers where the file tells it, in canonical layouts; a linear
-            layer behind a flatten still reads (H, W, C).
-        epsilons: Of the normalisations, by layer, where the file tells them.
-    """
-
-    def __init__(self, arrays: Mapping[str, Array], epsilons: Mapping[str, float]) -> None:
-        super().__init__(arrays)
-        self.epsilons = dict(epsilons)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Weights that fit a network.
-
-    Args:
-        arrays: By the full names of the network, in its order.
-        notes: What was changed or left aside, without a change of any prediction.
-        differences: Where the network of the file computes something else.
-    """
-
-    arrays: dict[str, Array]
-    notes: tuple[str, ...] = ()
-    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,8 +106,6 @@ def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
         DataError: With the list of what does not fit.
     """
     if isinstance(arrays, KerasArrays):
-        from cnnbench.spec.interchange.keras_weights import fit_keras
-
         return fit_keras(graph, arrays, where)
     integers = [name for name, array in arrays.items() if array.dtype.kind != "f" and not is_unused(name)]
     if integers:
@@ -161,16 +132,6 @@ def _without_ones(array: Array, shape: Shape | None) -> Array:
     """The array in the network's shape where only axes of size 1 are other ones (timm's gains)."""
     same = shape is not None and [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
     return array.reshape(shape) if same and tuple(array.shape) != shape else array
-
-
-def expected_shapes(graph: Graph) -> dict[str, Shape]:
-    """The shape of every weight and running statistic, node by node, each node's weights before its state."""
-    return {
-        f"{node.name}.{spec.name}": spec.shape
-        for node in graph.nodes
-        for specs in (node.layer.weights(graph.input_shapes(node)), node.layer.state(graph.input_shapes(node)))
-        for spec in specs
-    }
 
 
 def _bare(name: str) -> str:

@@ -11,7 +11,8 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.plugins import load_backend
 from cnnbench.spec.architectures import build
-from cnnbench.spec.interchange.weight_files import expected_shapes, fit, match
+from cnnbench.spec.interchange.fitting import expected_shapes
+from cnnbench.spec.interchange.weight_files import fit, match
 
 TIMM = {
     "vit_b_16": "vit_base_patch16_224",
