@@ -1,3 +1,3 @@
 """cnnbench: the same convolutional network on every framework, proven equal first, then timed."""
 
-__version__ = "0.1.0"
+from cnnbench.version import __version__ as __version__

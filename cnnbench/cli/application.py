@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from cnnbench import __version__
 from cnnbench.cli.ab import ab
 from cnnbench.cli.bundle import bundle, verify_bundle
 from cnnbench.cli.conformance import conformance
@@ -25,6 +24,7 @@ from cnnbench.cli.show import show
 from cnnbench.cli.ui import ui
 from cnnbench.cli.verify import verify
 from cnnbench.cli.weights import application as weights
+from cnnbench.version import __version__
 
 application = typer.Typer(
     name="cnnbench",

@@ -30,7 +30,7 @@ def doctor(json: o.Json = False, verbose: o.Verbose = False) -> None:
 
 
 def _system() -> dict[str, Any]:
-    from cnnbench import __version__
+    from cnnbench.version import __version__
 
     return {
         "cnnbench": __version__,

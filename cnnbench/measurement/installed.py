@@ -16,15 +16,15 @@ def installed() -> dict[str, Any]:
     ``plugins`` are the distributions that offer something to cnnbench; ``location`` is the folder that cnnbench is
     imported from, and ``git`` its commit where it is a checkout.
     """
-    import cnnbench
     from cnnbench.measurement.environment import commit_of, package_versions
+    from cnnbench.version import __version__
 
-    location = Path(cnnbench.__file__).parents[1]
+    location = Path(__file__).parents[2]
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "executable": sys.executable,
-        "cnnbench": cnnbench.__version__,
+        "cnnbench": __version__,
         "location": str(location),
         "git": commit_of(location),
         "packages": package_versions(),

@@ -159,7 +159,8 @@ def test_what_an_older_interpreter_cannot_tell_is_no_difference() -> None:
 def test_a_worker_of_another_protocol_is_refused_with_its_side_and_version(tmp_path: Path) -> None:
     old, source = tmp_path / "old" / "cnnbench", Path(package.__file__).parent
     (old / "harness").mkdir(parents=True)
-    (old / "__init__.py").write_text('__version__ = "0.0.9"\n')
+    (old / "__init__.py").write_text("from cnnbench.version import __version__ as __version__\n")
+    (old / "version.py").write_text('__version__ = "0.0.9"\n')
     (old / "harness" / "__init__.py").write_text("")
     shutil.copy(source / "errors.py", old)
     worker = (source / "harness" / "worker.py").read_text()

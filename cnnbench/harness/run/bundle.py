@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cnnbench import __version__
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import NodeBudget, Sample
 from cnnbench.harness.run.bundle_file import LARGEST_MEMBER_BYTES, BundleFile, Manifest, digests, write_bundle
@@ -23,6 +22,7 @@ from cnnbench.harness.run.summary import Summary
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.networks import FILE, PACKAGE, weights_file
 from cnnbench.harness.suite.plan import Plan
+from cnnbench.version import __version__
 
 Change = Callable[[Any], Any]
 SHORTEST_S, LONGEST_S = 1e-9, 1e6  # of a timed call: what lies beyond was not measured

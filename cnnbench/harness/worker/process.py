@@ -108,7 +108,7 @@ def handler(served: Requests, method: str) -> Callable[..., dict[str, Any]]:
 
 def hello() -> dict[str, Any]:
     """Who answers, and in which protocol."""
-    from cnnbench import __version__
+    from cnnbench.version import __version__
 
     return {
         "protocol": PROTOCOL,
