@@ -83,8 +83,8 @@ import pytest
 
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import build
+from cnnbench.execution.backends import load_backend
+from cnnbench.registry import build
 from cnnbench.spec.weights import initialize, split_state
 
 

@@ -31,10 +31,10 @@ def serve(name: str, settings: argparse.Namespace, pipe: Connection) -> None:
     """Builds the network on one backend, then answers each request with the seconds of one run."""
     import numpy as np
 
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
-    from cnnbench.plugins import load_backend
-    from cnnbench.spec.architectures import build
+    from cnnbench.registry import build
     from cnnbench.spec.weights import initialize, split_state
 
     backend = load_backend(name)

@@ -83,11 +83,11 @@ def program(network: str, batch: int) -> Any:
     """A program of about 5 ms as the worker times it."""
     import numpy as np
 
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
     from cnnbench.measurement.sampling import TimedCall
-    from cnnbench.plugins import load_backend
-    from cnnbench.spec.architectures import build
+    from cnnbench.registry import build
     from cnnbench.spec.weights import initialize, split_state
 
     backend = load_backend("numpy")

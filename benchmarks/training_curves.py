@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import CnnbenchError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.faults import faults, inject
 from cnnbench.numerics.training_envelope import ALARM, Envelope, agreement, envelope, perturbed
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD

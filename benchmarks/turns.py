@@ -22,10 +22,10 @@ def durations(seconds: float) -> list[float]:
     """Seconds of each call."""
     import numpy as np
 
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
-    from cnnbench.plugins import load_backend
-    from cnnbench.spec.architectures import build
+    from cnnbench.registry import build
     from cnnbench.spec.weights import initialize, split_state
 
     backend = load_backend("numpy")

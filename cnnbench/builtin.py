@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from cnnbench import hookspecs
+    from cnnbench.execution.contract import BackendPlugin
+    from cnnbench.execution.operations import Operations
     from cnnbench.harness.run.extensions import FinishedRun, Metric, Recorder, StartedRun
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_files import WeightReader
-    from cnnbench.training.data import DatasetPlugin
+    from cnnbench.training.dataset import DatasetPlugin
 
 
 @hookimpl
@@ -78,3 +81,24 @@ def cnnbench_run_finished(run: FinishedRun) -> None:
     from cnnbench.output.reports import read_report
 
     append_summary(render_markdown(read_report(run.folder)))
+
+
+if TYPE_CHECKING:  # the classes are what the hooks' protocols say of them
+
+    def _is_offered_backend(value: BackendPlugin) -> hookspecs.OfferedBackend:
+        return value
+
+    def _is_op_table(value: Operations) -> hookspecs.OpTable:
+        return value
+
+    def _is_offered_dataset(value: DatasetPlugin) -> hookspecs.OfferedDataset:
+        return value
+
+    def _is_offered_metric(value: Metric) -> hookspecs.OfferedMetric:
+        return value
+
+    def _is_offered_recorder(value: Recorder) -> hookspecs.OfferedRecorder:
+        return value
+
+    def _are_run_facts(started: StartedRun, finished: FinishedRun) -> tuple[hookspecs.RunFacts, hookspecs.RunFacts]:
+        return started, finished

@@ -15,11 +15,11 @@ sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 
 from framework_defects import Defect, defects  # noqa: E402
 
+from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import Backend, ProcessSettings  # noqa: E402
 from cnnbench.numerics.checks import run_checks  # noqa: E402
 from cnnbench.numerics.outcome import Outcome  # noqa: E402
 from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
-from cnnbench.plugins import load_backend  # noqa: E402
 
 FILES = HERE / "reproducers"
 LARGEST_BYTES = 150_000  # of a file that is kept in the repository
@@ -36,7 +36,7 @@ from pathlib import Path
 
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
+from cnnbench.execution.backends import load_backend
 
 outcome = replay(Path("docs/reproducers/NAME.safetensors"), InProcessSubject(load_backend("torch")))
 print(outcome.status, outcome.message)

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cnnbench.cli.fault_listing import Table, used, verdict
+from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.faults import Fault, Kill, faults, kill_table
-from cnnbench.plugins import backend_plugin, load_backend
 
 PAGE = Path(__file__).parent / "faults.md"
 WAYS = (

@@ -68,9 +68,9 @@ def _chosen(*, extended: bool, expression: str | None) -> list[OnnxCase]:
 def _run(name: str, mode: str | None, threads: int | None, cases: list[OnnxCase], progress: Any) -> Report:
     from cnnbench.conformance.onnx import Report, run_onnx_cases
     from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+    from cnnbench.execution.backends import backend_plugin, load_backend
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
-    from cnnbench.plugins import backend_plugin, load_backend
 
     plugin = backend_plugin(name)
     mode = mode or plugin.modes[0]

@@ -44,7 +44,7 @@ def _system() -> dict[str, Any]:
 
 def _backends() -> list[dict[str, Any]]:
     from cnnbench.cli.listing import version
-    from cnnbench.plugins import backend_plugins
+    from cnnbench.execution.backends import backend_plugins
 
     rows = []
     for plugin in backend_plugins().values():
@@ -56,7 +56,7 @@ def _backends() -> list[dict[str, Any]]:
 
 def _plugins() -> list[dict[str, Any]]:
     """Every plugin with where its code comes from: plugins are code that the user installed."""
-    from cnnbench.plugins import broken_plugins, plugin_manager
+    from cnnbench.registry import broken_plugins, plugin_manager
 
     manager = plugin_manager()
     origins = {id(plugin): f"{found.project_name} {found.version}" for plugin, found in manager.list_plugin_distinfo()}

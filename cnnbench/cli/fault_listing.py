@@ -71,10 +71,10 @@ def _wrong(table: Table) -> bool:
 
 def _table(text: str, asked: Asked, *, quiet: bool) -> Table:
     from cnnbench.cli.verify import chosen_backends
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProgramOptions
     from cnnbench.execution.precision import precision
     from cnnbench.numerics.faults import kill_table
-    from cnnbench.plugins import load_backend
 
     ((plugin, mode, reason),) = chosen_backends([text], asked.precision, "--kill")
     if reason is not None:

@@ -28,10 +28,8 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
     """
     from cnnbench.execution.operations import LayoutChange
     from cnnbench.numerics.budgets import budget_form
-    from cnnbench.plugins import plugin_manager
-    from cnnbench.spec.kinds import layer_kinds
+    from cnnbench.registry import layer_kinds
 
-    plugin_manager()  # which imports the kinds of plugins
     kinds = {kind: cls for kind, cls in layer_kinds().items() if cls is not LayoutChange}
     support = {name: _asked(name) for name in _names(backends)}
     return [
@@ -56,7 +54,7 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
 
 
 def _names(backends: Sequence[str] | None) -> list[str]:
-    from cnnbench.plugins import backend_plugin, backend_plugins
+    from cnnbench.execution.backends import backend_plugin, backend_plugins
 
     if backends is None:
         return list(backend_plugins())
@@ -66,8 +64,8 @@ def _names(backends: Sequence[str] | None) -> list[str]:
 def _asked(name: str) -> dict[str, Support] | str:
     """What a backend makes of each kind, or why it cannot be asked."""
     from cnnbench.conformance.support import layer_support
-    from cnnbench.plugins import backend_plugin, load_backend
-    from cnnbench.spec.kinds import layer_kinds
+    from cnnbench.execution.backends import backend_plugin, load_backend
+    from cnnbench.registry import layer_kinds
 
     reason = backend_plugin(name).unavailable()
     if reason is not None:

@@ -41,7 +41,7 @@ def _shown(column: str, value: Any) -> object:
 @application.command("architectures")
 def architectures(json: o.Json = False, verbose: o.Verbose = False) -> None:
     """The registered networks, with what their source says of them."""
-    from cnnbench.spec.architectures import architectures as known
+    from cnnbench.registry import architectures as known
 
     rows = [
         {
@@ -62,7 +62,7 @@ def architectures(json: o.Json = False, verbose: o.Verbose = False) -> None:
 @application.command("backends")
 def backends(json: o.Json = False, verbose: o.Verbose = False) -> None:
     """The backends, whether they can be used here, and what they say they can do."""
-    from cnnbench.plugins import backend_plugins
+    from cnnbench.execution.backends import backend_plugins
 
     rows = []
     for plugin in backend_plugins().values():

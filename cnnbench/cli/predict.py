@@ -51,10 +51,10 @@ def predict(
     verbose: o.Verbose = False,
 ) -> None:
     """Run a network forward on arrays from files."""
+    from cnnbench.execution.backends import backend_plugin
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision as find_precision
     from cnnbench.harness.suite.networks import network
-    from cnnbench.plugins import backend_plugin
 
     batch = _read_inputs(inputs)
     image = _image(batch)
@@ -161,7 +161,7 @@ def _with_nodes(graph: Graph, nodes: Sequence[str]) -> Graph:
 def _run(
     backend: str, graph: Graph, settings: Any, options: Any, arrays: Mapping[str, NDArray[Any]], batch: Arrays
 ) -> Arrays:
-    from cnnbench.plugins import load_backend
+    from cnnbench.execution.backends import load_backend
     from cnnbench.spec.weights import split_state
 
     loaded = load_backend(backend)

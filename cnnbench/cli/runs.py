@@ -53,13 +53,11 @@ def recorders(*, mlflow: bool, tracking_uri: str | None) -> Mapping[str, Recorde
     """Every plugin's recorders by name, without MLflow's where it is not wanted."""
     import os
 
-    from cnnbench.plugins import gathered_mappings
+    from cnnbench.harness.run.hooks import offered_recorders
 
     if tracking_uri is not None:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
-    found: dict[str, Recorder] = {}
-    for group in gathered_mappings("cnnbench_recorders"):
-        found |= group
+    found = offered_recorders()
     if not mlflow:
         found.pop("mlflow", None)
     return found

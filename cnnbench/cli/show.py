@@ -26,7 +26,7 @@ def show(
     verbose: o.Verbose = False,
 ) -> None:
     """Show a network: its nodes, output shapes, parameters, multiply-accumulates and receptive fields."""
-    from cnnbench.spec.architectures import architectures
+    from cnnbench.registry import architectures
     from cnnbench.spec.summary import summarize
 
     graph = asked_network(architecture, image, num_classes)

@@ -142,8 +142,8 @@ def chosen_backends(
 ) -> list[tuple[BackendPlugin, str, str | None]]:
     """(plugin, mode, reason to skip) for each backend asked for; all of them where none is. Raises SuiteError."""
     from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+    from cnnbench.execution.backends import backend_plugin, backend_plugins
     from cnnbench.execution.precision import precision as find_precision
-    from cnnbench.plugins import backend_plugin, backend_plugins
 
     find_precision(precision)
     chosen = []
@@ -172,9 +172,9 @@ def _options(mode: str, precision: str, fold_batch_norm: bool) -> ProgramOptions
 
 def _subject(plugin: BackendPlugin, fault: str | None, threads: int | None) -> Subject:
     """The loaded backend, or a faulty one."""
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings
     from cnnbench.numerics.subject import InProcessSubject
-    from cnnbench.plugins import load_backend
 
     backend = load_backend(plugin.name)
     backend.configure(ProcessSettings(threads=threads))

@@ -59,7 +59,8 @@ def import_(
     verbose: o.Verbose = False,
 ) -> None:
     """Convert another program's weights to canonical names and layouts: by name, else by order and shape."""
-    from cnnbench.spec.interchange.weight_files import fit, read_weights, refuse_differences
+    from cnnbench.registry import read_weights
+    from cnnbench.spec.interchange.weight_files import fit, refuse_differences
     from cnnbench.spec.weights import digest, save
 
     graph = asked_network(architecture, image, num_classes)
@@ -93,7 +94,7 @@ def inspect(
     verbose: o.Verbose = False,
 ) -> None:
     """List a file's arrays with their shapes and ranges."""
-    from cnnbench.spec.interchange.weight_files import read_weights, weight_readers
+    from cnnbench.registry import read_weights, weight_readers
     from cnnbench.spec.weights import digest, load
 
     arrays = read_weights(file) if file.suffix.lower() in weight_readers() else load(file)

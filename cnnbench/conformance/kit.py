@@ -18,13 +18,13 @@ from cnnbench.conformance.cases import layer_cases
 from cnnbench.conformance.programs import PROGRAMS, small_network
 from cnnbench.conformance.run import run_cases
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case, Training
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faults, kill_table
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import backend_plugin, load_backend
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import lower

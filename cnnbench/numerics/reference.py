@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.graph import Graph, Input, Node, value_names
 from cnnbench.spec.layers import Dtypes, Layer, Shapes
 

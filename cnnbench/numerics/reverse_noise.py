@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets import GradientSetting, gradient_budget
 from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.losses import Loss
 
 Array = NDArray[Any]

@@ -25,7 +25,7 @@ def colours(cells: Iterable[Cell]) -> dict[str, str]:
 
 
 def _stated() -> dict[str, str]:
-    from cnnbench.plugins import backend_plugins
+    from cnnbench.execution.backends import backend_plugins
 
     return {name: plugin.colour for name, plugin in backend_plugins().items()}
 

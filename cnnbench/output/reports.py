@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.verdicts import GateResult
+from cnnbench.harness.run.hooks import offered_metrics
 from cnnbench.harness.run.store import write_atomically
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
@@ -34,12 +35,4 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
 
 def read_report(folder: Path, gate: GateResult | None = None) -> Report:
     """What the reports of a run say."""
-    return gather(read_evidence(folder), gate, _units())
-
-
-def _units() -> dict[str, str]:
-    """The units of the metrics that plugins give."""
-    from cnnbench.harness.run.extensions import Metric
-    from cnnbench.plugins import gathered
-
-    return {metric.name: metric.unit for group in gathered("cnnbench_metrics", Metric) for metric in group}
+    return gather(read_evidence(folder), gate, {name: metric.unit for name, metric in offered_metrics().items()})

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.losses import loss_graph
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import load_backend
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 
 

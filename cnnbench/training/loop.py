@@ -19,7 +19,8 @@ from cnnbench.spec.weights import check_fits, digest, split_state
 from cnnbench.training import checkpoints
 from cnnbench.training.batches import epoch_batches, evaluation_batches, masks_of
 from cnnbench.training.checkpoints import Checkpoint, EpochResult
-from cnnbench.training.data import DataRequest, Dataset, load_dataset
+from cnnbench.training.data import load_dataset
+from cnnbench.training.dataset import DataRequest, Dataset
 from cnnbench.training.evaluation import host_loss
 from cnnbench.training.settings import TrainSettings
 

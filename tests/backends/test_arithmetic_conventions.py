@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import backend_plugin, load_backend
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.arithmetic import Clip, Elementwise, Parameter
 from cnnbench.spec.layers.merge import Maximum, Minimum, PowerOf, Select

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.losses import bound_loss, loss_graph
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv
 from cnnbench.spec.losses import (

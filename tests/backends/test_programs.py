@@ -11,11 +11,11 @@ from backend_cases import draw, results, worst
 from step_cases import LinearTraining, batches, cross_entropy, linear_graph
 
 from cnnbench.errors import DataError, SpecError, UnavailableError
+from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import backend_plugin, load_backend
+from cnnbench.registry import build
 from cnnbench.spec import layers as L
-from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import SGD

@@ -46,13 +46,13 @@ def test_the_table_gives_each_reason_once(capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_core_case_that_fails_ends_with_4(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.operations import Operation, OpResult
-    from cnnbench.plugins import load_backend
 
     backend = load_backend("numpy")
     wrong = Operation(lambda layer, inputs, weights, state, call: OpResult((inputs[0] + 1,)))
     monkeypatch.setattr(backend, "operations", backend.operations.replace("tanh", wrong))
-    monkeypatch.setattr("cnnbench.plugins.load_backend", lambda name: backend)
+    monkeypatch.setattr("cnnbench.execution.backends.load_backend", lambda name: backend)
     code, data = run(capfd, "numpy", "-k", "tanh")
     assert code == 4
     assert data["core"]["failed"] == 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnbench.cli.entry import execute
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.weights import initialize, save
 
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cnnbench.cli.entry import execute
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.weights import initialize, load
 
 

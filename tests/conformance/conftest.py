@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings
-from cnnbench.plugins import load_backend
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cnnbench.conformance.onnx import GROUPS, Report, load_cases, run_onnx_cases, skip_reason
+from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import backend_plugin
 
 pytest.importorskip("onnx")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import backend_plugin
 from cnnbench.spec.interchange.onnx_import import load_network
 from cnnbench.spec.layers import Softmax
 from cnnbench.spec.streams import stream

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cnnbench.conformance.support import layer_support
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.operations import Operations
-from cnnbench.plugins import load_backend
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 

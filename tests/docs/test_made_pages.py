@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from framework_defects import defects
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.faults import faults
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.kinds import layer_kinds
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.conformance.onnx import lists
-from cnnbench.plugins import backend_plugins
+from cnnbench.execution.backends import backend_plugins
 
 pytest.importorskip("onnx")
 

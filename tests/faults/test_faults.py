@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cnnbench.errors import SuiteError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faults, inject, kill_table
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 
 SLOW = [
     pytest.param("torch", "eager", marks=[pytest.mark.torch, pytest.mark.slow]),

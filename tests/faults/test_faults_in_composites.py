@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from cnnbench.errors import SuiteError, UnavailableError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Gradients, Operation, OpResult
 from cnnbench.execution.precision import precision
@@ -15,7 +16,6 @@ from cnnbench.numerics.faults import Fault, examined, fault, inject, kill_table,
 from cnnbench.numerics.faults.engine.base import other_layer, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.composites import Composite, TrainableSubsample
 
 OPTIONS = ProgramOptions("reference", precision("float32"))

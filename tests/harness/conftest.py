@@ -13,12 +13,12 @@ HERE = str(Path(__file__).parent)
 @pytest.fixture
 def faulty(monkeypatch, tmp_path):
     """Makes the backends ``faulty`` and ``unimportable`` known."""
-    from cnnbench import plugins
+    from cnnbench.registry import forget_plugins
 
     monkeypatch.setenv("CNNBENCH_PLUGINS", "faulty_backend")
     monkeypatch.setenv("FAULTY_MARK", str(tmp_path / "died"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")])))
     monkeypatch.syspath_prepend(HERE)
-    plugins.plugin_manager.cache_clear()
+    forget_plugins()
     yield
-    plugins.plugin_manager.cache_clear()
+    forget_plugins()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from cnnbench.errors import WorkerError
+from cnnbench.execution.backends import load_backend
 from cnnbench.harness.passes import prefetch as module
 from cnnbench.harness.passes.events import Note
 from cnnbench.harness.passes.prefetch import Foresight
@@ -22,7 +23,6 @@ from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
 from cnnbench.numerics.case import Case, Training
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 
 CHECKS = ["local", "exact", "end_to_end", "gradient", "determinism", "training"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cnnbench import plugins
 from cnnbench.errors import SuiteError
+from cnnbench.execution import backends
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import Filters, Plan, plan
@@ -32,13 +32,13 @@ def described(name: str, modes: tuple[str, ...], precisions: tuple[str, ...], re
 
 
 @pytest.fixture(autouse=True)
-def backends(monkeypatch: pytest.MonkeyPatch) -> None:
+def known_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
         "plain": described("plain", ("fast", "slow"), ("float32", "float64")),
         "swift": described("swift", ("eager",), ("float32", "bfloat16")),
         "absent": described("absent", ("only",), ("float32",), ("a_module_that_nobody_has",)),
     }
-    monkeypatch.setattr(plugins, "backend_plugins", lambda: known)
+    monkeypatch.setattr(backends, "backend_plugins", lambda: known)
 
 
 def suite(*blocks: dict[str, Any], **more: Any) -> Suite:

@@ -67,12 +67,13 @@ def trained(name: str):
 @pytest.mark.parametrize(("name", "mass"), [("mobilenet_v2", 0.99), ("efficientnet_lite0", 0.91)])
 def test_the_cat_is_a_cat_the_coffee_an_espresso_the_cameraman_has_a_tripod(name, mass):
     pytest.importorskip("torch", reason="PyTorch reads its own checkpoints")
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProgramOptions
     from cnnbench.execution.precision import precision
     from cnnbench.numerics.checks.classes import best, probabilities
     from cnnbench.numerics.subject import InProcessSubject
-    from cnnbench.plugins import load_backend
-    from cnnbench.training.data import DataRequest, load_dataset
+    from cnnbench.training.data import load_dataset
+    from cnnbench.training.dataset import DataRequest
 
     cell = trained(name)
     graph = network(cell.architecture)

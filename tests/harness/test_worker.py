@@ -22,7 +22,7 @@ from cnnbench.harness.worker.arrays import options_to_json, read_arrays, write_a
 from cnnbench.harness.worker.client import Worker
 from cnnbench.harness.worker.errors import OutOfMemoryError, RequestFailedError, WorkerCrashError, WorkerHungError
 from cnnbench.harness.worker.specification import WorkerSpec
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.weights import initialize

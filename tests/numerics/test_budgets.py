@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cnnbench.conformance import LayerCase, layer_cases
 from cnnbench.errors import SpecError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.budgets import budget_form
@@ -18,7 +19,6 @@ from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.oracle import walk
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import AvgPool, BatchNorm, Conv, Linear, MaxPool, Softmax

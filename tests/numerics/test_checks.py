@@ -9,6 +9,7 @@ import pytest
 
 from cnnbench.conformance import run_cases
 from cnnbench.errors import CnnbenchError, DataError, SuiteError, UnavailableError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Operation
 from cnnbench.execution.precision import precision
@@ -18,8 +19,7 @@ from cnnbench.numerics.divergence import FORMAT
 from cnnbench.numerics.faults import inject
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Linear, ReLU
 from cnnbench.spec.streams import stream

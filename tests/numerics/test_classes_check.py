@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.checks.classes import best, probabilities
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear, ReLU
 

@@ -15,7 +15,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.forcing import forced_name, representatives, resize_images, resized, teacher_forced, with_noise
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.weights import initialize
 
 FLOAT32 = ProgramOptions("reference", precision("float32"))

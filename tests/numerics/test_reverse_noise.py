@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.cache import Cache
@@ -12,7 +13,6 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.envelope import deviations, gradient_envelope, reverse_noise
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, GlobalAvgPool, Linear, Tanh
 from cnnbench.spec.streams import stream

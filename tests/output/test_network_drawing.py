@@ -8,7 +8,7 @@ import pytest
 
 from cnnbench.output.folding import fold
 from cnnbench.output.network_drawing import draw
-from cnnbench.spec.architectures import architectures, build
+from cnnbench.registry import architectures, build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Add, ReLU
 from cnnbench.spec.summary import summarize

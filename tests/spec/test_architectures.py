@@ -10,8 +10,7 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.hookspecs import hookimpl
-from cnnbench.plugins import plugin_manager
-from cnnbench.spec.architectures import architecture, architectures, build
+from cnnbench.registry import architecture, architectures, build, forget_plugins, plugin_manager
 from cnnbench.spec.architectures.cifar_resnet import VARIANTS as CIFAR_VARIANTS
 from cnnbench.spec.architectures.lenet import c3_connections
 from cnnbench.spec.architectures.resnet import TABLE_1
@@ -251,19 +250,23 @@ def test_weight_names_are_unique_and_batch_changes_no_weight(name):
     assert all(math.prod(spec.shape) > 0 for spec in specs)
 
 
-def test_a_plugin_adds_networks_and_cannot_take_a_name_that_is_taken():
+def test_a_plugin_adds_networks_and_cannot_take_a_name_that_is_taken(capsys):
+    resnet18 = architecture("resnet18")
+
     class Plugin:
         @hookimpl
         def cnnbench_architectures(self):
-            return [replace(architecture("resnet18"), name=self.name)]
+            return [replace(resnet18, name=self.name)]
 
     plugin = Plugin()
     plugin_manager().register(plugin)
     try:
         plugin.name = "mine"
-        assert list(architectures.__wrapped__())[-1] == "mine"
+        assert list(architectures())[-1] == "mine"
+        shipped = architectures()["resnet50"]
         plugin.name = "resnet50"
-        with pytest.raises(SpecError, match="'resnet50' is registered twice"):
-            architectures.__wrapped__()
+        assert architectures()["resnet50"] is shipped
+        assert "the name 'resnet50' is taken" in capsys.readouterr().err
+        assert not plugin_manager().is_registered(plugin)
     finally:
-        plugin_manager().unregister(plugin)
+        forget_plugins()

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.architectures.lenet import C3_CONNECTIONS
 from cnnbench.spec.weights import initialize, split_state
 

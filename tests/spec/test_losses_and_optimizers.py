@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError, loss_from_fields
 from cnnbench.spec.optimizers import SGD, decays, optimizer_from_fields
 

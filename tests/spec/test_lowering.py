@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from cnnbench.spec.architectures import architectures, build
+from cnnbench.registry import architectures, build
 from cnnbench.spec.composites import Composite, TrainableSubsample
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Add, AvgPool, BatchNorm, ChannelAffine, Conv, MaxPool, ReLU

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnbench.spec.architectures import architecture, build
+from cnnbench.registry import architecture, build
 from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from cnnbench.errors import DataError, SpecError
+from cnnbench.registry import build
 from cnnbench.spec import weights
-from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, Initializer, Linear, WeightSpec
 

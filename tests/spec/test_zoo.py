@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cnnbench.spec.architectures import architecture, architectures, build
+from cnnbench.registry import architecture, architectures, build
 from cnnbench.spec.summary import summarize
 
 # torchvision's documentation of its checkpoints: parameters of the network at inference, and GFLOPs (which are

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def numpy_backend() -> Backend:
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings
-    from cnnbench.plugins import load_backend
 
     backend = load_backend("numpy")
     backend.configure(ProcessSettings(threads=2))

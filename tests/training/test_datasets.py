@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError, UnavailableError
-from cnnbench.training.data import DataRequest, batch_of, dataset, datasets, load_dataset
+from cnnbench.training.data import batch_of, dataset, datasets, load_dataset
+from cnnbench.training.dataset import DataRequest
 from cnnbench.training.datasets.idx import read_idx
 from cnnbench.training.datasets.pictures import Moments, normalised, resize, resize_and_crop, with_channels
 

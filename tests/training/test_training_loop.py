@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError, SpecError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import load_backend
+from cnnbench.registry import build
 from cnnbench.spec import layers as L
-from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import SGD
@@ -24,7 +24,8 @@ from cnnbench.spec.weights import initialize
 from cnnbench.training import checkpoints
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.batches import epoch_batches, evaluation_batches
-from cnnbench.training.data import DataRequest, load_dataset
+from cnnbench.training.data import load_dataset
+from cnnbench.training.dataset import DataRequest
 from cnnbench.training.evaluation import host_loss
 from cnnbench.training.loop import EpochResult, TrainingResult, TrainSettings, losses_until, train
 from cnnbench.training.schedules import Cosine

@@ -10,13 +10,13 @@ from functools import cache
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case, Training
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import architectures, build
+from cnnbench.registry import architectures, build
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import initialize

@@ -18,9 +18,9 @@ from onnx.backend.base import BackendRep
 
 from cnnbench.conformance.onnx.runner import run_network
 from cnnbench.errors import CnnbenchError, SpecError, UnavailableError
+from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import backend_plugin, load_backend
 from cnnbench.spec.interchange.onnx_file import OnnxFile, prepare
 from cnnbench.spec.interchange.onnx_import import import_model
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import CnnbenchError
+from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.events import EpochDone
@@ -19,7 +20,6 @@ from cnnbench.harness.suite.model import Train
 from cnnbench.harness.worker.arrays import options_to_json, read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Loaded, Pool
 from cnnbench.numerics.training_envelope import agreement, envelope, perturbed
-from cnnbench.plugins import backend_plugin
 
 EXACT = "float64"
 CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from cnnbench.harness.passes.findings import Digests, Failure, LaunchPart, Parts, Phases
@@ -24,10 +24,9 @@ def assemble(
     failure: Failure | None,
     digests: Digests | None,
     started_utc: str,
-    metrics: Mapping[str, Callable[[Record], float | None]] | None = None,
 ) -> Record:
-    """The record that the parts make. A metric that raises is left out."""
-    record = Record(
+    """The record that the parts make."""
+    return Record(
         cell=cell,
         status=failure.status if failure else "ok",
         reason=failure.reason if failure else None,
@@ -45,8 +44,6 @@ def assemble(
         versions=parts.origin.versions,
         settings=parts.origin.settings,
     )
-    computed = {name: value for name, compute in (metrics or {}).items() if (value := compute(record)) is not None}
-    return record.model_copy(update={"metrics": computed}) if computed else record
 
 
 def foreign_load(records: Iterable[Record]) -> str | None:

@@ -43,7 +43,7 @@ class FinishedRun:
 class Recorder(Protocol):
     """Sends what a run wrote somewhere else. It reads records; it cannot change or lose them.
 
-    An exception in any of the three is told as a note and ends nothing.
+    One that raises in any of the three is named in a note and left out of the rest of the run.
     """
 
     def started(self, run: StartedRun) -> None:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cnnbench.errors import DataError, SuiteError
 from cnnbench.harness.passes.events import CellDone, Event, Listener, RunBegan, RunEnded
@@ -16,6 +15,7 @@ from cnnbench.harness.passes.findings import Failure, Parts
 from cnnbench.harness.run.assembly import assemble, foreign_load
 from cnnbench.harness.run.executors import Executor, LocalExecutor
 from cnnbench.harness.run.extensions import FinishedRun, StartedRun
+from cnnbench.harness.run.hooks import RunHooks
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.session import RunOptions, Session
 from cnnbench.harness.run.store import RunStore
@@ -140,7 +140,7 @@ class _Run:
         self._records: dict[str, Record] = {}
         self._environment = session.store.read_environment()
         self._earlier = _earlier(session)
-        self._recorders = dict(session.options.recorders)
+        self._hooks = RunHooks(session.options.recorders, session.note)
 
     def go(self) -> RunResult:
         session = self._session
@@ -175,9 +175,7 @@ class _Run:
     def _started(self) -> None:
         session = self._session
         started = StartedRun(session.store.id, session.store.folder, session.plan, self._environment)
-        self._each_recorder(lambda recorder: recorder.started(started), drop=True)
-        with self._told("a run-started hook"):
-            _hooks().cnnbench_run_started(run=started)
+        self._hooks.started(started)
         for name in session.done:
             session.emit(CellDone(self._records[name], session.store.cell_folder(name), resumed=True))
 
@@ -230,15 +228,15 @@ class _Run:
             failure=failure,
             digests=digests,
             started_utc=session.begun.get(cell.id, session.started_utc),
-            metrics={metric.name: metric.compute for group in _hooks().cnnbench_metrics() for metric in group},
         )
+        record = self._hooks.with_metrics(record)
         if parts.samples:
             session.store.write_samples(cell.id, parts.samples)
         session.store.write_record(record)
         self._records[cell.id] = record
         folder = session.store.cell_folder(cell.id)
         session.emit(CellDone(record, folder))
-        self._each_recorder(lambda recorder: recorder.recorded(record, folder))
+        self._hooks.recorded(record, folder)
 
     def _finish(self, *, interrupted: bool) -> RunResult:
         session = self._session
@@ -262,38 +260,13 @@ class _Run:
         finished = FinishedRun(
             session.store.id, session.store.folder, session.plan, self._environment, records, summary
         )
-        links: dict[str, str] = {}
-        self._each_recorder(lambda recorder: links.update(recorder.finished(finished) or {}))
-        with self._told("a run-finished hook"):
-            _hooks().cnnbench_run_finished(run=finished)
+        links = self._hooks.finished(finished)
         if links or len(session.notes) > len(facts.notes):
             notes = (*session.notes, *session.store.problems)
             summary = summary.model_copy(update={"links": links, "notes": notes})
             session.store.write_summary(summary)
         session.emit(RunEnded(session.store.folder, summary.exit_code))
         return RunResult(session.store.folder, summary, records)
-
-    def _each_recorder(self, call: Callable[[Any], object], *, drop: bool = False) -> None:
-        for name, recorder in list(self._recorders.items()):
-            try:
-                call(recorder)
-            except Exception as error:  # records are on disk; where else they go must not end a run
-                self._session.note(f"recorder {name!r} failed: {error}")
-                if drop:
-                    del self._recorders[name]
-
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Any:
-        try:
-            yield
-        except Exception as error:  # as for recorders
-            self._session.note(f"{what} failed: {error}")
-
-
-def _hooks() -> Any:
-    from cnnbench.plugins import plugin_manager
-
-    return plugin_manager().hook
 
 
 def _work(plan: Plan) -> int:

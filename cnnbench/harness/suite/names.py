@@ -27,9 +27,9 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
 
 
 def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    from cnnbench.execution.backends import backend_plugins
     from cnnbench.execution.precision import PRECISIONS
-    from cnnbench.plugins import backend_plugins
-    from cnnbench.spec.architectures import architectures
+    from cnnbench.registry import architectures
 
     names = axes.architectures or ()
     known = [*architectures(), *(name for name in names if name.startswith("file:"))]

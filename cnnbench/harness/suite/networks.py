@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnbench import registry
 from cnnbench.errors import DataError, SpecError
 from cnnbench.spec.interchange.once import once_per_file
 
@@ -37,14 +38,12 @@ def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | N
 
 @cache
 def _built(architecture: str, image: tuple[int, ...], num_classes: int | None) -> Graph:
-    from cnnbench.spec.architectures import build
-
-    return build(architecture, image=image or None, num_classes=num_classes)
+    return registry.build(architecture, image=image or None, num_classes=num_classes)
 
 
 @once_per_file
 def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> Graph:
-    from cnnbench.plugins import plugin_manager
+    from cnnbench.registry import plugin_manager
 
     plugin_manager()  # the file may hold kinds of plugins
     if num_classes is not None:
@@ -55,6 +54,7 @@ def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> G
         return load_onnx(path, image)
     from cnnbench.spec.interchange.yaml_network import load_network
 
+    registry.plugin_manager()  # a file may name layer kinds of plugins
     graph = load_network(path)
     own = graph.inputs[0].shape
     if image and image != own:
@@ -98,12 +98,12 @@ def starting_arrays(
         DataError: The file does not exist, or does not fit the network.
     """
     if weights is not None:
-        from cnnbench.spec.interchange.weight_files import match, read_weights
+        from cnnbench.spec.interchange.weight_files import match
 
         path = weights_file(weights)
         if path is None:
             raise DataError("the file of weights is not here", where=weights)
-        return match(graph, read_weights(path), where=str(path))
+        return match(graph, registry.read_weights(path), where=str(path))
     if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
         from cnnbench.spec.interchange.onnx_import import load_arrays
 
@@ -117,6 +117,4 @@ def default_image(architecture: str) -> tuple[int, ...]:
     """The image shape (C, *spatial) that an architecture has of its own. Raises SpecError."""
     if architecture.startswith(FILE):
         return network(architecture).inputs[0].shape
-    from cnnbench.spec.architectures import architecture as find
-
-    return find(architecture).facts.input
+    return registry.architecture(architecture).facts.input

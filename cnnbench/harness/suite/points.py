@@ -76,7 +76,7 @@ class Surroundings:
     """
 
     def __init__(self, unavailable: Mapping[str, str | None] | None = None) -> None:
-        from cnnbench.plugins import backend_plugins
+        from cnnbench.execution.backends import backend_plugins
 
         self.plugins: dict[str, BackendPlugin] = backend_plugins()
         if unavailable is None:

@@ -40,8 +40,8 @@ class Requests(Answers):
 
     def environment(self, *, tell: Tell) -> Plain:
         """What is installed here, and for each backend that is known why it cannot be used, or None."""
+        from cnnbench.execution.backends import backend_plugins
         from cnnbench.measurement.installed import installed
-        from cnnbench.plugins import backend_plugins
 
         return installed() | {"backends": {name: item.unavailable() for name, item in backend_plugins().items()}}
 
@@ -50,7 +50,7 @@ class Requests(Answers):
         from cnnbench.execution.contract import ProcessSettings
 
         start = time.perf_counter()
-        from cnnbench.plugins import load_backend
+        from cnnbench.execution.backends import load_backend
 
         self._backend = load_backend(backend)
         import_s = time.perf_counter() - start

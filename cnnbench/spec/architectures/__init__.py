@@ -8,7 +8,6 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
 
@@ -53,44 +52,8 @@ class Architecture:
     num_classes: int
 
 
+@cache
 def shipped() -> tuple[Architecture, ...]:
     """What cnnbench ships: the ``ARCHITECTURES`` of each module here, found by looking into this folder."""
     modules = (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__))
     return tuple(item for module in modules for item in module.ARCHITECTURES)
-
-
-@cache
-def architectures() -> dict[str, Architecture]:
-    """Every architecture by name: the shipped ones first, then those of other plugins."""
-    from cnnbench.plugins import gathered
-
-    found: dict[str, Architecture] = {}
-    for group in reversed(gathered("cnnbench_architectures", Architecture)):
-        for item in group:
-            if item.name in found:
-                raise SpecError(f"architecture {item.name!r} is registered twice")
-            found[item.name] = item
-    return found
-
-
-def architecture(name: str) -> Architecture:
-    """The architecture of that name; raises SpecError with the nearest name where there is none."""
-    known = architectures()
-    if name not in known:
-        raise SpecError(f"unknown architecture {name!r}", remedy=did_you_mean(name, known))
-    return known[name]
-
-
-def build(name: str, *, image: Shape | None = None, num_classes: int | None = None) -> Graph:
-    """The graph of a named network.
-
-    Args:
-        name: A registered name.
-        image: (C, H, W) of one image; the default is the one of the declared facts.
-        num_classes: The default is the architecture's own.
-
-    Raises:
-        SpecError: An unknown name, or an image that the network cannot take.
-    """
-    found = architecture(name)
-    return found.build(image or found.facts.input, num_classes or found.num_classes)

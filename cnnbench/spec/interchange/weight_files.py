@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnbench.errors import DataError, did_you_mean
+from cnnbench.errors import DataError
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.fitting import Fitted, KerasArrays, expected_shapes
 from cnnbench.spec.interchange.keras_weights import fit_keras
@@ -39,30 +39,6 @@ class WeightReader:
 
 
 SAFETENSORS = WeightReader("safetensors", (".safetensors",), load)
-
-
-def weight_readers() -> dict[str, WeightReader]:
-    """The reader of each suffix: the core's and the plugins', of which the one registered last wins."""
-    from cnnbench.plugins import gathered
-
-    groups = gathered("cnnbench_weight_readers", WeightReader)
-    return {suffix: reader for group in reversed(groups) for reader in group for suffix in reader.suffixes}
-
-
-def read_weights(path: Path) -> dict[str, Array]:
-    """The arrays of a weights file of any known format, by the file's own names.
-
-    Raises:
-        DataError: An unknown suffix, or a file that is not valid.
-        UnavailableError: A package that the format needs is missing.
-    """
-    readers = weight_readers()
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise DataError(
-            f"files of weights cannot end with {suffix!r}", where=str(path), remedy=did_you_mean(suffix, readers)
-        )
-    return readers[suffix].read(path)
 
 
 def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, Array]:
@@ -99,7 +75,7 @@ def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
 
     Args:
         graph: The network.
-        arrays: As ``read_weights`` gives them.
+        arrays: As ``WeightReader.read`` gives them.
         where: What messages call the file.
 
     Raises:

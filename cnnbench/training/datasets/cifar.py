@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnnbench.errors import DataError
-from cnnbench.training.data import DataRequest, Dataset
+from cnnbench.training.dataset import DataRequest, Dataset
 from cnnbench.training.datasets.pictures import Moments, fitted, require_picture
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnbench.spec.streams import stream
-from cnnbench.training.data import DataRequest, Dataset, DatasetPlugin
+from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
 from cnnbench.training.datasets.pictures import Moments, normalised, require_picture, resize, with_channels
 
 if TYPE_CHECKING:

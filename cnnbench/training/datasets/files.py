@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnbench.errors import DataError, UnavailableError, did_you_mean
-from cnnbench.training.data import DataRequest, Dataset, DatasetPlugin
+from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
 from cnnbench.training.datasets import cifar, idx
 from cnnbench.training.datasets.pictures import IMAGENET, normalised, require_picture, resize_and_crop, with_channels
 

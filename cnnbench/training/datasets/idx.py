@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnbench.errors import DataError
-from cnnbench.training.data import DataRequest, Dataset, DatasetPlugin
+from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
 from cnnbench.training.datasets.pictures import Moments, fitted, require_picture
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnbench.spec.streams import stream
-from cnnbench.training.data import DataRequest, Dataset, DatasetPlugin
+from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
 
 COUNT = {"train": 512, "test": 128}
 CLASSES = tuple("0123456789")

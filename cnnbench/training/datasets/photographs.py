@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnbench.errors import DataError
-from cnnbench.training.data import DataRequest, Dataset, DatasetPlugin
+from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
 from cnnbench.training.datasets.pictures import (
     IMAGENET,
     normalised,

@@ -15,7 +15,7 @@ from cnnbench.errors import DataError, SpecError, UnavailableError
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.operations import Operation, OpResult
 from cnnbench.execution.precision import precision
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Add, BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU, Tanh
 from cnnbench.spec.losses import CrossEntropy

@@ -11,9 +11,9 @@ from cnnbench_numpy.backend import NumpyBackend
 from cnnbench_numpy.plugin import cnnbench_backends
 
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.plugins import load_backend
 from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.kinds import layer_kinds

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def tensorflow_backend() -> Backend:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings
-    from cnnbench.plugins import load_backend
 
     backend = load_backend("tensorflow")
     backend.configure(ProcessSettings(threads=2))
@@ -23,6 +23,6 @@ def tensorflow_backend() -> Backend:
 
 @pytest.fixture(scope="session")
 def oracle() -> Backend:
-    from cnnbench.plugins import load_backend
+    from cnnbench.execution.backends import load_backend
 
     return load_backend("numpy")

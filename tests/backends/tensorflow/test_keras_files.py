@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build, read_weights
 from cnnbench.spec.graph import Builder, Graph
-from cnnbench.spec.interchange.weight_files import fit, match, read_weights
+from cnnbench.spec.interchange.weight_files import fit, match
 from cnnbench.spec.layers import Conv, Flatten, Linear, ReLU
 
 h5py = pytest.importorskip("h5py", reason="needs h5py, which TensorFlow brings")

@@ -13,8 +13,8 @@ from cnnbench.errors import CnnbenchError, DataError, NumericalError, Unavailabl
 from cnnbench.execution.contract import Backend, HostTraining, ProgramOptions
 from cnnbench.execution.operations import Operation, OpResult
 from cnnbench.execution.precision import precision
+from cnnbench.registry import build
 from cnnbench.spec import layers as L
-from cnnbench.spec.architectures import build
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.shape import Pad
 

@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("torch")
 
 from cnnbench.conformance import layer_cases
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.passes import lower
 
 KINDS = ("scaled_dot_product_attention", "multi_head_attention")

@@ -7,10 +7,10 @@ import pytest
 
 from cnnbench.conformance import LayerCase, run_cases
 from cnnbench.conformance.cases import layer_cases
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

@@ -14,9 +14,10 @@ from backend_cases import draw
 from cnnbench.errors import DataError, UnavailableError
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
+from cnnbench.registry import read_weights
 from cnnbench.spec import layers as L
 from cnnbench.spec.graph import Builder, Graph
-from cnnbench.spec.interchange.weight_files import match, read_weights
+from cnnbench.spec.interchange.weight_files import match
 from cnnbench.spec.layers.tables import SinusoidTable
 from cnnbench.spec.weights import initialize, split_state
 

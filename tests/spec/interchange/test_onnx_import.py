@@ -12,9 +12,9 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from cnnbench.errors import SpecError, UnavailableError  # noqa: E402
+from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import ProgramOptions  # noqa: E402
 from cnnbench.execution.precision import precision  # noqa: E402
-from cnnbench.plugins import load_backend  # noqa: E402
 from cnnbench.spec.interchange import onnx_file  # noqa: E402
 from cnnbench.spec.interchange.onnx_file import prepare, read_model  # noqa: E402
 from cnnbench.spec.interchange.onnx_import import import_file, import_model, load_network, operators  # noqa: E402

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build
 from cnnbench.spec.interchange.fitting import expected_shapes
 from cnnbench.spec.interchange.weight_files import fit, match
 

@@ -7,17 +7,9 @@ import pytest
 
 from cnnbench.errors import DataError
 from cnnbench.hookspecs import hookimpl
-from cnnbench.plugins import plugin_manager
-from cnnbench.spec.architectures import build
+from cnnbench.registry import build, plugin_manager, read_weights, weight_readers
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.interchange.weight_files import (
-    SAFETENSORS,
-    WeightReader,
-    expected_shapes,
-    match,
-    read_weights,
-    weight_readers,
-)
+from cnnbench.spec.interchange.weight_files import SAFETENSORS, WeightReader, expected_shapes, match
 from cnnbench.spec.layers import BatchNorm, Conv, Linear
 from cnnbench.spec.weights import initialize, save
 

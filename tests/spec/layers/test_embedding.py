@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.plugins import load_backend
 from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, PatchEmbedding, SinusoidalPositions
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding

@@ -52,7 +52,7 @@ def _unchanged(found: Fault, where: str, what: str) -> SuiteError:
 
 def _another_network(kind: str) -> str:
     """A word on the smallest registered network that has the kind."""
-    from cnnbench.spec.architectures import architectures
+    from cnnbench.registry import architectures
 
     known = sorted(architectures().values(), key=lambda item: item.facts.parameters)
     for item in known:

@@ -1,0 +1,38 @@
+"""Backends by name: what plugins say of them, and the loaded ones with the ops that other plugins add."""
+
+from __future__ import annotations
+
+from cnnbench import registry
+from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.execution.contract import Backend, BackendPlugin
+from cnnbench.execution.operations import Operations
+
+
+def backend_plugins() -> dict[str, BackendPlugin]:
+    """Every known backend by name in alphabetical order, available or not."""
+    return dict(sorted(registry.offered("cnnbench_backends", BackendPlugin).items()))
+
+
+def backend_plugin(name: str) -> BackendPlugin:
+    """The plugin of that name; raises UnavailableError with the nearest name where there is none."""
+    plugins = backend_plugins()
+    if name in plugins:
+        return plugins[name]
+    broken = registry.broken_plugins()
+    if name in broken:
+        raise UnavailableError(f"backend {name!r} cannot be used: its plugin is broken", received=broken[name])
+    raise UnavailableError(f"unknown backend {name!r}", remedy=did_you_mean(name, plugins))
+
+
+def load_backend(name: str) -> Backend:
+    """Imports a backend, with the ops that other plugins add to it. Raises UnavailableError with the reason."""
+    plugin = backend_plugin(name)
+    reason = plugin.unavailable()
+    if reason is not None:
+        raise UnavailableError(f"backend {name!r} cannot be used: {reason}")
+    backend = plugin.load()
+    for implementation in registry.implementations("cnnbench_operations"):
+        extended = Operations(name, backend.operations)  # so that a plugin that raises half-way has added nothing
+        if implementation.call(lambda given: True, {"backend": name, "operations": extended}):
+            backend.operations = extended
+    return backend
