@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.judgement import Change, Judgement
 from cnnbench.gates.latency import latency_changes, paired_latency_changes
-from cnnbench.gates.pairs import Pair, location, program
+from cnnbench.gates.pairs import Pair, location
 from cnnbench.gates.resources import (
     accuracy_change,
     largest_budget_used,
@@ -111,12 +111,12 @@ def _missing(pair: Pair, same: bool, in_base: bool, what: str) -> str:
 
 def _numerics(matched: Matched) -> Iterable[Case]:
     """Checks belong to a program, not to a batch: which of its cells ran them depends on what else was chosen."""
-    checked = {program(cell.cell): cell for cell in matched.base.cells if cell.checks}
-    done = {program(cell.cell) for cell in matched.head.cells if cell.checks}
+    checked = {cell.cell.program_key: cell for cell in matched.base.cells if cell.checks}
+    done = {cell.cell.program_key for cell in matched.head.cells if cell.checks}
     for pair in matched.pairs:
         if pair.head.checks:
-            base = checked.get(program(pair.head.cell), pair.base)
-        elif pair.base.checks and program(pair.head.cell) not in done:
+            base = checked.get(pair.base.cell.program_key, pair.base)
+        elif pair.base.checks and pair.head.cell.program_key not in done:
             base = pair.base
         else:
             continue

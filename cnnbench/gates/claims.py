@@ -9,7 +9,6 @@ from typing import Literal
 
 from cnnbench.gates.compare import Difference
 from cnnbench.gates.evidence import Evidence
-from cnnbench.gates.pairs import program
 from cnnbench.gates.ratio_claims import HEAD_TO_BASE, latency_claims, memory_claim, side_claims
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.training_claims import training_claim
@@ -163,7 +162,7 @@ def _outputs(record: Record, other: Record, again: Evidence) -> Found:
         return Found("not comparable", reason=f"there are no outputs here: {other.reason or other.status}")
     if other.outputs == record.outputs:
         return Found("bitwise", record.outputs[:12], other.outputs[:12])
-    same = [check for item in again.records if program(item.cell) == program(other.cell) for check in item.checks]
+    same = [check for item in again.records if item.cell.program_key == other.cell.program_key for check in item.checks]
     checks = [check for check in same if check.name in BUDGETED and check.status != "skipped"]
     failed = next((check for check in checks if check.status == "failed"), None)
     if failed is not None:

@@ -9,6 +9,7 @@ from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult, gate
 from cnnbench.harness.run.record import Interval
+from cnnbench.harness.suite.cell import Key
 from cnnbench.spec.frozen import Frozen
 
 VOLATILE = ("load_average", "yardsticks")
@@ -109,12 +110,12 @@ def relative(run: Evidence) -> tuple[Relative, ...]:
     from cnnbench.measurement.bridged_ratio import group_ratio
     from cnnbench.measurement.statistics import grouped
 
-    groups: dict[str, list[Any]] = {}
+    groups: dict[Key, list[Any]] = {}
     for record in run.records:
         if record.latency is not None and record.cell.side == "head" and run.samples.get(record.cell.id):
-            groups.setdefault(record.cell.group, []).append(record)
+            groups.setdefault(record.cell.comparison_group, []).append(record)
     found = []
-    for group, records in groups.items():
+    for records in groups.values():
         fastest = min(records, key=lambda record: record.latency.median_s.value)
         rounds = {record.cell.id: grouped(run.samples[record.cell.id]) for record in records}
         for record in sorted(records, key=lambda record: record.latency.median_s.value):
@@ -124,7 +125,7 @@ def relative(run: Evidence) -> tuple[Relative, ...]:
                 continue
             found.append(
                 Relative(
-                    group=group,
+                    group=record.cell.group,
                     subject=record.cell.id,
                     series=record.cell.series,
                     fastest=fastest.cell.series,

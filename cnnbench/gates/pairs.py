@@ -9,7 +9,7 @@ from functools import cached_property
 from statistics import mean, median
 
 from cnnbench.gates.baselines import CellSnapshot
-from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.cell import Key
 
 RoundValues = dict[tuple[int, int], float]
 
@@ -42,22 +42,14 @@ class Pair:
         return self.head.cell.series
 
     @property
-    def group(self) -> str:
+    def group(self) -> Key:
         """Its comparison group in the head run."""
-        return self.head.cell.group
+        return self.head.cell.comparison_group
 
     @property
     def sides(self) -> tuple[CellSnapshot, CellSnapshot]:
         """Base and head."""
         return self.base, self.head
-
-
-def program(cell: Cell) -> tuple[object, ...]:
-    """What identifies the cell's program whatever its batch: checks run once a program."""
-    return (
-        cell.architecture, cell.image, cell.num_classes, cell.precision, cell.device, cell.threads, cell.series,
-        cell.layout, cell.fold_batch_norm, cell.data, cell.side,
-    )  # fmt: skip
 
 
 def round_logs(cell: CellSnapshot) -> RoundValues:

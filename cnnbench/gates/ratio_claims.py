@@ -12,6 +12,7 @@ from cnnbench.gates.rules import Rules
 from cnnbench.gates.verification import Claim, Found, Grade
 from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Key
 from cnnbench.harness.suite.model import Gates, MemoryGate
 from cnnbench.measurement.bootstrap import degrees_of_sum
 from cnnbench.measurement.bridged_ratio import group_ratio
@@ -40,10 +41,10 @@ class _Against:
 
 def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence, rules: Rules) -> Iterator[Claim]:
     """For every timed cell but the fastest of its group: is the ratio to that one what it was?"""
-    groups: dict[str, list[Record]] = {}
+    groups: dict[Key, list[Record]] = {}
     for record in bundled.records:
         if record.status == "ok" and record.latency and record.cell.side == "head":
-            groups.setdefault(record.cell.group, []).append(record)
+            groups.setdefault(record.cell.comparison_group, []).append(record)
     for members in groups.values():
         fastest = min(members, key=lambda record: record.latency.median_s.value if record.latency else math.inf)
         for record in members:

@@ -12,6 +12,7 @@ from cnnbench.gates.controls import launch_differences
 from cnnbench.gates.drift import MEDIAN_VARIANCE, Drift
 from cnnbench.gates.pairs import Pair, RoundValues, by_launch, launch_locations, without_shared
 from cnnbench.gates.rules import Rules
+from cnnbench.harness.suite.cell import Key
 from cnnbench.measurement.turn_ratio import MAD_TO_SIGMA
 
 MINIMUM_RESIDUALS = 4
@@ -108,7 +109,7 @@ def _location_error(rounds: RoundValues) -> float:
 
 
 def _grouped(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    groups: dict[str, list[Pair]] = {}
+    groups: dict[Key, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.group, []).append(pair)
     return list(groups.values())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Key
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ def break_even(records: Sequence[Record]) -> list[BreakEven]:
     ``batches`` is the least n with start + n batch < start' + n batch', the dashed values being those of the program
     that starts first.
     """
-    groups: dict[str, list[tuple[float, float, Record]]] = {}
+    groups: dict[Key, list[tuple[float, float, Record]]] = {}
     for record in records:
         start_s = start_seconds(record)
         if start_s is not None and record.latency is not None and record.cell.side == "head":
-            groups.setdefault(record.cell.group, []).append((start_s, record.latency.median_s.value, record))
+            groups.setdefault(record.cell.comparison_group, []).append((start_s, record.latency.median_s.value, record))
     found = []
     for members in groups.values():
         if len(members) < 2:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.gates.pairs import program
 from cnnbench.harness.passes.findings import NodeBudget
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
@@ -24,7 +23,7 @@ LEAST_SHARE = 1e-5  # of a budget, below which a node counts as exact
 
 def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
     """A panel for each comparison group: the median latency of each backend with its interval."""
-    groups, left_out = _first(_by(records, lambda record: record.cell.group if record.latency else None))
+    groups, left_out = _first(_by(records, lambda record: record.cell.comparison_group if record.latency else None))
     columns = min(2, len(groups)) or 1
     rows = -(-len(groups) // columns)
     longest = max(len(members) for members in groups.values())
@@ -163,7 +162,7 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
     points = [
         (record, record.latency.throughput_images_per_s.value, used)
         for record in records
-        if record.latency and (used := budget_used(checks.get(program(record.cell), ()), FORWARD)) is not None
+        if record.latency and (used := budget_used(checks.get(record.cell.program_key, ()), FORWARD)) is not None
     ]
     figure, ((axis,),) = panels(1, 1, 11.2, 4.2)
     kinds = list(dict.fromkeys((network_label(record.cell), record.cell.batch) for record, _, _ in points))

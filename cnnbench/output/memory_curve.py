@@ -8,6 +8,7 @@ from statistics import linear_regression
 from typing import TYPE_CHECKING
 
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Key
 from cnnbench.output import figures
 from cnnbench.output.drawing import MARKERS, panels, short
 from cnnbench.output.tables import Column, Entry, Table, label, network_label
@@ -42,13 +43,13 @@ class MemoryCurve:
 
 def memory_curves(records: Sequence[Record]) -> list[MemoryCurve]:
     """The curves of all programs that were weighed at two batch sizes or more."""
-    peaks: dict[tuple[object, ...], dict[int, int]] = {}
-    first: dict[tuple[object, ...], Record] = {}
+    peaks: dict[Key, dict[int, int]] = {}
+    first: dict[Key, Record] = {}
     for record in records:
         if record.memory is None:
             continue
         cell = record.cell
-        key = (cell.architecture, cell.image, cell.precision, cell.threads, cell.device, cell.data, label(cell))
+        key = cell.program_key
         first.setdefault(key, record)
         peaks.setdefault(key, {})[cell.batch] = record.memory.device_peak_bytes or record.memory.peak_bytes
     return [

@@ -9,7 +9,6 @@ from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.gates.evidence import Evidence, read_evidence
-from cnnbench.gates.pairs import program
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.store import write_atomically
 from cnnbench.harness.suite.cell import Cell
@@ -150,7 +149,7 @@ class _Page:
         return Dot(2 * speed / product) if speed and product else None
 
     def _used(self, record: Record) -> Dot | None:
-        used = budget_used(self._checks.get(program(record.cell), ()), FORWARD)
+        used = budget_used(self._checks.get(record.cell.program_key, ()), FORWARD)
         return None if used is None else Dot(used)
 
     def _wide(self, value: Value, shown: Callable[[Record], str]) -> Table:

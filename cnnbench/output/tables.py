@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnbench.gates.pairs import program
 from cnnbench.harness.passes.findings import CheckOutcome
 from cnnbench.harness.run.record import Record
-from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.output import figures
 
 Align = Literal["left", "right"]
@@ -59,16 +58,16 @@ def label(cell: Cell) -> str:
 
 
 def network_label(cell: Cell) -> str:
-    """The architecture; of a user's file, its name."""
-    return cell.architecture.rpartition("/")[2].removeprefix("file:")
+    """The network's name in its plan; of a record of an old version the architecture, of a user's file its name."""
+    return cell.network or cell.architecture.rpartition("/")[2].removeprefix("file:")
 
 
-def checks_by_program(records: Iterable[Record]) -> dict[tuple[object, ...], tuple[CheckOutcome, ...]]:
+def checks_by_program(records: Iterable[Record]) -> dict[Key, tuple[CheckOutcome, ...]]:
     """The checks of each program, whichever of its cells ran them."""
-    found: dict[tuple[object, ...], tuple[CheckOutcome, ...]] = {}
+    found: dict[Key, tuple[CheckOutcome, ...]] = {}
     for record in records:
         if record.checks:
-            key = program(record.cell)
+            key = record.cell.program_key
             found[key] = (*found.get(key, ()), *record.checks)
     return found
 
@@ -115,7 +114,7 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
                 Entry(str(cell.batch)),
                 *axis_entries,
                 Entry(label(cell), series=cell.series),
-                *_measured(record, checks.get(program(cell), ())),
+                *_measured(record, checks.get(cell.program_key, ())),
                 *metrics,
                 status_entry(record),
             )

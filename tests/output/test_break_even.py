@@ -11,12 +11,12 @@ from cnnbench.output.break_even import break_even, start_seconds
 from cnnbench.output.timing_tables import break_even_table, controls_table
 
 
-def timed(record, *, start, batch, compile_s=None, group="one"):
+def timed(record, *, start, batch, compile_s=None, threads=1):
     interval = Interval(value=batch, low=batch, high=batch)
     first = batch + (compile_s or 0.0)
     phases = Phases(import_s=start, build_s=0.0, weights_s=0.0, compile_s=compile_s, first_call_s=first)
     latency = record.latency.model_copy(update={"median_s": interval})
-    cell = record.cell.model_copy(update={"group": group})
+    cell = record.cell.model_copy(update={"threads": threads})
     return record.model_copy(update={"phases": phases, "latency": latency, "cell": cell})
 
 
@@ -48,7 +48,7 @@ def test_what_starts_later_and_runs_slower_never_overtakes(records):
 
 def test_groups_are_apart_and_a_lone_program_has_nobody_to_overtake(records):
     pair = [timed(records[0], start=1.0, batch=0.1), timed(records[1], start=2.0, batch=0.05)]
-    assert len(break_even([*pair, timed(records[2], start=9.0, batch=0.01, group="other")])) == 2
+    assert len(break_even([*pair, timed(records[2], start=9.0, batch=0.01, threads=2)])) == 2
 
 
 def test_a_compile_step_and_a_first_call_that_compiles_count_once(records):

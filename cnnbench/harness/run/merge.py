@@ -14,7 +14,7 @@ from typing import Any
 from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
-from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.measurement.environment import FINGERPRINT, fingerprint
 
@@ -86,20 +86,20 @@ def _check(shards: Sequence[_Shard]) -> None:
         if sides is not None:
             remedy = "install the same everywhere: pip install -c constraints.txt"
             raise SuiteError("the runs had different packages", where=where, received=f"another {sides}", remedy=remedy)
-    seen: dict[str, str] = {}
-    groups: dict[str, str] = {}
+    seen: dict[tuple[str, str], _Shard] = {}
+    groups: dict[Key, _Shard] = {}
     for shard in shards:
         for cell in shard.plan.cells:
-            if cell.id in seen:
+            other = seen.setdefault((cell.key, cell.side), shard)
+            if other is not shard:
                 raise SuiteError(
-                    "a cell is in two runs", where=f"{seen[cell.id]} and {shard.name}", received=cell.id,
+                    "a cell is in two runs", where=f"{other.name} and {shard.name}", received=cell.id,
                     remedy="give each shard once",
                 )  # fmt: skip
-            seen[cell.id] = shard.name
-            if groups.setdefault(cell.group, shard.name) != shard.name:
+            if groups.setdefault(cell.comparison_group, shard) is not shard:
                 raise SuiteError(
                     "a comparison group is in two runs, so its cells were not timed together",
-                    where=f"{groups[cell.group]} and {shard.name}",
+                    where=f"{groups[cell.comparison_group].name} and {shard.name}",
                     received=cell.group,
                     remedy="part a suite with --shard I/N, which keeps groups whole",
                 )
@@ -155,9 +155,9 @@ def _plan(shards: Sequence[_Shard]) -> Plan:
 
 
 def _groups(plan: Plan) -> list[tuple[Cell, ...]]:
-    found: dict[str, list[Cell]] = {}
+    found: dict[Key, list[Cell]] = {}
     for cell in plan.cells:
-        found.setdefault(cell.group, []).append(cell)
+        found.setdefault(cell.comparison_group, []).append(cell)
     return [tuple(cells) for cells in found.values()]
 
 

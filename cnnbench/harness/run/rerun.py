@@ -9,11 +9,12 @@ from pathlib import Path
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.harness.run.bundle import BundledRun
+from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.matrix import DEVICE
 from cnnbench.harness.suite.networks import FILE, PACKAGE
 from cnnbench.harness.suite.plan import Plan
-from cnnbench.harness.suite.points import Point, Surroundings
+from cnnbench.harness.suite.points import Point
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Rerun:
 
         The base side of an A/B run is left out where nobody says what it is here: it is not in the bundle.
         """
-        here = Surroundings()
+        here = Availability()
         data = run.plan.suite.train.data if run.plan.suite.train else None
         cells = [
             self._cell(cell, here, data)
@@ -49,7 +50,7 @@ class Rerun:
         ]
         return run.plan.model_copy(update={"cells": tuple(cells)})
 
-    def _cell(self, cell: Cell, here: Surroundings, training_data: str | None) -> Cell:
+    def _cell(self, cell: Cell, here: Availability, training_data: str | None) -> Cell:
         changes: dict[str, object] = {"skip": self._lack(cell, here, training_data)}
         if self.threads is not None:
             changes["threads"] = self.threads
@@ -59,7 +60,7 @@ class Rerun:
             changes["weights"] = str(self.files[cell.weights])
         return cell.model_copy(update=changes)
 
-    def _lack(self, cell: Cell, here: Surroundings, training_data: str | None) -> str | None:
+    def _lack(self, cell: Cell, here: Availability, training_data: str | None) -> str | None:
         """Why a cell cannot run here. No file is read that the bundle does not bring, but an installed package's."""
         if cell.architecture.startswith(FILE) and cell.architecture not in self.files:
             return "its network is not in the bundle"

@@ -113,6 +113,43 @@ def starting_arrays(
     return initialize(graph, seed)
 
 
+def graph_digest(architecture: str, image: tuple[int, ...] = (), num_classes: int | None = None) -> str:
+    """Digest of the graph that ``network`` gives for the same arguments. Raises as that does."""
+    return network(architecture, image, num_classes).digest
+
+
+def weights_digest(architecture: str, image: tuple[int, ...] = (), weights: str | None = None) -> str | None:
+    """Digest of the weights that a cell's files hold; None for seeded weights, and where the file is not here.
+
+    Args:
+        architecture: A registered name, or ``file:PATH``.
+        image: (C, *spatial); () for the architecture's own.
+        weights: The file of trained weights, as ``weights_file`` takes it.
+    """
+    if weights is not None:
+        path = weights_file(weights)
+        return None if path is None else _digest_of_file(path)
+    if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
+        return _digest_of_model(Path(architecture.removeprefix(FILE)), image)
+    return None
+
+
+@once_per_file
+def _digest_of_file(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@once_per_file
+def _digest_of_model(path: Path, image: tuple[int, ...]) -> str:
+    from cnnbench.spec.interchange.onnx_import import load_arrays
+    from cnnbench.spec.weights import digest
+
+    return digest(load_arrays(path, image))
+
+
 def default_image(architecture: str) -> tuple[int, ...]:
     """The image shape (C, *spatial) that an architecture has of its own. Raises SpecError."""
     if architecture.startswith(FILE):

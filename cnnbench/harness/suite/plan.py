@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from cnnbench.errors import SuiteError, did_you_mean
-from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.availability import Availability
+from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.harness.suite.labels import cell_label, files_as_asked, group_label, network_labels, uniquely_labelled
 from cnnbench.harness.suite.matrix import Axes, Block
 from cnnbench.harness.suite.model import Suite, Train
 from cnnbench.harness.suite.names import wrong_names
-from cnnbench.harness.suite.points import Point, Surroundings, count_points, matches, network_label, points
+from cnnbench.harness.suite.networks import graph_digest, weights_digest
+from cnnbench.harness.suite.points import Point, count_points, matches, points
 from cnnbench.harness.suite.selection import compile_expression
 from cnnbench.spec.frozen import Frozen
 
@@ -48,7 +51,7 @@ class Plan(Frozen):
         return tuple(cell for cell in self.cells if cell.skip is None)
 
     def groups(self) -> dict[str, tuple[Cell, ...]]:
-        """The runnable cells by comparison group."""
+        """The runnable cells by the label of their comparison group, which is its own."""
         found: dict[str, list[Cell]] = {}
         for cell in self.runnable:
             found.setdefault(cell.group, []).append(cell)
@@ -77,27 +80,42 @@ def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str,
 
 
 def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[Cell, ...]:
-    """Every cell of the matrix."""
-    here = Surroundings(unavailable)
+    """Every cell of the matrix, each once."""
+    here = Availability(unavailable)
     _check_size(suite, here)
+    names = _Names.of(suite)
     cells: dict[str, Cell] = {}
+    for number, block, axes in _all_axes(suite):
+        for point in points(axes, f"matrix.{number}", here.plugins):
+            if not any(matches(point, exclusion) for exclusion in block.exclude):
+                cell = _cell(point, axes, suite, here, names)
+                cells.setdefault(cell.key, cell)
+    return uniquely_labelled(tuple(cells.values()))
+
+
+def _all_axes(suite: Suite) -> Iterator[tuple[int, Block, Axes]]:
+    """(number of the block, block, axes) of each block and of each entry that it includes."""
     for number, block in enumerate(suite.matrix):
-        for axes in (block, *(_completed(axes, block) for axes in block.include)):
-            for point in points(axes, f"matrix.{number}", here.plugins):
-                if not any(matches(point, exclusion) for exclusion in block.exclude):
-                    cell = _cell(point, axes, suite, here)
-                    if cells.setdefault(cell.id, cell).key != cell.key:
-                        raise SuiteError(f"two different cells are both called {cell.id!r}", where=suite.name)
-    return tuple(cells.values())
+        yield number, block, block
+        yield from ((number, block, _completed(axes, block)) for axes in block.include)
 
 
-def _check_size(suite: Suite, here: Surroundings) -> None:
+class _Names(NamedTuple):
+    """How the suite's networks and files are called: in labels, and in keys."""
+
+    labels: Mapping[str, str]
+    asked: Mapping[str, str]
+
+    @staticmethod
+    def of(suite: Suite) -> _Names:
+        axes = [axes for _, _, axes in _all_axes(suite)]
+        architectures = [name for item in axes for name in item.architectures or ()]
+        return _Names(network_labels(architectures), files_as_asked(architectures, [item.weights for item in axes]))
+
+
+def _check_size(suite: Suite, here: Availability) -> None:
     """Refuses a matrix that no one can run before it is expanded."""
-    count = sum(
-        count_points(axes, here.plugins)
-        for block in suite.matrix
-        for axes in (block, *(_completed(axes, block) for axes in block.include))
-    )
+    count = sum(count_points(axes, here.plugins) for _, _, axes in _all_axes(suite))
     if count > MOST_CELLS:
         raise SuiteError(
             f"the matrix has {count:,} cells",
@@ -113,30 +131,39 @@ def _completed(axes: Axes, block: Block) -> Axes:
     return Axes(**{name: getattr(block, name) for name in Axes.model_fields} | given)
 
 
-def _cell(point: Point, axes: Axes, suite: Suite, here: Surroundings) -> Cell:
+def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: _Names) -> Cell:
     train = suite.train if suite.train and point.architecture in suite.train.architectures else None
     checks = suite.checks.names if axes.checks is None else axes.checks
     measure = suite.measure.names if axes.measure is None else axes.measure
+    label = names.labels[point.architecture]
     return Cell(
-        id=point.id,
-        key=_key(point, suite.seed, train),
-        group=point.group,
+        id=cell_label(point, label),
+        key=_key(point, suite.seed, train, names.asked),
+        group=group_label(point, label),
+        network=label,
         **point._asdict(),
         seed=suite.seed,
         skip=here.skip(point, train.data if train else None),
         checks=checks,
         measure=tuple(name for name in measure if name in suite.measure.names),
         train=train is not None,
+        graph_digest=graph_digest(point.architecture, point.image, point.num_classes),
+        weights_digest=weights_digest(point.architecture, point.image, point.weights),
     )
 
 
-def _key(point: Point, seed: int, train: Train | None) -> str:
-    """Digest of what the suite asks of the cell; how long it is measured, and how checked, is no part of it."""
+def _key(point: Point, seed: int, train: Train | None, files: Mapping[str, str]) -> str:
+    """Digest of what the suite asks of the cell; how long it is measured, and how checked, is no part of it.
+
+    A file counts by its place among the suite's files (``files``), not by its content: a network that was changed is
+    the same cell, which is then not comparable, because the record has the digest of another graph.
+    """
     asked: dict[str, Any] = point._asdict() | {"seed": seed}
+    asked["architecture"] = files.get(point.architecture, point.architecture)
     if point.weights is None:
         del asked["weights"]
-    if point.architecture.startswith("file:"):
-        asked["architecture"] = network_label(point.architecture)  # its content is the graph's digest in the record
+    else:
+        asked["weights"] = files.get(point.weights, point.weights)
     if train is not None:
         asked["train"] = train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
@@ -166,20 +193,18 @@ def _filtered(cells: tuple[Cell, ...], filters: Filters, suite: Suite) -> tuple[
 
 
 def _once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """Checks and training in the first cell only of each program; layout and folding make no other training."""
-    checked: set[str] = set()
-    trained: set[tuple[Any, ...]] = set()
+    """Checks in the first cell only of each program, and training in the first of each training."""
+    checked: set[Key] = set()
+    trained: set[Key] = set()
     result = []
     for cell in cells:
-        axes = (cell.architecture, cell.image, cell.num_classes, cell.precision, cell.device, cell.threads, cell.series)
-        program = f"{axes} {cell.layout} {cell.fold_batch_norm} {cell.data}"
         changes: dict[str, Any] = {}
-        if program in checked:
+        if cell.program_key in checked:
             changes["checks"] = ()
-        if cell.train and axes in trained:
+        if cell.train and cell.training_key in trained:
             changes["train"] = False
-        checked.add(program)
-        trained.add(axes)
+        checked.add(cell.program_key)
+        trained.add(cell.training_key)
         result.append(cell.model_copy(update=changes) if changes else cell)
     return tuple(result)
 
@@ -189,5 +214,6 @@ def _shard(cells: tuple[Cell, ...], shard: tuple[int, int] | None) -> tuple[Cell
     if shard is None:
         return cells
     part, parts = shard
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(cell.group for cell in cells))}
-    return tuple(cell for cell in cells if numbers[cell.group] % parts == part - 1)
+    groups = dict.fromkeys(cell.comparison_group for cell in cells)
+    numbers = {group: number for number, group in enumerate(groups)}
+    return tuple(cell for cell in cells if numbers[cell.comparison_group] % parts == part - 1)

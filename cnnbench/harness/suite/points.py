@@ -1,9 +1,8 @@
-"""The points of a suite's matrix: their product, their ids and groups, and why one cannot run here."""
+"""The points of a suite's matrix: the product of its axes, less what is excluded."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from cnnbench.errors import CnnbenchError, SuiteError
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.harness.suite.matrix import Axes, Exclusion
-from cnnbench.harness.suite.networks import default_image, network, weights_file
+from cnnbench.harness.suite.networks import default_image, network
 
 
 class Point(NamedTuple):
@@ -30,96 +29,6 @@ class Point(NamedTuple):
     layout: str
     fold_batch_norm: bool
     weights: str | None
-
-    @property
-    def group(self) -> str:
-        """The comparison group."""
-        parts = [network_label(self.architecture), f"b{self.batch}", _joined(self.image), self.precision]
-        return "-".join([*parts, *self._unusual()])
-
-    @property
-    def id(self) -> str:
-        """Readable and unique."""
-        parts = [network_label(self.architecture), self.backend, self.mode]
-        parts += [] if self.layout == "auto" else [self.layout]
-        parts += ["folded"] if self.fold_batch_norm else []
-        parts += [f"b{self.batch}", _joined(self.image), self.precision]
-        return "-".join([*parts, *self._unusual()])
-
-    def _unusual(self) -> list[str]:
-        parts = [] if self.data == "random" else [_plain(self.data)]
-        parts += [] if self.weights is None else ["trained"]
-        parts += [] if self.num_classes is None else [f"c{self.num_classes}"]
-        parts += [] if self.device == "cpu" else [self.device.replace(":", "")]
-        return parts + ([] if self.threads is None else [f"t{self.threads}"])
-
-
-def _joined(image: tuple[int, ...]) -> str:
-    return "x".join(map(str, image))
-
-
-def network_label(architecture: str) -> str:
-    """The architecture's part of an id: the stem of a file's name."""
-    return _plain(architecture.rpartition("/")[2].removeprefix("file:").partition(".")[0])
-
-
-def _plain(text: str) -> str:
-    """A name that may stand in an id, which names a folder too."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)
-
-
-class Surroundings:
-    """What is here: the backends, and which of them and of the datasets cannot be used; asked for once a plan.
-
-    Args:
-        unavailable: Why a backend cannot be used, by name, where that is not for this interpreter to say.
-    """
-
-    def __init__(self, unavailable: Mapping[str, str | None] | None = None) -> None:
-        from cnnbench.execution.backends import backend_plugins
-
-        self.plugins: dict[str, BackendPlugin] = backend_plugins()
-        if unavailable is None:
-            unavailable = {name: plugin.unavailable() for name, plugin in self.plugins.items()}
-        self._unavailable = unavailable
-        self._missing_data: dict[str, str | None] = {}
-
-    def skip(self, point: Point, training_data: str | None) -> str | None:
-        """Why a point cannot run here, as far as is known without importing a framework."""
-        plugin = self.plugins[point.backend]
-        if (reason := self._unavailable.get(point.backend)) is not None:
-            return reason
-        if point.precision not in plugin.precisions.get(point.mode, ()):
-            return f"{point.backend} has no {point.precision} in mode {point.mode}"
-        if point.device.partition(":")[0] not in plugin.devices:
-            return f"{point.backend} has no device {point.device}"
-        if (reason := _without_device(point.device)) is not None:
-            return reason
-        if point.layout != "auto" and point.layout not in plugin.layouts:
-            return f"{point.backend} has no layout {point.layout}"
-        if point.weights is not None and weights_file(point.weights) is None:
-            return f"the weights {point.weights} are not here"
-        needed = [point.data] if training_data is None else [point.data, training_data]
-        return next((reason for name in needed if (reason := self._without(name)) is not None), None)
-
-    def _without(self, data: str) -> str | None:
-        """Why a dataset cannot be had."""
-        from cnnbench.training.data import dataset
-
-        if data not in self._missing_data:
-            reason = dataset(data).unavailable()
-            self._missing_data[data] = None if reason is None else f"dataset {data!r}: {reason}"
-        return self._missing_data[data]
-
-
-def _without_device(device: str) -> str | None:
-    """Why this machine has no such device, as the driver says."""
-    from cnnbench.measurement.accelerators import cuda_devices
-
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or int(index or 0) < cuda_devices():
-        return None
-    return f"no device {device} here: the driver shows {cuda_devices()} CUDA devices"
 
 
 def points(axes: Axes, where: str, plugins: dict[str, BackendPlugin]) -> Iterator[Point]:

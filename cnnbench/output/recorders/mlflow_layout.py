@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from cnnbench.gates.evidence import Evidence
-from cnnbench.gates.pairs import program
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.figures import rounded
@@ -77,7 +76,7 @@ def plan_runs(run: Evidence, colours: Mapping[str, str]) -> Planned:
     )
     children: list[PlannedRun] = []
     for record in shown:
-        used = budget_used(checks.get(program(record.cell), ()), FORWARD)
+        used = budget_used(checks.get(record.cell.program_key, ()), FORWARD)
         children.append(_point(run, record, used, colours))
     children += _scaling(run, shown, colours)
     children += [_training(run, record, colours) for record in shown if record.training is not None]
@@ -147,7 +146,7 @@ def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -
     curves: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         if record.latency is not None:
-            curves.setdefault(program(record.cell), []).append(record)
+            curves.setdefault(record.cell.program_key, []).append(record)
     planned = []
     for members in curves.values():
         if len({record.cell.batch for record in members}) < 2:
@@ -230,7 +229,7 @@ def _geometric_means(records: list[Record]) -> Iterator[Point]:
     series: dict[str, dict[tuple[object, ...], float]] = {}
     for record in records:
         if record.latency is not None:
-            where = (record.cell.group, record.cell.side)
+            where = (record.cell.comparison_group, record.cell.side)
             series.setdefault(label(record.cell), {})[where] = record.latency.median_s.value * 1e3
     if not series:
         return

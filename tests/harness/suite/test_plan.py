@@ -122,10 +122,10 @@ def test_what_is_missing_is_skipped_with_its_reason() -> None:
     ("devices", "asked", "skipped"), [(0, "cuda", True), (1, "cuda:1", True), (2, "cuda:1", False)]
 )
 def test_a_device_that_the_driver_does_not_show_is_a_skip(monkeypatch, devices: int, asked: str, skipped: bool) -> None:
-    from cnnbench.harness.suite import points
+    from cnnbench.harness.suite import availability
 
     monkeypatch.setattr("cnnbench.measurement.accelerators.cuda_devices", lambda: devices)
-    reason = points._without_device(asked)
+    reason = availability.missing_device(asked)
     assert (reason is not None) == skipped
     assert reason is None or f"no device {asked} here: the driver shows {devices}" in reason
 

@@ -10,7 +10,7 @@ import pytest
 from cnnbench.harness.run.schema import as_text, schemas
 from cnnbench.spec.interchange.yaml_source import read_yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
 
 

@@ -1,0 +1,62 @@
+"""What can be used here: backends, devices, layouts, weights and datasets, and why something cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cnnbench.execution.contract import BackendPlugin
+from cnnbench.harness.suite.networks import weights_file
+from cnnbench.harness.suite.points import Point
+
+
+class Availability:
+    """What is here, asked for once a plan.
+
+    Args:
+        unavailable: Why a backend cannot be used, by name, where that is not for this interpreter to say.
+    """
+
+    def __init__(self, unavailable: Mapping[str, str | None] | None = None) -> None:
+        from cnnbench.execution.backends import backend_plugins
+
+        self.plugins: dict[str, BackendPlugin] = backend_plugins()
+        if unavailable is None:
+            unavailable = {name: plugin.unavailable() for name, plugin in self.plugins.items()}
+        self._unavailable = unavailable
+        self._missing_data: dict[str, str | None] = {}
+
+    def skip(self, point: Point, training_data: str | None) -> str | None:
+        """Why a point cannot run here, as far as is known without importing a framework."""
+        plugin = self.plugins[point.backend]
+        if (reason := self._unavailable.get(point.backend)) is not None:
+            return reason
+        if point.precision not in plugin.precisions.get(point.mode, ()):
+            return f"{point.backend} has no {point.precision} in mode {point.mode}"
+        if point.device.partition(":")[0] not in plugin.devices:
+            return f"{point.backend} has no device {point.device}"
+        if (reason := missing_device(point.device)) is not None:
+            return reason
+        if point.layout != "auto" and point.layout not in plugin.layouts:
+            return f"{point.backend} has no layout {point.layout}"
+        if point.weights is not None and weights_file(point.weights) is None:
+            return f"the weights {point.weights} are not here"
+        needed = [point.data] if training_data is None else [point.data, training_data]
+        return next((reason for name in needed if (reason := self._missing_dataset(name)) is not None), None)
+
+    def _missing_dataset(self, data: str) -> str | None:
+        from cnnbench.training.data import dataset
+
+        if data not in self._missing_data:
+            reason = dataset(data).unavailable()
+            self._missing_data[data] = None if reason is None else f"dataset {data!r}: {reason}"
+        return self._missing_data[data]
+
+
+def missing_device(device: str) -> str | None:
+    """Why this machine has no such device, as the driver says."""
+    from cnnbench.measurement.accelerators import cuda_devices
+
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or int(index or 0) < cuda_devices():
+        return None
+    return f"no device {device} here: the driver shows {cuda_devices()} CUDA devices"

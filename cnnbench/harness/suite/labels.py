@@ -1,0 +1,115 @@
+"""Names for people and folders: of networks, cells and comparison groups, each unique in its plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.harness.suite.networks import FILE, PACKAGE
+from cnnbench.harness.suite.points import Point
+
+LONGEST = 80  # characters of a network's name: a folder's name must stay below the file system's 255
+
+
+def plain(text: str) -> str:
+    """A name that may stand in an id, which names a folder too."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text).lstrip(".")[:LONGEST] or "_"
+
+
+def network_labels(architectures: Iterable[str]) -> dict[str, str]:
+    """A unique name for each architecture: of a file as little of its path as tells it apart from the others.
+
+    >>> network_labels(["resnet18", "file:a/net.yaml", "file:b/net.yaml"])
+    {'resnet18': 'resnet18', 'file:a/net.yaml': 'a_net', 'file:b/net.yaml': 'b_net'}
+    """
+    names = list(dict.fromkeys(architectures))
+    found = {name: plain(name) for name in names if not name.startswith(FILE)}
+    files = {name: PurePosixPath(name.removeprefix(FILE)) for name in names if name.startswith(FILE)}
+    for shorten in (_stem, _name, _with_folder, _with_digest):
+        labels = {name: shorten(path) for name, path in files.items() if name not in found}
+        counts = Counter([*labels.values(), *found.values()])
+        found |= {name: label for name, label in labels.items() if counts[label] == 1 or shorten is _with_digest}
+    return {name: found[name] for name in names}
+
+
+def _stem(path: PurePosixPath) -> str:
+    return plain(path.stem)
+
+
+def _name(path: PurePosixPath) -> str:
+    return plain(path.name)
+
+
+def _with_folder(path: PurePosixPath) -> str:
+    return plain("_".join((*path.parts[-2:-1], path.stem)))
+
+
+def _with_digest(path: PurePosixPath) -> str:
+    return f"{plain(path.stem)}_{_short(str(path))}"
+
+
+def _short(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
+
+
+def files_as_asked(architectures: Iterable[str], weights: Iterable[str | None]) -> dict[str, str]:
+    """Each file that a suite names, as a path from the folder that all of them share: the same from every folder.
+
+    >>> files_as_asked(["file:/x/nets/a.yaml", "resnet18"], ["/x/trained/a.npz", "package:zoo/b.npz", None])
+    {'file:/x/nets/a.yaml': 'file:nets/a.yaml', '/x/trained/a.npz': 'trained/a.npz'}
+    """
+    files = [name for name in architectures if name.startswith(FILE)]
+    files += [name for name in weights if name is not None and not name.startswith(PACKAGE)]
+    paths = {name: Path(os.path.abspath(name.removeprefix(FILE))) for name in files}  # noqa: PTH100 - links stay
+    if not paths:
+        return {}
+    shared = os.path.commonpath([str(path.parent) for path in paths.values()])
+    return {
+        name: (FILE if name.startswith(FILE) else "") + path.relative_to(shared).as_posix()
+        for name, path in paths.items()
+    }
+
+
+def cell_label(point: Point, network: str) -> str:
+    """``resnet18-torch-eager-b1-3x224x224-float32``, and what is unusual."""
+    parts = [network, point.backend, point.mode]
+    parts += [] if point.layout == "auto" else [point.layout]
+    parts += ["folded"] if point.fold_batch_norm else []
+    return "-".join([*parts, *_of_work(point)])
+
+
+def group_label(point: Point, network: str) -> str:
+    """``resnet18-b1-3x224x224-float32``, and what is unusual."""
+    return "-".join([network, *_of_work(point)])
+
+
+def _of_work(point: Point) -> list[str]:
+    parts = [f"b{point.batch}", "x".join(map(str, point.image)), point.precision]
+    parts += [] if point.data == "random" else [plain(point.data)]
+    parts += [] if point.weights is None else ["trained"]
+    parts += [] if point.num_classes is None else [f"c{point.num_classes}"]
+    parts += [] if point.device == "cpu" else [point.device.replace(":", "")]
+    return parts + ([] if point.threads is None else [f"t{point.threads}"])
+
+
+def uniquely_labelled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells with a label of its own for each: a piece of the key is added where two would have the same."""
+    ids = Counter(cell.id for cell in cells)
+    groups: dict[Key, str] = {}
+    for cell in cells:
+        groups.setdefault(cell.comparison_group, cell.group)
+    taken = Counter(groups.values())
+    return tuple(_relabelled(cell, ids, groups, taken) for cell in cells)
+
+
+def _relabelled(cell: Cell, ids: Mapping[str, int], groups: Mapping[Key, str], taken: Mapping[str, int]) -> Cell:
+    name = cell.id if ids[cell.id] == 1 else f"{cell.id}-{cell.key[:8]}"
+    group = groups[cell.comparison_group]
+    if taken[group] > 1:
+        group = f"{group}-{_short(cell.comparison_group)}"
+    return cell if (name, group) == (cell.id, cell.group) else cell.model_copy(update={"id": name, "group": group})
