@@ -90,7 +90,7 @@ class BoundGraph:
         last = [False] * len(program.mask_names)
         for step in program.steps:
             for position in step.weights:
-                name = program.weight_names[position].removeprefix(f"{step.name}.")
+                name = program.weight_names[position].removeprefix(f"{bound.node(step.name).owner}.")
                 layout = operations[step.layer.kind].weight_layout
                 held[position] = HeldWeight(step.layer, name, layout, step.call.channels_last)
             for position in step.masks:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.operations import Array, Backward, Call, Forward, LayoutChange, Operations
-from cnnbench.spec.graph import Graph, value_names
+from cnnbench.spec.graph import Graph, Node, value_names
 from cnnbench.spec.layers import Layer
 
 
@@ -118,7 +118,7 @@ class Program:
                 step.layer,
                 tuple([slots[i] for i in step.inputs]),
                 tuple([weights[i] for i in step.weights]),
-                tuple([state[i] for i in step.state]),
+                tuple([new_state[i] for i in step.state]),
                 call,
             )
             for slot, value in zip(step.outputs, result.outputs, strict=True):
@@ -180,6 +180,7 @@ class _Binder:
     steps: list[Step] = field(default_factory=list)
     slots: dict[tuple[str, bool], int] = field(default_factory=dict)  # (value, is channels-last) -> slot
     layouts: dict[str, bool] = field(default_factory=dict)  # the layout in which a value is produced
+    shared_layouts: dict[str, bool] = field(default_factory=dict)  # the layout of the first node that uses weights
 
     def bind(self) -> Program:
         shapes = self.graph.shapes()
@@ -190,7 +191,7 @@ class _Binder:
         state = {spec.name: i for i, spec in enumerate(self.graph.named_state())}
         for node in self.graph.nodes:
             inside = self.graph.input_shapes(node)
-            last = self._layout_for(node.layer, node.inputs)
+            last = self._layout_for(node)
             operation = self.operations[node.layer.kind]
             inputs = tuple(self._in_layout(value, last, len(shapes[value])) for value in node.inputs)
             values = value_names(node.name, len(node.layer.output_shapes(inside)))
@@ -204,8 +205,8 @@ class _Binder:
                     call=Call(self.training, last),
                     inputs=inputs,
                     outputs=outputs,
-                    weights=tuple(weights[f"{node.name}.{w.name}"] for w in node.layer.weights(inside)),
-                    state=tuple(state[f"{node.name}.{s.name}"] for s in node.layer.state(inside)),
+                    weights=tuple(weights[f"{node.owner}.{w.name}"] for w in node.layer.weights(inside)),
+                    state=tuple(state[f"{node.owner}.{s.name}"] for s in node.layer.state(inside)),
                     masks=tuple(masks[f"{node.name}.{m.name}"] for m in node.layer.masks(inside))
                     if self.training
                     else (),
@@ -226,13 +227,18 @@ class _Binder:
             training=self.training,
         )
 
-    def _layout_for(self, layer: Layer, inputs: tuple[str, ...]) -> bool:
-        """Whether a layer runs channels-last: images do if the program does; others follow their first operand."""
+    def _layout_for(self, node: Node) -> bool:
+        """Whether a node runs channels-last: images do if the program does; others follow their first operand.
+
+        Nodes that share weights run in the layout of the first of them, so that one native array serves all.
+        """
+        layer = node.layer
         if not self.channels_last or layer.layout_rule == "canonical":
             return False
         if layer.layout_rule == "spatial":
             return True
-        return bool(inputs) and self.layouts[inputs[0]]
+        follows = bool(node.inputs) and self.layouts[node.inputs[0]]
+        return self.shared_layouts.setdefault(node.owner, follows)
 
     def _new(self, value: str, last: bool) -> int:
         self.layouts.setdefault(value, last)

@@ -36,7 +36,7 @@ def float_outputs(graph: Graph, node: Node) -> tuple[str, ...]:
 
 
 def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
-    """The given nodes side by side, each on inputs of its own, all their values as outputs."""
+    """The given nodes side by side, each on inputs and with weights of its own, all their values as outputs."""
     inputs: list[Input] = []
     kept: list[Node] = []
     outputs: list[tuple[str, str]] = []
@@ -47,14 +47,25 @@ def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
             Input(item, shape, graph.dtypes[value], batched=False)
             for item, value, shape in zip(names, node.inputs, graph.input_shapes(node, batch), strict=True)
         ]
-        kept.append(replace(node, inputs=names))
+        kept.append(replace(node, inputs=names, weights_of=None))
         outputs += [(value, value) for value in output_names(graph, node)]
     return Graph(f"{graph.name} (forced)", tuple(inputs), tuple(kept), tuple(outputs))
 
 
-def arrays_of(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The weights and state that a graph needs."""
-    return {spec.name: arrays[spec.name] for spec in (*graph.named_weights(), *graph.named_state())}
+def arrays_of(part: Graph, graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of nodes that stand alone: each has its own copy of what it shares in the whole graph.
+
+    Args:
+        part: Of ``teacher_forced`` or ``Graph.single``, whose nodes have weights and state under their own names.
+        graph: The whole graph, which has nodes of the same names.
+        arrays: The whole graph's weights and state by full name.
+    """
+    return {
+        f"{node.name}.{spec.name}": arrays[f"{graph.node(node.name).owner}.{spec.name}"]
+        for node in part.nodes
+        for specs in (node.layer.weights(part.input_shapes(node)), node.layer.state(part.input_shapes(node)))
+        for spec in specs
+    }
 
 
 def masks_of(graph: Graph, batch: int, seed: int, step: int = 0) -> dict[str, Array]:

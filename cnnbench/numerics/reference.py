@@ -135,6 +135,6 @@ def layer_arrays(graph: Graph, node: Node, arrays: Mapping[str, Array]) -> tuple
     shapes = graph.input_shapes(node)
 
     def wide(specs: Sequence[Any]) -> Arrays:
-        return tuple(np.asarray(arrays[f"{node.name}.{spec.name}"], np.float64) for spec in specs)
+        return tuple(np.asarray(arrays[f"{node.owner}.{spec.name}"], np.float64) for spec in specs)
 
     return wide(node.layer.weights(shapes)), wide(node.layer.state(shapes))

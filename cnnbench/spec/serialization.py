@@ -17,7 +17,7 @@ def graph_from_json(data: Mapping[str, Any]) -> Graph:
         SpecError: The data is not a graph, or not a valid one; names the node where one is the cause.
     """
     try:
-        builder = Builder(str(data["name"]))
+        builder = Builder(str(data["name"]), part=True)
         for item in data["inputs"]:
             builder.input(item["name"], tuple(item["shape"]), dtype=item["dtype"], batched=item["batched"])
         for item in data["nodes"]:
@@ -29,10 +29,11 @@ def graph_from_json(data: Mapping[str, Any]) -> Graph:
 
 
 def _add_node(builder: Builder, item: Mapping[str, Any]) -> None:
-    """Adds a node from its ``name``, ``kind``, ``inputs`` and the layer's fields."""
-    fields = {key: value for key, value in item.items() if key not in ("name", "kind", "inputs")}
+    """Adds a node from its ``name``, ``kind``, ``inputs``, maybe ``weights_of``, and the layer's fields."""
+    fields = {key: value for key, value in item.items() if key not in ("name", "kind", "inputs", "weights_of")}
     try:
         layer = layer_from_fields(str(item["kind"]), fields)
     except SpecError as error:
         raise error.at(f"{builder.name}: node {item['name']!r}") from None
-    builder.add_all(str(item["name"]), layer, *item["inputs"])
+    owner = item.get("weights_of")
+    builder.add_all(str(item["name"]), layer, *item["inputs"], weights_of=None if owner is None else str(owner))

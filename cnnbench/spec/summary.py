@@ -24,7 +24,9 @@ class NodeSummary:
     Args:
         name, kind, inputs: As in the graph.
         output_shape: Of its first output, for one image, without the batch axis.
-        parameters: Trainable values. buffers: Values that are stored and not trained.
+        weights_of: The node whose weights it uses, None for its own.
+        parameters: Trainable values. buffers: Values that are stored and not trained. Both are 0 where the node uses
+            another's, which are counted there.
         macs: Multiply-accumulates of convolutions and linear layers for one image.
         macs_attention: Those of attention's products of activations, not in ``macs``.
         receptive_field: For each spatial axis, how many positions of the input lie from the first to the last that
@@ -34,6 +36,7 @@ class NodeSummary:
     name: str
     kind: str
     inputs: tuple[str, ...]
+    weights_of: str | None
     output_shape: Shape
     parameters: int
     buffers: int
@@ -93,6 +96,7 @@ def _node_json(node: NodeSummary) -> dict[str, Any]:
         "name": node.name,
         "kind": node.kind,
         "inputs": list(node.inputs),
+        "weights_of": node.weights_of,
         "output_shape": list(node.output_shape),
         "parameters": node.parameters,
         "buffers": node.buffers,
@@ -108,14 +112,16 @@ def summarize(graph: Graph) -> Summary:
     batched = {item.name for item in graph.inputs if item.batched}
     fields = receptive_fields(graph)
     nodes = tuple(_summarize_node(graph, node, fields[node.name]) for node in graph.nodes)
-    used = {node.name for node in inference_part(graph).nodes}
+    at_inference = inference_part(graph)
+    used = {node.name for node in at_inference.nodes}
+    weights = graph.named_weights()
     return Summary(
         name=graph.name,
         inputs={item.name: item.shape for item in graph.inputs},
         outputs={name: shapes[value] if not batched else shapes[value][1:] for name, value in graph.outputs},
-        parameters=sum(node.parameters for node in nodes),
-        parameters_inference=sum(node.parameters for node in nodes if node.name in used),
-        buffers=sum(node.buffers for node in nodes),
+        parameters=_count(weights, trainable=True),
+        parameters_inference=_count(at_inference.named_weights(), trainable=True),
+        buffers=_count(weights, trainable=False) + _count(graph.named_state()),
         macs=sum(node.macs for node in nodes if node.name in used),
         macs_attention=sum(node.macs_attention for node in nodes if node.name in used),
         nodes=nodes,
@@ -124,23 +130,25 @@ def summarize(graph: Graph) -> Summary:
 
 def _summarize_node(graph: Graph, node: Node, field: Field | None) -> NodeSummary:
     inputs, outputs = graph.input_shapes(node), graph.output_shapes(node)
-    weights = node.layer.weights(inputs)
-    fixed = [spec for spec in weights if not spec.trainable]
+    own = node.weights_of is None
+    weights = node.layer.weights(inputs) if own else ()
+    state = node.layer.state(inputs) if own else ()
     return NodeSummary(
         name=node.name,
         kind=node.layer.kind,
         inputs=node.inputs,
+        weights_of=node.weights_of,
         output_shape=outputs[0][1:],
-        parameters=_count([spec for spec in weights if spec.trainable]),
-        buffers=_count([*fixed, *node.layer.state(inputs)]),
+        parameters=_count(weights, trainable=True),
+        buffers=_count(weights, trainable=False) + _count(state),
         macs=node.layer.macs(inputs, outputs),
         macs_attention=node.layer.macs_attention(inputs, outputs),
         receptive_field=field.extent if field is not None else None,
     )
 
 
-def _count(specs: Sequence[WeightSpec]) -> int:
-    return sum(math.prod(spec.shape) for spec in specs)
+def _count(specs: Sequence[WeightSpec], *, trainable: bool | None = None) -> int:
+    return sum(math.prod(spec.shape) for spec in specs if trainable in (None, spec.trainable))
 
 
 def inference_part(graph: Graph) -> Graph:

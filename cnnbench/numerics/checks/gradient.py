@@ -71,7 +71,7 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> It
         values = float_outputs(case.lowered, case.lowered.node(name))
         batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
     options = replace(case.options, training=True, fold_batch_norm=False)
-    result = subject.gradient(graph, arrays_of(graph, case.stored), batch, options)
+    result = subject.gradient(graph, arrays_of(graph, case.lowered, case.stored), batch, options)
     for name in group:
         layer = case.lowered.node(name).layer
         form = budget_form(layer.kind, whole=True)
@@ -147,7 +147,7 @@ def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
     batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
     batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
     options = replace(case.options, training=True, fold_batch_norm=False)
-    arrays = arrays_of(graph, case.stored)
+    arrays = arrays_of(graph, case.lowered, case.stored)
     if what.startswith("input gradient "):
         i = int(what.rpartition(" ")[2])
         skip = tied(case.lowered.node(name).layer, np.asarray(inputs[i]))

@@ -65,7 +65,7 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str], train
     if training:
         batch |= masks_of(graph, case.size, case.seed)
     options = replace(case.options, training=training, fold_batch_norm=False)
-    result = subject.forward(graph, arrays_of(graph, case.stored), batch, options)
+    result = subject.forward(graph, arrays_of(graph, case.lowered, case.stored), batch, options)
     for name in group:
         node = case.lowered.node(name)
         form = budget_form(node.layer.kind, whole=True)
@@ -103,6 +103,6 @@ def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
         count = len(output_names(case.lowered, node))
         index = next(i for i in range(count) if _what(i, training) == what)
         truth, result = oracle.outputs(name, training=training), f"output{index}"
-    arrays = arrays_of(graph, case.stored)
+    arrays = arrays_of(graph, case.lowered, case.stored)
     exact, budget = truth.values[index], truth.budgets[index]
     return Reproduction(graph, arrays, batch, options, False, result, exact, budget)

@@ -11,6 +11,7 @@ from typing import Literal
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
 from cnnbench.spec.graph.model import Graph, Input, Node, value_names
+from cnnbench.spec.graph.sharing import Holders
 from cnnbench.spec.layers import Dtype, Dtypes, Layer, Shape
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
@@ -40,10 +41,15 @@ class Builder:
     ...     x = b.add("conv", Conv(out_channels=4, kernel_size=3, padding=1), x)
     >>> b.build(b.add("relu", ReLU(), x)).shapes()["stem.conv"]
     (1, 4, 8, 8)
+
+    Args:
+        name: What the graph is called.
+        part: Whether the graph may be a part of a network, in which a node uses the weights of one that was left out.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, part: bool = False) -> None:
         self.name = name
+        self._holders = Holders(part=part)
         self._inputs: list[Input] = []
         self._nodes: list[Node] = []
         self._shapes: dict[str, Shape] = {}
@@ -72,11 +78,24 @@ class Builder:
         self._dtypes[name] = dtype
         return self.value(name)
 
-    def add(self, name: str, layer: Layer, *inputs: Value | str) -> Value:
-        """Adds a node and returns its first output. Raises SpecError that names the node."""
-        return self.add_all(name, layer, *inputs)[0]
+    def add(self, name: str, layer: Layer, *inputs: Value | str, weights_of: str | None = None) -> Value:
+        """Adds a node and returns its first output.
 
-    def add_all(self, name: str, layer: Layer, *inputs: Value | str) -> tuple[Value, ...]:
+        Args:
+            name: Its name within the scopes around.
+            layer: What it computes.
+            inputs: What it reads: values, or their full names.
+            weights_of: The full name of an earlier node whose weights and running statistics it uses: one module
+                applied at several places. Its layer must be equal but for its padding, its weights of the same shapes.
+
+        Raises:
+            SpecError: A name, field, shape or ``weights_of`` that is not valid, with the node.
+        """
+        return self.add_all(name, layer, *inputs, weights_of=weights_of)[0]
+
+    def add_all(
+        self, name: str, layer: Layer, *inputs: Value | str, weights_of: str | None = None
+    ) -> tuple[Value, ...]:
         """As ``add``, but returns every output."""
         full = ".".join([*self._scopes, name])
         self._check_new(full)
@@ -91,9 +110,12 @@ class Builder:
             resolved = checked(layer).resolve(shapes)
             results = resolved.output_shapes(shapes)
             dtypes = _output_dtypes(resolved, tuple(value.dtype for value in values), len(results))
+            owner = self._holders.owner(weights_of)
+            node = Node(full, resolved, tuple(value.name for value in values), owner)
+            self._holders.add(node, shapes)
         except SpecError as error:
             raise error.at(where) from None
-        self._nodes.append(Node(full, resolved, tuple(value.name for value in values)))
+        self._nodes.append(node)
         names = value_names(full, len(results))
         self._shapes.update(zip(names, results, strict=True))
         self._dtypes.update(zip(names, dtypes, strict=True))
@@ -132,6 +154,7 @@ class Builder:
         for name in named:
             self._check_name(name.partition(":")[0])
         self._check_composites()
+        self._holders.check()
         return Graph(
             self.name,
             tuple(self._inputs),

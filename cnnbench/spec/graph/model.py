@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -42,11 +42,19 @@ class Node:
         name: A dotted path such as ``layer1.0.conv1``.
         layer: What it computes.
         inputs: The values that it reads: ``name`` (the first output of a node, or an input) or ``name:1``.
+        weights_of: The node whose weights and running statistics it uses; None for its own. That node comes earlier
+            and uses its own, or was left out where the graph is a part of a network.
     """
 
     name: str
     layer: Layer
     inputs: tuple[str, ...]
+    weights_of: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The node under whose name its weights and running statistics are kept: itself, or the one it shares with."""
+        return self.weights_of or self.name
 
 
 def value_names(node: str, count: int) -> tuple[str, ...]:
@@ -138,20 +146,28 @@ class Graph:
         return readers
 
     def named_weights(self) -> tuple[WeightSpec, ...]:
-        """Every weight (trainable or fixed) by its full name, in node order."""
-        return tuple(
-            replace(spec, name=f"{node.name}.{spec.name}")
-            for node in self.nodes
-            for spec in node.layer.weights(self.input_shapes(node))
-        )
+        """Every weight (trainable or fixed) once, by its full name ``<owner>.<weight>``, in node order."""
+        return self._named(lambda layer, shapes: layer.weights(shapes))
 
     def named_state(self) -> tuple[WeightSpec, ...]:
-        """Every running statistic by its full name, in node order."""
-        return tuple(
-            replace(spec, name=f"{node.name}.{spec.name}")
-            for node in self.nodes
-            for spec in node.layer.state(self.input_shapes(node))
-        )
+        """Every running statistic once, by its full name ``<owner>.<statistic>``, in node order."""
+        return self._named(lambda layer, shapes: layer.state(shapes))
+
+    def _named(self, specs_of: Callable[[Layer, Shapes], tuple[WeightSpec, ...]]) -> tuple[WeightSpec, ...]:
+        found: dict[str, WeightSpec] = {}
+        for node in self.nodes:
+            for spec in specs_of(node.layer, self.input_shapes(node)):
+                name = f"{node.owner}.{spec.name}"
+                found.setdefault(name, replace(spec, name=name))
+        return tuple(found.values())
+
+    @cached_property
+    def sharing(self) -> Mapping[str, tuple[str, ...]]:
+        """For each owner of weights that several nodes use, those nodes in order."""
+        users: dict[str, list[str]] = {}
+        for node in self.nodes:
+            users.setdefault(node.owner, []).append(node.name)
+        return {owner: tuple(names) for owner, names in users.items() if len(names) > 1}
 
     def named_masks(self, batch: int = 1) -> tuple[MaskSpec, ...]:
         """Every random program input of a training pass by its full name, in node order."""
@@ -177,7 +193,8 @@ class Graph:
     def single(self, name: str, batch: int = 1) -> Graph:
         """A graph of the node ``name`` alone, its inputs fed as ``input0``, ``input1`` ... of this batch's shapes.
 
-        The node keeps its name, so its weights keep theirs; its outputs are ``output0``, ``output1`` ...
+        The node keeps its name and has weights of its own under it, also where it shares another node's in the whole
+        graph; its outputs are ``output0``, ``output1`` ...
         """
         node = self.node(name)
         shapes = self.input_shapes(node, batch)
@@ -191,14 +208,15 @@ class Graph:
         return Graph(
             f"{self.name}/{name}",
             inputs,
-            (replace(node, inputs=tuple(item.name for item in inputs)),),
+            (replace(node, inputs=tuple(item.name for item in inputs), weights_of=None),),
             tuple((f"output{i}", value) for i, value in enumerate(values)),
         )
 
     def prefix(self, values: Sequence[str]) -> Graph:
         """The part of the graph that the given values need, with those values as outputs under their own names.
 
-        All inputs stay. Raises SpecError with the nearest name where there is no such value.
+        All inputs stay, and weights keep their names, also where the node that shares its own was left out. Raises
+        SpecError with the nearest name where there is no such value.
         """
         shapes = self.shapes()
         for value in values:
@@ -219,9 +237,7 @@ class Graph:
             "inputs": [
                 {"name": i.name, "shape": list(i.shape), "dtype": i.dtype, "batched": i.batched} for i in self.inputs
             ],
-            "nodes": [
-                {"name": n.name, "kind": n.layer.kind, "inputs": list(n.inputs), **n.layer.fields()} for n in self.nodes
-            ],
+            "nodes": [_node_json(node) for node in self.nodes],
             "outputs": [list(pair) for pair in self.outputs],
         }
 
@@ -231,3 +247,9 @@ class Graph:
         content = {key: value for key, value in self.to_json().items() if key != "name"}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    """``weights_of`` only where it is not the node itself, so that other graphs keep their digest."""
+    shared = {} if node.weights_of is None else {"weights_of": node.weights_of}
+    return {"name": node.name, "kind": node.layer.kind, "inputs": list(node.inputs), **shared, **node.layer.fields()}

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnnbench.spec.graph import Graph
-from cnnbench.spec.layers import Shape
+from cnnbench.errors import DataError
+from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.layers import Shape, WeightSpec
 
 if TYPE_CHECKING:
     from cnnbench.spec.weights import Array
@@ -43,10 +44,56 @@ class Fitted:
 
 
 def expected_shapes(graph: Graph) -> dict[str, Shape]:
-    """The shape of every weight and running statistic, node by node, each node's weights before its state."""
+    """The shape of every weight and running statistic once, node by node, each node's weights before its state."""
+    return {f"{node.owner}.{spec.name}": spec.shape for node in graph.nodes for spec in _arrays_of(graph, node)}
+
+
+def every_use(graph: Graph) -> dict[str, Shape]:
+    """As ``expected_shapes``, but what several nodes share stands there under the name of each of them."""
+    return {f"{node.name}.{spec.name}": spec.shape for node in graph.nodes for spec in _arrays_of(graph, node)}
+
+
+def shared_names(graph: Graph) -> dict[str, str]:
+    """What a file may also call an array that several nodes use: its name at each of them -> its full name."""
     return {
-        f"{node.name}.{spec.name}": spec.shape
+        f"{node.name}.{spec.name}": f"{node.owner}.{spec.name}"
         for node in graph.nodes
-        for specs in (node.layer.weights(graph.input_shapes(node)), node.layer.state(graph.input_shapes(node)))
-        for spec in specs
+        if node.weights_of is not None
+        for spec in _arrays_of(graph, node)
     }
+
+
+def _arrays_of(graph: Graph, node: Node) -> tuple[WeightSpec, ...]:
+    shapes = graph.input_shapes(node)
+    return (*node.layer.weights(shapes), *node.layer.state(shapes))
+
+
+def each_once(given: Mapping[str, Array], aliases: Mapping[str, str], where: str) -> dict[str, Array]:
+    """The arrays of a file, each that nodes share once and under its full name.
+
+    Args:
+        given: By the network's names, where a shared array may stand once or several times.
+        aliases: Of ``shared_names``.
+        where: What messages call the file.
+
+    Raises:
+        DataError: Copies of one array differ.
+    """
+    import numpy as np
+
+    found = {name: array for name, array in given.items() if name not in aliases}
+    kept_as = {name: name for name in found}
+    for name, array in given.items():
+        owner = aliases.get(name)
+        if owner is None:
+            continue
+        if not np.array_equal(found.setdefault(owner, array), array, equal_nan=True):
+            raise DataError(
+                "two arrays differ that the network has as one, because their nodes share weights",
+                where=where,
+                received=f"{kept_as[owner]} and {name}",
+                expected="equal arrays, or the first alone",
+                remedy="leave out weights_of where each node is to have weights of its own",
+            )
+        kept_as.setdefault(owner, name)
+    return found

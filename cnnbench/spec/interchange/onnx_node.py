@@ -6,7 +6,7 @@ for each output: a ``Value`` that a layer computes, a NumPy array where the outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,7 @@ class OnnxNode:
         self.batched = importing.batched
         self._importing = importing
         self._attributes = {item.name: helper.get_attribute_value(item) for item in proto.attribute}
+        self._serialized = tuple(sorted(item.SerializeToString() for item in proto.attribute))
         self.where = f"{importing.file.where}: node {proto.name or name!r} ({proto.op_type})"
 
     # attributes
@@ -202,7 +203,20 @@ class OnnxNode:
     ) -> tuple[Value, ...]:
         """As ``add``, but returns every output."""
         name = f"{self.name}_{part}" if part else self.name
-        return self._importing.add(name, layer, values, arrays or {}, self.where)
+        return self._importing.add(name, layer, values, arrays or {}, self.where, self._origin(part))
+
+    def _origin(self, part: str) -> Hashable | None:
+        """From what a layer's arrays are made: nodes in which it is equal use the same initialisers in the same way.
+
+        None where no initialiser is involved, or where running statistics come out: those of ONNX nodes are apart.
+        """
+        if self.attribute("training_mode", 0):
+            return None
+        arrays = [self.static(i, "") if self.knowable(i) else None for i in range(len(self.inputs))]
+        if not any(array is not None and array.dtype.kind == "f" for array in arrays):
+            return None
+        views = [None if a is None else (a.ctypes.data, a.dtype.str, a.shape, a.strides) for a in arrays]
+        return (self.op, self._serialized, part, tuple(views))
 
     def parameter(self, array: Array, part: str) -> Value:
         """A value that holds an array: a weight of a layer of its own."""

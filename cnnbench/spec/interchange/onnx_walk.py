@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ class Importing:
         self._free = {item.name: item for item in proto.input if item.name not in self._tensors}
         self._arrays: dict[str, Array] = {}
         self._inputs: dict[str, str] = {}
+        self._origins: dict[Hashable, str] = {}  # the first layer that uses arrays of an origin
         self._taken: set[str] = set()
         self._scopes: set[str] = set()
         if batched:  # in the model's order, whichever node reads them first
@@ -180,16 +181,36 @@ class Importing:
     # the graph
 
     def add(
-        self, name: str, layer: Layer, values: Sequence[Value], arrays: Mapping[str, Array], where: str
+        self,
+        name: str,
+        layer: Layer,
+        values: Sequence[Value],
+        arrays: Mapping[str, Array],
+        where: str,
+        origin: Hashable | None = None,
     ) -> tuple[Value, ...]:
-        """Adds a layer under a name that is free, with its arrays."""
+        """Adds a layer under a name that is free, with its arrays.
+
+        Args:
+            name: What it would be called.
+            layer: The layer.
+            values: What it reads.
+            arrays: Its weights and running statistics by name.
+            where: What messages call the node.
+            origin: Of its arrays: an equal layer of the same origin shares them. None: they are its own.
+        """
         composite = isinstance(layer, Composite)
         full = self._unique(name, scope=composite)
+        shapes = tuple(value.shape for value in values) if composite else ()
+        key = (origin, layer, shapes, tuple((item, array.shape) for item, array in arrays.items()))
+        owner = None if origin is None or not arrays else self._origins.setdefault(key, full)
+        shared = None if owner == full else owner
         try:
-            results = self._builder.add_all(full, layer, *values)
+            results = self._builder.add_all(full, layer, *values, weights_of=shared)
         except SpecError as error:
             raise error.at(where) from None
-        self._arrays.update({f"{full}.{key}": _float(array) for key, array in arrays.items()})
+        if shared is None:
+            self._arrays.update({f"{full}.{item}": _float(array) for item, array in arrays.items()})
         return results
 
     def parameter(self, name: str, array: Array, where: str) -> Value:

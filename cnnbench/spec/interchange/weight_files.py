@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.interchange.fitting import Fitted, KerasArrays, expected_shapes
+from cnnbench.spec.interchange.fitting import Fitted, KerasArrays, each_once, every_use, expected_shapes, shared_names
 from cnnbench.spec.interchange.keras_weights import fit_keras
 from cnnbench.spec.interchange.state_dict_names import is_unused, translated
 from cnnbench.spec.interchange.timm_weights import with_own_standardization
@@ -94,8 +94,10 @@ def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
         raise DataError("two names differ only in 'module.'", where=where)
     dialect, names = translated(graph.name, list(given), expected)
     given = {names[name]: array for name, array in given.items()}
-    if not any(name in given for name in expected):
-        return Fitted(_by_order(graph, expected, given, where))
+    aliases = shared_names(graph)
+    if not any(name in given for name in (*expected, *aliases)):
+        return Fitted(_by_order(graph, expected, aliases, given, where))
+    given = each_once(given, aliases, where)
     given = {name: _without_ones(array, expected.get(name)) for name, array in given.items()}
     check_fits(graph, given, where=where)
     notes = [f"by {dialect}'s names"] if dialect else []
@@ -125,7 +127,16 @@ def _by_role(names: Mapping[str, object]) -> dict[str, list[str]]:
     return roles
 
 
-def _by_order(graph: Graph, expected: Mapping[str, Shape], given: Arrays, where: str) -> dict[str, Array]:
+def _by_order(
+    graph: Graph, expected: Mapping[str, Shape], aliases: Mapping[str, str], given: Arrays, where: str
+) -> dict[str, Array]:
+    """The k-th array of each role for the k-th of the network; the file may repeat what nodes share at each of them."""
+    if aliases and len(given) == len(expected) + len(aliases):
+        return each_once(_in_order(graph, every_use(graph), given, where), aliases, where)
+    return _in_order(graph, expected, given, where)
+
+
+def _in_order(graph: Graph, expected: Mapping[str, Shape], given: Arrays, where: str) -> dict[str, Array]:
     if len(given) > 1 and _is_alphabetical(given):
         raise DataError(
             f"no name in the file is one of {graph.name}'s, and its names are in alphabetical order, which says "

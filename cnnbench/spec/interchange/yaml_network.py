@@ -15,7 +15,7 @@ from cnnbench.spec.kinds import layer_from_fields, layer_kind
 
 _TOP = ("name", "input", "inputs", "nodes", "outputs")
 _INPUT = ("name", "shape", "dtype", "batched")
-_NODE = ("name", "kind", "inputs")
+_NODE = ("name", "kind", "inputs", "weights_of")
 _DTYPES: tuple[Literal["float", "int"], ...] = ("float", "int")
 
 _T = TypeVar("_T")
@@ -26,8 +26,9 @@ def load_network(path: Path) -> Graph:
     """The graph that a YAML file describes.
 
     ``input`` is the shape (C, H, W) of one image, or ``inputs`` lists ``{name, shape}``; ``nodes`` lists
-    ``{name, kind, inputs, ...fields}``, the previous node (at first the first input) being the default input; and
-    ``outputs`` maps output names to values, ``logits`` of the last node by default.
+    ``{name, kind, inputs, ...fields}``, the previous node (at first the first input) being the default input, and
+    maybe ``weights_of``, an earlier node whose weights the node uses; and ``outputs`` maps output names to values,
+    ``logits`` of the last node by default.
 
     Raises:
         SpecError: Where the file is not strict YAML 1.2 or not a network: with line, column and the nearest name.
@@ -100,11 +101,12 @@ class _Reader:
                 self._value(builder, value, place).name
                 for value, place in self._one_or_more(item["inputs"], (*path, "inputs"))
             ]
+        owner = self._text(item["weights_of"], (*path, "weights_of")) if "weights_of" in item else None
         fields = {key: value for key, value in item.items() if key not in _NODE}
         return self._located(
             path,
-            lambda: builder.add(name, layer_from_fields(kind, fields), *inputs),
-            lambda error: self._culprit(path, fields, error),
+            lambda: builder.add(name, layer_from_fields(kind, fields), *inputs, weights_of=owner),
+            lambda error: self._culprit(path, {**fields, "weights_of": owner}, error),
         )
 
     def _outputs(self, builder: Builder, top: Mapping[str, Any], last: Value) -> dict[str, Value]:

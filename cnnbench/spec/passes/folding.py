@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def foldable_batch_norms(graph: Graph) -> dict[str, str]:
-    """For each batch norm that folds, the convolution that takes it in: nothing else may read that convolution."""
+    """For each batch norm that folds, the convolution that takes it in.
+
+    Nothing else may read that convolution; and where several convolutions use the same weights, each must be followed
+    by the same batch norm (one whose own weights and statistics are shared), or none of them folds.
+    """
     readers = graph.consumers()
     shown = {value for _, value in graph.outputs}
     producers = {node.name: node for node in graph.nodes}
@@ -30,7 +34,14 @@ def foldable_batch_norms(graph: Graph) -> dict[str, str]:
             continue
         if len(readers[source.name]) == 1 and source.name not in shown:
             pairs[node.name] = source.name
-    return pairs
+    return _without_conflicts(graph, pairs)
+
+
+def _without_conflicts(graph: Graph, pairs: dict[str, str]) -> dict[str, str]:
+    """The pairs but for those of shared convolutions that not every use could fold into one array."""
+    norms = {conv: graph.node(norm).owner for norm, conv in pairs.items()}
+    kept = {owner for owner, users in graph.sharing.items() if len({norms.get(user) for user in users}) > 1}
+    return {norm: conv for norm, conv in pairs.items() if graph.node(conv).owner not in kept}
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -65,20 +76,24 @@ def fold_arrays(graph: Graph, arrays: Arrays) -> dict[str, Array]:
         return np.asarray(arrays[name], np.float64)
 
     folded = dict(arrays)
-    for norm, conv in foldable_batch_norms(graph).items():
-        layer = graph.node(norm).layer
+    pairs = foldable_batch_norms(graph)
+    owners = {graph.node(conv).owner: graph.node(norm) for norm, conv in pairs.items()}
+    for conv, norm in owners.items():
+        layer = norm.layer
         if not isinstance(layer, BatchNorm):
             continue
-        factor = 1.0 / np.sqrt(wide(f"{norm}.running_var") + layer.eps)
+        factor = 1.0 / np.sqrt(wide(f"{norm.owner}.running_var") + layer.eps)
         shift = np.zeros_like(factor)
         if layer.affine:
-            factor = factor * wide(f"{norm}.weight")
-            shift = wide(f"{norm}.bias")
+            factor = factor * wide(f"{norm.owner}.weight")
+            shift = wide(f"{norm.owner}.bias")
         weight = wide(f"{conv}.weight")
         bias = wide(f"{conv}.bias") if f"{conv}.bias" in arrays else 0.0
         dtype = arrays[f"{conv}.weight"].dtype
         folded[f"{conv}.weight"] = (weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))).astype(dtype)
-        folded[f"{conv}.bias"] = ((bias - wide(f"{norm}.running_mean")) * factor + shift).astype(dtype)
+        folded[f"{conv}.bias"] = ((bias - wide(f"{norm.owner}.running_mean")) * factor + shift).astype(dtype)
+    left = {node.owner for node in graph.nodes if node.name not in pairs}
+    for owner in {norm.owner for norm in owners.values()} - left:
         for name in ("weight", "bias", "running_mean", "running_var"):
-            folded.pop(f"{norm}.{name}", None)
+            folded.pop(f"{owner}.{name}", None)
     return folded
