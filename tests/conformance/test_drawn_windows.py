@@ -20,7 +20,7 @@ from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.layers import AvgPool, Conv, MaxPool, Shape
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import AdaptiveAvgPool, MinPool
 from cnnbench.spec.layers.power_pooling import LpPool
 
 MODES = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
@@ -53,7 +53,7 @@ def cases(draw: Callable[[Any], Any]) -> LayerCase:
         extra = 0 if isinstance(fields["padding"], str) else draw(st.integers(0, 3))
         layer = ConvTranspose(out_channels=out, groups=groups, output_padding=extra, **fields)
     elif kind == "adaptive":
-        layer = AdaptiveMaxPool(output_size=tuple(draw(st.integers(1, 5)) for _ in range(axes)))
+        layer = AdaptiveAvgPool(output_size=tuple(draw(st.integers(1, 5)) for _ in range(axes)))
     else:
         fields["ceil_mode"] = draw(st.booleans())
         if kind == "avg":

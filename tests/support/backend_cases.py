@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.spec import layers as L
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.weights import initialize, split_state
 
@@ -100,7 +101,7 @@ POOLINGS = {
     "adaptive-3d": _case(L.AdaptiveAvgPool(output_size=(1, 3, 2)), VOLUME),
     "subsample": _case(L.Subsample(stride=(2, 3)), IMAGE),
     "subsample-3d": _case(L.Subsample(stride=(2, 1, 3)), VOLUME),
-    "trainable-subsample": _case(L.TrainableSubsample(kernel_size=(2, 3)), IMAGE),
+    "trainable-subsample": _case(TrainableSubsample(kernel_size=(2, 3)), IMAGE),
 }
 NOISY = {
     "batch-norm": _case(L.BatchNorm(eps=1e-3, momentum=0.3), IMAGE),

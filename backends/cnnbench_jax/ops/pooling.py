@@ -13,7 +13,6 @@ from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.base import Shape
 from cnnbench.spec.layers.pooling import (
     AdaptiveAvgPool,
-    AdaptiveMaxPool,
     AvgPool,
     GlobalAvgPool,
     GlobalMaxPool,
@@ -161,24 +160,6 @@ def _averaging_matrix(size: int, out: int) -> np.ndarray:
         begin, end = i * size // out, -(-(i + 1) * size // out)
         matrix[i, begin:end] = 1.0 / (end - begin)
     return matrix
-
-
-@OPERATIONS.register("adaptive_max_pool")
-def adaptive_max_pool(layer: AdaptiveMaxPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """Maxima along one axis after another, the last first: so that the first in row-major order gets the gradient.
-
-    The k-th position of each window of an axis is gathered at once; shorter windows repeat their last.
-    """
-    y = inputs[0]
-    for axis, outs in reversed(list(zip(spatial_axes(call, y.ndim), layer.sizes(), strict=True))):
-        size = y.shape[axis]
-        begins = np.arange(outs) * size // outs
-        ends = -(-(np.arange(outs) + 1) * size // outs)
-        best = jnp.take(y, begins, axis)
-        for k in range(1, int((ends - begins).max())):
-            best = _first_maximum(best, jnp.take(y, np.minimum(begins + k, ends - 1), axis))
-        y = best
-    return OpResult((y,))
 
 
 @OPERATIONS.register("subsample")

@@ -14,7 +14,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
     ThresholdedReLU,
 )
 from cnnbench_jax.ops.registry import OPERATIONS
@@ -74,12 +73,3 @@ def hard_sigmoid(layer: HardSigmoid, inputs: Arrays, weights: Arrays, state: Arr
 def hard_swish(layer: HardSwish, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """``jax.nn.hard_swish``."""
     return OpResult((jax.nn.hard_swish(inputs[0]),))
-
-
-@OPERATIONS.register("thresholded_linear_unit")
-def thresholded_linear_unit(
-    layer: ThresholdedLinearUnit, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
-) -> OpResult:
-    """``jnp.maximum`` with the threshold of each channel."""
-    x = inputs[0]
-    return OpResult((jnp.maximum(x, _per_channel(weights[0], x, call)),))

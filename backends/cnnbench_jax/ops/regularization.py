@@ -1,4 +1,4 @@
-"""Dropout of elements, channels or branches, by a given mask, or by one drawn from a key in its place."""
+"""Dropout of elements or branches, by a given mask, or by one drawn from a key in its place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call
     return OpResult((inputs[0] * call.masks[0] / (1.0 - layer.p),))
 
 
-@OPERATIONS.register("spatial_dropout")
 @OPERATIONS.register("stochastic_depth")
 def shared_dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """As ``dropout`` with a mask that broadcasts; drawn here where a key stands in its place."""

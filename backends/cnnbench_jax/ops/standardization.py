@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
@@ -43,14 +43,6 @@ def layer_norm(layer: LayerNorm, inputs: Arrays, weights: Arrays, state: Arrays,
     x = inputs[0]
     y = _standardize(wide(x), range(layer.start_axis, x.ndim), layer.eps)
     return OpResult((_affine(y, [wide(w) for w in weights]).astype(x.dtype),))
-
-
-@OPERATIONS.register("channel_layer_norm")
-def channel_layer_norm(layer: ChannelLayerNorm, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """Over the channel axis."""
-    x = inputs[0]
-    y = _standardize(wide(x), (call.channel_axis(x.ndim),), layer.eps)
-    return OpResult((_affine(y, [per_channel(w, x.ndim, call) for w in weights]).astype(x.dtype),))
 
 
 @OPERATIONS.register("instance_norm")

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Shape, Subsample
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool, WindowPool
+from cnnbench.spec.layers.pooling import MinPool, WindowPool
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_numpy.ops.registry import Array, Arrays, spatial
 from cnnbench_numpy.ops.taps import Pairs, Slices, at, crop_spatial, pad_spatial, reach, taps
@@ -178,30 +178,6 @@ def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Arrays, weights: Arrays, s
     for index, place in _cells(layer, x.shape):
         y[at(index)] = x[place].mean(axis=_spatial_axes(x))
     return OpResult((y,), saved=x.shape)
-
-
-def adaptive_max_pool_backward(
-    layer: AdaptiveMaxPool, saved: Any, gradients: Arrays, weights: Arrays, call: Call
-) -> Gradients:
-    """The gradient of each cell goes to its first maximum in row-major order."""
-    dx = np.zeros(saved.shape, gradients[0].dtype)
-    images, channels = np.ogrid[: saved.shape[0], : saved.shape[1]]
-    for index, place in _cells(layer, saved.shape):
-        cell = saved[place]
-        first = cell.reshape(*cell.shape[:2], math.prod(cell.shape[2:])).argmax(axis=2)
-        winner = np.unravel_index(first, cell.shape[2:])
-        dx[place][(images, channels, *winner)] += gradients[0][at(index)]
-    return Gradients((dx,))
-
-
-@spatial("adaptive_max_pool", backward=adaptive_max_pool_backward)
-def adaptive_max_pool(layer: AdaptiveMaxPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """The maximum of each output position's range; NaN wins."""
-    x = inputs[0]
-    y = np.empty((*x.shape[:2], *layer.sizes()), x.dtype)
-    for index, place in _cells(layer, x.shape):
-        y[at(index)] = x[place].max(axis=_spatial_axes(x))
-    return OpResult((y,), saved=x)
 
 
 def _kept(layer: Subsample) -> Slices:

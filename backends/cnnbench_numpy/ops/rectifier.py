@@ -14,7 +14,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
     ThresholdedReLU,
 )
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays, spatial
@@ -115,21 +114,3 @@ def hard_swish(layer: HardSwish, inputs: Arrays, weights: Arrays, state: Arrays,
     """x min(max(x + 3, 0), 6) / 6."""
     x = inputs[0]
     return OpResult((x * np.minimum(np.maximum(x + 3, 0), 6) / 6,), saved=x)
-
-
-def thresholded_linear_unit_backward(
-    layer: ThresholdedLinearUnit, saved: Any, gradients: Arrays, weights: Arrays, call: Call
-) -> Gradients:
-    """dy goes to x where x is above the threshold, else to the threshold of its channel."""
-    dy = gradients[0]
-    d_threshold = np.where(saved, 0, dy).sum(axis=(0, *range(2, dy.ndim)))
-    return Gradients((np.where(saved, dy, 0),), (d_threshold,))
-
-
-@spatial("thresholded_linear_unit", backward=thresholded_linear_unit_backward)
-def thresholded_linear_unit(
-    layer: ThresholdedLinearUnit, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
-) -> OpResult:
-    """max(x, threshold)."""
-    x, threshold = inputs[0], _slopes(weights[0], inputs[0])
-    return OpResult((np.maximum(x, threshold),), saved=x > threshold)

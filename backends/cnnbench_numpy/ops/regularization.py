@@ -1,4 +1,4 @@
-"""Reference dropout: of elements, of channels, of whole branches; a mask says which, and broadcasts."""
+"""Reference dropout: of elements, of whole branches; a mask says which, and broadcasts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def dropout_backward(layer: Dropout, saved: Any, gradients: Arrays, weights: Arr
 
 
 @REFERENCE.register("dropout", backward=dropout_backward)
-@REFERENCE.register("spatial_dropout", backward=dropout_backward)
 @REFERENCE.register("stochastic_depth", backward=dropout_backward)
 def dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """x mask / (1 - p) in training, x at inference. The mask comes in the canonical layout."""

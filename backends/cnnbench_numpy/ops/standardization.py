@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays, spatial
 
 Axes = tuple[int, ...]
@@ -71,21 +71,6 @@ def layer_norm(layer: LayerNorm, inputs: Arrays, weights: Arrays, state: Arrays,
     if len(weights) > 1:
         y = y + weights[1]
     return OpResult((y,), saved=saved)
-
-
-def channel_layer_norm_backward(
-    layer: ChannelLayerNorm, saved: Any, gradients: Arrays, weights: Arrays, call: Call
-) -> Gradients:
-    """As layer norm over axis 1."""
-    inner, found = _per_channel_backward(gradients[0], saved.normal, weights)
-    return Gradients((_standardize_backward(inner, saved, (1,)),), found)
-
-
-@spatial("channel_layer_norm", backward=channel_layer_norm_backward)
-def channel_layer_norm(layer: ChannelLayerNorm, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """x' w + b, x' over the channels."""
-    saved = _standardize(inputs[0], (1,), layer.eps)
-    return OpResult((_per_channel(saved.normal, weights),), saved=saved)
 
 
 def instance_norm_backward(

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import MinPool
 from cnnbench_tensorflow.framework import tf, wide
 from cnnbench_tensorflow.ops.windows import (
     Geometry,
@@ -37,7 +37,6 @@ def register(operations: Operations) -> None:
     operations.register("global_avg_pool")(global_avg_pool)
     operations.register("global_max_pool")(global_max_pool)
     operations.register("adaptive_avg_pool")(adaptive_avg_pool)
-    operations.register("adaptive_max_pool")(adaptive_max_pool)
     operations.register("subsample")(subsample)
 
 
@@ -149,26 +148,6 @@ def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Values, weights: Values, s
         shape = [outputs if other == axis else 1 for other in range(x.shape.rank)]
         counts = counts * tf.constant([end - begin for begin, end in edges], x.dtype, shape)
     return OpResult((tf.cast(x / counts, inputs[0].dtype),))
-
-
-def adaptive_max_pool(layer: AdaptiveMaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """Maxima along one axis after another, the last first: so that the first in row-major order gets the gradient.
-
-    The k-th position of each window of an axis is gathered at once; shorter windows repeat their last.
-    """
-    import numpy as np
-
-    y = inputs[0]
-    for axis, outputs in reversed(list(enumerate(layer.sizes(), start=1))):
-        size = y.shape[axis]
-        begins = np.arange(outputs) * size // outputs
-        ends = -(-(np.arange(outputs) + 1) * size // outputs)
-        best = tf.gather(y, begins, axis=axis)
-        for k in range(1, int((ends - begins).max())):
-            other = tf.gather(y, np.minimum(begins + k, ends - 1), axis=axis)
-            best = tf.where((other > best) | tf.math.is_nan(other), other, best)
-        y = best
-    return OpResult((y,))
 
 
 def subsample(layer: Subsample, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

@@ -12,7 +12,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
     ThresholdedReLU,
 )
 from cnnbench_tensorflow.framework import tf
@@ -29,7 +28,6 @@ def register(operations: Operations) -> None:
     operations.register("shrink")(shrink)
     operations.register("hard_sigmoid")(hard_sigmoid)
     operations.register("hard_swish")(hard_swish)
-    operations.register("thresholded_linear_unit")(thresholded_linear_unit)
 
 
 def relu6(layer: ReLU6, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
@@ -76,10 +74,3 @@ def hard_swish(layer: HardSwish, inputs: Values, weights: Values, state: Values,
     """x relu6(x + 3) / 6."""
     x = inputs[0]
     return OpResult((x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),))
-
-
-def thresholded_linear_unit(
-    layer: ThresholdedLinearUnit, inputs: Values, weights: Values, state: Values, call: Call
-) -> OpResult:
-    """``tf.maximum`` with the threshold of each channel."""
-    return OpResult((tf.maximum(inputs[0], weights[0]),))

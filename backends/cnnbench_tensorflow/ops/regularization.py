@@ -1,4 +1,4 @@
-"""Regularisation by noise: dropout of elements, channels or branches."""
+"""Regularisation by noise: dropout of elements or branches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ Values = tuple[Any, ...]
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
     operations.register("dropout")(dropout)
-    operations.register("spatial_dropout")(dropout)
     operations.register("stochastic_depth")(dropout)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operations, OpResult
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 from cnnbench_tensorflow.framework import tf
 
 Values = tuple[Any, ...]
@@ -19,7 +19,6 @@ Values = tuple[Any, ...]
 def register(operations: Operations) -> None:
     """Adds this family's ops."""
     operations.register("layer_norm")(layer_norm)
-    operations.register("channel_layer_norm")(channel_layer_norm)
     operations.register("instance_norm")(instance_norm)
     operations.register("group_norm")(group_norm)
     operations.register("mean_variance_norm")(mean_variance_norm)
@@ -50,11 +49,6 @@ def layer_norm(layer: LayerNorm, inputs: Values, weights: Values, state: Values,
     x = inputs[0]
     y = _standardize(single(x), list(range(layer.start_axis, x.shape.rank)), layer.eps)
     return OpResult((affine(y, weights, x.dtype),))
-
-
-def channel_layer_norm(layer: ChannelLayerNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """Over the last axis, where the channels are."""
-    return OpResult((affine(_standardize(single(inputs[0]), [-1], layer.eps), weights, inputs[0].dtype),))
 
 
 def instance_norm(layer: InstanceNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

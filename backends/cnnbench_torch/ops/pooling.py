@@ -13,7 +13,7 @@ from torch.nn import functional
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample, Window
 from cnnbench.spec.layers.base import Shape
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import MinPool
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_torch.ops.registry import OPERATIONS
 from cnnbench_torch.ops.windows import full_padding, native_padding, pad_spatial
@@ -22,7 +22,6 @@ Tensors = tuple[Tensor, ...]
 _MAX_POOLS = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
 _AVG_POOLS = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 _ADAPTIVE_POOLS = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d)
-_ADAPTIVE_MAX_POOLS = (functional.adaptive_max_pool1d, functional.adaptive_max_pool2d, functional.adaptive_max_pool3d)
 
 
 @OPERATIONS.register("max_pool")
@@ -133,14 +132,6 @@ def adaptive_avg_pool(
 ) -> OpResult:
     """``adaptive_avg_poolNd``."""
     return OpResult((_ADAPTIVE_POOLS[inputs[0].dim() - 3](inputs[0], layer.sizes()),))
-
-
-@OPERATIONS.register("adaptive_max_pool")
-def adaptive_max_pool(
-    layer: AdaptiveMaxPool, inputs: Tensors, weights: Tensors, state: Tensors, call: Call
-) -> OpResult:
-    """``adaptive_max_poolNd``."""
-    return OpResult((_ADAPTIVE_MAX_POOLS[inputs[0].dim() - 3](inputs[0], layer.sizes()),))
 
 
 @OPERATIONS.register("subsample")

@@ -14,7 +14,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
     ThresholdedReLU,
 )
 from cnnbench_torch.ops.registry import OPERATIONS
@@ -72,12 +71,3 @@ def hard_sigmoid(layer: HardSigmoid, inputs: Tensors, weights: Tensors, state: T
 def hard_swish(layer: HardSwish, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``functional.hardswish``."""
     return OpResult((functional.hardswish(inputs[0]),))
-
-
-@OPERATIONS.register("thresholded_linear_unit")
-def thresholded_linear_unit(
-    layer: ThresholdedLinearUnit, inputs: Tensors, weights: Tensors, state: Tensors, call: Call
-) -> OpResult:
-    """``torch.maximum`` with the threshold of each channel."""
-    x = inputs[0]
-    return OpResult((torch.maximum(x, weights[0].reshape(1, -1, *(1,) * (x.dim() - 2))),))

@@ -1,4 +1,4 @@
-"""Dropout of elements, channels or branches, by a mask that the program is given, or by PyTorch's own generator."""
+"""Dropout of elements or branches, by a mask that the program is given, or by PyTorch's own generator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def dropout(layer: Dropout, inputs: Tensors, weights: Tensors, state: Tensors, c
     return OpResult((inputs[0] * call.masks[0] / (1.0 - layer.p),))
 
 
-@OPERATIONS.register("spatial_dropout")
 @OPERATIONS.register("stochastic_depth")
 def shared_dropout(layer: Dropout, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """As ``dropout`` with a mask that broadcasts; drawn here where none is given."""

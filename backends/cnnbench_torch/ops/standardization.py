@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -23,16 +23,6 @@ def layer_norm(layer: LayerNorm, inputs: Tensors, weights: Tensors, state: Tenso
     """``functional.layer_norm``."""
     x = inputs[0]
     return OpResult((functional.layer_norm(x, x.shape[layer.start_axis :], *weights, eps=layer.eps),))
-
-
-@OPERATIONS.register("channel_layer_norm")
-def channel_layer_norm(
-    layer: ChannelLayerNorm, inputs: Tensors, weights: Tensors, state: Tensors, call: Call
-) -> OpResult:
-    """``functional.layer_norm`` with the channels moved last, as torchvision has it: no copy if they lie there."""
-    x = inputs[0].movedim(1, -1)
-    y = functional.layer_norm(x, x.shape[-1:], *weights, eps=layer.eps)
-    return OpResult((y.movedim(-1, 1),))
 
 
 def _group_norm(x: Tensor, groups: int, weights: Tensors, eps: float) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 from cnnbench.conformance.cases.case import Draw, LayerCase
 from cnnbench.conformance.cases.loss import shares
 from cnnbench.spec.composites.element_loss import (
-    BCELoss,
     BCEWithLogitsLoss,
     L1Loss,
     LeastSquaresGAN,
@@ -41,7 +40,6 @@ CASES = {
     "smooth_l1_loss/huber": _pair(SmoothL1Loss(beta=1.5, form="huber", reduction="sum")),
     "bce_with_logits_loss/large": _pair(BCEWithLogitsLoss(reduction="none"), zero_or_one, 40.0),
     "bce_with_logits_loss/pos_weight": _pair(BCEWithLogitsLoss(pos_weight=3.0), shares),
-    "bce_loss/plain": LayerCase(BCELoss(), (PLANE, PLANE), draws=(shares, zero_or_one)),
     "kl_divergence_vae/code": LayerCase(VAEDivergence(), ((8,), (8,))),
     "kl_divergence_vae/near_standard": LayerCase(VAEDivergence(reduction="none"), ((8,), (8,)), scale=0.01),
     "least_squares_gan/real": LayerCase(LeastSquaresGAN(label=1.0), ((1, 4, 5),)),

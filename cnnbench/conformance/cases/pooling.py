@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnnbench.conformance.cases.case import EVEN, SQUARE, LayerCase
 from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import MinPool
 
 VOLUME = ((2, 4, 5, 6),)
 LARGE_IN_PADDING = ((2, 7, 8),)  # with k = 2, s = 3, p = 1 the last window would start in the padding and is dropped
@@ -74,13 +74,6 @@ CASES = {
     "adaptive_avg_pool/uneven": LayerCase(AdaptiveAvgPool(output_size=(3, 4)), SQUARE),
     "adaptive_avg_pool/longer": LayerCase(AdaptiveAvgPool(output_size=(7, 3)), ((3, 3, 8),)),
     "adaptive_avg_pool/no_images": LayerCase(AdaptiveAvgPool(output_size=(3, 4)), SQUARE, batch=0),
-    "adaptive_max_pool/uneven": LayerCase(AdaptiveMaxPool(output_size=(3, 4)), SQUARE),
-    "adaptive_max_pool/even": LayerCase(AdaptiveMaxPool(output_size=(2, 5)), EVEN),
-    "adaptive_max_pool/longer": LayerCase(AdaptiveMaxPool(output_size=(7, 3)), ((3, 3, 8),)),
-    "adaptive_max_pool/one": LayerCase(AdaptiveMaxPool(output_size=1), EVEN),
-    "adaptive_max_pool/1d": LayerCase(AdaptiveMaxPool(output_size=4), ((3, 10),)),
-    "adaptive_max_pool/3d": LayerCase(AdaptiveMaxPool(output_size=(2, 3, 2)), VOLUME),
-    "adaptive_max_pool/no_images": LayerCase(AdaptiveMaxPool(output_size=(3, 4)), SQUARE, batch=0),
     "global_max_pool/no_images": LayerCase(GlobalMaxPool(), EVEN, batch=0),
     "subsample/stride": LayerCase(Subsample(stride=2), SQUARE),
     "trainable_subsample/plain": LayerCase(TrainableSubsample(), EVEN),

@@ -10,7 +10,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
     ThresholdedReLU,
 )
 
@@ -33,6 +32,4 @@ CASES = {
     "hard_sigmoid/fifth": LayerCase(HardSigmoid(slope=0.2), EVEN, scale=3.0),
     "hard_sigmoid/shifted": LayerCase(HardSigmoid(slope=0.4, offset=0.2), ROW, scale=2.0),
     "hard_swish/plain": LayerCase(HardSwish(), EVEN, scale=3.0),
-    "thresholded_linear_unit/plain": LayerCase(ThresholdedLinearUnit(), EVEN),
-    "thresholded_linear_unit/row": LayerCase(ThresholdedLinearUnit(), ROW, batch=5),
 }

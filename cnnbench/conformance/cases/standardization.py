@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 
 TOKENS = ((7, 12),)
 NARROW = ((6, 5, 4),)
@@ -18,10 +18,6 @@ CASES = {
     "layer_norm/no_affine": LayerCase(LayerNorm(affine=False), TOKENS),
     "layer_norm/large_mean": LayerCase(LayerNorm(), ((5, 64),), shift=1000.0),
     "layer_norm/small_variance": LayerCase(LayerNorm(), TOKENS, scale=0.003),
-    "channel_layer_norm/plain": LayerCase(ChannelLayerNorm(), EVEN),
-    "channel_layer_norm/1d": LayerCase(ChannelLayerNorm(eps=1e-3), ((6, 9),)),
-    "channel_layer_norm/no_affine": LayerCase(ChannelLayerNorm(affine=False), NARROW, batch=1),
-    "channel_layer_norm/large_mean": LayerCase(ChannelLayerNorm(), ((32, 3, 5),), shift=1000.0),
     "instance_norm/plain": LayerCase(InstanceNorm(), EVEN),
     "instance_norm/affine": LayerCase(InstanceNorm(affine=True, eps=1e-3), EVEN),
     "instance_norm/1d": LayerCase(InstanceNorm(affine=True), ((4, 11),)),

@@ -23,9 +23,9 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.ties import tied, ties_of
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, Shape
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import MinPool
 
-exact_on_integers("min_pool", "adaptive_max_pool")
+exact_on_integers("min_pool")
 
 
 def _window_size(layer: object, spatial: Shape) -> int:
@@ -70,7 +70,6 @@ def average(setting: Setting) -> ForwardBudget:
     "max_pool",
     "min_pool",
     "global_max_pool",
-    "adaptive_max_pool",
 )
 def window_gradient(setting: GradientSetting) -> GradientBudget:
     """dx sums what arrives from each window that the input lies in (for maxima: wins), S on |dy|."""
@@ -80,7 +79,7 @@ def window_gradient(setting: GradientSetting) -> GradientBudget:
     return GradientBudget((_sum(magnitude, count, setting, setting.gradients.inputs[0]),))
 
 
-@forward_formula("max_pool", "min_pool", "global_max_pool", "adaptive_max_pool", "subsample")
+@forward_formula("max_pool", "min_pool", "global_max_pool", "subsample")
 def moved(setting: Setting) -> ForwardBudget:
     """Values are moved, not computed."""
     return ForwardBudget((exact(setting.u),))
@@ -96,17 +95,3 @@ def moved_gradient(setting: GradientSetting) -> GradientBudget:
 def tied_minima(layer: MinPool, x: NDArray[Any]) -> NDArray[Any] | None:
     """The ties of the maxima of -x."""
     return tied(layer.maximum(), -x)
-
-
-@ties_of("adaptive_max_pool")
-def tied_cells(layer: AdaptiveMaxPool, x: NDArray[Any]) -> NDArray[Any]:
-    """Elements that are the maximum of a cell together with another one."""
-    found = np.zeros(x.shape, bool)
-    sizes, outs = x.shape[2:], layer.sizes()
-    for index in np.ndindex(*outs):
-        cell = (slice(i * n // out, -(-(i + 1) * n // out)) for i, n, out in zip(index, sizes, outs, strict=True))
-        place = (slice(None), slice(None), *cell)
-        axes = tuple(range(2, x.ndim))
-        top = x[place] == x[place].max(axis=axes, keepdims=True)
-        found[place] |= top & (top.sum(axis=axes, keepdims=True) > 1)
-    return found

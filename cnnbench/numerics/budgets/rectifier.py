@@ -52,7 +52,7 @@ def _at_the_ends(layer: Any, x: Array) -> Array:
     return np.asarray((line == 0) | (line == 1))
 
 
-@forward_formula("relu6", "thresholded_relu", "thresholded_linear_unit")
+@forward_formula("relu6", "thresholded_relu")
 def choice(setting: Setting) -> ForwardBudget:
     """A choice, not a computation."""
     return ForwardBudget((exact(setting.u),))
@@ -62,20 +62,6 @@ def choice(setting: Setting) -> ForwardBudget:
 def choice_gradient(setting: GradientSetting) -> GradientBudget:
     """A choice, not a computation."""
     return GradientBudget((exact(setting.u),))
-
-
-@gradient_formula("thresholded_linear_unit")
-def thresholded_linear_unit_gradient(setting: GradientSetting) -> GradientBudget:
-    """dx is a choice; the threshold's gradient is a sum of chosen cotangents. Where both are equal, either is right."""
-    x, g = setting.call.inputs[0], np.abs(setting.cotangents[0])
-    axes = (0, *range(2, g.ndim))
-    count = math.prod(g.shape[axis] for axis in axes)
-    tie = np.where(x == setting.call.weights[0].reshape(-1, *(1,) * (x.ndim - 2)), g, 0)
-    below = sum_of_products(g.sum(axis=axes), count, setting.u, rounded=g.sum(axis=axes), squares=None)
-    own, tied = exact(setting.u), tie.sum(axis=axes)
-    return GradientBudget(
-        (Budget(own.sharp + tie, own.worst + tie),), (Budget(below.sharp + tied, below.worst + tied),)
-    )
 
 
 @forward_formula("leaky_relu", "prelu")

@@ -22,13 +22,13 @@ def _scaled(value: np.ndarray, setting: Setting) -> Budget:
     return roundings(np.abs(value), 3, setting.u) if setting.call.training else exact(setting.u)
 
 
-@forward_formula("dropout", "spatial_dropout", "stochastic_depth")
+@forward_formula("dropout", "stochastic_depth")
 def dropout(setting: Setting) -> ForwardBudget:
     """y = x mask / (1 - p)."""
     return ForwardBudget((_scaled(setting.values.outputs[0], setting),))
 
 
-@gradient_formula("dropout", "spatial_dropout", "stochastic_depth")
+@gradient_formula("dropout", "stochastic_depth")
 def dropout_gradient(setting: GradientSetting) -> GradientBudget:
     """dx = dy mask / (1 - p)."""
     return GradientBudget((_scaled(setting.gradients.inputs[0], setting),))

@@ -40,8 +40,6 @@ def _shape(layer: Any, shape: tuple[int, ...]) -> _Shape:
     channels = (1, shape[1], *(1,) * (rank - 2))
     if layer.kind == "layer_norm":
         return _Shape(shape, tuple(range(layer.start_axis, rank)), shape[layer.start_axis :])
-    if layer.kind == "channel_layer_norm":
-        return _Shape(shape, (1,), channels)
     if layer.kind == "mean_variance_norm":
         return _Shape(shape, layer.axes, channels)
     groups = layer.groups if layer.kind == "group_norm" else shape[1]
@@ -60,7 +58,7 @@ def _weight_and_bias(setting: Setting, shape: _Shape) -> tuple[Array, Array]:
     return (given[0] if given else np.ones(())), (given[1] if len(given) > 1 else np.zeros(()))
 
 
-KINDS = ("layer_norm", "channel_layer_norm", "instance_norm", "group_norm", "mean_variance_norm")
+KINDS = ("layer_norm", "instance_norm", "group_norm", "mean_variance_norm")
 
 
 @forward_formula(*KINDS)

@@ -17,7 +17,7 @@ from cnnbench.numerics.faults.engine.base import (
 )
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
 from cnnbench.spec.layers import AvgPool, GlobalAvgPool, MaxPool, Pad
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import MinPool
 
 _IMAGE = Surroundings((4, 8, 8))
 
@@ -38,24 +38,6 @@ def _summed(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:
     shape = tuple(inputs[0].shape)
     channel = call.channel_axis(len(shape))
     return (outputs[0] * float(math.prod(n for axis, n in enumerate(shape) if axis not in (0, channel))),)
-
-
-def _even_windows(right: Operation, table: Operations) -> Operation:
-    """Max pooling by one window size and stride: stride n // out, window n - (out - 1) stride."""
-
-    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-        rank = len(inputs[0].shape)
-        sizes = [int(inputs[0].shape[call.axis(axis, rank)]) for axis in range(2, rank)]
-        strides = tuple(size // out for size, out in zip(sizes, layer.output_size, strict=True))
-        kernel = tuple(n - (out - 1) * s for n, out, s in zip(sizes, layer.output_size, strides, strict=True))
-        pool = MaxPool(kernel_size=kernel, stride=strides, padding=((0, 0),) * len(sizes), dilation=(1,) * len(sizes))
-        return table["max_pool"].forward(pool, inputs, weights, state, call)
-
-    return Operation(forward, right.backward, right.weight_layout)
-
-
-def _mean(right: Operation, table: Operations) -> Operation:
-    return Operation(table["adaptive_avg_pool"].forward, table["adaptive_avg_pool"].backward, right.weight_layout)
 
 
 FAULTS = (
@@ -148,20 +130,6 @@ FAULTS = (
         "the sign changed before the maximum and not after it",
         MinPool(kernel_size=2),
         other_outputs(lambda layer, inputs, outputs, call: (-outputs[0],)),
-        _IMAGE,
-    ),
-    suspect_fault(
-        "adaptive_max_pool.even_windows",
-        "windows of one size and stride where the output size does not divide the input's (exporters do so)",
-        AdaptiveMaxPool(output_size=3),
-        _even_windows,
-        _IMAGE,
-    ),
-    suspect_fault(
-        "adaptive_max_pool.mean",
-        "the mean for the maximum",
-        AdaptiveMaxPool(output_size=3),
-        _mean,
         _IMAGE,
     ),
 )

@@ -16,7 +16,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
 )
 from cnnbench.spec.layers.smooth import SiLU
 
@@ -65,12 +64,5 @@ FAULTS = (
         "values kept as they are outside the threshold where they were to move towards zero",
         surrounded(Shrink(threshold=0.5, bias=0.5), _IMAGE),
         operation=other_layer(lambda layer: replace(layer, bias=0.0)),
-    ),
-    Fault(
-        "thresholded_linear_unit.zero_threshold",
-        "thresholded_linear_unit",
-        "a plain ReLU: the learned threshold left out",
-        surrounded(ThresholdedLinearUnit(), _IMAGE),
-        operation=other_weights(lambda layer, name, a: np.zeros_like(a)),
     ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from cnnbench.execution.operations import Call
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import Dropout, SpatialDropout, StochasticDepth
+from cnnbench.spec.layers import Dropout, StochasticDepth
 
 _IMAGE = Surroundings((4, 5, 6))
 _SQUARE = Surroundings((4, 8, 8))
@@ -39,12 +39,5 @@ FAULTS = (
         "a kept branch not scaled by 1 / (1 - p) at training",
         surrounded(StochasticDepth(p=0.3), replace(_IMAGE, batch=6)),
         operation=other_outputs(_unscaled),
-    ),
-    Fault(
-        "spatial_dropout.keep_probability",
-        "spatial_dropout",
-        "p taken as the probability of keeping",
-        surrounded(SpatialDropout(p=0.3), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, p=1 - layer.p)),
     ),
 )

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_kind, other_layer, other_outputs
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
 from cnnbench.spec.layers import Concat, GlobalAvgPool
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 
 _IMAGE = Surroundings((6, 5, 4))
 _TOKENS = Surroundings((5, 12))
@@ -81,13 +81,6 @@ FAULTS = (
         "epsilon added to the standard deviation and not to the variance",
         on_data(LayerNorm(eps=1e-3), _TOKENS, mean=0.0, deviation=0.1),
         operation=_epsilon_outside,
-    ),
-    Fault(
-        "channel_layer_norm.whole_image",
-        "channel_layer_norm",
-        "one mean for the image where each position was to have its own",
-        surrounded(ChannelLayerNorm(), _IMAGE),
-        operation=other_kind(lambda layer: GroupNorm(groups=1, eps=layer.eps)),
     ),
     Fault(
         "group_norm.swapped_groups",

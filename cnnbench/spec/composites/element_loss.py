@@ -163,35 +163,6 @@ class BCEWithLogitsLoss(ElementLoss, kind="bce_with_logits_loss"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BCELoss(ElementLoss, kind="bce_loss"):
-    """-t log p - (1 - t) log(1 - p) of probabilities, which are kept within [eps, 1 - eps].
-
-    Args:
-        eps: Keras' convention, as is the logarithm of a rounded 1 - p; PyTorch keeps the logarithms above -100 instead.
-            ``BCEWithLogitsLoss`` needs neither.
-
-    Shapes: as ``ElementLoss``; predictions and targets from 0 to 1.
-    """
-
-    eps: float = 1e-7
-
-    def resolve(self, inputs: Shapes) -> Self:
-        if not 0 < self.eps < 0.5:
-            raise SpecError("eps is not valid", received=self.eps, expected="a number between 0 and 0.5")
-        return super().resolve(inputs)
-
-    def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
-        p = builder.add("clipped", Clip(minimum=self.eps, maximum=1 - self.eps), prediction)
-        log_p = builder.add("log", Elementwise(function="log"), p)
-        complement = builder.add("complement", Affine(scale=-1.0, shift=1.0), p)
-        log_q = builder.add("log_complement", Elementwise(function="log"), complement)
-        rest = builder.add("negative", Affine(scale=-1.0, shift=1.0), target)
-        positive = builder.add("positive", Multiply(), target, log_p)
-        total = builder.add("total", Add(), positive, builder.add("other", Multiply(), rest, log_q))
-        return builder.add("element", Elementwise(function="negate"), total)
-
-
-@dataclass(frozen=True, kw_only=True)
 class VAEDivergence(ElementLoss, kind="kl_divergence_vae"):
     """The divergence of a diagonal normal distribution from the standard one: (m^2 + exp(v) - 1 - v) / 2.
 

@@ -27,10 +27,10 @@ from cnnbench.spec.layers.merge import Add, Concat
 from cnnbench.spec.layers.normalization import BatchNorm, ChannelAffine, FrozenBatchNorm
 from cnnbench.spec.layers.pooling import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
 from cnnbench.spec.layers.rectifier import HardSigmoid, HardSwish, LeakyReLU, PReLU, ReLU6
-from cnnbench.spec.layers.regularization import Dropout, SpatialDropout, StochasticDepth
+from cnnbench.spec.layers.regularization import Dropout, StochasticDepth
 from cnnbench.spec.layers.shape import Flatten, Pad
 from cnnbench.spec.layers.smooth import ELU, GELU, SELU, SiLU, Softplus
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm
 
 __all__ = [
     "ELU",
@@ -41,7 +41,6 @@ __all__ = [
     "AvgPool",
     "BatchNorm",
     "ChannelAffine",
-    "ChannelLayerNorm",
     "Concat",
     "Conv",
     "Dropout",
@@ -79,7 +78,6 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
-    "SpatialDropout",
     "StochasticDepth",
     "Subsample",
     "Tanh",

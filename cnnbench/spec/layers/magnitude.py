@@ -104,8 +104,6 @@ class RMSNorm(Layer, kind="rms_norm"):
 class FilterResponseNorm(Layer, kind="filter_response_norm"):
     """y = x / sqrt(nu^2 + eps) * weight + bias, nu^2 the mean of x^2 over all positions of an image's channel.
 
-    The paper puts ``thresholded_linear_unit`` after it in place of a ReLU.
-
     Args:
         eps: Inside the root. Fixed; the paper learns it where a channel has one position only.
 

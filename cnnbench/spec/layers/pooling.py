@@ -207,16 +207,6 @@ class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveMaxPool(AdaptiveAvgPool, kind="adaptive_max_pool"):
-    """Maximum over the windows of ``adaptive_avg_pool``; fields and shapes as there.
-
-    NaN in a window gives NaN. The gradient goes to the first maximum of the window in row-major order.
-
-    Source: PyTorch's AdaptiveMaxPool.
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
 class Subsample(Layer, kind="subsample"):
     """Keeps every ``stride``-th position of each spatial axis, starting at the first.
 

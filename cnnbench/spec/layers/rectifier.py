@@ -128,26 +128,3 @@ class HardSwish(Layer, kind="hard_swish"):
 
     Shapes: any -> the same. Source: Howard et al., "Searching for MobileNetV3" (2019), section 5.2.
     """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThresholdedLinearUnit(Layer, kind="thresholded_linear_unit"):
-    """max(x, threshold) with a learned threshold for each channel: the activation that filter response norm needs.
-
-    Shapes:
-        (N, C, *spatial) -> the same.
-
-    Weights:
-        threshold (C,), zeros, exempt from decay of kernels.
-
-    Source: Singh, Krishnan, "Filter response normalization layer" (2019), section 3.2, equation 3.
-    """
-
-    layout_rule = "spatial"
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_rank(inputs[0], self.kind, least=2)
-        return self
-
-    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        return (WeightSpec("threshold", (inputs[0][1],), Initializer("constant", 0.0), decay=False),)

@@ -1,4 +1,4 @@
-"""Regularisation by noise: dropout of elements, of channels, and of whole branches."""
+"""Regularisation by noise: dropout of elements and of whole branches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, require_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,28 +30,6 @@ class Dropout(Layer, kind="dropout"):
 
     def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
         return (MaskSpec("mask", inputs[0], 1.0 - self.p),) if self.p else ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpatialDropout(Dropout, kind="spatial_dropout"):
-    """Inverted dropout of whole channels: training y = x * mask / (1 - p); inference y = x.
-
-    Args:
-        p: The probability that a channel of an image is dropped.
-
-    Shapes: (N, C, *spatial) -> the same. Mask: ``<node>.mask`` (N, C, 1, ...), one where a channel is kept.
-
-    Source: Tompson et al., "Efficient object localization using convolutional networks" (2015), section 3.2
-    (PyTorch's Dropout2d, Keras' SpatialDropout2D).
-    """
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_rank(inputs[0], self.kind, least=3)
-        return super().resolve(inputs)
-
-    def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
-        shape = (*inputs[0][:2], *(1,) * (len(inputs[0]) - 2))
-        return (MaskSpec("mask", shape, 1.0 - self.p),) if self.p else ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,8 +34,7 @@ class LayerNorm(Layer, kind="layer_norm"):
 
     Args:
         start_axis: The first normalised axis in the canonical layout: -1 for tokens (N, T, C), as in a vision
-            transformer; 1 for whole images (N, C, H, W), as in the paper. For the channels of each position of an
-            image there is ``channel_layer_norm``.
+            transformer; 1 for whole images (N, C, H, W), as in the paper.
         eps: 1e-5 in PyTorch, 1e-6 in flax and for ViT, 1e-3 in Keras.
         affine: Whether weight and bias exist. bias: whether the affine map has a bias.
 
@@ -64,39 +63,6 @@ class LayerNorm(Layer, kind="layer_norm"):
         shape = inputs[0][self.start_axis :]
         both = (WeightSpec("weight", shape, ONES, decay=False), WeightSpec("bias", shape, ZEROS, decay=False))
         return both[: (1 + self.bias) * self.affine]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelLayerNorm(Layer, kind="channel_layer_norm"):
-    """Layer normalisation of an image's channels, each position on its own.
-
-    y = (x - mean) / sqrt(var + eps) * weight + bias, mean and biased variance over axis 1.
-
-    Args:
-        eps: Inside the root; ConvNeXt has 1e-6.
-        affine: Whether weight and bias exist.
-
-    Shapes:
-        (N, C, *spatial) -> the same.
-
-    Weights:
-        weight (C,), bias (C,).
-
-    Source: Liu et al., "A ConvNet for the 2020s" (2022), section 2.6 (torchvision's and timm's LayerNorm2d).
-    """
-
-    eps: float = 1e-6
-    affine: bool = True
-
-    layout_rule = "spatial"
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_rank(inputs[0], self.kind, least=2)
-        require_eps(self.eps)
-        return self
-
-    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        return affine_weights(inputs[0][1]) if self.affine else ()
 
 
 @dataclass(frozen=True, kw_only=True)

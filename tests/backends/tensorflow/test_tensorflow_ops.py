@@ -13,6 +13,7 @@ import pytest
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.spec import layers as L
+from cnnbench.spec.composites import TrainableSubsample
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.weights import initialize, split_state
 
@@ -83,7 +84,7 @@ CASES: dict[str, Case] = {
     "adaptive-larger": (L.AdaptiveAvgPool(output_size=(12, 11)), IMAGE),
     "subsample": (L.Subsample(stride=(2, 3)), IMAGE),
     "subsample-3d": (L.Subsample(stride=(2, 1, 3)), VOLUME),
-    "trainable-subsample": (L.TrainableSubsample(kernel_size=2), (4, 8, 6)),
+    "trainable-subsample": (TrainableSubsample(kernel_size=2), (4, 8, 6)),
     "batch-norm": (L.BatchNorm(eps=1e-3, momentum=0.3), IMAGE),
     "batch-norm-biased-plain": (L.BatchNorm(running_variance="biased", affine=False), IMAGE),
     "batch-norm-features": (L.BatchNorm(), (7,)),

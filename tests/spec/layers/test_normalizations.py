@@ -10,9 +10,9 @@ import pytest
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import FrozenBatchNorm, SpatialDropout, StochasticDepth
+from cnnbench.spec.layers import FrozenBatchNorm, StochasticDepth
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
-from cnnbench.spec.layers.standardization import ChannelLayerNorm, GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
+from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 
 SHAPE = (2, 6, 3, 4)
 
@@ -43,13 +43,6 @@ def test_layer_norm_is_over_the_trailing_axes():
         np.testing.assert_allclose(y[n, t], np.array(plainly(x[n, t], 0.1)) * weight + bias, rtol=1e-12)
     whole = output(LayerNorm(start_axis=1, affine=False), image())
     np.testing.assert_allclose(whole[1].ravel(), plainly(image()[1].ravel(), 1e-5), rtol=1e-11)
-
-
-def test_channel_layer_norm_is_over_the_channels_of_each_position():
-    x, weight, bias = image(), np.arange(1.0, 7.0), np.arange(6.0)
-    y = output(ChannelLayerNorm(eps=0.01), x, weight, bias)
-    for n, i, j in np.ndindex(2, 3, 4):
-        np.testing.assert_allclose(y[n, :, i, j], np.array(plainly(x[n, :, i, j], 0.01)) * weight + bias, rtol=1e-11)
 
 
 def test_group_norm_s_groups_are_neighbouring_channels():
@@ -144,7 +137,6 @@ def test_a_frozen_batch_norm_is_fixed_in_training_and_trains_nothing():
         (LayerNorm(start_axis=1), SHAPE, {"weight": (6, 3, 4), "bias": (6, 3, 4)}),
         (LayerNorm(bias=False), (2, 5, 7), {"weight": (7,)}),
         (LayerNorm(affine=False), (2, 5, 7), {}),
-        (ChannelLayerNorm(), SHAPE, {"weight": (6,), "bias": (6,)}),
         (InstanceNorm(), SHAPE, {}),
         (InstanceNorm(affine=True), SHAPE, {"weight": (6,), "bias": (6,)}),
         (GroupNorm(groups=2), SHAPE, {"weight": (6,), "bias": (6,)}),
@@ -160,9 +152,8 @@ def test_weights(layer, shape, expected):
     assert resolved.macs((shape,), (shape,)) == 0
 
 
-def test_masks_drop_channels_rows_or_the_batch():
+def test_masks_drop_rows_or_the_batch():
     shape = (5, 6, 3, 4)
-    assert SpatialDropout(p=0.25).masks((shape,))[0].shape == (5, 6, 1, 1)
     assert StochasticDepth(p=0.25).masks((shape,))[0].shape == (5, 1, 1, 1)
     assert StochasticDepth(p=0.25, mode="batch").masks((shape,))[0].shape == (1, 1, 1, 1)
     assert StochasticDepth(p=0.25).masks((shape,))[0].keep == 0.75
@@ -184,7 +175,6 @@ def test_a_kept_branch_is_scaled_at_training_and_only_there():
         (LayerNorm(start_axis=0), "0", "1 to 3"),
         (LayerNorm(start_axis=4), "4", "-4 to 3"),
         (LayerNorm(eps=0.0), "0.0", "a positive number"),
-        (ChannelLayerNorm(eps=-1.0), "-1.0", "a positive number"),
         (InstanceNorm(eps=0.0), "0.0", "a positive number"),
         (GroupNorm(groups=4), "6 channels, groups 4", "a multiple of groups"),
         (GroupNorm(groups=0), "0", "an integer of at least 1"),
@@ -200,7 +190,6 @@ def test_a_kept_branch_is_scaled_at_training_and_only_there():
         (FrozenBatchNorm(eps=-1e-5), "-1e-05", "at least 0"),
         (StochasticDepth(p=1.0), "1.0", "below 1"),
         (StochasticDepth(mode="column"), "'column'", "'row', 'batch'"),
-        (SpatialDropout(p=-0.1), "-0.1", "at least 0"),
     ],
 )
 def test_an_error_names_the_node_what_was_received_and_what_would_be_right(layer, received, expected):

@@ -7,7 +7,7 @@ import pytest
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import MaxPool
-from cnnbench.spec.layers.pooling import AdaptiveMaxPool, MinPool
+from cnnbench.spec.layers.pooling import MinPool
 from cnnbench.spec.layers.power_pooling import LpPool
 
 IMAGE = (2, 3, 8, 9)
@@ -19,7 +19,6 @@ IMAGE = (2, 3, 8, 9)
         (MinPool(kernel_size=3, stride=2, padding=((1, 0), (0, 1))), (4, 4)),
         (MinPool(kernel_size=3, stride=2, ceil_mode=True), (4, 4)),
         (LpPool(kernel_size=2, stride=3, padding=1, ceil_mode=True), (3, 4)),  # a third would start in the padding
-        (AdaptiveMaxPool(output_size=(3, 4)), (3, 4)),
     ],
     ids=lambda value: getattr(value, "kind", None),
 )
@@ -38,7 +37,6 @@ def test_min_pool_has_the_windows_of_max_pool():
         (MinPool(kernel_size=2, padding=2), "padding (2, 2)", "at most 1"),
         (LpPool(kernel_size=2, p=0.5), "0.5", "at least 1"),
         (LpPool(kernel_size=2, p=1.5, absolute=False), "p=1.5", "an integer p"),
-        (AdaptiveMaxPool(output_size=(2, 0)), "0", "at least 1"),
     ],
     ids=lambda value: getattr(value, "kind", None),
 )

@@ -18,7 +18,6 @@ from cnnbench.spec.layers.rectifier import (
     PReLU,
     ReLU6,
     Shrink,
-    ThresholdedLinearUnit,
     ThresholdedReLU,
 )
 from cnnbench.spec.layers.smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign
@@ -101,12 +100,6 @@ def test_prelu_has_one_slope_or_one_a_channel():
     x = -np.ones(shape)
     y = output(PReLU(slopes="channel"), x, np.array([1.0, 2.0, 3.0]))
     np.testing.assert_array_equal(y[0, :, 0, 0], [-1, -2, -3])
-
-
-def test_a_thresholded_linear_unit_takes_the_larger_of_value_and_threshold():
-    x = np.array([[-2.0, 0.5], [3.0, -0.5]])
-    y = output(ThresholdedLinearUnit(), x, np.array([-1.0, 0.0]))
-    np.testing.assert_array_equal(y, [[-1, 0.5], [3, 0]])
 
 
 def test_hardmax_marks_the_first_maximum():
