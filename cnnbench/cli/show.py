@@ -52,7 +52,8 @@ def _draw(graph: Graph, path: Path) -> None:
 
 
 def _print(data: dict[str, Any]) -> None:
-    rows = [
+    headers = ["node", "kind", "inputs", "output", "parameters", "MACs", "receptive field"]
+    rows: list[tuple[object, ...]] = [
         (
             node["name"],
             node["kind"],
@@ -64,7 +65,10 @@ def _print(data: dict[str, Any]) -> None:
         )
         for node in data["nodes"]
     ]
-    print_table(("node", "kind", "inputs", "output", "parameters", "MACs", "receptive field"), rows)
+    if any(node["weights_of"] for node in data["nodes"]):  # whose parameters are counted once
+        headers.append("shares weights of")
+        rows = [(*row, node["weights_of"]) for row, node in zip(rows, data["nodes"], strict=True)]
+    print_table(headers, rows)
     typer.echo(f"\n{data['name']}: {data['source']}" if data["source"] else f"\n{data['name']}")
     for label, key in (("parameters", "parameters"), ("buffers", "buffers"), ("MACs", "macs")):
         typer.echo(f"  {label}: {data[key]:,}")

@@ -103,3 +103,21 @@ def test_a_drawing_is_written_beside_the_table(tmp_path, capsys):
     assert "fc1" in capsys.readouterr().out
     assert execute(["show", "lenet5", "--graph", str(tmp_path / "lenet5.png")]) == 2
     assert "SVG" in capsys.readouterr().err
+
+
+def test_shared_weights_are_counted_once_and_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "shared.yaml"
+    again = "  - {name: again, kind: linear, out_features: 5, weights_of: fc}\n"
+    path.write_text(
+        NETWORK
+        + again.replace("again", "middle").replace("weights_of: fc", "bias: true")
+        + again.replace("weights_of: fc", "weights_of: middle")
+    )
+    data = shown(capsys, str(path))
+    assert {node["name"]: node["parameters"] for node in data["nodes"]}["again"] == 0
+    assert data["parameters"] == sum(node["parameters"] for node in data["nodes"]) == 40 + (144 * 5 + 5) + 30
+    assert execute(["show", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "shares weights of" in out.splitlines()[0]
+    assert next(line for line in out.splitlines() if line.startswith("again")).split()[-1] == "middle"
+    assert "parameters: 795" in out
