@@ -1,0 +1,71 @@
+"""Which backend, in which mode, a caller means, and why it cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+from cnnbench.execution.precision import precision as find_precision
+from cnnbench.plugins import backend_plugin, backend_plugins, load_backend
+
+if TYPE_CHECKING:
+    from cnnbench.execution.contract import Backend, BackendPlugin, ProcessSettings
+
+
+@dataclass(frozen=True)
+class ChosenBackend:
+    """A backend in one of its modes.
+
+    Args:
+        reason: Why it cannot be used here, or None.
+    """
+
+    plugin: BackendPlugin
+    mode: str
+    reason: str | None
+
+    @property
+    def series(self) -> str:
+        """As tables name it: ``torch eager``."""
+        return f"{self.plugin.name} {self.mode}"
+
+    def load(self, settings: ProcessSettings) -> Backend:
+        """Imports the framework. Raises UnavailableError where the backend cannot be used."""
+        if self.reason is not None:
+            raise UnavailableError(self.reason, where=self.plugin.name)
+        backend = load_backend(self.plugin.name)
+        backend.configure(settings)
+        return backend
+
+
+def chosen_backend(text: str, precision: str = "float32", where: str = "backend") -> ChosenBackend:
+    """The backend that ``NAME`` or ``NAME:MODE`` means, in its default mode where none is named.
+
+    Args:
+        text: What was given.
+        precision: The policy that it must have.
+        where: What errors call the place: an option, an argument.
+
+    Raises:
+        UnavailableError: An unknown backend or precision. SuiteError: a mode that it has not.
+    """
+    policy = find_precision(precision).name
+    name, _, mode = text.partition(":")
+    try:
+        plugin = backend_plugin(name)
+    except UnavailableError as error:
+        raise error.at(where) from None
+    mode = mode or plugin.modes[0]
+    if mode not in plugin.modes:
+        raise SuiteError(f"{name} has no mode {mode!r}", where=where, remedy=did_you_mean(mode, plugin.modes))
+    reason = plugin.unavailable()
+    if reason is None and policy not in plugin.precisions[mode]:
+        reason = f"{name} has no {policy!r} in mode {mode}: {did_you_mean(policy, plugin.precisions[mode])}"
+    return ChosenBackend(plugin, mode, reason)
+
+
+def chosen_backends(names: Sequence[str], precision: str, where: str = "backends") -> list[ChosenBackend]:
+    """Each backend that is named, or every known one where none is. Raises as ``chosen_backend``."""
+    return [chosen_backend(text, precision, where) for text in names or backend_plugins()]

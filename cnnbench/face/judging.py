@@ -1,0 +1,75 @@
+"""``gate`` and ``compare``: a run against its baseline, against another run, or its cells against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import overload
+
+from cnnbench.gates.baselines import Snapshot, baseline_path, load_baseline, snapshot
+from cnnbench.gates.compare import Comparison, Relative, relative
+from cnnbench.gates.compare import compare as compare_runs
+from cnnbench.gates.evidence import read_evidence
+from cnnbench.gates.rules import Rules
+from cnnbench.gates.verdicts import GateResult, gate_sides
+from cnnbench.gates.verdicts import gate as judge
+from cnnbench.harness.run.lookup import RunLike, find_run
+from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
+
+
+def gate(
+    run: RunLike, baseline: Path | str | None = None, *, base: RunLike | None = None, root: Path = DEFAULT_ROOT
+) -> GateResult:
+    """Judges a run by the gates of its suite; writes nothing.
+
+    Args:
+        run: The run. An A/B run is judged by its own base side, unless a baseline or a run is named.
+        baseline: The baseline's file; ``reports/baselines/<suite>.json`` unless given.
+        base: A run to judge against, instead of a baseline.
+        root: Where runs' folders lie.
+
+    Raises:
+        SuiteError: There is no such run. DataError: there is no baseline, or a file is damaged.
+    """
+    folder = find_run(run, root)
+    found = snapshot(read_evidence(folder))
+    rules = Rules.of(RunStore.open(folder).read_plan().suite) if (folder / "plan.json").exists() else Rules()
+    if found.two_sided and base is None and baseline is None:
+        return gate_sides(found, rules)
+    if base is not None:
+        return judge(found.side("head"), snapshot_of(base, root), rules)
+    return judge(found.side("head"), load_baseline(Path(baseline or baseline_path(found.suite))), rules)
+
+
+@overload
+def compare(run: RunLike, other: None = None, *, root: Path = DEFAULT_ROOT) -> tuple[Relative, ...]: ...
+
+
+@overload
+def compare(run: RunLike, other: RunLike, *, root: Path = DEFAULT_ROOT) -> Comparison: ...
+
+
+def compare(
+    run: RunLike, other: RunLike | None = None, *, root: Path = DEFAULT_ROOT
+) -> tuple[Relative, ...] | Comparison:
+    """The cells of a run against the fastest of each group, or a second run against the first.
+
+    Args:
+        run: The run.
+        other: A run to compare with it.
+        root: Where runs' folders lie.
+
+    Returns:
+        For one run, the ratio of each timed cell's latency to its group's fastest, from paired rounds. For two, the
+        settings in which they differ, and every figure as a gate would see it (``result``).
+
+    Raises:
+        SuiteError: There is no such run. DataError: a file of it is damaged.
+    """
+    if other is None:
+        return relative(read_evidence(find_run(run, root)))
+    return compare_runs(snapshot_of(run, root), snapshot_of(other, root))
+
+
+def snapshot_of(run: RunLike, root: Path = DEFAULT_ROOT, *, reason: str = "") -> Snapshot:
+    """A run condensed to what a baseline keeps."""
+    return snapshot(read_evidence(find_run(run, root)), reason=reason).side("head")

@@ -1,0 +1,139 @@
+"""Keywords that several functions of the face share, declared once; an editor and a type checker know each of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+
+from cnnbench.errors import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cnnbench.face.networks import Image
+    from cnnbench.harness.passes.events import Listener
+    from cnnbench.harness.run.extensions import Recorder
+
+
+class SuiteKeywords(TypedDict, total=False):
+    """Which cells of a suite are wanted, and what is changed in it.
+
+    Args:
+        backends: Only these, each ``NAME`` or ``NAME:MODE``.
+        expression: Only cells whose id fits: ``"resnet50 and not b8"``.
+        overrides: Changes of the suite, each ``PATH=VALUE``: ``"measure.latency.rounds=3"``.
+        seed, threads, precision: Instead of the suite's.
+        quick: Smallest batches, few rounds, one epoch: a look, not a measurement.
+        timeout_s: When a worker's answer is overdue.
+        shard: (I, N): the I-th of N parts of the suite, counted from 1.
+    """
+
+    backends: Sequence[str]
+    expression: str | None
+    overrides: Sequence[str]
+    seed: int | None
+    threads: int | None
+    precision: str | None
+    quick: bool
+    timeout_s: float | None
+    shard: tuple[int, int] | None
+
+
+class OutputKeywords(TypedDict, total=False):
+    """Where a run goes, and who hears of it.
+
+    Args:
+        output: Where runs' folders are made; ``reports/runs`` unless given.
+        recorders: Who hears of records beside the run's folder: names (``["mlflow"]``), or recorders by name; () for
+            nobody. Everyone that is registered unless given, as ``cnnbench run`` has it.
+        listeners: Called with each event while the run goes on.
+    """
+
+    output: Path | str
+    recorders: Sequence[str] | Mapping[str, Recorder] | None
+    listeners: Sequence[Listener]
+
+
+class RunKeywords(SuiteKeywords, OutputKeywords, total=False):
+    """How a suite is run: the keywords of ``SuiteKeywords`` and of ``OutputKeywords``."""
+
+
+class VerifyKeywords(TypedDict, total=False):
+    """What is checked, and how.
+
+    Args:
+        weights: As ``load`` takes them. image, num_classes: as ``build`` takes them.
+        batch: Images in a check; 2 unless given.
+        fold_batch_norm: Whether the end-to-end program has its batch norms folded.
+        threads: Computing threads.
+        folder: Where files that reproduce failures go; nowhere unless given.
+        on_backend: Called with each backend's name and mode as its checks begin.
+    """
+
+    weights: Path | str | Mapping[str, NDArray[Any]] | None
+    image: Image
+    num_classes: int | None
+    batch: int
+    fold_batch_norm: bool
+    threads: int | None
+    folder: Path | str | None
+    on_backend: Callable[[str], None] | None
+
+
+class PredictKeywords(TypedDict, total=False):
+    """How a program is made and run.
+
+    Args:
+        seed: Of drawn weights. num_classes: as ``build`` takes it.
+        layout: ``auto``, ``channels_first`` or ``channels_last``.
+        fold_batch_norm: Whether batch norms are folded into the convolutions before them.
+        device: ``cpu``, ``cuda``, ``cuda:1``. threads: computing threads.
+    """
+
+    seed: int
+    num_classes: int | None
+    layout: str
+    fold_batch_norm: bool
+    device: str
+    threads: int | None
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def takes(*keywords: type[Any]) -> Callable[[_Function], _Function]:
+    """Refuses a keyword that ``keywords`` has not, with the nearest that it has; ``help()`` shows all of them.
+
+    Args:
+        keywords: The TypedDicts that the function unpacks.
+    """
+    known = {name: annotation for item in keywords for name, annotation in item.__annotations__.items()}
+
+    def decorated(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+        own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=annotation.__forward_arg__)
+            for name, annotation in known.items()
+        ]
+
+        @functools.wraps(function)
+        def checked(*args: Any, **given: Any) -> Any:
+            for name in given.keys() - known.keys() - {item.name for item in own}:
+                near = nearest(name, [*known, *(item.name for item in own)])
+                remedy = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+                raise TypeError(f"{function.__name__}() has no keyword {name!r}: {remedy}")
+            return function(*args, **given)
+
+        checked.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+        checked.__doc__ = "\n\n".join([inspect.cleandoc(function.__doc__ or ""), *map(_documented, keywords)])
+        return cast(_Function, checked)
+
+    return decorated
+
+
+def _documented(keywords: type[Any]) -> str:
+    return (inspect.getdoc(keywords) or "").replace("Args:", "Keywords:")

@@ -1,0 +1,159 @@
+"""``predict``: a forward pass of a network in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack, cast
+
+from cnnbench.errors import DataError, UnavailableError, did_you_mean
+from cnnbench.execution.contract import Layout, ProcessSettings, ProgramOptions
+from cnnbench.execution.precision import precision as find_precision
+from cnnbench.face.backends import chosen_backend
+from cnnbench.face.keywords import PredictKeywords, takes
+from cnnbench.face.networks import Model, Network, load
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.weights import split_state
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_NODE = "node "  # before the names of nodes that are asked for; no graph's own output holds a space
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a forward pass gave, in the canonical layout; float64 under the policy float64, else float32.
+
+    Args:
+        network, backend, mode, precision: What ran, and how.
+        outputs: By name, the main one first.
+        nodes: The outputs of the nodes that were asked for, by name.
+    """
+
+    network: str
+    backend: str
+    mode: str
+    precision: str
+    outputs: Mapping[str, NDArray[Any]]
+    nodes: Mapping[str, NDArray[Any]]
+
+    @property
+    def output(self) -> NDArray[Any]:
+        """The main output."""
+        return next(iter(self.outputs.values()))
+
+
+@takes(PredictKeywords)
+def predict(
+    network: Network,
+    x: ArrayLike | Mapping[str, ArrayLike],
+    *,
+    backend: str = "numpy",
+    weights: Path | str | Mapping[str, NDArray[Any]] | None = None,
+    precision: str = "float32",
+    nodes: Sequence[str] = (),
+    **how: Unpack[PredictKeywords],
+) -> Prediction:
+    """Runs a network forward.
+
+    Args:
+        network: A registered name, the path of a YAML or ONNX file, a graph or a model.
+        x: The input (N, C, H, W), which sets the image size of a named network; or arrays by input name.
+        backend: ``NAME`` or ``NAME:MODE``.
+        weights: As ``load`` takes them.
+        precision: The policy.
+        nodes: Nodes whose outputs are wanted too: ``"conv1"``, ``"split:1"``.
+        how: The keywords below.
+
+    Raises:
+        DataError: Inputs or weights that do not fit the network.
+        SpecError: An unknown network or node.
+        UnavailableError, SuiteError: A backend, mode, layout or precision that is not here.
+    """
+    chosen = chosen_backend(backend, precision)
+    batch = _arrays(x)
+    model = _model(network, batch, weights, how)
+    batch = _named(batch, model.graph)
+    layout = how.get("layout", "auto")
+    _require_layout(layout, ("auto", *chosen.plugin.layouts))
+    options = ProgramOptions(
+        mode=chosen.mode,
+        precision=find_precision(precision),
+        layout=cast(Layout, layout),
+        fold_batch_norm=how.get("fold_batch_norm", False),
+    )
+    graph = _with_nodes(model.graph, nodes)
+    loaded = chosen.load(ProcessSettings(how.get("threads"), how.get("device", "cpu")))
+    program = loaded.compile_forward(graph, options)
+    program.load(*split_state(graph, model.arrays))
+    found = dict(program.download(program.run(program.upload(batch))).outputs)
+    return Prediction(
+        model.graph.name,
+        chosen.plugin.name,
+        chosen.mode,
+        options.precision.name,
+        {name: found[name] for name, _ in model.graph.outputs},
+        {name: found[f"{_NODE}{name}"] for name in nodes},
+    )
+
+
+def _arrays(x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    """The inputs by name; one without a name has the name ``""``."""
+    import numpy as np
+
+    given = dict(x) if isinstance(x, Mapping) else {"": x}
+    arrays = {name: np.asarray(value) for name, value in given.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or array.ndim == 0:
+            raise DataError(
+                "an input is no array of numbers", where=name or "x", received=f"{array.dtype} {array.shape}"
+            )
+    return arrays
+
+
+def _model(
+    network: Network,
+    batch: Mapping[str, NDArray[Any]],
+    weights: Path | str | Mapping[str, NDArray[Any]] | None,
+    how: PredictKeywords,
+) -> Model:
+    """The network for the images that are given."""
+    seed, num_classes = how.get("seed", 0), how.get("num_classes")
+    if isinstance(network, Graph | Model):
+        return load(network, weights, seed=seed, num_classes=num_classes)
+    only = next(iter(batch.values())) if len(batch) == 1 else None
+    image = tuple(only.shape[1:]) if only is not None and only.ndim > 2 else None
+    return load(network, weights, seed=seed, image=image, num_classes=num_classes)
+
+
+def _named(batch: dict[str, NDArray[Any]], graph: Graph) -> dict[str, NDArray[Any]]:
+    """The arrays by the graph's input names, their shapes checked."""
+    names = [item.name for item in graph.inputs]
+    if list(batch) == [""] and len(names) == 1:
+        batch = {names[0]: batch[""]}
+    if set(batch) != set(names):
+        received = sorted(name or "(without a name)" for name in batch)
+        raise DataError("the inputs do not fit the network", where="inputs", received=received, expected=sorted(names))
+    for item in graph.inputs:
+        array = batch[item.name]
+        expected = item.full_shape(len(array))
+        if array.shape != expected:
+            raise DataError(
+                f"input {item.name!r} has the wrong shape", where="inputs", received=array.shape, expected=expected
+            )
+    return batch
+
+
+def _require_layout(layout: str, known: Sequence[str]) -> None:
+    if layout not in known:
+        raise UnavailableError(f"the backend has no {layout!r}", where="layout", remedy=did_you_mean(layout, known))
+
+
+def _with_nodes(graph: Graph, nodes: Sequence[str]) -> Graph:
+    """The graph with the outputs of some nodes (``name`` or ``name:1``) as further outputs."""
+    for name in nodes:
+        graph.node(name.partition(":")[0])
+    extra = tuple((f"{_NODE}{name}", name) for name in dict.fromkeys(nodes))
+    return replace(graph, outputs=(*graph.outputs, *extra))

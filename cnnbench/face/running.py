@@ -1,0 +1,110 @@
+"""``plan`` and ``run``: what a suite would measure, and the measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
+
+from cnnbench.errors import SuiteError
+from cnnbench.face.keywords import OutputKeywords, RunKeywords, SuiteKeywords, takes
+from cnnbench.harness.run.lookup import RunLike, find_run
+from cnnbench.harness.run.runner import RunOptions, RunResult
+from cnnbench.harness.run.runner import run as run_plan
+from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
+from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
+from cnnbench.harness.suite.plan import Filters, Plan
+from cnnbench.harness.suite.plan import plan as expand
+from cnnbench.output.recorders.registered import chosen_recorders
+from cnnbench.output.reports import write_reports
+
+
+@takes(SuiteKeywords)
+def plan(suite: str | Path, **chosen: Unpack[SuiteKeywords]) -> Plan:
+    """The cells of a suite, without running anything; ``skip`` says why one would not run.
+
+    Args:
+        suite: Its file.
+        chosen: The keywords below.
+
+    Raises:
+        SuiteError: A suite, a name or an option that cannot be understood, with its place and the nearest name.
+    """
+    return planned(suite, chosen)
+
+
+@takes(SuiteKeywords, OutputKeywords)
+def run(
+    suite: str | Path | Plan | None = None, *, resume: RunLike | None = None, **how: Unpack[RunKeywords]
+) -> RunResult:
+    """Checks, trains, times and weighs every cell of a suite; writes records and reports, and returns what it found.
+
+    Args:
+        suite: Its file, or a plan of it.
+        resume: A run to continue as it was planned, instead of a new one; ``"latest"`` beside a suite is the suite's.
+        how: The keywords below.
+
+    Raises:
+        SuiteError: As ``plan``; neither a suite nor a run to continue; a folder that is in use.
+    """
+    root = Path(how.get("output", DEFAULT_ROOT))
+    work, folder = work_of(suite, resume, how)
+    return execute(work, RunOptions(root=root, resume=folder), how)
+
+
+def work_of(suite: str | Path | Plan | None, resume: RunLike | None, how: RunKeywords) -> tuple[Plan, Path | None]:
+    """The plan of a run, and the folder to continue, or None. Raises as ``run``."""
+    if resume is not None:
+        root = Path(how.get("output", DEFAULT_ROOT))
+        if resume == "latest" and suite is not None:
+            resume = suite.suite.name if isinstance(suite, Plan) else load_suite(Path(suite)).name
+        folder = find_run(resume, root)
+        if suite is None or (folder / "plan.json").exists():
+            return RunStore.open(folder).read_plan(), folder
+    else:
+        folder = None
+    if suite is None:
+        raise SuiteError("no suite is given", expected="SUITE..., or --resume RUN", remedy="see 'cnnbench list suites'")
+    return suite if isinstance(suite, Plan) else planned(suite, how), folder  # a folder without a plan gets this one
+
+
+def planned(
+    suite: str | Path, chosen: SuiteKeywords | RunKeywords, unavailable: Mapping[str, str | None] | None = None
+) -> Plan:
+    """As ``plan``.
+
+    Args:
+        suite: Its file.
+        chosen: The keywords of ``plan``.
+        unavailable: Why a backend cannot be used, by name, where other interpreters will run it.
+    """
+    adjustments = Adjustments(
+        quick=chosen.get("quick", False),
+        seed=chosen.get("seed"),
+        threads=chosen.get("threads"),
+        precision=chosen.get("precision"),
+        timeout_s=chosen.get("timeout_s"),
+    )
+    read = adjusted(load_suite(Path(suite), chosen.get("overrides", ())), adjustments)
+    filters = Filters(
+        backends=tuple(chosen.get("backends", ())),
+        expression=chosen.get("expression"),
+        shard=_shard(chosen.get("shard")),
+    )
+    return expand(read, filters, unavailable)
+
+
+def execute(work: Plan, options: RunOptions, how: RunKeywords) -> RunResult:
+    """Runs a plan, and writes the reports."""
+    options = replace(options, recorders=chosen_recorders(how.get("recorders")))
+    result = run_plan(work, options, tuple(how.get("listeners", ())))
+    write_reports(result.folder)
+    return result
+
+
+def _shard(shard: tuple[int, int] | None) -> tuple[int, int] | None:
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        received = "/".join(map(str, shard))
+        raise SuiteError("the shard is not valid", where="shard", received=received, expected="I/N with 1 <= I <= N")
+    return shard

@@ -1,0 +1,32 @@
+"""Writes what a gate or a verification found: beside the run's records, into the job's summary, as JUnit XML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnnbench.gates.claims import Verification
+from cnnbench.gates.verdicts import GateResult
+from cnnbench.harness.run.store import to_json, write_atomically
+from cnnbench.output.github_summary import append_summary
+from cnnbench.output.junit import claim_cases, gate_cases, render_junit
+from cnnbench.output.markdown import gate_markdown, verification_markdown
+from cnnbench.output.reports import write_reports
+
+
+def write_verdicts(folder: Path, result: GateResult, junit: Path | None = None) -> None:
+    """``gate.json`` and the run's reports with the verdicts; the job's summary; JUnit XML where a file is given."""
+    write_atomically(folder / "gate.json", to_json(result))
+    write_reports(folder, result)
+    append_summary(gate_markdown(result))
+    if junit is not None:
+        write_atomically(junit, render_junit(f"{result.suite} gate", gate_cases(result)))
+
+
+def write_grades(folder: Path, found: Verification, junit: Path | None = None) -> None:
+    """``verification.json`` and ``verification.md``; the job's summary; JUnit XML where a file is given."""
+    write_atomically(folder / "verification.json", to_json(found))
+    text = verification_markdown(found)
+    write_atomically(folder / "verification.md", text)
+    append_summary(text)
+    if junit is not None:
+        write_atomically(junit, render_junit(f"{found.suite} verification", claim_cases(found)))
