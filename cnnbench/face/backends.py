@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+from cnnbench.execution.backends import backend_plugin, backend_plugins, load_backend
 from cnnbench.execution.precision import precision as find_precision
-from cnnbench.plugins import backend_plugin, backend_plugins, load_backend
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, BackendPlugin, ProcessSettings

@@ -124,7 +124,8 @@ def _shape(name: str, image: Image) -> tuple[int, ...]:
 
 def _given(graph: Graph, weights: Path | str | Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
     """The arrays that a caller names, checked against the network."""
-    from cnnbench.spec.interchange.weight_files import match, read_weights
+    from cnnbench.registry import read_weights
+    from cnnbench.spec.interchange.weight_files import match
     from cnnbench.spec.weights import check_fits
 
     if isinstance(weights, Mapping):

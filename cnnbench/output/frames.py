@@ -162,7 +162,7 @@ def _cell(store: RunStore, cell: Cell) -> Row:
     return {
         "run": store.id,
         "cell": cell.id,
-        "network": cell.architecture,
+        "network": cell.network or cell.architecture,
         **{name: getattr(cell, name) for name in ("backend", "mode", "batch", "precision", "side")},
     }
 
