@@ -100,5 +100,5 @@ if TYPE_CHECKING:  # the classes are what the hooks' protocols say of them
     def _is_offered_recorder(value: Recorder) -> hookspecs.OfferedRecorder:
         return value
 
-    def _are_run_facts(started: StartedRun, finished: FinishedRun) -> tuple[hookspecs.RunFacts, hookspecs.RunFacts]:
+    def _are_run_info(started: StartedRun, finished: FinishedRun) -> tuple[hookspecs.RunInfo, hookspecs.RunInfo]:
         return started, finished

@@ -88,7 +88,7 @@ class OfferedRecorder(Protocol):
         """Once, after the last cell; gives links to show."""
 
 
-class RunFacts(Protocol):
+class RunInfo(Protocol):
     """What a run's hooks may count on; the values are a ``StartedRun`` and a ``FinishedRun``."""
 
     @property
@@ -174,7 +174,7 @@ def cnnbench_recorders() -> Mapping[str, OfferedRecorder]:  # type: ignore[empty
 
 
 @hookspec
-def cnnbench_run_started(run: RunFacts) -> None:
+def cnnbench_run_started(run: RunInfo) -> None:
     """Called by ``harness.run.hooks`` once a run's folder exists and before the first cell; again by ``--resume``.
 
     Args:
@@ -183,7 +183,7 @@ def cnnbench_run_started(run: RunFacts) -> None:
 
 
 @hookspec
-def cnnbench_run_finished(run: RunFacts) -> None:
+def cnnbench_run_finished(run: RunInfo) -> None:
     """Called by ``harness.run.hooks`` once after the last cell's record and the summary are on disk.
 
     Args:

@@ -34,11 +34,10 @@ Note = Callable[[str], None]
 
 
 class Named(Protocol):
-    """What plugins offer under a name of its own."""
+    """What plugins offer under a name, unique among all that is offered to the same hook."""
 
     @property
-    def name(self) -> str:
-        """Unique among what all plugins offer to the same hook."""
+    def name(self) -> str: ...
 
 
 _Result = TypeVar("_Result")
@@ -93,7 +92,7 @@ def broken_plugins() -> dict[str, str]:
 
 
 def forget_plugins() -> None:
-    """Lets the next look-up find plugins anew, as after an installation within a notebook."""
+    """Lets the next look-up find plugins anew."""
     _found.cache_clear()
 
 
