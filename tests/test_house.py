@@ -28,6 +28,7 @@ KNOWN_LONG_FUNCTIONS = {
     "cnnbench/conformance": 1,
 }
 KNOWN_MANY_PARAMETERS = {
+    "cnnbench/face": 2,
     "cnnbench/harness": 9,
     "cnnbench/numerics": 3,
     "cnnbench/spec": 2,
@@ -56,7 +57,6 @@ KNOWN_SHARED_NAMES = {
     "Stage",
     "Step",
     "Summary",
-    "Surroundings",
     "Table",
     "Taps",
     "Tile",
