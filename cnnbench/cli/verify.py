@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from cnnbench.cli.terminal import print_json, print_table, stdout_reserved
 if TYPE_CHECKING:
     from cnnbench.execution.contract import BackendPlugin, ProgramOptions
     from cnnbench.numerics.case import Case
-    from cnnbench.numerics.outcome import Outcome
+    from cnnbench.numerics.outcome import CheckOutcome
     from cnnbench.numerics.subject import Subject
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.weights import Arrays
@@ -73,11 +73,11 @@ def verify(
         raise typer.Exit(NOTHING_CHECKED)
 
 
-def _outcome(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _outcome(outcomes: Sequence[CheckOutcome]) -> dict[str, Any]:
     """A backend's status with its checks, as plain data."""
     found = {outcome.status for outcome in outcomes}
     status = "failed" if "failed" in found else "passed" if "passed" in found else "skipped"
-    checks = [{key: value for key, value in asdict(outcome).items() if key != "nodes"} for outcome in outcomes]
+    checks = [outcome.model_dump(exclude={"nodes"}) for outcome in outcomes]
     return {"status": status, "message": "", "checks": checks}
 
 

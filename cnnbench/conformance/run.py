@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from cnnbench.conformance.cases import LayerCase, layer_cases, side_by_side
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.checks import run_checks
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import Subject
 
 CHECKS = ("local", "exact", "gradient")
@@ -23,7 +23,7 @@ class CaseResult:
     case: str
     status: Literal["passed", "failed", "skipped"]
     message: str
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[CheckOutcome, ...] = ()
 
 
 def run_cases(
@@ -91,19 +91,20 @@ def _run_pack(
     yield _run_alone(subject, options, names[0])
 
 
-def _whole(outcome: Outcome) -> bool:
+def _whole(outcome: CheckOutcome) -> bool:
     """Whether a check covered all that it can: a skip without details is of what a backend lacks."""
     return outcome.status == "passed" or (outcome.status == "skipped" and bool(outcome.details))
 
 
-def _share(outcome: Outcome, node: str) -> Outcome:
+def _share(outcome: CheckOutcome, node: str) -> CheckOutcome:
     """Of a pack's outcome, what is one layer's; its own largest use of the budget."""
     nodes = tuple(use for use in outcome.nodes if use.node == node or use.node.startswith(f"{node}."))
     if not nodes:
-        return replace(outcome, nodes=())
+        return outcome.without_nodes()
     worst = max(nodes, key=lambda use: use.sharp_used)
     used = max(use.worst_case_used for use in nodes)
-    return replace(outcome, budget_used=worst.sharp_used, worst_case_used=used, node=worst.node, nodes=nodes)
+    share = {"budget_used": worst.sharp_used, "worst_case_used": used, "node": worst.node, "nodes": nodes}
+    return outcome.model_copy(update=share)
 
 
 def _run_alone(subject: Subject, options: ProgramOptions, name: str) -> CaseResult:

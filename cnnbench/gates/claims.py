@@ -13,9 +13,9 @@ from cnnbench.gates.ratio_claims import HEAD_TO_BASE, latency_claims, memory_cla
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.training_claims import training_claim
 from cnnbench.gates.verification import Claim, Found, Grade
-from cnnbench.harness.passes.findings import CheckOutcome, NodeBudget
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, REGRESSED, WORKER_FAILED, WRONG_NUMBERS, worst
 from cnnbench.harness.run.record import Record
+from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.spec.frozen import Frozen
 
 GRADES: tuple[Grade, ...] = (
@@ -175,10 +175,10 @@ def _outputs(record: Record, other: Record, again: Evidence) -> Found:
     return Found("within budget", str(record.outputs)[:12], other.outputs[:12], reason)
 
 
-def _nodes(run: Evidence, cell: str, check: str) -> list[NodeBudget]:
+def _nodes(run: Evidence, cell: str, check: str) -> list[NodeUse]:
     """The nodes whose budget a check measures: of values in the local check, of gradients in that of gradients."""
     found = run.budgets.get(cell, ()) if check in ("local", "gradient") else ()
-    return [item for item in found if ("gradient" in item.what) == (check == "gradient")]
+    return [item for item in found if item.quantity.is_gradient == (check == "gradient")]
 
 
 def _check(before: CheckOutcome, after: CheckOutcome | None, same_nodes: bool) -> Found:

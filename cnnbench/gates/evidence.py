@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cnnbench.harness.passes.findings import NodeBudget, Sample
+from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.record import Record
+from cnnbench.numerics.outcome import NodeUse
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Evidence:
     fingerprint: str = ""
     yardsticks: Mapping[str, float] = field(default_factory=dict)
     samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
-    budgets: Mapping[str, tuple[NodeBudget, ...]] = field(default_factory=dict)
+    budgets: Mapping[str, tuple[NodeUse, ...]] = field(default_factory=dict)
     folder: Path | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.cache import key_of
-from cnnbench.numerics.forcing import masks_of, resize_images, resized
 from cnnbench.numerics.reference import code_digest
 from cnnbench.numerics.rounding import all_to_storage
+from cnnbench.numerics.teacher_forcing import masks_of, resize_images, resized
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from cnnbench.spec.optimizers import SGD, Optimizer

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.outcome import NodeUse
+from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.rounding import host_dtype
 
 Array = NDArray[Any]
@@ -23,8 +24,26 @@ class Place:
 
     node: str
     kind: str
-    what: str
+    quantity: Quantity
     budget: str = "derived"
+
+    def used(self, sharp: float, worst_case: float, **where: Any) -> NodeUse:
+        """The use of the budgets at this place.
+
+        Args:
+            sharp: Of the sharp budget.
+            worst_case: Of the worst-case budget.
+            where: ``worst_index``, ``got`` and ``expected``, where the values could be compared.
+        """
+        return NodeUse(
+            node=self.node,
+            kind=self.kind,
+            quantity=self.quantity,
+            budget=self.budget,
+            sharp_used=sharp,
+            worst_case_used=worst_case,
+            **where,
+        )
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,14 @@ class Comparison:
 def examine(
     got: Array | None, shape: tuple[int, ...], policy: PrecisionPolicy, exact: Array | None = None
 ) -> tuple[str | None, str]:
-    """(problem, text): whether an array can be compared at all; NaN where ``exact`` has it too is right."""
+    """Whether an array can be compared at all: (problem, text), or (None, "").
+
+    Args:
+        got: What the subject gave; None where it gave nothing.
+        shape: The right one.
+        policy: The subject's precision, which says the dtype of floats.
+        exact: The right values, where they are known: integers are compared as integers, and NaN there is right.
+    """
     if got is None:
         return "wrong_shape", "the value is missing"
     if tuple(got.shape) != tuple(shape):
@@ -65,13 +91,21 @@ def examine(
 def compare(
     place: Place, got: Array | None, exact: Array, budget: Budget, policy: PrecisionPolicy, skip: Array | None = None
 ) -> Comparison:
-    """The largest fraction of the sharp and of the worst-case budget that ``got`` uses, and where."""
+    """The largest fraction of the sharp and of the worst-case budget that ``got`` uses, and where.
+
+    Args:
+        place: Which value it is.
+        got: What the subject gave; None where it gave nothing.
+        exact: What is right, in float64.
+        budget: The admitted error, of a shape that broadcasts to the value's.
+        policy: The subject's precision, which says the dtype.
+        skip: True where an element is at a tie, and is left out.
+    """
     problem, text = examine(got, exact.shape, policy, exact)
     if problem is not None or got is None:
-        use = NodeUse(place.node, place.kind, place.what, np.inf, np.inf, place.budget)
-        return Comparison(use, problem, text)
+        return Comparison(place.used(np.inf, np.inf), problem, text)
     if not got.size:
-        return Comparison(NodeUse(place.node, place.kind, place.what, 0.0, 0.0, place.budget))
+        return Comparison(place.used(0.0, 0.0))
     fractions = [_fraction(got, np.asarray(exact, np.float64), admitted) for admitted in (budget.sharp, budget.worst)]
     left_out = 0
     if skip is not None:
@@ -81,17 +115,7 @@ def compare(
     fraction = fractions[0]
     worst = int(fraction.argmax())
     index = _index(fraction, worst)
-    use = NodeUse(
-        place.node,
-        place.kind,
-        place.what,
-        float(fraction[index]),
-        float(fractions[1].max()),
-        place.budget,
-        index,
-        float(got[index]),
-        float(exact[index]),
-    )
+    use = place.used(fraction[index], fractions[1].max(), worst_index=index, got=got[index], expected=exact[index])
     return Comparison(use, left_out=left_out)
 
 

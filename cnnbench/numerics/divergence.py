@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.comparison import Comparison
+from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import save
 
 Array = NDArray[Any]
-FORMAT = "cnnbench-node-1"
+FORMAT = "cnnbench-node-2"
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Evidence:
 
     Args:
         check: Its name. graph: the checked graph. batch: images in the batch.
-        reproduction: Gives the ``Reproduction`` of a failing (node, what).
+        reproduction: Gives the ``Reproduction`` of a node's failing quantity.
         folder: Where files go; None for nowhere.
     """
 
     check: str
     graph: Graph
     batch: int
-    reproduction: Callable[[str, str], Reproduction]
+    reproduction: Callable[[str, Quantity], Reproduction]
     folder: Path | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -74,7 +75,7 @@ def render(failure: Comparison, evidence: Evidence) -> str:
         f"  reads     {', '.join(f'{v} {s}' for v, s in zip(node.inputs, inside, strict=True))}",
         f"  gives     {', '.join(map(str, evidence.graph.output_shapes(node, evidence.batch)))}",
         f"  weights   {', '.join(f'{w.name} {w.shape}' for w in node.layer.weights(inside)) or 'none'}",
-        f"  compared  {use.what} (check {evidence.check}, budget {use.budget})",
+        f"  compared  {use.quantity} (check {evidence.check}, budget {use.budget})",
     ]
     if failure.problem is not None:
         lines.append(f"  problem   {failure.text}")
@@ -92,7 +93,7 @@ def write_reproducer(failure: Comparison, evidence: Evidence) -> Path | None:
     """A safetensors file from which ``replay`` runs the failing node alone; None without a folder."""
     if evidence.folder is None:
         return None
-    item = evidence.reproduction(failure.use.node, failure.use.what)
+    item = evidence.reproduction(failure.use.node, failure.use.quantity)
     safe = "".join(c if c.isalnum() or c in ".-_" else "_" for c in failure.use.node)
     path = evidence.folder / f"{evidence.check}-{safe}.safetensors"
     arrays = {f"array.{name}": array for name, array in item.arrays.items()}
@@ -109,7 +110,7 @@ def write_reproducer(failure: Comparison, evidence: Evidence) -> Path | None:
         "gradient": item.gradient,
         "result": item.result,
         "node": failure.use.node,
-        "what": failure.use.what,
+        "quantity": failure.use.quantity.model_dump(),
         "check": evidence.check,
     }
     save({n: np.asarray(a) for n, a in arrays.items()}, path, metadata={"format": FORMAT, "case": json.dumps(header)})

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cnnbench.numerics.cache import Entry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.forcing import noise_input, output_names, with_noise
 from cnnbench.numerics.oracle import Oracle, walk
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
+from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 

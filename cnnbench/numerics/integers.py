@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets.base import exact_rule
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
-from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.graph import Node
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Layer, Shapes
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench.spec.streams import stream
@@ -66,13 +66,14 @@ def _power_of_two(number: int) -> bool:
     return number > 0 and not number & (number - 1)
 
 
-def integer_call(graph: Graph, node: Node, batch: int, policy: PrecisionPolicy, seed: int) -> IntegerCall | None:
+def integer_call(case: Case, node: Node) -> IntegerCall | None:
     """Integer operands of a node whose sums stay exact; None where they cannot (too many terms for the type).
 
     Weights have no zeros, so that each of them shows. Where results are stored in fewer bits than sums are held in,
     biases are zero: a result is then rounded once, and equality still holds.
     """
-    shapes = graph.input_shapes(node, batch)
+    policy, seed = case.policy, case.seed
+    shapes = case.lowered.input_shapes(node, case.size)
     narrow = policy.storage_roundoff > policy.accumulator_roundoff
     limit = _INTEGERS[policy.accumulator_roundoff]
     inputs = tuple(_integers(seed, f"{node.name}.input{i}", shape) for i, shape in enumerate(shapes))

@@ -20,9 +20,9 @@ from cnnbench.numerics.budgets import (
 )
 from cnnbench.numerics.cache import Cache, Entry
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.forcing import masks_of, output_names, representatives
 from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
 from cnnbench.numerics.rounding import to_storage
+from cnnbench.numerics.teacher_forcing import masks_of, output_names, representatives
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.streams import stream
 

@@ -1,28 +1,36 @@
-"""What a check says: one outcome, and the use of its budget node by node."""
+"""What a check says: its outcome, and how much of each error budget was used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
+
+from cnnbench.numerics.quantity import Quantity
+from cnnbench.spec.frozen import Figures
 
 CheckStatus = Literal["passed", "failed", "skipped"]
 
 
-@dataclass(frozen=True)
-class NodeUse:
-    """A node's use of its local error budget.
+class NodeUse(Figures):
+    """How much of its local error budget one quantity of a node used; ``numerics.json`` holds all of a cell.
 
     Args:
-        node, kind: Which. what: ``output``, ``input gradient 0``, ``gradient of weight``, ``running_mean`` ...
-        sharp_used, worst_case_used: Largest error over budget.
-        budget: The budget's form: ``derived`` or ``measured sensitivity``.
-        worst_index: Where that is, in the canonical layout. got, expected: the two values there.
+        node: Its name; ``loss`` for the loss.
+        kind: Of its layer.
+        quantity: What of it was compared.
+        sharp_used: Largest error over the sharp budget.
+        worst_case_used: Largest error over the worst-case budget.
+        budget: The budget's form: ``derived``, ``measured sensitivity`` or ``exact``.
+        worst_index: Where the largest use is, in the canonical layout.
+        got: The value there.
+        expected: The exact one.
     """
 
     node: str
     kind: str
-    what: str
+    quantity: Quantity
     sharp_used: float
     worst_case_used: float
     budget: str
@@ -31,9 +39,8 @@ class NodeUse:
     expected: float | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One numerical check of a case.
+class CheckOutcome(Figures):
+    """One numerical check of a network.
 
     Args:
         name: Of ``CHECKS``.
@@ -41,9 +48,10 @@ class Outcome:
         budget_used: Largest fraction of the sharp budget used (a failure is above 1); None where none applies.
         worst_case_used: Largest fraction of the worst-case budget used.
         node: Where that is; on failure the first node that introduces the error, or ``loss`` or ``optimizer``.
-        message: One sentence. reproducer: path of the file that reproduces a failure.
+        message: One sentence.
+        reproducer: Path of the file that reproduces a failure; within the cell's folder, in a record.
         details: Further figures; ``problem`` is ``nan``, ``wrong_shape`` or ``wrong_dtype`` where that is the failure.
-        nodes: The use of every budget that was compared.
+        nodes: The use of every budget that was compared; a record leaves them to ``numerics.json``.
     """
 
     name: str
@@ -53,5 +61,15 @@ class Outcome:
     node: str | None = None
     message: str = ""
     reproducer: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-    nodes: tuple[NodeUse, ...] = ()
+    details: dict[str, Any] = Field(default_factory=dict)
+    nodes: tuple[NodeUse, ...] = Field(default=(), exclude_if=lambda nodes: not nodes)
+
+    def without_nodes(self) -> CheckOutcome:
+        """The outcome as a record holds it."""
+        return self.model_copy(update={"nodes": ()})
+
+    def within(self, folder: Path) -> CheckOutcome:
+        """The outcome whose reproducer's path is relative to ``folder``, where it lies in it."""
+        if self.reproducer is None or not Path(self.reproducer).is_relative_to(folder):
+            return self
+        return self.model_copy(update={"reproducer": str(Path(self.reproducer).relative_to(folder))})

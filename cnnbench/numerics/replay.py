@@ -16,7 +16,8 @@ from cnnbench.numerics.budgets import Budget, budget_form
 from cnnbench.numerics.checks.verdict import judge
 from cnnbench.numerics.comparison import Place, compare
 from cnnbench.numerics.divergence import FORMAT, Reproduction, run
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.weights import load
@@ -24,7 +25,7 @@ from cnnbench.spec.weights import load
 Array = NDArray[Any]
 
 
-def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
+def replay(path: Path, subject: Subject, *, mode: str | None = None) -> CheckOutcome:
     """Runs the node of a reproducer on ``subject``, in the mode that failed or another, and judges it again.
 
     Raises:
@@ -43,7 +44,7 @@ def replay(path: Path, subject: Subject, *, mode: str | None = None) -> Outcome:
     try:
         item, header = _reproduction(metadata, arrays, mode)
         kind = item.graph.node(header["node"]).layer.kind
-        place = Place(header["node"], kind, header["what"], budget_form(kind, whole=True))
+        place = Place(header["node"], kind, Quantity(**header["quantity"]), budget_form(kind, whole=True))
     except (KeyError, ValueError, TypeError) as error:  # json's errors are ValueErrors
         raise DataError(
             "the reproducer is damaged", where=str(path), received=f"{type(error).__name__}: {error}"
@@ -61,14 +62,14 @@ def _reproduction(
         mode or header["mode"], precision(header["precision"]), header["layout"], training=header["training"]
     )
     item = Reproduction(
-        graph,
-        {n.removeprefix("array."): a for n, a in arrays.items() if n.startswith("array.")},
-        {n.removeprefix("batch."): a for n, a in arrays.items() if n.startswith("batch.")},
-        options,
-        header["gradient"],
-        header["result"],
-        arrays["exact"],
-        Budget(arrays["sharp"], arrays["worst"]),
-        arrays.get("skip"),
+        graph=graph,
+        arrays={n.removeprefix("array."): a for n, a in arrays.items() if n.startswith("array.")},
+        batch={n.removeprefix("batch."): a for n, a in arrays.items() if n.startswith("batch.")},
+        options=options,
+        gradient=header["gradient"],
+        result=header["result"],
+        exact=arrays["exact"],
+        budget=Budget(arrays["sharp"], arrays["worst"]),
+        skip=arrays.get("skip"),
     )
     return item, header

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.harness.passes.findings import NodeBudget
 from cnnbench.harness.run.record import Record
+from cnnbench.numerics.outcome import NodeUse
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
 from cnnbench.output.memory_curve import memory_by_batch, memory_curves
@@ -74,7 +74,7 @@ def _rest(precision: str, threads: int | None) -> str:
     return ("" if precision == "float32" else f", {precision}") + ("" if threads is None else f", {threads} threads")
 
 
-def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeBudget]], colours: Colours) -> Figure:
+def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeUse]], colours: Colours) -> Figure:
     """A panel for each network: the largest share of its budget that each node used, in the graph's order.
 
     A node that used nothing, as an exact one does, has no point.
@@ -106,7 +106,7 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
     return figure
 
 
-def _by_node(budgets: Sequence[NodeBudget]) -> dict[str, float]:
+def _by_node(budgets: Sequence[NodeUse]) -> dict[str, float]:
     """The largest use of each node over all that was checked of it."""
     found: dict[str, float] = {}
     for item in budgets:
@@ -206,7 +206,7 @@ def _by(records: Sequence[Record], key: Callable[[Record], str | None]) -> dict[
     return groups
 
 
-def charts(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeBudget]], colours: Colours) -> dict[str, str]:
+def charts(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeUse]], colours: Colours) -> dict[str, str]:
     """Every chart that the records have figures for, as inline SVG by name."""
     wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
         "latency": (any(record.latency for record in records), lambda: latency_bars(records, colours)),

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnbench.harness.passes.findings import CheckOutcome
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output import figures
 
 Align = Literal["left", "right"]

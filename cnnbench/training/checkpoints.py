@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import DataError
 from cnnbench.execution.contract import HostTraining
 from cnnbench.spec import weights
+from cnnbench.training.epoch import Epoch
 
 PARTS = ("weights", "state", "slots")
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One epoch.
-
-    Args:
-        epoch: From 1. step: steps done when it ended.
-        train_loss: The mean loss of its steps.
-        test_loss, test_accuracy: Of the test split after it.
-        seconds: Of its training steps, evaluation and data preparation left out.
-    """
-
-    epoch: int
-    step: int
-    train_loss: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +28,7 @@ class Checkpoint:
     task: str
     training: HostTraining
     losses: tuple[float, ...]
-    epochs: tuple[EpochResult, ...]
+    epochs: tuple[Epoch, ...]
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -55,7 +37,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     position = {
         "task": checkpoint.task,
         "losses": checkpoint.losses,
-        "epochs": [asdict(epoch) for epoch in checkpoint.epochs],
+        "epochs": [epoch.model_dump() for epoch in checkpoint.epochs],
     }
     weights.save(arrays, path, metadata={"cnnbench": json.dumps(position)})
 
@@ -68,7 +50,7 @@ def load(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             position = json.loads((file.metadata() or {})["cnnbench"])
-        epochs = tuple(EpochResult(**epoch) for epoch in position["epochs"])
+        epochs = tuple(Epoch(**epoch) for epoch in position["epochs"])
         losses = tuple(float(loss) for loss in position["losses"])
         task = str(position["task"])
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -18,16 +18,17 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import check_fits, digest, split_state
 from cnnbench.training import checkpoints
 from cnnbench.training.batches import epoch_batches, evaluation_batches, masks_of
-from cnnbench.training.checkpoints import Checkpoint, EpochResult
+from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.data import load_dataset
 from cnnbench.training.dataset import DataRequest, Dataset
+from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss
 from cnnbench.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import HostArrays
 
-__all__ = ["EpochResult", "OnEpoch", "OnStep", "TrainSettings", "TrainingResult", "train"]
+__all__ = ["Epoch", "OnEpoch", "OnStep", "TrainSettings", "TrainingResult", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class TrainingResult:
     """
 
     losses: tuple[float, ...]
-    epochs: tuple[EpochResult, ...]
+    epochs: tuple[Epoch, ...]
     predictions: tuple[int, ...]
     targets: tuple[int, ...]
     final: HostTraining
@@ -52,7 +53,7 @@ class TrainingResult:
         return self.epochs[-1].test_accuracy
 
 
-OnEpoch = Callable[[EpochResult], None]
+OnEpoch = Callable[[Epoch], None]
 OnStep = Callable[[int, float], None]
 
 
@@ -156,7 +157,7 @@ class _Run:
         self.clock = Clock()
         self.epoch = 0
         self.losses: list[float] = []
-        self.epochs: list[EpochResult] = []
+        self.epochs: list[Epoch] = []
         self.predictions: Any = None
         self.training = self.program.snapshot()
 
@@ -178,7 +179,7 @@ class _Run:
         """Where the run stands."""
         return Checkpoint(self.task, self.training, tuple(self.losses), tuple(self.epochs))
 
-    def one_epoch(self, on_step: OnStep | None) -> EpochResult:
+    def one_epoch(self, on_step: OnStep | None) -> Epoch:
         """Trains one epoch and evaluates."""
         seconds, first = 0.0, len(self.losses)
         for step, loss, taken in self.steps(self.epoch):
@@ -190,7 +191,14 @@ class _Run:
         test_loss, self.predictions = self._evaluate()
         accuracy = float(np.mean(self.predictions == self.test_data.labels))
         train_loss = math.fsum(self.losses[first:]) / self.steps_per_epoch
-        result = EpochResult(self.epoch, len(self.losses), train_loss, test_loss, accuracy, seconds)
+        result = Epoch(
+            epoch=self.epoch,
+            step=len(self.losses),
+            train_loss=train_loss,
+            test_loss=test_loss,
+            test_accuracy=accuracy,
+            seconds=seconds,
+        )
         self.epochs.append(result)
         return result
 

@@ -9,9 +9,10 @@ import pytest
 
 from cnnbench.cli.progress import Bars, Lines, describe, progress
 from cnnbench.harness.passes import events
-from cnnbench.harness.passes.findings import CheckOutcome, Epoch
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.training.epoch import Epoch
 
 CELL = Cell(
     id="net-numpy-fast-b1",

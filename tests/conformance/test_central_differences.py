@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cnnbench.conformance import layer_cases
-from cnnbench.numerics.forcing import masks_of
 from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.teacher_forcing import masks_of
 from cnnbench.numerics.ties import tied
 from cnnbench.spec.passes import lower
 

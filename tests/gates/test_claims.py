@@ -10,9 +10,10 @@ from synthetic_run import Noise, Truth, digest, synthetic_run
 
 from cnnbench.gates.claims import Verification, graded
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.passes.findings import CheckOutcome, Digests, Memory
+from cnnbench.harness.passes.findings import Digests, Memory
 from cnnbench.harness.run.record import Record
 from cnnbench.measurement.bootstrap import degrees_of_sum
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.training_envelope import SURE_STEPS
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
@@ -105,7 +106,7 @@ def test_a_check_with_another_figure_is_within_budget(bundled: Evidence) -> None
 
 def test_a_node_that_uses_its_budget_otherwise_is_seen_in_its_own_check_only(bundled: Evidence) -> None:
     nodes = list(bundled.budgets[TORCH])
-    index = next(i for i, node in enumerate(nodes) if "gradient" not in node.what)
+    index = next(i for i, node in enumerate(nodes) if not node.quantity.is_gradient)
     nodes[index] = nodes[index].model_copy(update={"got": 0.25})
     found = grades(bundled, replace(bundled, budgets={**bundled.budgets, TORCH: tuple(nodes)}), TORCH)
     assert (found["local"], found["gradient"]) == ("within budget", "bitwise")

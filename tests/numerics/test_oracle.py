@@ -12,9 +12,16 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.cache import Cache
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.forcing import forced_name, representatives, resize_images, resized, teacher_forced, with_noise
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.teacher_forcing import (
+    forced_name,
+    representatives,
+    resize_images,
+    resized,
+    teacher_forced,
+    with_noise,
+)
 from cnnbench.registry import build
 from cnnbench.spec.weights import initialize
 

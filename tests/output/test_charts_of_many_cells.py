@@ -5,7 +5,7 @@ from __future__ import annotations
 from many_cells import recorded_run
 
 from cnnbench.gates.evidence import read_evidence
-from cnnbench.harness.passes.findings import CheckOutcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output.charts import MOST_PANELS, latency_bars, speed_against_error
 from cnnbench.output.palette import colours
 

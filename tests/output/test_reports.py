@@ -113,7 +113,7 @@ def test_names_cannot_become_markup(run: Evidence) -> None:
 
 
 def test_a_failure_shows_its_divergence_report(run: Evidence) -> None:
-    from cnnbench.harness.passes.findings import CheckOutcome
+    from cnnbench.numerics.outcome import CheckOutcome
 
     report = "layer1.0.bn1 introduces the error\n  worst element (0, 3, 1, 1): got 1.25, expected 1.0"
     check = CheckOutcome(name="local", status="failed", budget_used=99.0, node="layer1.0.bn1", message=report)

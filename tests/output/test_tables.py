@@ -7,8 +7,8 @@ from synthetic_run import make_cell, synthetic_run
 
 from cnnbench.gates.baselines import snapshot
 from cnnbench.gates.verdicts import gate
-from cnnbench.harness.passes.findings import CheckOutcome
 from cnnbench.harness.run.record import Interval, Record
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output import figures
 from cnnbench.output.palette import colours, lighter
 from cnnbench.output.tables import Column, Entry, Table, problems_table, result_table, skips_table

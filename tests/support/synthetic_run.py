@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.passes.findings import CheckOutcome, Digests, Epoch, Memory, NodeBudget, Phases, Sample, Training
+from cnnbench.harness.passes.findings import Digests, Memory, Phases, Sample, Training
 from cnnbench.harness.run.record import Interval, Latency, Observed, Record
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, summarize_run
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.numerics.outcome import CheckOutcome, NodeUse
+from cnnbench.numerics.quantity import Quantity
+from cnnbench.training.epoch import Epoch
 
 BACKENDS = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
 SPEED = {"numpy": 2.0, "torch": 1.0, "jax": 1.3, "tensorflow": 1.5}
@@ -74,7 +77,7 @@ def synthetic_run(truth: Truth | None = None, **changes: Any) -> Evidence:
     drift = generator.normal(0, truth.noise.run)
     records: list[Record] = []
     samples: dict[str, tuple[Sample, ...]] = {}
-    budgets: dict[str, tuple[NodeBudget, ...]] = {}
+    budgets: dict[str, tuple[NodeUse, ...]] = {}
     for architecture, base_s in NETWORKS.items():
         for batch in truth.batches:
             shared = _group_drift(truth, generator, drift)
@@ -151,13 +154,13 @@ def make_cell(architecture: str, backend: str, batch: int, side: str = "head", *
     return Cell(**(values | changes))
 
 
-def node_budgets(backend: str, generator: np.random.Generator) -> tuple[NodeBudget, ...]:
+def node_budgets(backend: str, generator: np.random.Generator) -> tuple[NodeUse, ...]:
     used = {"numpy": 0.05, "torch": 0.12, "jax": 0.15, "tensorflow": 0.14}[backend]
     return tuple(
-        NodeBudget(
+        NodeUse(
             node=node,
             kind="conv" if "conv" in node else node.rstrip("0123456789"),
-            what="output",
+            quantity=Quantity.output(),
             sharp_used=float(used * generator.uniform(0.3, 1.0)),
             worst_case_used=float(0.1 * used * generator.uniform(0.3, 1.0)),
             budget="derived",
@@ -166,7 +169,7 @@ def node_budgets(backend: str, generator: np.random.Generator) -> tuple[NodeBudg
     )
 
 
-def make_record(cell: Cell, samples: tuple[Sample, ...], budgets: tuple[NodeBudget, ...], **changes: Any) -> Record:
+def make_record(cell: Cell, samples: tuple[Sample, ...], budgets: tuple[NodeUse, ...], **changes: Any) -> Record:
     calls = np.array([sample.latency_s for sample in samples])
     median, p90, p99 = (float(np.quantile(calls, q)) for q in (0.5, 0.9, 0.99))
     worst = max(budgets, key=lambda budget: budget.sharp_used)

@@ -26,8 +26,9 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.batches import epoch_batches, evaluation_batches
 from cnnbench.training.data import load_dataset
 from cnnbench.training.dataset import DataRequest
+from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss
-from cnnbench.training.loop import EpochResult, TrainingResult, TrainSettings, losses_until, train
+from cnnbench.training.loop import TrainingResult, TrainSettings, losses_until, train
 from cnnbench.training.schedules import Cosine
 
 FAST = ProgramOptions("fast", precision("float32"))
@@ -148,7 +149,7 @@ def test_a_run_depends_on_its_seed_alone(numpy_backend: Backend) -> None:
 
 def test_listeners_hear_of_every_step_and_epoch(numpy_backend: Backend) -> None:
     steps: list[tuple[int, float]] = []
-    epochs: list[EpochResult] = []
+    epochs: list[Epoch] = []
     result = run(numpy_backend, on_epoch=epochs.append, on_step=lambda step, loss: steps.append((step, loss)))
     assert [step for step, _ in steps] == list(range(1, 13))  # 70 images in batches of 16: 4 steps an epoch
     assert tuple(loss for _, loss in steps) == result.losses
@@ -165,8 +166,8 @@ class _StopError(Exception):
     pass
 
 
-def _stop_after(count: int) -> Callable[[EpochResult], None]:
-    def stop(epoch: EpochResult) -> None:
+def _stop_after(count: int) -> Callable[[Epoch], None]:
+    def stop(epoch: Epoch) -> None:
         if epoch.epoch == count:
             raise _StopError
 
@@ -198,7 +199,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(numpy_backend: Ba
         run(numpy_backend, on_epoch=_stop_after(2), checkpoint=path)
     saved = checkpoints.load(path)
     assert saved.losses == whole.losses[:8]
-    heard: list[EpochResult] = []
+    heard: list[Epoch] = []
     resumed = run(numpy_backend, on_epoch=heard.append, checkpoint=path)
     assert [epoch.epoch for epoch in heard] == [3]
     assert same_bits(resumed, whole)

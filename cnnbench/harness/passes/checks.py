@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.harness.passes.events import CheckDone
-from cnnbench.harness.passes.findings import CheckOutcome, ChecksPart, Failure, NodeBudget
+from cnnbench.harness.passes.findings import ChecksPart, Failure
 from cnnbench.harness.passes.prefetch import Foresight
 from cnnbench.harness.passes.worker_subject import WorkerSubject
 from cnnbench.harness.run.session import Session
@@ -18,7 +17,7 @@ from cnnbench.harness.worker.pool import Pool
 from cnnbench.measurement.memory import release_free_memory
 
 if TYPE_CHECKING:
-    from cnnbench.numerics.outcome import NodeUse, Outcome
+    from cnnbench.numerics.outcome import CheckOutcome
     from cnnbench.spec.graph import Graph
 
 PROBLEMS: dict[str, Status] = {"nan": "nan", "wrong_shape": "wrong_shape", "wrong_dtype": "wrong_dtype"}
@@ -46,17 +45,16 @@ def _check(session: Session, cell: Cell, pool: Pool, foresight: Foresight) -> No
     folder = session.store.cell_folder(cell.id)
     part = ChecksPart(
         origin=loaded.origin(cell),
-        outcomes=tuple(_recorded(outcome, folder) for outcome in outcomes),
-        nodes=tuple(_budget(use) for outcome in outcomes for use in outcome.nodes),
+        outcomes=tuple(outcome.within(folder) for outcome in outcomes),
     )
-    session.store.write_numerics(cell.id, part.nodes)
+    session.store.write_numerics(cell.id, [use for outcome in outcomes for use in outcome.nodes])
     session.store.write_part(cell.id, "checks", part)
     for outcome in part.outcomes:
         session.emit(CheckDone(cell.id, outcome))
     release_free_memory()  # an oracle's arrays are gigabytes; left in the heap they would add up over a zoo of networks
 
 
-def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: Foresight) -> list[Outcome]:
+def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: Foresight) -> list[CheckOutcome]:
     from cnnbench.numerics.case import Case, Training
     from cnnbench.numerics.checks import run_checks
 
@@ -131,45 +129,3 @@ def judge_outputs(graph: Graph, cell: Cell, outputs: Mapping[str, Any]) -> Failu
         if wrong:
             return Failure(status="nan", reason=f"output {name!r} has {wrong} of {array.size} values not finite")
     return None
-
-
-def _recorded(outcome: Outcome, folder: Path) -> CheckOutcome:
-    reproducer = outcome.reproducer
-    if reproducer is not None and Path(reproducer).is_relative_to(folder):
-        reproducer = str(Path(reproducer).relative_to(folder))
-    return CheckOutcome(
-        name=outcome.name,
-        status=outcome.status,
-        budget_used=_plain(outcome.budget_used),
-        worst_case_used=_plain(outcome.worst_case_used),
-        node=outcome.node,
-        message=outcome.message,
-        reproducer=reproducer,
-        details=_plain(dict(outcome.details)),
-    )
-
-
-def _budget(use: NodeUse) -> NodeBudget:
-    return NodeBudget(
-        node=use.node,
-        kind=use.kind,
-        what=use.what,
-        sharp_used=float(use.sharp_used),
-        worst_case_used=float(use.worst_case_used),
-        budget=use.budget,
-        worst_index=tuple(int(i) for i in use.worst_index),
-        got=_plain(use.got),
-        expected=_plain(use.expected),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars as Python's own, in containers too."""
-    convert: Callable[[], Any] | None = getattr(value, "tolist", None)
-    if convert is not None:
-        return convert()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    return value

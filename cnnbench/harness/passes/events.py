@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnnbench.harness.passes.findings import CheckOutcome, Epoch
     from cnnbench.harness.run.record import Record
     from cnnbench.harness.suite.cell import Cell
+    from cnnbench.numerics.outcome import CheckOutcome
+    from cnnbench.training.epoch import Epoch
 
 
 @dataclass(frozen=True)

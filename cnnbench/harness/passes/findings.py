@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from cnnbench.harness.suite.status import Status
 from cnnbench.harness.worker.plain_text import plain_text
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
+from cnnbench.training.epoch import Epoch
 
 
 class Digests(Frozen):
@@ -48,54 +50,6 @@ class Memory(Frozen):
     device_peak_bytes: int | None = None
 
 
-class CheckOutcome(Frozen):
-    """One numerical check of a cell.
-
-    Args:
-        name: Of ``matrix.CHECKS``.
-        status: ``passed``, ``failed``, or ``skipped`` with its reason in ``message``.
-        budget_used: Largest fraction of the sharp budget used (a failure is above 1); None where none applies.
-        worst_case_used: Largest fraction of the worst-case budget used.
-        node: The node where that is, or on failure the first node that introduces the error.
-        message: One sentence. reproducer: path, within the cell's folder, of the file that reproduces a failure.
-        details: Further figures, by name.
-    """
-
-    name: str
-    status: Literal["passed", "failed", "skipped"]
-    budget_used: float | None = None
-    worst_case_used: float | None = None
-    node: str | None = None
-    message: str = ""
-    reproducer: str | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
-
-
-class NodeBudget(Frozen):
-    """A node's use of its local error budget; ``numerics.json`` holds one for each node and direction."""
-
-    node: str
-    kind: str
-    what: str  # "output", "input gradient 0", "gradient of weight", "running_mean" ...
-    sharp_used: float
-    worst_case_used: float
-    budget: str  # the budget's form: "derived" or "measured sensitivity"
-    worst_index: tuple[int, ...] = ()
-    got: float | None = None
-    expected: float | None = None
-
-
-class Epoch(Frozen):
-    """One epoch of training."""
-
-    epoch: int
-    step: int  # steps done when it ended
-    train_loss: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
-
-
 class Training(Frozen):
     """A training run of a cell. ``losses`` holds the loss of each step; ``predictions`` the final test classes."""
 
@@ -132,7 +86,6 @@ class ChecksPart(Frozen):
 
     origin: Origin = Origin()
     outcomes: tuple[CheckOutcome, ...]
-    nodes: tuple[NodeBudget, ...] = ()
 
 
 class LaunchPart(Frozen):

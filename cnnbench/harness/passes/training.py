@@ -13,13 +13,14 @@ from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.events import EpochDone
-from cnnbench.harness.passes.findings import CurvePart, Epoch, Failure, Training, TrainingPart
+from cnnbench.harness.passes.findings import CurvePart, Failure, Training, TrainingPart
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Train
 from cnnbench.harness.worker.arrays import options_to_json, read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Loaded, Pool
 from cnnbench.numerics.training_envelope import agreement, envelope, perturbed
+from cnnbench.training.epoch import Epoch
 
 EXACT = "float64"
 CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it

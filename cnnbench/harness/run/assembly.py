@@ -39,7 +39,7 @@ def assemble(
         control=_control(parts.launches, in_turns=cell.side == "base"),
         memory=parts.memory.memory if parts.memory else None,
         observed=_observed(parts),
-        checks=parts.checks.outcomes if parts.checks else (),
+        checks=tuple(outcome.without_nodes() for outcome in parts.checks.outcomes) if parts.checks else (),
         training=parts.training.training if parts.training else None,
         versions=parts.origin.versions,
         settings=parts.origin.settings,

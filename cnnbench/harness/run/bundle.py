@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnbench.errors import DataError
-from cnnbench.harness.passes.findings import NodeBudget, Sample
+from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.bundle_file import LARGEST_MEMBER_BYTES, BundleFile, Manifest, digests, write_bundle
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.store import RunStore, first_problem
@@ -22,6 +22,7 @@ from cnnbench.harness.run.summary import Summary
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.networks import FILE, PACKAGE, weights_file
 from cnnbench.harness.suite.plan import Plan
+from cnnbench.numerics.outcome import NodeUse
 from cnnbench.version import __version__
 
 Change = Callable[[Any], Any]
@@ -44,7 +45,7 @@ class _Lock(BaseModel):
 
 
 class _Numerics(BaseModel):
-    nodes: tuple[NodeBudget, ...]
+    nodes: tuple[NodeUse, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class BundledRun:
     lock: Mapping[str, Mapping[str, str]]
     summary: Summary
     samples: Mapping[str, tuple[Sample, ...]]
-    budgets: Mapping[str, tuple[NodeBudget, ...]]
+    budgets: Mapping[str, tuple[NodeUse, ...]]
     attachments: Mapping[str, tuple[str, bytes]]
 
 
@@ -240,6 +241,6 @@ def _samples(members: Mapping[str, bytes], cell: str, where: str) -> tuple[Sampl
     return found
 
 
-def _budgets(members: Mapping[str, bytes], cell: str, where: str) -> tuple[NodeBudget, ...]:
+def _budgets(members: Mapping[str, bytes], cell: str, where: str) -> tuple[NodeUse, ...]:
     name = f"cells/{cell}/numerics.json"
     return _parsed(members, name, _Numerics, where).nodes if name in members else ()

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from cnnbench.harness.passes.findings import CheckOutcome, Digests, Memory, Phases, Training
+from cnnbench.harness.passes.findings import Digests, Memory, Phases, Training
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.status import EXIT_CODES, Status
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
 
 SCHEMA_VERSION = 1

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cnnbench.errors import DataError, StorageError, SuiteError
-from cnnbench.harness.passes.findings import NodeBudget, Sample
+from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.json_text import read_json
 from cnnbench.harness.run.record import SCHEMA_VERSION, Record
+from cnnbench.numerics.outcome import NodeUse
 
 if TYPE_CHECKING:
     from cnnbench.harness.run.summary import Summary
@@ -228,18 +229,18 @@ class RunStore:
         except ValidationError as error:
             raise DataError(f"a sample cannot be read: {first_problem(error)}", where=str(path)) from None
 
-    def write_numerics(self, cell: str, budgets: Sequence[NodeBudget]) -> None:
+    def write_numerics(self, cell: str, budgets: Sequence[NodeUse]) -> None:
         """``numerics.json``: the use of the error budget by node."""
         content = {"schema_version": SCHEMA_VERSION, "nodes": [item.model_dump(mode="json") for item in budgets]}
         write_atomically(self.cell_folder(cell) / "numerics.json", to_json(content))
 
-    def read_numerics(self, cell: str) -> list[NodeBudget]:
+    def read_numerics(self, cell: str) -> list[NodeUse]:
         """The use of the error budget by node; [] where there was no local check."""
         path = self.cell_folder(cell) / "numerics.json"
         if not path.exists():
             return []
         try:
-            return [NodeBudget.model_validate(item) for item in read_json(path)["nodes"]]
+            return [NodeUse.model_validate(item) for item in read_json(path)["nodes"]]
         except (ValidationError, TypeError, KeyError) as error:
             raise DataError(f"the node budgets cannot be read: {error}", where=str(path)) from None
 

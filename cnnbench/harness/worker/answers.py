@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +113,7 @@ class Answers:
         """Has the oracle make what a check will ask it for, into the user's cache; no backend need be loaded."""
         from cnnbench.measurement.memory import release_free_memory
         from cnnbench.numerics.case import Case, Training
-        from cnnbench.numerics.checks import foresee
+        from cnnbench.numerics.checks import prefetch
 
         case = Case(
             graph=graph_from_json(graph),
@@ -124,7 +123,7 @@ class Answers:
             seed=seed,
             training=Training.of_steps(steps),
         )
-        foresee(check, case)
+        prefetch(check, case)
         release_free_memory()
         return {}
 
@@ -156,7 +155,7 @@ class Answers:
             read_arrays(Path(arrays)),
             _train_settings(settings),
             options_from_json(options),
-            on_epoch=lambda epoch: tell({"epoch": asdict(epoch)}),
+            on_epoch=lambda epoch: tell({"epoch": epoch.model_dump()}),
             on_step=_signs_of_life(tell),
         )
         return {

@@ -22,8 +22,8 @@ from cnnbench.numerics.budgets.base import (
     exact,
     forward_budget,
 )
-from cnnbench.numerics.forcing import noise_name, output_names, with_noise
 from cnnbench.numerics.reference import LayerCall, alone, layer_arrays, reference_options
+from cnnbench.numerics.teacher_forcing import noise_name, output_names, with_noise
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.passes import lower

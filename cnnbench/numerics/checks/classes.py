@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from cnnbench.numerics.comparison import examine
 from cnnbench.numerics.envelope import deviations, forward_envelope
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome, CheckStatus
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import producers
 
 NAME = "classes"
 SHOWN = 5
 
 
-def check_classes(subject: Subject, oracle: Oracle) -> Outcome:
+def check_classes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """The best classes are the oracle's, in its order, and the softmax of the logits lies within its envelope.
 
     Two classes whose exact logits are nearer than twice the envelope may change places. If every logit is within e of
@@ -28,13 +29,15 @@ def check_classes(subject: Subject, oracle: Oracle) -> Outcome:
     name, value = case.graph.outputs[0]
     shape = case.graph.shapes(case.size)[value]
     if len(shape) != 2 or shape[1] < 2:
-        return Outcome(NAME, "skipped", message=f"output {name} of shape {shape} is no classifier's")
+        return CheckOutcome(name=NAME, status="skipped", message=f"output {name} of shape {shape} is no classifier's")
+    node = producers(case.graph)[value]
     exact, envelope = forward_envelope(oracle)
     truth = exact[name]
     got = subject.forward(case.graph, case.stored, case.inputs, replace(case.options, training=False)).outputs.get(name)
     problem, text = examine(got, truth.shape, case.policy, truth)
     if problem is not None or got is None:
-        return Outcome(NAME, "failed", np.inf, None, value, f"output {name}: {text}", details={"problem": problem})
+        said, wrong = f"output {name}: {text}", {"problem": problem}
+        return CheckOutcome(name=NAME, status="failed", budget_used=np.inf, node=node, message=said, details=wrong)
     admitted = envelope.factor * envelope.size[name]
     wide = np.asarray(got, np.float64)
     used = deviations({name: wide}, {name: truth})[name] / admitted
@@ -45,17 +48,18 @@ def check_classes(subject: Subject, oracle: Oracle) -> Outcome:
         "classes": theirs.tolist(),
         "probabilities": np.take_along_axis(probabilities(wide), theirs, 1).round(6).tolist(),
         "expected_classes": ours.tolist(),
-        "probabilities_used": float(ratio),
+        "probabilities_used": ratio,
     }
+    status: CheckStatus = "failed"
     if misplaced:
         i = misplaced[0]
         text = f"image {i}: best classes {theirs[i].tolist()}, expected {ours[i].tolist()}"
-        return Outcome(NAME, "failed", float(used), None, value, text, details=details)
-    if not ratio <= 1:
-        text = f"a probability is {ratio:.3g} times its envelope off"
-        return Outcome(NAME, "failed", float(ratio), None, value, text, details=details)
-    text = f"the {ours.shape[1]} best classes of {len(truth)} images agree"
-    return Outcome(NAME, "passed", float(max(used, ratio)), None, value, text, details=details)
+    elif not ratio <= 1:
+        used, text = ratio, f"a probability is {ratio:.3g} times its envelope off"
+    else:
+        status, used = "passed", max(used, ratio)
+        text = f"the {ours.shape[1]} best classes of {len(truth)} images agree"
+    return CheckOutcome(name=NAME, status=status, budget_used=used, node=node, message=text, details=details)
 
 
 def best(logits: NDArray[Any]) -> NDArray[np.int64]:

@@ -13,13 +13,13 @@ from cnnbench.errors import UnavailableError
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import Envelope, forward_envelope, gradient_envelope
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import Recalling, Subject
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def check_determinism(subject: Subject, oracle: Oracle) -> Outcome:
+def check_determinism(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Two runs of the timed program on the same operands.
 
     Different bits pass while the difference stays inside the end-to-end envelope: the outcome says how far apart.
@@ -34,7 +34,7 @@ def check_determinism(subject: Subject, oracle: Oracle) -> Outcome:
     return _compared("determinism", "output", first, second, details, lambda: forward_envelope(oracle)[1])
 
 
-def check_gradient_determinism(subject: Subject, oracle: Oracle) -> Outcome:
+def check_gradient_determinism(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Two passes for the gradients of every trainable weight, on the same operands and with the same loss.
 
     A sum over threads or atomic additions may end in other bits each time, which an exact repetition of a training
@@ -60,23 +60,27 @@ def check_gradient_determinism(subject: Subject, oracle: Oracle) -> Outcome:
 
 def _compared(
     name: str, what: str, first: Arrays, second: Arrays, details: dict[str, Any], envelope: Callable[[], Envelope]
-) -> Outcome:
+) -> CheckOutcome:
     """Whether two runs agree; the envelope is asked for only where they do not bit for bit."""
     same = first.keys() == second.keys() and all(_same_bits(first[key], second[key]) for key in first)
     details["bitwise"] = same
     if same:
-        return Outcome(name, "passed", message="two runs agree bit for bit", details=details)
+        return CheckOutcome(name=name, status="passed", message="two runs agree bit for bit", details=details)
     if any(key not in second or first[key].shape != second[key].shape for key in first):
         details["problem"] = "wrong_shape"
-        return Outcome(
-            name, "failed", np.inf, message=f"two runs give other {what}s, or in other shapes", details=details
-        )
+        text = f"two runs give other {what}s, or in other shapes"
+        return CheckOutcome(name=name, status="failed", budget_used=np.inf, message=text, details=details)
     gap = largest({key: first[key].astype(np.float64) - second[key] for key in first})
     shares = envelope().used(gap)
     worst = max(shares, key=lambda key: shares[key])
     details |= {"largest_difference": gap[worst], "output": worst}
-    text = f"two runs differ by up to {gap[worst]:.3g} in {what} {worst!r}, {shares[worst]:.3g} of the envelope"
-    return Outcome(name, "passed" if shares[worst] <= 1 else "failed", shares[worst], message=text, details=details)
+    return CheckOutcome(
+        name=name,
+        status="passed" if shares[worst] <= 1 else "failed",
+        budget_used=shares[worst],
+        message=f"two runs differ by up to {gap[worst]:.3g} in {what} {worst!r}, {shares[worst]:.3g} of the envelope",
+        details=details,
+    )
 
 
 def _same_bits(first: NDArray[Any], second: NDArray[Any]) -> bool:

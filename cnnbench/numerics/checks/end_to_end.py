@@ -11,14 +11,15 @@ from cnnbench.numerics.checks.local import check_local
 from cnnbench.numerics.comparison import examine
 from cnnbench.numerics.envelope import deviations, forward_envelope
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import producers
 from cnnbench.spec.layers import ReLU
 
 NAME = "end_to_end"
 
 
-def check_end_to_end(subject: Subject, oracle: Oracle) -> Outcome:
+def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """The network's outputs at inference, with the options (folding, layout, mode) of the timed program."""
     case = oracle.case
     exact, envelope = forward_envelope(oracle)
@@ -42,25 +43,38 @@ def check_end_to_end(subject: Subject, oracle: Oracle) -> Outcome:
     if not shares[worst] <= 1:
         text = f"output {worst} is {difference[worst]:.3g} off, {shares[worst]:.3g} times the envelope"
         return _blame(subject, oracle, text, shares[worst], details)
-    node = dict(case.graph.outputs)[worst].partition(":")[0]
-    text = f"output {worst} uses {shares[worst]:.3g} of the envelope"
-    return Outcome(NAME, "passed", shares[worst], None, node, text, details=details)
+    return CheckOutcome(
+        name=NAME,
+        status="passed",
+        budget_used=shares[worst],
+        node=producers(case.graph)[dict(case.graph.outputs)[worst]],
+        message=f"output {worst} uses {shares[worst]:.3g} of the envelope",
+        details=details,
+    )
 
 
-def foresee_end_to_end(oracle: Oracle) -> None:
+def prefetch_end_to_end(oracle: Oracle) -> None:
     """Has the oracle compute the outputs and their envelope."""
     forward_envelope(oracle)
 
 
-def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any]) -> Outcome:
+def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any]) -> CheckOutcome:
     """A failed outcome that names the first node which introduces the error on its own, if one does."""
     local = check_local(subject, oracle)
     if local.status == "failed":
-        details = {**details, "report": local.details.get("report", "")}
         text = f"{text}; first introduced by {local.message}"
-        return Outcome(NAME, "failed", used, None, local.node, text, local.reproducer, details)
-    text += "; every node alone is within its budget, so look between nodes: wiring, folding, layout"
-    return Outcome(NAME, "failed", used, None, None, text, details=details)
+        details = {**details, "report": local.details.get("report", "")}
+    else:
+        text += "; every node alone is within its budget, so look between nodes: wiring, folding, layout"
+    return CheckOutcome(
+        name=NAME,
+        status="failed",
+        budget_used=used,
+        node=local.node if local.status == "failed" else None,
+        message=text,
+        reproducer=local.reproducer,
+        details=details,
+    )
 
 
 def _near_ties(oracle: Oracle) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +13,13 @@ from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import Evidence, Reproduction, render, write_reproducer
-from cnnbench.numerics.forcing import forced_name, output_names, representatives, teacher_forced
 from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.rounding import host_dtype, to_storage
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import forced_name, output_names, representatives, teacher_forced
 from cnnbench.numerics.ties import tied
 from cnnbench.spec.graph import Graph
 
@@ -41,11 +42,13 @@ class _Question:
     def host(self, array: Array) -> Array:
         return array.astype(host_dtype(self.case.policy))
 
-    def arrays(self, name: str) -> dict[str, Array]:
+    def weights(self, name: str) -> list[str]:
         node = self.case.lowered.node(name)
-        specs = node.layer.weights(self.case.lowered.input_shapes(node))
-        held = zip(specs, self.calls[name].call.weights, strict=True)
-        return {f"{name}.{spec.name}": self.host(weight) for spec, weight in held}
+        return [spec.name for spec in node.layer.weights(self.case.lowered.input_shapes(node))]
+
+    def arrays(self, name: str) -> dict[str, Array]:
+        held = zip(self.weights(name), self.calls[name].call.weights, strict=True)
+        return {f"{name}.{weight}": self.host(array) for weight, array in held}
 
     def operands(self, name: str) -> list[Array]:
         return [self.host(x) for x in self.calls[name].call.inputs]
@@ -57,47 +60,56 @@ class _Question:
         return to_storage(exact, self.case.policy).astype(np.float64)
 
 
-def check_exact(subject: Subject, oracle: Oracle) -> Outcome:
+def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Each layer with its operands' shapes once; a large network on smaller images."""
     case = oracle.case.reduced
+    calls = _integer_calls(case)
+    image = [list(item.shape) for item in case.lowered.inputs]
+    details: dict[str, Any] = {"batch": case.size, "image": image, "nodes": len(calls)}
+    if not calls:
+        return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
+    question = _Question(case, calls)
+    comparisons = [*_forward(subject, question), *_gradients(subject, question)]
+    order = {name: i for i, name in enumerate(calls)}
+    comparisons.sort(key=lambda c: order[c.use.node])
+    wrong = [c for c in comparisons if c.problem is not None or c.use.sharp_used > 1]
+    if wrong:
+        return _failed(question, wrong, details)
+    text = f"{len(comparisons)} values of {len(calls)} nodes are equal bit for bit"
+    return CheckOutcome(name=NAME, status="passed", budget_used=0.0, worst_case_used=0.0, message=text, details=details)
+
+
+def _integer_calls(case: Case) -> dict[str, IntegerCall]:
+    """The nodes that can be checked on integers, each with its operands and what is right."""
     graph = case.lowered
     calls = {}
     for name in representatives(graph, case.size):
         node = graph.node(name)
         floats = all(graph.dtypes[value] == "float" for value in (*node.inputs, *output_names(graph, node)))
         if floats and is_exact(node.layer, graph.input_shapes(node, case.size)):
-            call = integer_call(graph, node, case.size, case.policy, case.seed)
+            call = integer_call(case, node)
             if call is not None:
                 calls[name] = call
-    image = [list(item.shape) for item in graph.inputs]
-    details: dict[str, Any] = {"batch": case.size, "image": image, "nodes": len(calls)}
-    if not calls:
-        return Outcome(NAME, "skipped", message="no node has exact integer sums", details=details)
-    question = _Question(case, calls)
-    comparisons = [*_forward(subject, question), *_gradients(subject, question)]
-    order = {name: i for i, name in enumerate(calls)}
-    comparisons.sort(key=lambda c: order[c.use.node])
-    wrong = [c for c in comparisons if c.problem is not None or c.use.sharp_used > 1]
-    if not wrong:
-        text = f"{len(comparisons)} values of {len(calls)} nodes are equal bit for bit"
-        return Outcome(NAME, "passed", 0.0, 0.0, message=text, details=details)
-    failure = wrong[0]
+    return calls
+
+
+def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[str, Any]) -> CheckOutcome:
+    """The first node that is wrong, with its report and the file that reproduces it."""
+    case, failure = question.case, wrong[0]
     use = failure.use
-    evidence = Evidence(NAME, graph, case.size, lambda n, w: _reproduction(question, n, w), case.folder)
-    details |= {"failing": sorted({c.use.node for c in wrong}), "report": render(failure, evidence)}
+    evidence = Evidence(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
+    more = {"failing": sorted({c.use.node for c in wrong}), "report": render(failure, evidence)}
     if failure.problem is not None:
-        details["problem"] = failure.problem
+        more["problem"] = failure.problem
     said = failure.text or f"at {list(use.worst_index)} got {use.got!r}, expected exactly {use.expected!r}"
     reproducer = write_reproducer(failure, evidence)
-    return Outcome(
-        NAME,
-        "failed",
-        None,
-        None,
-        use.node,
-        f"{use.node} ({use.kind}), {use.what}: {said}",
-        str(reproducer) if reproducer else None,
-        details,
+    return CheckOutcome(
+        name=NAME,
+        status="failed",
+        node=use.node,
+        message=f"{use.node} ({use.kind}), {use.quantity}: {said}",
+        reproducer=str(reproducer) if reproducer else None,
+        details={**details, **more},
     )
 
 
@@ -110,7 +122,7 @@ def _forward(subject: Subject, question: _Question) -> Iterator[Comparison]:
     for name, item in question.calls.items():
         node = case.lowered.node(name)
         for i, (value, exact) in enumerate(zip(output_names(case.lowered, node), item.values.outputs, strict=True)):
-            place = Place(name, node.layer.kind, f"output {i}", "exact")
+            place = Place(name, node.layer.kind, Quantity.output(i), "exact")
             yield compare(place, result.outputs.get(value), question.stored(exact), EQUAL, case.policy)
 
 
@@ -133,34 +145,39 @@ def _gradients(subject: Subject, question: _Question) -> Iterator[Comparison]:
         for i, exact in enumerate(item.gradients.inputs):
             if exact is None:
                 continue
-            place = Place(name, layer.kind, f"input gradient {i}", "exact")
+            place = Place(name, layer.kind, Quantity.input_gradient(i), "exact")
             got, skip = result.inputs.get(forced_name(name, i)), tied(layer, item.call.inputs[i])
             yield compare(place, got, question.stored(exact), EQUAL, case.policy, skip)
-        for key, value in zip(question.arrays(name), item.gradients.weights, strict=True):
+        for weight, value in zip(question.weights(name), item.gradients.weights, strict=True):
             if value is not None:
-                place = Place(name, layer.kind, f"gradient of {key.removeprefix(f'{name}.')}", "exact")
-                yield compare(place, result.weights.get(key), question.stored(value), EQUAL, case.policy)
+                place = Place(name, layer.kind, Quantity.weight_gradient(weight), "exact")
+                got = result.weights.get(f"{name}.{weight}")
+                yield compare(place, got, question.stored(value), EQUAL, case.policy)
 
 
-def _reproduction(question: _Question, name: str, what: str) -> Reproduction:
+def _reproduction(question: _Question, name: str, quantity: Quantity) -> Reproduction:
     case, item = question.case, question.calls[name]
-    graph = case.lowered.single(name, case.size)
     arrays = question.arrays(name)
     batch = {f"input{i}": x for i, x in enumerate(question.operands(name))}
-    gradient = "gradient" in what
-    options = replace(case.options, training=gradient, fold_batch_norm=False)
-    skip = None
-    if gradient:
+    if quantity.is_gradient:
         batch |= {f"gradient.output{i}": g for i, g in enumerate(question.cotangents(name))}
-    index = what.rpartition(" ")[2]
-    exact: Any
-    if item.gradients is None or what.startswith("output "):
-        result, exact = f"output{index}", item.values.outputs[int(index)]
-    elif what.startswith("input gradient "):
-        result, exact = f"input{index}", item.gradients.inputs[int(index)]
-        skip = tied(case.lowered.node(name).layer, item.call.inputs[int(index)])
+    skip, exact = None, None
+    if quantity.role == "output" or item.gradients is None:
+        result, exact = f"output{quantity.index}", item.values.outputs[quantity.index]
+    elif quantity.role == "input_gradient":
+        result, exact = f"input{quantity.index}", item.gradients.inputs[quantity.index]
+        skip = tied(case.lowered.node(name).layer, item.call.inputs[quantity.index])
     else:
-        result = f"{name}.{what.removeprefix('gradient of ')}"
-        found = item.gradients.weights[list(arrays).index(result)]
-        exact = np.zeros(arrays[result].shape) if found is None else found
-    return Reproduction(graph, arrays, batch, options, gradient, result, question.stored(exact), EQUAL, skip)
+        result = f"{name}.{quantity.name}"
+        exact = item.gradients.weights[question.weights(name).index(quantity.name)]
+    return Reproduction(
+        graph=case.lowered.single(name, case.size),
+        arrays=arrays,
+        batch=batch,
+        options=replace(case.options, training=quantity.is_gradient, fold_batch_norm=False),
+        gradient=quantity.is_gradient,
+        result=result,
+        exact=question.stored(np.asarray(exact)),
+        budget=EQUAL,
+        skip=skip,
+    )

@@ -16,19 +16,22 @@ from cnnbench.numerics.checks.verdict import describe, failing, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare, examine
 from cnnbench.numerics.divergence import Evidence, Reproduction
 from cnnbench.numerics.envelope import deviations, gradient_envelope
-from cnnbench.numerics.forcing import arrays_of, float_outputs, forced_name, masks_of, teacher_forced
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import NodeUse, Outcome
+from cnnbench.numerics.outcome import CheckOutcome, NodeUse
+from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, masks_of, owners, teacher_forced
 from cnnbench.numerics.ties import tied
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Flatten
 from cnnbench.spec.layers.arithmetic import Affine
 
+NAME = "gradient"
 
-def check_gradient(subject: Subject, oracle: Oracle) -> Outcome:
+
+def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Local gradients with seeded cotangents, the loss term, then the whole network's parameter gradients.
 
     A large network is checked on smaller images; ``details`` says which.
@@ -39,20 +42,27 @@ def check_gradient(subject: Subject, oracle: Oracle) -> Outcome:
     comparisons = [c for group in chunks(case, small.differentiated()) for c in _compare_group(subject, small, group)]
     order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
     comparisons.sort(key=lambda c: order[c.use.node])
-    evidence = Evidence("gradient", case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
-    local = judge("gradient", comparisons, details, evidence)
+    evidence = Evidence(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
+    local = judge(NAME, comparisons, details, evidence)
     if local.status == "failed" or not case.has_loss:
         return local
     term = loss_term(subject, case)
     if failing([term]) is not None:
         known = {**local.details, **({"problem": term.problem} if term.problem else {})}
-        used, worst = term.use.sharp_used, term.use.worst_case_used
-        nodes = (*local.nodes, term.use)
-        return Outcome("gradient", "failed", used, worst, "loss", describe(term), details=known, nodes=nodes)
+        return CheckOutcome(
+            name=NAME,
+            status="failed",
+            budget_used=term.use.sharp_used,
+            worst_case_used=term.use.worst_case_used,
+            node="loss",
+            message=describe(term),
+            details=known,
+            nodes=(*local.nodes, term.use),
+        )
     return _end_to_end(subject, small, local, term.use)
 
 
-def foresee_gradient(oracle: Oracle) -> None:
+def prefetch_gradient(oracle: Oracle) -> None:
     """Has the oracle compute each layer's gradients, and the network's with their envelope."""
     small = Oracle(oracle.case.reduced, oracle.cache)
     for name in small.differentiated()[:1]:
@@ -78,10 +88,10 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> It
         truth = truths[name]
         for i, exact, budget in truth.inputs:
             skip = tied(layer, np.asarray(batch[forced_name(name, i)]))
-            place = Place(name, layer.kind, f"input gradient {i}", form)
+            place = Place(name, layer.kind, Quantity.input_gradient(i), form)
             yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, skip)
         for weight, exact, budget in truth.weights:
-            place = Place(name, layer.kind, f"gradient of {weight}", form)
+            place = Place(name, layer.kind, Quantity.weight_gradient(weight), form)
             yield compare(place, result.weights.get(f"{name}.{weight}"), exact, budget, case.policy)
 
 
@@ -97,7 +107,7 @@ def loss_term(subject: Subject, case: Case) -> Comparison:
     result = subject.gradient(graph, {}, batch, options, case.loss)
     gradient = exact.inputs["value"]
     budget = loss_gradient_budget(case.loss, np.asarray(x), case.labels, gradient, case.policy)
-    place = Place("loss", case.loss.kind, "gradient of the output")
+    place = Place("loss", case.loss.kind, Quantity.loss_gradient())
     return compare(place, result.inputs.get("value"), gradient, budget, case.policy)
 
 
@@ -108,17 +118,23 @@ def _identity(shape: tuple[int, ...]) -> Graph:
     return builder.build(builder.add("same", Flatten(start_axis=len(shape) - 1) if shape else Affine(), x))
 
 
-def _end_to_end(subject: Subject, oracle: Oracle, local: Outcome, term: NodeUse) -> Outcome:
+def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: NodeUse) -> CheckOutcome:
     case = oracle.case
     exact, envelope = gradient_envelope(oracle)
+    owner = owners(case.lowered)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
     for name, value in exact.items():
         problem, text = examine(result.weights.get(name), value.shape, case.policy)
         if problem is not None:
-            details = {**local.details, "problem": problem}
-            node = name.rpartition(".")[0]
-            return Outcome("gradient", "failed", np.inf, None, node, f"end to end, {name}: {text}", details=details)
+            return CheckOutcome(
+                name=NAME,
+                status="failed",
+                budget_used=np.inf,
+                node=owner[name],
+                message=f"end to end, {name}: {text}",
+                details={**local.details, "problem": problem},
+            )
     shares = envelope.used(deviations(result.weights, exact))
     worst = max(shares, key=lambda name: shares[name], default=None)
     share = shares[worst] if worst is not None else 0.0
@@ -131,28 +147,51 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: Outcome, term: NodeUse)
     }
     nodes = (*local.nodes, term)
     if not share <= 1:
-        said = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
-        blamed = worst.rpartition(".")[0] if worst else None
-        return Outcome("gradient", "failed", share, None, blamed, said, details=details, nodes=nodes)
-    used = max(local.budget_used or 0.0, share)
-    text = f"{local.message}; end to end {share:.3g} of the envelope"
-    return Outcome("gradient", "passed", used, local.worst_case_used, local.node, text, details=details, nodes=nodes)
+        alone = "though every layer alone is within its budget"
+        return CheckOutcome(
+            name=NAME,
+            status="failed",
+            budget_used=share,
+            node=owner[worst] if worst else None,
+            message=f"end to end, {worst}: {share:.3g} times the envelope, {alone}",
+            details=details,
+            nodes=nodes,
+        )
+    return CheckOutcome(
+        name=NAME,
+        status="passed",
+        budget_used=max(local.budget_used or 0.0, share),
+        worst_case_used=local.worst_case_used,
+        node=local.node,
+        message=f"{local.message}; end to end {share:.3g} of the envelope",
+        details=details,
+        nodes=nodes,
+    )
 
 
-def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
+def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction:
     case = oracle.case
     graph = case.lowered.single(name, case.size).with_float_outputs()
     truth = oracle.gradients(name)
     inputs = oracle.inputs(name)
     batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
     batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
-    options = replace(case.options, training=True, fold_batch_norm=False)
-    arrays = arrays_of(graph, case.lowered, case.stored)
-    if what.startswith("input gradient "):
-        i = int(what.rpartition(" ")[2])
-        skip = tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
+    skip = None
+    if quantity.role == "input_gradient":
+        i = quantity.index
+        result, skip = f"input{i}", tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
         exact, budget = next((value, admitted) for position, value, admitted in truth.inputs if position == i)
-        return Reproduction(graph, arrays, batch, options, True, f"input{i}", exact, budget, skip)
-    weight = what.removeprefix("gradient of ")
-    exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == weight)
-    return Reproduction(graph, arrays, batch, options, True, f"{name}.{weight}", exact, budget)
+    else:
+        result = f"{name}.{quantity.name}"
+        exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == quantity.name)
+    return Reproduction(
+        graph=graph,
+        arrays=arrays_of(graph, case.lowered, case.stored),
+        batch=batch,
+        options=replace(case.options, training=True, fold_batch_norm=False),
+        gradient=True,
+        result=result,
+        exact=exact,
+        budget=budget,
+        skip=skip,
+    )

@@ -11,10 +11,11 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.verdict import judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import Evidence, Reproduction
-from cnnbench.numerics.forcing import arrays_of, forced_name, masks_of, output_names, teacher_forced
 from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, masks_of, output_names, teacher_forced
 
 CHUNK_BYTES = 384 * 2**20
 
@@ -37,7 +38,7 @@ def chunks(case: Case, names: Sequence[str]) -> Iterator[list[str]]:
         yield group
 
 
-def check_local(subject: Subject, oracle: Oracle) -> Outcome:
+def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Every node at inference, and those that behave differently at training with their running statistics too."""
     case, graph = oracle.case, oracle.case.lowered
     inference = [node.name for node in graph.nodes]
@@ -53,7 +54,7 @@ def check_local(subject: Subject, oracle: Oracle) -> Outcome:
     return judge("local", comparisons, details, evidence)
 
 
-def foresee_local(oracle: Oracle) -> None:
+def prefetch_local(oracle: Oracle) -> None:
     """Has the oracle compute every node's values and budgets."""
     oracle.outputs(oracle.case.lowered.nodes[0].name)
 
@@ -71,38 +72,37 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str], train
         form = budget_form(node.layer.kind, whole=True)
         truth = oracle.outputs(name, training=training)
         for i, value in enumerate(output_names(case.lowered, node)):
-            what = _what(i, training)
-            place = Place(name, node.layer.kind, what, form)
+            place = Place(name, node.layer.kind, Quantity.output(i, training=training), form)
             got = result.outputs.get(value)
             yield compare(place, got, truth.values[i], truth.budgets[i], case.policy)
         if training:
             state = oracle.state(name)
             specs = node.layer.state(case.lowered.input_shapes(node))
             for spec, exact, budget in zip(specs, state.values, state.budgets, strict=True):
-                place = Place(name, node.layer.kind, spec.name, form)
+                place = Place(name, node.layer.kind, Quantity.state(spec.name), form)
                 yield compare(place, result.state.get(f"{name}.{spec.name}"), exact, budget, case.policy)
 
 
-def _what(position: int, training: bool) -> str:
-    return ("output" if not position else f"output {position}") + (" in training" if training else "")
-
-
-def _reproduction(oracle: Oracle, name: str, what: str) -> Reproduction:
+def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction:
     case = oracle.case
     node = case.lowered.node(name)
-    states = [spec.name for spec in node.layer.state(case.lowered.input_shapes(node))]
-    training = what in states or what.endswith("in training")
     graph = case.lowered.single(name, case.size)
     batch = {f"input{i}": x for i, x in enumerate(oracle.inputs(name))}
-    if training:
+    if quantity.in_training:
         batch |= masks_of(graph, case.size, case.seed)
-    options = replace(case.options, training=training, fold_batch_norm=False)
-    if what in states:
-        truth, index, result = oracle.state(name), states.index(what), f"{name}.{what}"
+    if quantity.role == "state":
+        states = [spec.name for spec in node.layer.state(case.lowered.input_shapes(node))]
+        truth, index, result = oracle.state(name), states.index(quantity.name), f"{name}.{quantity.name}"
     else:
-        count = len(output_names(case.lowered, node))
-        index = next(i for i in range(count) if _what(i, training) == what)
-        truth, result = oracle.outputs(name, training=training), f"output{index}"
-    arrays = arrays_of(graph, case.lowered, case.stored)
-    exact, budget = truth.values[index], truth.budgets[index]
-    return Reproduction(graph, arrays, batch, options, False, result, exact, budget)
+        truth, index = oracle.outputs(name, training=quantity.training), quantity.index
+        result = f"output{index}"
+    return Reproduction(
+        graph=graph,
+        arrays=arrays_of(graph, case.lowered, case.stored),
+        batch=batch,
+        options=replace(case.options, training=quantity.in_training, fold_batch_norm=False),
+        gradient=False,
+        result=result,
+        exact=truth.values[index],
+        budget=truth.budgets[index],
+    )

@@ -9,16 +9,16 @@ from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.classes import check_classes
 from cnnbench.numerics.checks.determinism import check_determinism, check_gradient_determinism
-from cnnbench.numerics.checks.end_to_end import check_end_to_end, foresee_end_to_end
+from cnnbench.numerics.checks.end_to_end import check_end_to_end, prefetch_end_to_end
 from cnnbench.numerics.checks.exact import check_exact
-from cnnbench.numerics.checks.gradient import check_gradient, foresee_gradient
-from cnnbench.numerics.checks.local import check_local, foresee_local
-from cnnbench.numerics.checks.training import check_training, foresee_training
+from cnnbench.numerics.checks.gradient import check_gradient, prefetch_gradient
+from cnnbench.numerics.checks.local import check_local, prefetch_local
+from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import Recalling, Subject, own_composites
 
-CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
+CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
     "local": check_local,
     "exact": check_exact,
     "end_to_end": check_end_to_end,
@@ -30,28 +30,28 @@ CHECKS: dict[str, Callable[[Subject, Oracle], Outcome]] = {
 }
 
 
-FORESEEN: dict[str, Callable[[Oracle], None]] = {
-    "local": foresee_local,
-    "end_to_end": foresee_end_to_end,
-    "gradient": foresee_gradient,
-    "training": foresee_training,
+PREFETCHED: dict[str, Callable[[Oracle], None]] = {
+    "local": prefetch_local,
+    "end_to_end": prefetch_end_to_end,
+    "gradient": prefetch_gradient,
+    "training": prefetch_training,
 }
 
 
-def foresee(name: str, case: Case) -> None:
-    """Makes the oracle answer, into the user's cache, what a check will ask it for; nothing for one that asks little.
+def prefetch(name: str, case: Case) -> None:
+    """Has the oracle compute what a check will need, into the user's cache; nothing for a check that needs little.
 
     Args:
         name: Of ``CHECKS``.
         case: As the check will have it.
     """
-    if name in FORESEEN:
-        FORESEEN[name](Oracle.of(case))
+    if name in PREFETCHED:
+        PREFETCHED[name](Oracle.of(case))
 
 
 def run_checks(
     names: Sequence[str], subject: Subject, case: Case, on_progress: Callable[[str], None] | None = None
-) -> list[Outcome]:
+) -> list[CheckOutcome]:
     """One outcome for each name, in that order.
 
     Args:
@@ -79,5 +79,5 @@ def run_checks(
         try:
             outcomes.append(CHECKS[name](recalling, oracle))
         except UnavailableError as error:
-            outcomes.append(Outcome(name, "skipped", message=str(error).replace("\n", ";")))
+            outcomes.append(CheckOutcome(name=name, status="skipped", message=str(error).replace("\n", ";")))
     return outcomes

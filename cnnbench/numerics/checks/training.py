@@ -22,11 +22,11 @@ from cnnbench.numerics.envelope import (
     reverse_noise,
     training_budgets,
 )
-from cnnbench.numerics.forcing import with_noise
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import owners, with_noise
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear
 from cnnbench.spec.losses import MeanSquaredError
@@ -61,7 +61,7 @@ class _Verdict:
     text: str = ""
 
 
-def check_training(subject: Subject, oracle: Oracle) -> Outcome:
+def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """First the update rule on one linear layer alone, then the network; a large one on smaller images."""
     small = Oracle(oracle.case.reduced, oracle.cache)
     case = small.case
@@ -75,23 +75,33 @@ def check_training(subject: Subject, oracle: Oracle) -> Outcome:
     if rule.problem is not None or not rule.used <= 1:
         said = rule.text or f"{rule.name} after step {rule.step} is {rule.used:.3g} times the envelope"
         details |= {"problem": rule.problem} if rule.problem else {}
-        text = f"the update rule on one linear layer: {said}"
-        return Outcome(NAME, "failed", rule.used, None, "optimizer", text, details=details)
+        return CheckOutcome(
+            name=NAME,
+            status="failed",
+            budget_used=rule.used,
+            node="optimizer",
+            message=f"the update rule on one linear layer: {said}",
+            details=details,
+        )
     found = _compare(subject, small)
     details |= {"compared": found.compared, "comparisons_ended": found.ended, "alarm_factor": found.factor}
-    if found.problem is not None:
-        node = (found.name or "").rpartition(".")[0] or None
-        details["problem"] = found.problem
-        return Outcome(NAME, "failed", np.inf, None, node, f"{found.name}: {found.text}", details=details)
-    if not found.compared:
-        return Outcome(NAME, "skipped", message="the envelope ends every comparison at once", details=details)
-    node = (found.name or "").rpartition(".")[0] or None
+    if found.problem is None and not found.compared:
+        text = "the envelope ends every comparison at once"
+        return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
     text = f"{found.name} after step {found.step} uses {found.used:.3g} of the envelope"
-    used = max(found.used, rule.used)
-    return Outcome(NAME, "passed" if found.used <= 1 else "failed", used, None, node, text, details=details)
+    if found.problem is not None:
+        text, details["problem"] = f"{found.name}: {found.text}", found.problem
+    return CheckOutcome(
+        name=NAME,
+        status="passed" if found.used <= 1 else "failed",
+        budget_used=max(found.used, rule.used),
+        node=owners(case.lowered)[found.name] if found.name else None,
+        message=text,
+        details=details,
+    )
 
 
-def foresee_training(oracle: Oracle) -> None:
+def prefetch_training(oracle: Oracle) -> None:
     """Has the oracle compute the network's course and its envelope."""
     _course(Oracle(oracle.case.reduced, oracle.cache))
 
@@ -104,13 +114,13 @@ def _rule_case(case: Case) -> Case:
     draw = stream(case.seed, "update rule")
     arrays = {"linear.weight": draw.normal(size=(4, 5)), "linear.bias": draw.normal(size=4)}
     return Case(
-        graph,
-        {name: array.astype(np.float32) for name, array in arrays.items()},
-        {"x": draw.normal(size=(3, 5)).astype(np.float32)},
-        case.options,
-        draw.normal(size=(3, 4)).astype(np.float32),
-        case.seed,
-        replace(case.training, loss=MeanSquaredError()),
+        graph=graph,
+        arrays={name: array.astype(np.float32) for name, array in arrays.items()},
+        batch={"x": draw.normal(size=(3, 5)).astype(np.float32)},
+        options=case.options,
+        targets=draw.normal(size=(3, 4)).astype(np.float32),
+        seed=case.seed,
+        training=replace(case.training, loss=MeanSquaredError()),
     )
 
 

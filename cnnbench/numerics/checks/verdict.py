@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnbench.numerics.comparison import Comparison
 from cnnbench.numerics.divergence import Evidence, render, write_reproducer
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 
 
 def failing(comparisons: Sequence[Comparison]) -> Comparison | None:
@@ -17,7 +17,7 @@ def failing(comparisons: Sequence[Comparison]) -> Comparison | None:
 
 def judge(
     name: str, comparisons: Sequence[Comparison], details: Mapping[str, Any], evidence: Evidence | None = None
-) -> Outcome:
+) -> CheckOutcome:
     """The outcome of a local check.
 
     Args:
@@ -32,11 +32,20 @@ def judge(
     known = dict(details) | {"compared": len(comparisons)} | ({"left_out_at_ties": left_out} if left_out else {})
     nodes = tuple(c.use for c in comparisons)
     if most is None:
-        return Outcome(name, "skipped", message="no node to compare", details=known)
+        return CheckOutcome(name=name, status="skipped", message="no node to compare", details=known)
     worst = max(c.use.worst_case_used for c in comparisons)
     if failure is None:
-        where = f"{most.use.sharp_used:.3g} of the sharp budget at most, at {most.use.node} ({most.use.what})"
-        return Outcome(name, "passed", most.use.sharp_used, worst, most.use.node, where, details=known, nodes=nodes)
+        where = f"{most.use.sharp_used:.3g} of the sharp budget at most, at {most.use.node} ({most.use.quantity})"
+        return CheckOutcome(
+            name=name,
+            status="passed",
+            budget_used=most.use.sharp_used,
+            worst_case_used=worst,
+            node=most.use.node,
+            message=where,
+            details=known,
+            nodes=nodes,
+        )
     if failure.problem is not None:
         known["problem"] = failure.problem
     known["failing"] = sorted({c.use.node for c in comparisons if c.problem or not c.use.sharp_used <= 1})
@@ -44,23 +53,23 @@ def judge(
     if evidence is not None:
         known["report"] = render(failure, evidence)
         reproducer = write_reproducer(failure, evidence)
-    return Outcome(
-        name,
-        "failed",
-        max(c.use.sharp_used for c in comparisons),
-        worst,
-        failure.use.node,
-        describe(failure),
-        str(reproducer) if reproducer else None,
-        known,
-        nodes,
+    return CheckOutcome(
+        name=name,
+        status="failed",
+        budget_used=max(c.use.sharp_used for c in comparisons),
+        worst_case_used=worst,
+        node=failure.use.node,
+        message=describe(failure),
+        reproducer=str(reproducer) if reproducer else None,
+        details=known,
+        nodes=nodes,
     )
 
 
 def describe(failure: Comparison) -> str:
     """One sentence on a failing comparison."""
     use = failure.use
-    head = f"{use.node} ({use.kind}), {use.what}"
+    head = f"{use.node} ({use.kind}), {use.quantity}"
     if failure.problem is not None:
         return f"{head}: {failure.text}"
     return (

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 import pytest
 
 from cnnbench.errors import DataError, StorageError, SuiteError
-from cnnbench.harness.passes.findings import NodeBudget, Phases, Sample
+from cnnbench.harness.passes.findings import Phases, Sample
 from cnnbench.harness.run import store as store_module
 from cnnbench.harness.run.exit_codes import worst
 from cnnbench.harness.run.record import Interval, Latency, Record
 from cnnbench.harness.run.store import RunStore, latest, runs, write_atomically
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.numerics.outcome import NodeUse
+from cnnbench.numerics.quantity import Quantity
 
 
 def cell(name: str = "lenet5-numpy-fast-b1") -> Cell:
@@ -41,7 +43,14 @@ def test_what_is_written_is_read_back(tmp_path):
     samples = [Sample(launch=0, round=1, index=2, latency_s=0.125)]
     run.write_samples(written.cell.id, samples)
     budgets = [
-        NodeBudget(node="conv1", kind="conv", what="output", sharp_used=0.1, worst_case_used=0.01, budget="derived")
+        NodeUse(
+            node="conv1",
+            kind="conv",
+            quantity=Quantity.output(),
+            sharp_used=0.1,
+            worst_case_used=0.01,
+            budget="derived",
+        )
     ]
     run.write_numerics(written.cell.id, budgets)
     run.write_environment({"cpu": "x"})

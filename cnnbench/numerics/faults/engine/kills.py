@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.injection import examined, faulty_subject, not_injectable
 from cnnbench.numerics.faults.engine.registry import fault, faults
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject
 
 ENOUGH = 10.0  # budgets that a fault must exceed in its configuration
@@ -68,28 +69,29 @@ def kill_table(
 def _kill(backend: Backend, options: ProgramOptions, item: Fault, seed: int) -> Kill:
     case = examined(item.case(options, seed), item)
     subject = InProcessSubject(backend)
+    clean_only = partial(Kill, fault=item.name, check=item.check, killed=False, located=False, false_alarm=False)
     reason = not_injectable(backend, item)
     if reason is not None:
-        return Kill(item.name, item.check, False, False, None, None, False, reason)
+        return clean_only(budget_used=None, clean_budget_used=None, skipped=reason)
     clean = run_checks([item.check], subject, case)[0]
     if clean.status == "skipped":
-        return Kill(item.name, item.check, False, False, None, None, False, clean.message)
+        return clean_only(budget_used=None, clean_budget_used=None, skipped=clean.message)
     found = run_checks([item.check], faulty_subject(backend, item), case)[0]
     if found.status == "skipped":  # the defect itself is made of an op that the backend lacks
-        return Kill(item.name, item.check, False, False, None, clean.budget_used, False, found.message)
+        return clean_only(budget_used=None, clean_budget_used=clean.budget_used, skipped=found.message)
     return Kill(
-        item.name,
-        item.check,
-        _is_killed(found),
-        found.node == item.node,
-        found.budget_used,
-        clean.budget_used,
-        clean.status == "failed",
+        fault=item.name,
+        check=item.check,
+        killed=_is_killed(found),
+        located=found.node == item.node,
+        budget_used=found.budget_used,
+        clean_budget_used=clean.budget_used,
+        false_alarm=clean.status == "failed",
         message=found.message,
     )
 
 
-def _is_killed(outcome: Outcome) -> bool:
+def _is_killed(outcome: CheckOutcome) -> bool:
     if outcome.status != "failed":
         return False
     if "problem" in outcome.details or outcome.budget_used is None:

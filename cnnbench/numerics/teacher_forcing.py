@@ -52,6 +52,22 @@ def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
     return Graph(f"{graph.name} (forced)", tuple(inputs), tuple(kept), tuple(outputs))
 
 
+def producers(graph: Graph) -> dict[str, str]:
+    """The node that makes each value; an input makes itself."""
+    made = {value: node.name for node in graph.nodes for value in output_names(graph, node)}
+    return {item.name: item.name for item in graph.inputs} | made
+
+
+def owners(graph: Graph) -> dict[str, str]:
+    """The node that holds each weight and running statistic, by the array's full name."""
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        shapes = graph.input_shapes(node)
+        for spec in (*node.layer.weights(shapes), *node.layer.state(shapes)):
+            found[f"{node.owner}.{spec.name}"] = node.owner
+    return found
+
+
 def arrays_of(part: Graph, graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The arrays of nodes that stand alone: each has its own copy of what it shares in the whole graph.
 
