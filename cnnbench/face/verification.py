@@ -17,7 +17,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.faults import examined, faulty_subject, require_reach
 from cnnbench.numerics.faults import fault as find_fault
-from cnnbench.numerics.outcome import Outcome
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject, Subject
 from cnnbench.output.frame_columns import VERIFIED
 from cnnbench.output.frames import frame_of
@@ -46,7 +46,7 @@ class VerifiedBackend:
     backend: str
     mode: str
     reason: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CheckOutcome, ...]
 
     @property
     def status(self) -> Literal["passed", "failed", "skipped"]:

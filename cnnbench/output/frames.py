@@ -78,7 +78,7 @@ def node_budgets(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
             **_cell(store, record.cell),
             "node": use.node,
             "kind": use.kind,
-            "quantity": str(use.what),
+            "quantity": use.quantity.text,
             "budget_used": use.sharp_used,
             "worst_case_used": use.worst_case_used,
             "budget": use.budget,
