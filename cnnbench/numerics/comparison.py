@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,29 @@ def examine(
     if bad.any():
         return "nan", f"NaN in {int(bad.sum())} of {got.size} values, first at {_index(bad, int(bad.argmax()))}"
     return None, ""
+
+
+class Problem(NamedTuple):
+    """The first value by name that cannot be compared: ``nan``, ``wrong_shape`` or ``wrong_dtype``, and in words."""
+
+    name: str
+    problem: str
+    text: str
+
+
+def first_problem(got: Mapping[str, Array], exact: Mapping[str, Array], policy: PrecisionPolicy) -> Problem | None:
+    """What keeps values from being compared, if anything does.
+
+    Args:
+        got: What the subject gave, by name.
+        exact: What is right, by name.
+        policy: The subject's precision.
+    """
+    for name, value in exact.items():
+        problem, text = examine(got.get(name), value.shape, policy, value)
+        if problem is not None:
+            return Problem(name, problem, text)
+    return None
 
 
 def compare(

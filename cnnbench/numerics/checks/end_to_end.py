@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.numerics.checks.local import check_local
-from cnnbench.numerics.comparison import examine
+from cnnbench.numerics.comparison import first_problem
 from cnnbench.numerics.envelope import deviations, forward_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
@@ -31,10 +31,10 @@ def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
         "alarm_factor": envelope.factor,
         "near_ties": _near_ties(oracle),
     }
-    for name, value in exact.items():
-        problem, text = examine(outputs.get(name), value.shape, case.policy, value)
-        if problem is not None:
-            return _blame(subject, oracle, f"output {name}: {text}", np.inf, {**details, "problem": problem})
+    wrong = first_problem(outputs, exact, case.policy)
+    if wrong is not None:
+        details["problem"] = wrong.problem
+        return _blame(subject, oracle, f"output {wrong.name}: {wrong.text}", np.inf, details)
     difference = deviations(outputs, exact)
     shares = envelope.used(difference)
     worst = max(shares, key=lambda name: shares[name])

@@ -13,7 +13,7 @@ from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import describe, failing, judge
-from cnnbench.numerics.comparison import Comparison, Place, compare, examine
+from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem
 from cnnbench.numerics.divergence import Evidence, Reproduction
 from cnnbench.numerics.envelope import deviations, gradient_envelope
 from cnnbench.numerics.oracle import Oracle
@@ -124,17 +124,16 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: Nod
     owner = owners(case.lowered)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
-    for name, value in exact.items():
-        problem, text = examine(result.weights.get(name), value.shape, case.policy)
-        if problem is not None:
-            return CheckOutcome(
-                name=NAME,
-                status="failed",
-                budget_used=np.inf,
-                node=owner[name],
-                message=f"end to end, {name}: {text}",
-                details={**local.details, "problem": problem},
-            )
+    wrong = first_problem(result.weights, exact, case.policy)
+    if wrong is not None:
+        return CheckOutcome(
+            name=NAME,
+            status="failed",
+            budget_used=np.inf,
+            node=owner[wrong.name],
+            message=f"end to end, {wrong.name}: {wrong.text}",
+            details={**local.details, "problem": wrong.problem},
+        )
     shares = envelope.used(deviations(result.weights, exact))
     worst = max(shares, key=lambda name: shares[name], default=None)
     share = shares[worst] if worst is not None else 0.0
@@ -145,27 +144,17 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: Nod
         "alarm_factor": envelope.factor,
         "loss_difference": abs(result.loss - envelope.loss),
     }
-    nodes = (*local.nodes, term)
-    if not share <= 1:
-        alone = "though every layer alone is within its budget"
-        return CheckOutcome(
-            name=NAME,
-            status="failed",
-            budget_used=share,
-            node=owner[worst] if worst else None,
-            message=f"end to end, {worst}: {share:.3g} times the envelope, {alone}",
-            details=details,
-            nodes=nodes,
-        )
+    passed = share <= 1
+    alone = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
     return CheckOutcome(
         name=NAME,
-        status="passed",
-        budget_used=max(local.budget_used or 0.0, share),
-        worst_case_used=local.worst_case_used,
-        node=local.node,
-        message=f"{local.message}; end to end {share:.3g} of the envelope",
+        status="passed" if passed else "failed",
+        budget_used=max(local.budget_used or 0.0, share) if passed else share,
+        worst_case_used=local.worst_case_used if passed else None,
+        node=local.node if passed else owner.get(worst or ""),
+        message=f"{local.message}; end to end {share:.3g} of the envelope" if passed else alone,
         details=details,
-        nodes=nodes,
+        nodes=(*local.nodes, term),
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.cache import Entry
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.comparison import examine, largest
+from cnnbench.numerics.comparison import first_problem, largest
 from cnnbench.numerics.envelope import (
     calibrate,
     deviations,
@@ -182,10 +182,9 @@ def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
     for step, state in enumerate(states):
         got = {**state.weights, **state.state}
         exact = course.exact[step]
-        for name, value in exact.items():
-            problem, text = examine(got.get(name), value.shape, case.policy, value)
-            if problem is not None:
-                return replace(best, used=np.inf, name=name, step=step + 1, problem=problem, text=text)
+        wrong = first_problem(got, exact, case.policy)
+        if wrong is not None:
+            return replace(best, used=np.inf, step=step + 1, **wrong._asdict())
         floor = _floor(case, exact, step)
         envelope = calibrate([run[step] for run in course.runs], floor, largest(exact))
         open_names -= _ended(open_names, start, exact, envelope.size)
