@@ -76,7 +76,10 @@ def cnnbench_run_started(run: StartedRun) -> None:
 @hookimpl
 def cnnbench_run_finished(run: FinishedRun) -> None:
     """Appends the result to the summary of a GitHub Actions job, where there is one."""
-    from cnnbench.output.github_summary import append_summary
+    from cnnbench.output.github_summary import append_summary, is_wanted
+
+    if not is_wanted():
+        return
     from cnnbench.output.markdown import render_markdown
     from cnnbench.output.reports import read_report
 

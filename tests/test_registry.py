@@ -1,11 +1,23 @@
 """Plugins: found by entry point and by name, rejected when they are wrong, and no broken one takes the others along."""
 
+from __future__ import annotations
+
+import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cnnbench import hookspecs, registry
+from cnnbench.execution.backends import load_backend
+from cnnbench.execution.operations import Operations
+from cnnbench.hookspecs import hookimpl
+from cnnbench.spec.architectures import shipped
 
 
 def run(arguments: list[str], tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,3 +72,114 @@ def test_a_named_plugin_that_is_missing_is_an_error_of_use(tmp_path: Path) -> No
     assert result.returncode == 2
     assert "CNNBENCH_PLUGINS" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+class Plugin:
+    """A plugin whose hooks do what a test wants."""
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., Plugin]]:
+    """Registers a plugin with these hooks for one test; ``name`` is the plugin's."""
+
+    def registered(name: str, **hooks: Callable[..., Any]) -> Plugin:
+        plugin = Plugin()
+        for hook, function in hooks.items():
+            setattr(plugin, hook, hookimpl(function))
+        registry.plugin_manager().register(plugin, name)
+        return plugin
+
+    yield registered
+    registry.forget_plugins()
+
+
+def fails(*_: Any) -> Any:
+    raise ValueError("not today")
+
+
+def ends(*_: Any) -> Any:
+    sys.exit(3)
+
+
+WRONG = {  # a hook that gives something wrong, and the reason that is told
+    "raises": (lambda: fails(), "ValueError: not today"),
+    "exits": (lambda: ends(), "SystemExit: 3"),
+    "gives nothing": (lambda: None, "TypeError"),
+    "gives another type": (lambda: ["resnet18"], "'resnet18' is no Architecture"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_hook_that_goes_wrong_is_left_out_with_its_reason_and_the_others_count(register, capsys, what):
+    function, reason = WRONG[what]
+    register("wrong", cnnbench_architectures=function)
+    register("right", cnnbench_architectures=lambda: [replace(shipped()[0], name="right")])
+    assert list(registry.architectures()) == [*(item.name for item in shipped()), "right"]
+    assert registry.broken_plugins()["wrong"].startswith("cnnbench_architectures: ")
+    assert reason in registry.broken_plugins()["wrong"]
+    assert f"plugin 'wrong' is broken and left out: {registry.broken_plugins()['wrong']}" in capsys.readouterr().err
+    registry.architectures()
+    assert not capsys.readouterr().err, "it is named once"
+
+
+def test_a_name_that_is_taken_stays_with_the_first_plugin(register):
+    first = shipped()[0]
+    register("taker", cnnbench_architectures=lambda: [replace(first, name="new"), first])
+    assert registry.architecture(first.name) is first
+    assert "new" not in registry.architectures(), "a plugin counts as a whole or not at all"
+    assert f"the name {first.name!r} is taken" in registry.broken_plugins()["taker"]
+
+
+def test_an_interruption_by_the_user_is_none_of_a_plugin_s_faults(register):
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    register("slow", cnnbench_architectures=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        registry.architectures()
+
+
+def test_ops_of_a_plugin_that_raises_half_way_do_not_count(register, capsys):
+    def half(backend: str, operations: Operations) -> None:
+        operations.register("half")(fails)
+        operations.register("relu")(fails)
+        fails()
+
+    def whole(operations: Operations) -> None:  # a hook takes the parameters that it wants
+        operations.register("whole")(fails)
+
+    register("half", cnnbench_operations=half)
+    register("whole", cnnbench_operations=whole)
+    operations = load_backend("numpy").operations
+    assert "whole" in operations
+    assert "half" not in operations
+    assert operations["relu"].forward is not fails
+    assert "plugin 'half' is broken and left out: cnnbench_operations: ValueError: not today" in capsys.readouterr().err
+
+
+def test_a_plugin_with_a_hook_that_does_not_exist_is_left_out_and_named(tmp_path: Path) -> None:
+    """As one that was written for another version of cnnbench."""
+    (tmp_path / "newer_plugin.py").write_text(
+        "from cnnbench.hookspecs import hookimpl\n\n@hookimpl\ndef cnnbench_wishes():\n    return ()\n"
+    )
+    distribution(tmp_path, "newer", "newer_plugin")
+    result = run(["list", "backends"], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "numpy" in result.stdout
+    assert "plugin 'newer' is broken and left out" in result.stderr
+    assert "cnnbench_wishes" in result.stderr
+
+
+def test_every_hook_says_who_calls_it_and_what_its_parameters_are():
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("cnnbench_")}
+    assert len(hooks) == 9
+    for name, hook in hooks.items():
+        assert "Called by " in hook.__doc__, name
+        for parameter in inspect.signature(hook).parameters:
+            assert f"        {parameter}: " in hook.__doc__, (name, parameter)
+
+
+def test_the_core_implements_or_is_implemented_for_every_hook():
+    hooks = {name for name in vars(hookspecs) if name.startswith("cnnbench_")}
+    unused = {name for name in hooks if not registry.implementations(name)}
+    assert unused == {"cnnbench_operations"}, "each backend registers its own ops; the hook is for other plugins"

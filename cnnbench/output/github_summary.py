@@ -9,15 +9,19 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 LIMIT_BYTES = 1_000_000  # GitHub refuses a step's summary beyond 1 MiB
 
 
+def is_wanted() -> bool:
+    """Whether this runs in a job that shows a summary."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def append_summary(markdown: str) -> Path | None:
     """Appends to the file that ``$GITHUB_STEP_SUMMARY`` names; returns it, or None where it is not set.
 
     What exceeds GitHub's limit is cut at a line, and the cut is told.
     """
-    name = os.environ.get(VARIABLE)
-    if not name:
+    if not is_wanted():
         return None
-    path = Path(name)
+    path = Path(os.environ[VARIABLE])
     data = markdown.encode()
     if len(data) > LIMIT_BYTES:
         kept = data[:LIMIT_BYTES].rpartition(b"\n")[0]

@@ -204,7 +204,7 @@ def test_records_are_on_disk_before_anyone_hears_of_them(faulty, tmp_path):
     assert result.summary.links == {"somewhere": "http://127.0.0.1/x"}
     assert RunStore.open(result.folder).read_summary() == result.summary
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert any("'broken' failed: server is down" in note for note in notes)
+    assert "recorder 'broken' failed and is left out: ConnectionError: server is down" in notes
     assert sum("refusing" in note for note in notes) == 1
 
 

@@ -31,6 +31,20 @@ PLUGINS = {  # entry point's value: its module's source
     "raises_in_hook": (
         "from cnnbench.hookspecs import hookimpl\n@hookimpl\ndef cnnbench_backends():\n    raise ValueError('no')\n"
     ),
+    "raises_in_recorder": (
+        "from cnnbench.hookspecs import hookimpl\n"
+        "class Recorder:\n"
+        "    started = recorded = finished = lambda self, *_: 1 / 0\n"
+        "@hookimpl\ndef cnnbench_recorders():\n    return {'raises_in_recorder': Recorder()}\n"
+    ),
+    "exits_in_metric": (
+        "import sys\nfrom cnnbench.hookspecs import hookimpl\nfrom cnnbench.harness.run.extensions import Metric\n"
+        "@hookimpl\ndef cnnbench_metrics():\n    return [Metric('exits_in_metric', 'x', lambda record: sys.exit(1))]\n"
+    ),
+    "exits_when_run_started": (
+        "import sys\nfrom cnnbench.hookspecs import hookimpl\n"
+        "@hookimpl\ndef cnnbench_run_started(run):\n    sys.exit(1)\n"
+    ),
     "gives_nonsense": (
         "from cnnbench.hookspecs import hookimpl\n@hookimpl\ndef cnnbench_backends():\n    return [42]\n"
     ),
