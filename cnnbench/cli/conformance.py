@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnbench.cli import options as o
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table, stdout_reserved
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ MISMATCH = 4
 NOTHING_COMPARED = 5
 
 
+@grouped
 def conformance(
     backend: Annotated[str, typer.Argument(metavar="BACKEND", help="numpy, torch ...", show_default=False)],
     mode: o.Mode = None,
@@ -27,23 +30,22 @@ def conformance(
         typer.Option("-k", metavar="EXPR", help="Only cases whose name or operator fits: 'conv and not 3d'."),
     ] = None,
     threads: o.Threads = None,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.ShownQuietly,
 ) -> None:
     """Run ONNX's own tests of operators on a backend."""
     cases = _chosen(extended=extended, expression=expression)
 
     def progress(name: str) -> None:
-        if verbose:
+        if shown.verbose:
             typer.echo(name, err=True)
 
     with stdout_reserved():
         report = _run(backend, mode, threads, cases, progress)
-    if json:
+    if shown.json:
         print_json(report.to_json())
     else:
-        _print(report, quiet=quiet)
+        _print(report, quiet=shown.quiet)
     if report.failed_core:
         raise typer.Exit(MISMATCH)
     if report.empty:
@@ -65,24 +67,18 @@ def _chosen(*, extended: bool, expression: str | None) -> list[OnnxCase]:
     return cases
 
 
-def _run(name: str, mode: str | None, threads: int | None, cases: list[OnnxCase], progress: Any) -> Report:
+def _run(
+    name: str, mode: str | None, threads: int | None, cases: list[OnnxCase], progress: Callable[[str], None]
+) -> Report:
     from cnnbench.conformance.onnx import Report, run_onnx_cases
-    from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
-    from cnnbench.execution.backends import backend_plugin, load_backend
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
+    from cnnbench.face.backends import chosen_backend
 
-    plugin = backend_plugin(name)
-    mode = mode or plugin.modes[0]
-    if mode not in plugin.modes:
-        raise SuiteError(f"{name} has no mode {mode!r}", where="--mode", remedy=did_you_mean(mode, plugin.modes))
-    reason = plugin.unavailable()
-    if reason is not None:
-        raise UnavailableError(reason, where=name)
-    loaded = load_backend(name)
-    loaded.configure(ProcessSettings(threads=threads))
-    options = ProgramOptions(mode, precision("float32"))
-    return Report(name, mode, tuple(run_onnx_cases(loaded, options, cases, progress)))
+    chosen = chosen_backend(name if mode is None else f"{name}:{mode}")
+    loaded = chosen.load(ProcessSettings(threads=threads))
+    options = ProgramOptions(chosen.mode, precision("float32"))
+    return Report(name, chosen.mode, tuple(run_onnx_cases(loaded, options, cases, progress)))
 
 
 def _print(report: Report, *, quiet: bool) -> None:

@@ -11,16 +11,18 @@ from typing import Any
 import typer
 
 from cnnbench.cli import options as o
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def doctor(json: o.Json = False, verbose: o.Verbose = False) -> None:
+@grouped
+def doctor(shown: o.Shown) -> None:
     """Report backends, plugins with their origin, optional programs and this machine."""
     system = _system()
     tables = {"backends": _backends(), "plugins": _plugins(), "programs": _programs()}
-    if json:
+    if shown.json:
         print_json({"system": system, **tables})
         return
     print_table(("system", ""), [(key, str(value)) for key, value in system.items()])

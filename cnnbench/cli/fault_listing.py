@@ -70,24 +70,23 @@ def _wrong(table: Table) -> bool:
 
 
 def _table(text: str, asked: Asked, *, quiet: bool) -> Table:
-    from cnnbench.cli.verify import chosen_backends
-    from cnnbench.execution.backends import load_backend
-    from cnnbench.execution.contract import ProgramOptions
+    from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
+    from cnnbench.face.backends import chosen_backend
     from cnnbench.numerics.faults import kill_table
 
-    ((plugin, mode, reason),) = chosen_backends([text], asked.precision, "--kill")
-    if reason is not None:
-        return Table(plugin.name, mode, (), reason)
+    chosen = chosen_backend(text, asked.precision, "--kill")
+    if chosen.reason is not None:
+        return Table(chosen.plugin.name, chosen.mode, (), chosen.reason)
 
     def tell(name: str) -> None:
         if not quiet:
-            typer.echo(f"{plugin.name} {mode}: {name}", err=True)
+            typer.echo(f"{chosen.series}: {name}", err=True)
 
     with stdout_reserved():
-        options = ProgramOptions(mode, precision(asked.precision))
-        rows = kill_table(load_backend(plugin.name), options, asked.faults, asked.seed, tell)
-    return Table(plugin.name, mode, tuple(rows))
+        options = ProgramOptions(chosen.mode, precision(asked.precision))
+        rows = kill_table(chosen.load(ProcessSettings()), options, asked.faults, asked.seed, tell)
+    return Table(chosen.plugin.name, chosen.mode, tuple(rows))
 
 
 def _json(table: Table) -> dict[str, Any]:

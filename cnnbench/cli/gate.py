@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.runs import RUNS, Root, Run, find_run, summary_of
-from cnnbench.cli.terminal import print_json, show_table
-
-if TYPE_CHECKING:
-    from cnnbench.gates.baselines import Snapshot
-    from cnnbench.gates.verdicts import GateResult
+from cnnbench.cli.grouping import grouped
+from cnnbench.cli.terminal import print_json, print_table, show_table
+from cnnbench.cli.verdicts import show_verdicts
 
 baseline_application = typer.Typer(
     help="Keep what later runs are gated against.", no_args_is_help=True, rich_markup_mode=None
@@ -22,40 +19,30 @@ baseline_application = typer.Typer(
 Folder = Annotated[Path | None, typer.Option("--baselines", metavar="DIR", help="Default: reports/baselines.")]
 
 
+@grouped
 def gate(
-    run: Run = "latest",
+    run: o.FoundRun,
     baseline: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Default: reports/baselines/<suite>.json.")
     ] = None,
     base: Annotated[str | None, typer.Option(metavar="RUN", help="Judge against this run and not a baseline.")] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML here.")] = None,
-    runs: Root = RUNS,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    junit: o.Junit = None,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Judge a run by the gates of its suite; ends with 1 where something regressed.
 
     An A/B run is judged by its own base side, unless a baseline or a run is named.
     """
-    from cnnbench.gates.baselines import load_baseline, snapshot
-    from cnnbench.gates.evidence import read_evidence
-    from cnnbench.gates.rules import Rules
-    from cnnbench.gates.verdicts import gate as judge
-    from cnnbench.gates.verdicts import gate_sides
+    from cnnbench.face.judging import gate as judge
     from cnnbench.harness.run.exit_codes import worst
-    from cnnbench.harness.run.store import RunStore, to_json, write_atomically
+    from cnnbench.harness.run.lookup import summary_of
+    from cnnbench.output.verdict_files import write_verdicts
 
-    folder = find_run(run, runs)
-    found = snapshot(read_evidence(folder))
-    rules = Rules.of(RunStore.open(folder).read_plan().suite) if (folder / "plan.json").exists() else Rules()
-    if found.two_sided and base is None and baseline is None:
-        result = gate_sides(found, rules)
-    else:
-        reference = _snapshot(base, runs) if base is not None else load_baseline(baseline or _default(found.suite))
-        result = judge(found.side("head"), reference, rules)
-    write_atomically(folder / "gate.json", to_json(result))
+    folder = run.folder
+    result = judge(folder, baseline, base=base, root=run.runs)
     write_verdicts(folder, result, junit)
-    if json:
+    if shown.json:
         print_json({"folder": str(folder), "exit_code": result.exit_code, **result.model_dump(mode="json")})
     else:
         show_verdicts(result)
@@ -63,69 +50,28 @@ def gate(
     raise typer.Exit(worst([result.exit_code, summary.exit_code if summary else 0]))
 
 
-def _default(suite: str, folder: Path | None = None) -> Path:
-    from cnnbench.gates.baselines import baseline_path
-
-    return baseline_path(suite, folder)
-
-
-def _snapshot(run: str, root: Path) -> Snapshot:
-    from cnnbench.gates.baselines import snapshot
-    from cnnbench.gates.evidence import read_evidence
-
-    return snapshot(read_evidence(find_run(run, root))).side("head")
-
-
-def write_verdicts(folder: Path, result: GateResult, junit: Path | None) -> None:
-    """The verdicts in the run's reports, in the job's summary, and in a JUnit file where one is wanted."""
-    from cnnbench.harness.run.store import write_atomically
-    from cnnbench.output.github_summary import append_summary
-    from cnnbench.output.junit import gate_cases, render_junit
-    from cnnbench.output.markdown import gate_markdown
-    from cnnbench.output.reports import write_reports
-
-    write_reports(folder, result)
-    append_summary(gate_markdown(result))
-    if junit is not None:
-        write_atomically(junit, render_junit(f"{result.suite} gate", gate_cases(result)))
-
-
-def show_verdicts(result: GateResult) -> None:
-    """The verdicts on the terminal: cells, backends together, notes, and the gate in one sentence."""
-    from cnnbench.output.verdict_tables import headline, series_table, verdict_table
-
-    for table in (verdict_table(result), series_table(result)):
-        if table:
-            show_table(table)
-            typer.echo("")
-    for note in result.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(headline(result))
-
-
+@grouped
 def compare(
-    run: Run,
+    run: o.Run,
     other: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Compared with the first.")] = None,
-    runs: Root = RUNS,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    runs: o.Root = o.RUNS,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Show the cells of one run against the fastest of each group, or a second run against the first."""
-    from cnnbench.gates.compare import compare as compare_runs
-    from cnnbench.gates.compare import relative
-    from cnnbench.gates.evidence import read_evidence
+    from cnnbench.face.judging import compare as compared
     from cnnbench.output.report import relative_table
     from cnnbench.output.verdict_tables import differences_table
 
     if other is None:
-        ratios = relative(read_evidence(find_run(run, runs)))
-        if json:
+        ratios = compared(run, root=runs)
+        if shown.json:
             print_json({"ratios": [ratio.model_dump(mode="json") for ratio in ratios]})
         else:
             show_table(relative_table(ratios))
         return
-    comparison = compare_runs(_snapshot(run, runs), _snapshot(other, runs))
-    if json:
+    comparison = compared(run, other, root=runs)
+    if shown.json:
         print_json(comparison.model_dump(mode="json"))
         return
     differences = differences_table(comparison.differences)
@@ -136,48 +82,49 @@ def compare(
 
 
 @baseline_application.command("set")
+@grouped
 def set_(
-    run: Run = "latest",
+    run: o.FoundRun,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: kept in the file.")] = "",
     folder: Folder = None,
-    runs: Root = RUNS,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Make a run the baseline of its suite."""
-    from cnnbench.gates.baselines import save_baseline, snapshot
-    from cnnbench.gates.evidence import read_evidence
+    from cnnbench.face.judging import snapshot_of
+    from cnnbench.gates.baselines import baseline_path, save_baseline
 
-    value = snapshot(read_evidence(find_run(run, runs)), reason=reason).side("head")
-    path = save_baseline(value, _default(value.suite, folder))
-    if json:
+    value = snapshot_of(run.folder, reason=reason)
+    path = save_baseline(value, baseline_path(value.suite, folder))
+    if shown.json:
         print_json({"file": str(path), "suite": value.suite, "run": value.run_id, "cells": len(value.cells)})
     else:
         typer.echo(f"{path}: the baseline of {value.suite!r} is run {value.run_id} ({len(value.cells)} cells)")
 
 
 @baseline_application.command("show")
+@grouped
 def show(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or a baseline's file.")],
     folder: Folder = None,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Show a suite's baseline."""
-    from cnnbench.cli.terminal import print_table
-    from cnnbench.gates.baselines import load_baseline
+    from cnnbench.gates.baselines import baseline_path, load_baseline
+    from cnnbench.output import figures
 
-    value = load_baseline(Path(suite) if suite.endswith(".json") else _default(suite, folder))
-    if json:
+    value = load_baseline(Path(suite) if suite.endswith(".json") else baseline_path(suite, folder))
+    if shown.json:
         print_json(value.model_dump(mode="json"))
         return
     rows = [
         (
             item.cell.id,
             item.status,
-            f"{item.median_s.value * 1e3:.3g} ms" if item.median_s else None,
-            f"{item.peak_bytes / 2**20:.1f} MiB" if item.peak_bytes is not None else None,
-            f"{item.test_accuracy:.2%}" if item.test_accuracy is not None else None,
+            figures.seconds(item.median_s.value if item.median_s else None),
+            figures.size(item.peak_bytes),
+            figures.percent(item.test_accuracy),
         )
         for item in value.cells
     ]

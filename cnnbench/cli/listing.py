@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.runs import RUNS, summary_of
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table
 
 application = typer.Typer(help="List what there is.", no_args_is_help=True, rich_markup_mode=None)
@@ -39,7 +39,8 @@ def _shown(column: str, value: Any) -> object:
 
 
 @application.command("architectures")
-def architectures(json: o.Json = False, verbose: o.Verbose = False) -> None:
+@grouped
+def architectures(shown: o.Shown) -> None:
     """The registered networks, with what their source says of them."""
     from cnnbench.registry import architectures as known
 
@@ -56,11 +57,12 @@ def architectures(json: o.Json = False, verbose: o.Verbose = False) -> None:
         }
         for item in sorted(known().values(), key=lambda item: (item.year, item.family))
     ]
-    _print(rows, ("name", "family", "year", "parameters", "macs", "input", "source"), json)
+    _print(rows, ("name", "family", "year", "parameters", "macs", "input", "source"), shown.json)
 
 
 @application.command("backends")
-def backends(json: o.Json = False, verbose: o.Verbose = False) -> None:
+@grouped
+def backends(shown: o.Shown) -> None:
     """The backends, whether they can be used here, and what they say they can do."""
     from cnnbench.execution.backends import backend_plugins
 
@@ -79,7 +81,7 @@ def backends(json: o.Json = False, verbose: o.Verbose = False) -> None:
                 "layouts": list(plugin.layouts),
             }
         )
-    _print(rows, ("name", "version", "modes", "precisions", "devices", "status"), json)
+    _print(rows, ("name", "version", "modes", "precisions", "devices", "status"), shown.json)
 
 
 def version(distribution: str) -> str | None:
@@ -93,6 +95,7 @@ def version(distribution: str) -> str | None:
 
 
 @application.command("layers")
+@grouped
 def layers(
     backend: Annotated[
         list[str], typer.Option("-b", "--backend", metavar="NAME", help="Load this backend and say what it supports.")
@@ -100,24 +103,25 @@ def layers(
     backends: Annotated[
         bool, typer.Option("--backends", help="Load every backend that is here; --json always does.")
     ] = False,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """The layer kinds, their fields and budgets, and with --backends or --json what each backend makes of them."""
     from cnnbench.cli.layer_listing import backend_columns, layer_rows
 
-    chosen = backend or None if backend or backends or json else []
+    chosen = backend or None if backend or backends or shown.json else []
     rows = layer_rows(chosen)
-    if json:
+    if shown.json:
         print_json(rows)
     elif chosen == []:
-        _print(rows, ("kind", "family", "budget", "differentiable", "fields"), json)
+        _print(rows, ("kind", "family", "budget", "differentiable", "fields"), shown.json)
     else:
         backend_columns(rows)
 
 
 @application.command("datasets")
-def datasets(json: o.Json = False, verbose: o.Verbose = False) -> None:
+@grouped
+def datasets(shown: o.Shown) -> None:
     """The datasets, and whether they are here."""
     from cnnbench.training.data import datasets as known
 
@@ -125,14 +129,15 @@ def datasets(json: o.Json = False, verbose: o.Verbose = False) -> None:
         {"name": name, "status": item.unavailable() or "available", "about": item.description}
         for name, item in known().items()
     ]
-    _print(rows, ("name", "status", "about"), json)
+    _print(rows, ("name", "status", "about"), shown.json)
 
 
 @application.command("suites")
+@grouped
 def suites(
     folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("suites"),
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """The suite files of a folder."""
     from cnnbench.errors import SuiteError
@@ -145,10 +150,11 @@ def suites(
             rows.append({"file": str(path), "name": suite.name, "description": suite.description, "error": None})
         except SuiteError as error:
             rows.append({"file": str(path), "name": None, "description": None, "error": str(error).splitlines()[0]})
-    _print(rows, ("file", "name", "description", "error"), json, f"no suite file in {folder}")
+    _print(rows, ("file", "name", "description", "error"), shown.json, f"no suite file in {folder}")
 
 
 @application.command("faults")
+@grouped
 def faults(
     kill: Annotated[
         list[str],
@@ -157,9 +163,8 @@ def faults(
     fault: Annotated[list[str], typer.Option("--fault", metavar="NAME", help="Only this one (repeatable).")] = [],  # noqa: B006
     precision: o.Precision = "float32",
     seed: Annotated[int, typer.Option(min=0, help="Of the configurations' data.")] = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.ShownQuietly,
 ) -> None:
     """The defects that 'verify --fault' can inject; with --kill, each injected into a backend and what caught it."""
     from cnnbench.cli.fault_listing import Asked, show_kills
@@ -168,23 +173,25 @@ def faults(
 
     chosen = [find(name) for name in fault] or list(known().values())
     if kill:
-        asked = Asked(tuple(kill), tuple(item.name for item in chosen), precision or "float32", seed)
-        raise typer.Exit(show_kills(asked, json=json, quiet=quiet))
+        asked = Asked(tuple(kill), tuple(item.name for item in chosen), precision, seed)
+        raise typer.Exit(show_kills(asked, json=shown.json, quiet=shown.quiet))
     rows = [
         {"name": item.name, "kind": item.kind, "check": item.check, "node": item.node, "about": item.description}
         for item in chosen
     ]
-    _print(rows, ("name", "kind", "check", "about"), json)
+    _print(rows, ("name", "kind", "check", "about"), shown.json)
 
 
 @application.command("runs")
+@grouped
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where runs' folders lie.")] = RUNS,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    folder: Annotated[Path, typer.Argument(help="Where runs' folders lie.")] = o.RUNS,
+    *,
+    shown: o.Shown,
 ) -> None:
     """The runs that lie in a folder, oldest first."""
     from cnnbench.harness.run.exit_codes import MEANING
+    from cnnbench.harness.run.lookup import summary_of
     from cnnbench.harness.run.store import runs as known
 
     rows = []
@@ -200,4 +207,4 @@ def runs(
                 "folder": str(path),
             }
         )
-    _print(rows, ("run", "suite", "cells", "exit_code", "outcome"), json, f"no run in {folder}")
+    _print(rows, ("run", "suite", "cells", "exit_code", "outcome"), shown.json, f"no run in {folder}")

@@ -8,18 +8,20 @@ from typing import Annotated
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.runs import RUNS, Root, find_run
-from cnnbench.cli.terminal import print_json, show_table
+from cnnbench.cli.grouping import grouped
+from cnnbench.cli.terminal import print_json, show_notes, show_table
 
 
+@grouped
 def merge(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders or ids of two runs or more.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the new run is made.")] = RUNS,
-    runs: Root = RUNS,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the new run is made.")] = o.RUNS,
+    runs: o.Root = o.RUNS,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Make one run of the shards of a suite, with its reports; the shards stay as they are."""
+    from cnnbench.harness.run.lookup import find_run
     from cnnbench.harness.run.merge import merge as merged
     from cnnbench.harness.run.store import RunStore
     from cnnbench.output.reports import read_report, write_reports
@@ -27,7 +29,7 @@ def merge(
     folder = merged([find_run(name, runs) for name in run], output)
     write_reports(folder)
     summary = RunStore.open(folder).read_summary()
-    if json:
+    if shown.json:
         print_json({"folder": str(folder), "summary": summary.model_dump(mode="json")})
     else:
         report = read_report(folder)
@@ -35,8 +37,5 @@ def merge(
             if table:
                 show_table(table)
                 typer.echo("")
-        for note in summary.notes:
-            typer.echo(f"note: {note}")
-        typer.echo(f"report:  {(folder / 'report.html').resolve().as_uri()}")
-        typer.echo(f"records: {folder}")
+        show_notes(summary.notes, folder)
     raise typer.Exit(summary.exit_code)

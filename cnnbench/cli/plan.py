@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.asked import SuiteOptions, planned
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.harness.suite.plan import Plan
 
 
-def plan(
-    suite: o.SuiteFile,
-    backend: o.Backends = [],  # noqa: B006 - typer copies it
-    expression: o.Expression = None,
-    override: o.Overrides = [],  # noqa: B006
-    seed: o.Seed = None,
-    threads: o.Threads = None,
-    precision: o.Precision = None,
-    quick: o.Quick = False,
-    shard: o.Shard = None,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
-) -> None:
+@grouped
+def plan(suite: o.SuiteFile, chosen: o.Selection, shown: o.Shown) -> None:
     """Show the cells of a suite without running anything."""
-    asked = SuiteOptions(backend, expression, override, seed, threads, precision, quick, shard=shard)
-    result = planned(suite, asked)
-    if json:
+    from cnnbench.face.running import plan as planned
+
+    result = planned(suite, **chosen.keywords)
+    if shown.json:
         print_json(result.model_dump(mode="json"))
     else:
         print_plan(result)
+
+
+def print_plans(plans: Sequence[Plan], *, json: bool) -> None:
+    """What ``--dry-run`` shows."""
+    if json:
+        print_json({"plans": [plan.model_dump(mode="json") for plan in plans]})
+        return
+    for plan in plans:
+        print_plan(plan)
 
 
 def print_plan(result: Plan) -> None:

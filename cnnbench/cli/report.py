@@ -8,25 +8,25 @@ from typing import Annotated
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.runs import RUNS, Root, Run, find_run, recorders
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, stdout_reserved
 
 
+@grouped
 def report(
-    run: Run = "latest",
+    run: o.FoundRun,
     log: Annotated[bool, typer.Option("--log", help="Send the records to MLflow and other recorders too.")] = False,
-    tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's store or server.")] = None,
+    tracking_uri: o.TrackingUri = None,
     publish: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write SUITE.md with charts there: one row a network.")
     ] = None,
-    runs: Root = RUNS,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Write a run's reports again from its records."""
     from cnnbench.output.reports import write_reports
 
-    folder = find_run(run, runs)
+    folder = run.folder
     files = write_reports(folder)
     if publish is not None:
         from cnnbench.output.published import publish as write_page
@@ -36,7 +36,7 @@ def report(
     if log:
         with stdout_reserved():
             links = _log(folder, tracking_uri)
-    if json:
+    if shown.json:
         print_json({"folder": str(folder), "files": {k: str(v) for k, v in files.items()}, "links": links})
         return
     for path in files.values():
@@ -54,7 +54,7 @@ def _log(folder: Path, tracking_uri: str | None) -> dict[str, str]:
     plan, environment, records = store.read_plan(), store.read_environment(), store.records()
     summary = store.read_summary()
     links: dict[str, str] = {}
-    for recorder in recorders(mlflow=True, tracking_uri=tracking_uri).values():
+    for recorder in o.recorders(mlflow=True, tracking_uri=tracking_uri).values():
         recorder.started(StartedRun(store.id, folder, plan, environment))
         for name, record in records.items():
             recorder.recorded(record, store.cell_folder(name))

@@ -8,32 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.asked import asked_network
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.spec.graph import Graph
 
 
+@grouped
 def show(
-    architecture: o.Network,
-    image: o.Image = None,
-    num_classes: o.Classes = None,
+    network: o.Network,
     graph_file: Annotated[
         Path | None, typer.Option("--graph", metavar="F.svg", help="Also draw the network, its blocks folded.")
     ] = None,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Show a network: its nodes, output shapes, parameters, multiply-accumulates and receptive fields."""
     from cnnbench.registry import architectures
     from cnnbench.spec.summary import summarize
 
-    graph = asked_network(architecture, image, num_classes)
+    graph = network.build()
     if graph_file is not None:
         _draw(graph, graph_file)
-    data = summarize(graph).to_json(architectures().get(architecture))
-    if json:
+    data = summarize(graph).to_json(architectures().get(network.architecture))
+    if shown.json:
         print_json(data)
     else:
         _print(data)

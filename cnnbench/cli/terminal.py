@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cnnbench.output.tables import Table
 
 
@@ -42,6 +44,14 @@ def show_table(table: Table) -> None:
         if table.title:
             typer.echo(table.title)
         typer.echo(to_plain(table), nl=False)
+
+
+def show_notes(notes: Sequence[str], folder: Path) -> None:
+    """What a reader of a run should know, and where its report and its records lie."""
+    for note in notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report:  {(folder / 'report.html').resolve().as_uri()}")
+    typer.echo(f"records: {folder}")
 
 
 def _text(value: object) -> str:

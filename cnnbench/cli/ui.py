@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.runs import RUNS, Root, find_run
 
 
 def ui(
@@ -17,11 +16,12 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one where it is taken.")] = 5000,
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="Instead of mlflow.db here.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only serve and print the links.")] = False,
-    runs: Root = RUNS,
+    runs: o.Root = o.RUNS,
     verbose: o.Verbose = False,
 ) -> None:
     """Serve MLflow on 127.0.0.1 and open the comparison; Ctrl-C ends it."""
     from cnnbench.errors import DataError
+    from cnnbench.harness.run.lookup import find_run
     from cnnbench.output.mlflow_ui import newest_logged, serve
     from cnnbench.output.recorders.mlflow import read_mark
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.asked import asked_network
+from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table
 
 if TYPE_CHECKING:
@@ -23,47 +23,39 @@ Output = Annotated[
 
 
 @application.command("init")
-def init(
-    architecture: o.Network,
-    output: Output,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of every array's stream.")] = 0,
-    image: o.Image = None,
-    num_classes: o.Classes = None,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
-) -> None:
+@grouped
+def init(network: o.Network, output: Output, seed: o.Seed = 0, *, shown: o.Shown) -> None:
     """Write a network's seeded initial weights and running statistics."""
     from cnnbench.spec.weights import digest, initialize, save
 
-    graph = asked_network(architecture, image, num_classes)
+    graph = network.build()
     arrays = initialize(graph, seed)
     save(arrays, output, metadata=_origin(graph, seed=seed))
     facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
-    if json:
+    if shown.json:
         print_json(facts)
     else:
         typer.echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
 
 
 @application.command("import")
+@grouped
 def import_(
-    architecture: o.Network,
+    network: o.Network,
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A weights file of another program.")],
     output: Output,
-    image: o.Image = None,
-    num_classes: o.Classes = None,
     accept_differences: Annotated[
         bool, typer.Option("--accept-differences", help="Write weights whose own network computes something else.")
     ] = False,
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    *,
+    shown: o.Shown,
 ) -> None:
     """Convert another program's weights to canonical names and layouts: by name, else by order and shape."""
     from cnnbench.registry import read_weights
     from cnnbench.spec.interchange.weight_files import fit, refuse_differences
     from cnnbench.spec.weights import digest, save
 
-    graph = asked_network(architecture, image, num_classes)
+    graph = network.build()
     fitted = fit(graph, read_weights(source), where=str(source))
     if not accept_differences:
         refuse_differences(graph, fitted, where=str(source))
@@ -77,7 +69,7 @@ def import_(
         "notes": list(fitted.notes),
         "differences": list(fitted.differences),
     }
-    if json:
+    if shown.json:
         print_json(facts)
     else:
         for note in fitted.notes:
@@ -88,10 +80,10 @@ def import_(
 
 
 @application.command("inspect")
+@grouped
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A weights file of any format that can be imported.")],
-    json: o.Json = False,
-    verbose: o.Verbose = False,
+    shown: o.Shown,
 ) -> None:
     """List a file's arrays with their shapes and ranges."""
     from cnnbench.registry import read_weights, weight_readers
@@ -108,7 +100,7 @@ def inspect(
         }
         for name, array in arrays.items()
     ]
-    if json:
+    if shown.json:
         print_json({"file": str(file), "digest": digest(arrays), "arrays": rows})
         return
     print_table(

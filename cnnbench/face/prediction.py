@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -77,7 +77,7 @@ def predict(
     model = _model(network, batch, weights, how)
     batch = _named(batch, model.graph)
     layout = how.get("layout", "auto")
-    _require_layout(layout, ("auto", *chosen.plugin.layouts))
+    _require_layout(layout, {"auto", *chosen.plugin.layouts})
     options = ProgramOptions(
         mode=chosen.mode,
         precision=find_precision(precision),
@@ -146,7 +146,7 @@ def _named(batch: dict[str, NDArray[Any]], graph: Graph) -> dict[str, NDArray[An
     return batch
 
 
-def _require_layout(layout: str, known: Sequence[str]) -> None:
+def _require_layout(layout: str, known: Collection[str]) -> None:
     if layout not in known:
         raise UnavailableError(f"the backend has no {layout!r}", where="layout", remedy=did_you_mean(layout, known))
 

@@ -50,29 +50,34 @@ def run(
         SuiteError: As ``plan``; neither a suite nor a run to continue; a folder that is in use.
     """
     root = Path(how.get("output", DEFAULT_ROOT))
-    work, folder = work_of(suite, resume, how)
+    work, folder = work_of(suite, resume, root, how)
     return execute(work, RunOptions(root=root, resume=folder), how)
 
 
-def work_of(suite: str | Path | Plan | None, resume: RunLike | None, how: RunKeywords) -> tuple[Plan, Path | None]:
-    """The plan of a run, and the folder to continue, or None. Raises as ``run``."""
+def work_of(
+    suite: str | Path | Plan | None, resume: RunLike | None, root: Path, chosen: SuiteKeywords
+) -> tuple[Plan, Path | None]:
+    """The plan of a run, and the folder to continue, or None. Raises as ``run``.
+
+    Args:
+        suite: As in ``run``.
+        resume: As in ``run``.
+        root: Where runs' folders lie.
+        chosen: The keywords of ``plan``.
+    """
+    folder = None
     if resume is not None:
-        root = Path(how.get("output", DEFAULT_ROOT))
         if resume == "latest" and suite is not None:
             resume = suite.suite.name if isinstance(suite, Plan) else load_suite(Path(suite)).name
         folder = find_run(resume, root)
         if suite is None or (folder / "plan.json").exists():
             return RunStore.open(folder).read_plan(), folder
-    else:
-        folder = None
     if suite is None:
         raise SuiteError("no suite is given", expected="SUITE..., or --resume RUN", remedy="see 'cnnbench list suites'")
-    return suite if isinstance(suite, Plan) else planned(suite, how), folder  # a folder without a plan gets this one
+    return suite if isinstance(suite, Plan) else planned(suite, chosen), folder  # a folder without a plan gets this one
 
 
-def planned(
-    suite: str | Path, chosen: SuiteKeywords | RunKeywords, unavailable: Mapping[str, str | None] | None = None
-) -> Plan:
+def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, str | None] | None = None) -> Plan:
     """As ``plan``.
 
     Args:
@@ -96,7 +101,7 @@ def planned(
     return expand(read, filters, unavailable)
 
 
-def execute(work: Plan, options: RunOptions, how: RunKeywords) -> RunResult:
+def execute(work: Plan, options: RunOptions, how: OutputKeywords) -> RunResult:
     """Runs a plan, and writes the reports."""
     options = replace(options, recorders=chosen_recorders(how.get("recorders")))
     result = run_plan(work, options, tuple(how.get("listeners", ())))

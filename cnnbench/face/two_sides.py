@@ -87,15 +87,13 @@ def ab(
     Raises:
         SuiteError: Nothing to compare; an interpreter that cannot serve; as ``run``.
     """
-    return compared(ab_work(suite, base, head, resume, how), how)
+    root = Path(how.get("output", DEFAULT_ROOT))
+    work = continued_ab(find_run(resume, root)) if resume is not None else planned_ab(suite, base, head, how)
+    return compared(work, how)
 
 
-def ab_work(
-    suite: str | Path | None, base: str | None, head: str | None, resume: RunLike | None, how: RunKeywords
-) -> ABWork:
+def planned_ab(suite: str | Path | None, base: str | None, head: str | None, chosen: SuiteKeywords) -> ABWork:
     """Asks both interpreters what they are, and plans. Raises as ``ab``."""
-    if resume is not None:
-        return _continued(find_run(resume, Path(how.get("output", DEFAULT_ROOT))))
     if suite is None or base is None:
         raise SuiteError(
             "there is nothing to compare",
@@ -103,10 +101,10 @@ def ab_work(
             remedy="give the interpreter of the environment to compare with: VENV/bin/python",
         )
     sides = both(base, head or sys.executable)
-    return ABWork(two_sided(planned(suite, how, sides.unavailable)), sides)
+    return ABWork(two_sided(planned(suite, chosen, sides.unavailable)), sides)
 
 
-def compared(work: ABWork, how: RunKeywords) -> ABResult:
+def compared(work: ABWork, how: OutputKeywords) -> ABResult:
     """Runs what was planned, and judges the head by the base."""
     result = execute(work.plan, work.options(Path(how.get("output", DEFAULT_ROOT))), how)
     if result.summary.interrupted:
@@ -126,7 +124,7 @@ def on_both_sides(options: RunOptions, plan: Plan, sides: TwoSides) -> RunOption
     )
 
 
-def _continued(folder: Path) -> ABWork:
+def continued_ab(folder: Path) -> ABWork:
     """A run that was interrupted: its interpreters must still be what they were."""
     store = RunStore.open(folder)
     paths = interpreters_of(store.read_environment())

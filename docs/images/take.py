@@ -36,6 +36,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from cnnbench.cli.runs import find_run
+    from cnnbench.harness.run.lookup import find_run
 
     main(find_run(sys.argv[1] if len(sys.argv) > 1 else "latest").resolve())

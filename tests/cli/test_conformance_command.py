@@ -52,7 +52,7 @@ def test_a_core_case_that_fails_ends_with_4(capfd: pytest.CaptureFixture[str], m
     backend = load_backend("numpy")
     wrong = Operation(lambda layer, inputs, weights, state, call: OpResult((inputs[0] + 1,)))
     monkeypatch.setattr(backend, "operations", backend.operations.replace("tanh", wrong))
-    monkeypatch.setattr("cnnbench.execution.backends.load_backend", lambda name: backend)
+    monkeypatch.setattr("cnnbench.face.backends.load_backend", lambda name: backend)
     code, data = run(capfd, "numpy", "-k", "tanh")
     assert code == 4
     assert data["core"]["failed"] == 3

@@ -90,12 +90,12 @@ def test_json_says_what_was_written_and_nothing_else(
         ({"-b": "numpi"}, "did you mean 'numpy'?"),
         ({"--precision": "float31"}, "did you mean 'float"),
         ({"--precision": "bfloat16"}, "has no 'bfloat16'"),
-        ({"--mode": "fsat"}, "--mode"),
+        ({"--mode": "fsat"}, "has no mode 'fsat'"),
         ({"--node": "conv11"}, "did you mean 'conv1'?"),
         ({"--input": "missing.npy"}, "does not exist"),
         ({"--input": "picture=x.npy"}, "does not exist"),
         ({"--weights": "missing.safetensors"}, "does not exist"),
-        ({"--layout": "sideways"}, "--layout"),
+        ({"--layout": "sideways"}, "layout: the backend has no 'sideways'"),
     ],
 )
 def test_what_does_not_fit_is_said(
