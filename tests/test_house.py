@@ -24,11 +24,9 @@ KNOWN_LONG_MODULES = {
     "backends/cnnbench_tensorflow": 1,
 }
 KNOWN_LONG_FUNCTIONS = {
-    "cnnbench/cli": 2,
     "cnnbench/conformance": 1,
 }
 KNOWN_MANY_PARAMETERS = {
-    "cnnbench/face": 2,
     "cnnbench/harness": 9,
     "cnnbench/numerics": 3,
     "cnnbench/spec": 2,
@@ -96,11 +94,6 @@ def parameters(function: ast.FunctionDef) -> int:
     return len([name for name in named if name not in ("self", "cls")]) + bool(given.vararg) + bool(given.kwarg)
 
 
-def is_command(path, function: ast.FunctionDef) -> bool:
-    """Whether each of its parameters is an option of a command."""
-    return room(path) == "cnnbench/cli" and not function.name.startswith("_")
-
-
 def held(found: list[tuple[str, str]], known: dict[str, int]) -> None:
     """Fails where a room has more than is known, naming all of them, or fewer, so that the list shrinks."""
     counts = Counter(room for room, _ in found)
@@ -128,7 +121,7 @@ def test_functions_take_few_parameters():
     found = [
         (room(path), f"{path}:{f.lineno} {f.name}: {parameters(f)} parameters")
         for path, f in functions()
-        if parameters(f) > PARAMETERS and not is_command(path, f)
+        if parameters(f) > PARAMETERS
     ]
     held(found, KNOWN_MANY_PARAMETERS)
 

@@ -33,7 +33,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Program:
+class Execution:
     """How the network is run."""
 
     precision: o.Precision = "float32"
@@ -51,7 +51,7 @@ def predict(
     backend: o.Backend,
     files: Files,
     weights: o.Weights,
-    program: Program,
+    program: Execution,
     shown: o.Shown,
 ) -> None:
     """Run a network forward on arrays from files."""

@@ -65,6 +65,7 @@ class VerifyKeywords(TypedDict, total=False):
     """What is checked, and how.
 
     Args:
+        seed: Of weights, inputs, masks and targets; 0 unless given.
         weights: As ``load`` takes them. image, num_classes: as ``build`` takes them.
         batch: Images in a check; 2 unless given.
         fold_batch_norm: Whether the end-to-end program has its batch norms folded.
@@ -73,6 +74,7 @@ class VerifyKeywords(TypedDict, total=False):
         on_backend: Called with each backend's name and mode as its checks begin.
     """
 
+    seed: int
     weights: Path | str | Mapping[str, NDArray[Any]] | None
     image: Image
     num_classes: int | None
@@ -87,12 +89,13 @@ class PredictKeywords(TypedDict, total=False):
     """How a program is made and run.
 
     Args:
-        seed: Of drawn weights. num_classes: as ``build`` takes it.
+        weights: As ``load`` takes them. seed: of drawn weights. num_classes: as ``build`` takes it.
         layout: ``auto``, ``channels_first`` or ``channels_last``.
         fold_batch_norm: Whether batch norms are folded into the convolutions before them.
         device: ``cpu``, ``cuda``, ``cuda:1``. threads: computing threads.
     """
 
+    weights: Path | str | Mapping[str, NDArray[Any]] | None
     seed: int
     num_classes: int | None
     layout: str

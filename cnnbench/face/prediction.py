@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from cnnbench.errors import DataError, UnavailableError, did_you_mean
@@ -51,7 +50,6 @@ def predict(
     x: ArrayLike | Mapping[str, ArrayLike],
     *,
     backend: str = "numpy",
-    weights: Path | str | Mapping[str, NDArray[Any]] | None = None,
     precision: str = "float32",
     nodes: Sequence[str] = (),
     **how: Unpack[PredictKeywords],
@@ -62,7 +60,6 @@ def predict(
         network: A registered name, the path of a YAML or ONNX file, a graph or a model.
         x: The input (N, C, H, W), which sets the image size of a named network; or arrays by input name.
         backend: ``NAME`` or ``NAME:MODE``.
-        weights: As ``load`` takes them.
         precision: The policy.
         nodes: Nodes whose outputs are wanted too: ``"conv1"``, ``"split:1"``.
         how: The keywords below.
@@ -74,7 +71,7 @@ def predict(
     """
     chosen = chosen_backend(backend, precision)
     batch = _arrays(x)
-    model = _model(network, batch, weights, how)
+    model = _model(network, batch, how)
     batch = _named(batch, model.graph)
     layout = how.get("layout", "auto")
     _require_layout(layout, {"auto", *chosen.plugin.layouts})
@@ -113,14 +110,9 @@ def _arrays(x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _model(
-    network: Network,
-    batch: Mapping[str, NDArray[Any]],
-    weights: Path | str | Mapping[str, NDArray[Any]] | None,
-    how: PredictKeywords,
-) -> Model:
+def _model(network: Network, batch: Mapping[str, NDArray[Any]], how: PredictKeywords) -> Model:
     """The network for the images that are given."""
-    seed, num_classes = how.get("seed", 0), how.get("num_classes")
+    weights, seed, num_classes = how.get("weights"), how.get("seed", 0), how.get("num_classes")
     if isinstance(network, Graph | Model):
         return load(network, weights, seed=seed, num_classes=num_classes)
     only = next(iter(batch.values())) if len(batch) == 1 else None

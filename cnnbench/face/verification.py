@@ -142,7 +142,6 @@ def verify(
     checks: Sequence[str] = (),
     precision: str = "float32",
     fault: str | None = None,
-    seed: int = 0,
     **how: Unpack[VerifyKeywords],
 ) -> VerifyResult:
     """Checks a network's numbers on each backend against the float64 reference.
@@ -153,7 +152,6 @@ def verify(
         checks: ``local``, ``exact``, ``end_to_end``, ``gradient`` ...; () for all.
         precision: The policy: ``float64``, ``float32``, ``tf32``, ``bfloat16``, ``float16``.
         fault: A name of ``cnnbench list faults``, which is injected into each backend first.
-        seed: Of weights, inputs, masks and targets.
         how: The keywords below.
 
     Raises:
@@ -163,6 +161,7 @@ def verify(
     """
     chosen = chosen_backends(backends, precision)
     found = None if fault is None else find_fault(fault)
+    seed = how.get("seed", 0)
     model = load(network, how.get("weights"), seed=seed, image=how.get("image"), num_classes=how.get("num_classes"))
     inputs = _inputs(model, how.get("batch", BATCH), seed)
     results = []
