@@ -12,7 +12,8 @@ import cnnbench.numerics.faults as package
 from cnnbench.spec.kinds import layer_kinds
 
 FOLDER = Path(package.__file__).parent
-TERMS = {"loss": "losses", "optimizer": "optimizers"}  # the term that a network is trained by, and its spec module
+# What a network is trained by, and how nodes use weights: each with its spec module.
+TERMS = {"loss": "losses", "optimizer": "optimizers", "sharing": "sharing"}
 STEMS = sorted(module.name for module in iter_modules([str(FOLDER)]) if not module.ispkg)
 
 

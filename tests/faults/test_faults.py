@@ -104,7 +104,7 @@ def test_each_fault_describes_itself_and_names_an_existing_check():
         assert name == item.name
         assert item.description
         assert item.check in CHECKS
-        assert sum(change is not None for change in (item.operation, item.loss, item.optimizer)) == 1
+        assert sum(change is not None for change in (item.operation, item.loss, item.optimizer, item.programs)) == 1
 
 
 def test_an_unknown_fault_is_answered_with_the_nearest():

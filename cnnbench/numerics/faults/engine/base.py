@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult, WeightLayout
 from cnnbench.numerics.case import Case
 from cnnbench.spec.layers import Layer
@@ -15,6 +15,8 @@ from cnnbench.spec.optimizers import Optimizer
 
 Arrays = tuple[Any, ...]
 OperationChange = Callable[[Operation, Operations], Operation]
+Compilers = Mapping[str, Callable[..., Any]]
+"""Changed ``compile_gradient`` or ``compile_step`` of a backend, by name."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Fault:
 
     Args:
         name: ``<kind>.<defect>``.
-        kind: The layer kind whose op is changed, or ``loss`` or ``optimizer``. For a composite's part it is the part's
-            kind, and ``node`` is ``suspect.<part>``; a composite kind is examined as one node.
+        kind: The layer kind whose op is changed; ``loss``, ``optimizer`` or ``sharing`` (of weights) for the others.
+            For a composite's part it is the part's kind, and ``node`` is ``suspect.<part>``; a composite kind is
+            examined as one node.
         description: What goes wrong, and where it happened.
         operation: The changed op, from the right one and the backend's whole table.
         loss, optimizer: The changed loss or update rule.
+        programs: What the backend compiles with where whole programs are changed, from the right backend.
         case: A configuration in which it exceeds ten budgets, from a program's options and a seed.
         check: The check that finds it there. node: the node (or term) where it must be located.
     """
@@ -41,6 +45,7 @@ class Fault:
     operation: OperationChange | None = None
     loss: Callable[[Loss], Loss] | None = None
     optimizer: Callable[[Optimizer], Optimizer] | None = None
+    programs: Callable[[Backend], Compilers] | None = None
 
 
 @dataclass(frozen=True)

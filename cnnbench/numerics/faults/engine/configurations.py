@@ -13,7 +13,7 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case, Training
 from cnnbench.numerics.faults.engine.base import Fault, OperationChange
 from cnnbench.spec.graph import Builder, Graph
-from cnnbench.spec.layers import ChannelAffine, Layer, Linear
+from cnnbench.spec.layers import ChannelAffine, GlobalAvgPool, Layer, Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.streams import stream
@@ -123,6 +123,21 @@ def classifier(training: Training) -> Configuration:
         batch = stream(seed, "fault inputs").normal(size=(4, 6)).astype(np.float32)
         targets = stream(seed, "fault targets").integers(0, 5, 4)
         return Case(graph, _arrays(graph, seed, (1, 1)), {"x": batch}, options, targets, seed, training)
+
+    return case
+
+
+def applied_twice(layer: Layer, training: Training) -> Configuration:
+    """The suspect, applied once more behind a ReLU with the same weights, in a classifier of three classes."""
+
+    def case(options: ProgramOptions, seed: int) -> Case:
+        builder = Builder("applied twice")
+        x = builder.add("relu", ReLU(), builder.add(SUSPECT, layer, builder.input("image", (3, 6, 5))))
+        x = builder.add("pool", GlobalAvgPool(), builder.add("again", layer, x, weights_of=SUSPECT))
+        graph = builder.build({"logits": builder.add("fc", Linear(out_features=3), x)})
+        batch = stream(seed, "fault inputs").normal(size=(4, 3, 6, 5)).astype(np.float32)
+        targets = stream(seed, "fault targets").integers(0, 3, 4)
+        return Case(graph, _arrays(graph, seed, (0.5, 1.5)), {"image": batch}, options, targets, seed, training)
 
     return case
 

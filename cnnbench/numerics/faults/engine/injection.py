@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import Backend
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.engine.base import Fault, LayerChange
+from cnnbench.numerics.faults.engine.base import Compilers, Fault, LayerChange
 from cnnbench.numerics.faults.engine.registry import fault
 from cnnbench.numerics.subject import InProcessSubject, Subject
 from cnnbench.spec.composites import Composite
@@ -34,8 +34,10 @@ def inject(backend: Backend, name: str | Fault) -> Iterator[Fault]:
         UnavailableError: A kind that the backend neither has nor lowers with another layer.
     """
     found = fault(name) if isinstance(name, str) else name
-    if found.operation is None:
-        change = _other_terms(backend, found)
+    if found.programs is not None:
+        change = _compiling_by(backend, found.programs(backend))
+    elif found.operation is None:
+        change = _compiling_by(backend, _other_terms(backend, found))
     elif found.kind in backend.operations:
         change = _other_op(backend, found)
     else:
@@ -88,13 +90,8 @@ def _other_parts(backend: Any, found: Fault) -> Iterator[None]:
 
         return compile_other
 
-    for name, compiler in compilers.items():
-        setattr(backend, name, with_other_graph(compiler))
-    try:
+    with _compiling_by(backend, {name: with_other_graph(compiler) for name, compiler in compilers.items()}):
         yield
-    finally:
-        for name in compilers:
-            delattr(backend, name)
 
 
 def changed_graph(graph: Graph, found: Fault) -> Graph:
@@ -111,8 +108,7 @@ def changed_graph(graph: Graph, found: Fault) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-@contextmanager
-def _other_terms(backend: Any, found: Fault) -> Iterator[None]:
+def _other_terms(backend: Backend, found: Fault) -> Compilers:
     """Programs are compiled for another loss or another update rule than was asked for."""
     gradient, step = backend.compile_gradient, backend.compile_step
 
@@ -123,11 +119,18 @@ def _other_terms(backend: Any, found: Fault) -> Iterator[None]:
         changed = found.optimizer(optimizer) if found.optimizer else optimizer
         return step(graph, options, found.loss(loss) if found.loss else loss, changed)
 
-    backend.compile_gradient, backend.compile_step = compile_gradient, compile_step
+    return {"compile_gradient": compile_gradient, "compile_step": compile_step}
+
+
+@contextmanager
+def _compiling_by(backend: Any, compilers: Compilers) -> Iterator[None]:
+    for name, compiler in compilers.items():
+        setattr(backend, name, compiler)
     try:
         yield
     finally:
-        del backend.compile_gradient, backend.compile_step
+        for name in compilers:
+            delattr(backend, name)
 
 
 def faulty_subject(backend: Backend, name: str | Fault) -> Subject:

@@ -15,6 +15,10 @@ SMALL = 5_000_000  # parameters of networks that are looked through for a kind
 def require_reach(case: Case, found: Fault) -> None:
     """Raises SuiteError where the case has nothing that the fault would change, with a network that has."""
     where = f"{case.graph.name}, fault {found.name}"
+    if found.programs is not None:
+        if not case.graph.sharing:
+            raise _unchanged(found, where, "a network in which no nodes share weights")
+        return
     if found.operation is None:
         if found.loss is not None and found.loss(case.loss) == case.loss:
             raise _unchanged(found, where, f"loss {case.loss}")
