@@ -22,9 +22,9 @@ def conformance_tests(
     """The whole test set for a backend, as pytest functions: ``globals().update(conformance_tests("mybackend"))``.
 
     Every shared case in every mode and precision (forward, exact on integers, gradients); programs that keep weights,
-    state and slots, resume, take indices and no images; determinism; losses and update rules against the reference;
-    each registered fault injected into this backend and caught at its node; ONNX's own cases where ``onnx`` is
-    installed. A kind without an op and a declared gap are skips with their reason.
+    state and slots, resume, take indices and no images, and whose nodes share weights; determinism; losses and update
+    rules against the reference; each registered fault injected into this backend and caught at its node; ONNX's own
+    cases where ``onnx`` is installed. A kind without an op and a declared gap are skips with their reason.
 
     Args:
         backend: Its name, found through its entry point or ``CNNBENCH_PLUGINS``.

@@ -17,6 +17,7 @@ import pytest
 from cnnbench.conformance.cases import layer_cases
 from cnnbench.conformance.programs import PROGRAMS, small_network
 from cnnbench.conformance.run import run_cases
+from cnnbench.conformance.sharing import SHARING
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProgramOptions
@@ -32,6 +33,7 @@ from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import initialize
 
 Tests = dict[str, Callable[..., None]]
+EVERY_PROGRAM = {**PROGRAMS, **SHARING}
 LOSSES: tuple[Loss, ...] = (CrossEntropy(), CrossEntropy(label_smoothing=0.1), MeanSquaredError())
 RULES: tuple[Optimizer, ...] = (
     SGD(momentum=0.0),
@@ -104,11 +106,11 @@ def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]
         assert result.status == "passed", result.message
 
     @every_way
-    @pytest.mark.parametrize("program", PROGRAMS)
+    @pytest.mark.parametrize("program", EVERY_PROGRAM)
     def test_program(program: str, way: _Way) -> None:
         loaded = _loaded(backend)
         try:
-            PROGRAMS[program](loaded, way.options)
+            EVERY_PROGRAM[program](loaded, way.options)
         except UnavailableError as error:
             pytest.skip(str(error))
 

@@ -35,7 +35,8 @@ def small_network() -> Graph:
     return builder.build({"logits": builder.add("fc", Linear(out_features=CLASSES), x)})
 
 
-def _arrays(graph: Graph) -> Arrays:
+def drawn_arrays(graph: Graph) -> Arrays:
+    """Normal weights, and running variances that are not small."""
     found = {}
     for name, array in initialize(graph, 0).items():
         drawn = stream(0, "conformance programs", name).normal(size=array.shape)
@@ -43,7 +44,8 @@ def _arrays(graph: Graph) -> Arrays:
     return found
 
 
-def _batch(size: int = 4) -> Arrays:
+def drawn_batch(size: int = 4) -> Arrays:
+    """Normal images and their classes."""
     generator = stream(0, "conformance programs", "batch")
     image = generator.normal(size=(size, *IMAGE)).astype(np.float32)
     return {"image": image, "targets": generator.integers(0, CLASSES, size)}
@@ -58,7 +60,7 @@ def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 def weights_survive(backend: Backend, options: ProgramOptions) -> None:
     """Weights, running statistics and slots come back as they were loaded, whatever layout they were held in."""
     graph = small_network()
-    weights, state = split_state(graph, _arrays(graph))
+    weights, state = split_state(graph, drawn_arrays(graph))
     slots = {f"{name}/momentum": 2 * array for name, array in weights.items()}
     program = backend.compile_step(graph, replace(options, training=True), CrossEntropy(), SGD(momentum=0.9))
     program.load(weights, state, slots)
@@ -89,12 +91,12 @@ def weight_layouts_are_permutations(backend: Backend, options: ProgramOptions) -
 def state_goes_in_and_comes_out(backend: Backend, options: ProgramOptions) -> None:
     """A training pass returns new running statistics, and leaves those that were loaded (and the caller's) alone."""
     graph = small_network()
-    arrays = _arrays(graph)
+    arrays = drawn_arrays(graph)
     before = {name: array.copy() for name, array in arrays.items()}
     weights, state = split_state(graph, arrays)
     program = backend.compile_forward(graph, replace(options, training=True))
     program.load(weights, state)
-    operands = program.upload({"image": _batch()["image"]})
+    operands = program.upload({"image": drawn_batch()["image"]})
     first, second = (program.download(program.run(operands)) for _ in range(2))
     _same(arrays, before)
     _same(second.state, first.state)
@@ -104,7 +106,7 @@ def state_goes_in_and_comes_out(backend: Backend, options: ProgramOptions) -> No
 def steps_go_on_from_a_snapshot(backend: Backend, options: ProgramOptions) -> None:
     """Two steps in a row equal one step, a snapshot, and one step of another program that starts from it."""
     graph = small_network()
-    batch = _batch()
+    batch = drawn_batch()
 
     def program() -> Any:
         return backend.compile_step(
@@ -112,7 +114,7 @@ def steps_go_on_from_a_snapshot(backend: Backend, options: ProgramOptions) -> No
         )
 
     straight = program()
-    straight.load(*split_state(graph, _arrays(graph)))
+    straight.load(*split_state(graph, drawn_arrays(graph)))
     operands = straight.upload(batch)
     straight.run(operands, 0.1)
     halfway = straight.snapshot()
@@ -128,8 +130,8 @@ def results_are_the_caller_s(backend: Backend, options: ProgramOptions) -> None:
     """What was downloaded does not change when the program runs again on other data."""
     graph = small_network()
     program = backend.compile_forward(graph, options)
-    program.load(*split_state(graph, _arrays(graph)))
-    batch = _batch()["image"]
+    program.load(*split_state(graph, drawn_arrays(graph)))
+    batch = drawn_batch()["image"]
     first = program.download(program.run(program.upload({"image": batch}))).outputs["logits"]
     kept = first.copy()
     program.download(program.run(program.upload({"image": -batch})))
@@ -142,8 +144,8 @@ def a_batch_of_no_images(backend: Backend, options: ProgramOptions) -> None:
     """N = 0 gives outputs of no rows and of the right width."""
     graph = small_network()
     program = backend.compile_forward(graph, options)
-    program.load(*split_state(graph, _arrays(graph)))
-    found = program.download(program.run(program.upload({"image": _batch(0)["image"]}))).outputs["logits"]
+    program.load(*split_state(graph, drawn_arrays(graph)))
+    found = program.download(program.run(program.upload({"image": drawn_batch(0)["image"]}))).outputs["logits"]
     assert found.shape == (0, CLASSES), f"shape {found.shape}, expected (0, {CLASSES})"
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.contract import (
     Backend,
+    ForwardProgram,
     GradientProgram,
     HostGradients,
+    HostResult,
     HostTraining,
     ProgramOptions,
     StepProgram,
@@ -24,7 +26,7 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import BatchNorm, Conv
 from cnnbench.spec.losses import CrossEntropy, Loss
 from cnnbench.spec.optimizers import SGD, Optimizer
-from cnnbench.spec.weights import split_state
+from cnnbench.spec.passes import copies_of, with_copies
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import HostArrays
@@ -34,26 +36,12 @@ OfUses = Callable[[Sequence[Array]], Array]
 PLAIN = Training(SGD(momentum=0.0, weight_decay=0.0), CrossEntropy(), rates=(0.1, 0.2))
 
 
-def _with_copies(graph: Graph) -> Graph:
-    return replace(graph, nodes=tuple(replace(node, weights_of=None) for node in graph.nodes))
-
-
-def _uses(graph: Graph) -> dict[str, list[str]]:
-    """For each array of the graph, its copies in ``_with_copies(graph)``, in the order of use."""
-    found: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        shapes = graph.input_shapes(node)
-        for spec in (*node.layer.weights(shapes), *node.layer.state(shapes)):
-            found.setdefault(f"{node.owner}.{spec.name}", []).append(f"{node.name}.{spec.name}")
-    return found
-
-
 def _copied(graph: Graph, arrays: HostArrays) -> dict[str, Array]:
-    return {copy: arrays[name] for name, copies in _uses(graph).items() for copy in copies if name in arrays}
+    return {copy: arrays[name] for name, copies in copies_of(graph).items() for copy in copies if name in arrays}
 
 
 def _combined(graph: Graph, copies: HostArrays, rule: OfUses) -> dict[str, Array]:
-    found = {name: [copies[copy] for copy in uses if copy in copies] for name, uses in _uses(graph).items()}
+    found = {name: [copies[copy] for copy in uses if copy in copies] for name, uses in copies_of(graph).items()}
     return {name: rule(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in found.items() if arrays}
 
 
@@ -83,7 +71,7 @@ def _gradients_by(rule: OfUses) -> Callable[[Backend], Compilers]:
         right = backend.compile_gradient
 
         def compile_gradient(graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-            return _CombinedGradient(right(_with_copies(graph), options, loss), graph, rule)
+            return _CombinedGradient(right(with_copies(graph), options, loss), graph, rule)
 
         return {"compile_gradient": compile_gradient}
 
@@ -127,7 +115,7 @@ def _updated_once_per_use(backend: Backend) -> Compilers:
     right = backend.compile_step
 
     def compile_step(graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        uses = _uses(graph)
+        uses = copies_of(graph)
 
         def change(before: HostTraining, after: HostTraining, batch: HostArrays) -> HostTraining:
             moved = {
@@ -141,26 +129,47 @@ def _updated_once_per_use(backend: Backend) -> Compilers:
     return {"compile_step": compile_step}
 
 
+class _LastStatistics(ForwardProgram):
+    """A forward program of copies: each use starts from the same statistics, and those after the last one stay."""
+
+    def __init__(self, inner: ForwardProgram, graph: Graph) -> None:
+        self._inner, self._graph = inner, graph
+
+    def load(self, weights: HostArrays, state: HostArrays) -> None:
+        self._inner.load(_copied(self._graph, weights), _copied(self._graph, state))
+
+    def upload(self, batch: HostArrays) -> Any:
+        return self._inner.upload(batch)
+
+    def run(self, operands: Any) -> Any:
+        return self._inner.run(operands)
+
+    def download(self, results: Any) -> HostResult:
+        found = self._inner.download(results)
+        return found._replace(state=_combined(self._graph, found.state, lambda uses: uses[-1]))
+
+
 def _statistics_of_the_last_use(backend: Backend) -> Compilers:
-    right = backend.compile_step
+    forward, step = backend.compile_forward, backend.compile_step
+
+    def compile_forward(graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        return _LastStatistics(forward(with_copies(graph), options), graph)
 
     def compile_step(graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        copies = _with_copies(graph)
-        forward = backend.compile_forward(copies, replace(options, training=True))
+        passed = compile_forward(graph, replace(options, training=True))
 
         def change(before: HostTraining, after: HostTraining, batch: HostArrays) -> HostTraining:
-            forward.load(*split_state(copies, _copied(graph, {**before.weights, **before.state})))
+            passed.load(before.weights, before.state)
             inputs = {name: array for name, array in batch.items() if name != "targets"}
-            found = forward.download(forward.run(forward.upload(inputs)))
-            return after._replace(state=_combined(graph, found.state, lambda uses: uses[-1]))
+            return after._replace(state=passed.download(passed.run(passed.upload(inputs))).state)
 
-        return _ChangedStep(right(graph, options, loss, optimizer), change)
+        return _ChangedStep(step(graph, options, loss, optimizer), change)
 
-    return {"compile_step": compile_step}
+    return {"compile_forward": compile_forward, "compile_step": compile_step}
 
 
 def _sum_for_each_use(uses: Sequence[Array]) -> Array:
-    return len(uses) * np.sum(uses, axis=0)
+    return np.asarray(len(uses) * np.sum(uses, axis=0))
 
 
 _CONV = applied_twice(Conv(out_channels=3, kernel_size=3, padding=1), PLAIN)

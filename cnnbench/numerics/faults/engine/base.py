@@ -16,7 +16,7 @@ from cnnbench.spec.optimizers import Optimizer
 Arrays = tuple[Any, ...]
 OperationChange = Callable[[Operation, Operations], Operation]
 Compilers = Mapping[str, Callable[..., Any]]
-"""Changed ``compile_gradient`` or ``compile_step`` of a backend, by name."""
+"""Changed ones of a backend's ``compile_forward``, ``compile_gradient`` and ``compile_step``, by name."""
 
 
 @dataclass(frozen=True)
