@@ -10,7 +10,7 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.arithmetic import Affine, Parameter
-from cnnbench.spec.layers.base import Shape, Shapes, require_int, require_rank
+from cnnbench.spec.layers.base import Example, Shape, Shapes, require_int, require_rank
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.linear import Linear, MatMul
 from cnnbench.spec.layers.merge import Add, Divide, Multiply
@@ -40,6 +40,7 @@ class ScaledDotProductAttention(Composite, kind="scaled_dot_product_attention"):
     scale: float | None = None
     causal: bool = False
 
+    example = Example((1, 4, 6), (1, 5, 6), (1, 5, 8))
     num_inputs = (3, 4)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -106,6 +107,7 @@ class MultiHeadAttention(Composite, kind="multi_head_attention"):
     scale: float | None = None
     causal: bool = False
 
+    example = Example((1, 5, 6), num_heads=2)
     num_inputs = (1, 2)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -145,6 +147,7 @@ class AdditiveAttention(Composite, kind="additive_attention"):
     units: int
     bias: bool = False
 
+    example = Example((1, 5, 6), (1, 3), units=4)
     num_inputs = (1, 2)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -199,6 +202,8 @@ class GatedPositionalSelfAttention(Composite, kind="gated_positional_self_attent
     num_heads: int
     size: tuple[int, int] | None = None
     qkv_bias: bool = False
+
+    example = Example((1, 9, 6), num_heads=2)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=3)

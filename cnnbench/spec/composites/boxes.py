@@ -10,7 +10,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
-from cnnbench.spec.layers.base import Shapes, require_int
+from cnnbench.spec.layers.base import Example, Shapes, require_int
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.merge import Add, Concat, Divide, Maximum, Minimum, Multiply, Select, Subtract
 from cnnbench.spec.layers.shape import Reshape, Transpose
@@ -58,6 +58,7 @@ class BoxIoU(Composite, kind="box_iou"):
         (..., N, 4), (..., M, 4) with x1 <= x2 and y1 <= y2 -> (..., N, M).
     """
 
+    example = Example((1, 5, 4), (1, 7, 4))
     num_inputs = (2, 2)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -85,6 +86,7 @@ class _BoxCoding(Composite):
 
     scales: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
 
+    example = Example((1, 4), (1, 4))
     num_inputs = (2, 2)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -183,6 +185,8 @@ class BoxClip(Composite, kind="box_clip"):
 
     height: int
     width: int
+
+    example = Example((1, 6, 4), height=30, width=50)
 
     def resolve(self, inputs: Shapes) -> Self:
         _check_boxes(inputs[0])

@@ -8,6 +8,7 @@ from typing import Self
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.base import (
+    Example,
     Shapes,
     require_int,
     require_rank,
@@ -45,6 +46,8 @@ class DepthwiseSeparableConv(Composite, kind="depthwise_separable_conv"):
     dilation: PerAxis = 1
     multiplier: int = 1
     bias: bool = True
+
+    example = Example((1, 4, 6, 6), out_channels=6, kernel_size=3, padding=1)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=5)

@@ -13,7 +13,7 @@ from cnnbench.spec.composites.loss import CrossEntropyLoss
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import ReLU
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
-from cnnbench.spec.layers.base import Shapes, require_int, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.detection import TakeRows
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.loss import StopGradient
@@ -38,6 +38,7 @@ class RPNObjectnessLoss(Composite, kind="rpn_objectness_loss"):
         Source: Faster R-CNN (arXiv:1506.01497, equation 1); torchvision's ``RegionProposalNetwork``.
     """
 
+    example = Example((1, 12), (1, 12), (1, 12))
     num_inputs = (3, 3)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -62,6 +63,7 @@ class RPNBoxLoss(Composite, kind="rpn_box_loss"):
 
     beta: float = BETA
 
+    example = Example((1, 12, 4), (1, 12, 4), (1, 12), (1, 12))
     num_inputs = (4, 4)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -84,6 +86,7 @@ class HeadClassLoss(Composite, kind="head_class_loss"):
         logits (R, K), labels (R,) integers, 0 the background -> (). Source: Fast R-CNN (arXiv:1504.08083, equation 1).
     """
 
+    example = Example((1, 5), (1,))
     num_inputs = (2, 2)
     int_inputs = (1,)
 
@@ -109,6 +112,7 @@ class HeadBoxLoss(Composite, kind="head_box_loss"):
 
     beta: float = BETA
 
+    example = Example((1, 12), (1,), (1, 4), (1,), (1,))
     num_inputs = (5, 5)
     int_inputs = (1,)
 
@@ -159,6 +163,7 @@ class YoloLoss(Composite, kind="yolo_loss"):
     squared: bool = True
     reduction: Literal["batch_mean", "sum", "none"] = "batch_mean"
 
+    example = Example((1, 13, 3, 4), (1, 8, 3, 4), classes=3)
     num_inputs = (2, 2)
     no_gradient_to = (1,)
 

@@ -9,7 +9,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
-from cnnbench.spec.layers.base import Shapes, require_one_of
+from cnnbench.spec.layers.base import Example, Shapes, require_one_of
 from cnnbench.spec.layers.merge import Add, Divide, Multiply, Subtract
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.smooth import Softplus
@@ -33,6 +33,7 @@ class ElementLoss(Composite):
 
     reduction: Reduction = "mean"
 
+    example = Example((1, 3, 4), (1, 3, 4))
     num_inputs = (2, 3)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -175,6 +176,8 @@ class VAEDivergence(ElementLoss, kind="kl_divergence_vae"):
 
     reduction: Reduction = "batch_mean"
 
+    example = Example((1, 8), (1, 8))
+
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
         square = builder.add("square", Elementwise(function="square"), prediction)
         growth = builder.add("expm1", Elementwise(function="expm1"), target)  # exp(v) - 1 without its cancellation
@@ -197,6 +200,8 @@ class LeastSquaresGAN(Composite, kind="least_squares_gan"):
     label: float
     scale: float = 0.5
     reduction: Literal["none", "mean", "sum", "batch_mean"] = "mean"
+
+    example = Example((1, 1, 4, 5), label=1.0)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_one_of(self.reduction, "reduction", ("none", "mean", "sum", "batch_mean"))

@@ -10,6 +10,7 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Parameter
 from cnnbench.spec.layers.base import (
+    Example,
     Shapes,
     require_one_of,
     require_rank,
@@ -41,6 +42,8 @@ class PatchEmbedding(Composite, kind="patch_embedding"):
     embed_dim: int
     patch_size: PerAxis
     arrangement: Literal["tokens", "grid"] = "tokens"
+
+    example = Example((1, 4, 6, 6), embed_dim=5, patch_size=2)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=5)
@@ -83,6 +86,8 @@ class ClassToken(Composite, kind="class_token"):
 
     position: Literal["first", "last"] = "first"
 
+    example = Example((1, 5, 6))
+
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=3)
         require_one_of(self.position, "position", ("first", "last"))
@@ -115,6 +120,8 @@ class LearnedPositions(Composite, kind="learned_positions"):
 
     scale: float = 0.02
 
+    example = Example((1, 5, 6))
+
     def expand(self, builder: Builder, *inputs: Value) -> Value:
         x = inputs[0]
         table = Parameter(shape=(1, *x.shape[1:]), distribution="normal", scale=self.scale)
@@ -136,6 +143,8 @@ class SinusoidalPositions(Composite, kind="sinusoidal_positions"):
 
     max_period: float = 10000.0
     arrangement: Literal["interleaved", "halves"] = "interleaved"
+
+    example = Example((1, 5, 6))
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=3)

@@ -10,7 +10,7 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import ReLU, Sigmoid, Softmax
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.layers.base import Shapes, require_int, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.conv import Conv
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.merge import Add, Multiply
@@ -53,6 +53,8 @@ class SqueezeExcitation(Composite, kind="squeeze_excitation"):
     scale: float = 1.0
     bias: bool = True
 
+    example = Example((1, 4, 6, 6), squeeze_channels=2)
+
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=5)
         require_int(self.squeeze_channels, "squeeze_channels", least=1)
@@ -92,6 +94,8 @@ class SpatialAttentionBlock(Composite, kind="spatial_attention_block"):
 
     groups: int = 32
     eps: float = 1e-6
+
+    example = Example((1, 4, 6, 6), groups=2)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=5)

@@ -9,7 +9,7 @@ from typing import Literal, Self, get_args
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.filters import ConstantFilter
 from cnnbench.spec.layers.pooling import AvgPool, Subsample
 from cnnbench.spec.layers.shape import PAD_MODES, Pad, PadMode
@@ -60,6 +60,8 @@ class FixedFilter(Composite, kind="fixed_filter"):
     stride: PerAxis = 1
     padding: Literal["same", "valid"] = "same"
     padding_mode: PadMode = "constant"
+
+    example = Example((1, 4, 6, 6), name="sobel_x")
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], "fixed_filter", least=3, most=5)

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.base import Shape, Shapes
+from cnnbench.spec.layers.base import Example, Shape, Shapes
 from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.shape import Pad
 
@@ -29,6 +29,7 @@ class Crop(Composite, kind="crop"):
     size: tuple[int, ...]
     offset: tuple[int, ...] | Literal["center"] = "center"
 
+    example = Example((1, 4, 6, 6), size=(3, 4))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -71,6 +72,7 @@ class CenterCropPad(Composite, kind="center_crop_pad"):
 
     size: tuple[int, ...]
 
+    example = Example((1, 4, 6, 6), size=(3, 8))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -11,7 +11,7 @@ from cnnbench.spec.composites.element_loss import reduced
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import LogSoftmax, Sigmoid, Softmax
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.layers.base import Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.loss import NLLLoss, check_classes
 from cnnbench.spec.layers.merge import Add, Divide, Multiply
 from cnnbench.spec.layers.reduction import Reduce
@@ -32,6 +32,7 @@ class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
     ignore_index: int | None = -100
     label_smoothing: float = 0.0
 
+    example = Example((1, 6), (1,))
     num_inputs = (2, 3)
     int_inputs = (1,)
     no_gradient_to = (2,)
@@ -68,6 +69,7 @@ class DiceLoss(Composite, kind="dice_loss"):
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     reduction: Literal["none", "mean", "sum"] = "mean"
 
+    example = Example((1, 4, 6, 6), (1, 4, 6, 6))
     num_inputs = (2, 2)
 
     def resolve(self, inputs: Shapes) -> Self:

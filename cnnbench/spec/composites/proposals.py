@@ -11,7 +11,7 @@ from cnnbench.spec.composites.boxes import LARGEST_GROWTH, BoxClip, BoxDecode
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Sigmoid
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
-from cnnbench.spec.layers.base import Dtypes, Shapes, require_int, require_rank
+from cnnbench.spec.layers.base import Dtypes, Example, Shapes, require_int, require_rank
 from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, TakeRows
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.merge import Add, Concat, Multiply, Subtract
@@ -46,6 +46,7 @@ class ProposalSelection(Composite, kind="proposal_selection"):
     score_threshold: float | None = None
     largest_growth: float = LARGEST_GROWTH
 
+    example = Example((1, 20), (1, 20, 4), (20, 4), height=24, width=30, before=16, after=6)
     num_inputs = (3, 3)
     differentiable = False
     no_gradient_to = (0, 1, 2)
@@ -101,6 +102,8 @@ class YoloDecode(Composite, kind="yolo_decode"):
     height: float = 1.0
     width: float = 1.0
     squared: bool = True
+
+    example = Example((1, 13, 3, 4), classes=3)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=4, most=4)

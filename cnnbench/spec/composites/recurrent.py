@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
+from cnnbench.spec.layers.base import Example
 from cnnbench.spec.layers.merge import Concat
 from cnnbench.spec.layers.recurrent import LSTM, Biases, GateOrder
 
@@ -29,6 +30,8 @@ class BidirectionalLSTM(Composite, kind="bidirectional_lstm"):
     hidden_size: int
     gate_order: GateOrder = "ifgo"
     biases: Biases = "two"
+
+    example = Example((1, 5, 3), hidden_size=4)
 
     def expand(self, builder: Builder, *inputs: Value) -> tuple[Value, ...]:
         ends = [

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.base import Shapes
+from cnnbench.spec.layers.base import Example, Shapes
 from cnnbench.spec.layers.interpolation import Coordinates
 from cnnbench.spec.layers.resize import Resize, Scale
 
@@ -31,6 +31,8 @@ class Upsample(Composite, kind="upsample"):
     scale: Scale | None = None
     mode: Literal["nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic"] = "nearest"
     align_corners: bool = False
+
+    example = Example((1, 4, 6, 6), scale=2.0)
 
     def resolve(self, inputs: Shapes) -> Self:
         if self.align_corners and self.mode.startswith("nearest"):

@@ -11,7 +11,7 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Softmax
 from cnnbench.spec.layers.arithmetic import Affine, Parameter
-from cnnbench.spec.layers.base import Shapes, require_rank
+from cnnbench.spec.layers.base import Example, Shapes, require_rank
 from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
 from cnnbench.spec.layers.linear import Linear, MatMul
 from cnnbench.spec.layers.merge import Add
@@ -54,6 +54,8 @@ class WindowAttention(Composite, kind="window_attention"):
     shift: PerAxis = 0
     qkv_bias: bool = True
     masked: float = -100.0
+
+    example = Example((1, 4, 6, 4), num_heads=2, window_size=(2, 3), shift=(1, 1))
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=4, most=4)

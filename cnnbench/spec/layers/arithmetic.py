@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Initializer, Layer, Shapes, WeightSpec, require_int
+from cnnbench.spec.layers.base import Example, Initializer, Layer, Shapes, WeightSpec, require_int
 
 Distribution = Literal["constant", "uniform", "normal", "kaiming_normal", "kaiming_uniform", "fan_in_uniform", "signs"]
 Function = Literal[
@@ -65,6 +65,7 @@ class Parameter(Layer, kind="parameter"):
     fan: int = 0
     decay: bool = False
 
+    example = Example(shape=(1, 4))
     num_inputs = (0, 0)
     layout_rule = "canonical"
 
@@ -96,6 +97,8 @@ class Elementwise(Layer, kind="elementwise"):
 
     function: Function
 
+    example = Example((1, 4, 6, 6), function="abs")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Affine(Layer, kind="scalar_affine"):
@@ -103,6 +106,8 @@ class Affine(Layer, kind="scalar_affine"):
 
     scale: float = 1.0
     shift: float = 0.0
+
+    example = Example((1, 4, 6, 6), scale=2.0, shift=-0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +123,8 @@ class Clip(Layer, kind="clip"):
 
     minimum: float | None = None
     maximum: float | None = None
+
+    example = Example((1, 4, 6, 6), minimum=-0.5, maximum=0.5)
 
     def resolve(self, inputs: Shapes) -> Self:
         if self.minimum is None and self.maximum is None:
@@ -135,6 +142,8 @@ class Power(Layer, kind="scalar_power"):
     """
 
     exponent: float
+
+    example = Example((1, 4, 6, 6), exponent=2.0)
 
     @property
     def is_whole(self) -> bool:

@@ -74,6 +74,19 @@ class Window(NamedTuple):
     dilation: Shape
 
 
+class Example:
+    """A layer with inputs that it takes: what listings show, and what a case of the conformance tests is made from.
+
+    Args:
+        inputs: The full shape of each input. A first axis of 1 is the batch, which may be made larger.
+        fields: The layer's fields, as far as they are to differ from their defaults.
+    """
+
+    def __init__(self, *inputs: Shape, **fields: Any) -> None:
+        self.inputs: Shapes = inputs
+        self.fields: Mapping[str, Any] = MappingProxyType(fields)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layer:
     """A layer kind: a value that says what is computed, and nothing of how.
@@ -91,6 +104,7 @@ class Layer:
         int_inputs: The positions of inputs that hold integers (indices); the others hold floats.
         no_gradient_to: The positions of float inputs to which no gradient goes by definition, though outputs depend
             on them: boxes that say where to look.
+        example: Fields and input shapes with which the kind can be shown and tried; integers in inputs are 0 or 1.
         is_composite: Whether primitives make the layer up (``spec.composites``), so that its name is a scope.
         moves: Whether the layer only moves values: its first input, and so its outputs, may be of either dtype.
     """
@@ -104,6 +118,7 @@ class Layer:
     no_gradient_to: ClassVar[tuple[int, ...]] = ()
     moves: ClassVar[bool] = False
     is_composite: ClassVar[bool] = False
+    example: ClassVar[Example] = Example((1, 4, 6, 6))
 
     def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
     ZEROS,
+    Example,
     Initializer,
     Layer,
     Shape,
@@ -41,6 +42,7 @@ class Convolution(Layer):
     groups: int = 1
     bias: bool = True
 
+    example = Example((1, 4, 6, 6), out_channels=6, kernel_size=3, padding=1)
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -152,6 +154,7 @@ class PartialConv(Layer, kind="partial_conv"):
     stride: PerAxis = 1
     padding: Padding = 0
 
+    example = Example((1, 4, 6, 6), connections=((0,), (0, 2), (1, 2, 3)), kernel_size=3)
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import ZEROS, Initializer, Layer, Shape, Shapes, WeightSpec, Window, require_rank
+from cnnbench.spec.layers.base import (
+    ZEROS,
+    Example,
+    Initializer,
+    Layer,
+    Shape,
+    Shapes,
+    WeightSpec,
+    Window,
+    require_rank,
+)
 from cnnbench.spec.layers.conv import require_groups
 from cnnbench.spec.layers.windows import (
     Padding,
@@ -64,6 +74,7 @@ class ConvTranspose(Layer, kind="conv_transpose"):
     groups: int = 1
     bias: bool = True
 
+    example = Example((1, 4, 6, 6), out_channels=6, kernel_size=3, stride=2)
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
     Dtypes,
+    Example,
     Layer,
     Shape,
     Shapes,
@@ -42,6 +43,7 @@ class RoIMaxPool(Layer, kind="roi_max_pool"):
     output_size: PerAxis
     spatial_scale: float = 1.0
 
+    example = Example((1, 4, 6, 6), (1, 4), output_size=2)
     num_inputs = (2, 3)
     int_inputs = (2,)
     no_gradient_to = (1,)
@@ -136,6 +138,7 @@ class AnchorGrid(Layer, kind="anchor_grid"):
     stride: PerAxis = 16
     rounded: bool = True
 
+    example = Example((1, 4, 6, 6), sizes=(16.0, 32.0))
     layout_rule = "spatial"
     differentiable = False
     no_gradient_to = (0,)
@@ -194,6 +197,7 @@ class NonMaxSuppression(Layer, kind="non_max_suppression"):
     min_size: float | None = None
     box_format: BoxFormat = "corners"
 
+    example = Example((1, 8, 4), (1, 8), iou_threshold=0.5, max_outputs=4)
     num_inputs = (2, 2)
     layout_rule = "canonical"
     differentiable = False
@@ -228,6 +232,7 @@ class TakeRows(Layer, kind="take_rows"):
         took it. It is how the answer of ``NonMaxSuppression`` is used.
     """
 
+    example = Example((1, 5, 4), (1, 7))
     num_inputs = (2, 2)
     int_inputs = (1,)
     layout_rule = "canonical"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
+    Example,
     Initializer,
     Layer,
     Shapes,
@@ -41,6 +42,7 @@ class TokenEmbedding(Layer, kind="token_embedding"):
     embedding_dim: int
     padding_idx: int | None = None
 
+    example = Example((1, 5), num_embeddings=7, embedding_dim=4)
     int_inputs = (0,)
     layout_rule = "canonical"
 
@@ -89,6 +91,7 @@ class TimestepEmbedding(Layer, kind="timestep_embedding"):
     shift: Literal[0, 1] = 1
     order: Literal["sin_cos", "cos_sin"] = "sin_cos"
 
+    example = Example((1,), features=8)
     layout_rule = "canonical"
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, Window, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, Window, require_rank
 from cnnbench.spec.layers.windows import PerAxis, output_sizes, per_axis, require_axes
 
 
@@ -27,6 +27,7 @@ class ConstantFilter(Layer, kind="constant_filter"):
     kernel_size: tuple[int, ...]
     stride: PerAxis = 1
 
+    example = Example((1, 4, 6, 6), weights_row_major=(0.25, 0.5, 0.25), kernel_size=(1, 3))
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:

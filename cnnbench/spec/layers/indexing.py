@@ -7,7 +7,7 @@ from typing import Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.axes import resolve_axes, resolve_axis
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Slice(Layer, kind="slice"):
     steps: tuple[int, ...] | None = None
     axes: tuple[int, ...] | None = None
 
+    example = Example((1, 4, 6, 6), starts=(1,), ends=(3,))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -70,6 +71,7 @@ class Split(Layer, kind="split"):
     sizes: tuple[int, ...] | int
     axis: int = 1
 
+    example = Example((1, 4, 6, 6), sizes=2)
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -116,6 +118,7 @@ class Gather(Layer, kind="gather"):
     indices: tuple[int, ...]
     axis: int = 1
 
+    example = Example((1, 4, 6, 6), indices=(2, 0, 0))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -148,6 +151,7 @@ class GatherIndices(Layer, kind="gather_indices"):
     axis: int = 0
     shared_axes: int = 0
 
+    example = Example((3, 4), (1, 5))
     num_inputs = (2, 2)
     int_inputs = (1,)
     moves = True
@@ -184,6 +188,7 @@ class Roll(Layer, kind="roll"):
     shifts: tuple[int, ...]
     axes: tuple[int, ...]
 
+    example = Example((1, 4, 6, 6), shifts=(1,), axes=(2,))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
+    Example,
     Initializer,
     Layer,
     Shape,
@@ -40,6 +41,7 @@ class Linear(Layer, kind="linear"):
     out_features: int
     bias: bool = True
 
+    example = Example((1, 4), out_features=3)
     layout_rule = "canonical"
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -80,6 +82,7 @@ class MatMul(Layer, kind="matmul"):
     transpose_a: bool = False
     transpose_b: bool = False
 
+    example = Example((4, 5), (5, 6))
     num_inputs = (2, 2)
     layout_rule = "canonical"
 
@@ -139,6 +142,7 @@ class RadialBasis(Layer, kind="radial_basis"):
     output: Literal["distance", "logit"] = "distance"
     trainable: bool = False
 
+    example = Example((1, 10), out_features=5)
     layout_rule = "canonical"
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_one_of, require_rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class NLLLoss(Layer, kind="nll_loss"):
     ignore_index: int | None = -100
     label_smoothing: float = 0.0
 
+    example = Example((1, 6), (1,))
     num_inputs = (2, 3)
     int_inputs = (1,)
     no_gradient_to = (2,)

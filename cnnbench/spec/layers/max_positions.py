@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from cnnbench.spec.layers.base import Dtypes, Shape, Shapes, require_one_of
+from cnnbench.spec.layers.base import Dtypes, Example, Shape, Shapes, require_one_of
 from cnnbench.spec.layers.pooling import WindowPool
 from cnnbench.spec.layers.windows import require_pairs
 
@@ -49,6 +49,7 @@ class MaxPoolPositions(WindowPool, kind="max_pool_positions"):
     counted: Literal["image", "tensor"] = "image"
     order: Literal["rows", "columns"] = "rows"
 
+    example = Example((1, 4, 6, 6), kernel_size=2)
     layout_rule = "canonical"  # type: ignore[assignment]  # mypy takes the pools' value for their type
     differentiable = False
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Layer, Shape, Shapes
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Add(Layer, kind="add"):
 
     broadcast: bool = False
 
+    example = Example((1, 4, 6, 6), (1, 4, 6, 6))
     num_inputs = (2, None)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -46,6 +47,7 @@ class Add(Layer, kind="add"):
 class _Broadcasting(Layer):
     """A function of values that meet element by element; each axis has one size, or 1, which is repeated."""
 
+    example = Example((1, 4, 6, 6), (1, 4, 6, 6))
     num_inputs: ClassVar[tuple[int, int | None]] = (2, 2)
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -122,6 +124,7 @@ class Select(_Broadcasting, kind="select"):
         condition, a, b as ``Multiply``.
     """
 
+    example = Example((1, 4, 6, 6), (1, 4, 6, 6), (1, 4, 6, 6))
     num_inputs = (3, 3)
 
 
@@ -149,6 +152,7 @@ class Concat(Layer, kind="concat"):
 
     axis: int = 1
 
+    example = Example((1, 4, 6, 6), (1, 4, 6, 6))
     moves = True
     num_inputs = (1, None)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, Window, require_int, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, Window, require_int, require_rank
 from cnnbench.spec.layers.windows import (
     Padding,
     PerAxis,
@@ -29,6 +29,7 @@ class WindowPool(Layer):
     dilation: PerAxis = 1
     ceil_mode: bool = False
 
+    example = Example((1, 4, 6, 6), kernel_size=3, stride=2, padding=1)
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -179,6 +180,7 @@ class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
 
     output_size: PerAxis
 
+    example = Example((1, 4, 6, 6), output_size=(2, 3))
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -218,6 +220,7 @@ class Subsample(Layer, kind="subsample"):
 
     stride: PerAxis
 
+    example = Example((1, 4, 6, 6), stride=2)
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
 
 Order = Literal["DCR", "CRD"]
@@ -52,6 +52,8 @@ class ChannelShuffle(Rearranging, kind="channel_shuffle"):
 
     groups: int
 
+    example = Example((1, 4, 6, 6), groups=2)
+
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], "channel_shuffle", least=2)
         groups, channels = require_int(self.groups, "groups", least=1), inputs[0][1]
@@ -82,6 +84,8 @@ class DepthToSpace(Rearranging, kind="depth_to_space"):
 
     block: PerAxis
     order: Order
+
+    example = Example((1, 4, 6, 6), block=2, order="DCR")
 
     def resolve(self, inputs: Shapes) -> Self:
         block = _resolve_block(self.block, self.order, inputs[0])
@@ -125,6 +129,8 @@ class SpaceToDepth(Rearranging, kind="space_to_depth"):
 
     block: PerAxis
     order: Order
+
+    example = Example((1, 4, 6, 6), block=2, order="DCR")
 
     def resolve(self, inputs: Shapes) -> Self:
         block = _resolve_block(self.block, self.order, inputs[0])

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.base import (
+    Example,
     Initializer,
     Layer,
     Shapes,
@@ -55,6 +56,7 @@ class LSTM(Layer, kind="lstm"):
     gate_order: GateOrder = "ifgo"
     biases: Biases = "two"
 
+    example = Example((1, 5, 3), hidden_size=4)
     num_inputs = (1, 3)
     layout_rule = "canonical"
 
@@ -115,6 +117,7 @@ class GRU(Layer, kind="gru"):
     reset: Literal["after", "before"] = "after"
     biases: Biases = "two"
 
+    example = Example((1, 5, 3), hidden_size=4)
     num_inputs = (1, 2)
     layout_rule = "canonical"
 

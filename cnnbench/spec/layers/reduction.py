@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Dtypes, Layer, Shape, Shapes, require_int
+from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shape, Shapes, require_int
 
 ReduceFunction = Literal["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"]
 
@@ -35,6 +35,8 @@ class Reduce(Layer, kind="reduce"):
     function: ReduceFunction
     axes: tuple[int, ...] | None = None
     keepdims: bool = True
+
+    example = Example((1, 4, 6, 6), function="mean", axes=(2, 3))
 
     def resolve(self, inputs: Shapes) -> Self:
         rank = len(inputs[0])
@@ -70,6 +72,7 @@ class ArgReduce(Layer, kind="arg_reduce"):
     keepdims: bool = True
     select_last_index: bool = False
 
+    example = Example((1, 4, 6, 6), function="argmax")
     differentiable = False
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -104,6 +107,8 @@ class TopK(Layer, kind="top_k"):
     k: int
     axis: int = -1
     largest: bool = True
+
+    example = Example((1, 10), k=4)
 
     def resolve(self, inputs: Shapes) -> Self:
         axis = resolve_axis(self.axis, len(inputs[0]))

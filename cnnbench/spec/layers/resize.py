@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.interpolation import Axis, Coordinates, Mode, Rounding
 from cnnbench.spec.layers.windows import per_axis
 
@@ -64,6 +64,7 @@ class Resize(Layer, kind="resize"):
     antialias: bool = False
     recompute_scale: bool = False
 
+    example = Example((1, 4, 6, 6), size=(9, 8))
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:

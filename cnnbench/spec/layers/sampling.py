@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_one_of, require_rank
 
 CUBIC = -0.75  # Keys' a in PyTorch's and ONNX's cubic sampling
 
@@ -34,6 +34,7 @@ class GridSample(Layer, kind="grid_sample"):
     padding: Literal["zeros", "border", "reflection"] = "zeros"
     align_corners: bool = False
 
+    example = Example((1, 3, 5, 7), (1, 4, 6, 2))
     num_inputs = (2, 2)
     layout_rule = "canonical"
 

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int, require_one_of
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of
 
 PadMode = Literal["constant", "reflect", "symmetric", "edge", "wrap"]
 PAD_MODES: tuple[PadMode, ...] = ("constant", "reflect", "symmetric", "edge", "wrap")
@@ -50,6 +50,7 @@ class Reshape(Layer, kind="reshape"):
     shape: tuple[int, ...]
     whole: bool = False
 
+    example = Example((1, 4, 6, 6), shape=(2, -1))
     moves = True
     layout_rule = "canonical"
 
@@ -91,6 +92,7 @@ class Transpose(Layer, kind="transpose"):
 
     permutation: tuple[int, ...]
 
+    example = Example((1, 4, 6, 6), permutation=(0, 2, 3, 1))
     moves = True
     layout_rule = "canonical"
 
@@ -122,6 +124,7 @@ class Expand(Layer, kind="expand"):
 
     shape: tuple[int, ...]
 
+    example = Example((1, 4, 1, 6), shape=(4, 3, -1))
     num_inputs = (1, 2)
     moves = True
     layout_rule = "canonical"
@@ -164,6 +167,7 @@ class Tile(Layer, kind="tile"):
 
     repeats: tuple[int, ...]
 
+    example = Example((1, 4, 6, 6), repeats=(1, 2, 1))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:
@@ -192,6 +196,7 @@ class Squeeze(Layer, kind="squeeze"):
 
     axes: tuple[int, ...]
 
+    example = Example((1, 4, 1, 6), axes=(2,))
     moves = True
     layout_rule = "canonical"
 
@@ -219,6 +224,7 @@ class Unsqueeze(Layer, kind="unsqueeze"):
 
     axes: tuple[int, ...]
 
+    example = Example((1, 4, 6, 6), axes=(1,))
     moves = True
     layout_rule = "canonical"
 
@@ -255,6 +261,7 @@ class Pad(Layer, kind="pad"):
     value: float = 0.0
     mode: PadMode = "constant"
 
+    example = Example((1, 4, 6, 6), padding=((0, 0), (1, 1), (1, 2)))
     moves = True
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -10,6 +10,7 @@ from cnnbench.spec.layers.axes import resolve_axis, resolve_start_axis
 from cnnbench.spec.layers.base import (
     ONES,
     ZEROS,
+    Example,
     Layer,
     Shapes,
     WeightSpec,
@@ -119,6 +120,7 @@ class GroupNorm(Layer, kind="group_norm"):
     eps: float = 1e-5
     affine: bool = True
 
+    example = Example((1, 4, 6, 6), groups=2)
     layout_rule = "spatial"
 
     def resolve(self, inputs: Shapes) -> Self:

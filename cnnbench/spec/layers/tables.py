@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, Shape, Shapes, require_int, require_one_of
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +65,8 @@ class SinusoidTable(Table, kind="sinusoid_table"):
     max_period: float = 10000.0
     arrangement: Literal["interleaved", "halves"] = "interleaved"
 
+    example = Example((1, 4, 6, 6), length=5, features=6)
+
     def resolve(self, inputs: Shapes) -> Self:
         require_int(self.length, "length", least=1)
         require_even(self.features, "features")
@@ -101,6 +103,8 @@ class CausalMask(Table, kind="causal_mask"):
     length: int
     masked: float = -30000.0
 
+    example = Example((1, 4, 6, 6), length=4)
+
     def resolve(self, inputs: Shapes) -> Self:
         require_int(self.length, "length", least=1)
         return self
@@ -131,6 +135,8 @@ class ShiftedWindowMask(Table, kind="shifted_window_mask"):
     window_size: tuple[int, int]
     shift: tuple[int, int]
     masked: float = -100.0
+
+    example = Example((1, 4, 6, 6), size=(4, 6), window_size=(2, 3), shift=(1, 1))
 
     def resolve(self, inputs: Shapes) -> Self:
         for n, w, s in zip(self.size, self.window_size, self.shift, strict=True):
@@ -176,6 +182,8 @@ class RelativeOffsets(Table, kind="relative_offsets"):
     """
 
     size: tuple[int, int]
+
+    example = Example((1, 4, 6, 6), size=(2, 3))
 
     def resolve(self, inputs: Shapes) -> Self:
         for n in self.size:
