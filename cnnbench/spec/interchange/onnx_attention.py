@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_shape import raised, reshaped
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import Add, Concat, Shape, Softmax, Tanh
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Slice

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_shape import reshaped
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.interchange.onnx_windows import windows
 from cnnbench.spec.layers import Concat, Conv, Pad, Shape
 from cnnbench.spec.layers.conv_transpose import ConvTranspose

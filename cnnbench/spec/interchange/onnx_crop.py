@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_shape import reshaped
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import Add, Shape
 from cnnbench.spec.layers.interpolation import Axis, matrix_of, taps_at
 from cnnbench.spec.layers.linear import MatMul

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import OnnxNode, Tensor, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
+from cnnbench.spec.interchange.onnx_tensor import Tensor
 from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign, RoIMaxPool
 from cnnbench.spec.layers.indexing import Gather, Slice
 from cnnbench.spec.layers.shape import Unsqueeze

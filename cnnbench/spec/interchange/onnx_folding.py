@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode
+from cnnbench.spec.interchange.onnx_node import OnnxNode
+from cnnbench.spec.interchange.onnx_tensor import Array
 
 Folder = Callable[[OnnxNode, list[Any]], Array | list[Array]]
 

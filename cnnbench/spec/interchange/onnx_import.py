@@ -19,9 +19,11 @@ from cnnbench.spec import interchange
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.once import once_per_file
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
-from cnnbench.spec.interchange.onnx_node import Array, known_operators
+from cnnbench.spec.interchange.onnx_node import known_operators
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
-from cnnbench.spec.interchange.onnx_walk import Importing
+from cnnbench.spec.interchange.onnx_state import Importing
+from cnnbench.spec.interchange.onnx_tensor import Array
+from cnnbench.spec.interchange.onnx_walk import import_node
 from cnnbench.spec.layers import Shape
 
 _MODULE = "onnx_"
@@ -113,7 +115,7 @@ def import_model(
     _load_importers()
     importing = Importing(file, given or {}, batched=batched, image=image, name=name)
     for proto in file.model.graph.node:
-        importing.node(proto)
+        import_node(importing, proto)
     return OnnxNetwork(*importing.finish(), training=importing.training)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_shape import raised, reshaped
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import Add, Linear
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.linear import MatMul

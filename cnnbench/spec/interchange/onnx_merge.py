@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_shape import raised
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import Add, ChannelAffine, Layer
 from cnnbench.spec.layers.arithmetic import Affine, Power
 from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Minimum, Multiply, PowerOf, Select, Subtract

@@ -7,40 +7,15 @@ for each output: a ``Value`` that a layer computes, a NumPy array where the outp
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_state import Importing
+from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
 from cnnbench.spec.layers import Layer, Shape
-
-if TYPE_CHECKING:
-    from cnnbench.spec.interchange.onnx_walk import Importing
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor of the model as the importer knows it: known, computed, or a running statistic after a training pass.
-
-    Args:
-        array: Its elements where they are known.
-        value: The graph's value where it is computed.
-        state: The full name of the running statistic that it is.
-        truth: Whether it stands for booleans: its elements are 0 and 1, in floats where they are computed.
-        rows: Whether it stands for a list of the positions and values of its elements that are not negative.
-    """
-
-    array: Array | None = None
-    value: Value | None = None
-    state: str = ""
-    truth: bool = False
-    rows: bool = False
-
 
 Result = Value | Tensor | Array | None
 Handler = Callable[["OnnxNode"], Result | Sequence[Result]]
@@ -132,11 +107,11 @@ class OnnxNode:
 
     def value(self, position: int = 0) -> Value:
         """The value of an input; a known array becomes a layer that holds it, a free input a program input."""
-        return self._importing.value(self.inputs[position], self)
+        return self._importing.value(self.inputs[position], self.name, self.where)
 
     def number(self, position: int) -> Value:
         """As ``value``, but a free input of integers becomes one of floats, for a layer that computes with it."""
-        return self._importing.value(self.inputs[position], self, as_float=True)
+        return self._importing.value(self.inputs[position], self.name, self.where, as_float=True)
 
     def values(self) -> tuple[Value, ...]:
         """The values of all inputs that are given."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_shape import lifted, lowered, positive
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import BatchNorm
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.magnitude import LocalResponseNorm, LpNorm, RMSNorm

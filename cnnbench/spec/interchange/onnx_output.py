@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.spec.interchange.onnx_node import Array
+from cnnbench.spec.interchange.onnx_tensor import Array
 
 
 @dataclass(frozen=True)

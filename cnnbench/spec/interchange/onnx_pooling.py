@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.interchange.onnx_windows import Windows, windows
 from cnnbench.spec.layers import Add, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pad, Shape
 from cnnbench.spec.layers.arithmetic import Affine

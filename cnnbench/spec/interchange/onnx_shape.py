@@ -8,7 +8,8 @@ import numpy as np
 
 from cnnbench.spec.composites.indexing import CenterCropPad
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import Array, OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import Concat, Shape
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Slice, Split
 from cnnbench.spec.layers.rearrange import DepthToSpace, SpaceToDepth
