@@ -18,7 +18,7 @@ KNOWN_LONG_MODULES = {
     "cnnbench/execution": 2,
     "cnnbench/harness": 5,
     "cnnbench/output": 3,
-    "cnnbench/spec": 4,
+    "cnnbench/spec": 3,
     "cnnbench/training": 1,
     "backends/cnnbench_jax": 1,
     "backends/cnnbench_tensorflow": 1,
