@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from cnnbench.face.running import run as run
     from cnnbench.face.two_sides import ABResult as ABResult
     from cnnbench.face.two_sides import ab as ab
-    from cnnbench.face.verification import VerifyResult as VerifyResult
+    from cnnbench.face.verification import replay as replay
     from cnnbench.face.verification import verify as verify
+    from cnnbench.face.verify_result import VerifyResult as VerifyResult
     from cnnbench.harness.run.runner import RunResult as RunResult
     from cnnbench.output.frames import checks as checks
     from cnnbench.output.frames import history as history
@@ -42,7 +43,8 @@ _HOMES = {
     "cnnbench.face.prediction": ("Prediction", "predict"),
     "cnnbench.face.running": ("plan", "run"),
     "cnnbench.face.two_sides": ("ABResult", "ab"),
-    "cnnbench.face.verification": ("VerifyResult", "verify"),
+    "cnnbench.face.verification": ("replay", "verify"),
+    "cnnbench.face.verify_result": ("VerifyResult",),
     "cnnbench.harness.run.runner": ("RunResult",),
     "cnnbench.output.frames": ("checks", "history", "node_budgets", "results", "samples", "verdicts"),
 }

@@ -13,7 +13,7 @@ from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, show_table, stdout_reserved
 
 if TYPE_CHECKING:
-    from cnnbench.face.verification import VerifiedBackend, VerifyResult
+    from cnnbench.face.verify_result import VerifiedBackend, VerifyResult
 
 
 @dataclass(frozen=True)

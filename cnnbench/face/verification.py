@@ -1,137 +1,31 @@
-"""``verify``: the numerical checks of one network in this process, with or without an injected fault."""
+"""``verify`` and ``replay``: numerical checks in this process, with or without an injected fault."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
-from cnnbench.face.backends import ChosenBackend, chosen_backends
+from cnnbench.face.backends import ChosenBackend, chosen_backend, chosen_backends
 from cnnbench.face.keywords import VerifyKeywords, takes
 from cnnbench.face.networks import Model, Network, load
-from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, WRONG_NUMBERS
+from cnnbench.face.verify_result import VerifiedBackend, VerifyResult
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.faults import examined, faulty_subject, require_reach
 from cnnbench.numerics.faults import fault as find_fault
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject, Subject
-from cnnbench.output.frame_columns import VERIFIED
-from cnnbench.output.frames import frame_of
-from cnnbench.output.tables import Column, Entry, Table
-from cnnbench.output.text import to_plain
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from cnnbench.numerics.faults import Fault
     from cnnbench.spec.weights import Arrays
 
 BATCH = 2
-
-
-@dataclass(frozen=True)
-class VerifiedBackend:
-    """What the checks found on one backend.
-
-    Args:
-        reason: Why the backend was skipped; "" where it ran.
-        outcomes: One for each check.
-    """
-
-    backend: str
-    mode: str
-    reason: str
-    outcomes: tuple[CheckOutcome, ...]
-
-    @property
-    def status(self) -> Literal["passed", "failed", "skipped"]:
-        """``failed`` with a failed check, ``passed`` with one that passed and none that failed."""
-        found = {outcome.status for outcome in self.outcomes}
-        return "failed" if "failed" in found else "passed" if "passed" in found else "skipped"
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """What ``verify`` found. ``str`` of it is a table, with what failed in words below.
-
-    Args:
-        network: The network's name. precision: the policy under which it ran.
-        fault: The fault that was injected, or None.
-        backends: One for each backend that was asked for.
-    """
-
-    network: str
-    precision: str
-    fault: str | None
-    backends: tuple[VerifiedBackend, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether some check passed, and none failed. Where nothing could be checked it is False."""
-        return self.exit_code == OK
-
-    @property
-    def exit_code(self) -> int:
-        """As ``cnnbench verify`` ends: 0, 4 with a failed check, 5 where nothing was checked."""
-        states = {item.status for item in self.backends}
-        return WRONG_NUMBERS if "failed" in states else OK if "passed" in states else INCONCLUSIVE
-
-    def frame(self) -> DataFrame:
-        """One row a check; a backend that was skipped has one row without a check."""
-        rows: list[dict[str, Any]] = []
-        for item in self.backends:
-            base = {"network": self.network, "backend": item.backend, "mode": item.mode, "precision": self.precision}
-            if not item.outcomes:
-                rows.append({**base, "status": item.status, "message": item.reason})
-            names = VERIFIED.keys() - base.keys() - {"check"}
-            for outcome in item.outcomes:
-                rows.append({**base, "check": outcome.name, **{name: getattr(outcome, name) for name in names}})
-        return frame_of(rows, VERIFIED)
-
-    def table(self) -> Table:
-        """One row a check, as the command line shows it."""
-        rows: list[tuple[Entry, ...]] = []
-        for item in self.backends:
-            series = Entry(f"{item.backend} {item.mode}")
-            if not item.outcomes:
-                rows.append((series, *[Entry("-")] * 4, Entry(f"{item.status}: {item.reason}", "muted")))
-            for outcome in item.outcomes:
-                used = (outcome.budget_used, outcome.worst_case_used)
-                figures = (Entry("-" if value is None else f"{value:.1%}") for value in used)
-                tone: Literal["good", "bad", "muted"] = _TONES[outcome.status]
-                rows.append(
-                    (series, Entry(outcome.name), *figures, Entry(outcome.node or "-"), Entry(outcome.status, tone))
-                )
-        return Table("", _COLUMNS, tuple(rows))
-
-    def problems(self) -> tuple[str, ...]:
-        """What did not pass, in words: one text for each check that says something."""
-        found = []
-        for item in self.backends:
-            for outcome in item.outcomes:
-                if outcome.status != "passed" and outcome.message:
-                    text = f"{item.backend} {item.mode}, {outcome.name} {outcome.status}: {outcome.message}"
-                    found.append(text + (f"\nreproduce with {outcome.reproducer}" if outcome.reproducer else ""))
-        return tuple(found)
-
-    def __str__(self) -> str:
-        return "\n\n".join((to_plain(self.table()).rstrip(), *self.problems()))
-
-
-_TONES: dict[str, Literal["good", "bad", "muted"]] = {"passed": "good", "failed": "bad", "skipped": "muted"}
-_COLUMNS = (
-    Column("backend", "left"),
-    Column("check", "left"),
-    Column("budget used"),
-    Column("worst case used"),
-    Column("largest at", "left"),
-    Column("outcome", "left"),
-)
 
 
 @takes(VerifyKeywords)
@@ -203,3 +97,25 @@ def _subject(chosen: ChosenBackend, threads: int | None, fault: Fault | None) ->
     """The loaded backend, or a faulty one."""
     backend = chosen.load(ProcessSettings(threads=threads))
     return InProcessSubject(backend) if fault is None else faulty_subject(backend, fault.name)
+
+
+def replay(
+    file: Path | str, *, backend: str = "numpy", fault: str | None = None, threads: int | None = None
+) -> CheckOutcome:
+    """Runs the one node of a reproducer file again, and judges it as the check did that wrote the file.
+
+    Args:
+        file: What ``VerifyResult`` and a cell's record call ``reproducer``.
+        backend: ``NAME`` or ``NAME:MODE``.
+        fault: A fault that is injected first.
+        threads: Computing threads.
+
+    Raises:
+        DataError: The file does not exist, or is no reproducer.
+        UnavailableError, SuiteError: As ``verify``.
+    """
+    from cnnbench.numerics.replay import replay as run_again
+
+    chosen = chosen_backend(backend)
+    found = None if fault is None else find_fault(fault)
+    return run_again(Path(file), _subject(chosen, threads, found), mode=chosen.mode)

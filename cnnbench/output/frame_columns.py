@@ -77,6 +77,10 @@ VERIFIED = {
     "precision": TEXT,
     **{name: CHECKS[name] for name in CHECKS if name not in CELL},
 }
+VERIFIED_NODES = {
+    **{name: VERIFIED[name] for name in ("network", "backend", "mode", "precision", "check")},
+    **{name: NODES[name] for name in NODES if name not in CELL},
+}
 VERDICTS = {
     "cell": TEXT,
     "network": TEXT,

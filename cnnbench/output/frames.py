@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnbench.gates.verdicts import GateResult
     from cnnbench.harness.run.record import Interval, Record
     from cnnbench.harness.suite.cell import Cell
+    from cnnbench.numerics.outcome import NodeUse
 
     Row = dict[str, Any]
 
@@ -74,18 +75,7 @@ def node_budgets(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
     """
     store = RunStore.open(find_run(run, root))
     rows = (
-        {
-            **_cell(store, record.cell),
-            "node": use.node,
-            "kind": use.kind,
-            "quantity": use.quantity.text,
-            "budget_used": use.sharp_used,
-            "worst_case_used": use.worst_case_used,
-            "budget": use.budget,
-            "got": use.got,
-            "expected": use.expected,
-            "worst_index": ", ".join(map(str, use.worst_index)),
-        }
+        _cell(store, record.cell) | node_row(use)
         for record in store.records().values()
         for use in store.read_numerics(record.cell.id)
     )
@@ -130,6 +120,16 @@ def verdicts(gate: GateResult) -> DataFrame:
         for item in gate.verdicts
     )
     return frame_of(rows, VERDICTS)
+
+
+def node_row(use: NodeUse) -> dict[str, Any]:
+    """A node's use of a budget, as frames have it."""
+    return {
+        **use.model_dump(include={"node", "kind", "worst_case_used", "budget", "got", "expected"}),
+        "quantity": use.quantity.text,
+        "budget_used": use.sharp_used,
+        "worst_index": ", ".join(map(str, use.worst_index)),
+    }
 
 
 def frame_of(rows: Iterable[Row], columns: Mapping[str, str]) -> DataFrame:

@@ -50,7 +50,7 @@ def test_the_options_narrow_the_plan(capsys: pytest.CaptureFixture[str], suite: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shard", "5/4"], "--shard"),
+        (["--shard", "5/4"], "the shard is not valid"),
         (["-k", "a and"], "-k"),
         (["-b", "torhc"], "-b"),
         (["--set", "matrix.bach=1"], "did you mean 'batch'?"),
