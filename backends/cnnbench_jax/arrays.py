@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +14,8 @@ from jax import Array
 from cnnbench.errors import NumericalError
 
 
-class Operands(NamedTuple):
-    """One batch on the device: inputs, masks (or keys that draw them), and the targets or the cotangents."""
-
-    inputs: tuple[Array, ...]
-    masks: tuple[Array, ...] = ()
-    targets: Array | None = None
-    cotangents: tuple[Array, ...] = ()
-
-
 @dataclass(frozen=True)
-class Placement:
+class JaxPlacement:
     """Where and how the arrays of a program live.
 
     Args:
@@ -40,10 +31,14 @@ class Placement:
         return jax.enable_x64(self.dtype == np.float64)
 
     def array(self, values: Any, *, dtype: Any = None) -> Array:
-        """A device array of its own. Raises NumericalError where JAX gave another dtype than was asked."""
-        wanted = np.dtype(dtype or self.dtype)
+        """A device array of its own; ``dtype`` instead of int32 or the placement's.
+
+        Raises NumericalError where JAX gave another dtype than was asked.
+        """
+        values = np.asarray(values)
+        wanted = np.dtype(dtype or (np.int32 if values.dtype.kind == "i" else self.dtype))
         with self.wide_types():
-            made = jax.device_put(jnp.array(np.asarray(values).astype(wanted)), self.device)
+            made = jax.device_put(jnp.array(values.astype(wanted)), self.device)
         if made.dtype != wanted:
             raise NumericalError("JAX made another dtype", received=made.dtype, expected=wanted)
         return made

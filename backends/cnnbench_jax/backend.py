@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import optax
 
-from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import (
     Backend,
     Capabilities,
@@ -25,17 +25,19 @@ from cnnbench.execution.contract import (
 )
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import main_output
+from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
-from cnnbench_jax.arrays import Placement
+from cnnbench_jax.arrays import JaxPlacement
 from cnnbench_jax.losses import LossFunction, loss_function
+from cnnbench_jax.offered import LAYOUTS, MODES, PRECISIONS
 from cnnbench_jax.ops import OPERATIONS
 from cnnbench_jax.ops.regularization import native_dropout
-from cnnbench_jax.programs import JaxForward, JaxGradient, JaxStep, Latest, Setting
+from cnnbench_jax.programs import JaxForward, JaxGradient, JaxStep
+from cnnbench_jax.tracing import JaxSetting, Latest
 
-MODES = ("jit",)
 DTYPES: dict[str, np.dtype[Any]] = {
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
@@ -57,18 +59,10 @@ class JaxBackend(Backend):
     name = "jax"
 
     def __init__(self) -> None:
-        self._operations = Operations("jax", OPERATIONS)
+        self.operations = Operations("jax", OPERATIONS)
         self._device: jax.Device | None = None
         self._native_randomness = False
         self._latest = Latest()
-
-    @property
-    def operations(self) -> Operations:
-        return self._operations
-
-    @operations.setter
-    def operations(self, value: Operations) -> None:
-        self._operations = value
 
     @property
     def device(self) -> jax.Device:
@@ -81,10 +75,10 @@ class JaxBackend(Backend):
     def capabilities(self) -> Capabilities:
         return Capabilities(
             modes=MODES,
-            precisions=dict.fromkeys(MODES, tuple(DTYPES)),
+            precisions=dict.fromkeys(MODES, PRECISIONS),
             devices=("cpu", "cuda") if _devices("cuda") else ("cpu",),
-            kinds=frozenset(self._operations) - {"layout_change"},
-            gaps=self._operations.gaps,
+            kinds=self.operations.kinds,
+            gaps=self.operations.gaps,
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -117,16 +111,17 @@ class JaxBackend(Backend):
         return facts | _observed_pools()
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return JaxForward(self._setting(graph, options, fold=options.fold_batch_norm, gradient=False))
+        return JaxForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        return JaxGradient(self._setting(graph, options), None if loss is None else self._loss(graph, options, loss))
+        function = None if loss is None else self._loss(graph, options, loss)
+        return JaxGradient(self._setting(graph, options, loss), function)
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return JaxStep(self._setting(graph, options), self._loss(graph, options, loss), optimizer)
+        return JaxStep(self._setting(graph, options, loss), self._loss(graph, options, loss), optimizer)
 
     def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
-        return loss_function(loss, main_output(graph), self._operations, options)
+        return loss_function(loss, main_output(graph), self.operations, options)
 
     def synchronize(self, value: Any = None) -> None:
         jax.block_until_ready(self._latest.value if value is None else value)
@@ -137,25 +132,19 @@ class JaxBackend(Backend):
         statistics = self.device.memory_stats() or {}
         return statistics.get("peak_bytes_in_use")
 
-    def _setting(self, graph: Graph, options: ProgramOptions, *, fold: bool = False, gradient: bool = True) -> Setting:
-        if options.mode not in MODES:
-            raise UnavailableError(
-                f"backend 'jax' has no mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES)
-            )
-        if options.precision.name not in DTYPES:
-            raise UnavailableError(
-                f"backend 'jax' has no precision {options.precision.name!r}", expected=", ".join(DTYPES)
-            )
+    def _setting(
+        self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
+    ) -> JaxSetting:
+        options.require("jax", modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
         device = self.device
-        operations = self._operations
-        if self._native_randomness and "dropout" in operations:
+        operations, native = self.operations, self._native_randomness
+        if native and "dropout" in operations:
             operations = operations.replace("dropout", Operation(native_dropout))
         # XLA's host convolutions are written for channels-last images: 1.1 to 4.6 times as fast.
-        bound = BoundGraph.of(
-            graph, operations, options, channels_last=options.layout != "channels_first", fold=fold, gradient=gradient
-        )
-        placement = Placement(device, DTYPES[options.precision.storage])
-        return Setting(bound, placement, self._latest, self._native_randomness)
+        last = options.layout != "channels_first"
+        bound = BoundGraph.of(graph, operations, options, channels_last=last, gradient=gradient)
+        reader = BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native)
+        return JaxSetting(bound, reader, JaxPlacement(device, DTYPES[options.precision.storage]), self._latest)
 
 
 def _devices(kind: str) -> list[jax.Device]:

@@ -10,35 +10,40 @@ import optax
 from jax import Array
 
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.losses import bound_loss
+from cnnbench.execution.losses import LossFunctions, bound_loss
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 
 LossFunction = Callable[[Array, Array], Array]
 
+LOSSES = LossFunctions()
+
 
 def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
     """(main output of this shape, targets) -> the scalar, in float32 where the output is narrower.
 
-    A loss without a counterpart (optax has no cross-entropy of images, channels first) is its layer on this backend's
-    operations.
+    A loss without a function here is its layer on ``operations``.
     """
-    match loss:
-        case CrossEntropy(label_smoothing=smoothing) if len(output) == 2:
-            return lambda output, targets: _cross_entropy(_wide(output), targets, smoothing)
-        case MeanSquaredError():
-            return lambda output, targets: jnp.mean(optax.squared_error(_wide(output), _wide(targets)))
-    bound = bound_loss(loss, output, operations, options)
-    return lambda output, targets: bound(_wide(output), _wide(targets))
+    function = LOSSES.find(loss, output) or bound_loss(loss, output, operations, options)
+    return lambda output, targets: function(_wide(output), _wide(targets))
+
+
+@LOSSES.register("cross_entropy", rank=2)
+def cross_entropy(loss: CrossEntropy, output: Array, targets: Array) -> Array:
+    """optax has none of images, channels first."""
+    if not loss.label_smoothing:
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(output, targets))
+    one_hot = jax.nn.one_hot(targets, output.shape[-1], dtype=output.dtype)
+    labels = optax.smooth_labels(one_hot, loss.label_smoothing)
+    return jnp.mean(optax.softmax_cross_entropy(output, labels))
+
+
+@LOSSES.register("mean_squared_error")
+def mean_squared_error(loss: MeanSquaredError, output: Array, targets: Array) -> Array:
+    """Mean of ``optax.squared_error``."""
+    return jnp.mean(optax.squared_error(output, targets))
 
 
 def _wide(x: Array) -> Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32)) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-
-def _cross_entropy(logits: Array, targets: Array, smoothing: float) -> Array:
-    if not smoothing:
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, targets))
-    labels = optax.smooth_labels(jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype), smoothing)
-    return jnp.mean(optax.softmax_cross_entropy(logits, labels))

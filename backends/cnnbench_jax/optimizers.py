@@ -1,28 +1,28 @@
-"""Optimisers on optax, with slots under the names of the spec."""
+"""Optimisers on optax: (optimizer, decays) -> a function (weights, gradients, slots, rate) -> (weights, slots)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import jax.numpy as jnp
 import optax
 from jax import Array
 
-from cnnbench.errors import UnavailableError
-from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.execution.optimizers import OptimizerRules
+from cnnbench.spec.optimizers import SGD
 
 Slots = Mapping[str, Sequence[Array]]
 Update = Callable[[list[Array], list[Array], Slots, Array], tuple[list[Array], dict[str, list[Array]]]]
 
 
-def make_update(optimizer: Optimizer, decays: Sequence[bool]) -> Update:
-    """(weights, gradients, slots, rate) -> (weights, slots).
+OPTIMIZERS = OptimizerRules("jax")
 
-    ``add_decayed_weights`` and ``trace`` follow the spec's convention: decay is coupled, and the rate is outside of
-    the momentum. The rate stays an operand, so that a schedule compiles nothing anew.
+
+@OPTIMIZERS.register("sgd")
+def sgd(optimizer: SGD, decays: Sequence[bool]) -> Update:
+    """``add_decayed_weights`` and ``trace`` follow the spec: decay is coupled, and the rate is outside of the momentum.
+
+    The rate stays an operand, so that a schedule compiles nothing anew.
     """
-    if not isinstance(optimizer, SGD):
-        raise UnavailableError(f"backend 'jax' does not implement the optimizer {optimizer.kind!r}")
     decay = optax.add_decayed_weights(optimizer.weight_decay, mask=list(decays))
     momentum = optax.trace(optimizer.momentum, nesterov=optimizer.nesterov)
 
@@ -38,8 +38,3 @@ def make_update(optimizer: Optimizer, decays: Sequence[bool]) -> Update:
         return optax.apply_updates(weights, moves), after
 
     return update
-
-
-def zero_slots(optimizer: Optimizer, weights: Sequence[Array]) -> dict[str, list[Array]]:
-    """The slots at the start of training."""
-    return {slot: [jnp.zeros_like(weight) for weight in weights] for slot in optimizer.slots}

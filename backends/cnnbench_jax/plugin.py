@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnnbench.hookspecs import hookimpl
+from cnnbench_jax.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, BackendPlugin
@@ -27,10 +28,10 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             name="jax",
             requires=("jax", "jaxlib", "optax"),
             load=_load,
-            modes=("jit",),
-            precisions={"jit": ("float32", "float64", "bfloat16", "float16")},
-            devices=("cpu", "cuda"),
-            layouts=("channels_first", "channels_last"),
+            modes=MODES,
+            precisions=dict.fromkeys(MODES, PRECISIONS),
+            devices=DEVICES,
+            layouts=LAYOUTS,
             colour="#7b3fb5",
             distribution="jax",
         )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import (
     Backend,
     Capabilities,
@@ -19,6 +19,7 @@ from cnnbench.execution.contract import (
 )
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import main_output
+from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
@@ -26,11 +27,10 @@ from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy import blas
 from cnnbench_numpy.fast.ops import FAST
 from cnnbench_numpy.fast.team import set_team, team
-from cnnbench_numpy.holding import Holding
-from cnnbench_numpy.losses import loss_function
+from cnnbench_numpy.losses import LossFunction, loss_function
+from cnnbench_numpy.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
 from cnnbench_numpy.ops import REFERENCE
-from cnnbench_numpy.plugin import DEVICES, MODES, PRECISIONS
-from cnnbench_numpy.programs import FastForward, NumpyForward, NumpyGradient, NumpyStep
+from cnnbench_numpy.programs import NumpyFastForward, NumpyForward, NumpyGradient, NumpySetting, NumpyStep
 
 
 class NumpyBackend(Backend):
@@ -46,19 +46,11 @@ class NumpyBackend(Backend):
     name: ClassVar[str] = "numpy"
 
     def __init__(self) -> None:
-        self._operations = Operations("numpy", REFERENCE)
-
-    @property
-    def operations(self) -> Operations:
-        return self._operations
-
-    @operations.setter
-    def operations(self, value: Operations) -> None:
-        self._operations = value
+        self.operations = Operations("numpy", REFERENCE)
 
     def capabilities(self) -> Capabilities:
-        kinds = frozenset(self._operations) - {"layout_change"}
-        return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, kinds, self._operations.gaps)
+        operations = self.operations
+        return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, operations.kinds, operations.gaps)
 
     def configure(self, settings: ProcessSettings) -> None:
         """Sets the threads of the fast mode's team, and of NumPy's OpenBLAS outside of programs.
@@ -86,40 +78,31 @@ class NumpyBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        holding = self._bind(graph, options, fold=options.fold_batch_norm, gradient=False)
+        setting = self._setting(graph, options, gradient=False)
         if options.mode == "fast" and not options.training:
-            return FastForward(holding, FAST)
-        return NumpyForward(holding)
+            return NumpyFastForward(setting, FAST)
+        return NumpyForward(setting)
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        function = None if loss is None else loss_function(loss, main_output(graph), options)
-        return NumpyGradient(self._bind(graph, options), function)
+        function = None if loss is None else self._loss(graph, options, loss)
+        return NumpyGradient(self._setting(graph, options, loss), function)
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return NumpyStep(self._bind(graph, options), loss_function(loss, main_output(graph), options), optimizer)
+        return NumpyStep(self._setting(graph, options, loss), self._loss(graph, options, loss), optimizer)
 
     def synchronize(self, value: Any = None) -> None:
         """Nothing to wait for: NumPy returns when it is done."""
 
-    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False, gradient: bool = True) -> Holding:
-        if options.mode not in MODES:
-            raise UnavailableError(f"unknown mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES))
-        if options.precision.name not in PRECISIONS:
-            raise UnavailableError(
-                "backend 'numpy' does not have this precision",
-                received=options.precision.name,
-                expected=" or ".join(PRECISIONS),
-            )
+    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
+        return loss_function(loss, main_output(graph), self.operations, options)
+
+    def _setting(
+        self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
+    ) -> NumpySetting:
+        options.require("numpy", modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
         fast = options.mode == "fast"
         last = options.layout == "channels_last" or (fast and options.layout == "auto")
-        operations = self._fast_operations() if fast else self._operations
-        bound = BoundGraph.of(graph, operations, options, channels_last=last, fold=fold, gradient=gradient)
-        return Holding(bound, options.precision.storage)
-
-    def _fast_operations(self) -> Operations:
-        """The fast ops, but for kinds whose reference op was replaced or added."""
-        operations = FAST
-        for kind in self._operations:
-            if kind not in REFERENCE or self._operations[kind] is not REFERENCE[kind]:
-                operations = operations.replace(kind, self._operations[kind])
-        return operations
+        operations = self.operations.specialized(REFERENCE, FAST) if fast else self.operations
+        bound = BoundGraph.of(graph, operations, options, channels_last=last, gradient=gradient)
+        reader = BatchReader(bound, loss, cotangents=gradient and loss is None)
+        return NumpySetting(bound, reader, np.dtype(options.precision.storage))

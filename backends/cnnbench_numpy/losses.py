@@ -1,40 +1,35 @@
-"""Losses with their gradients."""
+"""Losses: (loss, output, targets) -> (the scalar, its gradient with respect to the output), in the output's dtype."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, singledispatch
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.losses import BoundLoss, bound_loss
+from cnnbench.execution.losses import BoundLoss, LossFunctions, bound_loss
+from cnnbench.execution.operations import Operations
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
-from cnnbench_numpy.ops import REFERENCE
 
 Array = NDArray[Any]
 LossFunction = Callable[[Array, Array], tuple[Array, Array]]
-"""(output, targets) -> the loss as a scalar of the output's dtype, and its gradient with respect to the output."""
+
+LOSSES = LossFunctions()
 
 
-def loss_function(loss: Loss, output: Shape, options: ProgramOptions) -> LossFunction:
-    """The function of a loss of a main output of this shape: one of this module, or the reference ops of its layer."""
-    if isinstance(loss, MeanSquaredError) or (isinstance(loss, CrossEntropy) and len(output) == 2):
-        return partial(loss_and_gradient, loss)
-    return partial(by_layer, bound_loss(loss, output, REFERENCE, options))
+def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
+    """(main output of this shape, targets) -> the loss and the output's gradient.
+
+    A loss without a function here is its layer on ``operations``.
+    """
+    return LOSSES.find(loss, output) or partial(by_layer, bound_loss(loss, output, operations, options))
 
 
-@singledispatch
-def loss_and_gradient(loss: Loss, output: Array, targets: Array) -> tuple[Array, Array]:
-    """The loss as a scalar of the output's dtype, and its gradient with respect to the output."""
-    raise UnavailableError(f"backend 'numpy' has no function for the loss {loss.kind!r}", remedy="bind its layer")
-
-
-@loss_and_gradient.register
+@LOSSES.register("cross_entropy", rank=2)
 def cross_entropy(loss: CrossEntropy, output: Array, targets: Array) -> tuple[Array, Array]:
     """-mean_n sum_k q_k log p_k with p = softmax(logits); the gradient is (p - q) / N."""
     count, classes = output.shape
@@ -45,7 +40,7 @@ def cross_entropy(loss: CrossEntropy, output: Array, targets: Array) -> tuple[Ar
     return -(q * log_p).sum() / count, (np.exp(log_p) - q) / count
 
 
-@loss_and_gradient.register
+@LOSSES.register("mean_squared_error")
 def mean_squared_error(loss: MeanSquaredError, output: Array, targets: Array) -> tuple[Array, Array]:
     """mean (output - target)^2; the gradient is 2 (output - target) / elements."""
     difference = output - targets

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.hookspecs import hookimpl
+from cnnbench_numpy.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
-
-MODES = ("fast", "reference")
-PRECISIONS = ("float32", "float64")
-DEVICES = ("cpu",)
 
 
 def _load() -> Backend:
@@ -33,7 +30,7 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             modes=MODES,
             precisions=dict.fromkeys(MODES, PRECISIONS),
             devices=DEVICES,
-            layouts=("auto", "channels_first", "channels_last"),
+            layouts=LAYOUTS,
             colour="#4d77cf",
             distribution="numpy",
         )

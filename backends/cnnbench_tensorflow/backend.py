@@ -7,19 +7,33 @@ import platform
 import re
 from typing import Any, ClassVar
 
-from cnnbench.errors import UnavailableError, did_you_mean
-from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
+from cnnbench.errors import UnavailableError
+from cnnbench.execution.contract import (
+    Backend,
+    Capabilities,
+    ForwardProgram,
+    GradientProgram,
+    ProcessSettings,
+    ProgramOptions,
+    StepProgram,
+)
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import main_output
+from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.losses import LossFunction, loss_function
-from cnnbench_tensorflow.ops import for_xla, operations
-from cnnbench_tensorflow.plugin import PLUGIN
-from cnnbench_tensorflow.programs import Forward, Gradient, Setting, Training
+from cnnbench_tensorflow.offered import LAYOUTS, MODES, PRECISIONS
+from cnnbench_tensorflow.ops import OPERATIONS, XLA
+from cnnbench_tensorflow.programs import (
+    TensorFlowForward,
+    TensorFlowGradient,
+    TensorFlowSetting,
+    TensorFlowStep,
+)
 
 DEVICE = re.compile(r"(cpu|cuda)(?::(\d+))?")
 
@@ -30,24 +44,16 @@ class TensorFlowBackend(Backend):
     name: ClassVar[str] = "tensorflow"
 
     def __init__(self) -> None:
-        self._operations = operations()
+        self.operations = Operations("tensorflow", OPERATIONS)
         self._settings = ProcessSettings()
-
-    @property
-    def operations(self) -> Operations:
-        return self._operations
-
-    @operations.setter
-    def operations(self, value: Operations) -> None:
-        self._operations = value
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            modes=PLUGIN.modes,
-            precisions=PLUGIN.precisions,
+            modes=MODES,
+            precisions=dict.fromkeys(MODES, PRECISIONS),
             devices=("cpu", "cuda") if tf.config.list_physical_devices("GPU") else ("cpu",),
-            kinds=frozenset(self._operations) - {"layout_change"},
-            gaps=self._operations.gaps,
+            kinds=self.operations.kinds,
+            gaps=self.operations.gaps,
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -82,19 +88,18 @@ class TensorFlowBackend(Backend):
             "native_randomness": str(self._settings.native_randomness),
         }
 
-    def compile_forward(self, graph: Graph, options: ProgramOptions) -> Forward:
-        return Forward(self._bind(graph, options, fold=options.fold_batch_norm, gradient=False), self._setting(options))
+    def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        return TensorFlowForward(self._setting(graph, options, gradient=False))
 
-    def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> Gradient:
+    def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
         function = None if loss is None else self._loss(graph, options, loss)
-        return Gradient(self._bind(graph, options), self._setting(options), loss, function)
+        return TensorFlowGradient(self._setting(graph, options, loss), function)
 
-    def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> Training:
-        function = self._loss(graph, options, loss)
-        return Training(self._bind(graph, options), self._setting(options), loss, function, optimizer)
+    def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
+        return TensorFlowStep(self._setting(graph, options, loss), self._loss(graph, options, loss), optimizer)
 
     def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
-        return loss_function(loss, main_output(graph), self._operations, options)
+        return loss_function(loss, main_output(graph), self.operations, options)
 
     def synchronize(self, value: Any = None) -> None:
         # On the host a function call returns when its results are there; a GPU's queue outlives the call.
@@ -110,28 +115,15 @@ class TensorFlowBackend(Backend):
         if self._settings.device != "cpu":
             tf.config.experimental.reset_memory_stats("GPU:0")
 
-    def _bind(self, graph: Graph, options: ProgramOptions, *, fold: bool = False, gradient: bool = True) -> BoundGraph:
-        operations = for_xla(self._operations) if options.mode == "xla" else self._operations
-        return BoundGraph.of(graph, operations, options, channels_last=True, fold=fold, gradient=gradient)
-
-    def _setting(self, options: ProgramOptions) -> Setting:
-        if options.layout not in PLUGIN.layouts:
-            raise UnavailableError(
-                "TensorFlow's CPU kernels hold images channels-last",
-                received=f"layout={options.layout}",
-                expected=" or ".join(PLUGIN.layouts),
-            )
-        if options.mode not in PLUGIN.modes:
-            raise UnavailableError(
-                f"backend 'tensorflow' has no mode {options.mode!r}", remedy=did_you_mean(options.mode, PLUGIN.modes)
-            )
-        known = PLUGIN.precisions[options.mode]
-        if options.precision.name not in known:
-            raise UnavailableError(
-                f"backend 'tensorflow' has no precision {options.precision.name!r} in mode {options.mode!r}",
-                remedy=did_you_mean(options.precision.name, known),
-            )
-        return Setting(options.mode == "xla", options.precision.storage, self._settings.native_randomness)
+    def _setting(
+        self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
+    ) -> TensorFlowSetting:
+        options.require("tensorflow", modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
+        xla, native = options.mode == "xla", self._settings.native_randomness
+        operations = self.operations.specialized(OPERATIONS, XLA) if xla else self.operations
+        bound = BoundGraph.of(graph, operations, options, channels_last=True, gradient=gradient)
+        reader = BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native)
+        return TensorFlowSetting(bound, reader, tf.as_dtype(options.precision.storage), xla)
 
 
 def _choose_device(device: str) -> None:

@@ -1,16 +1,19 @@
-"""The optimisers of the specification, as TensorFlow's own update ops on variables."""
+"""Optimisers on TensorFlow's update ops: (optimizer, variable, slots, gradient, rate, decays), all in place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.errors import UnavailableError
-from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.execution.optimizers import OptimizerRules
+from cnnbench.spec.optimizers import SGD
 from cnnbench_tensorflow.framework import tf
 
+OPTIMIZERS = OptimizerRules("tensorflow")
 
-def apply_sgd(optimizer: SGD, variable: Any, slots: Mapping[str, Any], gradient: Any, rate: Any, decays: bool) -> None:
+
+@OPTIMIZERS.register("sgd")
+def sgd(optimizer: SGD, variable: Any, slots: Mapping[str, Any], gradient: Any, rate: Any, decays: bool) -> None:
     """One step by ``ResourceApplyMomentum``, whose accumulator leaves the rate out as the specification does."""
     if optimizer.weight_decay and decays:
         gradient = gradient + optimizer.weight_decay * variable
@@ -25,14 +28,3 @@ def apply_sgd(optimizer: SGD, variable: Any, slots: Mapping[str, Any], gradient:
         momentum=tf.constant(optimizer.momentum, variable.dtype),
         use_nesterov=optimizer.nesterov,
     )
-
-
-UPDATES: dict[str, Callable[[Any, Any, Mapping[str, Any], Any, Any, bool], None]] = {SGD.kind: apply_sgd}
-
-
-def update_rule(optimizer: Optimizer) -> Callable[[Any, Any, Mapping[str, Any], Any, Any, bool], None]:
-    """The function that updates a variable and its slots; raises UnavailableError where there is none."""
-    try:
-        return UPDATES[optimizer.kind]
-    except KeyError:
-        raise UnavailableError(f"backend 'tensorflow' does not implement optimizer {optimizer.kind!r}") from None

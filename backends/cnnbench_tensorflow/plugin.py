@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.hookspecs import hookimpl
+from cnnbench_tensorflow.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,33 +15,29 @@ if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
     from cnnbench.spec.interchange.weight_files import WeightReader
 
-PRECISIONS = ("float32", "float64", "bfloat16")
 
-
-def load() -> Backend:
-    """Imports TensorFlow and returns the backend."""
+def _load() -> Backend:
     from cnnbench_tensorflow.backend import TensorFlowBackend
 
     return TensorFlowBackend()
 
 
-PLUGIN = BackendPlugin(
-    name="tensorflow",
-    requires=("tensorflow",),
-    load=load,
-    modes=("graph", "xla"),
-    precisions={"graph": PRECISIONS, "xla": PRECISIONS},
-    devices=("cpu", "cuda"),
-    layouts=("auto", "channels_last"),
-    colour="#f9a825",
-    distribution="tensorflow",
-)
-
-
 @hookimpl
-def cnnbench_backends() -> list[BackendPlugin]:
-    """The one backend of this plugin."""
-    return [PLUGIN]
+def cnnbench_backends() -> Sequence[BackendPlugin]:
+    """TensorFlow, by its executor and compiled by XLA."""
+    return [
+        BackendPlugin(
+            name="tensorflow",
+            requires=("tensorflow",),
+            load=_load,
+            modes=MODES,
+            precisions=dict.fromkeys(MODES, PRECISIONS),
+            devices=DEVICES,
+            layouts=LAYOUTS,
+            colour="#f9a825",
+            distribution="tensorflow",
+        )
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
-class Placement:
+class TorchPlacement:
     """Where tensors of a program live.
 
     Args:
@@ -33,11 +33,12 @@ class Placement:
     channels_last: bool
 
     def tensor(self, array: Any, *, dtype: torch.dtype | None = None) -> Tensor:
-        """A tensor of its own with the array's values; ``dtype`` instead of the placement's."""
+        """A tensor of its own with the array's values; ``dtype`` instead of int64 or the placement's."""
         array = np.asarray(array)
-        if array.dtype.kind not in "fiub":  # bfloat16 as NumPy's extension type: widened exactly
+        if array.dtype.kind not in "fi":  # bfloat16 as NumPy's extension type: widened exactly
             array = array.astype(np.float32)
-        tensor = torch.from_numpy(np.array(array, order="C", copy=True)).to(self.device, dtype or self.dtype)
+        wanted = dtype or (torch.int64 if array.dtype.kind == "i" else self.dtype)
+        tensor = torch.from_numpy(np.array(array, order="C", copy=True)).to(self.device, wanted)
         if self.channels_last and tensor.dim() in _MEMORY_FORMATS:
             tensor = tensor.contiguous(memory_format=_MEMORY_FORMATS[tensor.dim()])
         return tensor

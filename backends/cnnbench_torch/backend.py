@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import (
     Backend,
     Capabilities,
@@ -19,19 +19,18 @@ from cnnbench.execution.contract import (
 )
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import main_output
+from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
-from cnnbench_torch.arrays import DTYPES, Placement
-from cnnbench_torch.losses import LossFunction, loss_function
+from cnnbench_torch.arrays import DTYPES, TorchPlacement
+from cnnbench_torch.losses import loss_function
+from cnnbench_torch.offered import LAYOUTS, MODES, PRECISIONS
 from cnnbench_torch.ops import OPERATIONS
 from cnnbench_torch.ops.regularization import native_dropout
-from cnnbench_torch.programs import Setting, TorchForward, TorchGradient, TorchStep
+from cnnbench_torch.programs import TorchForward, TorchGradient, TorchSetting, TorchStep
 from cnnbench_torch.walk import make_walk
-
-MODES = ("eager", "compile")
-_HOST_PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 
 
 class TorchBackend(Backend):
@@ -40,27 +39,19 @@ class TorchBackend(Backend):
     name = "torch"
 
     def __init__(self) -> None:
-        self._operations = Operations("torch", OPERATIONS)
+        self.operations = Operations("torch", OPERATIONS)
         self._device = torch.device("cpu")
         self._native_randomness = False
 
-    @property
-    def operations(self) -> Operations:
-        return self._operations
-
-    @operations.setter
-    def operations(self, value: Operations) -> None:
-        self._operations = value
-
     def capabilities(self) -> Capabilities:
         cuda = torch.cuda.is_available()
-        precisions = (*_HOST_PRECISIONS, "tf32") if cuda else _HOST_PRECISIONS
+        precisions = _precisions(cuda=cuda)
         return Capabilities(
             modes=MODES,
             precisions=dict.fromkeys(MODES, precisions),
             devices=("cpu", "cuda") if cuda else ("cpu",),
-            kinds=frozenset(self._operations) - {"layout_change"},
-            gaps=self._operations.gaps,
+            kinds=self.operations.kinds,
+            gaps=self.operations.gaps,
         )
 
     def configure(self, settings: ProcessSettings) -> None:
@@ -105,17 +96,13 @@ class TorchBackend(Backend):
         return facts
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return TorchForward(self._setting(graph, options, None, fold=options.fold_batch_norm, gradient=False))
+        return TorchForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        function = None if loss is None else self._loss(graph, options, loss)
-        return TorchGradient(self._setting(graph, options, function), has_loss=loss is not None)
+        return TorchGradient(self._setting(graph, options, loss))
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return TorchStep(self._setting(graph, options, self._loss(graph, options, loss)), optimizer)
-
-    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
-        return loss_function(loss, main_output(graph), self._operations, options)
+        return TorchStep(self._setting(graph, options, loss), optimizer)
 
     def synchronize(self, value: Any = None) -> None:
         if self._device.type == "cuda":
@@ -129,44 +116,32 @@ class TorchBackend(Backend):
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def _setting(
-        self,
-        graph: Graph,
-        options: ProgramOptions,
-        loss: LossFunction | None,
-        *,
-        fold: bool = False,
-        gradient: bool = True,
-    ) -> Setting:
-        self._check(options)
-        operations = self._operations
-        if self._native_randomness and "dropout" in operations:
+        self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
+    ) -> TorchSetting:
+        options.require("torch", modes=MODES, precisions=_precisions(cuda=self._device.type == "cuda"), layouts=LAYOUTS)
+        operations, native = self.operations, self._native_randomness
+        if native and "dropout" in operations:
             operations = operations.replace("dropout", Operation(native_dropout))
-        bound = BoundGraph.of(graph, operations, options, channels_last=False, fold=fold, gradient=gradient)
-        return Setting(
+        bound = BoundGraph.of(graph, operations, options, channels_last=False, gradient=gradient)
+        function = None if loss is None else loss_function(loss, main_output(graph), self.operations, options)
+        return TorchSetting(
             bound=bound,
-            placement=Placement(self._device, DTYPES[options.precision.storage], self._channels_last(options)),
-            walk=make_walk(bound.program, options.mode, loss),
+            reader=BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native),
+            placement=TorchPlacement(self._device, DTYPES[options.precision.storage], self._channels_last(options)),
+            walk=make_walk(bound.program, options.mode, function),
             before_run=partial(set_arithmetic, options.precision.name, self._device.type),
-            given_masks=not self._native_randomness,
         )
-
-    def _check(self, options: ProgramOptions) -> None:
-        if options.mode not in MODES:
-            raise UnavailableError(
-                f"backend 'torch' has no mode {options.mode!r}", remedy=did_you_mean(options.mode, MODES)
-            )
-        name = options.precision.name
-        known = (*_HOST_PRECISIONS, "tf32") if self._device.type == "cuda" else _HOST_PRECISIONS
-        if name not in known:
-            raise UnavailableError(
-                f"backend 'torch' has no precision {name!r} on {self._device.type}", expected=", ".join(known)
-            )
 
     def _channels_last(self, options: ProgramOptions) -> bool:
         """The host's kernels mostly like channels last; a GPU's do where its matrix units compute."""
         if options.layout != "auto":
             return options.layout == "channels_last"
         return self._device.type == "cpu" or options.precision.name in ("tf32", "bfloat16", "float16")
+
+
+def _precisions(*, cuda: bool) -> tuple[str, ...]:
+    """TF32 is an arithmetic of GPUs."""
+    return PRECISIONS if cuda else tuple(name for name in PRECISIONS if name != "tf32")
 
 
 _arithmetic: tuple[str, str] | None = None

@@ -9,26 +9,35 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.losses import bound_loss
+from cnnbench.execution.losses import LossFunctions, bound_loss
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
+LOSSES = LossFunctions()
+
 
 def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
     """(main output of this shape, targets) -> the scalar, in float32 where the output is narrower.
 
-    A loss without a counterpart is its layer on this backend's operations.
+    A loss without a function here is its layer on ``operations``.
     """
-    match loss:
-        case CrossEntropy(label_smoothing=smoothing):
-            return lambda output, targets: functional.cross_entropy(_wide(output), targets, label_smoothing=smoothing)
-        case MeanSquaredError():
-            return lambda output, targets: functional.mse_loss(_wide(output), _wide(targets))
-    bound = bound_loss(loss, output, operations, options)
-    return lambda output, targets: bound(_wide(output), _wide(targets))
+    function = LOSSES.find(loss, output) or bound_loss(loss, output, operations, options)
+    return lambda output, targets: function(_wide(output), _wide(targets))
+
+
+@LOSSES.register("cross_entropy")
+def cross_entropy(loss: CrossEntropy, output: Tensor, targets: Tensor) -> Tensor:
+    """``functional.cross_entropy``."""
+    return functional.cross_entropy(output, targets, label_smoothing=loss.label_smoothing)
+
+
+@LOSSES.register("mean_squared_error")
+def mean_squared_error(loss: MeanSquaredError, output: Tensor, targets: Tensor) -> Tensor:
+    """``functional.mse_loss``."""
+    return functional.mse_loss(output, targets)
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optimisers on ``torch.optim``, with slots under the names of the spec."""
+"""Optimisers on ``torch.optim``: (optimizer, parameters, decays) -> the rule; slots have the names of the spec."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from cnnbench.errors import UnavailableError
+from cnnbench.execution.optimizers import OptimizerRules
 from cnnbench.spec.optimizers import SGD, Optimizer
 
 _SLOTS = {"sgd": {"momentum": "momentum_buffer"}}  # slot of the spec -> key of the optimiser's state
 
 
-def make_optimizer(optimizer: Optimizer, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
+OPTIMIZERS = OptimizerRules("torch")
+
+
+@OPTIMIZERS.register("sgd")
+def sgd(optimizer: SGD, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
     """``torch.optim.SGD`` with a parameter group that decays and one that does not.
 
     Its momentum starts as the first gradient, which is what a buffer of zeros becomes; PyTorch keeps the rate
     outside of the buffer, as the spec does.
     """
-    if not isinstance(optimizer, SGD):
-        raise UnavailableError(f"backend 'torch' does not implement the optimizer {optimizer.kind!r}")
     groups = [
         {"params": [p for p, decay in zip(parameters, decays, strict=True) if decay is group], "weight_decay": rate}
         for group, rate in ((True, optimizer.weight_decay), (False, 0.0))

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.hookspecs import hookimpl
+from cnnbench_torch.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
     from cnnbench.spec.interchange.weight_files import WeightReader
-
-_PRECISIONS = ("float32", "float64", "bfloat16", "float16", "tf32")
 
 
 def _load() -> Backend:
@@ -32,10 +31,10 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             name="torch",
             requires=("torch",),
             load=_load,
-            modes=("eager", "compile"),
-            precisions={"eager": _PRECISIONS, "compile": _PRECISIONS},
-            devices=("cpu", "cuda"),
-            layouts=("channels_first", "channels_last"),
+            modes=MODES,
+            precisions=dict.fromkeys(MODES, PRECISIONS),
+            devices=DEVICES,
+            layouts=LAYOUTS,
             colour="#ee4c2c",
             distribution="torch",
         )

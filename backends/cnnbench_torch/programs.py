@@ -2,222 +2,173 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnnbench.errors import DataError, did_you_mean
-from cnnbench.execution.contract import (
-    ForwardProgram,
-    GradientProgram,
-    HostGradients,
-    HostResult,
-    HostTraining,
-    StepProgram,
-)
+from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.spec.optimizers import Optimizer, decays
-from cnnbench_torch.arrays import Placement, host
-from cnnbench_torch.optimizers import make_optimizer, read_slots, set_rate, write_slots
-from cnnbench_torch.walk import Operands, Passed, Walk
-
-if TYPE_CHECKING:
-    from cnnbench.execution.contract import HostArrays
+from cnnbench.execution.operands import BatchReader, Operands
+from cnnbench.spec.optimizers import Optimizer
+from cnnbench_torch.arrays import TorchPlacement, host
+from cnnbench_torch.optimizers import OPTIMIZERS, read_slots, set_rate, write_slots
+from cnnbench_torch.walk import TorchPass, Walk
 
 
 @dataclass(frozen=True)
-class Setting:
+class TorchSetting:
     """What every program of one compilation shares.
 
     Args:
         bound: The graph, bound.
+        reader: Of its batches; it reads no masks where PyTorch draws them.
         placement: Where its tensors live.
         walk: The walk in its mode.
         before_run: Sets the process-wide arithmetic flags of the program's policy.
-        given_masks: Whether dropout masks come with the batch (else PyTorch draws them).
     """
 
     bound: BoundGraph
-    placement: Placement
+    reader: BatchReader
+    placement: TorchPlacement
     walk: Walk
     before_run: Callable[[], None]
-    given_masks: bool
-
-    def load(self, weights: HostArrays, state: HostArrays) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and state on the device."""
-        native, running = self.bound.native(weights, state)
-        place = self.placement
-        return [place.tensor(array) for array in native], [
-            place.tensor(array, dtype=place.state_dtype) for array in running
-        ]
-
-    def operands(self, batch: HostArrays, *, loss: bool = False, cotangents: bool = False) -> Operands:
-        """The batch on the device. Raises DataError that names what is missing."""
-        program, place = self.bound.program, self.placement
-
-        def take(name: str) -> Any:
-            if name not in batch:
-                raise DataError(f"the batch has no {name!r}", remedy=did_you_mean(name, batch))
-            return batch[name]
-
-        inputs = tuple(
-            place.tensor(take(item.name), dtype=torch.int64 if item.dtype == "int" else None)
-            for item in program.graph.inputs
-        )
-        masks: tuple[Tensor | None, ...] = (None,) * len(program.mask_names)
-        if self.given_masks:
-            masks = tuple(place.tensor(take(name)) for name in program.mask_names)
-        targets = None
-        if loss:
-            array = take("targets")
-            targets = place.tensor(array, dtype=torch.int64 if array.dtype.kind in "iu" else None)
-        arriving: tuple[Tensor, ...] = ()
-        if cotangents:
-            arriving = tuple(place.tensor(take(f"gradient.{name}")) for name, _ in program.graph.outputs)
-        return Operands(inputs, masks, targets, arriving)
-
-    def named_state(self, held: Sequence[Tensor], after: Sequence[Tensor] | None) -> dict[str, Any]:
-        """State after a pass on the host by name; ``held`` where the pass changed none."""
-        names = self.bound.program.state_names
-        return {name: host(value) for name, value in zip(names, held if after is None else after, strict=True)}
-
-    def named_weight(self, position: int, tensor: Tensor) -> tuple[str, Any]:
-        """(name, canonical host array) of a weight, its gradient or its slot."""
-        return self.bound.program.weight_names[position], self.bound.canonical(position, host(tensor))
 
 
-class TorchForward(ForwardProgram):
-    """A forward pass in ``torch.inference_mode``."""
+class _TorchProgram:
+    """What every program has: its setting, and the weights and running statistics that were loaded."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: TorchSetting) -> None:
         self.setting = setting
+        self.bound = setting.bound
         self._weights: list[Tensor] = []
         self._state: list[Tensor] = []
 
     def load(self, weights: HostArrays, state: HostArrays) -> None:
+        native, running = self.bound.native(weights, state)
+        place = self.setting.placement
+        self._weights = [place.tensor(array) for array in native]
+        self._state = [place.tensor(array, dtype=place.state_dtype) for array in running]
+
+    def upload(self, batch: HostArrays) -> Operands:
+        operands = self.setting.reader.read(batch).map(self.setting.placement.tensor)
+        if self.setting.reader.masks:
+            return operands
+        return operands._replace(masks=(None,) * len(self.bound.program.mask_names))
+
+    def walk(self, operands: Operands) -> TorchPass:
+        """One pass under the program's arithmetic flags."""
+        self.bound.require_loaded(self._weights)
+        self.setting.before_run()
+        return self.setting.walk(operands, self._weights, self._state)
+
+    def state_after(self, passed: TorchPass) -> list[Any]:
+        """The state on the host; what was loaded where the pass changed none."""
+        return _hosted(self._state if passed.state is None else passed.state)
+
+
+def _hosted(tensors: Iterable[Tensor]) -> list[Any]:
+    return [host(tensor) for tensor in tensors]
+
+
+class TorchForward(_TorchProgram, ForwardProgram):
+    """A forward pass in ``torch.inference_mode``."""
+
+    def load(self, weights: HostArrays, state: HostArrays) -> None:
         with torch.inference_mode():
-            self._weights, self._state = self.setting.load(weights, state)
+            super().load(weights, state)
 
     def upload(self, batch: HostArrays) -> Operands:
         with torch.inference_mode():
-            return self.setting.operands(batch)
+            return super().upload(batch)
 
-    def run(self, operands: Operands) -> Passed:
-        self.setting.before_run()
+    def run(self, operands: Operands) -> TorchPass:
         with torch.inference_mode():
-            return self.setting.walk(operands, self._weights, self._state)
+            return self.walk(operands)
 
-    def download(self, results: Passed) -> HostResult:
-        names = [name for name, _ in self.setting.bound.program.graph.outputs]
-        outputs = {name: host(value) for name, value in zip(names, results.outputs, strict=True)}
-        return HostResult(outputs, self.setting.named_state(self._state, results.state))
+    def download(self, results: TorchPass) -> HostResult:
+        return self.bound.host_result(_hosted(results.outputs), self.state_after(results))
 
 
 @dataclass(frozen=True)
-class Gradients:
+class TorchGradients:
     """A gradient pass: the forward pass, and the gradients of trainable weights and float inputs (None: zero)."""
 
-    passed: Passed
-    operands: Operands
+    passed: TorchPass
     leaves: tuple[Tensor, ...]
     values: tuple[Tensor | None, ...]
 
 
-class TorchGradient(GradientProgram):
+class TorchGradient(_TorchProgram, GradientProgram):
     """Gradients by ``torch.autograd.grad``."""
 
-    def __init__(self, setting: Setting, *, has_loss: bool) -> None:
-        self.setting = setting
-        self.has_loss = has_loss
-        self._weights: list[Tensor] = []
-        self._state: list[Tensor] = []
-
     def load(self, weights: HostArrays, state: HostArrays) -> None:
-        self._weights, self._state = self.setting.load(weights, state)
-        for position in self.setting.bound.trainable:
+        super().load(weights, state)
+        for position in self.bound.trainable:
             self._weights[position].requires_grad_()
 
     def upload(self, batch: HostArrays) -> Operands:
-        operands = self.setting.operands(batch, loss=self.has_loss, cotangents=not self.has_loss)
-        for position in self.setting.bound.float_inputs:
+        operands = super().upload(batch)
+        for position in self.bound.float_inputs:
             operands.inputs[position].requires_grad_()
         return operands
 
-    def run(self, operands: Operands) -> Gradients:
-        self.setting.before_run()
-        passed = self.setting.walk(operands, self._weights, self._state)
-        bound = self.setting.bound
+    def run(self, operands: Operands) -> TorchGradients:
+        passed = self.walk(operands)
         leaves = (
-            *(self._weights[i] for i in bound.trainable),
-            *(operands.inputs[i] for i in bound.float_inputs),
+            *(self._weights[i] for i in self.bound.trainable),
+            *(operands.inputs[i] for i in self.bound.float_inputs),
         )
+        values: tuple[Tensor | None, ...] = (None,) * len(leaves)
         if passed.loss is not None:
-            reached = passed.loss.requires_grad  # not where the graph has neither float inputs nor trained weights
-            values = torch.autograd.grad(passed.loss, leaves, allow_unused=True) if reached else (None,) * len(leaves)
+            if passed.loss.requires_grad:  # not where the graph has neither float inputs nor trained weights
+                values = torch.autograd.grad(passed.loss, leaves, allow_unused=True)
         else:
-            pairs = [
-                (output, arriving)
-                for output, arriving in zip(passed.outputs, operands.cotangents, strict=True)
-                if output.requires_grad
-            ]
-            outputs, arriving = zip(*pairs, strict=True) if pairs else ((), ())
-            values = (
-                torch.autograd.grad(outputs, leaves, arriving, allow_unused=True) if pairs else (None,) * len(leaves)
-            )
-        return Gradients(passed, operands, leaves, values)
+            pairs = zip(passed.outputs, operands.cotangents, strict=True)
+            reached = [(output, cotangent) for output, cotangent in pairs if output.requires_grad]
+            if reached:
+                outputs, cotangents = zip(*reached, strict=True)
+                values = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
+        return TorchGradients(passed, leaves, values)
 
-    def download(self, results: Gradients) -> HostGradients:
-        bound = self.setting.bound
+    def download(self, results: TorchGradients) -> HostGradients:
         full = [
-            torch.zeros_like(leaf) if value is None else value
+            host(torch.zeros_like(leaf) if value is None else value)
             for leaf, value in zip(results.leaves, results.values, strict=True)
         ]
-        split = len(bound.trainable)
-        weights = dict(self.setting.named_weight(i, g) for i, g in zip(bound.trainable, full[:split], strict=True))
-        names = [bound.source.inputs[i].name for i in bound.float_inputs]
-        inputs = {name: host(gradient) for name, gradient in zip(names, full[split:], strict=True)}
-        loss = float("nan") if results.passed.loss is None else float(results.passed.loss.detach())
-        return HostGradients(loss, weights, inputs, self.setting.named_state(self._state, results.passed.state))
+        split = len(self.bound.trainable)
+        loss = None if results.passed.loss is None else float(results.passed.loss.detach())
+        return self.bound.host_gradients(loss, full[:split], full[split:], self.state_after(results.passed))
 
 
-class TorchStep(StepProgram):
+class TorchStep(_TorchProgram, StepProgram):
     """A training step by ``Tensor.backward`` and ``torch.optim``."""
 
-    def __init__(self, setting: Setting, optimizer: Optimizer) -> None:
-        self.setting = setting
+    def __init__(self, setting: TorchSetting, optimizer: Optimizer) -> None:
+        super().__init__(setting)
         self.optimizer = optimizer
-        self._weights: list[Tensor] = []
-        self._state: list[Tensor] = []
+        self._make_rule = OPTIMIZERS.rule(optimizer)
         self._rule: torch.optim.Optimizer | None = None
 
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
-        bound, place = self.setting.bound, self.setting.placement
-        self._weights, self._state = self.setting.load(weights, state)
-        trained = {bound.program.weight_names[i]: i for i in bound.trainable}
-        for position in trained.values():
-            self._weights[position].requires_grad_()
-        decaying = decays(bound.source, getattr(self.optimizer, "decay", "all"))
-        parameters = [self._weights[i] for i in trained.values()]
-        self._rule = (
-            make_optimizer(self.optimizer, parameters, [decaying[name] for name in trained]) if trained else None
-        )
-        if slots is None or self._rule is None:
+        super().load(weights, state)
+        parameters = [self._weights[i].requires_grad_() for i in self.bound.trainable]
+        if not parameters:
+            self._rule = None
             return
-        for name, i in trained.items():
-            own = {
-                slot: place.tensor(bound.weights[i].to_native(slots[f"{name}/{slot}"])) for slot in self.optimizer.slots
-            }
-            write_slots(self.optimizer, self._rule, self._weights[i], own)
-
-    def upload(self, batch: HostArrays) -> Operands:
-        return self.setting.operands(batch, loss=True)
+        self._rule = self._make_rule(self.optimizer, parameters, self.bound.decaying(self.optimizer))
+        if slots is None:
+            return
+        place, native = self.setting.placement, self.bound.native_slots(self.optimizer, slots)
+        for order, parameter in enumerate(parameters):
+            own = {slot: place.tensor(arrays[order]) for slot, arrays in native.items()}
+            write_slots(self.optimizer, self._rule, parameter, own)
 
     def run(self, operands: Operands, learning_rate: float) -> Tensor:
-        self.setting.before_run()
-        passed = self.setting.walk(operands, self._weights, self._state)
+        passed = self.walk(operands)
         if passed.loss is None:
             raise RuntimeError("a step program is made with a loss")
         if self._rule is not None:
@@ -233,11 +184,8 @@ class TorchStep(StepProgram):
         return float(result)
 
     def snapshot(self) -> HostTraining:
-        setting, bound = self.setting, self.setting.bound
-        slots = {}
-        for i in bound.trainable:
+        slots: dict[str, list[Any]] = {slot: [] for slot in self.optimizer.slots}
+        for i in self.bound.trainable:
             for slot, value in read_slots(self.optimizer, self._rule, self._weights[i]).items():
-                name, array = setting.named_weight(i, value)
-                slots[f"{name}/{slot}"] = array
-        weights = dict(setting.named_weight(i, value) for i, value in enumerate(self._weights))
-        return HostTraining(weights, setting.named_state(self._state, None), slots)
+                slots[slot].append(host(value))
+        return self.bound.host_training(_hosted(self._weights), _hosted(self._state), slots)

@@ -12,22 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cnnbench.execution.operands import Operands
 from cnnbench.execution.program import Program, Step
 from cnnbench.spec.layers.tables import Table
 from cnnbench_torch.losses import LossFunction
 from cnnbench_torch.ops.tables import constant_table
 
 
-class Operands(NamedTuple):
-    """One batch on the device: the inputs and masks of the program, and the targets or the cotangents."""
-
-    inputs: tuple[Tensor, ...]
-    masks: tuple[Tensor | None, ...]
-    targets: Tensor | None = None
-    cotangents: tuple[Tensor, ...] = ()
-
-
-class Passed(NamedTuple):
+class TorchPass(NamedTuple):
     """A forward pass: the outputs, the state after it (None: unchanged), and the loss where there is one."""
 
     outputs: tuple[Tensor, ...]
@@ -35,7 +27,7 @@ class Passed(NamedTuple):
     loss: Tensor | None
 
 
-Walk = Callable[[Operands, Sequence[Tensor], Sequence[Tensor]], Passed]
+Walk = Callable[[Operands, Sequence[Tensor], Sequence[Tensor]], TorchPass]
 
 
 class WalkModule(torch.nn.Module):
@@ -46,12 +38,12 @@ class WalkModule(torch.nn.Module):
         self.program = program
         self.loss = loss
 
-    def forward(self, operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> Passed:
+    def forward(self, operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
         """One pass, and the loss of the main output."""
         result = self.program.forward(operands.inputs, weights, state, operands.masks)
         value = None if self.loss is None else self.loss(result.outputs[0], operands.targets)
         # Compiled code would hand every unchanged tensor through once more.
-        return Passed(result.outputs, tuple(result.state) if self.program.training else None, value)
+        return TorchPass(result.outputs, tuple(result.state) if self.program.training else None, value)
 
 
 def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> Walk:
@@ -64,7 +56,7 @@ def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> 
         return WalkModule(program, loss).forward
     module = WalkModule(replace(program, steps=tuple(map(_own_constants, count(), program.steps))), loss)
 
-    def walk(operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> Passed:
+    def walk(operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
         return module(operands, weights, state)
 
     own = FunctionType(walk.__code__.replace(), walk.__globals__, walk.__name__, None, walk.__closure__)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
+from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.operations import Gap, Operations
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    HostArrays = Mapping[str, NDArray[Any]]
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 
@@ -89,6 +86,21 @@ class ProgramOptions:
     training: bool = False
     fold_batch_norm: bool = False
 
+    def require(self, backend: str, *, modes: Sequence[str], precisions: Sequence[str], layouts: Sequence[str]) -> None:
+        """Raises UnavailableError where the mode, precision or layout is not among those that a backend has."""
+        asked = (
+            ("mode", self.mode, modes),
+            ("precision", self.precision.name, precisions),
+            ("layout", self.layout, ("auto", *layouts)),
+        )
+        for what, name, known in asked:
+            if name not in known:
+                raise UnavailableError(
+                    f"backend {backend!r} has no {what} {name!r}",
+                    expected=" or ".join(known),
+                    remedy=did_you_mean(name, known),
+                )
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -105,30 +117,6 @@ class Capabilities:
     devices: tuple[str, ...]
     kinds: frozenset[str]
     gaps: tuple[Gap, ...] = ()
-
-
-class HostResult(NamedTuple):
-    """A forward pass on the host: outputs by output name in canonical layout, and the state after it."""
-
-    outputs: dict[str, NDArray[Any]]
-    state: dict[str, NDArray[Any]]
-
-
-class HostGradients(NamedTuple):
-    """A gradient pass on the host: the loss, gradients by weight and input name in canonical layout, and the state."""
-
-    loss: float
-    weights: dict[str, NDArray[Any]]
-    inputs: dict[str, NDArray[Any]]
-    state: dict[str, NDArray[Any]]
-
-
-class HostTraining(NamedTuple):
-    """A training state on the host: weights, running statistics, and slots as ``<weight>/<slot>``."""
-
-    weights: dict[str, NDArray[Any]]
-    state: dict[str, NDArray[Any]]
-    slots: dict[str, NDArray[Any]]
 
 
 class ForwardProgram(ABC):
@@ -213,19 +201,13 @@ class StepProgram(ABC):
 class Backend(ABC):
     """A loaded framework. One instance a process.
 
-    Class attribute ``name``: as in its plugin.
+    Attributes:
+        name: As in its plugin.
+        operations: The ops. Programs are bound to them when compiled, so replacing one injects a fault.
     """
 
     name: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def operations(self) -> Operations:
-        """The ops; programs are bound to them when compiled, so replacing one injects a fault."""
-
-    @operations.setter
-    @abstractmethod
-    def operations(self, value: Operations) -> None: ...
+    operations: Operations
 
     @abstractmethod
     def capabilities(self) -> Capabilities:

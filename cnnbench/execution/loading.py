@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import SpecError, UnavailableError
+from cnnbench.execution.binding import bind_program
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.host import (
+    ArraySpec,
+    HostArrays,
+    HostGradients,
+    HostResult,
+    HostTraining,
+    refuse_unknown,
+)
 from cnnbench.execution.operations import Operations, WeightLayout
 from cnnbench.execution.program import Program
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.layers import Layer
+from cnnbench.spec.layers import Layer, WeightSpec
+from cnnbench.spec.optimizers import Optimizer, decays
 from cnnbench.spec.passes import fold_arrays, fold_batch_norm, lower
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cnnbench.execution.contract import HostArrays, ProgramOptions
+    Arrays = Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class HeldWeight:
-    """How one weight of a program is held: its layer, its name within the node, and the permutation that it takes."""
+    """How one weight of a program is held: what it is, its layer, its name there, and the permutation that it takes."""
 
+    spec: WeightSpec
     layer: Layer
     name: str
     layout: WeightLayout
@@ -33,7 +46,9 @@ class HeldWeight:
 
     def to_canonical(self, array: Any) -> Any:
         """The canonical form of a native host array."""
-        return self.layout.to_canonical(self.layer, self.name, array, self.channels_last)
+        import numpy as np
+
+        return np.asarray(self.layout.to_canonical(self.layer, self.name, array, self.channels_last), order="C")
 
 
 @dataclass(frozen=True)
@@ -63,14 +78,22 @@ class BoundGraph:
         options: ProgramOptions,
         *,
         channels_last: bool,
-        fold: bool = False,
         gradient: bool = False,
     ) -> BoundGraph:
-        """Lowers ``graph`` as far as ``operations`` needs, folds batch norms where ``fold``, and binds it.
+        """Lowers ``graph`` as far as ``operations`` needs, folds batch norms where the options say so, and binds it.
 
-        Raises SpecError where folding is asked of a training pass, UnavailableError where ops are missing or a node
-        falls into a declared gap (``gradient``: the program differentiates).
+        Args:
+            graph: Any graph.
+            operations: The backend's ops.
+            options: How the program runs; batch norms are folded in forward programs only.
+            channels_last: Whether images are held channels-last inside.
+            gradient: Whether the program differentiates.
+
+        Raises:
+            SpecError: Folding is asked of a training pass.
+            UnavailableError: Ops are missing, or a node falls into a declared gap.
         """
+        fold = options.fold_batch_norm and not gradient
         if fold and options.training:
             raise SpecError(
                 "batch norms fold at inference only",
@@ -85,40 +108,114 @@ class BoundGraph:
             if reason is not None:
                 where = f"{graph.name}: node {node.name!r} ({node.layer.kind}) on {operations.backend}"
                 raise UnavailableError(reason, where=where)
-        program = Program.bind(bound, operations, training=options.training, channels_last=channels_last)
-        held: list[Any] = [None] * len(program.weight_names)
+        program = bind_program(bound, operations, training=options.training, channels_last=channels_last)
+        weights = _held_weights(program, operations)
+        trainable = tuple(i for i, held in enumerate(weights) if held.spec.trainable)
         last = [False] * len(program.mask_names)
         for step in program.steps:
-            for position in step.weights:
-                name = program.weight_names[position].removeprefix(f"{bound.node(step.name).owner}.")
-                layout = operations[step.layer.kind].weight_layout
-                held[position] = HeldWeight(step.layer, name, layout, step.call.channels_last)
             for position in step.masks:
                 last[position] = step.call.channels_last
-        trainable = tuple(i for i, spec in enumerate(bound.named_weights()) if spec.trainable)
-        return BoundGraph(source, program, fold, tuple(held), trainable, tuple(last))
+        return BoundGraph(source, program, fold, weights, trainable, tuple(last))
 
     def native(self, weights: HostArrays, state: HostArrays) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        """Weights in native layout and state, in the program's order; folding is computed in float64."""
+        """Weights in native layout and state, in the program's order; folding is computed in float64.
+
+        Raises DataError where an array is missing, unknown, of another shape or not of real numbers.
+        """
         import numpy as np
 
-        arrays = {**weights, **state}
+        where, given = self.source.name, {**weights, **state}
+        specs = [ArraySpec("weight", spec.name, spec.shape) for spec in self.source.named_weights()]
+        specs += [ArraySpec("running statistic", spec.name, spec.shape) for spec in self.source.named_state()]
+        refuse_unknown(given, {spec.name for spec in specs}, "weight or running statistic", where)
+        arrays = {spec.name: spec.take(given, where) for spec in specs}
         if self.folded:
-            wide = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
-            arrays = fold_arrays(self.source, wide)
-        native = [
-            held.to_native(np.asarray(arrays[name]))
-            for held, name in zip(self.weights, self.program.weight_names, strict=True)
-        ]
-        return native, [np.asarray(arrays[name]) for name in self.program.state_names]
+            arrays = fold_arrays(self.source, {name: np.asarray(array, np.float64) for name, array in arrays.items()})
+        names = self.program.weight_names
+        native = [held.to_native(arrays[name]) for held, name in zip(self.weights, names, strict=True)]
+        return native, [arrays[name] for name in self.program.state_names]
 
-    def canonical(self, position: int, array: NDArray[Any]) -> NDArray[Any]:
-        """The canonical form of the native host array (or gradient, or slot) of the weight at ``position``."""
+    def native_slots(self, optimizer: Optimizer, slots: HostArrays | None) -> dict[str, list[NDArray[Any]]]:
+        """For each of the optimiser's slots one native array a trained weight; zeros where ``slots`` is None.
+
+        Raises DataError where a slot is missing, unknown, of another shape or not of real numbers.
+        """
         import numpy as np
 
-        return np.ascontiguousarray(self.weights[position].to_canonical(array))
+        where = self.source.name
+        held = [self.weights[position] for position in self.trainable]
+        specs = {
+            slot: [ArraySpec("slot", f"{one.spec.name}/{slot}", one.spec.shape) for one in held]
+            for slot in optimizer.slots
+        }
+        every = [spec for of_slot in specs.values() for spec in of_slot]
+        given = {spec.name: np.zeros(spec.shape) for spec in every} if slots is None else slots
+        refuse_unknown(given, {spec.name for spec in every}, "slot", where)
+        return {
+            slot: [one.to_native(spec.take(given, where)) for one, spec in zip(held, of_slot, strict=True)]
+            for slot, of_slot in specs.items()
+        }
+
+    def decaying(self, optimizer: Optimizer) -> tuple[bool, ...]:
+        """For each trained weight in the order of ``trainable``, whether the optimiser's weight decay applies."""
+        flags = decays(self.program.graph, optimizer.decay)
+        return tuple(flags[self.weights[position].spec.name] for position in self.trainable)
+
+    def require_loaded(self, weights: Sequence[Any]) -> None:
+        """Raises SpecError where these are not the weights of the program: nothing was loaded yet."""
+        if len(weights) != len(self.weights):
+            raise SpecError("the program has no weights yet", where=self.source.name, remedy="load before run")
 
     @property
     def float_inputs(self) -> tuple[int, ...]:
         """The positions of the graph inputs that have a gradient."""
         return tuple(i for i, item in enumerate(self.source.inputs) if item.dtype == "float")
+
+    def host_result(self, outputs: Arrays, state: Arrays) -> HostResult:
+        """Names host copies of a forward pass' outputs and state."""
+        names = [name for name, _ in self.program.graph.outputs]
+        return HostResult(dict(zip(names, outputs, strict=True)), self._named_state(state))
+
+    def host_gradients(self, loss: float | None, weights: Arrays, inputs: Arrays, state: Arrays) -> HostGradients:
+        """Names host copies of a gradient pass, and makes them canonical.
+
+        Args:
+            loss: The loss, where there is one.
+            weights: One native gradient a trained weight, in the order of ``trainable``.
+            inputs: One gradient a float input, in the order of ``float_inputs``.
+            state: The state after the pass.
+        """
+        names = [self.source.inputs[i].name for i in self.float_inputs]
+        return HostGradients(
+            float("nan") if loss is None else loss,
+            self._named(self.trainable, weights),
+            dict(zip(names, inputs, strict=True)),
+            self._named_state(state),
+        )
+
+    def host_training(self, weights: Arrays, state: Arrays, slots: Mapping[str, Arrays]) -> HostTraining:
+        """Names host copies of a training state, and makes them canonical; ``slots`` are as in ``native_slots``."""
+        named_slots = {
+            f"{name}/{slot}": array
+            for slot, arrays in slots.items()
+            for name, array in self._named(self.trainable, arrays).items()
+        }
+        return HostTraining(self._named(range(len(self.weights)), weights), self._named_state(state), named_slots)
+
+    def _named(self, positions: Iterable[int], arrays: Arrays) -> dict[str, NDArray[Any]]:
+        held = [self.weights[position] for position in positions]
+        return {one.spec.name: one.to_canonical(array) for one, array in zip(held, arrays, strict=True)}
+
+    def _named_state(self, state: Arrays) -> dict[str, NDArray[Any]]:
+        return dict(zip(self.program.state_names, state, strict=True))
+
+
+def _held_weights(program: Program, operations: Operations) -> tuple[HeldWeight, ...]:
+    specs = program.graph.named_weights()
+    held: list[Any] = [None] * len(specs)
+    for step in program.steps:
+        layout = operations[step.layer.kind].weight_layout
+        for position in step.weights:
+            name = specs[position].name.removeprefix(f"{program.graph.node(step.name).owner}.")
+            held[position] = HeldWeight(specs[position], step.layer, name, layout, step.call.channels_last)
+    return tuple(held)

@@ -1,11 +1,15 @@
-"""A loss that a framework has no function for: its layer, bound on the backend's own operations."""
+"""The table of a backend's losses, and the losses that it has no function for: their layer on its operations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Any, TypeVar
 
 from cnnbench.errors import SpecError, UnavailableError
+from cnnbench.execution.binding import bind_program
+from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Array, Operations
 from cnnbench.execution.program import Program, Tape
 from cnnbench.spec.graph import Builder, Graph
@@ -13,8 +17,34 @@ from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.passes import lower
 
-if TYPE_CHECKING:
-    from cnnbench.execution.contract import ProgramOptions
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class LossFunctions:
+    """The losses that a backend has a function (loss, output, targets) for; ``bound_loss`` serves the others.
+
+    >>> losses = LossFunctions()
+    >>> @losses.register("mean_squared_error")
+    ... def mean_squared_error(loss, output, targets):
+    ...     return ((output - targets) ** 2).mean()
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[str, tuple[Callable[..., Any], int | None]] = {}
+
+    def register(self, kind: str, *, rank: int | None = None) -> Callable[[_F], _F]:
+        """A decorator that makes a function that of a kind of loss, of outputs of this rank only where it is given."""
+
+        def decorate(function: _F) -> _F:
+            self._table[kind] = (function, rank)
+            return function
+
+        return decorate
+
+    def find(self, loss: Loss, output: Shape) -> Callable[[Array, Array], Any] | None:
+        """(output, targets) -> what the registered function returns; None: there is none for outputs of this shape."""
+        function, rank = self._table.get(loss.kind, (None, None))
+        return partial(function, loss) if function is not None and rank in (None, len(output)) else None
 
 
 @dataclass(frozen=True)
@@ -33,9 +63,9 @@ class BoundLoss:
             raise RuntimeError("a recorded pass has a tape")
         return result.outputs[0], result.tape
 
-    def gradient(self, tape: Tape, arriving: Array) -> Array:
+    def gradient(self, tape: Tape, cotangent: Array) -> Array:
         """The output's gradient by the ops' backward functions."""
-        return self.program.reverse(tape, (arriving,), ()).inputs[0]
+        return self.program.reverse(tape, (cotangent,), ()).inputs[0]
 
 
 def loss_graph(loss: Loss, output: Shape) -> Graph:
@@ -67,7 +97,7 @@ def bound_loss(loss: Loss, output: Shape, operations: Operations, options: Progr
         reason = operations.gap(node.layer, options.precision.name, options.mode, gradient=True)
         if reason is not None:
             raise UnavailableError(reason, where=f"{graph.name}: {node.layer.kind} on {operations.backend}")
-    return BoundLoss(Program.bind(graph, operations, training=True))
+    return BoundLoss(bind_program(graph, operations, training=True))
 
 
 def main_output(graph: Graph) -> Shape:

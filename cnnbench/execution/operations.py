@@ -224,6 +224,19 @@ class Operations:
         other._table[kind] = operation
         return other
 
+    def specialized(self, general: Operations, special: Operations) -> Operations:
+        """A copy with ``special``'s op for each kind whose op is still that of ``general``; a replaced op stays."""
+        other = Operations(self.backend, self)
+        for kind, operation in special._table.items():
+            if kind in self._table and self._table[kind] is general._table.get(kind):
+                other._table[kind] = operation
+        return other
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The layer kinds among them: all but the change of layout, which only binding inserts."""
+        return frozenset(self._table) - {LayoutChange.kind}
+
     def __getitem__(self, kind: str) -> Operation:
         try:
             return self._table[kind]

@@ -12,14 +12,8 @@ from cnnbench.spec.layers import Layer
 from cnnbench.spec.weights import split_state
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import (
-        Backend,
-        HostArrays,
-        HostGradients,
-        HostResult,
-        HostTraining,
-        ProgramOptions,
-    )
+    from cnnbench.execution.contract import Backend, ProgramOptions
+    from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
     from cnnbench.spec.optimizers import Optimizer

@@ -14,9 +14,20 @@ DecayGroup = Literal["all", "kernels"]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An update rule. The learning rate is an argument of each step, so that a schedule can change it."""
+    """An update rule. The learning rate is an argument of each step, so that a schedule can change it.
+
+    Args:
+        decay: Which weights decay, where the rule has weight decay: ``"all"`` (He et al. 2015), or ``"kernels"``
+            only: no bias and no normalisation.
+    """
 
     kind: ClassVar[str] = ""
+
+    decay: DecayGroup = "all"
+
+    def __post_init__(self) -> None:
+        if self.decay not in ("all", "kernels"):
+            raise SpecError("decay is not valid", received=self.decay, expected="'all' or 'kernels'")
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -44,24 +55,21 @@ class SGD(Optimizer, kind="sgd"):
         momentum: 0 for plain gradient descent.
         nesterov: Look ahead (Sutskever et al. 2013, in PyTorch's form).
         weight_decay: The L2 coefficient.
-        decay: ``"all"`` weights decay (He et al. 2015), or ``"kernels"`` only: no bias and no normalisation.
     """
 
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
-    decay: DecayGroup = "all"
 
     @property
     def slots(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field, value in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
             if not 0 <= value < 1:
                 raise SpecError(f"{field} is not valid", received=value, expected="a number from 0 to below 1")
-        if self.decay not in ("all", "kernels"):
-            raise SpecError("decay is not valid", received=self.decay, expected="'all' or 'kernels'")
 
 
 def decays(graph: Graph, group: DecayGroup) -> dict[str, bool]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import DataError
-from cnnbench.execution.contract import HostTraining
+from cnnbench.execution.host import HostTraining
 from cnnbench.spec import weights
 from cnnbench.training.epoch import Epoch
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnbench.errors import DataError, SpecError
-from cnnbench.execution.contract import Backend, HostTraining, ProgramOptions
+from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.host import HostTraining
 from cnnbench.measurement.clock import Clock
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import check_fits, digest, split_state
@@ -26,7 +27,7 @@ from cnnbench.training.evaluation import host_loss
 from cnnbench.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import HostArrays
+    from cnnbench.execution.host import HostArrays
 
 __all__ = ["Epoch", "OnEpoch", "OnStep", "TrainSettings", "TrainingResult", "train"]
 

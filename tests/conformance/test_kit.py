@@ -36,7 +36,7 @@ def run(tmp_path: Path, text: str, *options: str, plugins: str = "") -> tuple[di
     file.write_text(text)
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(PLUGIN), str(tmp_path)]),
+        "PYTHONPATH": os.pathsep.join([str(PLUGIN), str(tmp_path), *sys.path]),
         "CNNBENCH_PLUGINS": "cnnbench_indexed.plugin" + plugins,
         "CNNBENCH_CACHE": str(tmp_path / "cache"),
     }

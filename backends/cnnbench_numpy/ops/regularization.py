@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from cnnbench.execution.operations import Call, Gradients, OpResult
 from cnnbench.spec.layers import Dropout
 from cnnbench_numpy.ops.registry import REFERENCE, Arrays
@@ -19,11 +17,9 @@ def dropout_backward(layer: Dropout, saved: Any, gradients: Arrays, weights: Arr
 @REFERENCE.register("dropout", backward=dropout_backward)
 @REFERENCE.register("stochastic_depth", backward=dropout_backward)
 def dropout(layer: Dropout, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """x mask / (1 - p) in training, x at inference. The mask comes in the canonical layout."""
+    """x mask / (1 - p) in training, x at inference. The mask has the layout of x."""
     x = inputs[0]
     if not call.masks:
         return OpResult((x,))
     mask = call.masks[0]
-    if call.channels_last and x.ndim > 2:
-        mask = np.moveaxis(mask, 1, -1)
     return OpResult((x * mask / (1 - layer.p),), saved=mask)

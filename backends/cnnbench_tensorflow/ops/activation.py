@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.activation import Hardmax
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("relu")(relu)
-    operations.register("tanh")(tanh)
-    operations.register("sigmoid")(sigmoid)
-    operations.register("softmax")(softmax)
-    operations.register("log_softmax")(log_softmax)
-    operations.register("hardmax")(hardmax)
-
-
+@OPERATIONS.register("relu")
 def relu(layer: ReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """max(x, 0)."""
     return OpResult((tf.nn.relu(inputs[0]),))
 
 
+@OPERATIONS.register("tanh")
 def tanh(layer: Tanh, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A tanh(S x); factors of one are left out."""
     x = inputs[0] if layer.input_scale == 1.0 else inputs[0] * layer.input_scale
@@ -34,11 +27,13 @@ def tanh(layer: Tanh, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((y if layer.output_scale == 1.0 else y * layer.output_scale,))
 
 
+@OPERATIONS.register("sigmoid")
 def sigmoid(layer: Sigmoid, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """1 / (1 + exp(-x))."""
     return OpResult((tf.sigmoid(inputs[0]),))
 
 
+@OPERATIONS.register("softmax")
 def softmax(layer: Softmax, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """exp(x) over its sum along the axis."""
     x = inputs[0]
@@ -46,6 +41,7 @@ def softmax(layer: Softmax, inputs: Values, weights: Values, state: Values, call
     return OpResult((tf.cast(y, x.dtype),))
 
 
+@OPERATIONS.register("log_softmax")
 def log_softmax(layer: LogSoftmax, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """x minus the logarithm of the sum of exponentials along the axis."""
     x = inputs[0]
@@ -53,6 +49,7 @@ def log_softmax(layer: LogSoftmax, inputs: Values, weights: Values, state: Value
     return OpResult((tf.cast(y, x.dtype),))
 
 
+@OPERATIONS.register("hardmax")
 def hardmax(layer: Hardmax, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.one_hot`` of ``tf.argmax``, which names the first of equal maxima."""
     x = inputs[0]

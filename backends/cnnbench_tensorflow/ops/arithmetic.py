@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Parameter, Power
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
@@ -63,31 +64,26 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("parameter")(parameter)
-    operations.register("elementwise")(elementwise)
-    operations.register("scalar_affine")(affine)
-    operations.register("clip")(clip)
-    operations.register("scalar_power")(power)
-
-
+@OPERATIONS.register("parameter")
 def parameter(layer: Parameter, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The value itself."""
     return OpResult(weights)
 
 
+@OPERATIONS.register("elementwise")
 def elementwise(layer: Elementwise, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The function of that name; ``tf.round`` takes halves to the even neighbour."""
     return OpResult((FUNCTIONS[layer.function](inputs[0]),))
 
 
+@OPERATIONS.register("scalar_affine")
 def affine(layer: Affine, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A product and a sum, without those that change nothing."""
     y = inputs[0] if layer.scale == 1 else inputs[0] * layer.scale
     return OpResult((y if layer.shift == 0 else y + layer.shift,))
 
 
+@OPERATIONS.register("clip")
 def clip(layer: Clip, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Choices by ``where``, which keep NaN and pass the gradient at a limit."""
     y = inputs[0]
@@ -98,6 +94,7 @@ def clip(layer: Clip, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((y,))
 
 
+@OPERATIONS.register("scalar_power")
 def power(layer: Power, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.pow``; the commonest exponents by ops of their own."""
     x = inputs[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers import Conv, PartialConv
 from cnnbench.spec.layers.conv import Convolution
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.linear import add_bias
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.windows import Geometry, geometry, nothing, ones_around, output_sizes, pad_image
 
 Values = tuple[Any, ...]
@@ -34,12 +35,7 @@ def _to_canonical(layer: Convolution, name: str, array: Any, channels_last: bool
 KERNEL_LAST = WeightLayout(_to_native, _to_canonical)
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("conv", weight_layout=KERNEL_LAST)(conv)
-    operations.register("partial_conv")(partial_conv)
-
-
+@OPERATIONS.register("conv", weight_layout=KERNEL_LAST)
 def conv(layer: Conv, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Convolution of (N, *spatial, C) with a kernel (*kernel, C/G, O)."""
     kernel = weights[0]
@@ -57,6 +53,7 @@ def conv(layer: Conv, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((y,))
 
 
+@OPERATIONS.register("partial_conv")
 def partial_conv(layer: PartialConv, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A convolution with the dense kernel whose absent connections are zero."""
     if inputs[0].shape[0] == 0:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 from cnnbench.spec.layers.windows import PaddingPairs
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.conv import convolve, with_holes
 from cnnbench_tensorflow.ops.linear import add_bias
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.windows import Geometry, crop_image, nothing, ones_around, pad_image
 
 Values = tuple[Any, ...]
@@ -41,12 +42,10 @@ def _to_canonical(layer: ConvTranspose, name: str, array: Any, channels_last: bo
     return grouped.reshape(-1, *grouped.shape[2:])
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    layout = WeightLayout(_to_native, _to_canonical)
-    operations.register("conv_transpose", weight_layout=layout)(conv_transpose)
+KERNEL_LAST = WeightLayout(_to_native, _to_canonical)
 
 
+@OPERATIONS.register("conv_transpose", weight_layout=KERNEL_LAST)
 def conv_transpose(layer: ConvTranspose, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The full output, of which the borders are cropped; by TensorFlow's SAME where that is what is asked for.
 

@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
-
-
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("roi_align")(roi_align)
-    operations.register("roi_max_pool")(roi_max_pool)
-    operations.register("anchor_grid")(anchor_grid)
-    operations.register("non_max_suppression")(non_max_suppression)
-    operations.register("take_rows")(take_rows)
 
 
 def _wide(x: Any) -> Any:
@@ -84,6 +76,7 @@ def _samples(layer: RoIAlign, first: Any, last: Any, axis: int, size: int) -> Sa
     )
 
 
+@OPERATIONS.register("roi_align")
 def roi_align(layer: RoIAlign, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Four gathers of rows, one for each neighbour of a sample point."""
     features = _wide(inputs[0])
@@ -156,6 +149,7 @@ def _doubled(x: Any, axis: int) -> list[Any]:
     return tables
 
 
+@OPERATIONS.register("roi_max_pool")
 def roi_max_pool(layer: RoIMaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Each cell is covered by four overlapping blocks whose sides are powers of 2, maxima of which stand in tables."""
     features = inputs[0]
@@ -183,6 +177,7 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Values, weights: Values, state: Valu
     return OpResult((tf.where(filled, pooled, tf.zeros_like(pooled)),))
 
 
+@OPERATIONS.register("anchor_grid")
 def anchor_grid(layer: AnchorGrid, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Broadcasting, in float32 at least."""
     _, height, width, _ = inputs[0].shape
@@ -225,6 +220,7 @@ def _greedy(suppresses: Any, takes_part: Any) -> Any:
     return tf.while_loop(goes_on, lambda _, stay: (stay, settled(stay)), (takes_part, settled(takes_part)))[1]
 
 
+@OPERATIONS.register("non_max_suppression")
 def non_max_suppression(
     layer: NonMaxSuppression, inputs: Values, weights: Values, state: Values, call: Call
 ) -> OpResult:
@@ -249,6 +245,7 @@ def non_max_suppression(
     return OpResult((tf.reshape(indices, (*batch, most)), tf.reshape(count, batch)))
 
 
+@OPERATIONS.register("take_rows")
 def take_rows(layer: TakeRows, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.gather`` with the images as its batch."""
     values, indices = inputs

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("token_embedding")(token_embedding)
-    operations.register("timestep_embedding")(timestep_embedding)
-
-
+@OPERATIONS.register("token_embedding")
 def token_embedding(layer: TokenEmbedding, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.gather``, whose gradient is a sum over the rows that were read."""
     y = tf.gather(weights[0], inputs[0])
@@ -25,6 +21,7 @@ def token_embedding(layer: TokenEmbedding, inputs: Values, weights: Values, stat
     return OpResult((y,))
 
 
+@OPERATIONS.register("timestep_embedding")
 def timestep_embedding(
     layer: TimestepEmbedding, inputs: Values, weights: Values, state: Values, call: Call
 ) -> OpResult:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.filters import ConstantFilter
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS, XLA
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("constant_filter")(constant_filter)
-
-
-def for_xla(operations: Operations) -> Operations:
-    """The table with what XLA needs otherwise (its depthwise convolution is slow); a replaced op stays."""
-    own = operations["constant_filter"]
-    if own.forward is not constant_filter:
-        return operations
-    return operations.replace("constant_filter", replace(own, forward=filter_by_shifts))
-
-
+@OPERATIONS.register("constant_filter")
 def constant_filter(layer: ConstantFilter, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``depthwise_conv2d`` of images, whose strides must agree; not in narrow types, in which it loses digits."""
     x, strides = inputs[0], layer.strides()
@@ -36,6 +24,7 @@ def constant_filter(layer: ConstantFilter, inputs: Values, weights: Values, stat
     return OpResult((tf.nn.depthwise_conv2d(x, kernel, (1, *strides, 1), "VALID"),))
 
 
+@XLA.register("constant_filter")
 def filter_by_shifts(layer: ConstantFilter, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """For each weight a strided slice, summed in float32 at least."""
     x = inputs[0] if inputs[0].dtype == tf.float64 else tf.cast(inputs[0], tf.float32)

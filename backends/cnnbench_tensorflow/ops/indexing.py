@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("slice")(slice_)
-    operations.register("split")(split)
-    operations.register("gather")(gather)
-    operations.register("gather_indices")(gather_indices)
-    operations.register("roll")(roll)
-
-
+@OPERATIONS.register("slice")
 def slice_(layer: Slice, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A strided slice."""
     x = inputs[0]
@@ -29,18 +22,21 @@ def slice_(layer: Slice, inputs: Values, weights: Values, state: Values, call: C
     return OpResult((x[tuple(taken.get(axis, slice(None)) for axis in range(rank))],))
 
 
+@OPERATIONS.register("split")
 def split(layer: Split, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.split``."""
     x = inputs[0]
     return OpResult(tuple(tf.split(x, layer.parts(), axis=call.axis(layer.axis, x.shape.rank))))
 
 
+@OPERATIONS.register("gather")
 def gather(layer: Gather, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.gather`` at constant positions."""
     x = inputs[0]
     return OpResult((tf.gather(x, layer.indices, axis=call.axis(layer.axis, x.shape.rank)),))
 
 
+@OPERATIONS.register("gather_indices")
 def gather_indices(layer: GatherIndices, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.gather``; in training a narrow operand is read in float32, in which its gradient is then summed.
 
@@ -53,6 +49,7 @@ def gather_indices(layer: GatherIndices, inputs: Values, weights: Values, state:
     return OpResult((tf.cast(y, x.dtype),))
 
 
+@OPERATIONS.register("roll")
 def roll(layer: Roll, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.roll``."""
     axes = [call.axis(axis, inputs[0].shape.rank) for axis in layer.axes]

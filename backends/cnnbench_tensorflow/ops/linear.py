@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers import Linear, RadialBasis
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
@@ -19,13 +20,7 @@ def _transposed(layer: Linear, name: str, array: Any, channels_last: bool) -> An
 IN_OUT = WeightLayout(_transposed, _transposed)
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("linear", weight_layout=IN_OUT)(linear)
-    operations.register("matmul")(matmul)
-    operations.register("radial_basis")(radial_basis)
-
-
+@OPERATIONS.register("linear", weight_layout=IN_OUT)
 def linear(layer: Linear, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """x W + b, with W held as (I, O)."""
     x = inputs[0]
@@ -46,12 +41,14 @@ def add_bias(y: Any, bias: Any) -> Any:
     return y + bias if y.dtype == tf.bfloat16 else tf.nn.bias_add(y, bias)
 
 
+@OPERATIONS.register("matmul")
 def matmul(layer: MatMul, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.linalg.matmul``, which transposes and broadcasts by itself."""
     a, b = inputs
     return OpResult((tf.linalg.matmul(a, b, transpose_a=layer.transpose_a, transpose_b=layer.transpose_b),))
 
 
+@OPERATIONS.register("radial_basis")
 def radial_basis(layer: RadialBasis, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Squared distances to the prototypes, from differences: expanding the square would cancel."""
     x = inputs[0]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.loss import NLLLoss, StopGradient
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("stop_gradient")(stop_gradient)
-    operations.register("nll_loss")(nll_loss)
-
-
+@OPERATIONS.register("stop_gradient")
 def stop_gradient(layer: StopGradient, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.stop_gradient``."""
     return OpResult((tf.stop_gradient(inputs[0]),))
 
 
+@OPERATIONS.register("nll_loss")
 def nll_loss(layer: NLLLoss, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The product with a one-hot target, in float32 where scores are narrower; no target is out of range."""
     x = tf.cast(inputs[0], tf.float32) if inputs[0].dtype in (tf.bfloat16, tf.float16) else inputs[0]

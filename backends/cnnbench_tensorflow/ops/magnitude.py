@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.standardization import affine, single
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("local_response_norm")(local_response_norm)
-    operations.register("rms_norm")(rms_norm)
-    operations.register("filter_response_norm")(filter_response_norm)
-    operations.register("lp_normalization")(lp_normalization)
-
-
+@OPERATIONS.register("local_response_norm")
 def local_response_norm(
     layer: LocalResponseNorm, inputs: Values, weights: Values, state: Values, call: Call
 ) -> OpResult:
@@ -45,6 +39,7 @@ def _unit(x: Any, axes: list[int], eps: float) -> Any:
     return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True) + eps)
 
 
+@OPERATIONS.register("rms_norm")
 def rms_norm(layer: RMSNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Over the trailing axes."""
     x = inputs[0]
@@ -52,6 +47,7 @@ def rms_norm(layer: RMSNorm, inputs: Values, weights: Values, state: Values, cal
     return OpResult((affine(y, weights, x.dtype),))
 
 
+@OPERATIONS.register("filter_response_norm")
 def filter_response_norm(
     layer: FilterResponseNorm, inputs: Values, weights: Values, state: Values, call: Call
 ) -> OpResult:
@@ -61,6 +57,7 @@ def filter_response_norm(
     return OpResult((affine(y, weights, x.dtype),))
 
 
+@OPERATIONS.register("lp_normalization")
 def lp_normalization(layer: LpNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.math.l2_normalize``, whose epsilon is the square of ours, or a quotient."""
     x = single(inputs[0])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.max_positions import MaxPoolPositions
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("max_pool_positions")(max_pool_positions)
-
-
+@OPERATIONS.register("max_pool_positions")
 def max_pool_positions(layer: MaxPoolPositions, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Windows gathered as rows, and ``tf.argmax``; ``max_pool_with_argmax`` is for two axes, on a GPU for one order."""
     x = inputs[0]

@@ -6,53 +6,46 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import Add, Concat
 from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Minimum, Multiply, PowerOf, Select, Subtract
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("add")(add)
-    operations.register("concat")(concat)
-    operations.register("multiply")(multiply)
-    operations.register("subtract")(subtract)
-    operations.register("divide")(divide)
-    operations.register("power")(power)
-    operations.register("maximum")(maximum)
-    operations.register("minimum")(minimum)
-    operations.register("mean")(mean)
-    operations.register("select")(select)
-
-
+@OPERATIONS.register("add")
 def add(layer: Add, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The sum from left to right."""
     return OpResult((reduce(tf.add, inputs),))
 
 
+@OPERATIONS.register("concat")
 def concat(layer: Concat, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The values joined along the axis."""
     return OpResult((tf.concat(inputs, call.axis(layer.axis, inputs[0].shape.rank)),))
 
 
+@OPERATIONS.register("multiply")
 def multiply(layer: Multiply, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The product from left to right."""
     return OpResult((reduce(tf.multiply, inputs),))
 
 
+@OPERATIONS.register("subtract")
 def subtract(layer: Subtract, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """a - b."""
     return OpResult((tf.subtract(inputs[0], inputs[1]),))
 
 
+@OPERATIONS.register("divide")
 def divide(layer: Divide, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """a / b."""
     return OpResult((tf.divide(inputs[0], inputs[1]),))
 
 
+@OPERATIONS.register("power")
 def power(layer: PowerOf, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.pow``; the base's gradient for the exponent 0, NaN there at 0, is taken out."""
     a, b = inputs
@@ -82,21 +75,25 @@ def _summed_to(gradient: Any, shape: Any) -> Any:
     return tf.reduce_sum(gradient, axes, keepdims=True) if axes else gradient
 
 
+@OPERATIONS.register("maximum")
 def maximum(layer: Maximum, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.maximum``, pair by pair."""
     return OpResult((reduce(_halving(tf.maximum), inputs),))
 
 
+@OPERATIONS.register("minimum")
 def minimum(layer: Minimum, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.minimum``, pair by pair."""
     return OpResult((reduce(_halving(tf.minimum), inputs),))
 
 
+@OPERATIONS.register("mean")
 def mean(layer: Mean, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The sum over the number of values."""
     return OpResult((reduce(tf.add, inputs) / len(inputs),))
 
 
+@OPERATIONS.register("select")
 def select(layer: Select, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.where``."""
     return OpResult((tf.where(tf.not_equal(inputs[0], 0), inputs[1], inputs[2]),))

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from cnnbench.errors import NumericalError
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import BatchNorm, ChannelAffine
 from cnnbench.spec.layers.normalization import FrozenBatchNorm
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS, XLA
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("batch_norm")(batch_norm)
-    operations.register("frozen_batch_norm")(frozen_batch_norm)
-    operations.register("channel_affine")(channel_affine)
-
-
+@OPERATIONS.register("channel_affine")
 def channel_affine(layer: ChannelAffine, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """x weight + bias; channels are the last axis, so both broadcast."""
     return OpResult((inputs[0] * weights[0] + weights[1],))
 
 
+@OPERATIONS.register("frozen_batch_norm")
 def frozen_batch_norm(layer: FrozenBatchNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A scale and a shift made of the four weights, in float32 where the type is narrower."""
     x = inputs[0]
@@ -36,6 +31,7 @@ def frozen_batch_norm(layer: FrozenBatchNorm, inputs: Values, weights: Values, s
     return OpResult((tf.cast(tf.cast(x, kind) * scale + (bias - mean * scale), x.dtype),))
 
 
+@OPERATIONS.register("batch_norm")
 def batch_norm(layer: BatchNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The fused op where it exists (float32 statistics), explicit arithmetic in float64."""
     normalize = _explicit if inputs[0].dtype == tf.float64 else _fused
@@ -45,6 +41,7 @@ def batch_norm(layer: BatchNorm, inputs: Values, weights: Values, state: Values,
     return _train(layer, inputs[0], weights, state, normalize)
 
 
+@XLA.register("batch_norm")
 def batch_norm_in_two_passes(layer: BatchNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """For XLA, which computes the fused op's variance as E[x^2] - E[x]^2: that cancels where the mean is large.
 
@@ -54,14 +51,6 @@ def batch_norm_in_two_passes(layer: BatchNorm, inputs: Values, weights: Values, 
         return batch_norm(layer, inputs, weights, state, call)
     result = _train(layer, wide(inputs[0]), tuple(wide(weight) for weight in weights), state, _explicit)
     return result._replace(outputs=(tf.cast(result.outputs[0], inputs[0].dtype),))
-
-
-def for_xla(operations: Operations) -> Operations:
-    """The table with what XLA needs otherwise; an op that somebody replaced stays."""
-    own = operations["batch_norm"]
-    if own.forward is not batch_norm:
-        return operations
-    return operations.replace("batch_norm", replace(own, forward=batch_norm_in_two_passes))
 
 
 def _affine(weights: Values, state: Values) -> Values:

@@ -6,10 +6,11 @@ import math
 from functools import reduce
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
 from cnnbench.spec.layers.pooling import MinPool
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.windows import (
     Geometry,
     geometry,
@@ -26,20 +27,12 @@ Values = tuple[Any, ...]
 DROPS_NAN = "TensorFlow 2.21's max pooling drops NaN, where the layer passes it on"
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    for kind in ("max_pool", "min_pool", "global_max_pool"):
-        # Of values and not of layers: it is listed, and no layer is left out for it.
-        operations.lacks(kind, DROPS_NAN, condition="windows that hold NaN", when=lambda layer: False)
-    operations.register("max_pool")(max_pool)
-    operations.register("min_pool")(min_pool)
-    operations.register("avg_pool")(avg_pool)
-    operations.register("global_avg_pool")(global_avg_pool)
-    operations.register("global_max_pool")(global_max_pool)
-    operations.register("adaptive_avg_pool")(adaptive_avg_pool)
-    operations.register("subsample")(subsample)
+for _kind in ("max_pool", "min_pool", "global_max_pool"):
+    # Of values and not of layers: it is listed, and no layer is left out for it.
+    OPERATIONS.lacks(_kind, DROPS_NAN, condition="windows that hold NaN", when=lambda layer: False)
 
 
+@OPERATIONS.register("max_pool")
 def max_pool(layer: MaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The pooling op; shifted views where it lacks dilation or, in float64, a third axis."""
     if inputs[0].shape[0] == 0:
@@ -59,12 +52,14 @@ def max_pool(layer: MaxPool, inputs: Values, weights: Values, state: Values, cal
     return OpResult((tf.squeeze(y, 1) if len(sizes) == 1 else y,))
 
 
+@OPERATIONS.register("min_pool")
 def min_pool(layer: MinPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Minus the maximum of -x: TensorFlow has none of its own."""
     (largest,) = max_pool(layer.maximum(), (-inputs[0],), weights, state, call).outputs
     return OpResult((-largest,))
 
 
+@OPERATIONS.register("avg_pool")
 def avg_pool(layer: AvgPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The pooling op where its own count of positions is the layer's; else the window's sum over that count."""
     if inputs[0].shape[0] == 0:
@@ -114,6 +109,7 @@ def _counts(layer: AvgPool, window: Geometry) -> Any:
     return total[None, ..., None]
 
 
+@OPERATIONS.register("global_avg_pool")
 def global_avg_pool(layer: GlobalAvgPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The mean over all spatial axes."""
     x = inputs[0]
@@ -121,6 +117,7 @@ def global_avg_pool(layer: GlobalAvgPool, inputs: Values, weights: Values, state
     return OpResult((tf.cast(y, x.dtype),))
 
 
+@OPERATIONS.register("global_max_pool")
 def global_max_pool(layer: GlobalMaxPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The maximum over all spatial axes, as one window: its gradient goes to the first maximum."""
     x = inputs[0]
@@ -133,6 +130,7 @@ def global_max_pool(layer: GlobalMaxPool, inputs: Values, weights: Values, state
     return OpResult((tf.reshape(y, shape),))
 
 
+@OPERATIONS.register("adaptive_avg_pool")
 def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Sums along one axis after another, over the number of positions: windows of an axis may overlap and differ."""
     x = wide(inputs[0])
@@ -150,6 +148,7 @@ def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Values, weights: Values, s
     return OpResult((tf.cast(x / counts, inputs[0].dtype),))
 
 
+@OPERATIONS.register("subsample")
 def subsample(layer: Subsample, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A strided slice."""
     return OpResult((inputs[0][(slice(None), *(slice(None, None, s) for s in layer.strides()))],))

@@ -7,20 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.power_pooling import LpPool
 from cnnbench_tensorflow.framework import tf, wide
 from cnnbench_tensorflow.ops.pooling import windowed_sum
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.windows import geometry, nothing, output_sizes
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("lp_pool")(lp_pool)
-
-
+@OPERATIONS.register("lp_pool")
 def lp_pool(layer: LpPool, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The root of windowed sums of powers; no gradient where it is 0. TensorFlow has no such op."""
     x = inputs[0]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.rearrange import DepthToSpace, Rearranging, SpaceToDepth
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    for kind in ("channel_shuffle", "depth_to_space", "space_to_depth"):
-        operations.register(kind)(rearrange)
-
-
+@OPERATIONS.register("channel_shuffle")
+@OPERATIONS.register("depth_to_space")
+@OPERATIONS.register("space_to_depth")
 def rearrange(layer: Rearranging, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn``'s op where it is it: square blocks of images, order DCR; else the axes split, moved and joined."""
     x = inputs[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.rectifier import (
     HardSigmoid,
     HardSwish,
@@ -15,26 +15,18 @@ from cnnbench.spec.layers.rectifier import (
     ThresholdedReLU,
 )
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("relu6")(relu6)
-    operations.register("leaky_relu")(leaky_relu)
-    operations.register("prelu")(prelu)
-    operations.register("thresholded_relu")(thresholded_relu)
-    operations.register("shrink")(shrink)
-    operations.register("hard_sigmoid")(hard_sigmoid)
-    operations.register("hard_swish")(hard_swish)
-
-
+@OPERATIONS.register("relu6")
 def relu6(layer: ReLU6, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.relu6``."""
     return OpResult((tf.nn.relu6(inputs[0]),))
 
 
+@OPERATIONS.register("leaky_relu")
 def leaky_relu(layer: LeakyReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.leaky_relu`` with the slope that was asked for, rounded to float32: float64 has a choice."""
     x = inputs[0]
@@ -43,18 +35,21 @@ def leaky_relu(layer: LeakyReLU, inputs: Values, weights: Values, state: Values,
     return OpResult((tf.nn.leaky_relu(x, alpha=layer.negative_slope),))
 
 
+@OPERATIONS.register("prelu")
 def prelu(layer: PReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A choice between x and its product with the slope."""
     x = inputs[0]
     return OpResult((tf.where(x > 0, x, weights[0] * x),))
 
 
+@OPERATIONS.register("thresholded_relu")
 def thresholded_relu(layer: ThresholdedReLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A choice."""
     x = inputs[0]
     return OpResult((tf.where(x > layer.alpha, x, tf.zeros_like(x)),))
 
 
+@OPERATIONS.register("shrink")
 def shrink(layer: Shrink, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A choice."""
     x = inputs[0]
@@ -62,6 +57,7 @@ def shrink(layer: Shrink, inputs: Values, weights: Values, state: Values, call: 
     return OpResult((tf.where(tf.abs(x) > layer.threshold, moved, tf.zeros_like(x)),))
 
 
+@OPERATIONS.register("hard_sigmoid")
 def hard_sigmoid(layer: HardSigmoid, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """relu6(x + 3) / 6 as Keras 3 has it, or a clipped line."""
     x = inputs[0]
@@ -70,6 +66,7 @@ def hard_sigmoid(layer: HardSigmoid, inputs: Values, weights: Values, state: Val
     return OpResult((tf.clip_by_value(layer.slope * x + layer.offset, 0.0, 1.0),))
 
 
+@OPERATIONS.register("hard_swish")
 def hard_swish(layer: HardSwish, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """x relu6(x + 3) / 6."""
     x = inputs[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult, WeightLayout
+from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers.recurrent import GRU, LSTM
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
@@ -16,11 +17,7 @@ def _transposed(layer: Any, name: str, array: Any, channels_last: bool) -> Any:
     return array.T if name.startswith("weight") else array
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops; weights are held as (I, gates), as Keras does."""
-    layout = WeightLayout(_transposed, _transposed)
-    operations.register("lstm", weight_layout=layout)(lstm)
-    operations.register("gru", weight_layout=layout)(gru)
+GATES_LAST = WeightLayout(_transposed, _transposed)
 
 
 def _projected(x: Any, weight: Any, biases: Values) -> Any:
@@ -61,6 +58,7 @@ def _loop(layer: LSTM | GRU, step: Callable[[Any, Values], Values], starts: Valu
     return tf.transpose(written.stack(), (1, 0, 2)), tuple(carry)
 
 
+@OPERATIONS.register("lstm", weight_layout=GATES_LAST)
 def lstm(layer: LSTM, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """c <- sigmoid(f) c + sigmoid(i) tanh(g); h <- sigmoid(o) tanh(c)."""
     w_ih, w_hh, *biases = weights
@@ -76,6 +74,7 @@ def lstm(layer: LSTM, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((sequence, *carry))
 
 
+@OPERATIONS.register("gru", weight_layout=GATES_LAST)
 def gru(layer: GRU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """h <- (1 - z) n + z h."""
     w_ih, w_hh, *biases = weights

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.reduction import ArgReduce, Reduce, TopK
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
-
-
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("reduce")(reduce)
-    operations.register("arg_reduce")(arg_reduce)
-    operations.register("top_k")(top_k)
 
 
 def _norm(x: Any, axes: tuple[int, ...]) -> Any:
@@ -58,6 +52,7 @@ def let_go(kept: Any, axes: tuple[int, ...], call: Call) -> Any:
     return left if order is None else tf.transpose(left, order)
 
 
+@OPERATIONS.register("reduce")
 def reduce(layer: Reduce, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The function of that name."""
     x = inputs[0]
@@ -74,6 +69,7 @@ def _position(x: Any, axis: int, *, largest: bool) -> Any:
     return tf.expand_dims(tf.where(tf.reduce_any(unordered, axis), first, found), axis)
 
 
+@OPERATIONS.register("arg_reduce")
 def arg_reduce(layer: ArgReduce, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.argmax``; the last of equals is the first of the reversed values."""
     x = inputs[0]
@@ -86,6 +82,7 @@ def arg_reduce(layer: ArgReduce, inputs: Values, weights: Values, state: Values,
     return OpResult((position if layer.keepdims else let_go(position, (layer.axis,), call),))
 
 
+@OPERATIONS.register("top_k")
 def top_k(layer: TopK, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.math.top_k`` along the last axis; the smallest are the largest of the negatives."""
     rank = inputs[0].shape.rank

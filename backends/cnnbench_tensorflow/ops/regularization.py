@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import Dropout
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("dropout")(dropout)
-    operations.register("stochastic_depth")(dropout)
-
-
+@OPERATIONS.register("dropout")
+@OPERATIONS.register("stochastic_depth")
 def dropout(layer: Dropout, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """x mask / (1 - p) in training, x in inference. The mask arrives in the layout of x, and broadcasts."""
     x = inputs[0]

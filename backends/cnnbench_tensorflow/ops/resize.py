@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.interpolation import Axis, is_dyadic, matrix, taps
 from cnnbench.spec.layers.resize import Resize
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS, XLA
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("resize")(resize)
-
-
-def for_xla(operations: Operations) -> Operations:
-    """The table with what XLA needs otherwise; an op that somebody replaced stays."""
-    own = operations["resize"]
-    return (
-        operations.replace("resize", replace(own, forward=resize_by_products)) if own.forward is resize else operations
-    )
-
-
+@OPERATIONS.register("resize")
 def resize(layer: Resize, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The library's op for rows and images, else by products."""
     x = inputs[0]
@@ -41,6 +29,7 @@ def resize(layer: Resize, inputs: Values, weights: Values, state: Values, call: 
     return OpResult((y if len(axes) == 2 else tf.squeeze(y, 1),))
 
 
+@XLA.register("resize")
 def resize_by_products(layer: Resize, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Axis by axis a product with the axis' matrix, or for the nearest a gather.
 

@@ -6,16 +6,12 @@ import itertools
 import math
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.sampling import CUBIC, GridSample
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
-
-
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("grid_sample")(grid_sample)
 
 
 def _inside(layer: GridSample, at: Any, size: int) -> Any:
@@ -60,6 +56,7 @@ def _taps(layer: GridSample, grid: Any, size: int) -> list[tuple[Any, Any]]:
     ]
 
 
+@OPERATIONS.register("grid_sample")
 def grid_sample(layer: GridSample, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The sum over all combinations of taps, in float32 at least."""
     x, grid = inputs

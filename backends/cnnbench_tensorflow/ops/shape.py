@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.shape import Expand, Pad, Tile, Transpose, padded_from
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    for kind in ("flatten", "reshape", "squeeze", "unsqueeze"):
-        operations.register(kind)(reshape)
-    operations.register("transpose")(transpose)
-    operations.register("expand")(expand)
-    operations.register("tile")(tile)
-    operations.register("pad")(pad)
-
-
+@OPERATIONS.register("flatten")
+@OPERATIONS.register("reshape")
+@OPERATIONS.register("squeeze")
+@OPERATIONS.register("unsqueeze")
 def reshape(layer: Any, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A reshape of the canonical operand."""
     return OpResult((tf.reshape(inputs[0], layer.output_shapes((tuple(inputs[0].shape),))[0]),))
 
 
+@OPERATIONS.register("transpose")
 def transpose(layer: Transpose, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.transpose``."""
     return OpResult((tf.transpose(inputs[0], layer.permutation),))
 
 
+@OPERATIONS.register("expand")
 def expand(layer: Expand, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.broadcast_to``."""
     shapes = tuple(tuple(x.shape) for x in inputs)
@@ -38,11 +35,13 @@ def expand(layer: Expand, inputs: Values, weights: Values, state: Values, call: 
     return OpResult((tf.broadcast_to(x, layer.output_shapes(shapes)[0]),))
 
 
+@OPERATIONS.register("tile")
 def tile(layer: Tile, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.tile``."""
     return OpResult((tf.tile(inputs[0], call.per_axis((1, *layer.repeats))),))
 
 
+@OPERATIONS.register("pad")
 def pad(layer: Pad, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.pad``; copies by index in the modes that it lacks (edge, wrap)."""
     x = inputs[0]

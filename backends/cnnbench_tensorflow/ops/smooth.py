@@ -11,41 +11,33 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign
 from cnnbench_tensorflow.framework import tf, wide
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
-
-
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("elu")(elu)
-    operations.register("celu")(celu)
-    operations.register("selu")(selu)
-    operations.register("gelu")(gelu)
-    operations.register("silu")(silu)
-    operations.register("softplus")(softplus)
-    operations.register("softsign")(softsign)
-    operations.register("mish")(mish)
 
 
 def _times(factor: float, x: Any) -> Any:
     return x if factor == 1 else factor * x
 
 
+@OPERATIONS.register("elu")
 def elu(layer: ELU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """A choice between x and alpha (exp(x) - 1)."""
     x = inputs[0]
     return OpResult((tf.where(x > 0, x, _times(layer.alpha, tf.math.expm1(tf.minimum(x, 0.0)))),))
 
 
+@OPERATIONS.register("celu")
 def celu(layer: CELU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """As ELU, with x / alpha in the exponent."""
     x = inputs[0]
     return OpResult((tf.where(x > 0, x, layer.alpha * tf.math.expm1(tf.minimum(x, 0.0) / layer.alpha)),))
 
 
+@OPERATIONS.register("selu")
 def selu(layer: SELU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """As ELU, scaled."""
     x = inputs[0]
@@ -53,6 +45,7 @@ def selu(layer: SELU, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((tf.where(x > 0, layer.SCALE * x, below),))
 
 
+@OPERATIONS.register("gelu")
 def gelu(layer: GELU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.gelu``, whose default is the exact form."""
     x = inputs[0]
@@ -63,6 +56,7 @@ def gelu(layer: GELU, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((0.5 * x * (1.0 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),))
 
 
+@OPERATIONS.register("silu")
 def silu(layer: SiLU, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.silu``."""
     x = inputs[0]
@@ -71,6 +65,7 @@ def silu(layer: SiLU, inputs: Values, weights: Values, state: Values, call: Call
     return OpResult((tf.nn.silu(x, beta=layer.beta),))
 
 
+@OPERATIONS.register("softplus")
 def softplus(layer: Softplus, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.softplus``, which rounds each of its steps in bfloat16 and is therefore given float32."""
     x = wide(inputs[0])
@@ -78,11 +73,13 @@ def softplus(layer: Softplus, inputs: Values, weights: Values, state: Values, ca
     return OpResult((tf.cast(y, inputs[0].dtype),))
 
 
+@OPERATIONS.register("softsign")
 def softsign(layer: Softsign, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.nn.softsign``."""
     return OpResult((tf.nn.softsign(inputs[0]),))
 
 
+@OPERATIONS.register("mish")
 def mish(layer: Mish, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """-x tanh(-softplus(x)): with two signs more than the pattern that Grappler looks for."""
     x = inputs[0]

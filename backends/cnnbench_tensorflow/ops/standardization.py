@@ -9,19 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
-
-
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("layer_norm")(layer_norm)
-    operations.register("instance_norm")(instance_norm)
-    operations.register("group_norm")(group_norm)
-    operations.register("mean_variance_norm")(mean_variance_norm)
 
 
 def single(x: Any) -> Any:
@@ -44,6 +37,7 @@ def _standardize(x: Any, axes: Sequence[int], eps: float) -> Any:
     return centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=axes, keepdims=True) + eps)
 
 
+@OPERATIONS.register("layer_norm")
 def layer_norm(layer: LayerNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Over the trailing axes."""
     x = inputs[0]
@@ -51,6 +45,7 @@ def layer_norm(layer: LayerNorm, inputs: Values, weights: Values, state: Values,
     return OpResult((affine(y, weights, x.dtype),))
 
 
+@OPERATIONS.register("instance_norm")
 def instance_norm(layer: InstanceNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Over space."""
     x = inputs[0]
@@ -58,6 +53,7 @@ def instance_norm(layer: InstanceNorm, inputs: Values, weights: Values, state: V
     return OpResult((affine(y, weights, x.dtype),))
 
 
+@OPERATIONS.register("group_norm")
 def group_norm(layer: GroupNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The last axis split into (groups, channels of a group), then over space and the channels of a group."""
     x = inputs[0]
@@ -68,6 +64,7 @@ def group_norm(layer: GroupNorm, inputs: Values, weights: Values, state: Values,
     return OpResult((affine(y, weights, x.dtype),))
 
 
+@OPERATIONS.register("mean_variance_norm")
 def mean_variance_norm(layer: MeanVarianceNorm, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """Over the given axes."""
     x = inputs[0]

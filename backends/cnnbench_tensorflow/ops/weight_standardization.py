@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cnnbench.execution.operations import Call, Operations, OpResult
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.weight_standardization import ScaledWSConv
 from cnnbench_tensorflow.framework import tf, wide
 from cnnbench_tensorflow.ops.conv import KERNEL_LAST, conv
+from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def register(operations: Operations) -> None:
-    """Adds this family's ops."""
-    operations.register("scaled_ws_conv", weight_layout=KERNEL_LAST)(scaled_ws_conv)
-
-
+@OPERATIONS.register("scaled_ws_conv", weight_layout=KERNEL_LAST)
 def scaled_ws_conv(layer: ScaledWSConv, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """The backend's ``conv`` by the standardised weight."""
     weight = _standardized(layer, weights[0], weights[-1] if layer.gain else None)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.execution.contract import HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostGradients, HostResult, HostTraining
 from cnnbench.harness.worker.arrays import component_to_json, options_to_json, read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import HostArrays, ProgramOptions
+    from cnnbench.execution.contract import ProgramOptions
+    from cnnbench.execution.host import HostArrays
     from cnnbench.harness.worker.client import Worker
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss

@@ -72,11 +72,11 @@ def test_float64_sees_what_float32_cannot(jax_backend: Backend) -> None:
 def test_float64_that_jax_would_narrow_is_an_error(jax_backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import nullcontext
 
-    from cnnbench_jax.arrays import Placement
+    from cnnbench_jax.arrays import JaxPlacement
 
     from cnnbench.errors import NumericalError
 
-    monkeypatch.setattr(Placement, "wide_types", lambda self: nullcontext())
+    monkeypatch.setattr(JaxPlacement, "wide_types", lambda self: nullcontext())
     with pytest.raises(NumericalError, match="dtype"):
         loaded(jax_backend, "float64")
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from cnnbench_numpy.backend import NumpyBackend
 
-from cnnbench.execution.contract import HostGradients, HostResult, ProgramOptions
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.host import HostGradients, HostResult
 from cnnbench.execution.precision import precision
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Layer

@@ -242,7 +242,7 @@ def test_a_replaced_op_runs_in_the_fast_mode_too():
 
 
 def fused_kinds(graph, role="kernel"):
-    program = NumpyBackend().compile_forward(graph, options(fold_batch_norm=True)).holding.program
+    program = NumpyBackend().compile_forward(graph, options(fold_batch_norm=True)).bound.program
     return [
         (item.kind, tuple(type(stage).__name__ for stage in item.stages)) for item in fuse(program, lambda step: role)
     ]

@@ -1,19 +1,19 @@
-"""The update of one weight."""
+"""The update of one weight: (optimizer, weight, gradient, slots, rate, decays) -> (weight, slots)."""
 
 from __future__ import annotations
 
-from cnnbench.errors import UnavailableError
-from cnnbench.spec.optimizers import SGD
+from cnnbench.execution.optimizers import OptimizerRules
+
+OPTIMIZERS = OptimizerRules("indexed")
 
 
-def update(rule, weight, gradient, slots, rate, decays):
-    """The weight and its slots after a step."""
-    if not isinstance(rule, SGD):
-        raise UnavailableError(f"backend 'indexed' does not have the optimizer {rule.kind!r}")
-    if decays and rule.weight_decay:
-        gradient = gradient + rule.weight_decay * weight
-    if not rule.momentum:
+@OPTIMIZERS.register("sgd")
+def sgd(optimizer, weight, gradient, slots, rate, decays):
+    """Momentum leaves the rate out; decay is coupled."""
+    if decays and optimizer.weight_decay:
+        gradient = gradient + optimizer.weight_decay * weight
+    if not optimizer.momentum:
         return weight - rate * gradient, {}
-    momentum = rule.momentum * slots["momentum"] + gradient
-    step = gradient + rule.momentum * momentum if rule.nesterov else momentum
+    momentum = optimizer.momentum * slots["momentum"] + gradient
+    step = gradient + optimizer.momentum * momentum if optimizer.nesterov else momentum
     return weight - rate * step, {"momentum": momentum}

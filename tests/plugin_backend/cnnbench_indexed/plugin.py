@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.hookspecs import hookimpl
-
-MODES = ("plain",)
-PRECISIONS = ("float32", "float64")
+from cnnbench_indexed.offered import LAYOUTS, MODES, PRECISIONS
 
 
 def _load():
@@ -22,7 +20,7 @@ PLUGIN = BackendPlugin(
     modes=MODES,
     precisions=dict.fromkeys(MODES, PRECISIONS),
     devices=("cpu",),
-    layouts=("auto", "channels_first"),
+    layouts=LAYOUTS,
     colour="#7a5195",
     distribution="cnnbench-indexed",
 )

@@ -2,90 +2,69 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from cnnbench.errors import DataError
-from cnnbench.execution.contract import (
-    ForwardProgram,
-    GradientProgram,
-    HostGradients,
-    HostResult,
-    HostTraining,
-    StepProgram,
-)
-from cnnbench.spec.optimizers import decays
+from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.operands import BatchReader
 from cnnbench_indexed.losses import loss_and_gradient
-from cnnbench_indexed.optimizers import update
+from cnnbench_indexed.optimizers import OPTIMIZERS
 
 
-class Batch(NamedTuple):
-    """One uploaded batch."""
-
-    inputs: tuple
-    masks: tuple
-    targets: object = None
-    cotangents: tuple = ()
-
-
-class _Arrays:
+class _IndexedProgram:
     """What all three have: a bound graph, its dtype, and the arrays that were loaded."""
 
-    def __init__(self, bound, options):
-        self.bound, self.program = bound, bound.program
+    def __init__(self, bound, options, reader):
+        self.bound, self.program, self.reader = bound, bound.program, reader
         self.dtype = np.dtype(options.precision.storage)
         self.weights, self.state = [], []
 
+    def place(self, array):
+        return np.array(array, np.int64 if array.dtype.kind == "i" else self.dtype)
+
     def load(self, weights, state):
         native, statistics = self.bound.native(weights, state)
-        self.weights = [np.array(a, self.dtype) for a in native]
-        self.state = [np.array(a, self.dtype) for a in statistics]
+        self.weights = [self.place(array) for array in native]
+        self.state = [self.place(array) for array in statistics]
 
     def upload(self, batch):
-        graph = self.program.graph
-        inputs = []
-        for item in graph.inputs:
-            if item.name not in batch:
-                raise DataError(f"the input {item.name!r} is missing", where=graph.name)
-            inputs.append(np.array(batch[item.name], np.int64 if item.dtype == "int" else self.dtype))
-        masks = tuple(np.array(batch[name], self.dtype) for name in self.program.mask_names)
-        arriving = [f"gradient.{name}" for name, _ in graph.outputs]
-        cotangents = tuple(np.array(batch[name], self.dtype) for name in arriving if name in batch)
-        return Batch(tuple(inputs), masks, batch.get("targets"), cotangents)
-
-    def named_state(self, state):
-        return {name: np.array(a) for name, a in zip(self.program.state_names, state, strict=True)}
+        return self.reader.read(batch).map(self.place)
 
     def differentiate(self, operands, loss):
+        self.bound.require_loaded(self.weights)
         result = self.program.forward(operands.inputs, self.weights, self.state, operands.masks, record=True)
-        value, arriving = float("nan"), operands.cotangents
+        value, cotangents = None, operands.cotangents
         if loss is not None:
             value, gradient = loss_and_gradient(loss, result.outputs[0], operands.targets)
-            arriving = (gradient, *[None] * (len(result.outputs) - 1))
-        reverse = self.program.reverse(result.tape, arriving, self.weights, operands.masks)
+            cotangents = (gradient, *[None] * (len(result.outputs) - 1))
+        reverse = self.program.reverse(result.tape, cotangents, self.weights, operands.masks)
         of_weights = [np.zeros_like(w) if g is None else g for w, g in zip(self.weights, reverse.weights, strict=True)]
         of_inputs = [np.zeros_like(x) if g is None else g for x, g in zip(operands.inputs, reverse.inputs, strict=True)]
         return value, of_weights, of_inputs, result.state
 
 
-class Forward(_Arrays, ForwardProgram):
+def _copies(arrays):
+    return [np.array(array) for array in arrays]
+
+
+class IndexedForward(_IndexedProgram, ForwardProgram):
     """A forward pass."""
 
+    def __init__(self, bound, options):
+        super().__init__(bound, options, BatchReader(bound))
+
     def run(self, operands):
+        self.bound.require_loaded(self.weights)
         return self.program.forward(operands.inputs, self.weights, self.state, operands.masks)
 
     def download(self, results):
-        names = [name for name, _ in self.program.graph.outputs]
-        outputs = {name: np.array(value) for name, value in zip(names, results.outputs, strict=True)}
-        return HostResult(outputs, self.named_state(results.state))
+        return self.bound.host_result(_copies(results.outputs), _copies(results.state))
 
 
-class Gradient(_Arrays, GradientProgram):
+class IndexedGradient(_IndexedProgram, GradientProgram):
     """A forward and a reverse pass."""
 
     def __init__(self, bound, options, loss):
-        super().__init__(bound, options)
+        super().__init__(bound, options, BatchReader(bound, loss, cotangents=loss is None))
         self.loss = loss
 
     def run(self, operands):
@@ -93,45 +72,37 @@ class Gradient(_Arrays, GradientProgram):
 
     def download(self, results):
         value, weights, inputs, state = results
-        names = self.program.weight_names
-        return HostGradients(
-            float(value),
-            {names[i]: self.bound.canonical(i, weights[i]) for i in self.bound.trainable},
-            {
-                item.name: np.array(g)
-                for item, g in zip(self.program.graph.inputs, inputs, strict=True)
-                if item.dtype == "float"
-            },
-            self.named_state(state),
+        return self.bound.host_gradients(
+            None if value is None else float(value),
+            _copies(weights[i] for i in self.bound.trainable),
+            _copies(inputs[i] for i in self.bound.float_inputs),
+            _copies(state),
         )
 
 
-class Step(_Arrays, StepProgram):
+class IndexedStep(_IndexedProgram, StepProgram):
     """A gradient pass and an update of every trained weight."""
 
     def __init__(self, bound, options, loss, optimizer):
-        super().__init__(bound, options)
-        self._loss, self.rule = loss, optimizer
-        self.decays = decays(self.program.graph, getattr(optimizer, "decay", "all"))
+        super().__init__(bound, options, BatchReader(bound, loss))
+        self._loss, self.optimizer = loss, optimizer
+        self.update, self.decaying = OPTIMIZERS.rule(optimizer), bound.decaying(optimizer)
         self.slots = {}
 
     def load(self, weights, state, slots=None):
         super().load(weights, state)
-        for i in self.bound.trainable:
-            name = self.program.weight_names[i]
-            self.slots[i] = {
-                slot: np.zeros_like(self.weights[i])
-                if slots is None
-                else np.array(self.bound.weights[i].to_native(slots[f"{name}/{slot}"]), self.dtype)
-                for slot in self.rule.slots
-            }
+        native = self.bound.native_slots(self.optimizer, slots)
+        self.slots = {slot: [self.place(array) for array in arrays] for slot, arrays in native.items()}
 
     def run(self, operands, learning_rate):
         value, gradients, _, state = self.differentiate(operands, self._loss)
-        for i in self.bound.trainable:
-            decay = self.decays[self.program.weight_names[i]]
-            moved = update(self.rule, self.weights[i], gradients[i], self.slots[i], learning_rate, decay)
-            self.weights[i], self.slots[i] = moved
+        for order, (i, decays) in enumerate(zip(self.bound.trainable, self.decaying, strict=True)):
+            slots = {slot: arrays[order] for slot, arrays in self.slots.items()}
+            self.weights[i], after = self.update(
+                self.optimizer, self.weights[i], gradients[i], slots, learning_rate, decays
+            )
+            for slot, array in after.items():
+                self.slots[slot][order] = array
         self.state = state
         return value
 
@@ -139,13 +110,5 @@ class Step(_Arrays, StepProgram):
         return float(result)
 
     def snapshot(self):
-        names = self.program.weight_names
-        return HostTraining(
-            {name: self.bound.canonical(i, self.weights[i]) for i, name in enumerate(names)},
-            self.named_state(self.state),
-            {
-                f"{names[i]}/{slot}": self.bound.canonical(i, array)
-                for i, slots in self.slots.items()
-                for slot, array in slots.items()
-            },
-        )
+        slots = {slot: _copies(arrays) for slot, arrays in self.slots.items()}
+        return self.bound.host_training(_copies(self.weights), _copies(self.state), slots)

@@ -19,7 +19,8 @@ from cnnbench.spec.layers import Layer
 from cnnbench.spec.passes import lower
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import HostArrays, HostGradients, HostResult, HostTraining, ProgramOptions
+    from cnnbench.execution.contract import ProgramOptions
+    from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
     from cnnbench.spec.optimizers import Optimizer

@@ -1,14 +1,6 @@
-"""An op and its gradient for each kind, one module a family."""
+"""An op and its gradient for each kind, one module a family; importing this package registers all of them."""
 
-from __future__ import annotations
-
-from cnnbench.execution.operations import Operations
 from cnnbench_indexed.ops import activation, conv, linear, merge, normalization, pooling, regularization, shape
+from cnnbench_indexed.ops.registry import OPERATIONS
 
-
-def operations() -> Operations:
-    """A table of its own for each backend."""
-    table = Operations("indexed")
-    for family in (activation, conv, linear, merge, normalization, pooling, regularization, shape):
-        family.register(table)
-    return table
+__all__ = ["OPERATIONS", "activation", "conv", "linear", "merge", "normalization", "pooling", "regularization", "shape"]

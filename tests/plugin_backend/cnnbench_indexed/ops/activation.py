@@ -6,19 +6,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from cnnbench.execution.operations import Gradients, OpResult
-
-
-def register(operations):
-    """Adds this family's ops."""
-    operations.register("relu", backward=relu_gradient)(relu)
-    operations.register("tanh", backward=tanh_gradient)(tanh)
-    operations.register("sigmoid", backward=sigmoid_gradient)(sigmoid)
-    operations.register("softmax", backward=softmax_gradient)(softmax_)
-
-
-def relu(layer, inputs, weights, state, call):
-    """max(x, 0)."""
-    return OpResult((np.maximum(inputs[0], 0),), saved=inputs[0] > 0)
+from cnnbench_indexed.ops.registry import OPERATIONS
 
 
 def relu_gradient(layer, saved, gradients, weights, call):
@@ -26,10 +14,10 @@ def relu_gradient(layer, saved, gradients, weights, call):
     return Gradients((gradients[0] * saved,))
 
 
-def tanh(layer, inputs, weights, state, call):
-    """A tanh(S x)."""
-    t = np.tanh(layer.input_scale * inputs[0])
-    return OpResult((layer.output_scale * t,), saved=t)
+@OPERATIONS.register("relu", backward=relu_gradient)
+def relu(layer, inputs, weights, state, call):
+    """max(x, 0)."""
+    return OpResult((np.maximum(inputs[0], 0),), saved=inputs[0] > 0)
 
 
 def tanh_gradient(layer, saved, gradients, weights, call):
@@ -37,10 +25,11 @@ def tanh_gradient(layer, saved, gradients, weights, call):
     return Gradients((gradients[0] * (layer.input_scale * layer.output_scale) * (1 - saved) * (1 + saved),))
 
 
-def sigmoid(layer, inputs, weights, state, call):
-    """1 / (1 + exp(-x))."""
-    y = expit(inputs[0])
-    return OpResult((y,), saved=y)
+@OPERATIONS.register("tanh", backward=tanh_gradient)
+def tanh(layer, inputs, weights, state, call):
+    """A tanh(S x)."""
+    t = np.tanh(layer.input_scale * inputs[0])
+    return OpResult((layer.output_scale * t,), saved=t)
 
 
 def sigmoid_gradient(layer, saved, gradients, weights, call):
@@ -48,9 +37,10 @@ def sigmoid_gradient(layer, saved, gradients, weights, call):
     return Gradients((gradients[0] * saved * (1 - saved),))
 
 
-def softmax_(layer, inputs, weights, state, call):
-    """exp(x) over its sum along the axis."""
-    y = softmax(inputs[0], axis=layer.axis)
+@OPERATIONS.register("sigmoid", backward=sigmoid_gradient)
+def sigmoid(layer, inputs, weights, state, call):
+    """1 / (1 + exp(-x))."""
+    y = expit(inputs[0])
     return OpResult((y,), saved=y)
 
 
@@ -58,3 +48,10 @@ def softmax_gradient(layer, saved, gradients, weights, call):
     """y (dy - sum dy y)."""
     dy = gradients[0]
     return Gradients((saved * (dy - (dy * saved).sum(axis=layer.axis, keepdims=True)),))
+
+
+@OPERATIONS.register("softmax", backward=softmax_gradient)
+def softmax_(layer, inputs, weights, state, call):
+    """exp(x) over its sum along the axis."""
+    y = softmax(inputs[0], axis=layer.axis)
+    return OpResult((y,), saved=y)

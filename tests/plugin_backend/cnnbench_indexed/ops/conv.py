@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cnnbench.execution.operations import Gradients, OpResult
+from cnnbench_indexed.ops.registry import OPERATIONS
 from cnnbench_indexed.ops.windows import Windows
-
-
-def register(operations):
-    """Adds this family's ops."""
-    operations.register("conv", backward=conv_gradient)(conv)
 
 
 def _grouped(layer, columns, weight):
@@ -21,6 +17,20 @@ def _grouped(layer, columns, weight):
     return columns.reshape(n, g, c // g, places, taps), kernels[..., ::-1] if layer.flip_kernel else kernels
 
 
+def conv_gradient(layer, saved, gradients, weights, call):
+    """The same products with each operand in turn taken out."""
+    (x, windows), dy, weight = saved, gradients[0], weights[0]
+    columns, kernels = _grouped(layer, windows.gather(x), weight)
+    n, g = columns.shape[:2]
+    cotangent = dy.reshape(n, g, dy.shape[1] // g, columns.shape[3])
+    of_columns = np.einsum("ngop,goct->ngcpt", cotangent, kernels, optimize=True)
+    dx = windows.scatter(of_columns.reshape(n, x.shape[1], *columns.shape[3:]))
+    dw = np.einsum("ngop,ngcpt->goct", cotangent, columns, optimize=True)
+    dw = (dw[..., ::-1] if layer.flip_kernel else dw).reshape(weight.shape)
+    return Gradients((dx,), (dw, dy.sum(axis=(0, *range(2, dy.ndim)))) if layer.bias else (dw,))
+
+
+@OPERATIONS.register("conv", backward=conv_gradient)
 def conv(layer, inputs, weights, state, call):
     """y[n, o, p] = b[o] + sum over c and t of w[o, c, t] x[n, c, table[p, t]]."""
     x, weight = inputs[0], weights[0]
@@ -31,16 +41,3 @@ def conv(layer, inputs, weights, state, call):
     if layer.bias:
         y = y + weights[1].reshape(-1, *(1,) * (x.ndim - 2))
     return OpResult((y,), saved=(x, windows))
-
-
-def conv_gradient(layer, saved, gradients, weights, call):
-    """The same products with each operand in turn taken out."""
-    (x, windows), dy, weight = saved, gradients[0], weights[0]
-    columns, kernels = _grouped(layer, windows.gather(x), weight)
-    n, g = columns.shape[:2]
-    arriving = dy.reshape(n, g, dy.shape[1] // g, columns.shape[3])
-    of_columns = np.einsum("ngop,goct->ngcpt", arriving, kernels, optimize=True)
-    dx = windows.scatter(of_columns.reshape(n, x.shape[1], *columns.shape[3:]))
-    dw = np.einsum("ngop,ngcpt->goct", arriving, columns, optimize=True)
-    dw = (dw[..., ::-1] if layer.flip_kernel else dw).reshape(weight.shape)
-    return Gradients((dx,), (dw, dy.sum(axis=(0, *range(2, dy.ndim)))) if layer.bias else (dw,))

@@ -6,12 +6,7 @@ import numpy as np
 
 from cnnbench.errors import NumericalError
 from cnnbench.execution.operations import Gradients, OpResult
-
-
-def register(operations):
-    """Adds this family's ops."""
-    operations.register("batch_norm", backward=batch_norm_gradient)(batch_norm)
-    operations.register("channel_affine", backward=channel_affine_gradient)(channel_affine)
+from cnnbench_indexed.ops.registry import OPERATIONS
 
 
 def _axes(x):
@@ -22,6 +17,19 @@ def _wide(values, x):
     return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
+def batch_norm_gradient(layer, saved, gradients, weights, call):
+    """The gradient through the batch's statistics too, in training."""
+    (normal, scale), dy = saved, gradients[0]
+    db, dw = dy.sum(axis=_axes(dy)), (dy * normal).sum(axis=_axes(dy))
+    inner = dy
+    if call.training:
+        count = dy.size // dy.shape[1]
+        inner = dy - _wide(db / count, dy) - normal * _wide(dw / count, dy)
+    factor = scale * weights[0] if layer.affine else scale
+    return Gradients((inner * _wide(factor, dy),), (dw, db) if layer.affine else ())
+
+
+@OPERATIONS.register("batch_norm", backward=batch_norm_gradient)
 def batch_norm(layer, inputs, weights, state, call):
     """(x - mean) / sqrt(var + eps) w + b, of the batch in training."""
     x, (mean, variance), after = inputs[0], state, ()
@@ -41,25 +49,14 @@ def batch_norm(layer, inputs, weights, state, call):
     return OpResult((y,), after, saved=(normal, scale))
 
 
-def batch_norm_gradient(layer, saved, gradients, weights, call):
-    """The gradient through the batch's statistics too, in training."""
-    (normal, scale), dy = saved, gradients[0]
-    db, dw = dy.sum(axis=_axes(dy)), (dy * normal).sum(axis=_axes(dy))
-    inner = dy
-    if call.training:
-        count = dy.size // dy.shape[1]
-        inner = dy - _wide(db / count, dy) - normal * _wide(dw / count, dy)
-    factor = scale * weights[0] if layer.affine else scale
-    return Gradients((inner * _wide(factor, dy),), (dw, db) if layer.affine else ())
-
-
-def channel_affine(layer, inputs, weights, state, call):
-    """x w + b."""
-    x = inputs[0]
-    return OpResult((x * _wide(weights[0], x) + _wide(weights[1], x),), saved=x)
-
-
 def channel_affine_gradient(layer, saved, gradients, weights, call):
     """dx = dy w, dw = sum dy x, db = sum dy."""
     dy = gradients[0]
     return Gradients((dy * _wide(weights[0], dy),), ((dy * saved).sum(axis=_axes(dy)), dy.sum(axis=_axes(dy))))
+
+
+@OPERATIONS.register("channel_affine", backward=channel_affine_gradient)
+def channel_affine(layer, inputs, weights, state, call):
+    """x w + b."""
+    x = inputs[0]
+    return OpResult((x * _wide(weights[0], x) + _wide(weights[1], x),), saved=x)

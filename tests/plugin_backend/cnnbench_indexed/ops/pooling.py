@@ -5,34 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from cnnbench.execution.operations import Gradients, OpResult
+from cnnbench_indexed.ops.registry import OPERATIONS
 from cnnbench_indexed.ops.windows import Windows
 
-
-def register(operations):
-    """Adds this family's ops, and says what is left out."""
-    operations.register("max_pool", backward=max_pool_gradient)(max_pool)
-    operations.register("avg_pool", backward=avg_pool_gradient)(avg_pool)
-    operations.register("global_avg_pool", backward=global_avg_pool_gradient)(global_avg_pool)
-    operations.lacks(
-        "max_pool",
-        "dilated max pooling is left out, to show what a gap looks like",
-        condition="dilation",
-        when=lambda layer: any(d > 1 for d in layer.window().dilation),
-    )
+OPERATIONS.lacks(
+    "max_pool",
+    "dilated max pooling is left out, to show what a gap looks like",
+    condition="dilation",
+    when=lambda layer: any(d > 1 for d in layer.window().dilation),
+)
 
 
 def _windows(layer, x):
     shape = layer.output_shapes((x.shape,))[0]
     return shape, Windows(layer, x.shape[2:], shape[2:])
-
-
-def max_pool(layer, inputs, weights, state, call):
-    """The first largest value of each window; NaN wins."""
-    x = inputs[0]
-    shape, windows = _windows(layer, x)
-    columns = windows.gather(x, -np.inf)
-    winner = columns.argmax(axis=-1)[..., None]
-    return OpResult((np.take_along_axis(columns, winner, -1).reshape(shape),), saved=(windows, winner))
 
 
 def max_pool_gradient(layer, saved, gradients, weights, call):
@@ -43,18 +29,20 @@ def max_pool_gradient(layer, saved, gradients, weights, call):
     return Gradients((windows.scatter(values),))
 
 
+@OPERATIONS.register("max_pool", backward=max_pool_gradient)
+def max_pool(layer, inputs, weights, state, call):
+    """The first largest value of each window; NaN wins."""
+    x = inputs[0]
+    shape, windows = _windows(layer, x)
+    columns = windows.gather(x, -np.inf)
+    winner = columns.argmax(axis=-1)[..., None]
+    return OpResult((np.take_along_axis(columns, winner, -1).reshape(shape),), saved=(windows, winner))
+
+
 def _divisor(layer, windows, dtype):
     if layer.divisor is not None:
         return np.asarray(layer.divisor, dtype)
     return windows.count(layer.count_include_pad).astype(dtype)
-
-
-def avg_pool(layer, inputs, weights, state, call):
-    """Each window's sum over its divisor."""
-    x = inputs[0]
-    shape, windows = _windows(layer, x)
-    total = windows.gather(x).sum(axis=-1)
-    return OpResult(((total / _divisor(layer, windows, x.dtype)).reshape(shape),), saved=windows)
 
 
 def avg_pool_gradient(layer, saved, gradients, weights, call):
@@ -65,13 +53,23 @@ def avg_pool_gradient(layer, saved, gradients, weights, call):
     return Gradients((saved.scatter(np.ascontiguousarray(values)),))
 
 
-def global_avg_pool(layer, inputs, weights, state, call):
-    """The mean over all positions."""
+@OPERATIONS.register("avg_pool", backward=avg_pool_gradient)
+def avg_pool(layer, inputs, weights, state, call):
+    """Each window's sum over its divisor."""
     x = inputs[0]
-    return OpResult((x.mean(axis=tuple(range(2, x.ndim)), keepdims=layer.keep_spatial),), saved=x.shape)
+    shape, windows = _windows(layer, x)
+    total = windows.gather(x).sum(axis=-1)
+    return OpResult(((total / _divisor(layer, windows, x.dtype)).reshape(shape),), saved=windows)
 
 
 def global_avg_pool_gradient(layer, saved, gradients, weights, call):
     """An equal share to each position."""
     dy = gradients[0].reshape(*saved[:2], *(1,) * (len(saved) - 2))
     return Gradients((np.broadcast_to(dy / np.prod(saved[2:]).astype(dy.dtype), saved).copy(),))
+
+
+@OPERATIONS.register("global_avg_pool", backward=global_avg_pool_gradient)
+def global_avg_pool(layer, inputs, weights, state, call):
+    """The mean over all positions."""
+    x = inputs[0]
+    return OpResult((x.mean(axis=tuple(range(2, x.ndim)), keepdims=layer.keep_spatial),), saved=x.shape)

@@ -1,0 +1,6 @@
+"""What this backend offers, stated without its framework: plans are made from it."""
+
+MODES = ("jit",)
+PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda")
+LAYOUTS = ("channels_first", "channels_last")

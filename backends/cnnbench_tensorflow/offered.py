@@ -1,0 +1,6 @@
+"""What this backend offers, stated without its framework: plans are made from it."""
+
+MODES = ("graph", "xla")
+PRECISIONS = ("float32", "float64", "bfloat16")
+DEVICES = ("cpu", "cuda")
+LAYOUTS = ("channels_last",)

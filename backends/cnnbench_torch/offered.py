@@ -1,0 +1,6 @@
+"""What this backend offers, stated without its framework: plans are made from it."""
+
+MODES = ("eager", "compile")
+PRECISIONS = ("float32", "float64", "bfloat16", "float16", "tf32")
+DEVICES = ("cpu", "cuda")
+LAYOUTS = ("channels_first", "channels_last")

@@ -1,0 +1,135 @@
+"""Binds a graph to a backend's ops: every name becomes an integer slot or position, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from cnnbench.errors import UnavailableError
+from cnnbench.execution.operations import Call, LayoutChange, Operations
+from cnnbench.execution.program import Program, Step
+from cnnbench.spec.graph import Graph, Node, value_names
+
+
+def bind_program(
+    graph: Graph, operations: Operations, *, training: bool = False, channels_last: bool = False
+) -> Program:
+    """Resolves ops, slots and last uses.
+
+    Args:
+        graph: Lowered as far as ``operations`` needs.
+        operations: The backend's ops.
+        training: Whether it is a training pass: masks become operands.
+        channels_last: Whether images are held channels-last inside; outputs are canonical all the same.
+
+    Raises:
+        UnavailableError: Names each node whose kind has no op.
+    """
+    missing = [f"{n.name} ({n.layer.kind})" for n in graph.nodes if n.layer.kind not in operations]
+    if missing:
+        raise UnavailableError(
+            f"backend {operations.backend!r} lacks ops", where=graph.name, received=", ".join(missing[:8])
+        )
+    return _Binder(graph, operations, training, channels_last).bind()
+
+
+@dataclass
+class _Binder:
+    """The state of one binding: where each value lies in each layout."""
+
+    graph: Graph
+    operations: Operations
+    training: bool
+    channels_last: bool
+    steps: list[Step] = field(default_factory=list)
+    slots: dict[tuple[str, bool], int] = field(default_factory=dict)  # (value, is channels-last) -> slot
+    layouts: dict[str, bool] = field(default_factory=dict)  # the layout in which a value is produced
+    shared_layouts: dict[str, bool] = field(default_factory=dict)  # the layout of the first node that uses weights
+
+    def bind(self) -> Program:
+        shapes = self.graph.shapes()
+        for item in self.graph.inputs:
+            self._new(item.name, False)
+        masks = {spec.name: i for i, spec in enumerate(self.graph.named_masks())} if self.training else {}
+        weights = {spec.name: i for i, spec in enumerate(self.graph.named_weights())}
+        state = {spec.name: i for i, spec in enumerate(self.graph.named_state())}
+        for node in self.graph.nodes:
+            inside = self.graph.input_shapes(node)
+            last = self._layout_for(node)
+            operation = self.operations[node.layer.kind]
+            inputs = tuple(self._in_layout(value, last, len(shapes[value])) for value in node.inputs)
+            values = value_names(node.name, len(node.layer.output_shapes(inside)))
+            outputs = tuple(self._new(value, last and len(shapes[value]) > 2) for value in values)
+            self.steps.append(
+                Step(
+                    name=node.name,
+                    layer=node.layer,
+                    forward=operation.forward,
+                    backward=operation.backward,
+                    call=Call(self.training, last),
+                    inputs=inputs,
+                    outputs=outputs,
+                    weights=tuple(weights[f"{node.owner}.{w.name}"] for w in node.layer.weights(inside)),
+                    state=tuple(state[f"{node.owner}.{s.name}"] for s in node.layer.state(inside)),
+                    masks=tuple(masks[f"{node.name}.{m.name}"] for m in node.layer.masks(inside))
+                    if self.training
+                    else (),
+                    free=(),
+                )
+            )
+        outputs = tuple(self._in_layout(value, False, len(shapes[value])) for _, value in self.graph.outputs)
+        return Program(
+            graph=self.graph,
+            steps=self._with_last_uses(outputs),
+            num_slots=len(self.slots),
+            inputs=tuple(self.slots[item.name, False] for item in self.graph.inputs),
+            outputs=outputs,
+            weight_names=tuple(weights),
+            state_names=tuple(state),
+            mask_names=tuple(masks),
+            channels_last=self.channels_last,
+            training=self.training,
+        )
+
+    def _layout_for(self, node: Node) -> bool:
+        """Whether a node runs channels-last: images do if the program does; others follow their first operand.
+
+        Nodes that share weights run in the layout of the first of them, so that one native array serves all.
+        """
+        layer = node.layer
+        if not self.channels_last or layer.layout_rule == "canonical":
+            return False
+        if layer.layout_rule == "spatial":
+            return True
+        follows = bool(node.inputs) and self.layouts[node.inputs[0]]
+        return self.shared_layouts.setdefault(node.owner, follows)
+
+    def _new(self, value: str, last: bool) -> int:
+        self.layouts.setdefault(value, last)
+        return self.slots.setdefault((value, last), len(self.slots))
+
+    def _in_layout(self, value: str, last: bool, rank: int) -> int:
+        """The slot of a value in a layout; a step that changes its layout is added where it is not there yet."""
+        if rank <= 2:
+            last = False
+        if (value, last) in self.slots:
+            return self.slots[value, last]
+        source = self.slots[value, not last]
+        target = self._new(value, last)
+        layer = LayoutChange(to="channels_last" if last else "canonical")
+        operation = self.operations[layer.kind]
+        name = f"{value}@{layer.to}"
+        call = Call(self.training, last)
+        self.steps.append(
+            Step(name, layer, operation.forward, operation.backward, call, (source,), (target,), (), (), (), ())
+        )
+        return target
+
+    def _with_last_uses(self, outputs: tuple[int, ...]) -> tuple[Step, ...]:
+        seen = set(outputs)
+        result: list[Step] = []
+        for step in reversed(self.steps):
+            touched = dict.fromkeys((*step.inputs, *step.outputs))
+            free = tuple(slot for slot in touched if slot not in seen)
+            seen.update(touched)
+            result.append(replace(step, free=free))
+        return tuple(reversed(result))

@@ -1,0 +1,98 @@
+"""Arrays on the host by name: what programs give back, and the check of what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cnnbench.errors import DataError, did_you_mean
+from cnnbench.spec.layers import Dtype, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HostArrays = Mapping[str, "NDArray[Any]"]
+
+
+class HostResult(NamedTuple):
+    """A forward pass on the host: outputs by output name in canonical layout, and the state after it."""
+
+    outputs: dict[str, NDArray[Any]]
+    state: dict[str, NDArray[Any]]
+
+
+class HostGradients(NamedTuple):
+    """A gradient pass on the host: the loss, gradients by weight and input name in canonical layout, and the state."""
+
+    loss: float
+    weights: dict[str, NDArray[Any]]
+    inputs: dict[str, NDArray[Any]]
+    state: dict[str, NDArray[Any]]
+
+
+class HostTraining(NamedTuple):
+    """A training state on the host: weights, running statistics, and slots as ``<weight>/<slot>``."""
+
+    weights: dict[str, NDArray[Any]]
+    state: dict[str, NDArray[Any]]
+    slots: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One host array that a program needs.
+
+    Args:
+        role: What it is, in words: ``input``, ``dropout mask``, ``weight`` ...
+        name: Under which it is given.
+        shape: Its canonical shape.
+        dtype: ``float`` takes every real number, ``int`` integers only.
+    """
+
+    role: str
+    name: str
+    shape: Shape
+    dtype: Dtype = "float"
+
+    def take(self, arrays: HostArrays, where: str) -> NDArray[Any]:
+        """The array of this name: integers as int64, real numbers in the floating type that they have, else float64.
+
+        Raises DataError where it is missing, or has another shape or a dtype of another kind.
+        """
+        import numpy as np
+
+        if self.name not in arrays:
+            wanted = "integers" if self.dtype == "int" else "real numbers"
+            raise DataError(
+                f"the {self.role} {self.name!r} is missing",
+                where=where,
+                expected=f"{wanted} of shape {self.shape}",
+                remedy=did_you_mean(self.name, arrays) if arrays else None,
+            )
+        array = np.asarray(arrays[self.name])
+        kind = array.dtype.kind
+        if self.dtype == "int":
+            if kind not in "iu":
+                raise self._wrong("dtype", array.dtype, "integers", where)
+            array = array.astype(np.int64, copy=False)
+        elif kind in "iub":
+            array = array.astype(np.float64)
+        elif kind != "f" and array.dtype.name != "bfloat16":  # bfloat16 as NumPy's extension type
+            raise self._wrong("dtype", array.dtype, "real numbers", where)
+        if array.shape != self.shape:
+            raise self._wrong("shape", array.shape, self.shape, where)
+        return array
+
+    def _wrong(self, what: str, received: object, expected: object, where: str) -> DataError:
+        return DataError(
+            f"the {self.role} {self.name!r} has the wrong {what}", where=where, received=received, expected=expected
+        )
+
+
+def refuse_unknown(arrays: HostArrays, known: Collection[str], role: str, where: str) -> None:
+    """Raises DataError for the first array whose name is not among ``known``."""
+    for name in arrays:
+        if name not in known:
+            remedy = did_you_mean(name, known) if known else "leave it out"
+            raise DataError(f"there is no {role} {name!r}", where=where, remedy=remedy)

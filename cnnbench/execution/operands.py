@@ -1,0 +1,96 @@
+"""A batch as the operands of a program: which arrays it must hold, in which order, checked once for all backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from cnnbench.execution.host import ArraySpec, HostArrays
+from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.operations import Array, LayoutChange
+from cnnbench.spec.losses import Loss
+
+
+class Operands(NamedTuple):
+    """One batch in the order of a program, on the host or, once a backend has placed it, on its device.
+
+    Args:
+        inputs: The inputs, in the order of the graph.
+        masks: The dropout masks in the layout of the op that takes them, in the order of ``Program.mask_names``.
+        targets: The targets of the loss, where there is one.
+        cotangents: One for each output in its order, where gradients are taken without a loss.
+    """
+
+    inputs: tuple[Array, ...]
+    masks: tuple[Array, ...] = ()
+    targets: Array | None = None
+    cotangents: tuple[Array, ...] = ()
+
+    def map(self, place: Callable[[Any], Any]) -> Operands:
+        """The operands with ``place`` applied to each array."""
+        return Operands(
+            tuple(map(place, self.inputs)),
+            tuple(map(place, self.masks)),
+            None if self.targets is None else place(self.targets),
+            tuple(map(place, self.cotangents)),
+        )
+
+
+@dataclass(frozen=True)
+class BatchReader:
+    """Reads the batches of one program.
+
+    Args:
+        bound: The program's graph.
+        loss: Whose targets a batch holds; None: it holds none.
+        cotangents: Whether a batch holds ``gradient.<output>`` for each output.
+        masks: Whether a training batch holds the dropout masks; False where the framework draws them.
+    """
+
+    bound: BoundGraph
+    loss: Loss | None = None
+    cotangents: bool = False
+    masks: bool = True
+
+    def read(self, batch: HostArrays) -> Operands:
+        """The operands on the host: indices as int64, everything else in a floating type; extra arrays are ignored.
+
+        Raises DataError where an array is missing, or has another shape, another batch size or a dtype of another kind.
+        """
+        graph = self.bound.program.graph
+        where, size = graph.name, self._batch_size(batch)
+        shapes = graph.shapes(size)
+        inputs = tuple(
+            ArraySpec("input", item.name, item.full_shape(size), item.dtype).take(batch, where) for item in graph.inputs
+        )
+        targets = None
+        if self.loss is not None:
+            shape = self.loss.target_shape(shapes[graph.outputs[0][1]])
+            spec = ArraySpec("target array", "targets", shape, "int" if self.loss.int_targets else "float")
+            targets = spec.take(batch, where)
+        cotangents = tuple(
+            ArraySpec("cotangent", f"gradient.{name}", shapes[value]).take(batch, where)
+            for name, value in (graph.outputs if self.cotangents else ())
+        )
+        return Operands(inputs, self._read_masks(batch, size), targets, cotangents)
+
+    def _read_masks(self, batch: HostArrays, size: int) -> tuple[Array, ...]:
+        program = self.bound.program
+        if not self.masks or not program.mask_names:
+            return ()
+        specs = program.graph.named_masks(size)
+        taken = (ArraySpec("dropout mask", spec.name, spec.shape).take(batch, program.graph.name) for spec in specs)
+        return tuple(
+            mask.transpose(LayoutChange(to="channels_last").permutation(mask.ndim)) if last and mask.ndim > 2 else mask
+            for mask, last in zip(taken, self.bound.masks_channels_last, strict=True)
+        )
+
+    def _batch_size(self, batch: HostArrays) -> int:
+        """The length of the first input that has a batch axis; 1 where there is none."""
+        import numpy as np
+
+        for item in self.bound.program.graph.inputs:
+            if item.batched and item.name in batch:
+                return next(iter(np.shape(batch[item.name])), 1)
+        return 1
