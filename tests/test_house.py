@@ -15,13 +15,10 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().v
 
 # What is beyond a limit still, by room. Whoever mends one lowers the number; nobody raises one.
 KNOWN_LONG_MODULES = {
-    "cnnbench/execution": 2,
     "cnnbench/harness": 5,
     "cnnbench/output": 3,
     "cnnbench/spec": 3,
     "cnnbench/training": 1,
-    "backends/cnnbench_jax": 1,
-    "backends/cnnbench_tensorflow": 1,
 }
 KNOWN_LONG_FUNCTIONS = {
     "cnnbench/conformance": 1,
@@ -40,23 +37,13 @@ KNOWN_SHARED_NAMES = {
     "Entry",
     "Envelope",
     "Evidence",
-    "Geometry",
-    "Gradients",
     "Inception",
-    "Memory",
-    "Operands",
-    "Placement",
     "Point",
-    "Region",
     "Report",
     "Row",
-    "Samples",
-    "Setting",
     "Stage",
-    "Step",
     "Summary",
     "Table",
-    "Taps",
     "Tile",
     "TimedCall",
     "Training",

@@ -81,8 +81,6 @@ KNOWN_CIRCLES = {
             "cnnbench.numerics.reverse_noise",
         }
     ),
-    frozenset({"cnnbench_numpy.backend", "cnnbench_numpy.plugin"}),
-    frozenset({"cnnbench_tensorflow.backend", "cnnbench_tensorflow.plugin"}),
 }
 
 

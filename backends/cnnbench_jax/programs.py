@@ -10,7 +10,7 @@ from jax import Array
 
 from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
-from cnnbench.execution.operands import Operands
+from cnnbench.execution.operands import ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import host
 from cnnbench_jax.losses import LossFunction
@@ -43,13 +43,13 @@ class _JaxProgram:
         self._weights = [place.array(array) for array in native]
         self._state = [place.array(array, dtype=place.state_dtype) for array in running]
 
-    def upload(self, batch: HostArrays) -> Operands:
+    def upload(self, batch: HostArrays) -> ProgramOperands:
         operands = self.setting.reader.read(batch).map(self.setting.placement.array)
         if self.setting.reader.masks:
             return operands
         return operands._replace(masks=tuple(jax.random.key(i) for i in range(len(self.bound.program.mask_names))))
 
-    def prepare(self, operands: Operands) -> None:
+    def prepare(self, operands: ProgramOperands) -> None:
         self._compiled.prepare(operands, self._weights, self._state)
 
     def state_after(self, changed: Changed) -> list[Any]:
@@ -67,7 +67,7 @@ class JaxForward(_JaxProgram, ForwardProgram):
     def __init__(self, setting: JaxSetting) -> None:
         super().__init__(setting, Compiled(setting, TracedForward(setting)))
 
-    def run(self, operands: Operands) -> JaxForwardResults:
+    def run(self, operands: ProgramOperands) -> JaxForwardResults:
         result: JaxForwardResults = self._compiled(operands, self._weights, self._state)
         return result
 
@@ -81,7 +81,7 @@ class JaxGradient(_JaxProgram, GradientProgram):
     def __init__(self, setting: JaxSetting, loss: LossFunction | None) -> None:
         super().__init__(setting, Compiled(setting, TracedGradient(setting, loss)))
 
-    def run(self, operands: Operands) -> JaxGradientResults:
+    def run(self, operands: ProgramOperands) -> JaxGradientResults:
         result: JaxGradientResults = self._compiled(operands, self._weights, self._state)
         return result
 
@@ -112,10 +112,10 @@ class JaxStep(_JaxProgram, StepProgram):
     def _rate(self, learning_rate: float) -> Array:
         return self.setting.placement.array(learning_rate, dtype=self.setting.placement.state_dtype)
 
-    def prepare(self, operands: Operands) -> None:
+    def prepare(self, operands: ProgramOperands) -> None:
         self._compiled.prepare(operands, self._weights, self._state, self._slots, self._rate(0.0))
 
-    def run(self, operands: Operands, learning_rate: float) -> Array:
+    def run(self, operands: ProgramOperands, learning_rate: float) -> Array:
         rate = self._rate(learning_rate)
         result: JaxStepResults = self._compiled(operands, self._weights, self._state, self._slots, rate)
         loss, self._weights, self._state, self._slots = result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.operands import BatchReader, Operands
+from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import JaxPlacement
 from cnnbench_jax.losses import LossFunction
 from cnnbench_jax.optimizers import OPTIMIZERS
 
+Arrays = list[Array]
 Changed = dict[int, Array]  # running statistics after a pass, by position; what is not there did not change
 
 
@@ -59,7 +60,7 @@ class Compiled:
     donated: tuple[int, ...] = ()
     executables: dict[Any, Any] = field(default_factory=dict)
 
-    def prepare(self, operands: Operands, weights: list[Array], *others: Any) -> Any:
+    def prepare(self, operands: ProgramOperands, weights: Arrays, *others: Any) -> Any:
         """The executable for ``(weights, *others, operands)``, compiled if it is not there yet."""
         signature = _signature(operands)
         if signature not in self.executables:
@@ -69,7 +70,7 @@ class Compiled:
                 self.executables[signature] = jitted.lower(weights, *others, operands).compile()
         return self.executables[signature]
 
-    def __call__(self, operands: Operands, *others: Any) -> Any:
+    def __call__(self, operands: ProgramOperands, *others: Any) -> Any:
         """Runs the executable; work may still be queued when it returns."""
         executable = self.prepare(operands, *others)
         self.setting.latest.value = None  # else the previous run's results would stand beside this one's
@@ -78,7 +79,7 @@ class Compiled:
         return result
 
 
-def _signature(operands: Operands) -> tuple[Any, ...]:
+def _signature(operands: ProgramOperands) -> tuple[Any, ...]:
     return tuple([leaf.shape for leaf in (*operands.inputs, *operands.masks)])
 
 
@@ -95,7 +96,7 @@ class TracedForward:
 
     setting: JaxSetting
 
-    def __call__(self, weights: Sequence[Array], state: Sequence[Array], operands: Operands) -> JaxForwardResults:
+    def __call__(self, weights: Arrays, state: Arrays, operands: ProgramOperands) -> JaxForwardResults:
         result = self.setting.bound.program.forward(operands.inputs, weights, state, operands.masks)
         pairs = enumerate(zip(state, result.state, strict=True))
         return JaxForwardResults(result.outputs, {i: new for i, (old, new) in pairs if new is not old})
@@ -104,8 +105,8 @@ class TracedForward:
 class Leaves(NamedTuple):
     """What is differentiated: trainable weights and float inputs."""
 
-    weights: list[Array]
-    inputs: list[Array]
+    weights: Arrays
+    inputs: Arrays
 
 
 class JaxGradientResults(NamedTuple):
@@ -123,7 +124,7 @@ class TracedGradient:
     setting: JaxSetting
     loss: LossFunction | None
 
-    def __call__(self, weights: list[Array], state: list[Array], operands: Operands) -> JaxGradientResults:
+    def __call__(self, weights: Arrays, state: Arrays, operands: ProgramOperands) -> JaxGradientResults:
         bound, forward = self.setting.bound, TracedForward(self.setting)
         leaves = Leaves([weights[i] for i in bound.trainable], [operands.inputs[i] for i in bound.float_inputs])
 
@@ -146,9 +147,9 @@ class JaxStepResults(NamedTuple):
     """The loss before the step, and everything that training holds after it."""
 
     loss: Array
-    weights: list[Array]
-    state: list[Array]
-    slots: dict[str, list[Array]]
+    weights: Arrays
+    state: Arrays
+    slots: dict[str, Arrays]
 
 
 class TracedStep:
@@ -160,7 +161,12 @@ class TracedStep:
         self._update = OPTIMIZERS.rule(optimizer)(optimizer, setting.bound.decaying(optimizer))
 
     def __call__(
-        self, weights: list[Array], state: list[Array], slots: dict[str, list[Array]], rate: Array, operands: Operands
+        self,
+        weights: Arrays,
+        state: Arrays,
+        slots: dict[str, Arrays],
+        rate: Array,
+        operands: ProgramOperands,
     ) -> JaxStepResults:
         result = self._differentiate(weights, state, operands)
         trained, slots = self._update([weights[i] for i in self._trainable], result.gradients.weights, slots, rate)

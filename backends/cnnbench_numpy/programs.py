@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.operands import BatchReader, Operands
+from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.program import ForwardResult, Program
 from cnnbench.spec.layers import Shape
@@ -65,14 +65,14 @@ class _NumpyProgram:
         self._weights = [self.setting.own(array) for array in native]
         self._state = [self.setting.own(array) for array in statistics]
 
-    def upload(self, batch: HostArrays) -> Operands:
+    def upload(self, batch: HostArrays) -> ProgramOperands:
         return self.setting.reader.read(batch).map(self.setting.own)
 
 
 class NumpyForward(_NumpyProgram, ForwardProgram):
     """A forward pass by ``Program.forward``."""
 
-    def run(self, operands: Operands) -> ForwardResult:
+    def run(self, operands: ProgramOperands) -> ForwardResult:
         self.bound.require_loaded(self._weights)
         with single_threaded():
             return self.bound.program.forward(operands.inputs, self._weights, self._state, operands.masks)
@@ -89,16 +89,16 @@ class NumpyFastForward(NumpyForward):
         self._native = native
         self._plans: dict[tuple[tuple[Shape, ...], Team], Program] = {}
 
-    def prepare(self, operands: Operands) -> None:
+    def prepare(self, operands: ProgramOperands) -> None:
         self._planned(operands)
 
-    def run(self, operands: Operands) -> ForwardResult:
+    def run(self, operands: ProgramOperands) -> ForwardResult:
         self.bound.require_loaded(self._weights)
         planned = self._planned(operands)
         with single_threaded():
             return planned.forward(operands.inputs, self._weights, self._state)
 
-    def _planned(self, operands: Operands) -> Program:
+    def _planned(self, operands: ProgramOperands) -> Program:
         shapes = tuple(x.shape for x in operands.inputs)
         key = (shapes, team())
         if key not in self._plans:
@@ -127,7 +127,7 @@ class _NumpyReverse(_NumpyProgram):
         super().__init__(setting)
         self._loss = loss
 
-    def differentiate(self, operands: Operands) -> NumpyGradients:
+    def differentiate(self, operands: ProgramOperands) -> NumpyGradients:
         """The gradients of every weight and input."""
         self.bound.require_loaded(self._weights)
         program, weights = self.bound.program, self._weights
@@ -154,7 +154,7 @@ def _with_zeros(gradients: Sequence[Array | None], values: Sequence[Array]) -> l
 class NumpyGradient(_NumpyReverse, GradientProgram):
     """A forward and reverse pass by ``Program.forward`` and ``Program.reverse``."""
 
-    def run(self, operands: Operands) -> NumpyGradients:
+    def run(self, operands: ProgramOperands) -> NumpyGradients:
         return self.differentiate(operands)
 
     def download(self, results: NumpyGradients) -> HostGradients:
@@ -182,7 +182,7 @@ class NumpyStep(_NumpyReverse, StepProgram):
         native = self.bound.native_slots(self.optimizer, slots)
         self._slots = {slot: [self.setting.own(array) for array in arrays] for slot, arrays in native.items()}
 
-    def run(self, operands: Operands, learning_rate: float) -> Array:
+    def run(self, operands: ProgramOperands, learning_rate: float) -> Array:
         result = self.differentiate(operands)
         rate = float(learning_rate)
         for order, (i, decays) in enumerate(zip(self.bound.trainable, self._decaying, strict=True)):

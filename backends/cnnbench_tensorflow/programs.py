@@ -16,7 +16,7 @@ import numpy as np
 from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.operands import BatchReader, Operands
+from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.execution.operations import LayoutChange
 from cnnbench.execution.program import ForwardResult
 from cnnbench.spec.optimizers import Optimizer
@@ -85,7 +85,7 @@ class _TensorFlowProgram:
             variable.assign(value)
         return variables
 
-    def upload(self, batch: HostArrays) -> Operands:
+    def upload(self, batch: HostArrays) -> ProgramOperands:
         return self.setting.reader.read(batch).map(self.setting.place)
 
     def forward(self, inputs: Sequence[Any], masks: Sequence[Any], weights: Sequence[Any]) -> ForwardResult:
@@ -138,7 +138,7 @@ class TensorFlowForward(_TensorFlowProgram, ForwardProgram):
         result = self.forward(inputs, masks, self.read_weights())
         return result.outputs, tuple(result.state) if self.bound.program.training else ()
 
-    def run(self, operands: Operands) -> Any:
+    def run(self, operands: ProgramOperands) -> Any:
         return self.function(operands.inputs, operands.masks)
 
     def download(self, results: Any) -> HostResult:
@@ -169,7 +169,7 @@ class TensorFlowGradient(_TensorFlowProgram, GradientProgram):
         )
         return (value if self._loss else tf.constant(math.nan)), dense(found), tuple(result.state)
 
-    def run(self, operands: Operands) -> Any:
+    def run(self, operands: ProgramOperands) -> Any:
         return self.function(*operands)
 
     def download(self, results: Any) -> HostGradients:
@@ -211,7 +211,7 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
                 variable.assign(new)
         return value
 
-    def run(self, operands: Operands, learning_rate: float) -> Any:
+    def run(self, operands: ProgramOperands, learning_rate: float) -> Any:
         rate = tf.constant(learning_rate, self.setting.dtype)
         return self.function(operands.inputs, operands.masks, operands.targets, rate)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.operands import BatchReader, Operands
+from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_torch.arrays import TorchPlacement, host
 from cnnbench_torch.optimizers import OPTIMIZERS, read_slots, set_rate, write_slots
@@ -53,13 +53,13 @@ class _TorchProgram:
         self._weights = [place.tensor(array) for array in native]
         self._state = [place.tensor(array, dtype=place.state_dtype) for array in running]
 
-    def upload(self, batch: HostArrays) -> Operands:
+    def upload(self, batch: HostArrays) -> ProgramOperands:
         operands = self.setting.reader.read(batch).map(self.setting.placement.tensor)
         if self.setting.reader.masks:
             return operands
         return operands._replace(masks=(None,) * len(self.bound.program.mask_names))
 
-    def walk(self, operands: Operands) -> TorchPass:
+    def walk(self, operands: ProgramOperands) -> TorchPass:
         """One pass under the program's arithmetic flags."""
         self.bound.require_loaded(self._weights)
         self.setting.before_run()
@@ -81,11 +81,11 @@ class TorchForward(_TorchProgram, ForwardProgram):
         with torch.inference_mode():
             super().load(weights, state)
 
-    def upload(self, batch: HostArrays) -> Operands:
+    def upload(self, batch: HostArrays) -> ProgramOperands:
         with torch.inference_mode():
             return super().upload(batch)
 
-    def run(self, operands: Operands) -> TorchPass:
+    def run(self, operands: ProgramOperands) -> TorchPass:
         with torch.inference_mode():
             return self.walk(operands)
 
@@ -110,13 +110,13 @@ class TorchGradient(_TorchProgram, GradientProgram):
         for position in self.bound.trainable:
             self._weights[position].requires_grad_()
 
-    def upload(self, batch: HostArrays) -> Operands:
+    def upload(self, batch: HostArrays) -> ProgramOperands:
         operands = super().upload(batch)
         for position in self.bound.float_inputs:
             operands.inputs[position].requires_grad_()
         return operands
 
-    def run(self, operands: Operands) -> TorchGradients:
+    def run(self, operands: ProgramOperands) -> TorchGradients:
         passed = self.walk(operands)
         leaves = (
             *(self._weights[i] for i in self.bound.trainable),
@@ -167,7 +167,7 @@ class TorchStep(_TorchProgram, StepProgram):
             own = {slot: place.tensor(arrays[order]) for slot, arrays in native.items()}
             write_slots(self.optimizer, self._rule, parameter, own)
 
-    def run(self, operands: Operands, learning_rate: float) -> Tensor:
+    def run(self, operands: ProgramOperands, learning_rate: float) -> Tensor:
         passed = self.walk(operands)
         if passed.loss is None:
             raise RuntimeError("a step program is made with a loss")

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cnnbench.execution.operands import Operands
-from cnnbench.execution.program import Program, Step
+from cnnbench.execution.operands import ProgramOperands
+from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.layers.tables import Table
 from cnnbench_torch.losses import LossFunction
 from cnnbench_torch.ops.tables import constant_table
@@ -27,7 +27,7 @@ class TorchPass(NamedTuple):
     loss: Tensor | None
 
 
-Walk = Callable[[Operands, Sequence[Tensor], Sequence[Tensor]], TorchPass]
+Walk = Callable[[ProgramOperands, Sequence[Tensor], Sequence[Tensor]], TorchPass]
 
 
 class WalkModule(torch.nn.Module):
@@ -38,7 +38,7 @@ class WalkModule(torch.nn.Module):
         self.program = program
         self.loss = loss
 
-    def forward(self, operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
+    def forward(self, operands: ProgramOperands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
         """One pass, and the loss of the main output."""
         result = self.program.forward(operands.inputs, weights, state, operands.masks)
         value = None if self.loss is None else self.loss(result.outputs[0], operands.targets)
@@ -56,14 +56,14 @@ def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> 
         return WalkModule(program, loss).forward
     module = WalkModule(replace(program, steps=tuple(map(_own_constants, count(), program.steps))), loss)
 
-    def walk(operands: Operands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
+    def walk(operands: ProgramOperands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
         return module(operands, weights, state)
 
     own = FunctionType(walk.__code__.replace(), walk.__globals__, walk.__name__, None, walk.__closure__)
     return torch.compile(own, fullgraph=True, dynamic=False, **_guard_options())
 
 
-def _own_constants(position: int, step: Step) -> Step:
+def _own_constants(position: int, step: BoundStep) -> BoundStep:
     if not isinstance(step.layer, Table):
         return step
     return replace(step, forward=constant_table(step.layer, f"table_{position}"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.operations import Call, LayoutChange, Operations
-from cnnbench.execution.program import Program, Step
+from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.graph import Graph, Node, value_names
 
 
@@ -40,7 +40,7 @@ class _Binder:
     operations: Operations
     training: bool
     channels_last: bool
-    steps: list[Step] = field(default_factory=list)
+    steps: list[BoundStep] = field(default_factory=list)
     slots: dict[tuple[str, bool], int] = field(default_factory=dict)  # (value, is channels-last) -> slot
     layouts: dict[str, bool] = field(default_factory=dict)  # the layout in which a value is produced
     shared_layouts: dict[str, bool] = field(default_factory=dict)  # the layout of the first node that uses weights
@@ -60,7 +60,7 @@ class _Binder:
             values = value_names(node.name, len(node.layer.output_shapes(inside)))
             outputs = tuple(self._new(value, last and len(shapes[value]) > 2) for value in values)
             self.steps.append(
-                Step(
+                BoundStep(
                     name=node.name,
                     layer=node.layer,
                     forward=operation.forward,
@@ -120,13 +120,13 @@ class _Binder:
         name = f"{value}@{layer.to}"
         call = Call(self.training, last)
         self.steps.append(
-            Step(name, layer, operation.forward, operation.backward, call, (source,), (target,), (), (), (), ())
+            BoundStep(name, layer, operation.forward, operation.backward, call, (source,), (target,), (), (), (), ())
         )
         return target
 
-    def _with_last_uses(self, outputs: tuple[int, ...]) -> tuple[Step, ...]:
+    def _with_last_uses(self, outputs: tuple[int, ...]) -> tuple[BoundStep, ...]:
         seen = set(outputs)
-        result: list[Step] = []
+        result: list[BoundStep] = []
         for step in reversed(self.steps):
             touched = dict.fromkeys((*step.inputs, *step.outputs))
             free = tuple(slot for slot in touched if slot not in seen)

@@ -12,7 +12,7 @@ from cnnbench.execution.operations import Array, LayoutChange
 from cnnbench.spec.losses import Loss
 
 
-class Operands(NamedTuple):
+class ProgramOperands(NamedTuple):
     """One batch in the order of a program, on the host or, once a backend has placed it, on its device.
 
     Args:
@@ -27,9 +27,9 @@ class Operands(NamedTuple):
     targets: Array | None = None
     cotangents: tuple[Array, ...] = ()
 
-    def map(self, place: Callable[[Any], Any]) -> Operands:
+    def map(self, place: Callable[[Any], Any]) -> ProgramOperands:
         """The operands with ``place`` applied to each array."""
-        return Operands(
+        return ProgramOperands(
             tuple(map(place, self.inputs)),
             tuple(map(place, self.masks)),
             None if self.targets is None else place(self.targets),
@@ -53,7 +53,7 @@ class BatchReader:
     cotangents: bool = False
     masks: bool = True
 
-    def read(self, batch: HostArrays) -> Operands:
+    def read(self, batch: HostArrays) -> ProgramOperands:
         """The operands on the host: indices as int64, everything else in a floating type; extra arrays are ignored.
 
         Raises DataError where an array is missing, or has another shape, another batch size or a dtype of another kind.
@@ -73,7 +73,7 @@ class BatchReader:
             ArraySpec("cotangent", f"gradient.{name}", shapes[value]).take(batch, where)
             for name, value in (graph.outputs if self.cotangents else ())
         )
-        return Operands(inputs, self._read_masks(batch, size), targets, cotangents)
+        return ProgramOperands(inputs, self._read_masks(batch, size), targets, cotangents)
 
     def _read_masks(self, batch: HostArrays, size: int) -> tuple[Array, ...]:
         program = self.bound.program

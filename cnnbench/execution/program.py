@@ -13,7 +13,7 @@ from cnnbench.spec.layers import Layer
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BoundStep:
     """One bound call.
 
     Args:
@@ -72,7 +72,7 @@ class Program:
     """
 
     graph: Graph
-    steps: tuple[Step, ...]
+    steps: tuple[BoundStep, ...]
     num_slots: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]

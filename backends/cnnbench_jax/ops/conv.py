@@ -12,7 +12,7 @@ from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers.conv import Conv, Convolution, PartialConv, connection_shape
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_jax.ops.registry import OPERATIONS
-from cnnbench_jax.ops.windows import Taps, full_padding, on_host, pad_spatial, unrolls
+from cnnbench_jax.ops.windows import WindowTaps, full_padding, on_host, pad_spatial, unrolls
 
 Arrays = tuple[Array, ...]
 
@@ -91,7 +91,7 @@ def _depthwise(x: Array, weight: Array, layer: Conv, call: Call) -> Array:
     axis = call.channel_axis(rank)
     multiplier = layer.out_channels // layer.groups
     total: Array | None = None
-    for index, values in Taps(padded, call, window, sizes):
+    for index, values in WindowTaps(padded, call, window, sizes):
         factor = weight[(*index, 0)] if call.channels_last else weight[(slice(None), 0, *index)]
         factor = factor.reshape([-1 if i == axis else 1 for i in range(rank)])
         repeated = values if multiplier == 1 else jnp.repeat(values, multiplier, axis)

@@ -42,7 +42,7 @@ def _images(inputs: Arrays) -> Array:
     return jnp.arange(inputs[1].shape[0]) // share
 
 
-class Samples(NamedTuple):
+class _Samples(NamedTuple):
     """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
 
     low: Array
@@ -52,7 +52,7 @@ class Samples(NamedTuple):
     count: Array
 
 
-def _samples(layer: RoIAlign, first: Array, last: Array, axis: int, size: int) -> Samples:
+def _samples(layer: RoIAlign, first: Array, last: Array, axis: int, size: int) -> _Samples:
     offset = 0.5 if layer.aligned else 0.0
     start = first * layer.spatial_scale - offset
     length = last * layer.spatial_scale - offset - start
@@ -73,7 +73,7 @@ def _samples(layer: RoIAlign, first: Array, last: Array, axis: int, size: int) -
     share = place - low
     index = low.astype(jnp.int32)
     flat = (start.shape[0], out * most)
-    return Samples(
+    return _Samples(
         index.reshape(flat),
         jnp.minimum(index + 1, size - 1).reshape(flat),
         jnp.where(inside, 1 - share, 0).reshape(flat),

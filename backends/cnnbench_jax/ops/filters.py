@@ -8,7 +8,7 @@ from jax import Array
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.filters import ConstantFilter
 from cnnbench_jax.ops.registry import OPERATIONS
-from cnnbench_jax.ops.windows import Taps, spatial_axes
+from cnnbench_jax.ops.windows import WindowTaps, spatial_axes
 
 Arrays = tuple[Array, ...]
 
@@ -19,6 +19,6 @@ def constant_filter(layer: ConstantFilter, inputs: Arrays, weights: Arrays, stat
     x = inputs[0]
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     sizes = layer.output_shapes(((1, 1, *(x.shape[axis] for axis in spatial_axes(call, x.ndim))),))[0][2:]
-    views = (values for _, values in Taps(wide, call, layer.window(), sizes))
+    views = (values for _, values in WindowTaps(wide, call, layer.window(), sizes))
     total = sum(weight * values for weight, values in zip(layer.weights_row_major, views, strict=True))
     return OpResult((jnp.asarray(total, wide.dtype).astype(x.dtype),))

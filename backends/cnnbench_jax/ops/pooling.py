@@ -23,7 +23,7 @@ from cnnbench.spec.layers.pooling import (
 )
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_jax.ops.registry import OPERATIONS
-from cnnbench_jax.ops.windows import Taps, full_padding, pad_spatial, spatial_axes, unrolls
+from cnnbench_jax.ops.windows import WindowTaps, full_padding, pad_spatial, spatial_axes, unrolls
 
 Arrays = tuple[Array, ...]
 
@@ -50,7 +50,7 @@ def max_pool(layer: MaxPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
     padding = full_padding(window, require_pairs(layer.padding), spatial, sizes)
     if unrolls(window) or any(d > 1 for d in window.dilation):
         best: Array | None = None
-        for _, values in Taps(pad_spatial(x, call, padding, -math.inf), call, window, sizes):
+        for _, values in WindowTaps(pad_spatial(x, call, padding, -math.inf), call, window, sizes):
             best = values if best is None else _first_maximum(best, values)
         assert best is not None  # a window has at least one tap
         return OpResult((best,))
@@ -90,7 +90,7 @@ def windowed_sum(x: Array, layer: WindowPool, call: Call) -> Array:
     spatial, sizes = window_sizes(layer, x, call)
     padding = full_padding(window, require_pairs(layer.padding), spatial, sizes)
     if unrolls(window):
-        taps = [values for _, values in Taps(pad_spatial(x, call, padding), call, window, sizes)]
+        taps = [values for _, values in WindowTaps(pad_spatial(x, call, padding), call, window, sizes)]
         return sum(taps[1:], taps[0])
     return lax.reduce_window(
         x,

@@ -57,7 +57,7 @@ def pad_spatial(x: Array, call: Call, padding: Sequence[tuple[int, int]], value:
 
 
 @dataclass(frozen=True)
-class Taps:
+class WindowTaps:
     """The values that each position of a window sees.
 
     Args:

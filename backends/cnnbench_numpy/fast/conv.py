@@ -46,7 +46,7 @@ CONV_WEIGHTS = WeightLayout(_to_native, _to_canonical)
 
 
 @dataclass(frozen=True)
-class Region:
+class ConvRegion:
     """One task: some images, a range of the first spatial axis, a range of output channels."""
 
     images: slice
@@ -58,7 +58,7 @@ class Region:
         """(images, rows)."""
         return self.images.stop - self.images.start, self.rows.stop - self.rows.start
 
-    def moved(self, images: int) -> Region:
+    def moved(self, images: int) -> ConvRegion:
         """The same region that many images later."""
         return replace(self, images=slice(self.images.start + images, self.images.stop + images))
 
@@ -73,7 +73,7 @@ def ranges(total: int, step: int) -> list[slice]:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ConvGeometry:
     """The sizes of one convolution of a channels-last input shape."""
 
     layer: Conv
@@ -113,7 +113,7 @@ class Geometry:
         """Products in one output value."""
         return math.prod(self.layer.window().kernel_size) * (self.x[-1] // self.layer.groups)
 
-    def regions(self, team: int) -> list[Region]:
+    def regions(self, team: int) -> list[ConvRegion]:
         """The tasks: blocks of rows or images that fit the cache, and ranges of columns where rows are few."""
         batch, rows = self.out[0], self.out[1]
         positions = batch * rows * self.per_row
@@ -131,12 +131,12 @@ class Geometry:
             blocks = [(images, slice(0, rows)) for images in ranges(batch, limit // rows)]
         else:
             blocks = [(slice(n, n + 1), part) for n in range(batch) for part in ranges(rows, limit)]
-        return [Region(images, part, cut) for cut in columns for images, part in blocks]
+        return [ConvRegion(images, part, cut) for cut in columns for images, part in blocks]
 
     def _few(self, positions: int, team: int) -> bool:
         return self.layer.groups == 1 and team > 1 and positions < LEAST_ROWS * team and self.out[-1] >= 16 * team
 
-    def flat(self, region: Region) -> slice:
+    def flat(self, region: ConvRegion) -> slice:
         """The region's positions among all N * out positions."""
         rows = self.out[1]
         start = (region.images.start * rows + region.rows.start) * self.per_row
@@ -147,7 +147,7 @@ class Geometry:
 class Patches:
     """Gathers the patches (G, positions, taps * C/G) of a region; one workspace for each worker."""
 
-    def __init__(self, geometry: Geometry, regions: list[Region], dtype: Any, workers: int) -> None:
+    def __init__(self, geometry: ConvGeometry, regions: list[ConvRegion], dtype: Any, workers: int) -> None:
         self.geometry = geometry
         layer, x, out = geometry.layer, geometry.x, geometry.out
         self.window = layer.window()
@@ -168,7 +168,7 @@ class Patches:
         window = self.window
         return (rows - 1) * window.stride[0] + window.dilation[0] * (window.kernel_size[0] - 1) + 1
 
-    def source(self, x: Array, region: Region, worker: int) -> Array:
+    def source(self, x: Array, region: ConvRegion, worker: int) -> Array:
         """The input under a region, zeros around it where it is padded: (images, reach, *extent[1:], C)."""
         images, rows = region.size
         first = region.rows.start * self.window.stride[0] - self.padding[0][0]
@@ -189,7 +189,7 @@ class Patches:
         strip[(slice(None), slice(low - first, high - first), *inner)] = x[(region.images, slice(low, high), *kept)]
         return strip
 
-    def view(self, source: Array, region: Region) -> Array:
+    def view(self, source: Array, region: ConvRegion) -> Array:
         """(G, images, rows, *out[1:], *kernel, C/G): windows of the source, not copied."""
         images, rows = region.size
         groups, window = self.geometry.layer.groups, self.window
@@ -205,14 +205,14 @@ class Patches:
         )
         return np.lib.stride_tricks.as_strided(source, shape, strides)
 
-    def gather(self, x: Array, region: Region, worker: int, workspace: Array) -> Array:
+    def gather(self, x: Array, region: ConvRegion, worker: int, workspace: Array) -> Array:
         """The patches of a region, copied into the worker's workspace."""
         view = self.view(self.source(x, region, worker), region)
         flat = workspace[: view.size]
         np.copyto(flat.reshape(view.shape), view)
         return flat.reshape(view.shape[0], -1, self.geometry.depth)
 
-    def workspace_size(self, regions: list[Region]) -> int:
+    def workspace_size(self, regions: list[ConvRegion]) -> int:
         """Elements of the largest region's patches."""
         geometry = self.geometry
         positions = max((math.prod(region.size) for region in regions), default=0) * geometry.per_row

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cnnbench.spec.layers import Conv, Shape
 from cnnbench.spec.layers.windows import require_pairs
-from cnnbench_numpy.fast.conv import Geometry, Patches, Region, ranges
-from cnnbench_numpy.fast.epilogue import Operands
+from cnnbench_numpy.fast.conv import ConvGeometry, ConvRegion, Patches, ranges
+from cnnbench_numpy.fast.epilogue import KernelOperands
 from cnnbench_numpy.fast.kernels import conv_kernel
 from cnnbench_numpy.fast.team import Team
 
@@ -21,18 +21,18 @@ Array = NDArray[Any]
 
 
 @lru_cache(maxsize=1024)
-def _plan(layer: Conv, x: Shape, dtype: str, workers: int) -> tuple[Geometry, list[list[Region]], Patches]:
+def _plan(layer: Conv, x: Shape, dtype: str, workers: int) -> tuple[ConvGeometry, list[list[ConvRegion]], Patches]:
     """The regions of each worker's share of the images, and what gathers their patches."""
     itemsize = np.dtype(dtype).itemsize
-    shares: list[list[Region]] = []
+    shares: list[list[ConvRegion]] = []
     for images in ranges(x[0], -(-x[0] // workers)):
-        share = Geometry(layer, (images.stop - images.start, *x[1:]), itemsize)
+        share = ConvGeometry(layer, (images.stop - images.start, *x[1:]), itemsize)
         shares.append([region.moved(images.start) for region in share.regions(1)])
-    geometry = Geometry(layer, x, itemsize)
+    geometry = ConvGeometry(layer, x, itemsize)
     return geometry, shares, Patches(geometry, [region for share in shares for region in share], dtype, workers)
 
 
-def _scatter(patches: Patches, d_patches: Array, region: Region, d_strip: Array) -> None:
+def _scatter(patches: Patches, d_patches: Array, region: ConvRegion, d_strip: Array) -> None:
     """Adds the gradients of patches to the (padded) input rows that they were gathered from, tap by tap."""
     images, rows = region.size
     layer, window = patches.geometry.layer, patches.window
@@ -91,12 +91,12 @@ def convolution_gradients(layer: Conv, x: Array, dy: Array, weight: Array, team:
     if reverse is None:
         return _scattered(x, slopes, weight, (geometry, shares, patches), team), parts.sum(axis=0)
     dx = np.empty_like(x)
-    conv_kernel(reverse, dy.shape, x.dtype.str, team).run(Operands((dy,), (_flipped(layer, weight),), ()), dx)
+    conv_kernel(reverse, dy.shape, x.dtype.str, team).run(KernelOperands((dy,), (_flipped(layer, weight),), ()), dx)
     return dx, parts.sum(axis=0)
 
 
 def _scattered(
-    x: Array, slopes: Array, weight: Array, planned: tuple[Geometry, list[list[Region]], Patches], team: Team
+    x: Array, slopes: Array, weight: Array, planned: tuple[ConvGeometry, list[list[ConvRegion]], Patches], team: Team
 ) -> Array:
     """The gradient dx of a strided convolution: dy W^T, added to where each patch came from."""
     geometry, shares, patches = planned
@@ -119,7 +119,7 @@ def _scattered(
 
 
 def _pointwise_gradients(
-    x: Array, dy: Array, weight: Array, geometry: Geometry, shares: list[list[Region]], team: Team
+    x: Array, dy: Array, weight: Array, geometry: ConvGeometry, shares: list[list[ConvRegion]], team: Team
 ) -> tuple[Array, Array]:
     """The same where the patches are the input itself: dx = dy W^T, dW = x^T dy."""
     dx = np.empty_like(x)

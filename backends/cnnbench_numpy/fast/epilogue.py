@@ -17,7 +17,7 @@ Block = Callable[[Array, slice, slice], None]  # (block of (M, C), its rows, its
 
 
 @dataclass(frozen=True)
-class Operands:
+class KernelOperands:
     """What one call of a fused step receives."""
 
     inputs: Arrays
@@ -31,7 +31,7 @@ class Bias:
 
     weight: int
 
-    def bind(self, operands: Operands) -> Block:
+    def bind(self, operands: KernelOperands) -> Block:
         """The function of a block."""
         bias = operands.weights[self.weight]
 
@@ -49,7 +49,7 @@ class Scale:
     weight: int
     state: int
 
-    def factors(self, operands: Operands) -> tuple[Array, Array]:
+    def factors(self, operands: KernelOperands) -> tuple[Array, Array]:
         """(scale, shift): weight / std and bias - mean scale of a batch norm at inference."""
         weights = operands.weights[self.weight : self.weight + 2]
         if not isinstance(self.layer, BatchNorm):
@@ -61,7 +61,7 @@ class Scale:
         scale = scale * weights[0]
         return scale, weights[1] - mean * scale
 
-    def bind(self, operands: Operands) -> Block:
+    def bind(self, operands: KernelOperands) -> Block:
         """The function of a block."""
         scale, shift = self.factors(operands)
 
@@ -78,7 +78,7 @@ class Residual:
 
     input: int
 
-    def bind(self, operands: Operands) -> Block:
+    def bind(self, operands: KernelOperands) -> Block:
         """The function of a block."""
         other = operands.inputs[self.input]
         flat = other.reshape(-1, other.shape[-1])
@@ -93,7 +93,7 @@ class Residual:
 class Rectify:
     """max(x, 0)."""
 
-    def bind(self, operands: Operands) -> Block:
+    def bind(self, operands: KernelOperands) -> Block:
         """The function of a block."""
 
         def rectify(block: Array, rows: slice, columns: slice) -> None:
@@ -106,7 +106,7 @@ Stage = Bias | Scale | Residual | Rectify
 Epilogue = tuple[Stage, ...]
 
 
-def bind(epilogue: Epilogue, operands: Operands) -> Block:
+def bind(epilogue: Epilogue, operands: KernelOperands) -> Block:
     """All stages of an epilogue as one function of a block."""
     stages = [stage.bind(operands) for stage in epilogue]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnbench.execution.program import Program, Step
+from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.layers import Conv
 from cnnbench_numpy.fast.epilogue import Bias, Rectify, Residual, Scale, Stage
 
@@ -25,12 +25,12 @@ class FusedStep:
         step: The first of the steps.
         role: ``kernel``: a kernel runs it; else its own op does, which returns a ``fresh`` array or may return a
             ``view`` of its operands.
-        inputs, weights, state: As in ``Step``, those of the guests after the host's.
+        inputs, weights, state: As in ``BoundStep``, those of the guests after the host's.
         stages: What follows the host's own computation on each block.
         outputs: The slots of the last step's outputs.
     """
 
-    step: Step
+    step: BoundStep
     role: Role
     inputs: tuple[int, ...]
     weights: tuple[int, ...]
@@ -43,7 +43,7 @@ class FusedStep:
         """The host's kind."""
         return self.step.layer.kind
 
-    def take_in(self, guest: Step) -> None:
+    def take_in(self, guest: BoundStep) -> None:
         """Makes ``guest``, the only reader of this step's output, a part of it."""
         if guest.layer.kind == "add":
             (other,) = (slot for slot in guest.inputs if slot not in self.outputs)
@@ -56,11 +56,11 @@ class FusedStep:
         self.outputs = guest.outputs
 
 
-def _stage(step: Step, weight: int, state: int) -> Stage:
+def _stage(step: BoundStep, weight: int, state: int) -> Stage:
     return Rectify() if step.layer.kind == "relu" else Scale(step.layer, weight, state)
 
 
-def _start(step: Step, role: Role) -> FusedStep:
+def _start(step: BoundStep, role: Role) -> FusedStep:
     """A step on its own. An element-wise host is nothing but stages on its first input."""
     stages: tuple[Stage, ...] = ()
     fast = role == "kernel"
@@ -73,7 +73,7 @@ def _start(step: Step, role: Role) -> FusedStep:
     return FusedStep(step, role, step.inputs, step.weights, step.state, stages, step.outputs)
 
 
-def fuse(program: Program, role_of: Callable[[Step], Role]) -> list[FusedStep]:
+def fuse(program: Program, role_of: Callable[[BoundStep], Role]) -> list[FusedStep]:
     """The program's steps with every guest taken into the host before it.
 
     Args:
@@ -98,7 +98,7 @@ def fuse(program: Program, role_of: Callable[[Step], Role]) -> list[FusedStep]:
     return fused
 
 
-def _host(guest: Step, fused: list[FusedStep], producers: dict[int, int], readers: dict[int, int]) -> int | None:
+def _host(guest: BoundStep, fused: list[FusedStep], producers: dict[int, int], readers: dict[int, int]) -> int | None:
     """The fused step that takes ``guest`` in: the last producer of its operands, if nothing else reads that one."""
     if guest.layer.kind == "add" and len(guest.inputs) != 2:
         return None

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cnnbench.spec.layers import Conv, Linear, MaxPool, Shape
 from cnnbench.spec.layers.windows import require_pairs
-from cnnbench_numpy.fast.conv import Geometry, Patches, Region, multiply_taps, product
-from cnnbench_numpy.fast.epilogue import Bias, Epilogue, Operands, Residual, Scale, bind
+from cnnbench_numpy.fast.conv import ConvGeometry, ConvRegion, Patches, multiply_taps, product
+from cnnbench_numpy.fast.epilogue import Bias, Epilogue, KernelOperands, Residual, Scale, bind
 from cnnbench_numpy.fast.team import Team
 
 Array = NDArray[Any]
@@ -50,7 +50,7 @@ class Kernel(ABC):
     """One fused step for operands of one shape."""
 
     @abstractmethod
-    def run(self, operands: Operands, out: Array) -> None:
+    def run(self, operands: KernelOperands, out: Array) -> None:
         """Fills ``out``."""
 
 
@@ -58,7 +58,7 @@ class ConvKernel(Kernel):
     """A convolution and its epilogue."""
 
     def __init__(self, layer: Conv, x: Shape, epilogue: Epilogue, team: Team, workspace: Workspace) -> None:
-        self.geometry = Geometry(layer, x, np.dtype(workspace.dtype).itemsize)
+        self.geometry = ConvGeometry(layer, x, np.dtype(workspace.dtype).itemsize)
         self.regions = self.geometry.regions(team.size)
         self.epilogue = epilogue
         self.team = team
@@ -69,7 +69,7 @@ class ConvKernel(Kernel):
             if not self.geometry.depthwise:
                 workspace.reserve(self.patches.workspace_size(self.regions))
 
-    def run(self, operands: Operands, out: Array) -> None:
+    def run(self, operands: KernelOperands, out: Array) -> None:
         x, weight = operands.inputs[0], operands.weights[0]
         if self.patches is None:
             x = np.ascontiguousarray(x)
@@ -85,7 +85,7 @@ class ConvKernel(Kernel):
 
         self.team.run(task, len(self.regions))
 
-    def _fill(self, block: Array, x: Array, weight: Array, region: Region, worker: int) -> None:
+    def _fill(self, block: Array, x: Array, weight: Array, region: ConvRegion, worker: int) -> None:
         """The region's products."""
         if self.patches is None:
             rows = x.reshape(-1, x.shape[-1])[self.geometry.flat(region)]
@@ -118,7 +118,7 @@ class ElementwiseKernel(Kernel):
         step = max(1, min(BLOCK_ELEMENTS // max(x[-1], 1), -(-positions // team.size)))
         self.rows = [slice(i, min(i + step, positions)) for i in range(0, positions, step)]
 
-    def run(self, operands: Operands, out: Array) -> None:
+    def run(self, operands: KernelOperands, out: Array) -> None:
         x = operands.inputs[0].reshape(-1, out.shape[-1])
         flat = out.reshape(x.shape)
         first, *rest = self.epilogue
@@ -164,7 +164,7 @@ class MaxPoolKernel(Kernel):
             for axis in range(len(x) - 2)
         ]
 
-    def run(self, operands: Operands, out: Array) -> None:
+    def run(self, operands: KernelOperands, out: Array) -> None:
         x = operands.inputs[0]
 
         def task(worker: int, number: int) -> None:
@@ -200,7 +200,7 @@ def _maximum(value: Array, target: Array, axis: int, outs: tuple[int, int], plac
 class GlobalAvgPoolKernel(Kernel):
     """The mean over all positions of each image."""
 
-    def run(self, operands: Operands, out: Array) -> None:
+    def run(self, operands: KernelOperands, out: Array) -> None:
         x = operands.inputs[0]
         np.mean(x.reshape(x.shape[0], -1, x.shape[-1]), axis=1, out=out.reshape(x.shape[0], x.shape[-1]))
 
@@ -214,7 +214,7 @@ class LinearKernel(Kernel):
         self.columns = [slice(i, min(i + step, layer.out_features)) for i in range(0, layer.out_features, step)]
         self.layer = layer
 
-    def run(self, operands: Operands, out: Array) -> None:
+    def run(self, operands: KernelOperands, out: Array) -> None:
         x = operands.inputs[0].reshape(-1, operands.inputs[0].shape[-1])
         flat = out.reshape(x.shape[0], -1)
 

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 IN_PLACE = ("add", "relu", "batch_norm", "channel_affine")
 
 
-class Memory:
+class BufferPlan:
     """The lives of a program's values.
 
     Slots that may share memory (an op of unknown behaviour may return a view of its input) live and die together.

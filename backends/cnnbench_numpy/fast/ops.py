@@ -11,7 +11,7 @@ from cnnbench.execution.operations import Backward, Call, Forward, Gradients, Op
 from cnnbench.spec.layers import BatchNorm, Conv, ReLU
 from cnnbench_numpy.fast.conv import CONV_WEIGHTS
 from cnnbench_numpy.fast.conv_gradient import convolution_gradients
-from cnnbench_numpy.fast.epilogue import Operands, Rectify
+from cnnbench_numpy.fast.epilogue import KernelOperands, Rectify
 from cnnbench_numpy.fast.kernels import ElementwiseKernel, conv_kernel
 from cnnbench_numpy.fast.normalization import batch_norm_gradients, column_sums, normalize_batch
 from cnnbench_numpy.fast.team import team
@@ -50,7 +50,7 @@ def _conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Cal
     x = inputs[0]
     kernel = conv_kernel(layer, x.shape, x.dtype.str, team())
     y = np.empty(kernel.geometry.out, x.dtype)
-    kernel.run(Operands(inputs, weights, state), y)
+    kernel.run(KernelOperands(inputs, weights, state), y)
     return OpResult((y,), saved=x)
 
 
@@ -79,7 +79,7 @@ def _batch_norm_backward(layer: BatchNorm, saved: Any, gradients: Arrays, weight
 def _relu(layer: ReLU, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     x = np.ascontiguousarray(inputs[0])
     y = np.empty_like(x)
-    ElementwiseKernel(x.shape, (Rectify(),), team()).run(Operands((x,), (), ()), y)
+    ElementwiseKernel(x.shape, (Rectify(),), team()).run(KernelOperands((x,), (), ()), y)
     return OpResult((y,), saved=y)
 
 

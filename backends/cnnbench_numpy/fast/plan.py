@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.operations import Call, LayoutChange, Operations, OpResult
-from cnnbench.execution.program import Program, Step
+from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.graph import value_names
 from cnnbench.spec.layers import Shape
-from cnnbench_numpy.fast.epilogue import Operands
+from cnnbench_numpy.fast.epilogue import KernelOperands
 from cnnbench_numpy.fast.fusion import FusedStep, Role, fuse
 from cnnbench_numpy.fast.kernels import (
     ConvKernel,
@@ -25,7 +25,7 @@ from cnnbench_numpy.fast.kernels import (
     MaxPoolKernel,
     Workspace,
 )
-from cnnbench_numpy.fast.memory import Memory
+from cnnbench_numpy.fast.memory import BufferPlan
 from cnnbench_numpy.fast.team import Team
 
 Array = NDArray[Any]
@@ -61,7 +61,7 @@ def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: A
     """
     shapes = _slot_shapes(program, inputs)
 
-    def role_of(step: Step) -> Role:
+    def role_of(step: BoundStep) -> Role:
         kind = step.layer.kind
         if kind not in native or step.forward is not native[kind].forward or kind not in (*KINDS, *FRESH):
             return "view"
@@ -72,7 +72,7 @@ def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: A
     fused = fuse(program, role_of)
     workspace = Workspace(dtype, team.size)
     kernels = [_kernel(item, shapes, team, workspace) if item.role == "kernel" else None for item in fused]
-    memory = Memory(program, fused, shapes, dtype)
+    memory = BufferPlan(program, fused, shapes, dtype)
     steps = []
     for position, (item, kernel) in enumerate(zip(fused, kernels, strict=True)):
         forward = item.step.forward
@@ -135,7 +135,7 @@ def _run_kernel(kernel: Kernel, buffer: Array | None, shape: Shape, dtype: Any) 
         layer: Any, inputs: tuple[Array, ...], weights: tuple[Array, ...], state: tuple[Array, ...], call: Call
     ) -> OpResult:
         out = np.empty(shape, dtype) if held is None else held
-        kernel.run(Operands(inputs, weights, state), out)
+        kernel.run(KernelOperands(inputs, weights, state), out)
         return OpResult((out,))
 
     return forward

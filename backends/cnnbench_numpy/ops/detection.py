@@ -13,7 +13,7 @@ from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAli
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays, spatial
 
 
-class Region(NamedTuple):
+class _Region(NamedTuple):
     """One box: its number, its image, and its corners in the features' coordinates."""
 
     number: int
@@ -22,13 +22,13 @@ class Region(NamedTuple):
     end: tuple[float, float]
 
 
-def _regions(layer: RoIMaxPool, inputs: Arrays) -> Iterator[Region]:
+def _regions(layer: RoIMaxPool, inputs: Arrays) -> Iterator[_Region]:
     """The boxes, rows before columns; without images of their own they belong to the images in equal shares."""
     features, boxes = inputs[:2]
     images = inputs[2] if len(inputs) == 3 else np.arange(len(boxes)) // max(len(boxes) // max(len(features), 1), 1)
     for number, (box, image) in enumerate(zip(boxes, images, strict=True)):
         x1, y1, x2, y2 = (float(corner) for corner in box * boxes.dtype.type(layer.spatial_scale))
-        yield Region(number, int(image), (y1, x1), (y2, x2))
+        yield _Region(number, int(image), (y1, x1), (y2, x2))
 
 
 def _half_away(value: float) -> int:
@@ -37,7 +37,7 @@ def _half_away(value: float) -> int:
     return int(math.copysign(whole + (abs(value) - whole >= 0.5), value))
 
 
-def _cells(layer: RoIMaxPool, region: Region, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
+def _cells(layer: RoIMaxPool, region: _Region, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
     """Each cell of the grid with the rows and the columns that it sees."""
     ranges = []
     for axis, size in enumerate(sizes):
@@ -78,7 +78,7 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Arrays, weights: Arrays, state: Arra
     return OpResult((y,), saved=inputs)
 
 
-def _samples(layer: RoIAlign, region: Region, axis: int, size: int) -> list[list[tuple[int, int, float, float]]]:
+def _samples(layer: RoIAlign, region: _Region, axis: int, size: int) -> list[list[tuple[int, int, float, float]]]:
     """For each cell along an axis its samples: two pixels and their weights, which are 0 outside the features."""
     offset = 0.5 if layer.aligned else 0.0
     start, out = region.start[axis] - offset, layer.grid()[axis]
@@ -110,7 +110,7 @@ def _mean_of_samples(cells: list[list[tuple[int, int, float, float]]], size: int
     return matrix
 
 
-def _largest_product(layer: RoIAlign, features: Array, region: Region) -> Iterator[tuple[int, int, Array, Array]]:
+def _largest_product(layer: RoIAlign, features: Array, region: _Region) -> Iterator[tuple[int, int, Array, Array]]:
     """For mode ``max``, each cell with its samples' products (products, C) and where they come from (y, x, weight)."""
     sizes = features.shape[2:]
     rows, columns = (_samples(layer, region, axis, sizes[axis]) for axis in (0, 1))

@@ -10,7 +10,7 @@ from cnnbench.spec.layers.conv import Convolution
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.linear import add_bias
 from cnnbench_tensorflow.ops.registry import OPERATIONS
-from cnnbench_tensorflow.ops.windows import Geometry, geometry, nothing, ones_around, output_sizes, pad_image
+from cnnbench_tensorflow.ops.windows import WindowGeometry, geometry, nothing, ones_around, output_sizes, pad_image
 
 Values = tuple[Any, ...]
 
@@ -65,7 +65,7 @@ def partial_conv(layer: PartialConv, inputs: Values, weights: Values, state: Val
     return OpResult((add_bias(convolve(x, dense, window, 1), weights[1]),))
 
 
-def convolve(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
+def convolve(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> Any:
     """The convolution of an image of two or three axes, around what TensorFlow's CPU kernels lack.
 
     Three axes have no groups and no gradient with dilation; float64 has neither gradient in two. There, groups are
@@ -84,7 +84,7 @@ def convolve(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
     return _convolution(x, kernel, window, groups)
 
 
-def _convolution(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
+def _convolution(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> Any:
     """TensorFlow's own convolution, padded by itself where its gradient allows it.
 
     With explicit padding the filter's gradient fails for groups and dilation, and in bfloat16 its sums are
@@ -100,7 +100,7 @@ def _convolution(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
     return function(x, kernel, ones_around(window.stride), padding, dilations=ones_around(window.dilation))
 
 
-def _is_depthwise(x: Any, kernel: Any, window: Geometry, groups: int) -> bool:
+def _is_depthwise(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> bool:
     """Whether the depthwise op computes it: a group a channel, one stride, no dilation (with which it errs)."""
     return (
         groups == x.shape[-1]
@@ -111,7 +111,7 @@ def _is_depthwise(x: Any, kernel: Any, window: Geometry, groups: int) -> bool:
     )
 
 
-def _depthwise(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
+def _depthwise(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> Any:
     height, width, _, out_channels = kernel.shape
     kernel = tf.reshape(kernel, (height, width, groups, out_channels // groups))
     padding = window.named_padding()
@@ -120,7 +120,7 @@ def _depthwise(x: Any, kernel: Any, window: Geometry, groups: int) -> Any:
     return tf.nn.depthwise_conv2d(x, kernel, ones_around(window.stride), padding)
 
 
-def with_holes(kernel: Any, window: Geometry) -> tuple[Any, Geometry]:
+def with_holes(kernel: Any, window: WindowGeometry) -> tuple[Any, WindowGeometry]:
     """The kernel with dilation - 1 zeros between its elements, and the same window without dilation."""
     axes = len(window.kernel)
     extents = tuple(d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilation, strict=True))

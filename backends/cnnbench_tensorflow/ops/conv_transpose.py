@@ -13,7 +13,7 @@ from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.conv import convolve, with_holes
 from cnnbench_tensorflow.ops.linear import add_bias
 from cnnbench_tensorflow.ops.registry import OPERATIONS
-from cnnbench_tensorflow.ops.windows import Geometry, crop_image, nothing, ones_around, pad_image
+from cnnbench_tensorflow.ops.windows import WindowGeometry, crop_image, nothing, ones_around, pad_image
 
 Values = tuple[Any, ...]
 
@@ -70,17 +70,17 @@ def conv_transpose(layer: ConvTranspose, inputs: Values, weights: Values, state:
     return OpResult((add_bias(y, weights[1]) if layer.bias else y,))
 
 
-def _geometry(layer: ConvTranspose, x: Any) -> Geometry:
+def _geometry(layer: ConvTranspose, x: Any) -> WindowGeometry:
     """The window of the convolution whose gradient this is, over at least two axes: it reads the full output."""
     taps, spatial = layer.taps(), tuple(x.shape[1:-1])
     lead = (1,) if len(spatial) == 1 else ()
     full = (*lead, *layer.full_sizes(spatial))
     none = ((0, 0),) * len(full)
     kernel, stride, dilation = ((*lead, *numbers) for numbers in taps)
-    return Geometry(full, kernel, stride, dilation, none, (*lead, *spatial))
+    return WindowGeometry(full, kernel, stride, dilation, none, (*lead, *spatial))
 
 
-def _laid_out(x: Any, kernel: Any, window: Geometry, borders: PaddingPairs) -> Any:
+def _laid_out(x: Any, kernel: Any, window: WindowGeometry, borders: PaddingPairs) -> Any:
     """``conv2d_transpose`` or ``conv3d_transpose``."""
     function = tf.nn.conv2d_transpose if len(window.size) == 2 else tf.nn.conv3d_transpose
     batch, channels = x.shape[0], kernel.shape[-2]
@@ -93,7 +93,7 @@ def _laid_out(x: Any, kernel: Any, window: Geometry, borders: PaddingPairs) -> A
     return crop_image(full, borders)
 
 
-def _spread(x: Any, kernel: Any, window: Geometry, borders: PaddingPairs, groups: int) -> Any:
+def _spread(x: Any, kernel: Any, window: WindowGeometry, borders: PaddingPairs, groups: int) -> Any:
     """A convolution of stride 1 over the input with stride - 1 zeros between its elements."""
     for axis, stride in enumerate(window.stride, start=1):
         if stride == 1:
@@ -110,4 +110,4 @@ def _spread(x: Any, kernel: Any, window: Geometry, borders: PaddingPairs, groups
     x = pad_image(cropped, tuple((max(begin, 0), max(end, 0)) for begin, end in padding))
     size, ones = tuple(x.shape[1:-1]), (1,) * len(window.kernel)
     outputs = tuple(n - k + 1 for n, k in zip(size, window.kernel, strict=True))
-    return convolve(x, kernel, Geometry(size, window.kernel, ones, ones, ((0, 0),) * len(ones), outputs), groups)
+    return convolve(x, kernel, WindowGeometry(size, window.kernel, ones, ones, ((0, 0),) * len(ones), outputs), groups)

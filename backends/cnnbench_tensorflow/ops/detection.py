@@ -35,7 +35,7 @@ def _images(inputs: Values) -> Any:
     return tf.range(inputs[1].shape[0]) // share
 
 
-class Samples(NamedTuple):
+class _Samples(NamedTuple):
     """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
 
     low: Any
@@ -45,7 +45,7 @@ class Samples(NamedTuple):
     count: Any
 
 
-def _samples(layer: RoIAlign, first: Any, last: Any, axis: int, size: int) -> Samples:
+def _samples(layer: RoIAlign, first: Any, last: Any, axis: int, size: int) -> _Samples:
     offset = 0.5 if layer.aligned else 0.0
     start = first * layer.spatial_scale - offset
     length = last * layer.spatial_scale - offset - start
@@ -67,7 +67,7 @@ def _samples(layer: RoIAlign, first: Any, last: Any, axis: int, size: int) -> Sa
     index = tf.cast(low, tf.int32)
     flat = (start.shape[0], out * most)
     zero = tf.zeros_like(share)
-    return Samples(
+    return _Samples(
         tf.reshape(index, flat),
         tf.reshape(tf.minimum(index + 1, size - 1), flat),
         tf.reshape(tf.where(inside, 1 - share, zero), flat),

@@ -12,7 +12,7 @@ from cnnbench.spec.layers.pooling import MinPool
 from cnnbench_tensorflow.framework import tf, wide
 from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.windows import (
-    Geometry,
+    WindowGeometry,
     geometry,
     nothing,
     ones_around,
@@ -73,12 +73,12 @@ def avg_pool(layer: AvgPool, inputs: Values, weights: Values, state: Values, cal
     return OpResult((tf.squeeze(y, 1) if len(sizes) == 1 else y,))
 
 
-def windowed_sum(x: Any, window: Geometry) -> Any:
+def windowed_sum(x: Any, window: WindowGeometry) -> Any:
     """The sum of each window of zero-padded ``x``."""
     return reduce(tf.add, shifted_views(pad_image(x, window.covering()), window))
 
 
-def _counted_by_op(layer: AvgPool, x: Any, window: Geometry) -> Any:
+def _counted_by_op(layer: AvgPool, x: Any, window: WindowGeometry) -> Any:
     """The average by TensorFlow's op, which never counts its own padding, or None where that is not the layer's."""
     if layer.divisor is not None or (len(window.size) == 3 and x.dtype == tf.float64):
         return None
@@ -94,7 +94,7 @@ def _counted_by_op(layer: AvgPool, x: Any, window: Geometry) -> Any:
     return function(x, ones_around(window.kernel), ones_around(window.stride), padding)
 
 
-def _counts(layer: AvgPool, window: Geometry) -> Any:
+def _counts(layer: AvgPool, window: WindowGeometry) -> Any:
     """What each window's sum is divided by, of shape (1, *outputs, 1)."""
     import numpy as np
 

@@ -11,7 +11,7 @@ from cnnbench.spec.layers.windows import PaddingPairs, effective_size, require_p
 from cnnbench_tensorflow.framework import tf
 
 
-class Geometry(NamedTuple):
+class WindowGeometry(NamedTuple):
     """A sliding window over at least two spatial axes.
 
     Args:
@@ -51,19 +51,19 @@ class Geometry(NamedTuple):
         return "SAME" if same == needed and counts == self.outputs else None
 
 
-def geometry(layer: Any, x: Any, outputs: Sequence[int]) -> tuple[Geometry, Any]:
+def geometry(layer: Any, x: Any, outputs: Sequence[int]) -> tuple[WindowGeometry, Any]:
     """The window of a resolved layer on an image (N, *spatial, C), and the image with one axis held as two.
 
     ``outputs`` are the output's spatial sizes.
     """
     window: Window = layer.window()
     size = tuple(x.shape[1:-1])
-    found = Geometry(
+    found = WindowGeometry(
         size, window.kernel_size, window.stride, window.dilation, tuple(require_pairs(layer.padding)), tuple(outputs)
     )
     if len(size) > 1:
         return found, x
-    lifted = Geometry(
+    lifted = WindowGeometry(
         (1, *size),
         (1, *found.kernel),
         (1, *found.stride),
@@ -99,7 +99,7 @@ def nothing(layer: Any, x: Any) -> Any:
     return tf.zeros((0, *sizes, channels), x.dtype)
 
 
-def shifted_views(padded: Any, window: Geometry) -> Iterator[Any]:
+def shifted_views(padded: Any, window: WindowGeometry) -> Iterator[Any]:
     """For each position in the window, in row-major order, the values there of every window: (N, *outputs, C)."""
     for offset in product(*map(range, window.kernel)):
         begin = [o * d for o, d in zip(offset, window.dilation, strict=True)]

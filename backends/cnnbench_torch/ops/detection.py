@@ -32,7 +32,7 @@ def _images(inputs: Tensors) -> Tensor:
     return torch.arange(inputs[1].shape[0], device=inputs[1].device) // share
 
 
-class Samples(NamedTuple):
+class _Samples(NamedTuple):
     """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
 
     low: Tensor
@@ -42,7 +42,7 @@ class Samples(NamedTuple):
     count: Tensor
 
 
-def _samples(layer: RoIAlign, first: Tensor, last: Tensor, axis: int, size: int) -> Samples:
+def _samples(layer: RoIAlign, first: Tensor, last: Tensor, axis: int, size: int) -> _Samples:
     offset = 0.5 if layer.aligned else 0.0
     start = first * layer.spatial_scale - offset
     length = last * layer.spatial_scale - offset - start
@@ -63,7 +63,7 @@ def _samples(layer: RoIAlign, first: Tensor, last: Tensor, axis: int, size: int)
     share = place - low
     index = low.long()
     flat = (start.shape[0], out * most)
-    return Samples(
+    return _Samples(
         index.reshape(flat),
         (index + 1).clamp(max=size - 1).reshape(flat),
         torch.where(inside, 1 - share, 0).reshape(flat),
