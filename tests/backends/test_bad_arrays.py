@@ -11,7 +11,7 @@ import pytest
 
 from cnnbench.errors import CnnbenchError, DataError, SpecError
 from cnnbench.execution.backends import backend_plugin, load_backend
-from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.spec import layers as L
 from cnnbench.spec.graph import Builder, Graph
@@ -108,6 +108,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
         pytest.skip(f"{name} is not installed")
     if name not in _LOADED:
         _LOADED[name] = load_backend(name)
+        _LOADED[name].configure(ProcessSettings(threads=2))  # as in every test: TensorFlow takes it once
     return _LOADED[name]
 
 

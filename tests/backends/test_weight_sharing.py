@@ -57,7 +57,7 @@ def _loaded(name: str) -> Backend:
         pytest.skip(f"{name} is not installed")
     if name not in _LOADED:
         _LOADED[name] = load_backend(name)
-        _LOADED[name].configure(ProcessSettings(threads=1))
+        _LOADED[name].configure(ProcessSettings(threads=2))  # as in every test: TensorFlow takes it once
     return _LOADED[name]
 
 
