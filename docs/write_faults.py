@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from cnnbench.cli.fault_listing import Table, used, verdict
+from cnnbench.cli.fault_listing import KillTable, used, verdict
 from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
@@ -43,7 +43,7 @@ def main() -> None:
     PAGE.write_text(page(tables), encoding="utf-8")
 
 
-def _table(backend: str, mode: str) -> Table | None:
+def _table(backend: str, mode: str) -> KillTable | None:
     reason = backend_plugin(backend).unavailable()
     if reason is not None:
         sys.stderr.write(f"{backend}: {reason}\n")
@@ -53,10 +53,10 @@ def _table(backend: str, mode: str) -> Table | None:
     def tell(name: str) -> None:
         sys.stderr.write(f"{backend} {mode}: {name}\n")
 
-    return Table(backend, mode, tuple(kill_table(load_backend(backend), options, on_progress=tell)))
+    return KillTable(backend, mode, tuple(kill_table(load_backend(backend), options, on_progress=tell)))
 
 
-def page(tables: Sequence[Table]) -> str:
+def page(tables: Sequence[KillTable]) -> str:
     """The page of these tables."""
     lines = ["| backend | version | killed / injected | located / killed | false alarms / clean runs |"]
     lines.append("| --- | --- | ---: | ---: | ---: |")
@@ -90,7 +90,7 @@ def _cell(row: Kill | None) -> str:
     return text if row.killed and row.located and not row.false_alarm else f"**{text}: {verdict(row)}**"
 
 
-def _skipped(tables: Sequence[Table]) -> str:
+def _skipped(tables: Sequence[KillTable]) -> str:
     found: Mapping[str, None] = dict.fromkeys(
         f"* `{row.fault}` into {table.backend} {table.mode}: {row.skipped}"
         for table in tables

@@ -16,7 +16,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().v
 # What is beyond a limit still, by room. Whoever mends one lowers the number; nobody raises one.
 KNOWN_LONG_MODULES = {
     "cnnbench/harness": 5,
-    "cnnbench/output": 3,
+    "cnnbench/output": 2,
     "cnnbench/spec": 3,
     "cnnbench/training": 1,
 }
@@ -31,24 +31,10 @@ KNOWN_MANY_PARAMETERS = {
 }
 # Names that several public classes still share. Whoever renames one takes it out; nobody adds one.
 KNOWN_SHARED_NAMES = {
-    "Bottleneck",
-    "Case",
-    "Comparison",
-    "Entry",
     "Envelope",
     "Evidence",
-    "Inception",
-    "Point",
-    "Report",
-    "Row",
-    "Stage",
     "Summary",
-    "Table",
-    "Tile",
-    "TimedCall",
     "Training",
-    "Variant",
-    "Verdict",
 }
 
 

@@ -12,7 +12,7 @@ from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import print_json, print_table, stdout_reserved
 
 if TYPE_CHECKING:
-    from cnnbench.conformance.onnx import OnnxCase, OnnxResult, Report
+    from cnnbench.conformance.onnx import ConformanceReport, OnnxCase, OnnxResult
 
 MISMATCH = 4
 NOTHING_COMPARED = 5
@@ -69,8 +69,8 @@ def _chosen(*, extended: bool, expression: str | None) -> list[OnnxCase]:
 
 def _run(
     name: str, mode: str | None, threads: int | None, cases: list[OnnxCase], progress: Callable[[str], None]
-) -> Report:
-    from cnnbench.conformance.onnx import Report, run_onnx_cases
+) -> ConformanceReport:
+    from cnnbench.conformance.onnx import ConformanceReport, run_onnx_cases
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
     from cnnbench.face.backends import chosen_backend
@@ -78,10 +78,10 @@ def _run(
     chosen = chosen_backend(name if mode is None else f"{name}:{mode}")
     loaded = chosen.load(ProcessSettings(threads=threads))
     options = ProgramOptions(chosen.mode, precision("float32"))
-    return Report(name, chosen.mode, tuple(run_onnx_cases(loaded, options, cases, progress)))
+    return ConformanceReport(name, chosen.mode, tuple(run_onnx_cases(loaded, options, cases, progress)))
 
 
-def _print(report: Report, *, quiet: bool) -> None:
+def _print(report: ConformanceReport, *, quiet: bool) -> None:
     from cnnbench.conformance.onnx import GROUPS
 
     columns = ("passed", "failed", "skipped", "total")

@@ -29,7 +29,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Table:
+class KillTable:
     """The kill table of one backend, or the reason why there is none."""
 
     backend: str
@@ -64,12 +64,12 @@ def show_kills(asked: Asked, *, json: bool, quiet: bool) -> int:
     return MISMATCH if any(map(_wrong, tables)) else 0
 
 
-def _wrong(table: Table) -> bool:
+def _wrong(table: KillTable) -> bool:
     counts = table.counts
     return counts["located"] < counts["injected"] or counts["false_alarms"] > 0
 
 
-def _table(text: str, asked: Asked, *, quiet: bool) -> Table:
+def _table(text: str, asked: Asked, *, quiet: bool) -> KillTable:
     from cnnbench.execution.contract import ProcessSettings, ProgramOptions
     from cnnbench.execution.precision import precision
     from cnnbench.face.backends import chosen_backend
@@ -77,7 +77,7 @@ def _table(text: str, asked: Asked, *, quiet: bool) -> Table:
 
     chosen = chosen_backend(text, asked.precision, "--kill")
     if chosen.reason is not None:
-        return Table(chosen.plugin.name, chosen.mode, (), chosen.reason)
+        return KillTable(chosen.plugin.name, chosen.mode, (), chosen.reason)
 
     def tell(name: str) -> None:
         if not quiet:
@@ -86,10 +86,10 @@ def _table(text: str, asked: Asked, *, quiet: bool) -> Table:
     with stdout_reserved():
         options = ProgramOptions(chosen.mode, precision(asked.precision))
         rows = kill_table(chosen.load(ProcessSettings()), options, asked.faults, asked.seed, tell)
-    return Table(chosen.plugin.name, chosen.mode, tuple(rows))
+    return KillTable(chosen.plugin.name, chosen.mode, tuple(rows))
 
 
-def _json(table: Table) -> dict[str, Any]:
+def _json(table: KillTable) -> dict[str, Any]:
     rows = [{key: _finite(value) for key, value in asdict(row).items()} for row in table.rows]
     head = {"backend": table.backend, "mode": table.mode, "skipped": table.skipped}
     return {**head, "counts": table.counts, "faults": rows}
@@ -100,7 +100,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
-def _show(table: Table) -> None:
+def _show(table: KillTable) -> None:
     typer.echo(f"\n{table.backend} {table.mode}")
     if table.skipped is not None:
         typer.echo(f"  skipped: {table.skipped}")

@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnnbench.output.tables import Table
+    from cnnbench.output.table import ReportTable
 
 
 def print_json(value: Any) -> None:
@@ -32,7 +32,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         typer.echo("  ".join(f"{text:>{w}}" if r else f"{text:<{w}}" for text, w, r in cells).rstrip())
 
 
-def show_table(table: Table) -> None:
+def show_table(table: ReportTable) -> None:
     """A table of results: with colours on a terminal, plain elsewhere."""
     from cnnbench.output.text import to_plain, to_rich
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from cnnbench.gates.baselines import Snapshot, baseline_path, load_baseline, snapshot
-from cnnbench.gates.compare import Comparison, Relative, relative
+from cnnbench.gates.compare import Relative, RunComparison, relative
 from cnnbench.gates.compare import compare as compare_runs
 from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.rules import Rules
@@ -45,12 +45,12 @@ def compare(run: RunLike, other: None = None, *, root: Path = DEFAULT_ROOT) -> t
 
 
 @overload
-def compare(run: RunLike, other: RunLike, *, root: Path = DEFAULT_ROOT) -> Comparison: ...
+def compare(run: RunLike, other: RunLike, *, root: Path = DEFAULT_ROOT) -> RunComparison: ...
 
 
 def compare(
     run: RunLike, other: RunLike | None = None, *, root: Path = DEFAULT_ROOT
-) -> tuple[Relative, ...] | Comparison:
+) -> tuple[Relative, ...] | RunComparison:
     """The cells of a run against the fastest of each group, or a second run against the first.
 
     Args:

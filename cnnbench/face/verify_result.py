@@ -9,7 +9,7 @@ from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, WRONG_NUMBERS
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output.frame_columns import VERIFIED, VERIFIED_NODES
 from cnnbench.output.frames import frame_of, node_row
-from cnnbench.output.tables import Column, Entry, Table
+from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.text import to_plain
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class VerifyResult:
         ]
         return frame_of(rows, VERIFIED_NODES)
 
-    def table(self) -> Table:
+    def table(self) -> ReportTable:
         """One row a check, as the command line shows it."""
         rows: list[tuple[Entry, ...]] = []
         for item in self.backends:
@@ -100,7 +100,7 @@ class VerifyResult:
                 rows.append(
                     (series, Entry(outcome.name), *figures, Entry(outcome.node or "-"), Entry(outcome.status, tone))
                 )
-        return Table("", _COLUMNS, tuple(rows))
+        return ReportTable("", _COLUMNS, tuple(rows))
 
     def problems(self) -> tuple[str, ...]:
         """What did not pass, in words: one text for each check that says something."""

@@ -22,7 +22,7 @@ from cnnbench.gates.rules import Metric, Rules
 
 
 @dataclass(frozen=True)
-class Case:
+class MetricCase:
     """A metric of a cell before it is judged: either a change, or a verdict that needs none, with its reason."""
 
     pair: Pair
@@ -48,9 +48,9 @@ class Matched:
     paired: bool
     same_machine: bool
 
-    def cases(self) -> list[Case]:
+    def cases(self) -> list[MetricCase]:
         """All that can be judged."""
-        found: list[Case] = []
+        found: list[MetricCase] = []
         for metric, make in (
             ("latency", _latency), ("memory", _memory), ("numerics", _numerics), ("accuracy", _accuracy)
         ):  # fmt: skip
@@ -75,7 +75,7 @@ def why_not(base: CellSnapshot | None, head: CellSnapshot) -> str | None:
     return None
 
 
-def _latency(matched: Matched) -> Iterable[Case]:
+def _latency(matched: Matched) -> Iterable[MetricCase]:
     rules, same = matched.rules, matched.same_machine
     asked = [pair for pair in matched.pairs if "latency" in pair.head.cell.measure]
     timed = [pair for pair in asked if pair.base.rounds and pair.head.rounds]
@@ -87,17 +87,17 @@ def _latency(matched: Matched) -> Iterable[Case]:
     for pair in asked:
         change = changes.get(pair.key)
         reason = "" if change else _missing(pair, same, bool(pair.base.rounds), "timed")
-        yield Case(pair, "latency", change, reason=reason)
+        yield MetricCase(pair, "latency", change, reason=reason)
 
 
-def _memory(matched: Matched) -> Iterable[Case]:
+def _memory(matched: Matched) -> Iterable[MetricCase]:
     same = matched.same_machine
     asked = [pair for pair in matched.pairs if "memory" in pair.head.cell.measure]
     changes = memory_changes(asked, matched.rules) if same else {}
     for pair in asked:
         change = changes.get(pair.key)
         reason = "" if change else _missing(pair, same, peak_bytes(pair.base) is not None, "measured for memory")
-        yield Case(pair, "memory", change, reason=reason)
+        yield MetricCase(pair, "memory", change, reason=reason)
 
 
 def _missing(pair: Pair, same: bool, in_base: bool, what: str) -> str:
@@ -109,7 +109,7 @@ def _missing(pair: Pair, same: bool, in_base: bool, what: str) -> str:
     return f"the baseline's cell was not {what}: {pair.base.reason or pair.base.status}"
 
 
-def _numerics(matched: Matched) -> Iterable[Case]:
+def _numerics(matched: Matched) -> Iterable[MetricCase]:
     """Checks belong to a program, not to a batch: which of its cells ran them depends on what else was chosen."""
     checked = {cell.cell.program_key: cell for cell in matched.base.cells if cell.checks}
     done = {cell.cell.program_key for cell in matched.head.cells if cell.checks}
@@ -121,20 +121,20 @@ def _numerics(matched: Matched) -> Iterable[Case]:
         else:
             continue
         verdict, reason = numerics_verdict(base, pair.head, matched.rules)
-        yield Case(Pair(base, pair.head), "numerics", None, verdict, reason)
+        yield MetricCase(Pair(base, pair.head), "numerics", None, verdict, reason)
 
 
-def _accuracy(matched: Matched) -> Iterable[Case]:
+def _accuracy(matched: Matched) -> Iterable[MetricCase]:
     for pair in matched.pairs:
         if not pair.head.cell.train:
             continue
         if not pair.head.predictions or not pair.base.predictions:
             side = pair.base if pair.head.predictions else pair.head
-            yield Case(pair, "accuracy", None, reason=f"no predictions: {side.reason or side.status}")
+            yield MetricCase(pair, "accuracy", None, reason=f"no predictions: {side.reason or side.status}")
             continue
         reason = not_same_test(pair.base.targets, pair.head.targets)
         change = None if reason else accuracy_change(pair.base, pair.head, matched.rules)
-        yield Case(pair, "accuracy", change, reason=reason or "")
+        yield MetricCase(pair, "accuracy", change, reason=reason or "")
 
 
 def figure(cell: CellSnapshot, metric: Metric) -> float | None:

@@ -24,7 +24,7 @@ class Difference(Frozen):
     head: str
 
 
-class Comparison(Frozen):
+class RunComparison(Frozen):
     """Two runs: the settings in which they differ, then every figure as a gate would see it."""
 
     base_run: str
@@ -44,9 +44,9 @@ class Relative(Frozen):
     rounds: int
 
 
-def compare(base: Snapshot, head: Snapshot) -> Comparison:
+def compare(base: Snapshot, head: Snapshot) -> RunComparison:
     """Head against base. Settings that differ come first: they may explain what follows."""
-    return Comparison(
+    return RunComparison(
         base_run=base.run_id,
         head_run=head.run_id,
         differences=tuple(differences(base, head)),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
-from cnnbench.gates.cases import Case, Matched, figure, why_not
+from cnnbench.gates.cases import Matched, MetricCase, figure, why_not
 from cnnbench.gates.controls import floor_of, told
 from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
 from cnnbench.gates.latency import noise_floor
@@ -117,7 +117,7 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
     }
 
 
-def _judged(cases: list[Case], rules: Rules) -> list[Verdict]:
+def _judged(cases: list[MetricCase], rules: Rules) -> list[Verdict]:
     """Every case with its verdict; the findings of each metric are kept to the false discovery rate.
 
     Metric by metric, so that a cell which sequential sampling took for decided by its latency stays so.
@@ -154,7 +154,7 @@ def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
     return stands
 
 
-def _series(cases: list[Case], rules: Rules) -> tuple[Verdict, ...]:
+def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
     """For each backend with its mode, the mean change of its cells' latency: finds what each cell alone cannot."""
     groups: dict[str, list[tuple[CellSnapshot, Change]]] = {}
     for case in cases:

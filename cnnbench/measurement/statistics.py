@@ -27,7 +27,7 @@ RoundSamples = Mapping[tuple[int, int], Sequence[float]]
 """(launch, round) -> the timed calls of that round, in seconds."""
 
 
-class TimedCall(Protocol):
+class TimedSample(Protocol):
     """A line of ``samples.jsonl``."""
 
     @property
@@ -109,7 +109,7 @@ class NoiseFloor:
     false_alarm_rate: Estimate
 
 
-def grouped(calls: Iterable[TimedCall]) -> dict[tuple[int, int], list[float]]:
+def grouped(calls: Iterable[TimedSample]) -> dict[tuple[int, int], list[float]]:
     """Timed calls by (launch, round), in their order."""
     rounds: dict[tuple[int, int], list[float]] = {}
     for call in calls:

@@ -31,7 +31,7 @@ def key_of(**parts: object) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One oracle's arrays, each a ``.npy`` file that is read memory-mapped."""
 
     folder: Path
@@ -75,20 +75,20 @@ class Cache:
             raise DataError("the size is not valid", where=SIZE_VARIABLE, received=text, expected="a number of bytes")
         return Cache(folder, int(text))
 
-    def entry(self, key: str, fill: Callable[[Entry], None]) -> Entry:
+    def entry(self, key: str, fill: Callable[[CacheEntry], None]) -> CacheEntry:
         """The entry of that key, which ``fill`` makes where it is not there yet: whole or not at all."""
         path = self.folder / key
         if not path.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".partial-{os.getpid()}-"))
             try:
-                fill(Entry(partial))
+                fill(CacheEntry(partial))
                 self._adopt(partial, path)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             self._account(path)
         os.utime(path)
-        return Entry(path)
+        return CacheEntry(path)
 
     def sweep(self, pid: int) -> None:
         """Removes what a process that was killed had begun to fill."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.cache import Entry
+from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.oracle import Oracle, walk
@@ -159,7 +159,7 @@ def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     """The exact outputs at inference, and the envelope of perturbed runs."""
     case = oracle.case
 
-    def fill(entry: Entry) -> None:
+    def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options()
         clean = subject.forward(case.lowered, case.stored, case.inputs, options).outputs
         budgets = _inference_budgets(oracle)
@@ -184,7 +184,7 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     """The exact gradient of every trainable weight in a training pass, and the envelope of perturbed runs."""
     case = oracle.case
 
-    def fill(entry: Entry) -> None:
+    def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options(training=True)
         batch = case.training_batch()
         clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
@@ -208,11 +208,11 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     return exact, calibrate(runs, rounding_floor(exact, case), largest(exact), float(entry.read("loss")))
 
 
-def _write_run(entry: Entry, run: int, deviation: Mapping[str, float]) -> None:
+def _write_run(entry: CacheEntry, run: int, deviation: Mapping[str, float]) -> None:
     entry.write(f"deviation.{run}", np.array([deviation[name] for name in sorted(deviation)]))
 
 
-def _read_runs(entry: Entry, names: Sequence[str], case: Case) -> list[dict[str, float]]:
+def _read_runs(entry: CacheEntry, names: Sequence[str], case: Case) -> list[dict[str, float]]:
     return [
         dict(zip(sorted(names), map(float, entry.read(f"deviation.{run}")), strict=True))
         for run in range(num_runs(case))

@@ -18,7 +18,7 @@ from cnnbench.numerics.budgets import (
     forward_budget,
     gradient_budget,
 )
-from cnnbench.numerics.cache import Cache, Entry
+from cnnbench.numerics.cache import Cache, CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
 from cnnbench.numerics.rounding import to_storage
@@ -120,10 +120,10 @@ class Oracle:
         return {value: (node.name, i) for node in graph.nodes for i, value in enumerate(output_names(graph, node))}
 
     @cached_property
-    def _local(self) -> Entry:
+    def _local(self) -> CacheEntry:
         return self.cache.entry(self.case.key("local"), self._fill_local)
 
-    def _fill_local(self, entry: Entry) -> None:
+    def _fill_local(self, entry: CacheEntry) -> None:
         for visit in walk(self.case, training=False):
             position = self._positions[visit.node.name]
             _write(entry, f"{position}.out", visit.values.outputs, visit.budget.outputs)
@@ -194,10 +194,10 @@ class Oracle:
         return [name for name in representatives(graph, self.case.size) if graph.node(name).layer.differentiable]
 
     @cached_property
-    def _gradients(self) -> Entry:
+    def _gradients(self) -> CacheEntry:
         return self.cache.entry(self.case.key("gradients"), self._fill_gradients)
 
-    def _fill_gradients(self, entry: Entry) -> None:
+    def _fill_gradients(self, entry: CacheEntry) -> None:
         case = self.case
         masks = masks_of(case.lowered, case.size, case.seed)
         for name in self.differentiated():
@@ -216,7 +216,7 @@ class Oracle:
                     _write(entry, f"{position}.weight{i}", (value,), (admitted,))
 
 
-def _write(entry: Entry, name: str, values: Arrays, budgets: tuple[Budget, ...]) -> None:
+def _write(entry: CacheEntry, name: str, values: Arrays, budgets: tuple[Budget, ...]) -> None:
     for i, (value, budget) in enumerate(zip(values, budgets, strict=True)):
         entry.write(f"{name}.{i}", np.asarray(value))
         entry.write(f"{name}.{i}.sharp", _narrow(budget.sharp))
@@ -229,7 +229,7 @@ def _narrow(budget: Array) -> Array:
         return np.maximum((np.asarray(budget) * (1 + 2.0**-22)).astype(np.float32), np.float32(2.0**-126))
 
 
-def _read(entry: Entry, name: str) -> Truth:
+def _read(entry: CacheEntry, name: str) -> Truth:
     values: list[Array] = []
     budgets: list[Budget] = []
     while entry.has(f"{name}.{len(values)}"):

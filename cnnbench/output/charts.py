@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Key
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
@@ -38,7 +39,7 @@ def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
     return figure
 
 
-def _first(groups: dict[str, list[Record]]) -> tuple[dict[str, list[Record]], int]:
+def _first(groups: dict[Key, list[Record]]) -> tuple[dict[Key, list[Record]], int]:
     """As many groups as one can look at, and how many are left out: drawing takes more than in proportion."""
     kept = dict(list(groups.items())[:MOST_PANELS])
     return kept, len(groups) - len(kept)
@@ -80,17 +81,17 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
     A node that used nothing, as an exact one does, has no point.
     """
     known = [record for record in records if budgets.get(record.cell.id)]
-    networks = _by(known, lambda record: network_label(record.cell))
+    networks = _by(known, lambda record: record.cell.network_key)
     figure, axes = panels(len(networks), 1, 11.2, 2.6 * len(networks))
-    for (axis,), (name, members) in zip(axes, networks.items(), strict=True):
-        programs = _by(members, lambda record: label(record.cell))
-        for number, (shown, same) in enumerate(programs.items()):
+    for (axis,), members in zip(axes, networks.values(), strict=True):
+        programs = _by(members, lambda record: record.cell.program_key)
+        for number, same in enumerate(programs.values()):
             used = _by_node([budget for record in same for budget in budgets[record.cell.id]])
             marker, colour = MARKERS[number % len(MARKERS)], colours[same[0].cell.series]
             places = [i for i, value in enumerate(used.values()) if value >= LEAST_SHARE]
             shares = [value for value in used.values() if value >= LEAST_SHARE]
             axis.plot(places, shares, marker=marker, markersize=3, linewidth=0.7,
-                      color=colour, label=short(shown))  # fmt: skip
+                      color=colour, label=short(label(same[0].cell)))  # fmt: skip
         nodes = list(_by_node(budgets[members[0].cell.id]))
         step = max(1, -(-len(nodes) // 28))
         axis.set_xticks(
@@ -101,7 +102,7 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
         percent_ticks(axis)
         axis.set_ylabel("sharp budget used")
         axis.grid(axis="y")
-        axis.set_title(short(name))
+        axis.set_title(short(network_label(members[0].cell)))
         axis.legend(ncols=4, fontsize=8, loc="lower left", bbox_to_anchor=(0.2, 1.0))
     return figure
 
@@ -116,9 +117,9 @@ def _by_node(budgets: Sequence[NodeUse]) -> dict[str, float]:
 
 def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
     """For each network that trained: the loss of each step, its distance from the first backend's, test accuracy."""
-    networks = _by(records, lambda record: network_label(record.cell) if record.training else None)
+    networks = _by(records, lambda record: record.cell.training_group if record.training else None)
     figure, axes = panels(len(networks), 3, 11.2, 2.9 * len(networks))
-    for (loss, distance, accuracy), (name, members) in zip(axes, networks.items(), strict=True):
+    for (loss, distance, accuracy), members in zip(axes, networks.values(), strict=True):
         for number, record in enumerate(members):
             training = record.training
             assert training is not None
@@ -131,7 +132,7 @@ def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
             epochs = [epoch.epoch + (training.epochs[0].epoch == 0) for epoch in training.epochs]
             marker = MARKERS[number % len(MARKERS)]
             accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **look)
-        loss.set_title(f"{short(name)}: training loss")
+        loss.set_title(f"{short(network_label(members[0].cell))}: training loss")
         loss.set_yscale("log" if min(min(r.training.losses) for r in members if r.training) > 0 else "linear")
         plain_ticks(loss.yaxis)
         distance.set_title(f"|loss / {short(label(members[0].cell))} - 1|")
@@ -165,9 +166,10 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
         if record.latency and (used := budget_used(checks.get(record.cell.program_key, ()), FORWARD)) is not None
     ]
     figure, ((axis,),) = panels(1, 1, 11.2, 4.2)
-    kinds = list(dict.fromkeys((network_label(record.cell), record.cell.batch) for record, _, _ in points))
+    kinds = {(record.cell.network_key, record.cell.batch): record.cell for record, _, _ in points}
+    shapes = {kind: MARKERS[number % len(MARKERS)] for number, kind in enumerate(kinds)}
     for record, speed, used in points:
-        marker = MARKERS[kinds.index((network_label(record.cell), record.cell.batch)) % len(MARKERS)]
+        marker = shapes[record.cell.network_key, record.cell.batch]
         axis.scatter([speed], [max(used, 1e-4)], s=60, marker=marker, color=colours[record.cell.series],
                      edgecolor="white", linewidth=0.8, zorder=3)  # fmt: skip
     axis.axhline(1.0, color="#c0392b", linewidth=1, linestyle="--")
@@ -178,7 +180,7 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
     axis.set_xlabel("images/s (further right is faster)")
     axis.set_ylabel("error budget used (lower is closer)")
     axis.grid(which="major")
-    _two_legends(axis, colours, [f"{short(name)}, batch {batch}" for name, batch in kinds])
+    _two_legends(axis, colours, [f"{short(network_label(cell))}, batch {cell.batch}" for cell in kinds.values()])
     return figure
 
 
@@ -197,12 +199,13 @@ def _two_legends(axis: Axes, colours: Colours, kinds: list[str]) -> None:
     axis.legend(handles=[*backends, *shapes], fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-def _by(records: Sequence[Record], key: Callable[[Record], str | None]) -> dict[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
+def _by(records: Sequence[Record], key: Callable[[Record], Key | None]) -> dict[Key, list[Record]]:
+    """The records by their key; those that have none are left out."""
+    groups: dict[Key, list[Record]] = {}
     for record in records:
-        name = key(record)
-        if name is not None:
-            groups.setdefault(name, []).append(record)
+        found = key(record)
+        if found is not None:
+            groups.setdefault(found, []).append(record)
     return groups
 
 

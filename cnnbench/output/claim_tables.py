@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnbench.gates.claims import GRADES, Verification
 from cnnbench.output import figures
-from cnnbench.output.tables import Column, Entry, Table, Tone
+from cnnbench.output.table import Column, Entry, ReportTable, Tone
 
 TONES: dict[str, Tone] = {
     "bitwise": "good",
@@ -15,7 +15,7 @@ TONES: dict[str, Tone] = {
 }
 
 
-def claims_table(verification: Verification) -> Table:
+def claims_table(verification: Verification) -> ReportTable:
     """A row for each claim, the worst grades first."""
     rows = tuple(
         (
@@ -36,7 +36,7 @@ def claims_table(verification: Verification) -> Table:
         Column("here"),
         Column("reason", "left", prose=True),
     )
-    return Table("Claims", columns, rows)
+    return ReportTable("Claims", columns, rows)
 
 
 def claims_headline(verification: Verification) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench.output.charts import charts
-from cnnbench.output.report import Report
-from cnnbench.output.tables import Entry
+from cnnbench.output.report import RunReport
+from cnnbench.output.table import Entry
 from cnnbench.output.verdict_tables import headline
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_html(report: Report) -> str:
+def render_html(report: RunReport) -> str:
     """The page. Everything but our own SVG is escaped; a content policy forbids scripts and outside resources."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -43,7 +43,7 @@ def _texts(row: Sequence[Entry], count: int) -> tuple[str, ...]:
     return tuple(entry.text for entry in row[:count])
 
 
-def _machine(report: Report) -> str:
+def _machine(report: RunReport) -> str:
     """The processor and the number of processors that the run could use, as far as the environment tells."""
     environment = report.run.environment
     processors = environment.get("processors_allowed")

@@ -18,7 +18,7 @@ Outcome = Literal["passed", "failure", "error", "skipped"]
 
 
 @dataclass(frozen=True)
-class Case:
+class JUnitCase:
     """A test case."""
 
     suite: str
@@ -28,18 +28,18 @@ class Case:
     seconds: float = 0.0
 
 
-def run_cases(records: Iterable[Record]) -> list[Case]:
+def run_cases(records: Iterable[Record]) -> list[JUnitCase]:
     """A case for each cell, and for each of its checks.
 
     A crash, a hang or an error is an error; wrong numbers are a failure; what was skipped says why.
     """
     cases = []
     for record in records:
-        cases.append(Case(record.cell.id, "cell", _outcome(record), record.reason or "", _seconds(record)))
+        cases.append(JUnitCase(record.cell.id, "cell", _outcome(record), record.reason or "", _seconds(record)))
         for check in record.checks:
             outcome: Outcome = {"passed": "passed", "failed": "failure", "skipped": "skipped"}[check.status]  # type: ignore[assignment]
             place = f" at {check.node}" if check.node and check.status == "failed" else ""
-            cases.append(Case(record.cell.id, check.name, outcome, f"{check.message}{place}"))
+            cases.append(JUnitCase(record.cell.id, check.name, outcome, f"{check.message}{place}"))
     return cases
 
 
@@ -51,7 +51,7 @@ def _outcome(record: Record) -> Outcome:
     return "error" if record.status in BAD or record.status == "interrupted" else "passed"
 
 
-def gate_cases(result: GateResult) -> list[Case]:
+def gate_cases(result: GateResult) -> list[JUnitCase]:
     """A case for each verdict: a regression is a failure, what could not be told is skipped with its reason."""
     outcomes: dict[str, Outcome] = {"regressed": "failure", "inconclusive": "skipped", "not comparable": "skipped"}
     cases = []
@@ -62,11 +62,11 @@ def gate_cases(result: GateResult) -> list[Case]:
             else ""
         )
         message = f"{verdict.verdict}:{change} {verdict.reason}".rstrip()
-        cases.append(Case(verdict.subject, verdict.metric, outcomes.get(verdict.verdict, "passed"), message))
+        cases.append(JUnitCase(verdict.subject, verdict.metric, outcomes.get(verdict.verdict, "passed"), message))
     return cases
 
 
-def claim_cases(found: Verification) -> list[Case]:
+def claim_cases(found: Verification) -> list[JUnitCase]:
     """A case for each graded claim of a bundle: what is not reproduced fails, what cannot be compared is skipped.
 
     A claim on a cell whose worker failed is an error.
@@ -79,14 +79,16 @@ def claim_cases(found: Verification) -> list[Case]:
         elif claim.grade == "not reproduced":
             outcome = "error" if claim.failed else "failure"
         figures = f"{claim.bundled or '-'} in the bundle, {claim.again or '-'} here"
-        cases.append(Case(claim.subject, claim.claim, outcome, f"{claim.grade}: {figures}. {claim.reason}".rstrip()))
+        cases.append(
+            JUnitCase(claim.subject, claim.claim, outcome, f"{claim.grade}: {figures}. {claim.reason}".rstrip())
+        )
     return cases
 
 
-def render_junit(name: str, cases: Iterable[Case]) -> str:
+def render_junit(name: str, cases: Iterable[JUnitCase]) -> str:
     """The XML document: one ``testsuite`` a cell."""
     root = ElementTree.Element("testsuites", name=printable(name))
-    groups: dict[str, list[Case]] = {}
+    groups: dict[str, list[JUnitCase]] = {}
     for case in cases:
         groups.setdefault(case.suite, []).append(case)
     totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
@@ -110,7 +112,7 @@ def render_junit(name: str, cases: Iterable[Case]) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _append(parent: ElementTree.Element, case: Case) -> None:
+def _append(parent: ElementTree.Element, case: JUnitCase) -> None:
     attributes = {"classname": printable(case.suite), "name": printable(case.name), "time": f"{case.seconds:.3f}"}
     node = ElementTree.SubElement(parent, "testcase", attributes)
     if case.outcome != "passed":

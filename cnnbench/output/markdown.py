@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cnnbench.gates.claims import Verification
-from cnnbench.gates.compare import Comparison
+from cnnbench.gates.compare import RunComparison
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.output.claim_tables import claims_headline, claims_table
-from cnnbench.output.report import Report
-from cnnbench.output.tables import Table
+from cnnbench.output.report import RunReport
+from cnnbench.output.table import ReportTable
 from cnnbench.output.text import escape_markdown, printable, to_markdown
 from cnnbench.output.verdict_tables import differences_table, headline, series_table, verdict_table
 
 
-def render_markdown(report: Report) -> str:
+def render_markdown(report: RunReport) -> str:
     """The whole report but its charts."""
     return "\n".join(_parts(report)).rstrip() + "\n"
 
 
-def _parts(report: Report) -> Iterator[str]:
+def _parts(report: RunReport) -> Iterator[str]:
     yield f"# {escape_markdown(report.title)}\n"
     yield f"cnnbench run `{_code(report.run_id)}`, started {escape_markdown(report.started)}\n"
     yield " · ".join(f"**{escape_markdown(tile.value)}** {escape_markdown(tile.label)}" for tile in report.tiles) + "\n"
@@ -48,7 +48,7 @@ def _parts(report: Report) -> Iterator[str]:
         yield from _bullets(report.notes)
 
 
-def _section(title: str, table: Table) -> Iterator[str]:
+def _section(title: str, table: ReportTable) -> Iterator[str]:
     if table:
         yield f"## {escape_markdown(title)}\n\n{to_markdown(table)}"
 
@@ -81,7 +81,7 @@ def verification_markdown(found: Verification) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def comparison_markdown(comparison: Comparison) -> str:
+def comparison_markdown(comparison: RunComparison) -> str:
     """Two runs: what differs in settings first, then every change."""
     table = differences_table(comparison.differences)
     settings = to_markdown(table) if table else "No setting differs.\n"

@@ -11,7 +11,8 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
 from cnnbench.output import figures
 from cnnbench.output.drawing import MARKERS, panels, short
-from cnnbench.output.tables import Column, Entry, Table, label, network_label
+from cnnbench.output.table import Column, Entry, ReportTable
+from cnnbench.output.tables import label, network_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ def _network(record: Record) -> str:
     return ", ".join([network_label(cell), *rest])
 
 
-def memory_curve_table(records: Sequence[Record]) -> Table | None:
+def memory_curve_table(records: Sequence[Record]) -> ReportTable | None:
     """What every further image costs; None where nothing was weighed at two batch sizes."""
     rows = []
     for curve in memory_curves(records):
@@ -90,7 +91,7 @@ def memory_curve_table(records: Sequence[Record]) -> Table | None:
         Column("each image"),
         Column("off the line", help="largest distance of a peak from the line, of three batch sizes or more"),
     )
-    return Table("Peak memory by batch size", columns, tuple(rows)) if rows else None
+    return ReportTable("Peak memory by batch size", columns, tuple(rows)) if rows else None
 
 
 def memory_by_batch(records: Sequence[Record], colours: Mapping[str, str]) -> Figure:

@@ -16,18 +16,9 @@ from cnnbench.output import figures
 from cnnbench.output.drawing import svg
 from cnnbench.output.network_dots import Dot, dots
 from cnnbench.output.palette import colours
-from cnnbench.output.report import Report, gather
-from cnnbench.output.tables import (
-    BAD,
-    FORWARD,
-    Column,
-    Entry,
-    Table,
-    budget_used,
-    checks_by_program,
-    label,
-    network_label,
-)
+from cnnbench.output.report import RunReport, gather
+from cnnbench.output.table import Column, Entry, ReportTable
+from cnnbench.output.tables import BAD, FORWARD, budget_used, checks_by_program, label, network_label
 from cnnbench.output.text import escape_markdown, to_markdown
 
 PRODUCT = "matrix_product_gflop_per_s"
@@ -58,7 +49,7 @@ class _Page:
 
     def __init__(self, run: Evidence) -> None:
         self.run = run
-        self._report: Report = gather(run)
+        self._report: RunReport = gather(run)
         self._checks = checks_by_program(run.records)
         self._groups: dict[str, dict[str, Record]] = {}
         for record in run.records:
@@ -152,14 +143,14 @@ class _Page:
         used = budget_used(self._checks.get(record.cell.program_key, ()), FORWARD)
         return None if used is None else Dot(used)
 
-    def _wide(self, value: Value, shown: Callable[[Record], str]) -> Table:
+    def _wide(self, value: Value, shown: Callable[[Record], str]) -> ReportTable:
         """One row a network; an entry without a figure says why."""
         columns = (Column("network", "left"), *(Column(name) for name in self._labels))
         rows = []
         for group, members in self._groups.items():
             entries = [_entry(members.get(name), value, shown) for name in self._labels]
             rows.append((Entry(self._row(group)), *entries))
-        return Table("", columns, tuple(rows))
+        return ReportTable("", columns, tuple(rows))
 
     def _row(self, group: str) -> str:
         cell = _any(self._groups[group]).cell
@@ -167,7 +158,7 @@ class _Page:
         varying = (AXES[axis](getattr(cell, axis)) for axis in AXES if axis in self._varying[name])
         return ", ".join([name, *varying])
 
-    def _networks(self) -> Table:
+    def _networks(self) -> ReportTable:
         columns = (Column("network", "left"), Column("image", "left"), Column("parameters"), Column("MACs"))
         rows = []
         for group, (parameters, macs) in self._facts.items():
@@ -175,9 +166,9 @@ class _Page:
             image = "×".join(map(str, cell.image or ()))
             known = (f"{parameters:,}", f"{macs:,}") if parameters else (figures.NOTHING, figures.NOTHING)
             rows.append((Entry(self._row(group)), Entry(image), *(Entry(text) for text in known)))
-        return Table("", columns, tuple(rows))
+        return ReportTable("", columns, tuple(rows))
 
-    def _summary(self) -> Table:
+    def _summary(self) -> ReportTable:
         """Each backend over the groups in which all of them were timed."""
         timed = [m for m in self._groups.values() if len(m) == len(self._labels) and all(r.latency for r in m.values())]
         rows = []
@@ -208,7 +199,7 @@ class _Page:
             Column("latency / fastest, geometric mean"),
             Column("largest use of an error budget"),
         )
-        return Table("", columns, tuple(rows))
+        return ReportTable("", columns, tuple(rows))
 
 
 PERCENT = frozenset({"speed", "budget"})

@@ -13,11 +13,9 @@ from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
+from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import (
     BAD,
-    Column,
-    Entry,
-    Table,
     budget_used,
     checks_table,
     network_label,
@@ -31,7 +29,7 @@ from cnnbench.output.verdict_tables import series_table, split_verdicts
 
 
 @dataclass(frozen=True)
-class Tile:
+class ReportTile:
     """A figure at the head of a report."""
 
     value: str
@@ -40,27 +38,27 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """Everything that a report shows but its charts."""
 
     title: str
     run_id: str
     started: str
     run: Evidence
-    tiles: tuple[Tile, ...]
+    tiles: tuple[ReportTile, ...]
     findings: tuple[str, ...]
-    results: Table
-    tables: tuple[Table, ...]
-    problems: Table
-    skips: Table
+    results: ReportTable
+    tables: tuple[ReportTable, ...]
+    problems: ReportTable
+    skips: ReportTable
     environment: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     gate: GateResult | None
-    gate_tables: tuple[Table, ...]
+    gate_tables: tuple[ReportTable, ...]
     colours: Mapping[str, str]
 
 
-def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, str] | None = None) -> Report:
+def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, str] | None = None) -> RunReport:
     """The report of a run, with the verdicts of its gate where it was gated."""
     ratios = relative(run)
     tables = (
@@ -72,7 +70,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         phases_table(run.records),
         seconds_table(run),
     )
-    return Report(
+    return RunReport(
         title=run.suite,
         run_id=run.run_id,
         started=min((record.started_utc for record in run.records), default=""),
@@ -91,26 +89,28 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
     )
 
 
-def _tiles(records: Sequence[Record], gate: GateResult | None) -> list[Tile]:
+def _tiles(records: Sequence[Record], gate: GateResult | None) -> list[ReportTile]:
     ok = sum(record.status == "ok" for record in records)
     failed = sum(record.status in BAD for record in records)
     skipped = sum(record.status == "skipped" for record in records)
-    tiles = [Tile(f"{ok} / {len(records)}", "cells ended well", "bad" if failed else "good")]
+    tiles = [ReportTile(f"{ok} / {len(records)}", "cells ended well", "bad" if failed else "good")]
     if failed:
-        tiles.append(Tile(str(failed), "cells failed", "bad"))
+        tiles.append(ReportTile(str(failed), "cells failed", "bad"))
     if skipped:
-        tiles.append(Tile(str(skipped), "cells skipped", "muted"))
+        tiles.append(ReportTile(str(skipped), "cells skipped", "muted"))
     checks = [check for record in records for check in record.checks if check.status != "skipped"]
     if checks:
         passed = sum(check.status == "passed" for check in checks)
         tone = "good" if passed == len(checks) else "bad"
-        tiles.append(Tile(f"{passed} / {len(checks)}", "numerical checks passed", tone))
+        tiles.append(ReportTile(f"{passed} / {len(checks)}", "numerical checks passed", tone))
     used = budget_used(checks)
     if used is not None:
-        tiles.append(Tile(figures.percent(used), "largest use of an error budget", "good" if used <= 1 else "bad"))
+        tiles.append(
+            ReportTile(figures.percent(used), "largest use of an error budget", "good" if used <= 1 else "bad")
+        )
     if gate is not None:
         text = ", ".join(f"{count} {name}" for name, count in sorted(gate.counts.items()))
-        tiles.append(Tile({0: "passes", 1: "fails"}.get(gate.exit_code, "undecided"), f"the gate: {text}",
+        tiles.append(ReportTile({0: "passes", 1: "fails"}.get(gate.exit_code, "undecided"), f"the gate: {text}",
                           {0: "good", 1: "bad"}.get(gate.exit_code, "warn")))  # fmt: skip
     return tiles
 
@@ -138,7 +138,7 @@ def _findings(run: Evidence, ratios: Sequence[Relative]) -> list[str]:
     return sentences
 
 
-def relative_table(ratios: Sequence[Relative]) -> Table:
+def relative_table(ratios: Sequence[Relative]) -> ReportTable:
     """Latency against the fastest of the same comparison group, from paired rounds."""
     rows = []
     for item in ratios:
@@ -162,18 +162,24 @@ def relative_table(ratios: Sequence[Relative]) -> Table:
         Column("95 % interval"),
         Column("paired rounds"),
     )
-    return Table("Against the fastest, from paired rounds", columns, tuple(rows))
+    return ReportTable("Against the fastest, from paired rounds", columns, tuple(rows))
 
 
-def seconds_table(run: Evidence) -> Table:
+def seconds_table(run: Evidence) -> ReportTable:
     """Where the run's wall time went."""
     total = run.seconds.get("total", 0.0)
     rows = [
-        (Entry(name.replace("_", " ")), Entry(figures.seconds(value)), Entry(figures.percent(value / total)))
+        (
+            Entry(name.replace("_", " ")),
+            Entry(figures.seconds(value)),
+            Entry(figures.percent(value / total)),
+        )
         for name, value in sorted(run.seconds.items(), key=lambda item: -item[1])
         if total
     ]
-    return Table("Where the time went", (Column("phase", "left"), Column("seconds"), Column("share")), tuple(rows))
+    return ReportTable(
+        "Where the time went", (Column("phase", "left"), Column("seconds"), Column("share")), tuple(rows)
+    )
 
 
 def _yardsticks(run: Evidence) -> dict[str, str]:

@@ -11,7 +11,7 @@ from cnnbench.harness.run.store import write_atomically
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
 from cnnbench.output.markdown import render_markdown
-from cnnbench.output.report import Report, gather
+from cnnbench.output.report import RunReport, gather
 
 
 def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Path]:
@@ -33,6 +33,6 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
     return {name: folder / name for name in contents}
 
 
-def read_report(folder: Path, gate: GateResult | None = None) -> Report:
+def read_report(folder: Path, gate: GateResult | None = None) -> RunReport:
     """What the reports of a run say."""
     return gather(read_evidence(folder), gate, {name: metric.unit for name, metric in offered_metrics().items()})

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output import figures
-
-Align = Literal["left", "right"]
-Tone = Literal["", "good", "bad", "warn", "muted"]
+from cnnbench.output.table import Column, Entry, ReportTable, Tone
 
 FORWARD = ("local", "exact", "end_to_end", "determinism")
 BACKWARD = ("gradient", "gradient_determinism", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading. ``help`` says what the figures are; ``prose``: its entries are sentences."""
-
-    name: str
-    align: Align = "right"
-    help: str = ""
-    prose: bool = False
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A table's entry: its text, how it is meant, and the series whose colour it may carry."""
-
-    text: str
-    tone: Tone = ""
-    series: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns and rows of entries."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.rows)
 
 
 def label(cell: Cell) -> str:
@@ -78,7 +43,7 @@ def budget_used(checks: Iterable[CheckOutcome], names: Collection[str] = ()) -> 
     return max((check.budget_used for check in asked if check.budget_used is not None), default=None)
 
 
-def result_table(records: Sequence[Record], units: Mapping[str, str] | None = None) -> Table:
+def result_table(records: Sequence[Record], units: Mapping[str, str] | None = None) -> ReportTable:
     """Backend x network x batch: error-budget use, latency, images/s, memory, compile time, accuracy, status.
 
     Args:
@@ -119,7 +84,7 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
                 status_entry(record),
             )
         )
-    return Table("Results", columns, tuple(rows))
+    return ReportTable("Results", columns, tuple(rows))
 
 
 def _measured(record: Record, checks: tuple[CheckOutcome, ...]) -> tuple[Entry, ...]:
@@ -176,7 +141,7 @@ def _order(record: Record) -> tuple[object, ...]:
     return network_label(cell), cell.image, cell.precision, cell.batch
 
 
-def problems_table(records: Sequence[Record]) -> Table:
+def problems_table(records: Sequence[Record]) -> ReportTable:
     """Every cell that did not end well, and every check that failed, with the reason or the divergence report."""
     rows = []
     for record in sorted(records, key=_order):
@@ -186,7 +151,12 @@ def problems_table(records: Sequence[Record]) -> Table:
         for check in failed:
             text = check.message + (f"\nreproduce: {check.reproducer}" if check.reproducer else "")
             rows.append(
-                (Entry(record.cell.id), Entry(check.name, "bad"), Entry(check.node or figures.NOTHING), Entry(text))
+                (
+                    Entry(record.cell.id),
+                    Entry(check.name, "bad"),
+                    Entry(check.node or figures.NOTHING),
+                    Entry(text),
+                )
             )
         if not failed:
             status = status_entry(record)
@@ -197,10 +167,10 @@ def problems_table(records: Sequence[Record]) -> Table:
         Column("node", "left"),
         Column("report", "left", prose=True),
     )
-    return Table("Failures", columns, tuple(rows))
+    return ReportTable("Failures", columns, tuple(rows))
 
 
-def skips_table(records: Sequence[Record]) -> Table:
+def skips_table(records: Sequence[Record]) -> ReportTable:
     """Every cell and every check that was skipped, with the reason."""
     rows = []
     for record in sorted(records, key=_order):
@@ -212,10 +182,10 @@ def skips_table(records: Sequence[Record]) -> Table:
             if check.status == "skipped"
         ]
     columns = (Column("cell", "left"), Column("what", "left"), Column("reason", "left", prose=True))
-    return Table("Skipped", columns, tuple(rows))
+    return ReportTable("Skipped", columns, tuple(rows))
 
 
-def checks_table(records: Sequence[Record]) -> Table:
+def checks_table(records: Sequence[Record]) -> ReportTable:
     """Every numerical check: how much of its budget it used, where, and its outcome."""
     rows = []
     for record in sorted(records, key=_order):
@@ -241,10 +211,10 @@ def checks_table(records: Sequence[Record]) -> Table:
         Column("largest at", "left"),
         Column("outcome", "left"),
     )
-    return Table("Numerical checks", columns, tuple(rows))
+    return ReportTable("Numerical checks", columns, tuple(rows))
 
 
-def phases_table(records: Sequence[Record]) -> Table:
+def phases_table(records: Sequence[Record]) -> ReportTable:
     """Seconds of each phase before the steady state, the tail of the latencies, and what the machine did."""
     rows = []
     for record in sorted(records, key=_order):
@@ -280,4 +250,4 @@ def phases_table(records: Sequence[Record]) -> Table:
         Column("threads used", help="processor time over wall time"),
         Column("others", help="share of the machine's processor time that other processes used meanwhile"),
     )
-    return Table("Phases and tails", columns, tuple(rows))
+    return ReportTable("Phases and tails", columns, tuple(rows))

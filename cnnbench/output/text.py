@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from cnnbench.output.tables import Column, Table, Tone
+from cnnbench.output.table import Column, ReportTable, Tone
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -14,7 +14,7 @@ _STYLES: dict[Tone, str] = {"": "", "good": "green", "bad": "bold red", "warn": 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
 
-def to_rich(table: Table) -> RichTable:
+def to_rich(table: ReportTable) -> RichTable:
     """For a terminal that shows colours. Names are text, never markup."""
     from rich import box
     from rich.table import Table as RichTable
@@ -28,7 +28,7 @@ def to_rich(table: Table) -> RichTable:
     return shown
 
 
-def to_plain(table: Table) -> str:
+def to_plain(table: ReportTable) -> str:
     """Aligned columns with two spaces between them, for logs; nothing is cut."""
     cells = [[column.name for column in table.columns]]
     cells += [[printable(entry.text).replace("\n", " ") for entry in row] for row in table.rows]
@@ -42,7 +42,7 @@ def _fit(text: str, width: int, column: Column) -> str:
     return text.rjust(width) if column.align == "right" else text.ljust(width)
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: ReportTable) -> str:
     """A GitHub-flavoured table; whatever stands in the entries stays text."""
     lines = ["| " + " | ".join(escape_markdown(column.name) for column in table.columns) + " |"]
     lines.append("|" + "|".join(" ---: " if column.align == "right" else " --- " for column in table.columns) + "|")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.break_even import break_even
-from cnnbench.output.tables import Column, Entry, Table, label, network_label
+from cnnbench.output.table import Column, Entry, ReportTable
+from cnnbench.output.tables import label, network_label
 
 
-def controls_table(records: Sequence[Record]) -> Table | None:
+def controls_table(records: Sequence[Record]) -> ReportTable | None:
     """Programs timed against themselves in a second worker; None where the run has no control."""
     rows = []
     for record in records:
@@ -32,10 +33,10 @@ def controls_table(records: Sequence[Record]) -> Table | None:
         Column("95 % interval"),
         Column("paired rounds"),
     )
-    return Table("Controls: what chance alone shows", columns, tuple(rows)) if rows else None
+    return ReportTable("Controls: what chance alone shows", columns, tuple(rows)) if rows else None
 
 
-def break_even_table(records: Sequence[Record]) -> Table | None:
+def break_even_table(records: Sequence[Record]) -> ReportTable | None:
     """From how many batches on each program has overtaken the one of its group that gives its first result soonest."""
     rows = []
     for item in break_even(records):
@@ -64,4 +65,4 @@ def break_even_table(records: Sequence[Record]) -> Table | None:
         Column("each batch"),
         Column("break-even", "left"),
     )
-    return Table("Break-even: when a slow start has paid", columns, tuple(rows)) if rows else None
+    return ReportTable("Break-even: when a slow start has paid", columns, tuple(rows)) if rows else None

@@ -8,7 +8,7 @@ from cnnbench.gates.compare import Difference
 from cnnbench.gates.judgement import JUDGEMENTS, Verdict
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.output import figures
-from cnnbench.output.tables import Column, Entry, Table, Tone
+from cnnbench.output.table import Column, Entry, ReportTable, Tone
 
 TONES: dict[str, Tone] = {
     "regressed": "bad",
@@ -37,12 +37,12 @@ _COLUMNS = (
 )
 
 
-def verdict_table(result: GateResult) -> Table:
+def verdict_table(result: GateResult) -> ReportTable:
     """A row for each metric of each cell, the worst verdicts first."""
     return _table("Verdicts", _worst_first(result.verdicts))
 
 
-def split_verdicts(result: GateResult) -> tuple[Table, Table]:
+def split_verdicts(result: GateResult) -> tuple[ReportTable, ReportTable]:
     """``verdict_table`` in two: what a reader must look at, and what is unchanged."""
     calm = [verdict for verdict in result.verdicts if verdict.verdict == "unchanged"]
     rest = [verdict for verdict in result.verdicts if verdict.verdict != "unchanged"]
@@ -53,18 +53,18 @@ def _worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: JUDGEMENTS.index(verdict.verdict))
 
 
-def _table(title: str, verdicts: Sequence[Verdict]) -> Table:
+def _table(title: str, verdicts: Sequence[Verdict]) -> ReportTable:
     rows = tuple((Entry(verdict.subject, series=verdict.series), *_entries(verdict)) for verdict in verdicts)
-    return Table(title, (Column("cell", "left"), *_COLUMNS), rows)
+    return ReportTable(title, (Column("cell", "left"), *_COLUMNS), rows)
 
 
-def series_table(result: GateResult) -> Table:
+def series_table(result: GateResult) -> ReportTable:
     """The latencies of each backend's cells taken together."""
     rows = tuple(
         (Entry(f"{verdict.subject}, {verdict.architecture}", series=verdict.series), *_entries(verdict))
         for verdict in result.series
     )
-    return Table("All cells of a backend together", (Column("backend", "left"), *_COLUMNS), rows)
+    return ReportTable("All cells of a backend together", (Column("backend", "left"), *_COLUMNS), rows)
 
 
 def _entries(verdict: Verdict) -> tuple[Entry, ...]:
@@ -98,8 +98,8 @@ def headline(result: GateResult) -> str:
     return f"The gate {outcome} ({counts or 'nothing was judged'}; {how})."
 
 
-def differences_table(differences: Sequence[Difference], sides: tuple[str, str] = ("base", "head")) -> Table:
+def differences_table(differences: Sequence[Difference], sides: tuple[str, str] = ("base", "head")) -> ReportTable:
     """The settings in which two runs, or the two sides of one, differ; ``sides`` head their columns."""
     rows = tuple((Entry(item.where), Entry(item.name), Entry(item.base), Entry(item.head)) for item in differences)
     columns = (Column("where", "left"), Column("setting", "left"), *(Column(side, "left") for side in sides))
-    return Table("What differs", columns, rows)
+    return ReportTable("What differs", columns, rows)

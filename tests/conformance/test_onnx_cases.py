@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.conformance.onnx import GROUPS, Report, load_cases, run_onnx_cases, skip_reason
+from cnnbench.conformance.onnx import GROUPS, ConformanceReport, load_cases, run_onnx_cases, skip_reason
 from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
@@ -24,7 +24,7 @@ OTHERS = [
 def report(load, name, cases, mode=None, **options):
     chosen = mode or backend_plugin(name).modes[0]
     results = run_onnx_cases(load(name), ProgramOptions(chosen, precision("float32")), cases, **options)
-    return Report(name, chosen, tuple(results))
+    return ConformanceReport(name, chosen, tuple(results))
 
 
 def stated(name, mode):
@@ -101,4 +101,4 @@ def test_a_report_counts_by_list_and_by_operator(load):
 
 
 def test_a_report_of_nothing_is_empty():
-    assert Report("numpy", "fast", ()).empty
+    assert ConformanceReport("numpy", "fast", ()).empty

@@ -11,7 +11,8 @@ from cnnbench.harness.run.record import Interval, Record
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output import figures
 from cnnbench.output.palette import colours, lighter
-from cnnbench.output.tables import Column, Entry, Table, problems_table, result_table, skips_table
+from cnnbench.output.table import Column, Entry, ReportTable
+from cnnbench.output.tables import problems_table, result_table, skips_table
 from cnnbench.output.text import escape_markdown, printable, to_markdown, to_plain, to_rich
 from cnnbench.output.verdict_tables import headline, split_verdicts, verdict_table
 
@@ -45,7 +46,7 @@ def test_sizes_percentages_and_changes() -> None:
     assert figures.change(Interval(value=-0.02, low=-0.03, high=-0.01), "difference") == "-2.0 pp [-3.0, -1.0]"
 
 
-def row_of(table: Table, **wanted: str) -> dict[str, str]:
+def row_of(table: ReportTable, **wanted: str) -> dict[str, str]:
     names = [column.name for column in table.columns]
     for row in table.rows:
         values = dict(zip(names, (entry.text for entry in row), strict=True))
@@ -115,7 +116,7 @@ NASTY = "<script>alert(1)</script>|`x`*b*[a](http://evil)\x1b[31m\n# h"
 
 
 def test_markdown_entries_stay_text() -> None:
-    markdown = to_markdown(Table("t", (Column("a"), Column("b")), ((Entry(NASTY), Entry("2")),)))
+    markdown = to_markdown(ReportTable("t", (Column("a"), Column("b")), ((Entry(NASTY), Entry("2")),)))
     row = markdown.splitlines()[2]
 
     assert len(markdown.splitlines()) == 3
@@ -128,7 +129,11 @@ def test_markdown_entries_stay_text() -> None:
 
 def test_plain_text_is_aligned_and_complete() -> None:
     text = to_plain(
-        Table("t", (Column("name", "left"), Column("value")), ((Entry("a"), Entry("1")), (Entry("bb"), Entry("100"))))
+        ReportTable(
+            "t",
+            (Column("name", "left"), Column("value")),
+            ((Entry("a"), Entry("1")), (Entry("bb"), Entry("100"))),
+        )
     )
 
     assert text == "name  value\n----  -----\na         1\nbb      100\n"
@@ -141,7 +146,7 @@ def test_rich_tables_take_names_literally() -> None:
     from rich.console import Console
 
     console = Console(file=StringIO(), width=200, color_system=None)
-    console.print(to_rich(Table("t", (Column("a", "left"),), ((Entry("[bold]x[/bold]"),),))))
+    console.print(to_rich(ReportTable("t", (Column("a", "left"),), ((Entry("[bold]x[/bold]"),),))))
 
     assert "[bold]x[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
 

@@ -2,16 +2,16 @@
 
 from cnnbench.conformance.onnx.lists import GROUPS, ListedCase, listed, skip_reason
 from cnnbench.conformance.onnx.loader import DataSet, OnnxCase, load_cases
-from cnnbench.conformance.onnx.report import Report
+from cnnbench.conformance.onnx.report import ConformanceReport
 from cnnbench.conformance.onnx.runner import OnnxResult, run_onnx_cases
 
 __all__ = [
     "GROUPS",
+    "ConformanceReport",
     "DataSet",
     "ListedCase",
     "OnnxCase",
     "OnnxResult",
-    "Report",
     "listed",
     "load_cases",
     "run_onnx_cases",

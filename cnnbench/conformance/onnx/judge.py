@@ -13,7 +13,7 @@ RELATIVE = 1e-5
 Array = NDArray[Any]
 
 
-class Verdict(NamedTuple):
+class CaseVerdict(NamedTuple):
     """What became of a comparison.
 
     Args:
@@ -25,39 +25,39 @@ class Verdict(NamedTuple):
     error: float
 
 
-def judge(expected: Sequence[Array], received: Sequence[Array], relative: float = RELATIVE) -> Verdict:
+def judge(expected: Sequence[Array], received: Sequence[Array], relative: float = RELATIVE) -> CaseVerdict:
     """Compares outputs in order. Floats may differ by ``relative`` times the largest finite expected value."""
     if len(expected) != len(received):
-        return Verdict(f"{len(received)} outputs, expected {len(expected)}", float("inf"))
+        return CaseVerdict(f"{len(received)} outputs, expected {len(expected)}", float("inf"))
     worst = 0.0
     for position, (wanted, found) in enumerate(zip(expected, received, strict=True)):
         verdict = _judge_one(np.asarray(wanted), np.asarray(found), relative)
         worst = max(worst, verdict.error)
         if verdict.problem:
-            return Verdict(f"output {position}: {verdict.problem}", verdict.error)
-    return Verdict("", worst)
+            return CaseVerdict(f"output {position}: {verdict.problem}", verdict.error)
+    return CaseVerdict("", worst)
 
 
-def _judge_one(wanted: Array, found: Array, relative: float) -> Verdict:
+def _judge_one(wanted: Array, found: Array, relative: float) -> CaseVerdict:
     infinite = float("inf")
     if found.shape != wanted.shape:
-        return Verdict(f"shape {found.shape}, expected {wanted.shape}", infinite)
+        return CaseVerdict(f"shape {found.shape}, expected {wanted.shape}", infinite)
     if found.dtype != wanted.dtype:
-        return Verdict(f"dtype {found.dtype}, expected {wanted.dtype}", infinite)
+        return CaseVerdict(f"dtype {found.dtype}, expected {wanted.dtype}", infinite)
     if wanted.dtype.kind != "f":
         wrong = int(np.count_nonzero(found != wanted))
-        return Verdict(f"{wrong} of {wanted.size} elements differ" if wrong else "", infinite if wrong else 0.0)
+        return CaseVerdict(f"{wrong} of {wanted.size} elements differ" if wrong else "", infinite if wrong else 0.0)
     finite = np.isfinite(wanted)
     special = ~finite
     if not np.array_equal(found[special], wanted[special], equal_nan=True) or not np.isfinite(found[finite]).all():
-        return Verdict("infinities or NaN are not where they are expected", infinite)
+        return CaseVerdict("infinities or NaN are not where they are expected", infinite)
     if not finite.any():
-        return Verdict("", 0.0)
+        return CaseVerdict("", 0.0)
     w, f = wanted[finite].astype(np.float64), found[finite].astype(np.float64)
     largest, difference = float(np.abs(w).max()), float(np.abs(f - w).max())
     if difference == 0:
-        return Verdict("", 0.0)
+        return CaseVerdict("", 0.0)
     error = difference / largest if largest else infinite
     at = int(np.abs(f - w).argmax())
     shown = f"{f[at]:.9g} for {w[at]:.9g}, {error:.2g} of the largest, more than {relative:g}"
-    return Verdict(shown if error > relative else "", error)
+    return CaseVerdict(shown if error > relative else "", error)

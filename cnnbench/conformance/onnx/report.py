@@ -13,7 +13,7 @@ STATUSES = ("passed", "failed", "skipped")
 
 
 @dataclass(frozen=True)
-class Report:
+class ConformanceReport:
     """The results of one backend."""
 
     backend: str

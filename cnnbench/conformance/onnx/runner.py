@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cnnbench.conformance.onnx.judge import RELATIVE, Verdict, judge
+from cnnbench.conformance.onnx.judge import RELATIVE, CaseVerdict, judge
 from cnnbench.conformance.onnx.lists import Group, skip_reason
 from cnnbench.conformance.onnx.loader import Array, DataSet, OnnxCase
 from cnnbench.conformance.onnx.naive import ROUNDED
@@ -82,7 +82,7 @@ def _outcome(backend: Backend, options: ProgramOptions, case: OnnxCase) -> tuple
     return ("failed" if verdict.problem else "passed"), verdict.problem, verdict.error
 
 
-def _run(backend: Backend, options: ProgramOptions, case: OnnxCase) -> Verdict:
+def _run(backend: Backend, options: ProgramOptions, case: OnnxCase) -> CaseVerdict:
     model = case.model()
     file = prepare(model, case.name)
     verdicts = []
@@ -92,7 +92,7 @@ def _run(backend: Backend, options: ProgramOptions, case: OnnxCase) -> Verdict:
         if verdict.problem:
             return verdict
         verdicts.append(verdict)
-    return Verdict("", max(verdict.error for verdict in verdicts))
+    return CaseVerdict("", max(verdict.error for verdict in verdicts))
 
 
 def _expected(case: OnnxCase, model: object, data: DataSet) -> list[Array]:

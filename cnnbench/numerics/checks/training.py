@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.cache import Entry
+from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import first_problem, largest
 from cnnbench.numerics.envelope import (
@@ -129,7 +129,7 @@ def _course(oracle: Oracle) -> _Course:
     training = case.training
     count = len(training.rates)
 
-    def fill(entry: Entry) -> None:
+    def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options(training=True)
         batches = [case.training_batch(step) for step in range(count)]
         rest = (case.loss, training.optimizer, training.rates)

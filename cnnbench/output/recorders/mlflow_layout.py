@@ -22,7 +22,7 @@ NOTE_LIMIT = 7_500  # MLflow keeps 8,000 characters of a tag
 MEBIBYTE = 2**20
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """A logged figure."""
 
     key: str
@@ -38,7 +38,7 @@ class PlannedRun:
     kind: Kind
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    points: tuple[Point, ...]
+    points: tuple[MetricPoint, ...]
     start_ms: int
     end_ms: int
     failed: bool = False
@@ -69,7 +69,7 @@ def plan_runs(run: Evidence, colours: Mapping[str, str]) -> Planned:
             "cnnbench.fingerprint": run.fingerprint,
             **_source(run),
         },
-        points=tuple(_geometric_means(shown)) + tuple(Point(_key(k), v) for k, v in run.yardsticks.items()),
+        points=tuple(_geometric_means(shown)) + tuple(MetricPoint(_key(k), v) for k, v in run.yardsticks.items()),
         start_ms=min(starts),
         end_ms=max(ends),
         failed=any(record.exit_code for record in shown),
@@ -116,7 +116,7 @@ def _point(run: Evidence, record: Record, used: float | None, colours: Mapping[s
     )
 
 
-def _figures(record: Record, used: float | None) -> Iterator[Point]:
+def _figures(record: Record, used: float | None) -> Iterator[MetricPoint]:
     """The headline first; four significant digits, for the table does not round."""
     values: dict[str, float | None] = {}
     if record.latency is not None:
@@ -138,7 +138,7 @@ def _figures(record: Record, used: float | None) -> Iterator[Point]:
     values |= {f"metrics/{_key(name)}": value for name, value in record.metrics.items()}
     for name, value in values.items():
         if value is not None and math.isfinite(value):
-            yield Point(name, rounded(value))
+            yield MetricPoint(name, rounded(value))
 
 
 def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -> list[PlannedRun]:
@@ -158,7 +158,7 @@ def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -
                 ("p50_ms", record.latency.median_s.value * 1e3),
                 ("img_per_s", record.latency.throughput_images_per_s.value),
             ):
-                points.append(Point(key, rounded(value), record.cell.batch))
+                points.append(MetricPoint(key, rounded(value), record.cell.batch))
         planned.append(_curve(run, members[0], "scaling", points, colours))
     return planned
 
@@ -168,17 +168,23 @@ def _training(run: Evidence, record: Record, colours: Mapping[str, str]) -> Plan
     training = record.training
     assert training is not None
     points = [
-        Point("train/loss", rounded(loss), step) for step, loss in enumerate(training.losses, 1) if math.isfinite(loss)
+        MetricPoint("train/loss", rounded(loss), step)
+        for step, loss in enumerate(training.losses, 1)
+        if math.isfinite(loss)
     ]
     for epoch in training.epochs:
-        points.append(Point("train/test_accuracy", rounded(epoch.test_accuracy), epoch.step))
+        points.append(MetricPoint("train/test_accuracy", rounded(epoch.test_accuracy), epoch.step))
         if math.isfinite(epoch.test_loss):
-            points.append(Point("train/test_loss", rounded(epoch.test_loss), epoch.step))
+            points.append(MetricPoint("train/test_loss", rounded(epoch.test_loss), epoch.step))
     return _curve(run, record, "training", points, colours)
 
 
 def _curve(
-    run: Evidence, record: Record, kind: Literal["scaling", "training"], points: list[Point], colours: Mapping[str, str]
+    run: Evidence,
+    record: Record,
+    kind: Literal["scaling", "training"],
+    points: list[MetricPoint],
+    colours: Mapping[str, str],
 ) -> PlannedRun:
     cell = record.cell
     return PlannedRun(
@@ -224,7 +230,7 @@ def _source(run: Evidence) -> dict[str, str]:
     return tags
 
 
-def _geometric_means(records: list[Record]) -> Iterator[Point]:
+def _geometric_means(records: list[Record]) -> Iterator[MetricPoint]:
     """The geometric mean of the median latencies of each series over the points that all timed series share."""
     series: dict[str, dict[tuple[object, ...], float]] = {}
     for record in records:
@@ -237,7 +243,7 @@ def _geometric_means(records: list[Record]) -> Iterator[Point]:
     for name, points in series.items():
         if shared:
             mean = math.exp(sum(math.log(points[where]) for where in shared) / len(shared))
-            yield Point(f"geomean_p50_ms/{_key(name)}", rounded(mean))
+            yield MetricPoint(f"geomean_p50_ms/{_key(name)}", rounded(mean))
 
 
 def _key(name: str) -> str:

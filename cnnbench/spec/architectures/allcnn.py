@@ -9,7 +9,7 @@ from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Conv, Dropout, GlobalAvgPool, ReLU, Shape
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """A row of tables 1 and 2: a convolution with ReLU."""
 
     kernel_size: int
@@ -22,15 +22,15 @@ class Row(NamedTuple):
 # Column All-CNN-C. The paper does not state the padding; with padded 3x3 convolutions but for the last one the maps
 # are 32, 16, 8 and 6 wide, as in table 1 and in the authors' configuration. Dropout: section 3.2.1.
 ALL_CNN_C = (
-    Row(3, 96),
-    Row(3, 96),
-    Row(3, 96, stride=2, dropout=0.5),
-    Row(3, 192),
-    Row(3, 192),
-    Row(3, 192, stride=2, dropout=0.5),
-    Row(3, 192, padding=0),
-    Row(1, 192, padding=0),
-    Row(1, None, padding=0),  # as many maps as classes
+    _Row(3, 96),
+    _Row(3, 96),
+    _Row(3, 96, stride=2, dropout=0.5),
+    _Row(3, 192),
+    _Row(3, 192),
+    _Row(3, 192, stride=2, dropout=0.5),
+    _Row(3, 192, padding=0),
+    _Row(1, 192, padding=0),
+    _Row(1, None, padding=0),  # as many maps as classes
 )
 
 

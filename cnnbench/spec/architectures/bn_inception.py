@@ -9,7 +9,7 @@ from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import AvgPool, BatchNorm, Concat, Conv, GlobalAvgPool, Layer, Linear, MaxPool, ReLU, Shape
 
 
-class Inception(NamedTuple):
+class _Inception(NamedTuple):
     """A row of figure 5: the widths of a module's branches; a module of stride 2 has no 1x1 and passes its pool on."""
 
     name: str
@@ -24,16 +24,16 @@ class Inception(NamedTuple):
 
 # As in the released model, which has projections of 128 in modules 4c and 4d where figure 5 of the paper has 96.
 FIGURE_5 = (
-    Inception("3a", 64, 64, 64, 64, 96, "avg", 32),
-    Inception("3b", 64, 64, 96, 64, 96, "avg", 64),
-    Inception("3c", 0, 128, 160, 64, 96, "max, stride 2", 0),
-    Inception("4a", 224, 64, 96, 96, 128, "avg", 128),
-    Inception("4b", 192, 96, 128, 96, 128, "avg", 128),
-    Inception("4c", 160, 128, 160, 128, 160, "avg", 128),
-    Inception("4d", 96, 128, 192, 160, 192, "avg", 128),
-    Inception("4e", 0, 128, 192, 192, 256, "max, stride 2", 0),
-    Inception("5a", 352, 192, 320, 160, 224, "avg", 128),
-    Inception("5b", 352, 192, 320, 192, 224, "max", 128),
+    _Inception("3a", 64, 64, 64, 64, 96, "avg", 32),
+    _Inception("3b", 64, 64, 96, 64, 96, "avg", 64),
+    _Inception("3c", 0, 128, 160, 64, 96, "max, stride 2", 0),
+    _Inception("4a", 224, 64, 96, 96, 128, "avg", 128),
+    _Inception("4b", 192, 96, 128, 96, 128, "avg", 128),
+    _Inception("4c", 160, 128, 160, 128, 160, "avg", 128),
+    _Inception("4d", 96, 128, 192, 160, 192, "avg", 128),
+    _Inception("4e", 0, 128, 192, 192, 256, "max, stride 2", 0),
+    _Inception("5a", 352, 192, 320, 160, 224, "avg", 128),
+    _Inception("5b", 352, 192, 320, 192, 224, "max", 128),
 )
 
 
@@ -56,7 +56,7 @@ def build_bn_inception(image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.add("fc", Linear(out_features=num_classes), x)})
 
 
-def inception(b: Builder, x: Value, row: Inception) -> Value:
+def inception(b: Builder, x: Value, row: _Inception) -> Value:
     """1x1, 3x3, two 3x3 and a pooled branch side by side. Shapes: (N, C, H, W) -> (N, sum of widths, H/s, W/s)."""
     stem = f"inception_{row.name}"
     stride = 2 if row.pool.endswith("stride 2") else 1
@@ -73,7 +73,7 @@ def inception(b: Builder, x: Value, row: Inception) -> Value:
     return b.add(f"{stem}_output", Concat(), one, three, double, pooled)
 
 
-def _pool(row: Inception) -> Layer:
+def _pool(row: _Inception) -> Layer:
     if row.pool == "avg":
         return AvgPool(kernel_size=3, stride=1, padding=1)
     if row.pool == "max":

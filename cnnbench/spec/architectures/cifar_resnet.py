@@ -13,17 +13,17 @@ from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, Pa
 Shortcut = Literal["A", "B"]
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A column of the table in section 4.2: output map size, filters; each stage has 2 n layers, the first one more."""
 
     output_size: int
     filters: int
 
 
-STAGES = (Stage(32, 16), Stage(16, 32), Stage(8, 64))
+STAGES = (_Stage(32, 16), _Stage(16, 32), _Stage(8, 64))
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network and what follows from section 4.2 for 32x32 images of 10 classes.
 
     ``shortcut`` is A (subsample, then pad with zero channels), B (1x1 convolution and batch norm) or None.
@@ -40,21 +40,21 @@ class Variant(NamedTuple):
 # Parameters round to table 6 (0.27, 0.46, 0.66, 0.85, 1.7 M). A plain network has those of its twin with option A,
 # whose shortcuts have none.
 VARIANTS = (
-    Variant("resnet20", 20, "A", 269_722, 1_376, 40_551_040),
-    Variant("resnet32", 32, "A", 464_154, 2_272, 68_862_592),
-    Variant("resnet44", 44, "A", 658_586, 3_168, 97_174_144),
-    Variant("resnet56", 56, "A", 853_018, 4_064, 125_485_696),
-    Variant("resnet110", 110, "A", 1_727_962, 8_096, 252_887_680),
-    Variant("resnet20_b", 20, "B", 272_474, 1_568, 40_813_184),
-    Variant("plain20", 20, None, 269_722, 1_376, 40_551_040),
-    Variant("plain32", 32, None, 464_154, 2_272, 68_862_592),
-    Variant("plain44", 44, None, 658_586, 3_168, 97_174_144),
-    Variant("plain56", 56, None, 853_018, 4_064, 125_485_696),
-    Variant("plain110", 110, None, 1_727_962, 8_096, 252_887_680),
+    _Variant("resnet20", 20, "A", 269_722, 1_376, 40_551_040),
+    _Variant("resnet32", 32, "A", 464_154, 2_272, 68_862_592),
+    _Variant("resnet44", 44, "A", 658_586, 3_168, 97_174_144),
+    _Variant("resnet56", 56, "A", 853_018, 4_064, 125_485_696),
+    _Variant("resnet110", 110, "A", 1_727_962, 8_096, 252_887_680),
+    _Variant("resnet20_b", 20, "B", 272_474, 1_568, 40_813_184),
+    _Variant("plain20", 20, None, 269_722, 1_376, 40_551_040),
+    _Variant("plain32", 32, None, 464_154, 2_272, 68_862_592),
+    _Variant("plain44", 44, None, 658_586, 3_168, 97_174_144),
+    _Variant("plain56", 56, None, 853_018, 4_064, 125_485_696),
+    _Variant("plain110", 110, None, 1_727_962, 8_096, 252_887_680),
 )
 
 
-def build_cifar_resnet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_cifar_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``; a plain one is the same without its shortcuts and additions.
 
     Shapes:

@@ -16,7 +16,7 @@ from cnnbench.spec.layers.standardization import LayerNorm
 PATCH, LAYERS, GATED, MLP_RATIO, EPS = 16, 12, 10, 4, 1e-6
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A row of table 1: its heads, its width, and its published counts at 224 with 1,000 classes."""
 
     name: str
@@ -27,13 +27,13 @@ class Variant(NamedTuple):
 
 
 VARIANTS = (
-    Variant("convit_tiny", 4, 192, 5_710_512, 1_075_037_568),
-    Variant("convit_small", 9, 432, 27_777_322, 5_347_587_168),
-    Variant("convit_base", 16, 768, 86_540_040, 16_796_161_536),
+    _Variant("convit_tiny", 4, 192, 5_710_512, 1_075_037_568),
+    _Variant("convit_small", 9, 432, 27_777_322, 5_347_587_168),
+    _Variant("convit_base", 16, 768, 86_540_040, 16_796_161_536),
 )
 
 
-def build_convit(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_convit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``: ten gated layers, then the class token and two plain ones.
 
     Shapes:

@@ -13,7 +13,7 @@ BOTTLENECK = 4  # a layer's 1x1 makes 4 k maps (section 3, "bottleneck layers")
 COMPRESSION = 2  # a transition halves the maps (theta = 0.5)
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A column of table 1 and what the sources say of it."""
 
     name: str
@@ -27,14 +27,14 @@ class Variant(NamedTuple):
 # Parameters: torchvision's published checkpoints. MACs: summed from table 1; they round to torchvision's published
 # 2.834, 7.728, 3.36, 4.291 G.
 VARIANTS = (
-    Variant("densenet121", 32, (6, 12, 24, 16), 64, 7_978_856, 2_834_161_664),
-    Variant("densenet161", 48, (6, 12, 36, 24), 96, 28_681_000, 7_727_907_072),
-    Variant("densenet169", 32, (6, 12, 32, 32), 64, 14_149_480, 3_359_843_328),
-    Variant("densenet201", 32, (6, 12, 48, 32), 64, 20_013_928, 4_291_365_888),
+    _Variant("densenet121", 32, (6, 12, 24, 16), 64, 7_978_856, 2_834_161_664),
+    _Variant("densenet161", 48, (6, 12, 36, 24), 96, 28_681_000, 7_727_907_072),
+    _Variant("densenet169", 32, (6, 12, 32, 32), 64, 14_149_480, 3_359_843_328),
+    _Variant("densenet201", 32, (6, 12, 48, 32), 64, 20_013_928, 4_291_365_888),
 )
 
 
-def build_densenet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_densenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's.
 
     Shapes:

@@ -14,7 +14,7 @@ from cnnbench.spec.layers.regularization import StochasticDepth
 from cnnbench.spec.layers.smooth import SiLU
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A row of table 1: an MBConv's expansion, kernel and stride, its width and its number of layers."""
 
     expansion: int
@@ -25,19 +25,19 @@ class Stage(NamedTuple):
 
 
 TABLE_1 = (
-    Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, 24, 2),
-    Stage(6, 5, 2, 40, 2),
-    Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, 112, 3),
-    Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, 320, 1),
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
 )
 STEM, HEAD = 32, 1280
 LAST_DEPTH = 0.2  # stochastic depth grows from 0 at the first block to this beyond the last
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network: its coefficients, dropout, the epsilon of its norms, and its facts."""
 
     name: str
@@ -54,14 +54,14 @@ class Variant(NamedTuple):
 # these are; MACs are summed from table 1 at each variant's own size and round to torchvision's published 0.386,
 # 0.687, 1.827, 4.394, 10.266, 19.068, 37.746 G (it evaluates b2 at 288 and not at 260).
 VARIANTS = (
-    Variant("efficientnet_b0", 1.0, 1.0, 224, 0.2, 1e-5, 5_288_548, 385_814_752),
-    Variant("efficientnet_b1", 1.0, 1.1, 240, 0.2, 1e-5, 7_794_184, 686_802_832),
-    Variant("efficientnet_b2", 1.1, 1.2, 260, 0.3, 1e-5, 9_109_994, 993_561_872),
-    Variant("efficientnet_b3", 1.2, 1.4, 300, 0.3, 1e-5, 12_233_232, 1_827_141_392),
-    Variant("efficientnet_b4", 1.4, 1.8, 380, 0.4, 1e-5, 19_341_616, 4_393_771_024),
-    Variant("efficientnet_b5", 1.6, 2.2, 456, 0.4, 1e-3, 30_389_784, 10_266_384_752),
-    Variant("efficientnet_b6", 1.8, 2.6, 528, 0.5, 1e-3, 43_040_704, 19_067_593_536),
-    Variant("efficientnet_b7", 2.0, 3.1, 600, 0.5, 1e-3, 66_347_960, 37_745_884_192),
+    _Variant("efficientnet_b0", 1.0, 1.0, 224, 0.2, 1e-5, 5_288_548, 385_814_752),
+    _Variant("efficientnet_b1", 1.0, 1.1, 240, 0.2, 1e-5, 7_794_184, 686_802_832),
+    _Variant("efficientnet_b2", 1.1, 1.2, 260, 0.3, 1e-5, 9_109_994, 993_561_872),
+    _Variant("efficientnet_b3", 1.2, 1.4, 300, 0.3, 1e-5, 12_233_232, 1_827_141_392),
+    _Variant("efficientnet_b4", 1.4, 1.8, 380, 0.4, 1e-5, 19_341_616, 4_393_771_024),
+    _Variant("efficientnet_b5", 1.6, 2.2, 456, 0.4, 1e-3, 30_389_784, 10_266_384_752),
+    _Variant("efficientnet_b6", 1.8, 2.6, 528, 0.5, 1e-3, 43_040_704, 19_067_593_536),
+    _Variant("efficientnet_b7", 2.0, 3.1, 600, 0.5, 1e-3, 66_347_960, 37_745_884_192),
 )
 
 
@@ -72,7 +72,7 @@ def rounded_width(width: float, coefficient: float) -> int:
     return nearest + 8 if nearest < 0.9 * scaled else nearest
 
 
-def build_efficientnet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_efficientnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's.
 
     Shapes:
@@ -99,7 +99,7 @@ def build_efficientnet(variant: Variant, image: Shape, num_classes: int) -> Grap
     return b.build({"logits": b.stack("classifier", classifier, x)})
 
 
-def mobile_block(b: Builder, x: Value, stage: Stage, width: int, stride: int, norm: BatchNorm, drop: float) -> Value:
+def mobile_block(b: Builder, x: Value, stage: _Stage, width: int, stride: int, norm: BatchNorm, drop: float) -> Value:
     """MBConv: 1x1, depthwise, squeeze-and-excitation of a quarter of the input's channels, linear 1x1, shortcut."""
     hidden = x.channels * stage.expansion
     parts: list[list[Layer]] = []

@@ -11,7 +11,7 @@ from cnnbench.spec.layers.rectifier import ReLU6
 from cnnbench.spec.layers.regularization import StochasticDepth
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A row of B0's table 1: an MBConv's expansion, kernel and stride, its width and its number of layers."""
 
     expansion: int
@@ -22,13 +22,13 @@ class Stage(NamedTuple):
 
 
 TABLE_1 = (
-    Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, 24, 2),
-    Stage(6, 5, 2, 40, 2),
-    Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, 112, 3),
-    Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, 320, 1),
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
 )
 LAST_DEPTH = 0.2  # stochastic depth grows from 0 at the first block to this beyond the last
 
@@ -53,7 +53,7 @@ def build_efficientnet_lite0(image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.stack("classifier", [Dropout(p=0.2), Linear(out_features=num_classes)], x)})
 
 
-def mobile_block(b: Builder, x: Value, stage: Stage, stride: int, drop: float) -> Value:
+def mobile_block(b: Builder, x: Value, stage: _Stage, stride: int, drop: float) -> Value:
     """1x1, depthwise, linear 1x1, shortcut. Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
     hidden = x.channels * stage.expansion
     y = x

@@ -23,7 +23,7 @@ from cnnbench.spec.layers import (
 from cnnbench.spec.layers.magnitude import LocalResponseNorm
 
 
-class Inception(NamedTuple):
+class _Inception(NamedTuple):
     """A row of table 1: the widths of an inception module's branches, in the paper's column order."""
 
     name: str
@@ -36,20 +36,20 @@ class Inception(NamedTuple):
 
 
 TABLE_1 = (
-    Inception("3a", 64, 96, 128, 16, 32, 32),
-    Inception("3b", 128, 128, 192, 32, 96, 64),
-    Inception("4a", 192, 96, 208, 16, 48, 64),
-    Inception("4b", 160, 112, 224, 24, 64, 64),
-    Inception("4c", 128, 128, 256, 24, 64, 64),
-    Inception("4d", 112, 144, 288, 32, 64, 64),
-    Inception("4e", 256, 160, 320, 32, 128, 128),
-    Inception("5a", 256, 160, 320, 32, 128, 128),
-    Inception("5b", 384, 192, 384, 48, 128, 128),
+    _Inception("3a", 64, 96, 128, 16, 32, 32),
+    _Inception("3b", 128, 128, 192, 32, 96, 64),
+    _Inception("4a", 192, 96, 208, 16, 48, 64),
+    _Inception("4b", 160, 112, 224, 24, 64, 64),
+    _Inception("4c", 128, 128, 256, 24, 64, 64),
+    _Inception("4d", 112, 144, 288, 32, 64, 64),
+    _Inception("4e", 256, 160, 320, 32, 128, 128),
+    _Inception("5a", 256, 160, 320, 32, 128, 128),
+    _Inception("5b", 384, 192, 384, 48, 128, 128),
 )
 AUXILIARY = {"4a": "aux1", "4d": "aux2"}  # the module after which each auxiliary classifier branches off
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network.
 
     Args:
@@ -68,11 +68,11 @@ class Variant(NamedTuple):
 
 
 VARIANTS = (
-    Variant(
+    _Variant(
         "googlenet", False, 0.4, 0.7, 13_378_280, 6_998_552, 1_582_671_872, "arXiv:1409.4842, table 1 and section 5"
     ),
     # torchvision publishes 6,624,904 parameters without the auxiliary classifiers and 1.498 GMACs.
-    Variant(
+    _Variant(
         "googlenet_bn",
         True,
         0.2,
@@ -85,7 +85,7 @@ VARIANTS = (
 )
 
 
-def build_googlenet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_googlenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; pooling rounds up.
 
     Shapes:
@@ -118,7 +118,7 @@ def build_googlenet(variant: Variant, image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.add("fc", Linear(out_features=num_classes), x), **auxiliary})
 
 
-def inception(b: Builder, x: Value, row: Inception, batch_norm: bool) -> Value:
+def inception(b: Builder, x: Value, row: _Inception, batch_norm: bool) -> Value:
     """Four branches side by side (figure 2b). Shapes: (N, C, H, W) -> (N, sum of the branches' widths, H, W)."""
     with b.scope(f"inception{row.name}"):
         one = _conv(b, x, "branch1", row.num_1x1, 1, batch_norm)
@@ -131,7 +131,7 @@ def inception(b: Builder, x: Value, row: Inception, batch_norm: bool) -> Value:
         return b.add("concat", Concat(), one, three, five, pool)
 
 
-def _auxiliary(b: Builder, x: Value, name: str, variant: Variant, num_classes: int) -> Value:
+def _auxiliary(b: Builder, x: Value, name: str, variant: _Variant, num_classes: int) -> Value:
     """Average pooling to 4x4, a 1x1 convolution, two linear layers (section 5)."""
     with b.scope(name):
         x = b.add("pool", AdaptiveAvgPool(output_size=4), x)

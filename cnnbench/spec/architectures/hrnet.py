@@ -12,14 +12,14 @@ from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, ReLU, Shape
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A stage: how many multi-resolution modules it has, and how many branches each of them."""
 
     modules: int
     branches: int
 
 
-STAGES = (Stage(1, 2), Stage(4, 3), Stage(3, 4))
+STAGES = (_Stage(1, 2), _Stage(4, 3), _Stage(3, 4))
 BLOCKS = 4  # basic blocks in a branch of a module
 STEM_WIDTH = 64
 HEAD_WIDTHS = (32, 64, 128, 256)  # of the bottlenecks that the head begins with, before their expansion by 4
@@ -77,7 +77,7 @@ def body(b: Builder, x: Value, width: int, *, last_fused: int | None = None) -> 
     return branches
 
 
-def _transition(b: Builder, branches: list[Value], stage: Stage, width: int, number: int) -> list[Value]:
+def _transition(b: Builder, branches: list[Value], stage: _Stage, width: int, number: int) -> list[Value]:
     """Branches of the stage's widths; the new one comes from the lowest resolution by a strided 3x3."""
     result = []
     for i in range(stage.branches):

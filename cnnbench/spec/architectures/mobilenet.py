@@ -30,7 +30,7 @@ V1_TABLE_1 = (
 )
 
 
-class Bottleneck(NamedTuple):
+class _Bottleneck(NamedTuple):
     """A row of table 2 of the second paper: expansion t, width c, repeats n, stride s of the first."""
 
     t: int
@@ -40,13 +40,13 @@ class Bottleneck(NamedTuple):
 
 
 V2_TABLE_2 = (
-    Bottleneck(1, 16, 1, 1),
-    Bottleneck(6, 24, 2, 2),
-    Bottleneck(6, 32, 3, 2),
-    Bottleneck(6, 64, 4, 2),
-    Bottleneck(6, 96, 3, 1),
-    Bottleneck(6, 160, 3, 2),
-    Bottleneck(6, 320, 1, 1),
+    _Bottleneck(1, 16, 1, 1),
+    _Bottleneck(6, 24, 2, 2),
+    _Bottleneck(6, 32, 3, 2),
+    _Bottleneck(6, 64, 4, 2),
+    _Bottleneck(6, 96, 3, 1),
+    _Bottleneck(6, 160, 3, 2),
+    _Bottleneck(6, 320, 1, 1),
 )
 
 
@@ -98,7 +98,7 @@ def build_mobilenet_v2(image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.stack("classifier", [Dropout(p=0.2), Linear(out_features=num_classes)], x)})
 
 
-def inverted_residual(b: Builder, x: Value, row: Bottleneck, stride: int) -> Value:
+def inverted_residual(b: Builder, x: Value, row: _Bottleneck, stride: int) -> Value:
     """1x1 to t C maps, depthwise 3x3, a linear 1x1 (table 1). Shapes: (N, C, H, W) -> (N, c, H/s, W/s)."""
     hidden = x.channels * row.t
     parts: list[list[Layer]] = []

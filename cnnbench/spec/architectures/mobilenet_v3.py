@@ -12,7 +12,7 @@ from cnnbench.spec.layers import Add, BatchNorm, Conv, Dropout, GlobalAvgPool, L
 from cnnbench.spec.layers.rectifier import HardSwish
 
 
-class Bottleneck(NamedTuple):
+class _Bottleneck(NamedTuple):
     """A row of tables 1 and 2: kernel, expansion size, width, squeeze-and-excitation, ReLU or hard-swish, stride."""
 
     kernel_size: int
@@ -24,43 +24,43 @@ class Bottleneck(NamedTuple):
 
 
 TABLE_1_LARGE = (
-    Bottleneck(3, 16, 16, False, "RE", 1),
-    Bottleneck(3, 64, 24, False, "RE", 2),
-    Bottleneck(3, 72, 24, False, "RE", 1),
-    Bottleneck(5, 72, 40, True, "RE", 2),
-    Bottleneck(5, 120, 40, True, "RE", 1),
-    Bottleneck(5, 120, 40, True, "RE", 1),
-    Bottleneck(3, 240, 80, False, "HS", 2),
-    Bottleneck(3, 200, 80, False, "HS", 1),
-    Bottleneck(3, 184, 80, False, "HS", 1),
-    Bottleneck(3, 184, 80, False, "HS", 1),
-    Bottleneck(3, 480, 112, True, "HS", 1),
-    Bottleneck(3, 672, 112, True, "HS", 1),
-    Bottleneck(5, 672, 160, True, "HS", 2),
-    Bottleneck(5, 960, 160, True, "HS", 1),
-    Bottleneck(5, 960, 160, True, "HS", 1),
+    _Bottleneck(3, 16, 16, False, "RE", 1),
+    _Bottleneck(3, 64, 24, False, "RE", 2),
+    _Bottleneck(3, 72, 24, False, "RE", 1),
+    _Bottleneck(5, 72, 40, True, "RE", 2),
+    _Bottleneck(5, 120, 40, True, "RE", 1),
+    _Bottleneck(5, 120, 40, True, "RE", 1),
+    _Bottleneck(3, 240, 80, False, "HS", 2),
+    _Bottleneck(3, 200, 80, False, "HS", 1),
+    _Bottleneck(3, 184, 80, False, "HS", 1),
+    _Bottleneck(3, 184, 80, False, "HS", 1),
+    _Bottleneck(3, 480, 112, True, "HS", 1),
+    _Bottleneck(3, 672, 112, True, "HS", 1),
+    _Bottleneck(5, 672, 160, True, "HS", 2),
+    _Bottleneck(5, 960, 160, True, "HS", 1),
+    _Bottleneck(5, 960, 160, True, "HS", 1),
 )
 TABLE_2_SMALL = (
-    Bottleneck(3, 16, 16, True, "RE", 2),
-    Bottleneck(3, 72, 24, False, "RE", 2),
-    Bottleneck(3, 88, 24, False, "RE", 1),
-    Bottleneck(5, 96, 40, True, "HS", 2),
-    Bottleneck(5, 240, 40, True, "HS", 1),
-    Bottleneck(5, 240, 40, True, "HS", 1),
-    Bottleneck(5, 120, 48, True, "HS", 1),
-    Bottleneck(5, 144, 48, True, "HS", 1),
-    Bottleneck(5, 288, 96, True, "HS", 2),
-    Bottleneck(5, 576, 96, True, "HS", 1),
-    Bottleneck(5, 576, 96, True, "HS", 1),
+    _Bottleneck(3, 16, 16, True, "RE", 2),
+    _Bottleneck(3, 72, 24, False, "RE", 2),
+    _Bottleneck(3, 88, 24, False, "RE", 1),
+    _Bottleneck(5, 96, 40, True, "HS", 2),
+    _Bottleneck(5, 240, 40, True, "HS", 1),
+    _Bottleneck(5, 240, 40, True, "HS", 1),
+    _Bottleneck(5, 120, 48, True, "HS", 1),
+    _Bottleneck(5, 144, 48, True, "HS", 1),
+    _Bottleneck(5, 288, 96, True, "HS", 2),
+    _Bottleneck(5, 576, 96, True, "HS", 1),
+    _Bottleneck(5, 576, 96, True, "HS", 1),
 )
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network: its rows, the widths of its last convolution and linear layer, and its facts."""
 
     name: str
     table: str
-    rows: tuple[Bottleneck, ...]
+    rows: tuple[_Bottleneck, ...]
     last_convolution: int
     last_linear: int
     parameters: int
@@ -69,14 +69,14 @@ class Variant(NamedTuple):
 
 # Parameters and MACs: torchvision's published checkpoints (0.217, 0.057 GMACs).
 VARIANTS = (
-    Variant("mobilenet_v3_large", "table 1", TABLE_1_LARGE, 960, 1280, 5_483_032, 216_589_760),
-    Variant("mobilenet_v3_small", "table 2", TABLE_2_SMALL, 576, 1024, 2_542_856, 56_510_400),
+    _Variant("mobilenet_v3_large", "table 1", TABLE_1_LARGE, 960, 1280, 5_483_032, 216_589_760),
+    _Variant("mobilenet_v3_small", "table 2", TABLE_2_SMALL, 576, 1024, 2_542_856, 56_510_400),
 )
 
 _NORM = BatchNorm(eps=1e-3, momentum=0.01)
 
 
-def build_mobilenet_v3(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_mobilenet_v3(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's.
 
     Shapes:
@@ -100,7 +100,7 @@ def build_mobilenet_v3(variant: Variant, image: Shape, num_classes: int) -> Grap
     return b.build({"logits": b.stack("classifier", classifier, x)})
 
 
-def inverted_residual(b: Builder, x: Value, row: Bottleneck) -> Value:
+def inverted_residual(b: Builder, x: Value, row: _Bottleneck) -> Value:
     """1x1, depthwise, squeeze-and-excitation, linear 1x1 (figure 4). Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
     activation = ReLU() if row.activation == "RE" else HardSwish()
     expansion = row.expansion

@@ -16,14 +16,14 @@ from cnnbench.spec.layers.smooth import GELU
 from cnnbench.spec.layers.weight_standardization import ScaledWSConv
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A column of table 1 for F0: blocks and width of a stage."""
 
     blocks: int
     width: int
 
 
-F0 = (Stage(1, 256), Stage(2, 512), Stage(6, 1536), Stage(3, 1536))
+F0 = (_Stage(1, 256), _Stage(2, 512), _Stage(6, 1536), _Stage(3, 1536))
 STEM = ((16, 2), (32, 1), (64, 1), (128, 2))  # width and stride of its 3x3 convolutions
 GROUP_WIDTH, BOTTLENECK, ALPHA, HEAD = 128, 0.5, 0.2, 3072
 GAIN = 1.7015043497085571  # 1 / std of GELU of a normal variable: activations keep the variance

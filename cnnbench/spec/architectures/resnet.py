@@ -12,7 +12,7 @@ from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, Ma
 StridePlace = Literal["3x3", "first 1x1"]
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A row of table 1: a stage, its output size at 224, its width, and its number of blocks in each network."""
 
     name: str
@@ -26,16 +26,16 @@ class Stage(NamedTuple):
 
 
 TABLE_1 = (
-    Stage("conv2_x", 56, 64, 2, 3, 3, 3, 3),
-    Stage("conv3_x", 28, 128, 2, 4, 4, 4, 8),
-    Stage("conv4_x", 14, 256, 2, 6, 6, 23, 36),
-    Stage("conv5_x", 7, 512, 2, 3, 3, 3, 3),
+    _Stage("conv2_x", 56, 64, 2, 3, 3, 3, 3),
+    _Stage("conv3_x", 28, 128, 2, 4, 4, 4, 8),
+    _Stage("conv4_x", 14, 256, 2, 6, 6, 23, 36),
+    _Stage("conv5_x", 7, 512, 2, 3, 3, 3, 3),
 )
 
 BOTTLENECK_EXPANSION = 4  # a bottleneck's last 1x1 has four times the width of its 3x3 (table 1)
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network and what its sources say of it at 224 with 1,000 classes."""
 
     name: str
@@ -55,18 +55,18 @@ class Variant(NamedTuple):
 # table 1; they round to torchvision's published 1.814, 3.664, 4.089, 7.801, 11.514 G and, with the paper's own
 # stride, to the last row of table 1 (3.8, 7.6, 11.3 G).
 VARIANTS = (
-    Variant("resnet18", 18, "3x3", 11_689_512, 9_600, 1_814_073_344),
-    Variant("resnet34", 34, "3x3", 21_797_672, 17_024, 3_663_761_408),
-    Variant("resnet50", 50, "3x3", 25_557_032, 53_120, 4_089_184_256),
-    Variant("resnet101", 101, "3x3", 44_549_160, 105_344, 7_801_405_440),
-    Variant("resnet152", 152, "3x3", 60_192_808, 151_424, 11_513_626_624),
-    Variant("resnet50_v1", 50, "first 1x1", 25_557_032, 53_120, 3_857_973_248),
-    Variant("resnet101_v1", 101, "first 1x1", 44_549_160, 105_344, 7_570_194_432),
-    Variant("resnet152_v1", 152, "first 1x1", 60_192_808, 151_424, 11_282_415_616),
+    _Variant("resnet18", 18, "3x3", 11_689_512, 9_600, 1_814_073_344),
+    _Variant("resnet34", 34, "3x3", 21_797_672, 17_024, 3_663_761_408),
+    _Variant("resnet50", 50, "3x3", 25_557_032, 53_120, 4_089_184_256),
+    _Variant("resnet101", 101, "3x3", 44_549_160, 105_344, 7_801_405_440),
+    _Variant("resnet152", 152, "3x3", 60_192_808, 151_424, 11_513_626_624),
+    _Variant("resnet50_v1", 50, "first 1x1", 25_557_032, 53_120, 3_857_973_248),
+    _Variant("resnet101_v1", 101, "first 1x1", 44_549_160, 105_344, 7_570_194_432),
+    _Variant("resnet152_v1", 152, "first 1x1", 60_192_808, 151_424, 11_282_415_616),
 )
 
 
-def build_resnet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``; its nodes have torchvision's names, so that its checkpoints load by name.
 
     Shapes:

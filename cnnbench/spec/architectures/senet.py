@@ -14,7 +14,7 @@ from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, Ma
 REDUCTION = 16  # section 6.1
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network and its counts at 224 with 1,000 classes: those of the ResNet and of its gates."""
 
     name: str
@@ -25,13 +25,13 @@ class Variant(NamedTuple):
 
 # A gate on C channels has 2 C^2/16 weights, each used once an image, and C + C/16 biases.
 VARIANTS = (
-    Variant("se_resnet50", 50, 28_088_024, 3_860_488_192),
-    Variant("se_resnet101", 101, 49_326_872, 7_574_937_600),
-    Variant("se_resnet152", 152, 66_821_848, 11_288_993_792),
+    _Variant("se_resnet50", 50, 28_088_024, 3_860_488_192),
+    _Variant("se_resnet101", 101, 49_326_872, 7_574_937_600),
+    _Variant("se_resnet152", 152, 66_821_848, 11_288_993_792),
 )
 
 
-def build_se_resnet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_se_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant`` with the stride in the first 1x1, as the authors' release.
 
     Shapes:

@@ -12,7 +12,7 @@ from cnnbench.spec.layers import BatchNorm, Conv, Dropout, GlobalAvgPool, Layer,
 Order = Literal["conv-norm-relu-dropout", "conv-relu-dropout-norm"]
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """One 3x3 convolution with its companions, and whether a 2x2 max pooling follows."""
 
     channels: int
@@ -20,7 +20,7 @@ class Stage(NamedTuple):
     pool: bool
 
 
-STAGES = (Stage(32, 0.1, True), Stage(64, 0.1, True), Stage(128, 0.2, False))
+STAGES = (_Stage(32, 0.1, True), _Stage(64, 0.1, True), _Stage(128, 0.2, False))
 
 
 def build_simple_cnn(name: str, order: Order, image: Shape, num_classes: int) -> Graph:

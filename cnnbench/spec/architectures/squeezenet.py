@@ -18,7 +18,7 @@ class Fire(NamedTuple):
     expand: int
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A registered network: its first convolution, its fire modules, where it pools, and what its sources say."""
 
     name: str
@@ -40,7 +40,7 @@ def _fires(*places: int) -> tuple[Fire, ...]:
 
 # Parameters: torchvision's published checkpoints. MACs: summed from the tables; torchvision publishes 0.819, 0.349 G.
 VARIANTS = (
-    Variant(
+    _Variant(
         "squeezenet1_0",
         96,
         7,
@@ -50,7 +50,7 @@ VARIANTS = (
         818_924_576,
         "arXiv:1602.07360, table 1",
     ),
-    Variant(
+    _Variant(
         "squeezenet1_1",
         64,
         3,
@@ -63,7 +63,7 @@ VARIANTS = (
 )
 
 
-def build_squeezenet(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_squeezenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; pooling rounds up as Caffe's does.
 
     Shapes:

@@ -20,7 +20,7 @@ PATCH, WINDOW, MLP_RATIO = 4, 7, 4
 QUARTERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (row, column) of a 2x2 neighbourhood in the order of merging
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """Swin-T, S or B of section 3.3: width, layers and heads a stage, stochastic depth, and published counts."""
 
     name: str
@@ -35,13 +35,13 @@ class Variant(NamedTuple):
 # Parameters: torchvision's checkpoints. MACs of linear layers and the patches' convolution; attention's products come
 # on top (torchvision's published 4.491, 8.741, 15.431 G count them).
 VARIANTS = (
-    Variant("swin_t", 96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 28_288_354, 4_350_425_088),
-    Variant("swin_s", 96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 49_606_258, 8_512_223_232),
-    Variant("swin_b", 128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5, 87_768_224, 15_126_077_440),
+    _Variant("swin_t", 96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 28_288_354, 4_350_425_088),
+    _Variant("swin_s", 96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 49_606_258, 8_512_223_232),
+    _Variant("swin_b", 128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5, 87_768_224, 15_126_077_440),
 )
 
 
-def build_swin(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_swin(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; features are the last axis until the head.
 
     Shapes:

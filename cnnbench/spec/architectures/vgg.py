@@ -13,7 +13,7 @@ from cnnbench.spec.layers import AdaptiveAvgPool, BatchNorm, Conv, Dropout, Flat
 WIDTHS = (64, 128, 256, 512, 512)
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A column of table 1: how many 3x3 convolutions each stage has, and what the sources say of it."""
 
     name: str
@@ -27,18 +27,18 @@ class Variant(NamedTuple):
 # Parameters: torchvision's published checkpoints; table 2 of the paper rounds them to 133, 133, 138, 144 million.
 # MACs: summed from table 1; they round to torchvision's published 7.609, 11.308, 15.47, 19.632 G.
 VARIANTS = (
-    Variant("vgg11", "A", (1, 1, 2, 2, 2), False, 132_863_336, 7_609_090_048),
-    Variant("vgg13", "B", (2, 2, 2, 2, 2), False, 133_047_848, 11_308_466_176),
-    Variant("vgg16", "D", (2, 2, 3, 3, 3), False, 138_357_544, 15_470_264_320),
-    Variant("vgg19", "E", (2, 2, 4, 4, 4), False, 143_667_240, 19_632_062_464),
-    Variant("vgg11_bn", "A", (1, 1, 2, 2, 2), True, 132_868_840, 7_609_090_048),
-    Variant("vgg13_bn", "B", (2, 2, 2, 2, 2), True, 133_053_736, 11_308_466_176),
-    Variant("vgg16_bn", "D", (2, 2, 3, 3, 3), True, 138_365_992, 15_470_264_320),
-    Variant("vgg19_bn", "E", (2, 2, 4, 4, 4), True, 143_678_248, 19_632_062_464),
+    _Variant("vgg11", "A", (1, 1, 2, 2, 2), False, 132_863_336, 7_609_090_048),
+    _Variant("vgg13", "B", (2, 2, 2, 2, 2), False, 133_047_848, 11_308_466_176),
+    _Variant("vgg16", "D", (2, 2, 3, 3, 3), False, 138_357_544, 15_470_264_320),
+    _Variant("vgg19", "E", (2, 2, 4, 4, 4), False, 143_667_240, 19_632_062_464),
+    _Variant("vgg11_bn", "A", (1, 1, 2, 2, 2), True, 132_868_840, 7_609_090_048),
+    _Variant("vgg13_bn", "B", (2, 2, 2, 2, 2), True, 133_053_736, 11_308_466_176),
+    _Variant("vgg16_bn", "D", (2, 2, 3, 3, 3), True, 138_365_992, 15_470_264_320),
+    _Variant("vgg19_bn", "E", (2, 2, 4, 4, 4), True, 143_678_248, 19_632_062_464),
 )
 
 
-def build_vgg(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_vgg(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's: ``features.<n>``, ``classifier.<n>``.
 
     An image of another size than 224 is averaged to 7x7 before the classifier, as torchvision does.
@@ -62,7 +62,7 @@ def build_vgg(variant: Variant, image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.stack("classifier", classifier, x)})
 
 
-def _features(variant: Variant) -> list[Layer]:
+def _features(variant: _Variant) -> list[Layer]:
     layers: list[Layer] = []
     for width, count in zip(WIDTHS, variant.convolutions, strict=True):
         for _ in range(count):

@@ -18,7 +18,7 @@ from cnnbench.spec.layers.standardization import LayerNorm
 EPS = 1e-6  # of the norms, in the authors' code and torchvision
 
 
-class Variant(NamedTuple):
+class _Variant(NamedTuple):
     """A row of table 1 with a patch size, and its published counts at 224 with 1,000 classes."""
 
     name: str
@@ -34,13 +34,13 @@ class Variant(NamedTuple):
 # Parameters: torchvision's checkpoints. MACs of linear layers and the patches' convolution; attention's products
 # come on top (torchvision's published 17.564, 4.409, 61.555 G count them).
 VARIANTS = (
-    Variant("vit_b_16", 16, 12, 768, 3072, 12, 86_567_656, 16_848_500_736),
-    Variant("vit_b_32", 32, 12, 768, 3072, 12, 88_224_232, 4_363_106_304),
-    Variant("vit_l_16", 16, 24, 1024, 4096, 16, 304_326_632, 59_647_172_608),
+    _Variant("vit_b_16", 16, 12, 768, 3072, 12, 86_567_656, 16_848_500_736),
+    _Variant("vit_b_32", 32, 12, 768, 3072, 12, 88_224_232, 4_363_106_304),
+    _Variant("vit_l_16", 16, 24, 1024, 4096, 16, 304_326_632, 59_647_172_608),
 )
 
 
-def build_vit(variant: Variant, image: Shape, num_classes: int) -> Graph:
+def build_vit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, in the order of torchvision's checkpoints.
 
     Shapes:
