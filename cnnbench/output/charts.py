@@ -10,8 +10,9 @@ from cnnbench.harness.suite.cell import Key
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
+from cnnbench.output.labels import label, network_label, network_labels
 from cnnbench.output.memory_curve import memory_by_batch, memory_curves
-from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label
+from cnnbench.output.tables import FORWARD, budget_used, checks_by_program
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,8 +83,9 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
     """
     known = [record for record in records if budgets.get(record.cell.id)]
     networks = _by(known, lambda record: record.cell.network_key)
+    names = network_labels(record.cell for record in known)
     figure, axes = panels(len(networks), 1, 11.2, 2.6 * len(networks))
-    for (axis,), members in zip(axes, networks.values(), strict=True):
+    for (axis,), (key, members) in zip(axes, networks.items(), strict=True):
         programs = _by(members, lambda record: record.cell.program_key)
         for number, same in enumerate(programs.values()):
             used = _by_node([budget for record in same for budget in budgets[record.cell.id]])
@@ -102,7 +104,7 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
         percent_ticks(axis)
         axis.set_ylabel("sharp budget used")
         axis.grid(axis="y")
-        axis.set_title(short(network_label(members[0].cell)))
+        axis.set_title(short(names[key]))
         axis.legend(ncols=4, fontsize=8, loc="lower left", bbox_to_anchor=(0.2, 1.0))
     return figure
 
@@ -166,7 +168,8 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
         if record.latency and (used := budget_used(checks.get(record.cell.program_key, ()), FORWARD)) is not None
     ]
     figure, ((axis,),) = panels(1, 1, 11.2, 4.2)
-    kinds = {(record.cell.network_key, record.cell.batch): record.cell for record, _, _ in points}
+    names = network_labels(record.cell for record, _, _ in points)
+    kinds = dict.fromkeys((record.cell.network_key, record.cell.batch) for record, _, _ in points)
     shapes = {kind: MARKERS[number % len(MARKERS)] for number, kind in enumerate(kinds)}
     for record, speed, used in points:
         marker = shapes[record.cell.network_key, record.cell.batch]
@@ -180,7 +183,7 @@ def speed_against_error(records: Sequence[Record], colours: Colours) -> Figure:
     axis.set_xlabel("images/s (further right is faster)")
     axis.set_ylabel("error budget used (lower is closer)")
     axis.grid(which="major")
-    _two_legends(axis, colours, [f"{short(network_label(cell))}, batch {cell.batch}" for cell in kinds.values()])
+    _two_legends(axis, colours, [f"{short(names[network])}, batch {batch}" for network, batch in kinds])
     return figure
 
 

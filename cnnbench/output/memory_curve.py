@@ -11,8 +11,8 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
 from cnnbench.output import figures
 from cnnbench.output.drawing import MARKERS, panels, short
+from cnnbench.output.labels import label, network_label
 from cnnbench.output.table import Column, Entry, ReportTable
-from cnnbench.output.tables import label, network_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,11 +14,12 @@ from cnnbench.harness.run.store import write_atomically
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.output import figures
 from cnnbench.output.drawing import svg
+from cnnbench.output.labels import label, network_label
 from cnnbench.output.network_dots import Dot, dots
 from cnnbench.output.palette import colours
 from cnnbench.output.report import RunReport, gather
 from cnnbench.output.table import Column, Entry, ReportTable
-from cnnbench.output.tables import BAD, FORWARD, budget_used, checks_by_program, label, network_label
+from cnnbench.output.tables import BAD, FORWARD, budget_used, checks_by_program
 from cnnbench.output.text import escape_markdown, to_markdown
 
 PRODUCT = "matrix_product_gflop_per_s"

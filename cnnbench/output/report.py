@@ -11,6 +11,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
+from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
 from cnnbench.output.table import Column, Entry, ReportTable
@@ -18,7 +19,6 @@ from cnnbench.output.tables import (
     BAD,
     budget_used,
     checks_table,
-    network_label,
     phases_table,
     problems_table,
     result_table,

@@ -8,23 +8,12 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output import figures
+from cnnbench.output.labels import label, network_label
 from cnnbench.output.table import Column, Entry, ReportTable, Tone
 
 FORWARD = ("local", "exact", "end_to_end", "determinism")
 BACKWARD = ("gradient", "gradient_determinism", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
-
-
-def label(cell: Cell) -> str:
-    """How tables and legends name a cell's backend: mode, layout and folding where they were chosen."""
-    extras = ([] if cell.layout == "auto" else [cell.layout]) + (["folded"] if cell.fold_batch_norm else [])
-    extras += [cell.side] if cell.side == "base" else []
-    return cell.series + (f" ({', '.join(extras)})" if extras else "")
-
-
-def network_label(cell: Cell) -> str:
-    """The network's name in its plan; of a record of an old version the architecture, of a user's file its name."""
-    return cell.network or cell.architecture.rpartition("/")[2].removeprefix("file:")
 
 
 def checks_by_program(records: Iterable[Record]) -> dict[Key, tuple[CheckOutcome, ...]]:

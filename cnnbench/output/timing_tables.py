@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.break_even import break_even
+from cnnbench.output.labels import label, network_label
 from cnnbench.output.table import Column, Entry, ReportTable
-from cnnbench.output.tables import label, network_label
 
 
 def controls_table(records: Sequence[Record]) -> ReportTable | None:

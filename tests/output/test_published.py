@@ -13,8 +13,8 @@ from synthetic_run import synthetic_run, write_run
 from cnnbench.cli.entry import execute
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.run.record import Record
+from cnnbench.output.labels import label
 from cnnbench.output.published import publish
-from cnnbench.output.tables import label
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -14,7 +14,8 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.figures import rounded
-from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, label, network_label, result_table
+from cnnbench.output.labels import label, network_label
+from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
 from cnnbench.output.text import to_markdown
 
 Kind = Literal["suite", "point", "scaling", "training"]

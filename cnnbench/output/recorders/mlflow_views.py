@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cnnbench.harness.run.record import Record
-from cnnbench.output.tables import network_label
+from cnnbench.output.labels import network_label
 
 PREFIX = "mlflow.sharedViewState."
 OWN = "cnnbench-"
