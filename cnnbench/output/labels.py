@@ -1,4 +1,4 @@
-"""How people see a cell called: its backend, its network. A label is shown; whether two are the same is asked of keys."""
+"""How people see a cell called: its backend and its network. Whether two are the same is asked of keys, not of these."""
 
 from __future__ import annotations
 
