@@ -1,4 +1,4 @@
-"""How people see a cell called: its backend and its network. Whether two are the same is asked of keys, not of these."""
+"""How people see a cell called: its backend and its network. Sameness is asked of keys, never of these."""
 
 from __future__ import annotations
 
