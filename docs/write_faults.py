@@ -30,9 +30,10 @@ Real defects of real projects, or plausible ones, that can be injected into any 
     cnnbench list faults --kill torch:eager
 
 Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located at its
-node; a fault of a loss or of an update rule at its term. This page is written by `make faults`, from that run: float32,
-seed 0. A number is how many sharp budgets the faulty backend uses; the right one uses less than 1. *exact*: a value is
-moved or chosen, and no error is admitted. A composite that a backend makes of its parts is examined as one node.
+node; a fault of a loss or of an update rule at its term, one of shared weights at the node that owns them. This page
+is written by `make faults`, from that run: float32, seed 0. A number is how many sharp budgets the faulty backend uses;
+the right one uses less than 1. *exact*: a value is moved or chosen, and no error is admitted. A composite that a
+backend makes of its parts is examined as one node.
 
 """
 

@@ -16,7 +16,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.envelope import gradient_envelope
-from cnnbench.numerics.faults import fault, require_reach
+from cnnbench.numerics.faults import fault, inject, require_reach
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
@@ -86,3 +86,13 @@ def test_a_fault_of_sharing_asks_for_a_network_that_shares():
     with pytest.raises(SuiteError, match="no nodes share weights"):
         require_reach(case, fault("sharing.gradient_of_one_use"))
     require_reach(case_of(siamese()), fault("sharing.gradient_of_one_use"))
+
+
+def test_a_wrong_sum_over_uses_is_said_with_the_uses():
+    backend = load_backend("numpy")
+    with inject(backend, "sharing.gradient_of_one_use"):
+        (outcome,) = run_checks(["gradient"], InProcessSubject(backend), case_of(siamese()))
+    assert outcome.status == "failed"
+    assert outcome.node is not None
+    assert outcome.node.startswith("left_branch.")
+    assert f"a sum over 2 nodes: {outcome.node}, right_branch." in outcome.message

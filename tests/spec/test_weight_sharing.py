@@ -21,6 +21,7 @@ from shared_networks import (
 from cnnbench.errors import DataError, SpecError
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.interchange.fitting import KerasArrays
 from cnnbench.spec.interchange.weight_files import match
 from cnnbench.spec.interchange.yaml_network import network_from_text
 from cnnbench.spec.layers import Add, BatchNorm, Conv, Linear, ReLU
@@ -371,3 +372,14 @@ def test_by_order_too_a_shared_array_stands_once_or_at_each_use():
         found = match(graph, other)
         for key, array in arrays.items():
             np.testing.assert_array_equal(found[key], array)
+
+
+def test_a_bias_of_keras_does_not_move_into_a_norm_that_not_all_uses_have():
+    b = Builder("net")
+    image = b.input("image", IMAGE)
+    x = b.add("one.norm", BatchNorm(), b.add("one.conv", conv(bias=False), image))
+    y = b.add("two.norm", BatchNorm(), b.add("two.conv", conv(bias=False), image, weights_of="one.conv"))
+    graph = b.build(b.add("sum", Add(), x, y))
+    arrays = {**general_arrays(graph), "one.conv.bias": np.ones(3, np.float32)}
+    with pytest.raises(DataError, match=r"one\.conv\.bias"):
+        match(graph, KerasArrays(arrays, {}))

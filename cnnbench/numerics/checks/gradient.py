@@ -145,17 +145,25 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: Nod
         "loss_difference": abs(result.loss - envelope.loss),
     }
     passed = share <= 1
-    alone = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
     return CheckOutcome(
         name=NAME,
         status="passed" if passed else "failed",
         budget_used=max(local.budget_used or 0.0, share) if passed else share,
         worst_case_used=local.worst_case_used if passed else None,
         node=local.node if passed else owner.get(worst or ""),
-        message=f"{local.message}; end to end {share:.3g} of the envelope" if passed else alone,
+        message=f"{local.message}; end to end {share:.3g} of the envelope"
+        if passed
+        else f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
+        + _uses(case.lowered, owner.get(worst or "")),
         details=details,
         nodes=(*local.nodes, term),
     )
+
+
+def _uses(graph: Graph, owner: str | None) -> str:
+    """The nodes over whose uses a shared weight's gradient is summed, as the end of a message."""
+    users = graph.sharing.get(owner or "", ())
+    return f"; its gradient is a sum over {len(users)} nodes: {', '.join(users)}" if users else ""
 
 
 def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction:

@@ -103,7 +103,7 @@ def _with_scales(graph: Graph, found: dict[str, Array], expected: dict[str, Shap
 
 
 def _without_biases(graph: Graph, found: dict[str, Array], expected: dict[str, Shape]) -> list[str]:
-    """norm(x + b) with mean m is norm(x) with mean m - b."""
+    """norm(x + b) with mean m is norm(x) with mean m - b; arrays that several nodes use are left as they are."""
     moved = 0
     consumers = graph.consumers()
     for node in graph.nodes:
@@ -112,7 +112,8 @@ def _without_biases(graph: Graph, found: dict[str, Array], expected: dict[str, S
             continue
         behind = consumers.get(node.name, [])
         mean = f"{behind[0].name}.running_mean" if len(behind) == 1 else ""
-        if mean in found:
+        shared = node.name in graph.sharing or (mean and behind[0].name in graph.sharing)
+        if mean in found and not shared:
             found[mean] = (found[mean].astype("float64") - found.pop(name)).astype("float32")
             moved += 1
     return [f"{moved} biases of convolutions went into the running means of the norms behind them"] if moved else []
