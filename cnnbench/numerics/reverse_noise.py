@@ -1,4 +1,4 @@
-"""Noise for the reverse pass of the reference: each op's gradients move by their sharp budgets, as its outputs do."""
+"""Gradient passes of the reference whose gradients are moved by noise of the size of their sharp budgets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult
 from cnnbench.execution.precision import PrecisionPolicy
-from cnnbench.numerics.budgets import GradientSetting, gradient_budget
+from cnnbench.numerics.budgets.base import GradientSetting, gradient_budget
 from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
 from cnnbench.numerics.subject import InProcessSubject
@@ -35,17 +35,19 @@ class _Saved(NamedTuple):
 
 @dataclass
 class ReverseNoise:
-    """The sharp budgets of every backward call of one gradient pass, in the order of the reverse walk.
+    """The sharp budget of every gradient in one gradient pass, and passes that are perturbed by noise of that size.
 
-    Record them in a pass of the exact reference (``recording``), then run perturbed passes of the same graph
-    (``perturbed``): a pass visits the same ops in the same order, which is how a call finds its budget.
+    For example, a network of three layers has three backward calls. A pass within ``recording`` notes the budgets of
+    the gradients that each of them gives, in the order in which they run. A pass of the same graph within
+    ``perturbed`` makes the same three calls in the same order, so that the first call gets noise of the first budgets,
+    and so on.
 
     Args:
-        policy: The arithmetic whose roundings are imitated.
-        loss, targets: What the gradient is of; its own rounding moves what arrives at the main output. None for
-            cotangents that are given.
-        of_loss: The sharp budget of the loss's gradient.
-        amplitudes: For each backward call, the sharp budgets of the gradients of its inputs and weights.
+        policy: The arithmetic whose roundings the noise imitates.
+        loss: What the gradient is of. Its own gradient gets noise too. None where cotangents are given instead.
+        targets: Of the loss.
+        of_loss: The sharp budget of the loss's gradient with respect to the main output.
+        amplitudes: For each backward call, the sharp budgets of the gradients of its inputs and of its weights.
     """
 
     policy: PrecisionPolicy
@@ -56,11 +58,11 @@ class ReverseNoise:
 
     @contextmanager
     def recording(self) -> Iterator[InProcessSubject]:
-        """A reference whose gradient pass leaves the budgets here."""
+        """A reference, exact as it is, whose next gradient pass notes the budgets here."""
         self.amplitudes.clear()
         self.of_loss = None
         recorder = _Recorder(self)
-        with _wrapped(recorder) as subject:
+        with _observed(recorder) as subject:
             yield subject
         if self.loss is not None and self.targets is not None and recorder.first is not None:
             output, gradient = recorder.first
@@ -69,26 +71,28 @@ class ReverseNoise:
     @contextmanager
     def perturbed(self, generator: np.random.Generator) -> Iterator[InProcessSubject]:
         """A reference whose gradients each move by uniform noise in +- their budget, over one pass or several."""
-        with _wrapped(_Perturber(self, generator)) as subject:
+        with _observed(_Perturber(self, generator)) as subject:
             yield subject
 
 
-class _Treatment(Protocol):
-    """What is done around a backward call."""
+class _Observer(Protocol):
+    """Sees the cotangents and the gradients of each backward call, and may change both."""
 
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
-        """What arrives at the op."""
+        """The cotangents that the op is to get for those that it would get."""
         ...
 
     def after(self, saved: _Saved, cotangents: Amplitudes, gradients: Gradients) -> Gradients:
-        """What leaves it."""
+        """The gradients that are to go on for those that the op gave."""
         ...
 
 
 @dataclass
 class _Recorder:
+    """Changes nothing, and notes the budgets."""
+
     noise: ReverseNoise
-    first: tuple[Array, Array] | None = None  # the main output, and what the loss gives it
+    first: tuple[Array, Array] | None = None  # the main output, and its cotangent from the loss
 
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
         if self.first is None and cotangents[0] is not None:
@@ -97,10 +101,10 @@ class _Recorder:
 
     def after(self, saved: _Saved, cotangents: Amplitudes, gradients: Gradients) -> Gradients:
         pairs = zip(_filled(cotangents, saved.outputs), saved.outputs, strict=True)
-        arrived = tuple(g for g, y in pairs if y.dtype.kind == "f")  # none is asked of integers
+        floats = tuple(g for g, y in pairs if y.dtype.kind == "f")  # outputs of integers have no cotangent
         exact = LayerGradients(_filled(gradients.inputs, saved.call.inputs), gradients.weights)
         values = LayerValues(saved.outputs, saved.state)
-        setting = GradientSetting(saved.call, values, self.noise.policy, reference(), arrived, exact)
+        setting = GradientSetting(saved.call, values, self.noise.policy, reference(), floats, exact)
         budget = gradient_budget(setting)
         of_weights = tuple(None if b is None else _narrow(b.sharp) for b in budget.weights)
         of_inputs = tuple(None if b is None else _narrow(b.sharp) for b in budget.inputs)
@@ -110,6 +114,8 @@ class _Recorder:
 
 @dataclass
 class _Perturber:
+    """Moves the loss's gradient before the first call of a pass, and each call's gradients after it."""
+
     noise: ReverseNoise
     generator: np.random.Generator
     position: int = 0
@@ -128,6 +134,7 @@ class _Perturber:
 
 
 def _filled(gradients: Amplitudes, like: Arrays) -> Arrays:
+    """Zeros where there is no gradient."""
     return tuple(np.zeros_like(x) if g is None else g for g, x in zip(gradients, like, strict=True))
 
 
@@ -145,17 +152,18 @@ def _moved(
 
 
 @contextmanager
-def _wrapped(treatment: _Treatment) -> Iterator[InProcessSubject]:
-    """The reference with ``treatment`` around each backward call.
+def _observed(observer: _Observer) -> Iterator[InProcessSubject]:
+    """A reference of its own, each of whose backward calls the observer sees.
 
-    An instance of its own: budgets ask the reference meanwhile, and one may be measured within the pass of another.
+    The shared reference stays as it is: budgets ask it during the pass, and a budget that is measured runs a perturbed
+    pass within the recorded one.
     """
     backend = load_backend("numpy")
     right = backend.operations
     changed = right
     for kind in right:
         if right[kind].backward is not None:
-            changed = changed.replace(kind, _treated(right, kind, treatment))
+            changed = changed.replace(kind, _with_observer(right, kind, observer))
     backend.operations = changed
     try:
         yield InProcessSubject(backend)
@@ -163,7 +171,7 @@ def _wrapped(treatment: _Treatment) -> Iterator[InProcessSubject]:
         backend.operations = right
 
 
-def _treated(operations: Operations, kind: str, treatment: _Treatment) -> Operation:
+def _with_observer(operations: Operations, kind: str, observer: _Observer) -> Operation:
     own = operations[kind]
 
     def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
@@ -173,7 +181,7 @@ def _treated(operations: Operations, kind: str, treatment: _Treatment) -> Operat
 
     def backward(layer: Any, saved: _Saved, cotangents: Arrays, weights: Arrays, call: Call) -> Gradients:
         assert own.backward is not None
-        arriving: Any = treatment.before(saved, cotangents)
-        return treatment.after(saved, arriving, own.backward(layer, saved.own, arriving, weights, call))
+        seen: Any = observer.before(saved, cotangents)
+        return observer.after(saved, seen, own.backward(layer, saved.own, seen, weights, call))
 
     return Operation(forward, backward, own.weight_layout)

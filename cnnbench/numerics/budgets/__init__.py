@@ -12,6 +12,7 @@ from cnnbench.numerics.budgets.base import (
     forward_budget,
     gradient_budget,
 )
+from cnnbench.numerics.budgets.sensitivity import measured_forward, measured_gradient  # they register the fallback
 
 __all__ = [
     "DERIVED",
@@ -24,4 +25,6 @@ __all__ = [
     "budget_form",
     "forward_budget",
     "gradient_budget",
+    "measured_forward",
+    "measured_gradient",
 ]

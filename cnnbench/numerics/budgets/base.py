@@ -22,6 +22,7 @@ from cnnbench.spec.kinds import layer_kinds
 Array = NDArray[Any]
 DERIVED = "derived"
 MEASURED = "measured sensitivity"
+FALLBACK = ""  # registered as a kind's name, it makes a formula that of every kind without one
 NARROW_TERMS = 16  # a sum of 9 taps or 16 windows may be held in bfloat16; one over a batch's positions may not
 SPARE = 3  # element-wise steps are admitted a few units in the last place, not only correct rounding
 
@@ -109,7 +110,7 @@ _G = TypeVar("_G", bound=GradientFormula)
 
 
 def forward_formula(*kinds: str) -> Callable[[_F], _F]:
-    """A decorator that makes a function the forward budget of these kinds."""
+    """A decorator that makes a function the forward budget of these kinds, or of ``FALLBACK``."""
 
     def decorate(function: _F) -> _F:
         _FORWARD.update(dict.fromkeys(kinds, function))
@@ -119,7 +120,7 @@ def forward_formula(*kinds: str) -> Callable[[_F], _F]:
 
 
 def gradient_formula(*kinds: str) -> Callable[[_G], _G]:
-    """A decorator that makes a function the gradient budget of these kinds."""
+    """A decorator that makes a function the gradient budget of these kinds, or of ``FALLBACK``."""
 
     def decorate(function: _G) -> _G:
         _GRADIENT.update(dict.fromkeys(kinds, function))
@@ -171,19 +172,15 @@ def formulas(kind: str) -> tuple[ForwardFormula | None, GradientFormula | None]:
 
 
 def forward_budget(setting: Setting) -> ForwardBudget:
-    """The budget of a forward pass: the kind's formula, or its measured sensitivity."""
-    from cnnbench.numerics.budgets.sensitivity import measured_forward
-
+    """The budget of a forward pass, by the kind's formula or else by the fallback."""
     load_family(setting.layer.kind)
-    return _FORWARD.get(setting.layer.kind, measured_forward)(setting)
+    return (_FORWARD.get(setting.layer.kind) or _FORWARD[FALLBACK])(setting)
 
 
 def gradient_budget(setting: GradientSetting) -> GradientBudget:
-    """The budget of a gradient pass: the kind's formula, or its measured sensitivity."""
-    from cnnbench.numerics.budgets.sensitivity import measured_gradient
-
+    """The budget of a gradient pass, by the kind's formula or else by the fallback."""
     load_family(setting.layer.kind)
-    return _GRADIENT.get(setting.layer.kind, measured_gradient)(setting)
+    return (_GRADIENT.get(setting.layer.kind) or _GRADIENT[FALLBACK])(setting)
 
 
 def exact(u: Roundoff) -> Budget:

@@ -1,19 +1,16 @@
-"""The fallback where no formula is written: how far outputs move when operands move by one rounding, measured.
-
-For a composite that is examined as one node every value between its parts moves too, by what the part's own budget
-admits: operands alone would not show what is lost inside, such as in 1 - y^2 where y is near 1.
-"""
+"""The error budget of a kind without a formula, measured by moving its operands by one rounding each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets.base import (
+    FALLBACK,
     Budget,
     ForwardBudget,
     GradientBudget,
@@ -21,16 +18,16 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     exact,
     forward_budget,
+    forward_formula,
+    gradient_formula,
 )
 from cnnbench.numerics.reference import LayerCall, alone, layer_arrays, reference_options
+from cnnbench.numerics.reverse_noise import ReverseNoise
 from cnnbench.numerics.teacher_forcing import noise_name, output_names, with_noise
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
-
-if TYPE_CHECKING:
-    from cnnbench.numerics.reverse_noise import ReverseNoise
 
 Array = NDArray[Any]
 DRAWS = 6
@@ -38,21 +35,27 @@ SHARP = 8.0  # standard deviations of one rounding of every operand
 WORST = 64.0
 
 
+@forward_formula(FALLBACK)
 def measured_forward(setting: Setting) -> ForwardBudget:
-    """Sharp: 8 root-mean-square moves of the output under one rounding of each operand, and 4 roundings of itself."""
-    run = _Run(setting, gradient=False)
+    """The budgets of outputs and state, from ``DRAWS`` runs with moved operands.
 
-    def evaluate(call: LayerCall, draw: int) -> tuple[Array, ...]:
-        return run.forward(call, draw)
+    For example, let a layer compute y = x^3 and have no formula. Each run moves every x by a random factor between
+    1 - u and 1 + u, and y moves by m. With r the root mean square of m over the runs, the sharp budget is
+    ``SHARP`` r + 4 u |y|: what a correct implementation may lose by rounding its operands, and its own roundings.
 
-    budgets = _measure(evaluate, (*setting.values.outputs, *setting.values.state), setting)
+    A composite that is examined as one node also gets noise at every value between its parts, of a quarter of that
+    part's own budget. Moving the operands alone would not show what is lost inside, as in 1 - y^2 where y is near 1.
+    """
+    run = _Rerun(setting, gradient=False)
+    budgets = _measure(run.forward, (*setting.values.outputs, *setting.values.state), setting)
     count = len(setting.values.outputs)
     return ForwardBudget(budgets[:count], budgets[count:])
 
 
+@gradient_formula(FALLBACK)
 def measured_gradient(setting: GradientSetting) -> GradientBudget:
-    """The same for gradients, the cotangents being operands too."""
-    run = _Run(setting, gradient=True)
+    """The budgets of gradients in the same way as ``measured_forward``; cotangents are operands too."""
+    run = _Rerun(setting, gradient=True)
 
     def evaluate(call: LayerCall, draw: int) -> tuple[Array, ...]:
         cotangents = tuple(_moved(g, setting, draw, f"cotangent{i}") for i, g in enumerate(setting.cotangents))
@@ -65,15 +68,20 @@ def measured_gradient(setting: GradientSetting) -> GradientBudget:
     return GradientBudget(inputs, weights)
 
 
-class _Run:
-    """A layer on moved operands; a composite with noise at the values between its parts."""
+class _Rerun:
+    """The layer as a graph that is run again on moved operands; a composite's graph has noise inputs between its parts.
+
+    Args:
+        setting: The layer with its exact operands.
+        gradient: Whether gradients are asked for.
+    """
 
     def __init__(self, setting: Setting, *, gradient: bool) -> None:
         self._setting = setting
         graph, batch, arrays = alone(setting.call)
         self._source = graph.with_float_outputs() if gradient else graph
         self._graph = self._source
-        self._sizes: dict[str, Array] = {}
+        self._sizes: dict[str, Array] = {}  # of the noise, by the value that gets it
         self._reverse: ReverseNoise | None = None
         if isinstance(setting.layer, Composite):
             parts = lower(self._source)
@@ -84,27 +92,26 @@ class _Run:
             self._reverse = self._reverse_noise(batch, arrays) if gradient else None
 
     def _reverse_noise(self, batch: dict[str, Array], arrays: dict[str, Array]) -> ReverseNoise:
-        """A quarter of the budget of every gradient between the parts."""
-        from cnnbench.numerics.reverse_noise import ReverseNoise
-
+        """Noise for the gradients between the parts, of a quarter of their budgets."""
         setting = self._setting
         assert isinstance(setting, GradientSetting)
         noise = ReverseNoise(setting.policy, None)
         silent = {noise_name(value): np.zeros(size.shape) for value, size in self._sizes.items()}
-        arriving = self._arriving(setting.cotangents)
         with noise.recording() as recording:
             options = reference_options(training=setting.call.training)
-            recording.gradient(self._graph, arrays, {**batch, **silent, **arriving}, options)
+            given = {**batch, **silent, **self._cotangent_inputs(setting.cotangents)}
+            recording.gradient(self._graph, arrays, given, options)
         noise.amplitudes = [
             tuple(tuple(None if size is None else size / 4 for size in sizes) for sizes in pair)  # type: ignore[misc]
             for pair in noise.amplitudes
         ]
         return noise
 
-    def _arriving(self, cotangents: tuple[Array, ...]) -> dict[str, Array]:
+    def _cotangent_inputs(self, cotangents: tuple[Array, ...]) -> dict[str, Array]:
         return {f"gradient.{name}": g for (name, _), g in zip(self._source.outputs, cotangents, strict=True)}
 
     def _operands(self, call: LayerCall, draw: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The call's batch and arrays, and the draw's noise."""
         _, batch, arrays = alone(call)
         for value, size in self._sizes.items():
             generator = stream(draw, "sensitivity", f"{self._setting.layer.kind}/part {value}")
@@ -112,7 +119,7 @@ class _Run:
         return batch, arrays
 
     def forward(self, call: LayerCall, draw: int) -> tuple[Array, ...]:
-        """Outputs and state."""
+        """Outputs and state of a call, with the noise of one draw."""
         batch, arrays = self._operands(call, draw)
         options = reference_options(training=call.training)
         result = self._setting.reference.subject.forward(self._graph, arrays, batch, options)
@@ -120,9 +127,15 @@ class _Run:
         return (*outputs, *(result.state[spec.name] for spec in self._source.named_state()))
 
     def gradient(self, call: LayerCall, cotangents: tuple[Array, ...], draw: int) -> tuple[Array, ...]:
-        """The gradients of inputs and weights that there are."""
+        """The gradients of inputs and weights that there are.
+
+        Args:
+            call: With moved operands.
+            cotangents: Moved too.
+            draw: Number of the draw, which says the noise.
+        """
         batch, arrays = self._operands(call, draw)
-        batch |= self._arriving(cotangents)
+        batch |= self._cotangent_inputs(cotangents)
         options = reference_options(training=call.training)
         if self._reverse is None:
             result = self._setting.reference.subject.gradient(self._graph, arrays, batch, options)
@@ -135,7 +148,10 @@ class _Run:
 
 
 def _part_budgets(parts: Graph, known: dict[str, Array], setting: Setting) -> dict[str, Array]:
-    """A quarter of each value's sharp budget: ``SHARP`` root-mean-square moves of it are then a little more than it."""
+    """A quarter of the sharp budget of each value that the parts make.
+
+    Uniform noise of that size has a root mean square of 0.14 budgets, of which ``SHARP`` are a little more than one.
+    """
     values, sizes = dict(known), {}
     for node in parts.nodes:
         shapes = parts.input_shapes(node)
@@ -161,6 +177,13 @@ def _part_budgets(parts: Graph, known: dict[str, Array], setting: Setting) -> di
 def _measure(
     evaluate: Callable[[LayerCall, int], Sequence[Array]], clean: Sequence[Array], setting: Setting
 ) -> tuple[Budget, ...]:
+    """The budget of each value from its moves over the draws.
+
+    Args:
+        evaluate: (call with moved operands, number of the draw) -> the values.
+        clean: The values without any move.
+        setting: The layer with its exact operands.
+    """
     squares = [np.zeros(value.shape) for value in clean]
     for draw in range(DRAWS):
         call = replace(
@@ -185,6 +208,7 @@ def _budget(squares: Array, value: Array, setting: Setting) -> Budget:
 
 
 def _moved(array: Array, setting: Setting, draw: int, name: str) -> Array:
+    """The operand with each value moved by at most one rounding; integers stay."""
     if array.dtype.kind != "f":
         return array
     generator = stream(draw, "sensitivity", f"{setting.layer.kind}/{name}")
