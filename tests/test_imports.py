@@ -41,7 +41,7 @@ ORDER = {
         "examples kinds weights",
         "losses optimizers serialization",
         "interchange architectures",
-        "summary",
+        "summary usage",
     ),
 }
 RANKS = {

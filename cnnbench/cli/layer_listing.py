@@ -28,8 +28,10 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
     """
     from cnnbench.execution.operations import LayoutChange
     from cnnbench.numerics.budgets import budget_form
-    from cnnbench.registry import layer_kinds
+    from cnnbench.registry import architectures, layer_kinds
+    from cnnbench.spec.usage import kind_uses
 
+    uses = kind_uses(architectures().values())
     kinds = {kind: cls for kind, cls in layer_kinds().items() if cls is not LayoutChange}
     support = {name: _asked(name) for name in _names(backends)}
     return [
@@ -42,6 +44,8 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
             "budget": budget_form(kind),
             "differentiable": cls.differentiable,
             "int_inputs": list(cls.int_inputs),
+            "example": {"inputs": [list(shape) for shape in cls.example.inputs], "fields": dict(cls.example.fields)},
+            "used_by": uses[kind].to_json(),
             "backends": {
                 name: {"available": False, "reason": found}
                 if isinstance(found, str)
@@ -51,6 +55,13 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
         }
         for kind, cls in kinds.items()
     ]
+
+
+def plain_rows(rows: Rows) -> Rows:
+    """The rows for a table: what uses a kind in a few words."""
+    from cnnbench.spec.usage import Uses
+
+    return [{**row, "used_by": str(Uses(**row["used_by"]))} for row in rows]
 
 
 def _names(backends: Sequence[str] | None) -> list[str]:

@@ -106,15 +106,15 @@ def layers(
     *,
     shown: o.Shown,
 ) -> None:
-    """The layer kinds, their fields and budgets, and with --backends or --json what each backend makes of them."""
-    from cnnbench.cli.layer_listing import backend_columns, layer_rows
+    """The layer kinds and what uses them, and with --backends or --json what each backend makes of them."""
+    from cnnbench.cli.layer_listing import backend_columns, layer_rows, plain_rows
 
     chosen = backend or None if backend or backends or shown.json else []
     rows = layer_rows(chosen)
     if shown.json:
         print_json(rows)
     elif chosen == []:
-        _print(rows, ("kind", "family", "budget", "differentiable", "fields"), shown.json)
+        _print(plain_rows(rows), ("kind", "family", "budget", "differentiable", "fields", "used_by"), shown.json)
     else:
         backend_columns(rows)
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from cnnbench.conformance.cases import layer_cases
 from cnnbench.execution.operations import Gap, Operations
-from cnnbench.spec.composites import Composite
+from cnnbench.spec.examples import example_graph
 from cnnbench.spec.layers import Layer
 from cnnbench.spec.passes import lower
 
@@ -21,7 +20,7 @@ class Support:
     Args:
         how: ``native`` (an op of its own), ``lowered`` (as its parts), or ``none``.
         gradient: Whether it differentiates: ``yes``, ``with gaps``, or ``no``.
-        parts: The primitive kinds that a lowered kind is made of, in the shared cases.
+        parts: The primitive kinds that a lowered kind is made of, in its example.
         reason: Why there is none; None there too means that nobody has said why, which is a defect.
         gaps: What the backend declares of the kind, or of its parts.
     """
@@ -52,12 +51,12 @@ def _support(kind: str, cls: type[Layer], operations: Operations) -> Support:
     if kind in operations:
         gaps = tuple(gap for gap in operations.gaps if gap.kind == kind)
         return Support("native", _gradient(cls, gaps), gaps=gaps)
-    if not issubclass(cls, Composite):
+    if not cls.is_composite:
         return _none(cls, (kind,), operations)
-    parts = _parts(kind, frozenset(operations))
+    parts = _parts(cls, frozenset(operations))
     missing = tuple(part for part in parts if part not in operations)
-    if missing or not parts:
-        return _none(cls, missing or (kind,), operations)
+    if missing:
+        return _none(cls, missing, operations)
     gaps = tuple(gap for gap in operations.gaps if gap.kind in (kind, *parts))
     return Support("lowered", _gradient(cls, gaps), parts, gaps=gaps)
 
@@ -75,12 +74,6 @@ def _gradient(cls: type[Layer], gaps: tuple[Gap, ...]) -> Literal["yes", "with g
 
 
 @cache
-def _parts(kind: str, native: frozenset[str]) -> tuple[str, ...]:
-    """The kinds that a composite's shared cases are lowered to; () where it has no case."""
-    found = {
-        node.layer.kind
-        for case in layer_cases().values()
-        if case.layer.kind == kind
-        for node in lower(case.graph(), native=native).nodes
-    }
-    return tuple(sorted(found))
+def _parts(cls: type[Layer], native: frozenset[str]) -> tuple[str, ...]:
+    """The kinds that a composite's example is lowered to."""
+    return tuple(sorted({node.layer.kind for node in lower(example_graph(cls), native=native).nodes}))

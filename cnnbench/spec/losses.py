@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
@@ -179,6 +181,11 @@ class Yolo(Loss, kind="yolo"):
 
     def draw_targets(self, generator: Any, output: Shape) -> Any:
         return generator.uniform(0.1, 0.9, self.target_shape(output))
+
+
+def losses() -> Mapping[str, type[Loss]]:
+    """Every loss by name."""
+    return MappingProxyType(_LOSSES)
 
 
 def loss_from_fields(kind: str, fields: dict[str, Any]) -> Loss:

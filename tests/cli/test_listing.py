@@ -32,6 +32,15 @@ def test_layers_in_json_say_what_a_backend_makes_of_each_kind(capfd: pytest.Capt
     subsample = found["trainable_subsample"]
     assert (subsample["composite"], subsample["budget"]) == (True, "of its parts")
     assert subsample["backends"]["numpy"]["parts"] == ["avg_pool", "channel_affine"]
+    assert subsample["used_by"] == {
+        "networks": ["lenet5_1998"],
+        "operators": [],
+        "losses": [],
+        "composites": [],
+        "planned": None,
+    }
+    assert subsample["example"] == {"inputs": [[1, 4, 6, 6]], "fields": {}}
+    assert found["lstm"]["example"] == {"inputs": [[1, 5, 3]], "fields": {"hidden_size": 4}}
     assert {"kind", "family", "composite", "fields", "about", "budget", "differentiable", "backends"} <= set(subsample)
 
 
@@ -56,7 +65,8 @@ assert execute(["list", "layers"]) == 0
 assert not {"torch", "jax", "tensorflow"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "trainable_subsample" in done.stdout
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("trainable_subsample"))
+    assert line.endswith("lenet5_1998")
 
 
 def test_faults_are_caught_and_counted(capfd: pytest.CaptureFixture[str]) -> None:

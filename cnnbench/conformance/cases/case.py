@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.spec.examples import example_graph, example_layer
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.streams import stream
@@ -51,6 +52,24 @@ class LayerCase:
     batched: tuple[bool, ...] = ()
     differences: bool = True
     positive: bool = False
+
+    @classmethod
+    def of_example(cls, kind: type[Layer]) -> LayerCase:
+        """The case that a kind's declared example makes: two images where it has one, integers 0 and 1.
+
+        Raises:
+            SpecError: The kind does not take its example.
+        """
+        example_graph(kind)  # says what is wrong with it
+        shapes = kind.example.inputs
+        batched = tuple(shape[:1] == (1,) for shape in shapes)
+        return cls(
+            example_layer(kind),
+            tuple(shape[1:] if has else shape for shape, has in zip(shapes, batched, strict=True)),
+            draws=tuple(_zero_or_one if i in kind.int_inputs else None for i in range(len(shapes))),
+            batched=batched,
+            differences=not kind.no_gradient_to,
+        )
 
     def graph(self) -> Graph:
         """A graph of the layer as node ``layer``, with every output."""
@@ -112,6 +131,10 @@ class LayerCase:
             for i, item in enumerate(graph.inputs)
         }
         return Case(graph, arrays, batch, options, seed=seed, positive=self.positive)
+
+
+def _zero_or_one(generator: Any, shape: Shape) -> Any:
+    return generator.integers(0, 2, shape)
 
 
 def side_by_side(cases: Sequence[LayerCase], options: ProgramOptions) -> Case:

@@ -19,7 +19,7 @@ from cnnbench.spec import interchange
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.once import once_per_file
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
-from cnnbench.spec.interchange.onnx_node import known_operators
+from cnnbench.spec.interchange.onnx_node import Handler, known_importers
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Array
@@ -126,10 +126,15 @@ def _load_importers() -> None:
             import_module(f"{interchange.__name__}.{module.name}")
 
 
-def operators() -> list[str]:
-    """The operators that are imported, those of other domains with their domain."""
+def importers() -> dict[str, Handler]:
+    """The importer of each operator, those of other domains with their domain, in alphabetical order."""
     _load_importers()
-    return known_operators()
+    return known_importers()
+
+
+def operators() -> list[str]:
+    """The operators that are imported."""
+    return list(importers())
 
 
 def _graph_of(network: OnnxNetwork, path: Path) -> Graph:

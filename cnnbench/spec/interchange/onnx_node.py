@@ -34,9 +34,10 @@ def importer(*operators: str, domain: str = "") -> Callable[[Handler], Handler]:
     return decorate
 
 
-def known_operators() -> list[str]:
-    """The operators that have an importer, those of other domains with their domain."""
-    return sorted(f"{domain}.{op}" if domain else op for domain, op in IMPORTERS)
+def known_importers() -> dict[str, Handler]:
+    """The importer of each operator, those of other domains with their domain, in alphabetical order."""
+    named = {f"{domain}.{op}" if domain else op: handler for (domain, op), handler in IMPORTERS.items()}
+    return dict(sorted(named.items()))
 
 
 class OnnxNode:

@@ -12,7 +12,7 @@ from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_file import DEFAULT_DOMAIN
 from cnnbench.spec.interchange.onnx_folding import fold
 from cnnbench.spec.interchange.onnx_names import graph_name, module_name
-from cnnbench.spec.interchange.onnx_node import IMPORTERS, OnnxNode, Result, known_operators
+from cnnbench.spec.interchange.onnx_node import IMPORTERS, OnnxNode, Result, known_importers
 from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Tensor, known
 
@@ -42,7 +42,7 @@ def _results(node: OnnxNode, domain: str) -> Result | Sequence[Result]:
             f"the operator {full!r} is not imported",
             where=node.where,
             received=f"{full} of opset {node.written_at}",
-            remedy=did_you_mean(full, known_operators()),
+            remedy=did_you_mean(full, known_importers()),
         )
     try:
         return handler(node)

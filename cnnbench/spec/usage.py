@@ -1,0 +1,168 @@
+"""What each layer kind is there for: networks, ONNX operators, losses and composites that use it, or a plan."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from cnnbench.spec.architectures import Architecture
+from cnnbench.spec.composites import Composite
+from cnnbench.spec.interchange.onnx_import import importers
+from cnnbench.spec.kinds import layer_kinds
+from cnnbench.spec.layers import Layer
+from cnnbench.spec.losses import losses
+
+# What cannot be computed: what a kind waits for that nothing uses yet. A line goes once something does.
+PLANNED: Mapping[str, str] = {
+    "additive_attention": "the network soft_attention, the notes' example of a caption's attention",
+    "bidirectional_lstm": "ONNX's LSTM in both directions",
+    "box_encode": "the network faster_rcnn_resnet50_fpn",
+    "box_iou": "the network faster_rcnn_resnet50_fpn, which matches anchors with boxes",
+    "channel_shuffle": "the promised list of layers that only move values",
+    "depthwise_separable_conv": "the claim that it costs 1/N + 1/F^2 of a standard convolution",
+    "downsample": "the claim that subsampling aliases and a low-pass filter before it does not",
+    "filter_response_norm": "the promised list of normalisations",
+    "frozen_batch_norm": "the networks faster_rcnn_resnet50_fpn and mask_rcnn_resnet50_fpn",
+    "gaussian_blur": "the claim that image pyramids make up for the lack of scale invariance",
+    "gru": "ONNX's GRU",
+    "head_box_loss": "the network fast_rcnn",
+    "head_class_loss": "the network fast_rcnn",
+    "kl_divergence_vae": "the network conv_vae",
+    "least_squares_gan": "the network cyclegan_generator",
+    "min_pool": "the promised list of poolings",
+    "proposal_selection": "the network faster_rcnn_resnet50_fpn",
+    "rpn_box_loss": "the network faster_rcnn_resnet50_fpn",
+    "rpn_objectness_loss": "the network faster_rcnn_resnet50_fpn",
+    "sinusoidal_positions": "the promised list of embeddings",
+    "spatial_attention_block": "the network ddpm_unet",
+    "timestep_embedding": "the network ddpm_unet",
+    "token_embedding": "the network densecap",
+    "yolo_decode": "the network yolo_v1",
+}
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What uses a kind.
+
+    Args:
+        networks: The architectures that have a node of the kind.
+        operators: ONNX's operators that are imported as it.
+        losses: The losses of training that it computes.
+        composites: The kinds that are made of it.
+        planned: What it waits for, where nothing uses it yet.
+    """
+
+    networks: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    composites: tuple[str, ...] = ()
+    planned: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for listings."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+    def __str__(self) -> str:
+        """In a few words: names where they are few."""
+        parts = [
+            _some(self.networks, "networks"),
+            _some(self.operators, "operators", "ONNX "),
+            _some(self.losses, "losses", "loss "),
+            _some(self.composites, "composites", "in "),
+            f"planned: {self.planned}" if self.planned else "",
+        ]
+        return "; ".join(filter(None, parts)) or "nothing"
+
+
+def _some(names: tuple[str, ...], what: str, before: str = "") -> str:
+    """The names where they are few, else how many there are."""
+    return f"{before}{len(names)} {what}" if len(names) > 2 else before * bool(names) + ", ".join(names)
+
+
+def kind_uses(architectures: Iterable[Architecture]) -> dict[str, Uses]:
+    """What uses each kind, by kind.
+
+    Args:
+        architectures: The networks that are built and searched.
+    """
+    kinds = layer_kinds()
+    networks = _inverted({item.name: _kinds_of(item) for item in architectures})
+    operators = _inverted({name: _named_in(function, name) for name, function in importers().items()})
+    by_loss = _inverted({name: _named_in(cls.layer) for name, cls in losses().items()})
+    composites = _inverted(
+        {
+            kind: set().union(*map(_named_in, _methods(cls))) - {kind}
+            for kind, cls in kinds.items()
+            if issubclass(cls, Composite)
+        }
+    )
+    return {
+        kind: Uses(networks[kind], operators[kind], by_loss[kind], composites[kind], PLANNED.get(kind))
+        for kind in kinds
+    }
+
+
+def unused_kinds(uses: Mapping[str, Uses]) -> set[str]:
+    """The kinds that nothing uses, or only composites that nothing uses."""
+    kept = {kind for kind, use in uses.items() if use.networks or use.operators or use.losses or use.planned}
+    while more := {kind for kind in uses.keys() - kept if not kept.isdisjoint(uses[kind].composites)}:
+        kept |= more
+    return set(uses) - kept
+
+
+def _inverted(found: Mapping[str, Iterable[str]]) -> defaultdict[str, tuple[str, ...]]:
+    """User by user's kinds as users by kind."""
+    users: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for user, kinds in found.items():
+        for kind in kinds:
+            users[kind] += (user,)
+    return users
+
+
+def _kinds_of(item: Architecture) -> set[str]:
+    return {node.layer.kind for node in item.build(item.facts.input, item.num_classes).nodes}
+
+
+def _methods(cls: type[Composite]) -> Iterator[Callable[..., Any]]:
+    """The functions of a composite's own class and of those between it and ``Composite``."""
+    for base in cls.__mro__[: cls.__mro__.index(Composite)]:
+        yield from filter(inspect.isfunction, vars(base).values())
+
+
+def _named_in(function: Callable[..., Any], key: str = "") -> set[str]:
+    """The layer kinds that a function's code names, directly or in functions and tables of this package that it names.
+
+    Args:
+        function: The function.
+        key: Of tables that have it as a key, only its entry counts.
+    """
+    kinds: set[str] = set()
+    seen: set[int] = set()
+    waiting: list[Any] = [function]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if inspect.isclass(value) and issubclass(value, Layer):
+            kinds |= {value.kind} - {""}
+        elif isinstance(value, Mapping):
+            waiting += [value[key]] if key in value else value.values()
+        elif isinstance(value, tuple):
+            waiting += value
+        elif inspect.isfunction(value) and value.__module__.startswith(__package__):
+            waiting += (value.__globals__.get(name) for name in _names(value.__code__))
+    return kinds
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names that code, and the functions within it, look up."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

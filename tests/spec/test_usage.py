@@ -1,0 +1,70 @@
+"""A layer kind stays only while something uses it, or a plan says what it waits for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from cnnbench.spec.architectures import shipped
+from cnnbench.spec.kinds import layer_kinds
+from cnnbench.spec.usage import PLANNED, Uses, kind_uses, unused_kinds
+
+CORE = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
+
+
+@pytest.fixture(scope="module")
+def uses():
+    return {kind: found for kind, found in kind_uses(shipped()).items() if kind in CORE}
+
+
+def test_no_kind_of_the_core_is_without_use(uses):
+    assert unused_kinds(uses) == set()
+
+
+def test_a_plan_is_named_only_for_a_kind_that_nothing_uses_yet(uses):
+    for kind in PLANNED:
+        assert kind in unused_kinds({**uses, kind: replace(uses[kind], planned=None)}), f"{kind}: take its plan out"
+
+
+def test_networks_are_those_with_a_node_of_the_kind(uses):
+    assert uses["partial_conv"].networks == ("lenet5_1998",)
+    counted = Counter(kind for item in shipped() for kind in {node.layer.kind for node in _graph(item).nodes})
+    assert {kind: len(found.networks) for kind, found in uses.items() if found.networks} == dict(counted)
+
+
+def _graph(item):
+    return item.build(item.facts.input, item.num_classes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operator"),
+    [("gelu", "Gelu"), ("shrink", "Shrink"), ("reduce", "ReduceLogSum"), ("grid_sample", "GridSample")],
+)
+def test_operators_are_those_whose_importer_makes_the_kind(uses, kind, operator):
+    assert operator in uses[kind].operators
+
+
+def test_an_entry_of_a_table_counts_for_its_own_operator_only(uses):
+    assert uses["celu"].operators == ("Celu",)
+    assert uses["mish"].operators == ("Mish",)
+
+
+def test_composites_are_those_whose_code_makes_the_kind_in_any_configuration(uses):
+    """Not only in that of the example: a mask is made where attention is causal."""
+    assert uses["causal_mask"].composites == ("scaled_dot_product_attention",)
+    assert uses["yolo_loss"].losses == ("yolo",)
+    assert uses["take_rows"].composites == ("head_box_loss", "proposal_selection")
+
+
+def test_what_only_an_unused_composite_uses_is_unused():
+    found = {"a": Uses(networks=("net",)), "b": Uses(composites=("a",)), "c": Uses(composites=("d",)), "d": Uses()}
+    assert unused_kinds(found) == {"c", "d"}
+
+
+def test_uses_in_words():
+    many = Uses(networks=("x", "y", "z"), operators=("Conv",), composites=("a", "b"), losses=("l1",))
+    assert str(many) == "3 networks; ONNX Conv; loss l1; in a, b"
+    assert str(Uses(planned="the network unet")) == "planned: the network unet"
+    assert str(Uses()) == "nothing"
