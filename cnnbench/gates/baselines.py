@@ -85,8 +85,11 @@ class Snapshot(Frozen):
 
 
 def snapshot(run: Evidence, *, reason: str = "") -> Snapshot:
-    """A run condensed to what gates need."""
+    """A run condensed to what gates need. A planned cell without a record is in it as one that was interrupted."""
     in_turns = any(record.cell.side == "base" for record in run.records)
+    missing = (
+        CellSnapshot(cell=cell, status="interrupted", reason="the run has no record of it") for cell in run.unrecorded
+    )
     return Snapshot(
         schema_version=BASELINE_SCHEMA_VERSION,
         suite=run.suite,
@@ -96,7 +99,7 @@ def snapshot(run: Evidence, *, reason: str = "") -> Snapshot:
         fingerprint=run.fingerprint,
         environment=dict(run.environment),
         yardsticks=dict(run.yardsticks),
-        cells=tuple(_cell(record, run.samples.get(record.cell.id, ()), in_turns) for record in run.records),
+        cells=(*(_cell(record, run.samples.get(record.cell.id, ()), in_turns) for record in run.records), *missing),
     )
 
 

@@ -97,6 +97,8 @@ def _memory(matched: Matched) -> Iterable[MetricCase]:
     for pair in asked:
         change = changes.get(pair.key)
         reason = "" if change else _missing(pair, same, peak_bytes(pair.base) is not None, "measured for memory")
+        if same and change is None and None not in (peak_bytes(pair.base), peak_bytes(pair.head)):
+            reason = "one side has the peak of the device's allocator, the other that of the process"
         yield MetricCase(pair, "memory", change, reason=reason)
 
 
@@ -110,16 +112,19 @@ def _missing(pair: Pair, same: bool, in_base: bool, what: str) -> str:
 
 
 def _numerics(matched: Matched) -> Iterable[MetricCase]:
-    """Checks belong to a program, not to a batch: which of its cells ran them depends on what else was chosen."""
+    """Checks belong to a program: whichever of its cells ran them, on either side, they are compared once a program.
+
+    Where the suite asks for checks of a program and neither side ran any, nothing is known of its numbers.
+    """
     checked = {cell.cell.program_key: cell for cell in matched.base.cells if cell.checks}
     done = {cell.cell.program_key for cell in matched.head.cells if cell.checks}
     for pair in matched.pairs:
         if pair.head.checks:
             base = checked.get(pair.base.cell.program_key, pair.base)
-        elif pair.base.checks and pair.head.cell.program_key not in done:
-            base = pair.base
-        else:
+        elif pair.head.cell.program_key in done or not (pair.base.checks or pair.head.cell.checks):
             continue
+        else:
+            base = pair.base
         verdict, reason = numerics_verdict(base, pair.head, matched.rules)
         yield MetricCase(Pair(base, pair.head), "numerics", None, verdict, reason)
 

@@ -1,4 +1,4 @@
-"""What a bundled run claims, and how far a second run of the same cells bears it out."""
+"""What a bundled run claims, and how far a second run of the same cells reproduces it."""
 
 from __future__ import annotations
 
@@ -158,8 +158,9 @@ def why_not(record: Record, other: Record | None) -> str | None:
 
 def _outputs(record: Record, other: Record, again: Evidence) -> Found:
     """The same bits; or other bits, and the program's checks say whether they are within its error budget."""
-    if other.outputs is None:
-        return Found("not comparable", reason=f"there are no outputs here: {other.reason or other.status}")
+    if other.outputs is None:  # a cell with wrong numbers (NaN, another shape) has none that could be compared
+        grade: Grade = "not comparable" if other.status == "ok" else "not reproduced"
+        return Found(grade, reason=f"there are no outputs here: {other.reason or other.status}")
     if other.outputs == record.outputs:
         return Found("bitwise", record.outputs[:12], other.outputs[:12])
     same = [check for item in again.records if item.cell.program_key == other.cell.program_key for check in item.checks]

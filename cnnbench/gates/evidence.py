@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
 from cnnbench.numerics.outcome import NodeUse
 
 
@@ -19,6 +20,7 @@ class Evidence:
     Args:
         suite: The suite's name. run_id: the name of the run's folder.
         records: In the plan's order. samples, budgets: by cell id.
+        unrecorded: Cells of the plan of which there is no record, or none that can be read.
         environment: As captured when the run started. fingerprint: of the machine, for latency and memory.
         yardsticks: The machine's speed measured in the same run, by name; larger is faster.
         folder: Where it lies, or None for one that was never written.
@@ -28,6 +30,7 @@ class Evidence:
     suite: str
     run_id: str
     records: tuple[Record, ...]
+    unrecorded: tuple[Cell, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     yardsticks: Mapping[str, float] = field(default_factory=dict)
@@ -54,10 +57,12 @@ def read_evidence(folder: Path) -> Evidence:
     environment = store.read_environment()
     summary = store.read_summary() if (folder / "summary.json").exists() else None
     plan = store.read_plan() if (folder / "plan.json").exists() else None
+    recorded = {record.cell.id for record in records}
     return Evidence(
         suite=plan.suite.name if plan else folder.parent.name,
         run_id=store.id,
         records=records,
+        unrecorded=tuple(cell for cell in plan.cells if cell.id not in recorded) if plan else (),
         environment=environment,
         fingerprint=fingerprint(environment) if environment else "",
         yardsticks=summary.yardsticks if summary else {},

@@ -1,4 +1,4 @@
-"""From a change and its uncertainty to one of five verdicts."""
+"""Judges a change with its uncertainty: one of five verdicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Change:
         threshold: What is tolerated, on the same scale: the relative threshold, or the smallest absolute change
             that matters, whichever is larger.
         doubt: Why the change must not be trusted whatever its interval, or None.
-        confidence: Of its interval, where sampling was sequential: that of the look at which it ended.
+        confidence: Of its interval, where sampling was sequential: that of the interim analysis at which sampling
+            ended. None for the gate's own.
     """
 
     estimate: float
@@ -40,7 +41,11 @@ class Change:
         return rules.gates.confidence if self.confidence is None else self.confidence
 
     def p_discovery(self, rules: Rules) -> float:
-        """``p_changed`` for the control of false discoveries: a look that may spend half of the risk doubles it."""
+        """``p_changed`` for the control of false discoveries.
+
+        An interim analysis may spend only a part of alpha. Its p value is divided by that part, so that it can be
+        compared with p values of single analyses: where half of alpha may be spent, the p value doubles.
+        """
         return min(1.0, self.p_changed * (1 - rules.gates.confidence) / (1 - self.confidence_under(rules)))
 
     def reach(self, confidence: float) -> float:
@@ -71,8 +76,9 @@ class Verdict(Frozen):
     Args:
         subject: The cell's id, or the series whose cells are taken together. key: the cell's; "" for a series.
         change: head / base with its interval (``scale`` ratio), or head - base (``scale`` difference).
-        threshold, detectable, noise: On the same scale, as sizes: what is tolerated, the smallest change that would
-            have been found, and half the interval's width: what chance alone may show.
+        threshold: The change that is tolerated, on the scale of ``change`` and without its sign.
+        detectable: The smallest change that this comparison would have found.
+        noise: Half the width of the interval: what chance alone may show.
         false_alarm_rate: The chance that this comparison calls an unchanged cell regressed.
         reason: One sentence where the figures do not say it all.
     """
@@ -98,14 +104,19 @@ class Verdict(Frozen):
 def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgement, str]:
     """The verdict on a change, with its reason.
 
-    Regressed (improved): the whole interval lies beyond the threshold on the worse (better) side, and the finding
-    survives the control of false discoveries. Unchanged: the estimate is within the threshold and the interval
-    excludes changes beyond ``resolution`` times the threshold. Anything else is inconclusive.
+    Example: a threshold of 5 %. An interval from +6 % to +9 % is a regression, one from -1 % to +2 % is no change,
+    and one from -4 % to +14 % is inconclusive: it excludes neither.
+
+    * Regressed: the whole interval lies beyond the threshold on the worse side, and the change is discovered.
+    * Improved: the same on the better side.
+    * Unchanged: the estimate is within the threshold, and the interval excludes every change beyond ``resolution``
+      times the threshold.
+    * Inconclusive: anything else.
 
     Args:
         change: From base to head.
         rules: The tolerances.
-        discovered: Whether the change is among the findings that the false-discovery control lets stand.
+        discovered: Whether the control of false discoveries over all comparisons lets the change stand.
     """
     if change.doubt is not None:
         return "inconclusive", change.doubt

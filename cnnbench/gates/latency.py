@@ -84,7 +84,7 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
             degrees=degrees,
             threshold=latency_threshold(math.exp(location(pair.base)), rules),
             doubt=_too_few(pair, rules),
-            confidence=rules.looks.confidence(launches, rules.gates.confidence) if rules.looks else None,
+            confidence=rules.spending.confidence(launches, rules.gates.confidence) if rules.spending else None,
         )
     return changes
 

@@ -1,4 +1,4 @@
-"""Variances that few launches show of each cell, steadied by what the other cells of the run show."""
+"""Moderated variances: the variance of a cell with few launches borrows degrees of freedom from the other cells."""
 
 from __future__ import annotations
 
@@ -14,25 +14,34 @@ UNUSUAL = 0.05
 
 @dataclass(frozen=True)
 class Common:
-    """What the cells of a run have in common: a variance, and the degrees of freedom that it is worth to each."""
+    """The prior of all cells of a run: a variance s0^2, and the degrees of freedom d0 that it adds to each cell's."""
 
     value: float
     degrees: float
 
 
 def moderated(observed: Sequence[Variance]) -> list[Variance]:
-    """Each variance, at least what it is together with the common one, with the degrees of freedom of both.
+    """The moderated variance of each cell.
 
         s~^2 = max(s^2, (d0 s0^2 + d s^2) / (d0 + d)),    degrees d0 + d
 
-    From four launches alone a cell's own variance comes out far too small by chance now and then, and Student's t
-    guards against that with intervals several times as wide. Cells of one run on one machine tell each other how
-    large it can be. Where the cells differ in truth, d0 comes out small, and each keeps to its own. A cell that is
-    noisier than the rest, so that chance would show it in ``UNUSUAL`` of cases or fewer, keeps its own degrees of
-    freedom as well. Fewer than ``LEAST_CELLS`` cells are left alone.
+    Four launches give a variance s^2 with d = 3 degrees of freedom. By chance it is sometimes far too small, and
+    Student's t makes up for that with intervals several times as wide. But all cells ran on one machine, so their
+    variances say how large one can be: s0^2 and d0 come from all of them (``common_variance``). Where the true
+    variances of the cells differ, d0 is small, and s~^2 is nearly s^2.
+
+    Two cases are left as they are: fewer than ``LEAST_CELLS`` cells, and a cell that is so much noisier than the
+    others that chance would show it with probability ``UNUSUAL`` or less.
+
+    Args:
+        observed: One variance a cell, with its degrees of freedom.
+
+    Returns:
+        As many variances, in the same order.
 
     Source: Smyth, "Linear models and empirical Bayes methods for assessing differential expression in microarray
-    experiments" (2004), section 6.2; the maximum and the exception are ours, and cost some power.
+    experiments" (2004), section 6.2. The maximum and the exception for noisy cells are not in it; they are on the
+    safe side, and cost some power.
     """
     from scipy.special import fdtrc
 
@@ -51,11 +60,16 @@ def moderated(observed: Sequence[Variance]) -> list[Variance]:
 
 
 def common_variance(observed: Sequence[Variance]) -> Common | None:
-    """s0^2 and d0 from the mean and the variance of log s^2; None where there is too little to tell.
+    """The prior s0^2 and d0, from the mean and the variance of log s^2 over the cells.
 
-    With e = log s^2 - psi(d / 2) + log(d / 2) of each cell, psi'(d0 / 2) = var(e) - mean psi'(d / 2) and
-    log s0^2 = mean e + psi(d0 / 2) - log(d0 / 2). d0 is at most the cells' degrees together, which is what s0^2
-    rests on where they do not differ at all.
+    With e = log s^2 - psi(d / 2) + log(d / 2) of each cell,
+
+        psi'(d0 / 2) = var(e) - mean psi'(d / 2),    log s0^2 = mean e + psi(d0 / 2) - log(d0 / 2)
+
+    where psi is the digamma function. d0 is at most the sum of all d: s0^2 rests on no more than that.
+
+    Returns:
+        None for fewer than ``LEAST_CELLS`` cells with a positive variance.
     """
     from scipy.special import polygamma, psi
 

@@ -129,10 +129,14 @@ def _threshold(record: Record, rules: Rules) -> float:
 def memory_claim(record: Record, other: Record, gate: MemoryGate) -> Found:
     """The peak above a null worker, as a ratio to the bundled one."""
     assert record.memory is not None
-    before = record.memory.device_peak_bytes or record.memory.peak_bytes
+    on_device = record.memory.device_peak_bytes
+    before = record.memory.peak_bytes if on_device is None else on_device
     if other.memory is None:
         return Found("not comparable", _mebibytes(before), reason=f"not measured here: {other.reason or other.status}")
-    now = other.memory.device_peak_bytes or other.memory.peak_bytes
+    now = other.memory.peak_bytes if on_device is None else other.memory.device_peak_bytes
+    if now is None:
+        reason = "the bundle has the peak of the device's allocator, which is not known here"
+        return Found("not comparable", _mebibytes(before), reason=reason)
     allowed = max(gate.threshold * before, gate.min_change_bytes)
     if abs(now - before) <= allowed:
         return Found("ratio reproduced", _mebibytes(before), _mebibytes(now))

@@ -47,19 +47,31 @@ def memory_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Change]:
 def _memory_delta(pair: Pair) -> float | None:
     """log(head / base) of the peaks, in whole mebibytes at least, so that a peak of nothing has a logarithm."""
     base, head = peak_bytes(pair.base), peak_bytes(pair.head)
-    if base is None or head is None:
+    same_kind = (pair.base.device_peak_bytes is None) == (pair.head.device_peak_bytes is None)
+    if base is None or head is None or not same_kind:
         return None
     return math.log(max(head, 2**20) / max(base, 2**20))
 
 
 def numerics_verdict(base: CellSnapshot, head: CellSnapshot, rules: Rules) -> tuple[Judgement, str]:
-    """Regressed where a check that passed now fails or exceeds its budget; improved the other way round.
+    """Regressed where a check that passed fails now, or exceeds its budget; improved the other way round.
 
-    Raises nothing; a check that only one side has makes the cell not comparable.
+    A check that one side alone ran makes the cell not comparable, and so does a cell of which neither ran any. A
+    skipped check did not run.
+
+    Args:
+        base: The cell in the baseline.
+        head: The cell in the run.
+        rules: With the fraction of the error budget that a check may use.
+
+    Returns:
+        The verdict and one sentence on it.
     """
     gate = rules.gates.numerics
     assert gate is not None
     before, after = _ran(base), _ran(head)
+    if not before | after:
+        return "not comparable", "no check ran on either side"
     missing = sorted(before - after)
     if missing:
         return "not comparable", f"the check {missing[0]!r} did not run this time"

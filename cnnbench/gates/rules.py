@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cnnbench.gates.looks import Looks
+from cnnbench.gates.alpha_spending import AlphaSpending
 from cnnbench.harness.suite.model import Gates, Suite
 
 Metric = Literal["latency", "memory", "numerics", "accuracy"]
@@ -24,7 +24,7 @@ class Rules:
             if ``prior_degrees`` observations had shown it; ``memory_variation`` likewise for the peak memory.
         yardstick_variation: Relative uncertainty of the machine's yardsticks from run to run.
         power: At which the smallest detectable change is stated.
-        looks: After which launches an A/B comparison is judged, where its sampling is sequential.
+        spending: The interim analyses of an A/B comparison, where its sampling is sequential; None for one analysis.
     """
 
     gates: Gates = field(default_factory=Gates)
@@ -34,14 +34,14 @@ class Rules:
     yardstick_variation: float = 0.05
     prior_degrees: float = 4.0
     power: float = 0.8
-    looks: Looks | None = None
+    spending: AlphaSpending | None = None
 
     @classmethod
     def of(cls, suite: Suite) -> Rules:
         """The rules of a suite."""
         latency = suite.measure.latency
-        looks = Looks(latency.launches, latency.most_launches) if latency and latency.sequential else None
-        return cls(gates=suite.gates, looks=looks)
+        spending = AlphaSpending(latency.launches, latency.most_launches) if latency and latency.sequential else None
+        return cls(gates=suite.gates, spending=spending)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

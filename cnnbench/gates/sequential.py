@@ -1,4 +1,4 @@
-"""Sequential sampling: which comparisons of an A/B run under way are still open."""
+"""Sequential sampling: which cells of a running A/B comparison need more launches."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 
 def undecided_by(rules: Rules) -> Undecided:
-    """The rule by which a run goes on: cells whose latency would be judged inconclusive now, all cells considered.
+    """A function from the samples so far to the keys of the cells that need more launches.
 
-    Cells without samples on both sides are not among them: more launches would not make them comparable.
+    A cell needs more where its latency would be inconclusive if the run ended now. A cell that has samples on one side
+    only is left out: more launches would not make it comparable.
+
+    Args:
+        rules: The tolerances, with the plan of interim analyses.
     """
 
     def undecided(timed: Sequence[tuple[Cell, Sequence[Sample]]]) -> frozenset[str]:

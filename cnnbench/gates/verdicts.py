@@ -1,4 +1,4 @@
-"""The gate: every metric of every cell of a run against its baseline, and what that means for the exit code."""
+"""The gate: compares every metric of every cell of a run with its baseline, and sets the exit code."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class GateResult(Frozen):
     """What a gate found.
 
     Args:
-        verdicts: One for each metric of each cell. series: for each backend with its mode, its latencies together.
-        notes: What concerns the whole comparison: the machine, its drift, cells that were not run.
-        paired: Whether base and head ran in the same rounds.
+        verdicts: One for each metric of each cell.
+        series: One for each backend with its mode: the mean change of its latencies.
+        notes: Sentences on the whole comparison: the machine, its drift, cells that were not run.
+        paired: Whether base and head ran in the same rounds (an A/B run).
     """
 
     suite: str
@@ -58,8 +59,13 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
     Args:
         head: The run.
         base: The baseline, or the base side of the same run.
-        rules: The tolerances.
-        paired: Base and head ran interleaved in the same rounds (an A/B run): no drift to take out, any machine.
+        rules: The tolerances; those of a suite without a ``gates`` section unless given.
+        paired: Whether base and head ran in the same rounds (an A/B run). Then the machine is the same, and its drift
+            cancels in each round.
+
+    Returns:
+        One verdict for each metric of each cell of ``head``. A cell or a figure that one side lacks is not
+        comparable, which ends with exit code 5.
     """
     rules = rules or Rules()
     before = {cell.cell.key: cell for cell in base.cells}
@@ -74,7 +80,7 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
             verdicts += _all_not_comparable(cell, reason, rules)
         else:
             pairs.append(Pair(before[cell.cell.key], cell))
-    same = paired or head.fingerprint == base.fingerprint
+    same = paired or (head.fingerprint == base.fingerprint != "")
     cases = Matched(base, head, tuple(pairs), rules, paired, same).cases()
     verdicts += _judged(cases, rules)
     order = {cell.cell.id: i for i, cell in enumerate(head.cells)}
@@ -118,9 +124,10 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
 
 
 def _judged(cases: list[MetricCase], rules: Rules) -> list[Verdict]:
-    """Every case with its verdict; the findings of each metric are kept to the false discovery rate.
+    """The verdict on every case.
 
-    Metric by metric, so that a cell which sequential sampling took for decided by its latency stays so.
+    The false discovery rate is controlled for each metric by itself. Sequential sampling judges latencies alone, so
+    a cell that it found decided must not become undecided by the p values of another metric.
     """
     stands: dict[int, bool] = {}
     for metric in rules.metrics:
@@ -142,7 +149,12 @@ def _judged(cases: list[MetricCase], rules: Rules) -> list[Verdict]:
 
 
 def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
-    """Which changes stand as changes at all: Benjamini-Hochberg over the p values of "nothing changed"."""
+    """Whether each change is a discovery: its p value under "nothing changed" passes Benjamini and Hochberg's control.
+
+    Args:
+        changes: None stands for a comparison that could not be made.
+        rules: With the rate of false discoveries.
+    """
     from cnnbench.measurement.statistics import benjamini_hochberg
 
     known = [(i, change.p_discovery(rules)) for i, change in enumerate(changes) if change]
@@ -155,7 +167,10 @@ def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
 
 
 def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
-    """For each backend with its mode, the mean change of its cells' latency: finds what each cell alone cannot."""
+    """For each backend with its mode, the verdict on the mean change of its latencies.
+
+    Example: ten cells that are 2 % slower, each within its noise, are a regression of the backend.
+    """
     groups: dict[str, list[tuple[CellSnapshot, Change]]] = {}
     for case in cases:
         if case.metric == "latency" and case.change is not None and case.change.doubt is None:
@@ -184,7 +199,10 @@ def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
 
 
 def _mean_change(changes: list[Change]) -> Change:
-    """The mean of changes that share half of their variance (the drift): error^2 = mean error^2 (1 + 1 / n) / 2."""
+    """The mean of n changes: error^2 = (mean of error^2) (1 + 1 / n) / 2.
+
+    Half of each variance is taken to be the drift, which all n share and which does not average out.
+    """
     count = len(changes)
     variance = sum(change.error**2 for change in changes) / count
     return replace(
@@ -200,10 +218,8 @@ def _mean_change(changes: list[Change]) -> Change:
 def _notes(base: Snapshot, head: Snapshot, same: bool, paired: bool, pairs: list[Pair], rules: Rules) -> Iterable[str]:
     """What concerns the whole comparison."""
     if not same:
-        yield (
-            f"the machine differs (baseline {base.fingerprint}, run {head.fingerprint}): latency and memory are not "
-            "comparable; numerics and accuracy are"
-        )
+        machines = f"baseline {base.fingerprint or 'unknown'}, run {head.fingerprint or 'unknown'}"
+        yield f"the machine differs ({machines}): latency and memory are not comparable; numerics and accuracy are"
     keys = {cell.cell.key for cell in head.cells}
     absent = [cell.cell.id for cell in base.cells if cell.cell.key not in keys]
     if absent:

@@ -9,6 +9,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from cnnbench.gates.claims import Verification
+from cnnbench.gates.judgement import Judgement
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.record import Record
 from cnnbench.output.tables import BAD
@@ -53,7 +54,13 @@ def _outcome(record: Record) -> Outcome:
 
 def gate_cases(result: GateResult) -> list[JUnitCase]:
     """A case for each verdict: a regression is a failure, what could not be told is skipped with its reason."""
-    outcomes: dict[str, Outcome] = {"regressed": "failure", "inconclusive": "skipped", "not comparable": "skipped"}
+    outcomes: dict[Judgement, Outcome] = {
+        "regressed": "failure",
+        "inconclusive": "skipped",
+        "not comparable": "skipped",
+        "unchanged": "passed",
+        "improved": "passed",
+    }
     cases = []
     for verdict in (*result.series, *result.verdicts):
         change = (
@@ -62,7 +69,7 @@ def gate_cases(result: GateResult) -> list[JUnitCase]:
             else ""
         )
         message = f"{verdict.verdict}:{change} {verdict.reason}".rstrip()
-        cases.append(JUnitCase(verdict.subject, verdict.metric, outcomes.get(verdict.verdict, "passed"), message))
+        cases.append(JUnitCase(verdict.subject, verdict.metric, outcomes[verdict.verdict], message))
     return cases
 
 

@@ -222,3 +222,17 @@ def test_three_scattered_rounds_of_one_launch_decide_nothing() -> None:
     assert degrees_of_sum((0.89, 2.0), (0.0008, 4.0)) == pytest.approx(2.0, rel=0.01)
     assert degrees_of_sum((0.0, 2.0), (0.0008, 4.0)) == pytest.approx(4.0)
     assert degrees_of_sum((1.0, 2.0), (1.0, 2.0)) == pytest.approx(4.0)
+
+
+def test_memory_on_a_device_is_not_compared_with_memory_of_a_process(bundled: Evidence) -> None:
+    memory = Memory(peak_bytes=10**8, total_peak_bytes=2 * 10**8, null_bytes=10**8, device_peak_bytes=10**8)
+    on_device = altered(bundled, of(TORCH), memory=memory)
+    again = altered(bundled, of(TORCH), memory=memory.model_copy(update={"device_peak_bytes": None}))
+    assert grades(on_device, on_device, TORCH)["memory"] == "ratio reproduced"
+    assert grades(on_device, again, TORCH)["memory"] == "not comparable"
+
+
+def test_numbers_that_are_wrong_here_do_not_reproduce_outputs(bundled: Evidence) -> None:
+    again = altered(bundled, of(TORCH), status="nan", outputs=None)
+    assert grades(bundled, again, TORCH)["outputs"] == "not reproduced"
+    assert ends(bundled, again) == 4

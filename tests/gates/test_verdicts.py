@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from synthetic_run import Noise, Truth, digest, synthetic_run
@@ -12,6 +13,7 @@ from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import GateResult, gate, gate_sides
 from cnnbench.harness.passes.findings import Digests
 from cnnbench.harness.suite.model import Gates
+from cnnbench.numerics.outcome import CheckOutcome
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
 
@@ -210,3 +212,46 @@ def test_the_figures_beside_a_verdict_are_those_that_decided_it(base: Snapshot) 
         if verdict.verdict == "regressed":
             assert verdict.change.low > 1.1
             assert verdict.series.split()[0] == "numpy"
+
+
+def test_a_planned_cell_without_a_record_is_not_comparable() -> None:
+    """As after a run that was killed: what there is may be unchanged, but nobody knows of the rest."""
+    whole = synthetic_run(Truth(seed=1, noise=QUIET))
+    torch = tuple(record.cell for record in whole.records if record.cell.backend == "torch")
+    rest = tuple(record for record in whole.records if record.cell.backend != "torch")
+    result = gate(snapshot(replace(whole, records=rest, unrecorded=torch)), snapshot(whole))
+
+    assert set(verdicts(result).values()) == {"not comparable"}
+    assert {v.reason for v in result.verdicts if v.series == "torch eager"} == {
+        "nothing was measured: interrupted, the run has no record of it"
+    }
+    assert result.exit_code == 5
+
+
+def test_machines_that_nobody_knows_are_not_the_same(base: Snapshot) -> None:
+    unknown = base.model_copy(update={"fingerprint": ""})
+    result = gate(unknown, unknown)
+
+    assert verdicts(result)["latency"] == verdicts(result)["memory"] == "not comparable"
+    assert "baseline unknown, run unknown" in result.notes[0]
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_checks_that_neither_side_ran_say_nothing(base: Snapshot, skipped: bool) -> None:
+    checks = (CheckOutcome(name="local", status="skipped", message="no budget"),) if skipped else ()
+    alike = changed(base, lambda cell: cell.cell.backend == "torch", checks=checks)
+    result = gate(alike, alike)
+
+    assert verdicts(result)["numerics"] == "not comparable"
+    assert {v.reason for v in result.verdicts if v.metric == "numerics" and v.verdict != "unchanged"} == {
+        "no check ran on either side"
+    }
+
+
+def test_a_device_s_memory_is_not_compared_with_a_process_s(base: Snapshot) -> None:
+    head = changed(base, of("torch"), device_peak_bytes=1)
+    result = gate(head, base)
+
+    assert verdicts(result)["memory"] == "not comparable"
+    (found,) = [v for v in result.verdicts if v.metric == "memory" and v.verdict == "not comparable"]
+    assert found.reason == "one side has the peak of the device's allocator, the other that of the process"

@@ -58,7 +58,7 @@ class Warmup(Frozen):
 
 
 class Sequential(Frozen):
-    """More launches of the cells that an A/B comparison leaves undecided (``cnnbench ab``; nothing else looks).
+    """More launches of the cells that an A/B comparison leaves undecided (``cnnbench ab`` only).
 
     Args:
         max_launches: Most launches of a cell, the suite's ``launches`` among them.
