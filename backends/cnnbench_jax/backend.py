@@ -24,14 +24,13 @@ from cnnbench.execution.contract import (
     StepProgram,
 )
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.losses import main_output
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import JaxPlacement
-from cnnbench_jax.losses import LossFunction, loss_function
+from cnnbench_jax.losses import LOSSES
 from cnnbench_jax.offered import LAYOUTS, MODES, PRECISIONS
 from cnnbench_jax.ops import OPERATIONS
 from cnnbench_jax.ops.regularization import native_dropout
@@ -114,14 +113,10 @@ class JaxBackend(Backend):
         return JaxForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        function = None if loss is None else self._loss(graph, options, loss)
-        return JaxGradient(self._setting(graph, options, loss), function)
+        return JaxGradient(self._setting(graph, options, loss))
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return JaxStep(self._setting(graph, options, loss), self._loss(graph, options, loss), optimizer)
-
-    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
-        return loss_function(loss, main_output(graph), self.operations, options)
+        return JaxStep(self._setting(graph, options, loss), optimizer)
 
     def synchronize(self, value: Any = None) -> None:
         jax.block_until_ready(self._latest.value if value is None else value)
@@ -135,7 +130,7 @@ class JaxBackend(Backend):
     def _setting(
         self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
     ) -> JaxSetting:
-        options.require("jax", modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
+        options.require(self.name, modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
         device = self.device
         operations, native = self.operations, self._native_randomness
         if native and "dropout" in operations:
@@ -144,7 +139,9 @@ class JaxBackend(Backend):
         last = options.layout != "channels_first"
         bound = BoundGraph.of(graph, operations, options, channels_last=last, gradient=gradient)
         reader = BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native)
-        return JaxSetting(bound, reader, JaxPlacement(device, DTYPES[options.precision.storage]), self._latest)
+        function = LOSSES.bind(loss, graph, self.operations, options)
+        placement = JaxPlacement(device, DTYPES[options.precision.storage])
+        return JaxSetting(bound, reader, function, placement, self._latest)
 
 
 def _devices(kind: str) -> list[jax.Device]:

@@ -13,7 +13,6 @@ from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostT
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import host
-from cnnbench_jax.losses import LossFunction
 from cnnbench_jax.tracing import (
     Changed,
     Compiled,
@@ -78,8 +77,8 @@ class JaxForward(_JaxProgram, ForwardProgram):
 class JaxGradient(_JaxProgram, GradientProgram):
     """A forward and reverse pass."""
 
-    def __init__(self, setting: JaxSetting, loss: LossFunction | None) -> None:
-        super().__init__(setting, Compiled(setting, TracedGradient(setting, loss)))
+    def __init__(self, setting: JaxSetting) -> None:
+        super().__init__(setting, Compiled(setting, TracedGradient(setting)))
 
     def run(self, operands: ProgramOperands) -> JaxGradientResults:
         result: JaxGradientResults = self._compiled(operands, self._weights, self._state)
@@ -87,7 +86,7 @@ class JaxGradient(_JaxProgram, GradientProgram):
 
     def download(self, results: JaxGradientResults) -> HostGradients:
         return self.bound.host_gradients(
-            None if self.setting.reader.loss is None else float(results.loss),
+            None if self.setting.loss is None else float(results.loss),
             _hosted(results.gradients.weights),
             _hosted(results.gradients.inputs),
             self.state_after(results.changed),
@@ -97,8 +96,8 @@ class JaxGradient(_JaxProgram, GradientProgram):
 class JaxStep(_JaxProgram, StepProgram):
     """Loss, gradients and update in one executable, which takes over the buffers of what it replaces."""
 
-    def __init__(self, setting: JaxSetting, loss: LossFunction, optimizer: Optimizer) -> None:
-        super().__init__(setting, Compiled(setting, TracedStep(setting, loss, optimizer), donated=(0, 1, 2)))
+    def __init__(self, setting: JaxSetting, optimizer: Optimizer) -> None:
+        super().__init__(setting, Compiled(setting, TracedStep(setting, optimizer), donated=(0, 1, 2)))
         self.optimizer = optimizer
         self._slots: dict[str, list[Array]] = {}
 

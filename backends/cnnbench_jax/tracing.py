@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import JaxPlacement
-from cnnbench_jax.losses import LossFunction
 from cnnbench_jax.optimizers import OPTIMIZERS
 
 Arrays = list[Array]
@@ -35,12 +35,14 @@ class JaxSetting:
     Args:
         bound: The graph, bound.
         reader: Of its batches; it reads no masks where keys stand in their place.
+        loss: Its function; None where there is none.
         placement: Where its arrays live.
         latest: Where each run leaves a value to wait for.
     """
 
     bound: BoundGraph
     reader: BatchReader
+    loss: LossFunction | None
     placement: JaxPlacement
     latest: Latest
 
@@ -122,10 +124,9 @@ class TracedGradient:
     """Gradients of trainable weights and float inputs by ``jax.vjp``: (weights, state, operands) -> results."""
 
     setting: JaxSetting
-    loss: LossFunction | None
 
     def __call__(self, weights: Arrays, state: Arrays, operands: ProgramOperands) -> JaxGradientResults:
-        bound, forward = self.setting.bound, TracedForward(self.setting)
+        bound, loss, forward = self.setting.bound, self.setting.loss, TracedForward(self.setting)
         leaves = Leaves([weights[i] for i in bound.trainable], [operands.inputs[i] for i in bound.float_inputs])
 
         def value(leaves: Leaves) -> tuple[Any, Changed]:
@@ -135,10 +136,10 @@ class TracedGradient:
             for i, leaf in zip(bound.float_inputs, leaves.inputs, strict=True):
                 inputs[i] = leaf
             outputs, changed = forward(full, state, operands._replace(inputs=tuple(inputs)))
-            return outputs if self.loss is None else self.loss(outputs[0], operands.targets), changed
+            return outputs if loss is None else loss(outputs[0], operands.targets), changed
 
         result, pull_back, changed = jax.vjp(value, leaves, has_aux=True)
-        if self.loss is None:
+        if loss is None:
             return JaxGradientResults(jnp.zeros((), jnp.float32), pull_back(operands.cotangents)[0], changed)
         return JaxGradientResults(result, pull_back(jnp.ones_like(result))[0], changed)
 
@@ -155,9 +156,9 @@ class JaxStepResults(NamedTuple):
 class TracedStep:
     """Gradients and update: (weights, state, slots, rate, operands) -> results."""
 
-    def __init__(self, setting: JaxSetting, loss: LossFunction, optimizer: Optimizer) -> None:
+    def __init__(self, setting: JaxSetting, optimizer: Optimizer) -> None:
         self._trainable = setting.bound.trainable
-        self._differentiate = TracedGradient(setting, loss)
+        self._differentiate = TracedGradient(setting)
         self._update = OPTIMIZERS.rule(optimizer)(optimizer, setting.bound.decaying(optimizer))
 
     def __call__(

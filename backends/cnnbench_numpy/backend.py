@@ -27,7 +27,7 @@ from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy import blas
 from cnnbench_numpy.fast.ops import FAST
 from cnnbench_numpy.fast.team import set_team, team
-from cnnbench_numpy.losses import LossFunction, loss_function
+from cnnbench_numpy.losses import loss_function
 from cnnbench_numpy.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
 from cnnbench_numpy.ops import REFERENCE
 from cnnbench_numpy.programs import NumpyFastForward, NumpyForward, NumpyGradient, NumpySetting, NumpyStep
@@ -84,25 +84,22 @@ class NumpyBackend(Backend):
         return NumpyForward(setting)
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        function = None if loss is None else self._loss(graph, options, loss)
-        return NumpyGradient(self._setting(graph, options, loss), function)
+        return NumpyGradient(self._setting(graph, options, loss))
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return NumpyStep(self._setting(graph, options, loss), self._loss(graph, options, loss), optimizer)
+        return NumpyStep(self._setting(graph, options, loss), optimizer)
 
     def synchronize(self, value: Any = None) -> None:
         """Nothing to wait for: NumPy returns when it is done."""
 
-    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
-        return loss_function(loss, main_output(graph), self.operations, options)
-
     def _setting(
         self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
     ) -> NumpySetting:
-        options.require("numpy", modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
+        options.require(self.name, modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
         fast = options.mode == "fast"
         last = options.layout == "channels_last" or (fast and options.layout == "auto")
         operations = self.operations.specialized(REFERENCE, FAST) if fast else self.operations
         bound = BoundGraph.of(graph, operations, options, channels_last=last, gradient=gradient)
         reader = BatchReader(bound, loss, cotangents=gradient and loss is None)
-        return NumpySetting(bound, reader, np.dtype(options.precision.storage))
+        function = None if loss is None else loss_function(loss, main_output(graph), options)
+        return NumpySetting(bound, reader, function, np.dtype(options.precision.storage))

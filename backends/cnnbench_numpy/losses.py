@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,23 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.losses import BoundLoss, LossFunctions, bound_loss
-from cnnbench.execution.operations import Operations
+from cnnbench.execution.losses import BoundLoss, LossFunction, LossFunctions, bound_loss
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench_numpy.ops import REFERENCE
 
 Array = NDArray[Any]
-LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 
 LOSSES = LossFunctions()
 
 
-def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
+def loss_function(loss: Loss, output: Shape, options: ProgramOptions) -> LossFunction:
     """(main output of this shape, targets) -> the loss and the output's gradient.
 
-    A loss without a function here is its layer on ``operations``.
+    A loss without a function here is its layer on the reference ops, whatever op of the network was replaced.
     """
-    return LOSSES.find(loss, output) or partial(by_layer, bound_loss(loss, output, operations, options))
+    return LOSSES.find(loss, output) or partial(by_layer, bound_loss(loss, output, REFERENCE, options))
 
 
 @LOSSES.register("cross_entropy", rank=2)

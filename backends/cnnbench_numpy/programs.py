@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.program import ForwardResult, Program
@@ -20,7 +21,6 @@ from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy.blas import single_threaded
 from cnnbench_numpy.fast.plan import plan
 from cnnbench_numpy.fast.team import Team, team
-from cnnbench_numpy.losses import LossFunction
 from cnnbench_numpy.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
@@ -33,11 +33,13 @@ class NumpySetting:
     Args:
         bound: The graph, bound.
         reader: Of its batches.
+        loss: (output, targets) -> its value and its gradient; None where there is none.
         dtype: Of all floats.
     """
 
     bound: BoundGraph
     reader: BatchReader
+    loss: LossFunction | None
     dtype: np.dtype[Any]
 
     def own(self, array: Any) -> Array:
@@ -116,16 +118,7 @@ class NumpyGradients(NamedTuple):
 
 
 class _NumpyReverse(_NumpyProgram):
-    """A program that differentiates: one recorded forward pass and one reverse pass.
-
-    Args:
-        setting: Of the compilation.
-        loss: Its function; None where cotangents are operands.
-    """
-
-    def __init__(self, setting: NumpySetting, loss: LossFunction | None) -> None:
-        super().__init__(setting)
-        self._loss = loss
+    """A program that differentiates: one recorded forward pass and one reverse pass."""
 
     def differentiate(self, operands: ProgramOperands) -> NumpyGradients:
         """The gradients of every weight and input."""
@@ -137,8 +130,8 @@ class _NumpyReverse(_NumpyProgram):
                 raise RuntimeError("a recorded pass has a tape")
             value: Array | None = None
             cotangents: tuple[Array | None, ...] = operands.cotangents
-            if self._loss is not None:
-                value, gradient = self._loss(result.outputs[0], np.asarray(operands.targets))
+            if self.setting.loss is not None:
+                value, gradient = self.setting.loss(result.outputs[0], np.asarray(operands.targets))
                 cotangents = (gradient, *[None] * (len(result.outputs) - 1))
             reverse = program.reverse(result.tape, cotangents, weights, operands.masks)
         return NumpyGradients(
@@ -170,8 +163,8 @@ class NumpyGradient(_NumpyReverse, GradientProgram):
 class NumpyStep(_NumpyReverse, StepProgram):
     """A gradient pass and an update of every trainable weight."""
 
-    def __init__(self, setting: NumpySetting, loss: LossFunction, optimizer: Optimizer) -> None:
-        super().__init__(setting, loss)
+    def __init__(self, setting: NumpySetting, optimizer: Optimizer) -> None:
+        super().__init__(setting)
         self.optimizer = optimizer
         self._update = OPTIMIZERS.rule(optimizer)
         self._decaying = self.bound.decaying(optimizer)

@@ -18,14 +18,13 @@ from cnnbench.execution.contract import (
     StepProgram,
 )
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.losses import main_output
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
-from cnnbench_tensorflow.losses import LossFunction, loss_function
+from cnnbench_tensorflow.losses import LOSSES
 from cnnbench_tensorflow.offered import LAYOUTS, MODES, PRECISIONS
 from cnnbench_tensorflow.ops import OPERATIONS, XLA
 from cnnbench_tensorflow.programs import (
@@ -92,14 +91,10 @@ class TensorFlowBackend(Backend):
         return TensorFlowForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        function = None if loss is None else self._loss(graph, options, loss)
-        return TensorFlowGradient(self._setting(graph, options, loss), function)
+        return TensorFlowGradient(self._setting(graph, options, loss))
 
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        return TensorFlowStep(self._setting(graph, options, loss), self._loss(graph, options, loss), optimizer)
-
-    def _loss(self, graph: Graph, options: ProgramOptions, loss: Loss) -> LossFunction:
-        return loss_function(loss, main_output(graph), self.operations, options)
+        return TensorFlowStep(self._setting(graph, options, loss), optimizer)
 
     def synchronize(self, value: Any = None) -> None:
         # On the host a function call returns when its results are there; a GPU's queue outlives the call.
@@ -118,12 +113,13 @@ class TensorFlowBackend(Backend):
     def _setting(
         self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
     ) -> TensorFlowSetting:
-        options.require("tensorflow", modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
+        options.require(self.name, modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
         xla, native = options.mode == "xla", self._settings.native_randomness
         operations = self.operations.specialized(OPERATIONS, XLA) if xla else self.operations
         bound = BoundGraph.of(graph, operations, options, channels_last=True, gradient=gradient)
         reader = BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native)
-        return TensorFlowSetting(bound, reader, tf.as_dtype(options.precision.storage), xla)
+        function = LOSSES.bind(loss, graph, self.operations, options)
+        return TensorFlowSetting(bound, reader, function, tf.as_dtype(options.precision.storage), xla)
 
 
 def _choose_device(device: str) -> None:

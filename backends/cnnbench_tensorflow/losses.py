@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.losses import LossFunctions, bound_loss
-from cnnbench.execution.operations import Operations
-from cnnbench.spec.layers import Shape
-from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench.execution.losses import LossFunctions
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench_tensorflow.framework import tf, wide
 
-LossFunction = Callable[[Any, Any], Any]
-
-LOSSES = LossFunctions()
-
-
-def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
-    """(main output of this shape, targets) -> the scalar, in float32 where the program's type is narrower.
-
-    A loss without a function here is its layer on ``operations``.
-    """
-    function = LOSSES.find(loss, output) or bound_loss(loss, output, operations, options)
-    return lambda output, targets: function(wide(output), wide(targets))
+LOSSES = LossFunctions(widen=wide)
 
 
 @LOSSES.register("cross_entropy", rank=2)

@@ -16,12 +16,12 @@ import numpy as np
 from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
+from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.execution.operations import LayoutChange
 from cnnbench.execution.program import ForwardResult
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
-from cnnbench_tensorflow.losses import LossFunction
 from cnnbench_tensorflow.optimizers import OPTIMIZERS
 
 
@@ -32,12 +32,14 @@ class TensorFlowSetting:
     Args:
         bound: The graph, bound.
         reader: Of its batches; it reads no masks where TensorFlow draws them.
+        loss: Its function; None where there is none.
         dtype: Of weights, activations and masks.
         xla: Whether functions are compiled by XLA.
     """
 
     bound: BoundGraph
     reader: BatchReader
+    loss: LossFunction | None
     dtype: Any
     xla: bool
 
@@ -149,41 +151,36 @@ class TensorFlowForward(_TensorFlowProgram, ForwardProgram):
 class TensorFlowGradient(_TensorFlowProgram, GradientProgram):
     """Gradients by ``tf.GradientTape`` of a loss, or of the outputs' products with given cotangents."""
 
-    def __init__(self, setting: TensorFlowSetting, loss: LossFunction | None) -> None:
-        super().__init__(setting)
-        self._loss = loss
-
     def body(self, *operands: Any) -> Any:
         inputs, masks, targets, cotangents = operands
-        weights = self.read_weights()
+        weights, loss = self.read_weights(), self.setting.loss
         sources = [weights[i] for i in self.bound.trainable], [inputs[i] for i in self.bound.float_inputs]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             result = self.forward(inputs, masks, weights)
-            value = self._loss(result.outputs[0], targets) if self._loss else list(result.outputs)
+            value = loss(result.outputs[0], targets) if loss else list(result.outputs)
         found = tape.gradient(
             value,
             sources,
-            output_gradients=None if self._loss else list(cotangents),
+            output_gradients=None if loss else list(cotangents),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return (value if self._loss else tf.constant(math.nan)), dense(found), tuple(result.state)
+        return (value if loss else tf.constant(math.nan)), dense(found), tuple(result.state)
 
     def run(self, operands: ProgramOperands) -> Any:
         return self.function(*operands)
 
     def download(self, results: Any) -> HostGradients:
         value, (weights, inputs), state = results
-        loss = None if self._loss is None else float(value.numpy())
+        loss = None if self.setting.loss is None else float(value.numpy())
         return self.bound.host_gradients(loss, hosted(weights), hosted(inputs), hosted(state))
 
 
 class TensorFlowStep(_TensorFlowProgram, StepProgram):
     """A training step that updates the variables in place."""
 
-    def __init__(self, setting: TensorFlowSetting, loss: LossFunction, optimizer: Optimizer) -> None:
+    def __init__(self, setting: TensorFlowSetting, optimizer: Optimizer) -> None:
         super().__init__(setting)
-        self._loss = loss
         self._optimizer = optimizer
         self._update = OPTIMIZERS.rule(optimizer)
         self._decaying = self.bound.decaying(optimizer)
@@ -201,7 +198,7 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trained)
             result = self.forward(inputs, masks, weights)
-            value = self._loss(result.outputs[0], targets)
+            value = self.setting.loss(result.outputs[0], targets)
         gradients = dense(tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO))
         for order, (position, gradient) in enumerate(zip(self.bound.trainable, gradients, strict=True)):
             slots = {slot: variables[order] for slot, variables in self._slots.items()}

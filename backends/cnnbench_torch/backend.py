@@ -18,14 +18,13 @@ from cnnbench.execution.contract import (
     StepProgram,
 )
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.losses import main_output
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_torch.arrays import DTYPES, TorchPlacement
-from cnnbench_torch.losses import loss_function
+from cnnbench_torch.losses import LOSSES
 from cnnbench_torch.offered import LAYOUTS, MODES, PRECISIONS
 from cnnbench_torch.ops import OPERATIONS
 from cnnbench_torch.ops.regularization import native_dropout
@@ -45,10 +44,9 @@ class TorchBackend(Backend):
 
     def capabilities(self) -> Capabilities:
         cuda = torch.cuda.is_available()
-        precisions = _precisions(cuda=cuda)
         return Capabilities(
             modes=MODES,
-            precisions=dict.fromkeys(MODES, precisions),
+            precisions=dict.fromkeys(MODES, _precisions(cuda=cuda)),
             devices=("cpu", "cuda") if cuda else ("cpu",),
             kinds=self.operations.kinds,
             gaps=self.operations.gaps,
@@ -118,12 +116,13 @@ class TorchBackend(Backend):
     def _setting(
         self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
     ) -> TorchSetting:
-        options.require("torch", modes=MODES, precisions=_precisions(cuda=self._device.type == "cuda"), layouts=LAYOUTS)
+        precisions = _precisions(cuda=self._device.type == "cuda")
+        options.require(self.name, modes=MODES, precisions=precisions, layouts=LAYOUTS)
         operations, native = self.operations, self._native_randomness
         if native and "dropout" in operations:
             operations = operations.replace("dropout", Operation(native_dropout))
         bound = BoundGraph.of(graph, operations, options, channels_last=False, gradient=gradient)
-        function = None if loss is None else loss_function(loss, main_output(graph), self.operations, options)
+        function = LOSSES.bind(loss, graph, self.operations, options)
         return TorchSetting(
             bound=bound,
             reader=BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native),

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.losses import LossFunctions, bound_loss
-from cnnbench.execution.operations import Operations
-from cnnbench.spec.layers import Shape
-from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
-
-LossFunction = Callable[[Tensor, Tensor], Tensor]
-
-LOSSES = LossFunctions()
+from cnnbench.execution.losses import LossFunctions
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 
 
-def loss_function(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> LossFunction:
-    """(main output of this shape, targets) -> the scalar, in float32 where the output is narrower.
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x
 
-    A loss without a function here is its layer on ``operations``.
-    """
-    function = LOSSES.find(loss, output) or bound_loss(loss, output, operations, options)
-    return lambda output, targets: function(_wide(output), _wide(targets))
+
+LOSSES = LossFunctions(widen=_wide)
 
 
 @LOSSES.register("cross_entropy")
@@ -38,7 +27,3 @@ def cross_entropy(loss: CrossEntropy, output: Tensor, targets: Tensor) -> Tensor
 def mean_squared_error(loss: MeanSquaredError, output: Tensor, targets: Tensor) -> Tensor:
     """``functional.mse_loss``."""
     return functional.mse_loss(output, targets)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.layers.tables import Table
-from cnnbench_torch.losses import LossFunction
 from cnnbench_torch.ops.tables import constant_table
 
 

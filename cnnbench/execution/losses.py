@@ -17,11 +17,16 @@ from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.passes import lower
 
+LossFunction = Callable[[Array, Array], Any]  # (output, targets) -> the scalar, or with its gradient
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class LossFunctions:
     """The losses that a backend has a function (loss, output, targets) for; ``bound_loss`` serves the others.
+
+    Args:
+        widen: What is done to the output and the targets first: losses are summed in float32 at least.
 
     >>> losses = LossFunctions()
     >>> @losses.register("mean_squared_error")
@@ -29,7 +34,8 @@ class LossFunctions:
     ...     return ((output - targets) ** 2).mean()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widen: Callable[[Array], Array] = lambda x: x) -> None:
+        self._widen = widen
         self._table: dict[str, tuple[Callable[..., Any], int | None]] = {}
 
     def register(self, kind: str, *, rank: int | None = None) -> Callable[[_F], _F]:
@@ -41,10 +47,31 @@ class LossFunctions:
 
         return decorate
 
-    def find(self, loss: Loss, output: Shape) -> Callable[[Array, Array], Any] | None:
+    def find(self, loss: Loss, output: Shape) -> LossFunction | None:
         """(output, targets) -> what the registered function returns; None: there is none for outputs of this shape."""
         function, rank = self._table.get(loss.kind, (None, None))
         return partial(function, loss) if function is not None and rank in (None, len(output)) else None
+
+    def bind(
+        self, loss: Loss | None, graph: Graph, operations: Operations, options: ProgramOptions
+    ) -> LossFunction | None:
+        """(main output of the graph, targets) -> the scalar, by the registered function or by the loss' layer.
+
+        Args:
+            loss: The loss; None gives None.
+            graph: Whose main output it is of.
+            operations: The backend's ops, for a loss without a function here.
+            options: How the program runs.
+
+        Raises:
+            UnavailableError: The backend lacks a part of the loss' layer.
+            SpecError: The loss does not take an output of this shape.
+        """
+        if loss is None:
+            return None
+        output, widen = main_output(graph), self._widen
+        function = self.find(loss, output) or bound_loss(loss, output, operations, options)
+        return lambda output, targets: function(widen(output), widen(targets))
 
 
 @dataclass(frozen=True)

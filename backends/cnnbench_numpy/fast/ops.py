@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,22 +32,39 @@ def _plain_backward(kind: str) -> Backward:
     return backward
 
 
-def _channels_last_only(kind: str, forward: Forward, backward: Backward, layout: WeightLayout | None = None) -> None:
-    """Registers a pair for channels-last images; canonical ones take the reference's."""
+def _channels_last(
+    kind: str, *, backward: Backward, weight_layout: WeightLayout | None = None
+) -> Callable[[Forward], Forward]:
+    """Registers a pair that is written for channels-last images; canonical ones take the reference's."""
     plain, plain_backward = REFERENCE[kind], _plain_backward(kind)
 
-    def either_forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-        chosen = forward if call.channels_last and inputs[0].ndim > 2 else plain.forward
-        return chosen(layer, inputs, weights, state, call)
+    def decorate(forward: Forward) -> Forward:
+        def either_forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            chosen = forward if call.channels_last and inputs[0].ndim > 2 else plain.forward
+            return chosen(layer, inputs, weights, state, call)
 
-    def either_backward(layer: Any, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
-        chosen = backward if call.channels_last and gradients[0].ndim > 2 else plain_backward
-        return chosen(layer, saved, gradients, weights, call)
+        def either_backward(layer: Any, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+            chosen = backward if call.channels_last and gradients[0].ndim > 2 else plain_backward
+            return chosen(layer, saved, gradients, weights, call)
 
-    FAST.register(kind, backward=either_backward, weight_layout=layout or plain.weight_layout)(either_forward)
+        layout = weight_layout or plain.weight_layout
+        FAST.register(kind, backward=either_backward, weight_layout=layout)(either_forward)
+        return forward
+
+    return decorate
 
 
-def _conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+def conv_backward(layer: Conv, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+    """The gradients by blocks of images, the bias' by sums over columns."""
+    dy = gradients[0]
+    dx, d_weight = convolution_gradients(layer, saved, dy, weights[0], team())
+    d_bias = (column_sums(dy.reshape(-1, dy.shape[-1]), team()),) if layer.bias else ()
+    return Gradients((dx,), (d_weight, *d_bias))
+
+
+@_channels_last("conv", backward=conv_backward, weight_layout=CONV_WEIGHTS)
+def conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """A kernel made for the shape of the images."""
     x = inputs[0]
     kernel = conv_kernel(layer, x.shape, x.dtype.str, team())
     y = np.empty(kernel.geometry.out, x.dtype)
@@ -54,14 +72,17 @@ def _conv(layer: Conv, inputs: Arrays, weights: Arrays, state: Arrays, call: Cal
     return OpResult((y,), saved=x)
 
 
-def _conv_backward(layer: Conv, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
-    dy = gradients[0]
-    dx, d_weight = convolution_gradients(layer, saved, dy, weights[0], team())
-    d_bias = (column_sums(dy.reshape(-1, dy.shape[-1]), team()),) if layer.bias else ()
-    return Gradients((dx,), (d_weight, *d_bias))
+def batch_norm_backward(layer: BatchNorm, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+    """The gradient through the batch's statistics, by blocks; at inference the reference's."""
+    if not call.training:
+        return _plain_backward("batch_norm")(layer, saved, gradients, weights, call)
+    dx, sums = batch_norm_gradients(layer, saved, gradients[0], weights, team())
+    return Gradients((dx,), sums if layer.affine else ())
 
 
-def _batch_norm(layer: BatchNorm, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+@_channels_last("batch_norm", backward=batch_norm_backward)
+def batch_norm(layer: BatchNorm, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """Statistics of the batch, by blocks; at inference the reference's."""
     if not call.training:
         return REFERENCE["batch_norm"].forward(layer, inputs, weights, state, call)
     y, mean, variance, inverse_std = normalize_batch(layer, inputs[0], weights, team())
@@ -69,20 +90,10 @@ def _batch_norm(layer: BatchNorm, inputs: Arrays, weights: Arrays, state: Arrays
     return OpResult((y,), running_statistics(layer, mean, variance, state, count), (inputs[0], mean, inverse_std))
 
 
-def _batch_norm_backward(layer: BatchNorm, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
-    if not call.training:
-        return _plain_backward("batch_norm")(layer, saved, gradients, weights, call)
-    dx, sums = batch_norm_gradients(layer, saved, gradients[0], weights, team())
-    return Gradients((dx,), sums if layer.affine else ())
-
-
-def _relu(layer: ReLU, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+@_channels_last("relu", backward=_plain_backward("relu"))
+def relu(layer: ReLU, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+    """max(x, 0) in blocks."""
     x = np.ascontiguousarray(inputs[0])
     y = np.empty_like(x)
     ElementwiseKernel(x.shape, (Rectify(),), team()).run(KernelOperands((x,), (), ()), y)
     return OpResult((y,), saved=y)
-
-
-_channels_last_only("conv", _conv, _conv_backward, CONV_WEIGHTS)
-_channels_last_only("batch_norm", _batch_norm, _batch_norm_backward)
-_channels_last_only("relu", _relu, _plain_backward("relu"))

@@ -97,14 +97,14 @@ def power(layer: PowerOf, inputs: Arrays, weights: Arrays, state: Arrays, call: 
 def extreme_backward(layer: Maximum, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
     """Backwards through the pairs: the winner gets the gradient, equal values half of it each."""
     inputs, partial = saved
-    arriving = gradients[0]
+    cotangent = gradients[0]
     found: list[Array] = []
     for value, before, after in zip(inputs[:0:-1], partial[-2::-1], partial[:0:-1], strict=True):
-        arriving = reduced_to(arriving, after.shape)
+        cotangent = reduced_to(cotangent, after.shape)
         equal = value == before
-        found.append(arriving * np.where(equal, 0.5, after == value).astype(arriving.dtype))
-        arriving = arriving * np.where(equal, 0.5, after == before).astype(arriving.dtype)
-    return _all_reduced((arriving, *reversed(found)), _shapes(inputs))
+        found.append(cotangent * np.where(equal, 0.5, after == value).astype(cotangent.dtype))
+        cotangent = cotangent * np.where(equal, 0.5, after == before).astype(cotangent.dtype)
+    return _all_reduced((cotangent, *reversed(found)), _shapes(inputs))
 
 
 def _extreme(choose: np.ufunc, inputs: Arrays) -> OpResult:

@@ -58,9 +58,9 @@ def scaled_ws_conv_backward(
     result = conv_backward(layer.plain(), saved, gradients, (made.weight, *weights[1 : 1 + layer.bias]), call)
     d_made, *d_bias = result.weights
     assert d_made is not None  # a convolution's weight has a gradient
-    arriving = d_made * made.gain
-    along = (arriving * made.normal).mean(axis=axes, keepdims=True)
-    d_centred = arriving - arriving.mean(axis=axes, keepdims=True)
+    cotangent = d_made * made.gain
+    along = (cotangent * made.normal).mean(axis=axes, keepdims=True)
+    d_centred = cotangent - cotangent.mean(axis=axes, keepdims=True)
     d_weight = made.inverse * (d_centred - made.slope * along * made.normal)
     d_gain = ((d_made * made.normal).sum(axis=axes),) if layer.gain else ()
     return Gradients(result.inputs, (d_weight, *d_bias, *d_gain))

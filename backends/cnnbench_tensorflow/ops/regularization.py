@@ -14,7 +14,7 @@ Values = tuple[Any, ...]
 @OPERATIONS.register("dropout")
 @OPERATIONS.register("stochastic_depth")
 def dropout(layer: Dropout, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """x mask / (1 - p) in training, x in inference. The mask arrives in the layout of x, and broadcasts."""
+    """x mask / (1 - p) in training, x in inference. The mask has the layout of x, and broadcasts."""
     x = inputs[0]
     if not call.masks:
         return OpResult((x,))

@@ -62,15 +62,15 @@ class _IndexSelect(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (index,) = ctx.saved_tensors
-        arriving = gradients[0].transpose(ctx.axis, -1)
+        cotangent = gradients[0].transpose(ctx.axis, -1)
         taken = torch.arange(ctx.size, device=index.device)[:, None] == index
-        return functional.linear(arriving, taken.to(arriving.dtype)).transpose(ctx.axis, -1), None, None
+        return functional.linear(cotangent, taken.to(cotangent.dtype)).transpose(ctx.axis, -1), None, None
 
 
 def index_select(x: Tensor, axis: int, index: Tensor) -> Tensor:
     """``index_select`` whose gradient is a product with zeros and ones.
 
-    Inductor adds the gradient up in place at indices, and where it also transposes what arrives, it adds the offset
+    Inductor adds the gradient up in place at indices, and where it also transposes the cotangent, it adds the offset
     within a tile twice: it writes beyond the end of its buffer.
     """
     if not torch.compiler.is_compiling():

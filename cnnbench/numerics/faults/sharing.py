@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.contract import (
-    Backend,
-    ForwardProgram,
-    GradientProgram,
-    HostGradients,
-    HostResult,
-    HostTraining,
-    ProgramOptions,
-    StepProgram,
-)
+from cnnbench.execution.contract import Backend, ForwardProgram, GradientProgram, ProgramOptions, StepProgram
+from cnnbench.execution.host import HostGradients, HostResult, HostTraining
 from cnnbench.numerics.case import Training
 from cnnbench.numerics.faults.engine.base import Compilers, Fault
 from cnnbench.numerics.faults.engine.configurations import applied_twice
@@ -29,7 +21,7 @@ from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import copies_of, with_copies
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import HostArrays
+    from cnnbench.execution.host import HostArrays
 
 Array = NDArray[Any]
 OfUses = Callable[[Sequence[Array]], Array]

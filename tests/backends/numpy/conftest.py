@@ -75,8 +75,8 @@ class LayerCase:
     def gradient(self, *cotangents: Any) -> HostGradients:
         program = NumpyBackend().compile_gradient(self.graph, self.options)
         program.load(*split_state(self.graph, self.arrays))
-        arriving = {f"gradient.output{i}": value for i, value in enumerate(cotangents)}
-        return program.download(program.run(program.upload({**self.batch, **arriving})))
+        named = {f"gradient.output{i}": value for i, value in enumerate(cotangents)}
+        return program.download(program.run(program.upload({**self.batch, **named})))
 
 
 def layer_case(layer: Layer, *inputs: Any, **fields: Any) -> LayerCase:

@@ -58,12 +58,12 @@ def test_the_gradient_of_a_selection_adds_up_what_was_taken_more_than_once(monke
 
     index = torch.tensor([0, 2, 2, 1, 2])
     x = torch.arange(27.0).reshape(3, 3, 3).requires_grad_()
-    arriving = torch.arange(45.0).reshape([5 if i == axis else 3 for i in range(3)])
+    cotangent = torch.arange(45.0).reshape([5 if i == axis else 3 for i in range(3)])
     plain = x.index_select(axis, index)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     found = inductor.index_select(x, axis, index)
     assert torch.equal(found, plain)
-    pair = [torch.autograd.grad(y, x, arriving)[0] for y in (found, plain)]
+    pair = [torch.autograd.grad(y, x, cotangent)[0] for y in (found, plain)]
     assert torch.equal(*pair)
 
 
