@@ -24,13 +24,15 @@ from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.faults import faults, inject
-from cnnbench.numerics.training_envelope import ALARM, Envelope, agreement, envelope, perturbed
+from cnnbench.numerics.training_envelope import ALARM, CurveEnvelope, agreement, envelope, perturbed
 from cnnbench.registry import build
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.weights import initialize
-from cnnbench.training.loop import TrainSettings, train
+from cnnbench.training.loop import train
+from cnnbench.training.settings import TrainSettings
+from cnnbench.training.task import TrainingTask
 
 MODES = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
 REFERENCE = "numpy"
@@ -57,11 +59,11 @@ def losses(
     backend: Backend, graph: Graph, arrays: Any, settings: TrainSettings, mode: str, policy: str = "float32"
 ) -> tuple[list[float], float]:
     """The loss of each step, and the accuracy at the end."""
-    found = train(backend, graph, arrays, settings, ProgramOptions(mode, precision(policy)))
+    found = train(TrainingTask(backend, graph, arrays, settings, ProgramOptions(mode, precision(policy))))
     return list(found.losses), found.test_accuracy
 
 
-def reference(graph: Graph, seed: int, settings: TrainSettings) -> Envelope:
+def reference(graph: Graph, seed: int, settings: TrainSettings) -> CurveEnvelope:
     """The envelope of the reference backend's runs."""
     arrays = initialize(graph, seed)
     starts = [arrays, *(perturbed(arrays, seed, run) for run in range(1, REFERENCE_RUNS))]

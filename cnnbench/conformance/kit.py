@@ -22,7 +22,7 @@ from cnnbench.errors import UnavailableError
 from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.case import Case, Training
+from cnnbench.numerics.case import Case, TrainingSteps
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faults, kill_table
 from cnnbench.numerics.subject import InProcessSubject
@@ -117,17 +117,17 @@ def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]
     @every_way
     @pytest.mark.parametrize("check", ["determinism", "gradient_determinism"])
     def test_determinism(check: str, way: _Way) -> None:
-        _require(_loaded(backend), check, _network(way, Training()))
+        _require(_loaded(backend), check, _network(way, TrainingSteps()))
 
     @every_way
     @pytest.mark.parametrize("loss", LOSSES, ids=str)
     def test_loss(loss: Loss, way: _Way) -> None:
-        _require(_loaded(backend), "gradient", _network(way, Training(loss=loss)))
+        _require(_loaded(backend), "gradient", _network(way, TrainingSteps(loss=loss)))
 
     @every_way
     @pytest.mark.parametrize("rule", RULES, ids=str)
     def test_optimizer(rule: Optimizer, way: _Way) -> None:
-        _require(_loaded(backend), "training", _network(way, Training(rule)))
+        _require(_loaded(backend), "training", _network(way, TrainingSteps(rule)))
 
     def test_capabilities_are_what_the_plugin_said() -> None:
         plugin, found = backend_plugin(backend), _loaded(backend).capabilities()
@@ -210,7 +210,7 @@ def _skip_missing_kinds(backend: Backend, kinds: set[str]) -> None:
         pytest.skip(declared[0] if declared else f"{backend.name} has no op for {', '.join(missing)}")
 
 
-def _network(way: _Way, training: Training) -> Case:
+def _network(way: _Way, training: TrainingSteps) -> Case:
     graph = small_network()
     generator = stream(0, "conformance network")
     batch = {item.name: generator.normal(size=item.full_shape(4)).astype("float32") for item in graph.inputs}

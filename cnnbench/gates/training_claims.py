@@ -9,7 +9,7 @@ from cnnbench.gates.rules import Rules
 from cnnbench.gates.verification import Found, Grade
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
-from cnnbench.numerics.training_envelope import Envelope, agreement
+from cnnbench.numerics.training_envelope import CurveEnvelope, agreement
 
 
 def training_claim(before: Training, other: Record, rules: Rules) -> Found:
@@ -32,7 +32,7 @@ def _in_envelope(before: Training, after: Training, shown: str, now: str) -> Fou
     try:
         middle, spread, accuracies = (tuple(kept[name]) for name in ("middle", "spread", "reference_accuracies"))
         exact = kept.get("centre") == "float64"
-        found = Envelope(middle, spread, int(kept["steps_compared"]), accuracies, exact)
+        found = CurveEnvelope(middle, spread, int(kept["steps_compared"]), accuracies, exact)
         facts = agreement(after.losses, after.test_accuracy, found)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         return Found("not comparable", shown, now, f"the bundle's envelope is damaged: {error!r}")

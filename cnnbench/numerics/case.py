@@ -17,6 +17,7 @@ from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.cache import key_of
 from cnnbench.numerics.reference import code_digest
 from cnnbench.numerics.rounding import all_to_storage
+from cnnbench.numerics.subject import Updates
 from cnnbench.numerics.teacher_forcing import masks_of, resize_images, resized
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
@@ -33,10 +34,11 @@ LARGE_STEPS = 2
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSteps:
     """What the training check runs: one step a rate, all on the case's batch.
 
     Args:
+        optimizer: The update rule.
         rates: Learning rates; they differ, so that the place of the rate in the update rule shows. A network that is
             checked on smaller images takes the first ``LARGE_STEPS`` of them.
         loss: None for cross-entropy on a classifier, mean squared error elsewhere.
@@ -47,10 +49,10 @@ class Training:
     rates: tuple[float, ...] = (0.01, 0.02, 0.02, 0.01, 0.01)
 
     @staticmethod
-    def of_steps(count: int) -> Training:
+    def of_steps(count: int) -> TrainingSteps:
         """The settings with so many steps: the rates over and over."""
-        rates = Training().rates
-        return Training(rates=tuple(rates[i % len(rates)] for i in range(count)))
+        rates = TrainingSteps().rates
+        return TrainingSteps(rates=tuple(rates[i % len(rates)] for i in range(count)))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Case:
     options: ProgramOptions
     targets: Array | None = None
     seed: int = 0
-    training: Training = field(default_factory=Training)
+    training: TrainingSteps = field(default_factory=TrainingSteps)
     folder: Path | None = None
     whole: frozenset[str] | None = None
     positive: bool = False
@@ -114,6 +116,11 @@ class Case:
         if self.training.loss is not None:
             return self.training.loss
         return CrossEntropy() if len(self._main_shape) == 2 else MeanSquaredError()
+
+    @property
+    def updates(self) -> Updates:
+        """The loss, update rule and rates of the training check."""
+        return Updates(self.loss, self.training.optimizer, self.training.rates)
 
     @property
     def has_loss(self) -> bool:

@@ -46,7 +46,7 @@ class Reproduction:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReproducerSource:
     """Where a check's failing values can be had again.
 
     Args:
@@ -63,7 +63,7 @@ class Evidence:
     notes: tuple[str, ...] = field(default=())
 
 
-def render(failure: Comparison, evidence: Evidence) -> str:
+def render(failure: Comparison, evidence: ReproducerSource) -> str:
     """The report as text: node, spec, shapes, worst element, both values."""
     use = failure.use
     node = evidence.graph.node(use.node)
@@ -89,7 +89,7 @@ def render(failure: Comparison, evidence: Evidence) -> str:
     return "\n".join([*lines, *evidence.notes])
 
 
-def write_reproducer(failure: Comparison, evidence: Evidence) -> Path | None:
+def write_reproducer(failure: Comparison, evidence: ReproducerSource) -> Path | None:
     """A safetensors file from which ``replay`` runs the failing node alone; None without a folder."""
     if evidence.folder is None:
         return None

@@ -19,11 +19,30 @@ if TYPE_CHECKING:
     from cnnbench.spec.optimizers import Optimizer
 
 
+@dataclass(frozen=True)
+class Updates:
+    """What optimiser steps are driven by.
+
+    Args:
+        loss: Of the main output.
+        optimizer: The update rule.
+        rates: The learning rate of each step.
+    """
+
+    loss: Loss
+    optimizer: Optimizer
+    rates: Sequence[float]
+
+
 class Subject(Protocol):
-    """Runs graphs on canonical host arrays; ``arrays`` holds weights and running statistics together."""
+    """Runs graphs on canonical host arrays.
+
+    ``graph`` is compiled for each call with ``options``; ``arrays`` holds its weights and running statistics by full
+    name; ``batch`` holds its inputs, and in training its masks, by name.
+    """
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
-        """One forward pass of a program compiled for it."""
+        """One forward pass."""
         ...
 
     def gradient(
@@ -38,11 +57,9 @@ class Subject(Protocol):
         arrays: HostArrays,
         batches: Sequence[HostArrays],
         options: ProgramOptions,
-        loss: Loss,
-        optimizer: Optimizer,
-        learning_rates: Sequence[float],
+        updates: Updates,
     ) -> tuple[list[float], list[HostTraining]]:
-        """One optimiser step a batch: the loss before each step, and the training state after it."""
+        """One optimiser step for each batch and rate: the loss before each step, and the training state after it."""
         ...
 
 
@@ -57,11 +74,14 @@ def own_composites(subject: object) -> frozenset[str]:
     return frozenset(getattr(subject, "composites", ()))
 
 
-class Recalling:
-    """A subject that keeps its latest forward result, for checks that ask for the same program in a row.
+class MemoizingSubject:
+    """A subject that keeps the result of its latest forward pass, for checks that begin with the same pass.
+
+    For example, the end-to-end check runs the timed program, and the determinism check after it compares that result
+    with one more run instead of two.
 
     Args:
-        subject: Who answers.
+        subject: Whose results they are.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -72,13 +92,20 @@ class Recalling:
         self._result: HostResult | None = None
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
-        """A pass of its own, whose result is kept."""
+        """A pass that is run in any case, and whose result is kept."""
         self._result = self.subject.forward(graph, arrays, batch, options)
         self._latest = (graph, arrays, batch, options)
         return self._result
 
     def latest(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult | None:
-        """The kept result where it is of these very operands, else None."""
+        """The kept result where it is of these very objects, else None.
+
+        Args:
+            graph: That was run.
+            arrays: Its weights and running statistics.
+            batch: Its inputs.
+            options: Of the program; equal ones are the same.
+        """
         asked = (graph, arrays, batch, options)
         same = len(self._latest) == 4 and all(a is b for a, b in zip(self._latest[:3], asked[:3], strict=True))
         return self._result if same and self._latest[3] == options else None
@@ -117,15 +144,13 @@ class InProcessSubject:
         arrays: HostArrays,
         batches: Sequence[HostArrays],
         options: ProgramOptions,
-        loss: Loss,
-        optimizer: Optimizer,
-        learning_rates: Sequence[float],
+        updates: Updates,
     ) -> tuple[list[float], list[HostTraining]]:
-        program = self.backend.compile_step(graph, options, loss, optimizer)
+        program = self.backend.compile_step(graph, options, updates.loss, updates.optimizer)
         program.load(*split_state(graph, arrays))
         losses: list[float] = []
         states: list[HostTraining] = []
-        for batch, rate in zip(batches, learning_rates, strict=True):
+        for batch, rate in zip(batches, updates.rates, strict=True):
             losses.append(program.loss(program.run(program.upload(batch), rate)))
             states.append(program.snapshot())
         return losses, states

@@ -18,7 +18,7 @@ FLOOR = 2.0**-21
 
 
 @dataclass(frozen=True)
-class Envelope:
+class CurveEnvelope:
     """The spread of reference runs, step by step.
 
     Args:
@@ -63,7 +63,7 @@ def parted(step: int, loss: float, curve: Sequence[float]) -> bool:
 
 def envelope(
     losses: Sequence[Sequence[float]], accuracies: Sequence[float], exact: Sequence[float] | None = None
-) -> Envelope:
+) -> CurveEnvelope:
     """The envelope of reference runs, the unperturbed one among them.
 
     A run's distance from float64 is what rounding in every operation of every step does, and another backend rounds as
@@ -83,10 +83,10 @@ def envelope(
     spread = np.maximum.accumulate(apart)
     beyond = np.flatnonzero(~(spread <= CHAOS * np.abs(middle)))
     steps = int(beyond[0]) if beyond.size else len(middle)
-    return Envelope(tuple(middle.tolist()), tuple(spread.tolist()), steps, tuple(accuracies), exact is not None)
+    return CurveEnvelope(tuple(middle.tolist()), tuple(spread.tolist()), steps, tuple(accuracies), exact is not None)
 
 
-def agreement(losses: Sequence[float], accuracy: float, found: Envelope) -> dict[str, Any]:
+def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) -> dict[str, Any]:
     """How a curve lies in an envelope: plain data for ``Training.envelope``.
 
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be

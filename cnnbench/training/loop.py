@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnnbench.errors import DataError, SpecError
-from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.host import HostTraining
 from cnnbench.measurement.clock import Clock
-from cnnbench.spec.graph import Graph
-from cnnbench.spec.weights import check_fits, digest, split_state
+from cnnbench.spec.weights import check_fits, split_state
 from cnnbench.training import checkpoints
 from cnnbench.training.batches import epoch_batches, evaluation_batches, masks_of
 from cnnbench.training.checkpoints import Checkpoint
-from cnnbench.training.data import load_dataset
-from cnnbench.training.dataset import DataRequest, Dataset
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss
-from cnnbench.training.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from cnnbench.execution.host import HostArrays
-
-__all__ = ["Epoch", "OnEpoch", "OnStep", "TrainSettings", "TrainingResult", "train"]
+from cnnbench.training.task import TrainingTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,35 +49,28 @@ OnStep = Callable[[int, float], None]
 
 
 def train(
-    backend: Backend,
-    graph: Graph,
-    arrays: HostArrays,
-    settings: TrainSettings,
-    options: ProgramOptions,
+    task: TrainingTask,
     *,
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
     checkpoint: Path | None = None,
 ) -> TrainingResult:
-    """Trains a network, evaluating it after each epoch.
+    """Trains a network, and evaluates it after each epoch.
 
     Args:
-        backend: Who trains it.
-        graph: A classifier of one input; its main output is (N, classes).
-        arrays: Initial weights and running statistics by full name.
-        settings: Data, rates, seed and the rest.
-        options: Mode, precision and layout; the passes are training passes whatever it says, evaluation is inference.
-        on_epoch: Is told each epoch's result.
-        on_step: Is told each step (from 1) and its loss.
+        task: What is trained, by whom and how.
+        on_epoch: Called with each epoch's result.
+        on_step: Called with each step's number (from 1) and its loss.
         checkpoint: A file that is written after each epoch, and continued from where it is there.
 
     Raises:
-        SpecError: The network does not take the data. DataError: the arrays or the checkpoint do not fit.
+        SpecError: The network does not take the data.
+        DataError: The arrays or the checkpoint do not fit.
     """
-    run = _Run(backend, graph, arrays, settings, options)
+    run = _Run(task)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
-    while run.epoch < settings.epochs:
+    while run.epoch < task.settings.epochs:
         result = run.one_epoch(on_step)
         if checkpoint is not None:
             checkpoints.save(run.checkpoint(), checkpoint)
@@ -97,31 +80,21 @@ def train(
 
 
 def losses_until(
-    backend: Backend,
-    graph: Graph,
-    arrays: HostArrays,
-    settings: TrainSettings,
-    options: ProgramOptions,
-    enough: Callable[[int, float], bool],
-    *,
-    on_step: OnStep | None = None,
+    task: TrainingTask, enough: Callable[[int, float], bool], *, on_step: OnStep | None = None
 ) -> tuple[float, ...]:
-    """The losses of a training that nobody evaluates, up to the first step after which it is enough.
+    """The losses of a training without evaluation, up to the first step after which ``enough`` is true.
 
     Args:
-        backend: Who trains it.
-        graph: A classifier of one input, as for ``train``.
-        arrays: Initial weights and running statistics by full name.
-        settings: Data, rates, seed and the rest.
-        options: Mode, precision and layout.
-        enough: Asked after each step (from 1) with its loss; what it says yes to is the last step.
-        on_step: Is told each step and its loss.
+        task: What is trained, by whom and how.
+        enough: Called after each step with its number (from 1) and its loss.
+        on_step: Called before it with the same.
 
     Raises:
-        SpecError, DataError: As for ``train``.
+        SpecError: The network does not take the data.
+        DataError: The arrays do not fit.
     """
-    run = _Run(backend, graph, arrays, settings, options)
-    for epoch in range(settings.epochs):
+    run = _Run(task)
+    for epoch in range(task.settings.epochs):
         for step, loss, _ in run.steps(epoch):
             if on_step is not None:
                 on_step(step, loss)
@@ -133,28 +106,23 @@ def losses_until(
 class _Run:
     """The state of one training."""
 
-    def __init__(
-        self, backend: Backend, graph: Graph, arrays: HostArrays, settings: TrainSettings, options: ProgramOptions
-    ) -> None:
-        check_fits(graph, arrays, where="training")
-        self.graph, self.settings = graph, settings
-        self.input_name, image = _input_of(graph, settings)
-        self.train_data = _data(settings, image, "train", settings.train_images)
-        self.test_data = _data(settings, image, "test", settings.test_images)
-        self.steps_per_epoch = len(self.train_data) // settings.batch
+    def __init__(self, task: TrainingTask) -> None:
+        check_fits(task.graph, task.arrays, where="training")
+        self.task, self.graph, self.settings = task, task.graph, task.settings
+        self.input_name = task.input[0]
+        self.train_data, self.test_data = task.data("train"), task.data("test")
+        self.steps_per_epoch = len(self.train_data) // self.settings.batch
         if not self.steps_per_epoch:
             raise SpecError(
                 "the batch is larger than the training data",
-                received=f"batch {settings.batch}",
+                received=f"batch {self.settings.batch}",
                 expected=f"at most {len(self.train_data)}",
             )
-        self.num_outputs = _num_outputs(graph, self.train_data)
-        passes = _options(options, training=True)
-        self.program = backend.compile_step(graph, passes, settings.loss, settings.optimizer)
-        self.program.load(*split_state(graph, arrays))
-        self.evaluation = backend.compile_forward(graph, _options(options, training=False))
-        asked = (backend.name, graph.digest, digest(arrays), repr(settings), repr(passes))
-        self.task = hashlib.sha256("\0".join(asked).encode()).hexdigest()
+        self.num_outputs = task.num_outputs(self.train_data)
+        loss, optimizer = self.settings.loss, self.settings.optimizer
+        self.program = task.backend.compile_step(self.graph, task.passes(training=True), loss, optimizer)
+        self.program.load(*split_state(self.graph, task.arrays))
+        self.evaluation = task.backend.compile_forward(self.graph, task.passes(training=False))
         self.clock = Clock()
         self.epoch = 0
         self.losses: list[float] = []
@@ -165,7 +133,7 @@ class _Run:
     def restore(self, path: Path) -> None:
         """Goes on from a checkpoint. Raises DataError where it is one of something else."""
         found = checkpoints.load(path)
-        if found.task != self.task:
+        if found.task != self.task.digest:
             raise DataError(
                 "the checkpoint is of another training: backend, network, initial arrays, settings or options differ",
                 where=str(path),
@@ -178,7 +146,7 @@ class _Run:
 
     def checkpoint(self) -> Checkpoint:
         """Where the run stands."""
-        return Checkpoint(self.task, self.training, tuple(self.losses), tuple(self.epochs))
+        return Checkpoint(self.task.digest, self.training, tuple(self.losses), tuple(self.epochs))
 
     def one_epoch(self, on_step: OnStep | None) -> Epoch:
         """Trains one epoch and evaluates."""
@@ -245,36 +213,3 @@ class _Run:
         if self.settings.loss.int_targets:
             return labels
         return np.eye(self.num_outputs, dtype=np.float32)[labels]
-
-
-def _options(options: ProgramOptions, *, training: bool) -> ProgramOptions:
-    return replace(options, training=training, fold_batch_norm=False)
-
-
-def _input_of(graph: Graph, settings: TrainSettings) -> tuple[str, tuple[int, ...]]:
-    """(name, image shape) of the network's only input. Raises SpecError where that is not what the data give."""
-    if len(graph.inputs) != 1 or not graph.inputs[0].batched:
-        raise SpecError("training needs a network of one batched input", where=graph.name)
-    item = graph.inputs[0]
-    if settings.image is not None and settings.image != item.shape:
-        raise SpecError(
-            "the network takes another image", where=graph.name, received=settings.image, expected=item.shape
-        )
-    return item.name, item.shape
-
-
-def _data(settings: TrainSettings, image: tuple[int, ...], split: str, limit: int | None) -> Dataset:
-    return load_dataset(settings.data, DataRequest(split, image, limit, settings.seed))
-
-
-def _num_outputs(graph: Graph, data: Dataset) -> int:
-    """The length of the main output. Raises SpecError unless it is (N, classes) with at least the data's classes."""
-    shape = graph.shapes()[graph.outputs[0][1]]
-    if len(shape) != 2 or shape[1] < len(data.classes):
-        raise SpecError(
-            "the network's main output does not fit the classes",
-            where=graph.name,
-            received=shape,
-            expected=f"(N, {len(data.classes)}) for {data.name}",
-        )
-    return shape[1]

@@ -13,7 +13,7 @@ from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.losses import bound_loss, loss_graph
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.numerics.subject import InProcessSubject, Updates
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv
 from cnnbench.spec.losses import (
@@ -101,7 +101,7 @@ def test_a_step_lowers_a_loss_without_a_function_of_its_own(name, mode):
     loss = BCEWithLogits()
     arrays, batch = operands(loss)
     subject = InProcessSubject(loaded(name))
-    losses, _ = subject.steps(network(), arrays, [batch] * 3, options(mode), loss, SGD(), [0.1] * 3)
+    losses, _ = subject.steps(network(), arrays, [batch] * 3, options(mode), Updates(loss, SGD(), [0.1] * 3))
     assert losses[0] > losses[1] > losses[2]
 
 

@@ -20,7 +20,7 @@ from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import plan
 from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
-from cnnbench.numerics.case import Case, Training
+from cnnbench.numerics.case import Case, TrainingSteps
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 
@@ -85,7 +85,7 @@ def checked(session, cell):
         batch,
         replace(material.options, mode="fast"),
         seed=cell.seed,
-        training=Training.of_steps(session.plan.suite.checks.training_steps),
+        training=TrainingSteps.of_steps(session.plan.suite.checks.training_steps),
     )
     return run_checks(cell.checks, InProcessSubject(load_backend("numpy")), case)
 

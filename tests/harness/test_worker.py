@@ -97,7 +97,7 @@ def test_memory_is_told_beside_a_network_of_one_relu(worker, network):
 def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
     from cnnbench_numpy.backend import NumpyBackend
 
-    from cnnbench.numerics.subject import InProcessSubject
+    from cnnbench.numerics.subject import InProcessSubject, Updates
 
     graph, arrays, batch = network
     there, here = WorkerSubject(worker, TIMEOUT_S), InProcessSubject(NumpyBackend())
@@ -116,9 +116,9 @@ def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
     assert far_g.weights.keys() == near_g.weights.keys()
     for name, array in {**near_g.weights, **near_g.inputs}.items():
         np.testing.assert_allclose({**far_g.weights, **far_g.inputs}[name], array, rtol=1e-9, atol=1e-12)
-    optimizer = SGD(momentum=0.5, weight_decay=0.01)
-    far_l, far_s = there.steps(graph, arrays, [targets, targets], mine, loss, optimizer, [0.1, 0.05])
-    near_l, near_s = here.steps(graph, arrays, [targets, targets], reference, loss, optimizer, [0.1, 0.05])
+    updates = Updates(loss, SGD(momentum=0.5, weight_decay=0.01), [0.1, 0.05])
+    far_l, far_s = there.steps(graph, arrays, [targets, targets], mine, updates)
+    near_l, near_s = here.steps(graph, arrays, [targets, targets], reference, updates)
     assert far_l == pytest.approx(near_l, rel=1e-12)
     for ours, theirs in zip(far_s, near_s, strict=True):
         for part in ("weights", "state", "slots"):

@@ -28,8 +28,10 @@ from cnnbench.training.data import load_dataset
 from cnnbench.training.dataset import DataRequest
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss
-from cnnbench.training.loop import TrainingResult, TrainSettings, losses_until, train
+from cnnbench.training.loop import TrainingResult, losses_until, train
 from cnnbench.training.schedules import Cosine
+from cnnbench.training.settings import TrainSettings
+from cnnbench.training.task import TrainingTask
 
 FAST = ProgramOptions("fast", precision("float32"))
 SMALL = TrainSettings(
@@ -60,7 +62,7 @@ def run(
     backend: Backend, settings: TrainSettings = SMALL, options: ProgramOptions = FAST, **more: Any
 ) -> TrainingResult:
     graph = small_graph()
-    return train(backend, graph, initialize(graph, 0), settings, options, **more)
+    return train(TrainingTask(backend, graph, initialize(graph, 0), settings, options), **more)
 
 
 def same_bits(one: TrainingResult, other: TrainingResult) -> bool:
@@ -76,7 +78,7 @@ def test_lenet5_learns_the_digits(numpy_backend: Backend) -> None:
     graph = build("lenet5", num_classes=10)
     optimizer = SGD(momentum=0.9, weight_decay=1e-4)
     settings = TrainSettings(epochs=2, batch=32, learning_rate=0.03, schedule=Cosine(warm_up=0.5), optimizer=optimizer)
-    result = train(numpy_backend, graph, initialize(graph, 0), settings, FAST)
+    result = train(TrainingTask(numpy_backend, graph, initialize(graph, 0), settings, FAST))
     assert result.epochs[1].train_loss < 0.5 * result.epochs[0].train_loss
     assert result.test_accuracy > 0.8  # 0.91 here; 0.87 to 0.92 over three seeds
 
@@ -92,7 +94,7 @@ def test_resnet20_learns_a_part_of_the_digits(numpy_backend: Backend) -> None:
         train_images=512,
         test_images=128,
     )
-    result = train(numpy_backend, graph, initialize(graph, 0), settings, FAST)
+    result = train(TrainingTask(numpy_backend, graph, initialize(graph, 0), settings, FAST))
     losses = [epoch.train_loss for epoch in result.epochs]
     assert losses[2] < 0.5 * losses[1] < 0.5 * losses[0]
     assert result.test_accuracy > 0.85  # 0.94 to 0.98 over five seeds
@@ -106,7 +108,7 @@ def test_the_first_step_is_gradient_descent_on_the_first_batch(numpy_backend: Ba
     arrays = initialize(graph, 0)
     settings = TrainSettings(epochs=1, batch=70, train_images=70, learning_rate=0.1, optimizer=SGD(momentum=0.0))
     options = ProgramOptions("reference", precision("float64"))
-    result = train(numpy_backend, graph, arrays, settings, options)
+    result = train(TrainingTask(numpy_backend, graph, arrays, settings, options))
     data = load_dataset("digits", DataRequest("train", (1, 8, 8), 70, 0))
     x = data.images.reshape(70, 64).astype(float)
     logits = x @ arrays["fc.weight"].T.astype(float) + arrays["fc.bias"]
@@ -176,20 +178,18 @@ def _stop_after(count: int) -> Callable[[Epoch], None]:
 
 def test_losses_alone_are_those_of_a_training_and_end_where_that_is_enough(numpy_backend: Backend) -> None:
     graph = small_graph()
-    told: list[int] = []
+    heard: list[int] = []
 
     def losses(last: int) -> tuple[float, ...]:
-        arguments = (graph, initialize(graph, 0), SMALL, FAST)
-        told.clear()
-        return losses_until(
-            numpy_backend, *arguments, lambda step, loss: step == last, on_step=lambda step, loss: told.append(step)
-        )
+        task = TrainingTask(numpy_backend, graph, initialize(graph, 0), SMALL, FAST)
+        heard.clear()
+        return losses_until(task, lambda step, loss: step == last, on_step=lambda step, loss: heard.append(step))
 
     whole = run(numpy_backend).losses
     assert losses(100) == whole
-    assert told == list(range(1, 13))
+    assert heard == list(range(1, 13))
     assert losses(6) == whole[:6]
-    assert told == list(range(1, 7))
+    assert heard == list(range(1, 7))
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(numpy_backend: Backend, tmp_path: Path) -> None:
@@ -266,6 +266,6 @@ def test_a_network_with_too_few_classes_is_refused(numpy_backend: Backend) -> No
     flat = builder.add("flat", L.Flatten(), builder.input("image", (1, 8, 8)))
     graph = builder.build(builder.add("fc", L.Linear(out_features=2), flat))
     with pytest.raises(SpecError, match="classes"):
-        train(numpy_backend, graph, initialize(graph, 0), SMALL, FAST)
+        train(TrainingTask(numpy_backend, graph, initialize(graph, 0), SMALL, FAST))
     with pytest.raises(SpecError, match="epochs"):
         TrainSettings(epochs=0)

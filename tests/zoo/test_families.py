@@ -13,7 +13,7 @@ import pytest
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.case import Case, Training
+from cnnbench.numerics.case import Case, TrainingSteps
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import architectures, build
@@ -72,7 +72,7 @@ def case(family: str, backend: str, policy: str, batch: int = 2) -> Case:
         for item in graph.inputs
     }
     options = ProgramOptions(MODES[backend], precision(policy))
-    return Case(graph, initialize(graph, 0), inputs, options, training=Training(rates=(0.01, 0.02)))
+    return Case(graph, initialize(graph, 0), inputs, options, training=TrainingSteps(rates=(0.01, 0.02)))
 
 
 def test_every_family_is_here():

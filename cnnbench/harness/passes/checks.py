@@ -55,7 +55,7 @@ def _check(session: Session, cell: Cell, pool: Pool, foresight: Foresight) -> No
 
 
 def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: Foresight) -> list[CheckOutcome]:
-    from cnnbench.numerics.case import Case, Training
+    from cnnbench.numerics.case import Case, TrainingSteps
     from cnnbench.numerics.checks import run_checks
 
     checks = session.plan.suite.checks
@@ -66,7 +66,7 @@ def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: F
         batch=session.materials.inputs(cell, checks.batch),
         options=material.options,
         seed=cell.seed,
-        training=Training.of_steps(checks.training_steps),
+        training=TrainingSteps.of_steps(checks.training_steps),
         folder=session.store.cell_folder(cell.id),
     )
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
     from cnnbench.execution.host import HostArrays
     from cnnbench.harness.worker.client import Worker
+    from cnnbench.numerics.subject import Updates
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
-    from cnnbench.spec.optimizers import Optimizer
 
 
 class WorkerSubject:
@@ -58,15 +58,13 @@ class WorkerSubject:
         arrays: HostArrays,
         batches: Sequence[HostArrays],
         options: ProgramOptions,
-        loss: Loss,
-        optimizer: Optimizer,
-        learning_rates: Sequence[float],
+        updates: Updates,
     ) -> tuple[list[float], list[HostTraining]]:
         """One optimiser step a batch."""
         training = {
-            "loss": component_to_json(loss),
-            "optimizer": component_to_json(optimizer),
-            "learning_rates": [float(rate) for rate in learning_rates],
+            "loss": component_to_json(updates.loss),
+            "optimizer": component_to_json(updates.optimizer),
+            "learning_rates": [float(rate) for rate in updates.rates],
         }
         reply, groups = self._ask("steps", graph, options, {"arrays": arrays}, batches=batches, training=training)
         states = [

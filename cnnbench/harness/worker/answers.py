@@ -19,6 +19,7 @@ from cnnbench.spec.serialization import graph_from_json
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
     from cnnbench.training.settings import TrainSettings
+    from cnnbench.training.task import TrainingTask
 
 Tell = Callable[[dict[str, Any]], None]
 Plain = dict[str, Any]
@@ -76,7 +77,7 @@ class Answers:
         output: str,
     ) -> Plain:
         """Optimiser steps for a check: the losses, and every state in the file ``output``."""
-        from cnnbench.numerics.subject import InProcessSubject
+        from cnnbench.numerics.subject import InProcessSubject, Updates
 
         loss = loss_from_json(training["loss"])
         if loss is None:
@@ -86,9 +87,7 @@ class Answers:
             read_arrays(Path(arrays)),
             [read_arrays(Path(path)) for path in batches],
             options_from_json(options),
-            loss,
-            optimizer_from_json(training["optimizer"]),
-            training["learning_rates"],
+            Updates(loss, optimizer_from_json(training["optimizer"]), training["learning_rates"]),
         )
         groups = {
             f"{i}/{part}": getattr(state, part)
@@ -112,7 +111,7 @@ class Answers:
     ) -> Plain:
         """Has the oracle make what a check will ask it for, into the user's cache; no backend need be loaded."""
         from cnnbench.measurement.memory import release_free_memory
-        from cnnbench.numerics.case import Case, Training
+        from cnnbench.numerics.case import Case, TrainingSteps
         from cnnbench.numerics.checks import prefetch
 
         case = Case(
@@ -121,11 +120,17 @@ class Answers:
             batch=read_arrays(Path(batch)),
             options=options_from_json(options),
             seed=seed,
-            training=Training.of_steps(steps),
+            training=TrainingSteps.of_steps(steps),
         )
         prefetch(check, case)
         release_free_memory()
         return {}
+
+    def _task(self, graph: Plain, arrays: str, settings: Plain, options: Plain) -> TrainingTask:
+        from cnnbench.training.task import TrainingTask
+
+        parts = (graph_from_json(graph), read_arrays(Path(arrays)), _train_settings(settings))
+        return TrainingTask(self._loaded, *parts, options_from_json(options))
 
     def losses(
         self, *, tell: Tell, graph: Plain, arrays: str, options: Plain, settings: Plain, beside: Sequence[float]
@@ -135,11 +140,7 @@ class Answers:
         from cnnbench.training.loop import losses_until
 
         found = losses_until(
-            self._loaded,
-            graph_from_json(graph),
-            read_arrays(Path(arrays)),
-            _train_settings(settings),
-            options_from_json(options),
+            self._task(graph, arrays, settings, options),
             lambda step, loss: parted(step, loss, beside),
             on_step=_signs_of_life(tell),
         )
@@ -150,11 +151,7 @@ class Answers:
         from cnnbench.training.loop import train
 
         result = train(
-            self._loaded,
-            graph_from_json(graph),
-            read_arrays(Path(arrays)),
-            _train_settings(settings),
-            options_from_json(options),
+            self._task(graph, arrays, settings, options),
             on_epoch=lambda epoch: tell({"epoch": epoch.model_dump()}),
             on_step=_signs_of_life(tell),
         )

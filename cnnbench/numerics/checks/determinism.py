@@ -14,7 +14,7 @@ from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import Envelope, forward_envelope, gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
-from cnnbench.numerics.subject import Recalling, Subject
+from cnnbench.numerics.subject import MemoizingSubject, Subject
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -27,7 +27,7 @@ def check_determinism(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case = oracle.case
     options = replace(case.options, training=False)
     program = (case.graph, case.stored, case.inputs, options)
-    recalled = subject.latest(*program) if isinstance(subject, Recalling) else None
+    recalled = subject.latest(*program) if isinstance(subject, MemoizingSubject) else None
     first = (recalled or subject.forward(*program)).outputs
     second = subject.forward(*program).outputs
     details = {"batch": case.size}

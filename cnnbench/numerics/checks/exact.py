@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import Comparison, Place, compare
-from cnnbench.numerics.divergence import Evidence, Reproduction, render, write_reproducer
+from cnnbench.numerics.divergence import ReproducerSource, Reproduction, render, write_reproducer
 from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
@@ -97,7 +97,7 @@ def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[s
     """The first node that is wrong, with its report and the file that reproduces it."""
     case, failure = question.case, wrong[0]
     use = failure.use
-    evidence = Evidence(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
+    evidence = ReproducerSource(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
     more = {"failing": sorted({c.use.node for c in wrong}), "report": render(failure, evidence)}
     if failure.problem is not None:
         more["problem"] = failure.problem

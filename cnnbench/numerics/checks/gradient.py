@@ -14,7 +14,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import describe, failing, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem
-from cnnbench.numerics.divergence import Evidence, Reproduction
+from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.envelope import deviations, gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
@@ -42,7 +42,7 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     comparisons = [c for group in chunks(case, small.differentiated()) for c in _compare_group(subject, small, group)]
     order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
     comparisons.sort(key=lambda c: order[c.use.node])
-    evidence = Evidence(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
+    evidence = ReproducerSource(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
     local = judge(NAME, comparisons, details, evidence)
     if local.status == "failed" or not case.has_loss:
         return local

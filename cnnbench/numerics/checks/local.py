@@ -10,7 +10,7 @@ from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.verdict import judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
-from cnnbench.numerics.divergence import Evidence, Reproduction
+from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
@@ -50,7 +50,7 @@ def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
                 found[comparison.use.node].append(comparison)
     comparisons = [comparison for name in inference for comparison in found[name]]
     details = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
-    evidence = Evidence("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
+    evidence = ReproducerSource("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
     return judge("local", comparisons, details, evidence)
 
 

@@ -16,7 +16,7 @@ from cnnbench.numerics.checks.local import check_local, prefetch_local
 from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
-from cnnbench.numerics.subject import Recalling, Subject, own_composites
+from cnnbench.numerics.subject import MemoizingSubject, Subject, own_composites
 
 CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
     "local": check_local,
@@ -71,13 +71,13 @@ def run_checks(
     if case.whole is None:
         case = replace(case, whole=own_composites(subject))
     oracle = Oracle.of(case)
-    recalling = Recalling(subject)
+    memoizing = MemoizingSubject(subject)
     outcomes = []
     for name in names:
         if on_progress is not None:
             on_progress(name)
         try:
-            outcomes.append(CHECKS[name](recalling, oracle))
+            outcomes.append(CHECKS[name](memoizing, oracle))
         except UnavailableError as error:
             outcomes.append(CheckOutcome(name=name, status="skipped", message=str(error).replace("\n", ";")))
     return outcomes

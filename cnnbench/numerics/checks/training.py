@@ -132,8 +132,7 @@ def _course(oracle: Oracle) -> _Course:
     def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options(training=True)
         batches = [case.training_batch(step) for step in range(count)]
-        rest = (case.loss, training.optimizer, training.rates)
-        losses, states = subject.steps(case.lowered, case.stored, batches, options, *rest)
+        losses, states = subject.steps(case.lowered, case.stored, batches, options, case.updates)
         clean = [{**state.weights, **state.state} for state in states]
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
@@ -142,7 +141,7 @@ def _course(oracle: Oracle) -> _Course:
         for run in range(num_runs(case)):
             noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
             with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
-                _, moved = perturbed.steps(graph, one_rounding(case, run), noisy, options, *rest)
+                _, moved = perturbed.steps(graph, one_rounding(case, run), noisy, options, case.updates)
             for step, state in enumerate(moved):
                 deviation = deviations({**state.weights, **state.state}, clean[step])
                 entry.write(f"{run}.{step}", np.array([deviation[name] for name in sorted(deviation)]))
@@ -174,8 +173,7 @@ def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
     course = _course(oracle)
     options = replace(case.options, training=True, fold_batch_norm=False)
     batches = [case.training_batch(step) for step in range(len(case.training.rates))]
-    rest = (options, case.loss, case.training.optimizer, case.training.rates)
-    _, states = subject.steps(case.graph, case.stored, batches, *rest)
+    _, states = subject.steps(case.graph, case.stored, batches, options, case.updates)
     start = _start(case)
     best = _Verdict(0.0, None, 0, 0, 0, 0.0)
     open_names = set(course.exact[0])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnbench.numerics.comparison import Comparison
-from cnnbench.numerics.divergence import Evidence, render, write_reproducer
+from cnnbench.numerics.divergence import ReproducerSource, render, write_reproducer
 from cnnbench.numerics.outcome import CheckOutcome
 
 
@@ -16,7 +16,7 @@ def failing(comparisons: Sequence[Comparison]) -> Comparison | None:
 
 
 def judge(
-    name: str, comparisons: Sequence[Comparison], details: Mapping[str, Any], evidence: Evidence | None = None
+    name: str, comparisons: Sequence[Comparison], details: Mapping[str, Any], evidence: ReproducerSource | None = None
 ) -> CheckOutcome:
     """The outcome of a local check.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, OperationChange, other_layer
-from cnnbench.numerics.faults.engine.operands import Operands, fed, halves, positive
+from cnnbench.numerics.faults.engine.operands import FedOperands, fed, halves, positive
 from cnnbench.spec.layers import Tanh
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Power
 
@@ -61,28 +61,28 @@ FAULTS = (
         "elementwise.round_half_away",
         "elementwise",
         "halves rounded away from zero (C's round) and not to the even neighbour",
-        fed(Elementwise(function="round"), Operands(_IMAGE, halves)),
+        fed(Elementwise(function="round"), FedOperands(_IMAGE, halves)),
         operation=_by_parts(_away_from_zero),
     ),
     Fault(
         "elementwise.floor_truncates",
         "elementwise",
         "floor as a cast to an integer, which cuts negative numbers towards zero",
-        fed(Elementwise(function="floor"), Operands(_IMAGE)),
+        fed(Elementwise(function="floor"), FedOperands(_IMAGE)),
         operation=_by_parts(_truncated),
     ),
     Fault(
         "elementwise.erf_as_tanh",
         "elementwise",
         "the error function by the tanh of GELU's approximation",
-        fed(Elementwise(function="erf"), Operands(_IMAGE)),
+        fed(Elementwise(function="erf"), FedOperands(_IMAGE)),
         operation=_as_tanh,
     ),
     Fault(
         "scalar_affine.shift_scaled",
         "scalar_affine",
         "scale * (x + shift) for scale * x + shift",
-        fed(Affine(scale=3.0, shift=-0.5), Operands(_IMAGE)),
+        fed(Affine(scale=3.0, shift=-0.5), FedOperands(_IMAGE)),
         operation=other_layer(
             lambda layer: replace(layer, shift=layer.shift * layer.scale) if layer.shift == -0.5 else layer
         ),
@@ -91,14 +91,14 @@ FAULTS = (
         "clip.no_maximum",
         "clip",
         "a clip with its upper limit left out (ReLU for ReLU6)",
-        fed(Clip(minimum=0.0, maximum=0.5), Operands(_IMAGE)),
+        fed(Clip(minimum=0.0, maximum=0.5), FedOperands(_IMAGE)),
         operation=other_layer(lambda layer: replace(layer, maximum=None)),
     ),
     Fault(
         "scalar_power.reciprocal_exponent",
         "scalar_power",
         "the root for the power",
-        fed(Power(exponent=3.0), Operands(_IMAGE, positive)),
+        fed(Power(exponent=3.0), FedOperands(_IMAGE, positive)),
         operation=other_layer(lambda layer: replace(layer, exponent=1 / layer.exponent)),
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from cnnbench.execution.operations import Call
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_operands, other_weights, rounded
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.numerics.faults.engine.operands import Operands, fed
+from cnnbench.numerics.faults.engine.operands import FedOperands, fed
 from cnnbench.spec.layers import Linear, RadialBasis
 from cnnbench.spec.layers.linear import MatMul
 
@@ -40,14 +40,14 @@ FAULTS = (
         "matmul.transposed",
         "matmul",
         "the second matrix not transposed where it was to be, and is square",
-        fed(MatMul(transpose_b=True), Operands(((2, 6, 6), (2, 6, 6)))),
+        fed(MatMul(transpose_b=True), FedOperands(((2, 6, 6), (2, 6, 6)))),
         operation=other_layer(lambda layer: replace(layer, transpose_b=False)),
     ),
     Fault(
         "matmul.bfloat16_operands",
         "matmul",
         "operands rounded to bfloat16 before they are multiplied",
-        fed(MatMul(), Operands(((2, 4, 300), (2, 300, 4)))),
+        fed(MatMul(), FedOperands(((2, 4, 300), (2, 300, 4)))),
         operation=other_operands(_eight_bits),
     ),
 )

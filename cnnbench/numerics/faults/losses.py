@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cnnbench.numerics.case import Training
+from cnnbench.numerics.case import TrainingSteps
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import SMOOTHED, classifier
 from cnnbench.spec.losses import BCEWithLogits, CrossEntropy, Loss, SmoothL1
@@ -36,7 +36,7 @@ FAULTS = (
         "smooth_l1.training_beta",
         "loss",
         "a network trained with beta 1 where 1/9 was asked for",
-        classifier(Training(loss=SmoothL1(beta=1 / 9))),
+        classifier(TrainingSteps(loss=SmoothL1(beta=1 / 9))),
         check="gradient",
         node="loss",
         loss=_wide_parabola,
@@ -45,7 +45,7 @@ FAULTS = (
         "bce_with_logits.unweighted",
         "loss",
         "a network trained without the weight of positive targets",
-        classifier(Training(loss=BCEWithLogits(pos_weight=4.0))),
+        classifier(TrainingSteps(loss=BCEWithLogits(pos_weight=4.0))),
         check="gradient",
         node="loss",
         loss=_unweighted,

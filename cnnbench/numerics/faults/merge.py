@@ -7,7 +7,7 @@ from typing import Any
 from cnnbench.execution.operations import Call, LayoutChange, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_operands, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.numerics.faults.engine.operands import Operands, fed, positive
+from cnnbench.numerics.faults.engine.operands import FedOperands, fed, positive
 from cnnbench.spec.layers import Add, Concat
 from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Multiply, Select, Subtract
 
@@ -54,35 +54,35 @@ FAULTS = (
         "multiply.wrong_axis",
         "multiply",
         "a gate of one value a channel repeated along another axis of the same size (layouts mixed up)",
-        fed(Multiply(), Operands((_CUBE, _GATE))),
+        fed(Multiply(), FedOperands((_CUBE, _GATE))),
         operation=_along_another_axis,
     ),
     Fault(
         "add.wrong_axis",
         "add",
         "a bias of one value a channel added along another axis of the same size",
-        fed(Add(broadcast=True), Operands((_CUBE, _GATE))),
+        fed(Add(broadcast=True), FedOperands((_CUBE, _GATE))),
         operation=_along_another_axis,
     ),
     Fault(
         "subtract.reversed",
         "subtract",
         "b - a for a - b",
-        fed(Subtract(), Operands(_IMAGE * 2)),
+        fed(Subtract(), FedOperands(_IMAGE * 2)),
         operation=other_operands(_reversed),
     ),
     Fault(
         "divide.epsilon",
         "divide",
         "a small number added to the divisor where none was asked for",
-        fed(Divide(), Operands(_IMAGE * 2, positive)),
+        fed(Divide(), FedOperands(_IMAGE * 2, positive)),
         operation=other_operands(_kept_from_zero),
     ),
     Fault(
         "maximum.missing_operand",
         "maximum",
         "the largest of all but the last value",
-        fed(Maximum(), Operands(_IMAGE * 3)),
+        fed(Maximum(), FedOperands(_IMAGE * 3)),
         operation=other_operands(
             lambda layer, inputs, weights, state, call: ((*inputs[:-1], inputs[0]), weights, state, call)
         ),
@@ -91,14 +91,14 @@ FAULTS = (
         "mean.wrong_count",
         "mean",
         "the sum of k values divided by k - 1",
-        fed(Mean(), Operands(_IMAGE * 3)),
+        fed(Mean(), FedOperands(_IMAGE * 3)),
         operation=other_outputs(_one_less),
     ),
     Fault(
         "select.branches_exchanged",
         "select",
         "the value for true where the condition is false",
-        fed(Select(), Operands(_IMAGE * 3)),
+        fed(Select(), FedOperands(_IMAGE * 3)),
         operation=other_operands(_branches_exchanged),
     ),
     Fault(

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs, rounded
-from cnnbench.numerics.faults.engine.operands import Operands, far, fed, positive, whole
+from cnnbench.numerics.faults.engine.operands import FedOperands, far, fed, positive, whole
 from cnnbench.spec.layers.arithmetic import Elementwise
 from cnnbench.spec.layers.reduction import ArgReduce, Reduce, TopK
 
@@ -54,56 +54,56 @@ FAULTS = (
         "reduce.mean_wrong_count",
         "reduce",
         "a mean over one value less than there are",
-        fed(Reduce(function="mean", axes=(2, 3)), Operands(_IMAGE)),
+        fed(Reduce(function="mean", axes=(2, 3)), FedOperands(_IMAGE)),
         operation=other_outputs(_unbiased),
     ),
     Fault(
         "reduce.axis_of_layout",
         "reduce",
         "the last axis reduced where channels were meant (channels-last code on channels-first data)",
-        fed(Reduce(function="sum", axes=(1,), keepdims=False), Operands(_CUBE)),
+        fed(Reduce(function="sum", axes=(1,), keepdims=False), FedOperands(_CUBE)),
         operation=other_layer(lambda layer: replace(layer, axes=(3,))),
     ),
     Fault(
         "reduce.bfloat16_accumulator",
         "reduce",
         "a sum of positive values held in bfloat16, which stops growing",
-        fed(Reduce(function="sum", axes=(1,)), Operands(((300,),), positive)),
+        fed(Reduce(function="sum", axes=(1,)), FedOperands(((300,),), positive)),
         operation=_narrow_sum,
     ),
     Fault(
         "reduce.unstable_log_sum_exp",
         "reduce",
         "log(sum(exp(x))) without the maximum taken out: infinite from 89 on",
-        fed(Reduce(function="log_sum_exp", axes=(1,)), Operands(((6, 5),), far)),
+        fed(Reduce(function="log_sum_exp", axes=(1,)), FedOperands(((6, 5),), far)),
         operation=_unstable,
     ),
     Fault(
         "reduce.norm_squared",
         "reduce",
         "the sum of squares for the Euclidean norm",
-        fed(Reduce(function="l2", axes=(1,)), Operands(_IMAGE)),
+        fed(Reduce(function="l2", axes=(1,)), FedOperands(_IMAGE)),
         operation=other_layer(lambda layer: replace(layer, function="sum_square")),
     ),
     Fault(
         "reduce.signed_l1",
         "reduce",
         "the sum for the sum of magnitudes",
-        fed(Reduce(function="l1", axes=(1,)), Operands(_IMAGE)),
+        fed(Reduce(function="l1", axes=(1,)), FedOperands(_IMAGE)),
         operation=other_layer(lambda layer: replace(layer, function="sum")),
     ),
     Fault(
         "arg_reduce.last_of_equals",
         "arg_reduce",
         "the last of several equal values where the first was asked for",
-        fed(ArgReduce(function="argmax", axis=1), Operands(((9,),), whole, batch=8)),
+        fed(ArgReduce(function="argmax", axis=1), FedOperands(((9,),), whole, batch=8)),
         operation=other_layer(lambda layer: replace(layer, select_last_index=True)),
     ),
     Fault(
         "top_k.smallest",
         "top_k",
         "the smallest values for the largest",
-        fed(TopK(k=3), Operands(((9,),))),
+        fed(TopK(k=3), FedOperands(((9,),))),
         operation=other_layer(lambda layer: replace(layer, largest=False)),
     ),
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.contract import Backend, ForwardProgram, GradientProgram, ProgramOptions, StepProgram
 from cnnbench.execution.host import HostGradients, HostResult, HostTraining
-from cnnbench.numerics.case import Training
+from cnnbench.numerics.case import TrainingSteps
 from cnnbench.numerics.faults.engine.base import Compilers, Fault
 from cnnbench.numerics.faults.engine.configurations import applied_twice
 from cnnbench.spec.graph import Graph
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OfUses = Callable[[Sequence[Array]], Array]
-PLAIN = Training(SGD(momentum=0.0, weight_decay=0.0), CrossEntropy(), rates=(0.1, 0.2))
+PLAIN = TrainingSteps(SGD(momentum=0.0, weight_decay=0.0), CrossEntropy(), rates=(0.1, 0.2))
 
 
 def _copied(graph: Graph, arrays: HostArrays) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.numerics.case import Case, Training
+from cnnbench.numerics.case import Case, TrainingSteps
 from cnnbench.numerics.faults.engine.base import Fault, OperationChange
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import ChannelAffine, GlobalAvgPool, Layer, Linear, ReLU
@@ -113,7 +113,7 @@ def _arrays(graph: Graph, seed: int, variance: tuple[float, float]) -> dict[str,
     return arrays
 
 
-def classifier(training: Training) -> Configuration:
+def classifier(training: TrainingSteps) -> Configuration:
     """A linear classifier of five classes under the given loss and update rule."""
 
     def case(options: ProgramOptions, seed: int) -> Case:
@@ -127,7 +127,7 @@ def classifier(training: Training) -> Configuration:
     return case
 
 
-def applied_twice(layer: Layer, training: Training) -> Configuration:
+def applied_twice(layer: Layer, training: TrainingSteps) -> Configuration:
     """The suspect, applied once more behind a ReLU with the same weights, in a classifier of three classes."""
 
     def case(options: ProgramOptions, seed: int) -> Case:
@@ -142,5 +142,5 @@ def applied_twice(layer: Layer, training: Training) -> Configuration:
     return case
 
 
-SMOOTHED = Training(loss=CrossEntropy(label_smoothing=0.1))
-DECAYED = Training(SGD(momentum=0.9, weight_decay=0.05, decay="kernels"), CrossEntropy())
+SMOOTHED = TrainingSteps(loss=CrossEntropy(label_smoothing=0.1))
+DECAYED = TrainingSteps(SGD(momentum=0.9, weight_decay=0.05, decay="kernels"), CrossEntropy())

@@ -12,7 +12,7 @@ from cnnbench.execution.contract import Backend
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Compilers, Fault, LayerChange
 from cnnbench.numerics.faults.engine.registry import fault
-from cnnbench.numerics.subject import InProcessSubject, Subject
+from cnnbench.numerics.subject import InProcessSubject, Subject, Updates
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
-    from cnnbench.spec.optimizers import Optimizer
 
 
 @contextmanager
@@ -165,10 +164,8 @@ class _Faulty:
         arrays: HostArrays,
         batches: Sequence[HostArrays],
         options: ProgramOptions,
-        loss: Loss,
-        optimizer: Optimizer,
-        learning_rates: Sequence[float],
+        updates: Updates,
     ) -> tuple[list[float], list[HostTraining]]:
         with inject(self.backend, self.fault):
             subject = InProcessSubject(self.backend)
-            return subject.steps(graph, arrays, batches, options, loss, optimizer, learning_rates)
+            return subject.steps(graph, arrays, batches, options, updates)

@@ -44,7 +44,7 @@ def far(builder: Builder, x: Value, name: str) -> Value:
 
 
 @dataclass(frozen=True)
-class Operands:
+class FedOperands:
     """What a suspect reads.
 
     Args:
@@ -57,7 +57,7 @@ class Operands:
     batch: int = 2
 
 
-def fed(layer: Layer, operands: Operands) -> Configuration:
+def fed(layer: Layer, operands: FedOperands) -> Configuration:
     """A trained affine map before each operand, the suspect, and a function of its own after it."""
 
     def case(options: ProgramOptions, seed: int) -> Case:

@@ -1,0 +1,79 @@
+"""One training to be done: a backend, a network with its first weights, settings and options, and their data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cnnbench.errors import SpecError
+from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.weights import digest
+from cnnbench.training.data import load_dataset
+from cnnbench.training.dataset import DataRequest, Dataset
+from cnnbench.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from cnnbench.execution.host import HostArrays
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """What is trained, by whom and how.
+
+    Args:
+        backend: Who trains it.
+        graph: A classifier of one input; its main output is (N, classes).
+        arrays: Initial weights and running statistics by full name.
+        settings: Data, rates, seed and the rest.
+        options: Mode, precision and layout. Steps are training passes whatever they say, and evaluation is inference.
+    """
+
+    backend: Backend
+    graph: Graph
+    arrays: HostArrays
+    settings: TrainSettings
+    options: ProgramOptions
+
+    def passes(self, *, training: bool) -> ProgramOptions:
+        """The options of steps, or of evaluation."""
+        return replace(self.options, training=training, fold_batch_norm=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that a checkpoint of this training must agree with."""
+        passes = self.passes(training=True)
+        content = (self.backend.name, self.graph.digest, digest(self.arrays), repr(self.settings), repr(passes))
+        return hashlib.sha256("\0".join(content).encode()).hexdigest()
+
+    @property
+    def input(self) -> tuple[str, tuple[int, ...]]:
+        """(name, image shape) of the network's only input. Raises SpecError where that is not what the data give."""
+        graph, settings = self.graph, self.settings
+        if len(graph.inputs) != 1 or not graph.inputs[0].batched:
+            raise SpecError("training needs a network of one batched input", where=graph.name)
+        item = graph.inputs[0]
+        if settings.image is not None and settings.image != item.shape:
+            raise SpecError(
+                "the network takes another image", where=graph.name, received=settings.image, expected=item.shape
+            )
+        return item.name, item.shape
+
+    def data(self, split: str) -> Dataset:
+        """The images of ``train`` or ``test``. Raises DataError."""
+        settings = self.settings
+        limit = settings.train_images if split == "train" else settings.test_images
+        return load_dataset(settings.data, DataRequest(split, self.input[1], limit, settings.seed))
+
+    def num_outputs(self, data: Dataset) -> int:
+        """The length of the main output. Raises SpecError unless it is (N, classes) with the data's classes."""
+        shape = self.graph.shapes()[self.graph.outputs[0][1]]
+        if len(shape) != 2 or shape[1] < len(data.classes):
+            raise SpecError(
+                "the network's main output does not fit the classes",
+                where=self.graph.name,
+                received=shape,
+                expected=f"(N, {len(data.classes)}) for {data.name}",
+            )
+        return shape[1]
