@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 from cnnbench.execution.operations import Gap, Operations
@@ -53,7 +52,7 @@ def _support(kind: str, cls: type[Layer], operations: Operations) -> Support:
         return Support("native", _gradient(cls, gaps), gaps=gaps)
     if not cls.is_composite:
         return _none(cls, (kind,), operations)
-    parts = _parts(cls, frozenset(operations))
+    parts = _parts(cls, operations)
     missing = tuple(part for part in parts if part not in operations)
     if missing:
         return _none(cls, missing, operations)
@@ -73,7 +72,6 @@ def _gradient(cls: type[Layer], gaps: tuple[Gap, ...]) -> Literal["yes", "with g
     return "with gaps" if gaps else "yes"
 
 
-@cache
-def _parts(cls: type[Layer], native: frozenset[str]) -> tuple[str, ...]:
+def _parts(cls: type[Layer], native: Collection[str]) -> tuple[str, ...]:
     """The kinds that a composite's example is lowered to."""
     return tuple(sorted({node.layer.kind for node in lower(example_graph(cls), native=native).nodes}))

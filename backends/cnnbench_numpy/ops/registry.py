@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ def spatial(kind: str, *, backward: Backward) -> Callable[[Forward], Forward]:
     """Registers a pair that is written for (N, C, *spatial) and sees views of channels-last operands as such."""
 
     def decorate(forward: Forward) -> Forward:
+        @wraps(forward)
         def forward_in_either(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
             if not call.channels_last:
                 return forward(layer, inputs, weights, state, call)
             result = forward(layer, _first(inputs), weights, state, call._replace(channels_last=False))
             return result._replace(outputs=_last(result.outputs))
 
+        @wraps(backward)
         def backward_in_either(layer: Any, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
             if not call.channels_last:
                 return backward(layer, saved, gradients, weights, call)
