@@ -8,7 +8,7 @@ from statistics import median
 
 from cnnbench.gates.rules import Rules
 from cnnbench.harness.run.record import Control
-from cnnbench.measurement.statistics import NoiseFloor, noise_floor
+from cnnbench.measurement.noise import NoiseFloor, noise_floor
 
 
 def floor_of(controls: Iterable[Control | None], rules: Rules) -> NoiseFloor | None:

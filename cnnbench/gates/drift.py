@@ -1,4 +1,4 @@
-"""How much slower the machine itself was in one run than in another, as the other backends and its yardsticks say."""
+"""The machine's drift: how much slower it was in one run than in another, by other backends and by yardsticks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ MEDIAN_VARIANCE = math.pi / 2  # of the median of many normal values, relative t
 
 @dataclass(frozen=True)
 class Drift:
-    """How much slower the machine was in the head run, on a logarithmic scale.
+    """How much slower the machine was in the head run.
 
     Args:
-        voters: The other backends' cells that it rests on. yardsticks: the yardsticks among the votes.
-        doubt: Why the two kinds of votes cannot both be right, or None.
+        value: log(head / base) of the seconds of the same work.
+        voters: How many cells of other backends it rests on.
+        yardsticks: How many yardsticks it rests on.
+        doubt: Why cells and yardsticks cannot both be right, or None.
     """
 
     value: float
@@ -30,7 +32,7 @@ class Drift:
 
 
 def yardstick_votes(base: Snapshot, head: Snapshot) -> list[float]:
-    """log(how much slower each yardstick was in the head run); larger yardsticks are faster machines."""
+    """log(base / head) of each yardstick: positive where the machine was slower in the head run."""
     common = sorted(base.yardsticks.keys() & head.yardsticks.keys())
     return [
         math.log(base.yardsticks[name] / head.yardsticks[name])
@@ -40,9 +42,16 @@ def yardstick_votes(base: Snapshot, head: Snapshot) -> list[float]:
 
 
 def drift_for(pair: Pair, pairs: Iterable[Pair], yardsticks: list[float], rules: Rules) -> Drift:
-    """The drift as the cells of one backend may use it: the median of all votes but that backend's own.
+    """The drift that is taken out of a cell's change: the median of the votes of others.
 
-    The votes are the changes of the other backends' cells in the same comparison group, and of the yardsticks.
+    The changes of the other backends' cells in the same comparison group vote, and so do the yardsticks. A backend
+    never votes on its own drift: that would hide a change of all its cells.
+
+    Args:
+        pair: The cell in both runs.
+        pairs: All cells that both runs have.
+        yardsticks: As ``yardstick_votes`` gives them.
+        rules: With the threshold beyond which the two kinds of votes contradict each other.
     """
     others = [other for other in pairs if other.backend != pair.backend]
     near = [other.delta for other in others if other.group == pair.group]
@@ -73,9 +82,12 @@ def _doubt(near: list[float], everywhere: list[float], yardsticks: list[float], 
 
 
 def drift_variance(drift: Drift, cell_variance: float, rules: Rules) -> float:
-    """The variance of a drift: of a median of votes, each cell's with ``cell_variance``.
+    """The variance of a drift, which is a median of votes.
 
-    Without any vote, the drift is one yardstick's uncertainty: the machine may have moved as much.
+    Args:
+        drift: The drift.
+        cell_variance: The variance of one cell's vote.
+        rules: With the variation of a yardstick. Without any vote the drift may be as large as that.
     """
     if drift.voters >= 2:
         return cell_variance * MEDIAN_VARIANCE / drift.voters

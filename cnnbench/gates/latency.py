@@ -1,4 +1,4 @@
-"""How much slower a cell became between two runs, with the machine's drift between them taken out.
+"""The change of a cell's latency between two runs, with the machine's drift between them taken out.
 
 Two runs lie minutes or months apart. The machine's speed moves in between by several per cent, for all cells alike;
 every process of a cell has a level of its own (memory placement, thread placement); every round has noise. The model,
@@ -34,7 +34,17 @@ from cnnbench.measurement.bootstrap import degrees_of_sum
 
 
 def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules: Rules) -> dict[str, Change]:
-    """The change of every pair, by the cell's key, with drift removed."""
+    """The change of every pair of two separate runs, with the machine's drift taken out.
+
+    Args:
+        base: The baseline, with its yardsticks.
+        pairs: The cells that both runs timed.
+        head: The run, with its yardsticks.
+        rules: The tolerances.
+
+    Returns:
+        The changes by the cell's key.
+    """
     known = list(pairs)
     yardsticks = yardstick_votes(base, head)
     drifts = {pair.key: drift_for(pair, known, yardsticks, rules) for pair in known}
@@ -59,9 +69,16 @@ def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules
 def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Change]:
     """The change of every pair of an A/B run, from the ratio of calls that follow each other.
 
-    How much a launch varies is steadied over the cells. A single launch shows nothing of the variation from process to
-    process: then the assumed one is added. Where sampling is sequential, each has the confidence of the look at which
-    it ended.
+    The variance between launches is moderated over the cells. A single launch shows nothing of the variation from
+    process to process, so the assumed one is added. Where sampling is sequential, each change has the confidence of the
+    interim analysis at which its sampling ended.
+
+    Args:
+        pairs: The cells that both sides timed.
+        rules: The tolerances.
+
+    Returns:
+        The changes by the cell's key.
     """
     from cnnbench.measurement.turn_ratio import ratio_in_turns
 

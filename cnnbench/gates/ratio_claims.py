@@ -40,7 +40,14 @@ class _Against:
 
 
 def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence, rules: Rules) -> Iterator[Claim]:
-    """For every timed cell but the fastest of its group: is the ratio to that one what it was?"""
+    """For every timed cell but the fastest of its comparison group: is its latency ratio to that one reproduced?
+
+    Args:
+        bundled: The run in the bundle.
+        after: The records of the cells that ended well here, by id.
+        again: The second run, for its samples.
+        rules: The tolerances.
+    """
     groups: dict[Key, list[Record]] = {}
     for record in bundled.records:
         if record.status == "ok" and record.latency and record.cell.side == "head":
@@ -55,7 +62,14 @@ def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Eviden
 
 
 def side_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence, rules: Rules) -> Iterator[Claim]:
-    """For every cell of an A/B run: is the ratio of head to base what it was?"""
+    """For every cell of an A/B run: is the latency ratio of head to base reproduced?
+
+    Args:
+        bundled: The run in the bundle.
+        after: The records of the cells that ended well here, by id.
+        again: The second run, for its samples.
+        rules: The tolerances.
+    """
     cells: dict[str, dict[str, Record]] = {}
     for record in bundled.records:
         if record.status == "ok" and record.latency:
@@ -127,7 +141,13 @@ def _threshold(record: Record, rules: Rules) -> float:
 
 
 def memory_claim(record: Record, other: Record, gate: MemoryGate) -> Found:
-    """The peak above a null worker, as a ratio to the bundled one."""
+    """Whether a peak of memory is reproduced: that of the device's allocator where the bundle has it.
+
+    Args:
+        record: In the bundle; it has a peak.
+        other: The same cell here.
+        gate: What is tolerated.
+    """
     assert record.memory is not None
     on_device = record.memory.device_peak_bytes
     before = record.memory.peak_bytes if on_device is None else on_device

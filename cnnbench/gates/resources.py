@@ -112,6 +112,11 @@ def accuracy_change(base: CellSnapshot, head: CellSnapshot, rules: Rules) -> Cha
     With b images that only base got right and c that only head did, the drop is (b - c) / n. Its standard error comes
     from the discordant pairs with one half added to each kind (Agresti and Min 2005): sqrt(b + c + 1 - (b - c)^2 / n)
     / n. McNemar's exact test (``mcnemar``) asks whether b and c may be equal.
+
+    Args:
+        base: The cell in the baseline, with its predictions.
+        head: The cell in the run, with predictions for the same images.
+        rules: With the margin that is tolerated.
     """
     gate = rules.gates.accuracy
     assert gate is not None

@@ -13,7 +13,13 @@ from cnnbench.numerics.training_envelope import CurveEnvelope, agreement
 
 
 def training_claim(before: Training, other: Record, rules: Rules) -> Found:
-    """The grade of a training run against its second run."""
+    """The grade of a training run against its second run.
+
+    Args:
+        before: In the bundle.
+        other: The same cell here.
+        rules: The tolerances, for a bundle without an envelope.
+    """
     after = other.training
     shown = f"test accuracy {before.test_accuracy:.2%}"
     if after is None:

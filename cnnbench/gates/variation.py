@@ -86,10 +86,17 @@ def round_variances(pairs: Sequence[Pair]) -> dict[str, float]:
 
 
 def change_variance(pair: Pair, launch: Variance, runs: Variance, rounds: float, rules: Rules) -> Variance:
-    """The variance of one cell's change, its drift's uncertainty not counted.
+    """The variance of one cell's change, without the uncertainty of the drift.
 
-    The larger of what launches, rounds and other cells' changes show. A run of single launches shows nothing of
-    launches: then the other cells' changes count alone, where there are enough of them.
+    It is the largest of three: by launches, by rounds, and by the changes of all cells. Runs of a single launch show
+    nothing of the variation between launches; then the changes of all cells take its place, where there are enough.
+
+    Args:
+        pair: The cell in both runs.
+        launch: The variance between launches, pooled over all cells.
+        runs: The variance of changes, pooled over all cells.
+        rounds: The variance of this cell's change by the scatter of its rounds.
+        rules: With the assumed variance between launches.
     """
     blended = with_prior(launch, rules)
     share = sum(1 / len(launch_locations(side)) for side in pair.sides)

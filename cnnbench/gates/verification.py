@@ -47,7 +47,13 @@ class Claim(Frozen):
 
     @staticmethod
     def of(record: Record, claim: str, found: Found) -> Claim:
-        """The claim of a record."""
+        """The claim of a record.
+
+        Args:
+            record: In the bundle.
+            claim: What is claimed.
+            found: Its grade.
+        """
         return Claim(
             subject=record.cell.id,
             series=record.cell.series,

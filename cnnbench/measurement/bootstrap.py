@@ -64,7 +64,14 @@ def quantile_of(values: FloatArray, q: float) -> float:
 
 
 def quantile_spread(samples: Mapping[tuple[int, int], FloatArray], q: float, resamples: int, seed: int) -> Spread:
-    """The log of the quantile of all calls, and its replicates."""
+    """The log of the quantile of all calls, and its bootstrap replicates.
+
+    Args:
+        samples: Positive seconds by (launch, round).
+        q: The quantile, 0.5 for the median.
+        resamples: How many replicates.
+        seed: Of the draws.
+    """
     import numpy as np
 
     keys = sorted(samples)
@@ -84,7 +91,13 @@ def quantile_spread(samples: Mapping[tuple[int, int], FloatArray], q: float, res
 
 
 def round_spread(rounds: Mapping[tuple[int, int], float], resamples: int, seed: int) -> Spread:
-    """The median of one number a round, and its replicates."""
+    """The median over rounds of one number a round, and its bootstrap replicates.
+
+    Args:
+        rounds: The number of each (launch, round), on a logarithmic scale.
+        resamples: How many replicates.
+        seed: Of the draws.
+    """
     import numpy as np
 
     keys = sorted(rounds)
@@ -98,11 +111,19 @@ def round_spread(rounds: Mapping[tuple[int, int], float], resamples: int, seed: 
 
 
 def draw_counts(keys: list[tuple[int, int]], generator: np.random.Generator, resamples: int) -> NDArray[np.int64]:
-    """How often each (launch, round) occurs in each replicate: (resamples, len(keys)).
+    """How often each (launch, round) occurs in each replicate.
 
-    One launch fewer than there are is drawn, with replacement; in each, ``ROUND_DRAWS`` times as many rounds as it
-    has: launches already vary by their rounds, which a full second draw would count twice. One launch: one round
-    fewer than it has.
+    Launches are drawn with replacement, one fewer than there are. In each drawn launch ``ROUND_DRAWS`` times as many
+    rounds are drawn as it has: launches already vary because their rounds do, and drawing as many rounds as there are
+    would count that variation twice. With a single launch, one round fewer than it has is drawn.
+
+    Args:
+        keys: The (launch, round) that there are, sorted.
+        generator: Of the draws.
+        resamples: How many replicates.
+
+    Returns:
+        Counts of shape (resamples, len(keys)).
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The ratio of two programs that share no round, through a third that shares rounds with each."""
+"""The latency ratio of two programs that share no round, by way of a third that shares rounds with each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from cnnbench.measurement.statistics import Ratio, RoundSamples, ratio_interval
 def group_ratio(
     head: RoundSamples, base: RoundSamples, others: Iterable[RoundSamples], *, confidence: float = 0.95
 ) -> Ratio | None:
-    """Head / base within a comparison group; None where nothing links them.
+    """Head / base within a comparison group.
 
-    From the rounds that both have. A group that is too large for memory is timed in parts, of which each holds the
-    same anchor: two programs of different parts are compared through it,
+    Where the two share rounds, the ratio comes from these. Otherwise the group was too large for memory and was timed
+    in parts, and one program, the anchor, ran in every part:
 
-        head / base = (head / anchor) * (anchor / base),
+        head / base = (head / anchor) * (anchor / base)
 
-    each factor from paired rounds. The variances of their logarithms add, with Satterthwaite's degrees of freedom.
+    Each factor comes from shared rounds. The variances of their logarithms add; the degrees of freedom are
+    Satterthwaite's.
 
     Args:
         head: Positive seconds by (launch, round).
         base: As ``head``.
-        others: The group's other programs; the one that shares the most rounds with both is the anchor.
+        others: The group's other programs. The one that shares the most rounds with both is the anchor.
         confidence: Of the interval.
+
+    Returns:
+        None where the two share no round and no anchor.
 
     Raises:
         DataError: A sample is not a positive number.
@@ -44,7 +48,13 @@ def group_ratio(
 
 
 def product(first: Ratio, second: Ratio, *, confidence: float = 0.95) -> Ratio:
-    """The product of two independent ratios, with Student's t interval on the log scale."""
+    """The product of two independent ratios, with Student's t interval on the log scale.
+
+    Args:
+        first: A factor.
+        second: The other factor.
+        confidence: Of the product's interval. Where a factor has no interval, the product has none.
+    """
     value = first.value * second.value
     parts = [(item.log_error**2, item.degrees) for item in (first, second)]
     error, degrees = math.hypot(first.log_error, second.log_error), degrees_of_sum(*parts)

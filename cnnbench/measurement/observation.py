@@ -84,6 +84,11 @@ def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float 
     """Sleeps until this process's threads stop spinning; returns the seconds that took.
 
     Libraries spin for a while after their work (OpenBLAS about 0.1 s), which would disturb whoever is timed next.
+
+    Args:
+        share: A process that uses less than this share of one processor is idle.
+        step_s: How long it is watched at a time.
+        limit_s: Waiting ends after this many seconds, idle or not.
     """
     start = time.perf_counter()
     while time.perf_counter() - start < limit_s:

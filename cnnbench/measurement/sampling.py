@@ -1,4 +1,4 @@
-"""Timed calls: always synchronised, warmed up until steady, and checked for synchronisation that does not wait."""
+"""Timed calls: warmed up to the steady state, each waited for, and a check that waiting really waits."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class SampleSettings:
     """How calls are warmed up and sampled.
 
     Args:
-        samples: Most samples of a round. min_samples: least, even where ``max_round_s`` is spent.
-        max_round_s: A round ends after this many seconds.
-        window: Samples of a warm-up window.
-        tolerance: The steady state is reached when two successive windows' medians differ by no more than this
+        samples: The most samples of a round.
+        min_samples: The fewest samples of a round, even where ``max_round_s`` is used up.
+        max_round_s: A round takes no new sample after this many seconds.
+        window: The number of samples in a warm-up window.
+        tolerance: The steady state is reached when the medians of two successive windows differ by at most this
             fraction.
-        max_warmup_samples, max_warmup_s: Where waiting for it ends.
+        max_warmup_samples, max_warmup_s: The warm-up ends here, steady or not.
     """
 
     samples: int = 10
@@ -70,11 +71,13 @@ class TimedCall:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What warming up took.
+    """A warm-up that is over.
 
     Args:
-        call_s: Median of the last window. steady: whether two windows agreed.
-        calls_per_sample: So many calls make a sample of ``SHORTEST_SAMPLE_S`` or more.
+        calls, seconds: How much it took.
+        steady: Whether the steady state was reached.
+        call_s: Seconds of one call: the median of the last window.
+        calls_per_sample: So many calls take ``SHORTEST_SAMPLE_S`` or more together, and make a sample.
     """
 
     calls: int
@@ -89,9 +92,10 @@ class SynchronizationCheck:
     """Whether waiting for a result really waits.
 
     Args:
-        scaling: Time of 2k calls over time of k calls, waited for once: 2 for honest work.
-        read_s: What the first reading of a result takes longer than a second one of the same result.
-        call_s: One call.
+        scaling: The time of 2k calls over that of k calls, each lot waited for once: 2 where waiting waits.
+        read_s: How much longer the first copy of a result to the host takes than a second copy of it.
+        call_s: Seconds of one call.
+        message: What is wrong; "" where ``passed``.
     """
 
     passed: bool
@@ -102,7 +106,12 @@ class SynchronizationCheck:
 
 
 def warm_up(timed: TimedCall, settings: SampleSettings) -> WarmUp:
-    """Calls until two successive windows agree, or a limit is met."""
+    """Calls a program until it is steady, or a limit is met.
+
+    Args:
+        timed: The program.
+        settings: The windows, their tolerance, and the limits.
+    """
     now = timed.clock.now
     start = now()
     first = [timed.sample(), timed.sample()]
@@ -126,7 +135,13 @@ def _calls_per_sample(call_s: float) -> int:
 
 
 def is_steady(durations: list[float], window: int, tolerance: float) -> bool:
-    """Whether the medians of the last two windows differ by at most ``tolerance`` of the larger."""
+    """Whether the medians of the last two windows are close.
+
+    Args:
+        durations: Seconds of each sample, in order.
+        window: The number of samples in a window.
+        tolerance: The largest difference, as a fraction of the larger median.
+    """
     if len(durations) < 2 * window:
         return False
     before = median(durations[-2 * window : -window])
@@ -135,7 +150,13 @@ def is_steady(durations: list[float], window: int, tolerance: float) -> bool:
 
 
 def measure_round(timed: TimedCall, settings: SampleSettings, calls_per_sample: int = 1) -> list[float]:
-    """Seconds of one call, once for each sample of a round; no garbage is collected meanwhile."""
+    """The samples of a round, each in seconds of one call; Python collects no garbage meanwhile.
+
+    Args:
+        timed: The program, warmed up.
+        settings: How many samples, and for how long.
+        calls_per_sample: Each sample is the mean of so many calls.
+    """
     now = timed.clock.now
     durations: list[float] = []
     with without_collection():
@@ -149,7 +170,7 @@ def measure_round(timed: TimedCall, settings: SampleSettings, calls_per_sample: 
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Python's cyclic garbage is collected before and not during."""
+    """Collects Python's cyclic garbage before the block, and none within it."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -161,13 +182,20 @@ def without_collection() -> Iterator[None]:
 
 
 def check_synchronization(timed: TimedCall, call_s: float, *, budget_s: float = 0.05) -> SynchronizationCheck:
-    """Proves that the time of a call is the time of its work.
+    """Checks that the time of a call is the time of its work.
 
-    2k calls that are waited for once must take about twice as long as k, and the first read of a result must take no
-    more than half a call (or a millisecond) longer than a second one, which has nothing to wait for: what copying
-    costs by itself (a graph of a hundred batch norms has two hundred running statistics) says nothing. k is what fits
-    ``budget_s``. A machine that is busy with other things gets ``ATTEMPTS`` chances: the least time of each kind
-    counts, because disturbances only add.
+    A ``synchronize`` that does not wait shows in two ways:
+
+    * 2k calls that are waited for once do not take twice as long as k calls.
+    * The first copy of a result to the host has to wait for the work that was left. A second copy of the same result
+      shows what copying alone costs. The first may take longer by half a call or a millisecond, whichever is more.
+
+    A busy machine can only add time, so the least time of up to ``ATTEMPTS`` attempts counts.
+
+    Args:
+        timed: The program, warmed up.
+        call_s: Seconds of one call.
+        budget_s: k calls take about so long.
     """
     count = max(1, min(LONGEST_INNER_LOOP, int(budget_s / call_s) if call_s > 0 else LONGEST_INNER_LOOP))
     once_s = twice_s = first_s = again_s = math.inf

@@ -1,4 +1,4 @@
-"""Intervals of quantiles and of ratios from repeated launches and rounds, and what a comparison can detect."""
+"""Confidence intervals of latency quantiles and ratios over launches and rounds, and the power of comparisons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RoundSamples = Mapping[tuple[int, int], Sequence[float]]
 
 
 class TimedSample(Protocol):
-    """A line of ``samples.jsonl``."""
+    """A timed call with its place, as a line of ``samples.jsonl`` has it."""
 
     @property
     def launch(self) -> int: ...
@@ -42,7 +42,7 @@ class TimedSample(Protocol):
 class Estimate:
     """A value with its confidence interval.
 
-    A ``confidence`` of 0 says that there was one unit only, from which no interval can be had.
+    A ``confidence`` of 0 says that there is no interval: a single launch, round or call shows no variation.
     """
 
     value: float
@@ -56,8 +56,8 @@ class Ratio(Estimate):
     """An estimated ratio head / base.
 
     Args:
-        log_error: Standard error of log(ratio). degrees: degrees of freedom behind it.
-        pairs: Rounds (or the smaller number of them) that it rests on.
+        log_error: Standard error of log(ratio). degrees: its degrees of freedom.
+        pairs: The number of paired rounds; of two runs that share none, the smaller number of rounds.
     """
 
     log_error: float
@@ -65,7 +65,7 @@ class Ratio(Estimate):
     pairs: int
 
     def p_above(self, limit: float) -> float:
-        """One-sided p value of "the ratio is at most ``limit``": small where the ratio is surely above it."""
+        """One-sided p value of "the ratio is at most ``limit``": small where the ratio is above it beyond doubt."""
         return self._p(math.log(self.value) - math.log(limit))
 
     def p_below(self, limit: float) -> float:
@@ -90,25 +90,6 @@ class Ratio(Estimate):
         return math.expm1(min(reach * self.log_error, 700.0))
 
 
-@dataclass(frozen=True)
-class NoiseFloor:
-    """What equal programs look like when they are compared (A/A).
-
-    Args:
-        floor: The relative difference that ``confidence`` of A/A comparisons stay within.
-        smallest_detectable_change: Median over the comparisons, at 80 % power.
-        false_alarms: Comparisons whose interval excludes 1 by more than the threshold.
-        comparisons: How many there were.
-        false_alarm_rate: ``false_alarms / comparisons`` with its Wilson interval.
-    """
-
-    floor: float
-    smallest_detectable_change: float
-    false_alarms: int
-    comparisons: int
-    false_alarm_rate: Estimate
-
-
 def grouped(calls: Iterable[TimedSample]) -> dict[tuple[int, int], list[float]]:
     """Timed calls by (launch, round), in their order."""
     rounds: dict[tuple[int, int], list[float]] = {}
@@ -120,12 +101,13 @@ def grouped(calls: Iterable[TimedSample]) -> dict[tuple[int, int], list[float]]:
 def quantile_interval(
     samples: RoundSamples, q: float = 0.5, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Estimate:
-    """The ``q`` quantile of all calls with its interval.
+    """The ``q`` quantile of all calls, with a bootstrap interval.
 
-    Launches are drawn with replacement, one fewer than there are (Rao and Wu 1988: without that the variance of
-    few units comes out too small), then rounds within them; the calls of a round stay together, because they share
-    what disturbed it. The percentile interval is widened by t / z with Satterthwaite's degrees of freedom, so that
-    two launches that differ are not taken for certainty. One launch: rounds alone. One round: calls alone.
+    A replicate draws launches with replacement, then rounds within each of them. It draws one launch fewer than there
+    are; otherwise the variance of a few launches comes out too small (Rao and Wu 1988). The calls of a round stay
+    together, because whatever disturbed the round disturbed them all. The percentile interval of the replicates is
+    widened by t / z, with Satterthwaite's degrees of freedom, because two launches tell little of how launches vary.
+    With one launch rounds alone are drawn; with one round, its calls.
 
     Args:
         samples: Positive seconds by (launch, round). Sizes may differ.
@@ -144,10 +126,17 @@ def quantile_interval(
 def ratio_interval(
     head: RoundSamples, base: RoundSamples, *, q: float = 0.5, confidence: float = 0.95, seed: int = 0
 ) -> Ratio:
-    """Head / base from paired rounds: the median of log(q of the head's round / q of the base's round).
+    """Head / base from rounds that both ran in: the median over rounds of log(head's quantile / base's quantile).
 
-    Rounds pair by (launch, round), so drift that hits a whole round cancels. Resampled and widened as
-    ``quantile_interval``. Where the calls of both alternate, ``turn_ratio.ratio_in_turns`` knows more.
+    Rounds pair by (launch, round), so whatever slows a whole round cancels. The interval is made as that of
+    ``quantile_interval``. Where the calls of the two alternate, ``turn_ratio.ratio_in_turns`` is more precise.
+
+    Args:
+        head: Positive seconds by (launch, round).
+        base: As ``head``.
+        q: The quantile that is taken of each round: 0.5 for its median.
+        confidence: Of the interval.
+        seed: Of the bootstrap.
 
     Raises:
         DataError: No round has both, or a sample is not positive.
@@ -163,14 +152,28 @@ def ratio_interval(
 def unpaired_ratio_interval(
     head: RoundSamples, base: RoundSamples, *, q: float = 0.5, confidence: float = 0.95, seed: int = 0
 ) -> Ratio:
-    """Head / base of two separate runs: each is resampled by itself. Wider than a paired one, and open to drift."""
+    """Head / base of two separate runs.
+
+    Each is resampled by itself. The interval is wider than that of a paired ratio, and nothing takes out the machine's
+    drift between the two.
+
+    Args:
+        head: Positive seconds by (launch, round).
+        base: As ``head``.
+        q: The quantile of all calls: 0.5 for the median.
+        confidence: Of the interval.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: A side has no samples, or one is not positive.
+    """
     ours = quantile_spread(checked(head), q, 2000, seed)
     theirs = quantile_spread(checked(base), q, 2000, seed + 1)
     return _ratio(ours.less(theirs), confidence, min(len(head), len(base)))
 
 
 def benjamini_hochberg(p_values: Sequence[float], rate: float = 0.05) -> list[bool]:
-    """Which hypotheses are rejected when the expected share of false ones among them is held at ``rate``.
+    """Which hypotheses are rejected, so that at most a share ``rate`` of the rejected ones is expected to be true.
 
     Source: Benjamini and Hochberg, "Controlling the false discovery rate" (1995).
     """
@@ -179,42 +182,6 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float = 0.05) -> list[bo
     last = max((rank for rank, i in enumerate(order, 1) if p_values[i] <= rate * rank / count), default=0)
     rejected = set(order[:last])
     return [i in rejected for i in range(count)]
-
-
-def noise_floor(
-    pairs: Sequence[tuple[RoundSamples, RoundSamples]], *, threshold: float = 0.0, confidence: float = 0.95
-) -> NoiseFloor:
-    """What A/A pairs (the same cell measured twice) say of the noise.
-
-    Args:
-        pairs: Two measurements each of something that did not change.
-        threshold: The gate's relative threshold; an A/A ratio surely beyond it is a false alarm.
-        confidence: Of the intervals and of the floor.
-
-    The floor is the ``confidence`` quantile of |ratio - 1|; with few pairs, their largest.
-    """
-    if not pairs:
-        raise DataError("there are no A/A pairs", remedy="give the suite an A/A cell")
-    ratios = [
-        ratio_interval(a, b, confidence=confidence) if a.keys() & b.keys() else unpaired_ratio_interval(a, b)
-        for a, b in pairs
-    ]
-    sizes = sorted(math.expm1(abs(math.log(ratio.value))) for ratio in ratios)
-    floor = sizes[min(len(sizes) - 1, math.ceil(confidence * len(sizes)) - 1)]
-    detectable = sorted(ratio.smallest_detectable_change() for ratio in ratios)[len(ratios) // 2]
-    alarms = sum(ratio.low > 1 + threshold or ratio.high < 1 / (1 + threshold) for ratio in ratios if ratio.confidence)
-    return NoiseFloor(floor, detectable, alarms, len(ratios), proportion_interval(alarms, len(ratios), confidence))
-
-
-def proportion_interval(hits: int, total: int, confidence: float = 0.95) -> Estimate:
-    """Hits / total with Wilson's score interval (Wilson 1927)."""
-    if total == 0:
-        return Estimate(math.nan, 0.0, 1.0, confidence)
-    z = student_quantile((1 + confidence) / 2, math.inf)
-    share = hits / total
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
-    reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return Estimate(share, max(0.0, centre - reach), min(1.0, centre + reach), confidence)
 
 
 def checked(samples: RoundSamples) -> dict[tuple[int, int], FloatArray]:

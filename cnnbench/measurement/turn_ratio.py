@@ -1,4 +1,4 @@
-"""The ratio of two programs whose calls alternate: a robust location of the pairs' ratios, and how well it is known."""
+"""The latency ratio of two programs whose calls alternate: Huber's location of the ratios of neighbouring calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ MOST_STEPS = 100
 
 @dataclass(frozen=True)
 class Location:
-    """A robust location. Args: scale: what an influence of 1 moves it by, were it alone. influences: of each value."""
+    """Huber's location of some values.
+
+    Args:
+        value: The location.
+        scale: s / mean psi': so far one value with psi = 1 moves the location, times the number of values.
+        influences: psi of each value, between -``CORNER`` and ``CORNER``.
+    """
 
     value: float
     scale: float
@@ -30,22 +36,30 @@ class Location:
 
 
 def ratio_in_turns(head: RoundSamples, base: RoundSamples, *, confidence: float = 0.95) -> Ratio:
-    """Head / base from calls that follow each other: Huber's location of log(head's call / base's call).
+    """Head / base from pairs of calls that follow each other.
 
-    Calls pair by their place in a round; one without a partner is left out. With psi(u) = max(-c, min(c, u)), c =
-    ``CORNER`` and s the scaled median absolute deviation, the location m solves sum psi((d - m) / s) = 0. On a machine
-    that is disturbed half of the time that is far less moved than a mean, and loses little where it is quiet. Its error
-    comes from the influences psi, averaged by round:
+    Example: in a round the calls are base, head, base, head, ...; the first call of each makes the first pair. A pair
+    gives d = log(head's seconds / base's seconds), in which whatever slows the machine for both cancels. A call without
+    a partner is left out.
+
+    The estimate is Huber's location m of all d. It solves sum psi((d - m) / s) = 0 with psi(u) = max(-c, min(c, u)),
+    c = ``CORNER`` and s the scaled median absolute deviation. Disturbed pairs move it far less than they move a mean,
+    and on a quiet machine it is nearly as precise as one. With psi averaged over the pairs of each round, its standard
+    error is
 
         error = s / mean psi' * sqrt(max(MS_launches, MS_rounds) / rounds)
 
-    of the mean squares between launches and between rounds within them, with Satterthwaite's degrees of freedom. One
-    launch: rounds alone. One round: pairs alone, and a single pair has no interval.
+    where MS_launches and MS_rounds are the mean squares of psi between launches, and between the rounds of a launch.
+    The degrees of freedom are Satterthwaite's. With one launch the rounds alone count; with one round its pairs do;
+    from a single pair there is no interval.
 
     Args:
         head: Positive seconds by (launch, round), in the order in which they were taken.
         base: As ``head``.
         confidence: Of the interval, which is Student's t on the log scale.
+
+    Returns:
+        The ratio; its ``confidence`` is 0 where there is no interval.
 
     Raises:
         DataError: No round has both, or a sample is not a positive number.
@@ -79,7 +93,7 @@ def ratio_in_turns(head: RoundSamples, base: RoundSamples, *, confidence: float 
 
 
 def location(values: FloatArray) -> Location:
-    """Huber's location with the scale held at the median absolute deviation."""
+    """Huber's location, with the scale s held at the median absolute deviation (times ``MAD_TO_SIGMA``)."""
     import numpy as np
 
     centre = float(np.median(values))
@@ -99,7 +113,7 @@ def location(values: FloatArray) -> Location:
 
 
 def _slope(scaled: FloatArray) -> float:
-    """The mean of psi': the share of values that are not cut."""
+    """The mean of psi': the share of values within the corners."""
     import numpy as np
 
     return max(float((np.abs(scaled) < CORNER).mean()), 1 / len(scaled))

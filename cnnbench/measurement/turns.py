@@ -1,4 +1,4 @@
-"""A round whose samples alternate with another process's: each takes one, waits until it is idle, and yields."""
+"""Rounds in turn with another process: take some samples, wait until all threads are idle, let the other go on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ IDLE_STEP_S = 0.002  # a process that sleeps as long and uses a tenth of it is i
 
 @dataclass(frozen=True)
 class Turn:
-    """Args: samples_s: seconds of one call each. wall_s: of all of them. idle_after_s: until the threads rested."""
+    """The samples that a program took in its turn.
+
+    Args:
+        samples_s: Seconds of one call, once for each sample.
+        wall_s: Seconds of the turn without the wait after it.
+        idle_after_s: Seconds until the process's threads were idle.
+    """
 
     samples_s: list[float]
     wall_s: float
@@ -22,7 +28,7 @@ class Turn:
 
 
 class Turns:
-    """One program's share of such a round. Python's garbage is collected before and not during."""
+    """One program's part in a round that is taken in turn. Python collects garbage before it and not during it."""
 
     def __init__(self, timed: TimedCall, calls_per_sample: int) -> None:
         self._timed, self._calls = timed, calls_per_sample
@@ -35,18 +41,20 @@ class Turns:
 
     def take(self, samples: int) -> Turn:
         """The next samples."""
-        wall, processor = time.perf_counter(), time.process_time()
+        wall, processor = self._timed.clock.now(), time.process_time()
         taken = [self._timed.sample(self._calls) for _ in range(samples)]
-        elapsed = time.perf_counter() - wall
+        elapsed = self._timed.clock.now() - wall
         self._wall_s += elapsed
         self._processor_s += time.process_time() - processor
         return Turn(taken, elapsed, wait_until_idle(step_s=IDLE_STEP_S))
 
     def end(self) -> tuple[Observation, float]:
-        """What was observed: ``wall_s`` and ``processor_s`` of this program's turns, the machine over all of the round.
+        """Ends the round.
 
-        The second value is this process's processor time in all; ``foreign_s`` counts whoever it alternated with, whose
-        own such value is to be taken off.
+        Returns:
+            What was observed: ``wall_s`` and ``processor_s`` of this program's turns, the rest over the whole round.
+            Its ``foreign_s`` still contains the processor time of the process that took the other turns.
+            And this process's own processor time over the round, for the other to take off in the same way.
         """
         observed = self._end()
         if self._collects:

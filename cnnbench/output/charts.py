@@ -80,6 +80,11 @@ def budget_by_node(records: Sequence[Record], budgets: Mapping[str, Sequence[Nod
     """A panel for each network: the largest share of its budget that each node used, in the graph's order.
 
     A node that used nothing, as an exact one does, has no point.
+
+    Args:
+        records: Of the cells.
+        budgets: What each node used, by the cell's id.
+        colours: ``#rrggbb`` by series.
     """
     known = [record for record in records if budgets.get(record.cell.id)]
     networks = _by(known, lambda record: record.cell.network_key)
@@ -213,7 +218,13 @@ def _by(records: Sequence[Record], key: Callable[[Record], Key | None]) -> dict[
 
 
 def charts(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeUse]], colours: Colours) -> dict[str, str]:
-    """Every chart that the records have figures for, as inline SVG by name."""
+    """Every chart that the records have figures for, as inline SVG by name.
+
+    Args:
+        records: Of the run's cells.
+        budgets: What each node used of its budget, by the cell's id.
+        colours: ``#rrggbb`` by series.
+    """
     wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
         "latency": (any(record.latency for record in records), lambda: latency_bars(records, colours)),
         "scatter": (

@@ -58,7 +58,14 @@ def svg(name: str, draw: Callable[[], Figure]) -> str:
 
 
 def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of that size in inches, and its axes by row and column."""
+    """A figure, and its axes by row and column.
+
+    Args:
+        rows: How many rows of panels.
+        columns: How many panels a row has.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -59,7 +59,13 @@ class RunReport:
 
 
 def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, str] | None = None) -> RunReport:
-    """The report of a run, with the verdicts of its gate where it was gated."""
+    """The report of a run.
+
+    Args:
+        run: With all that lies in its folder.
+        gate: The verdicts on it, where it was gated.
+        units: Of the metrics that plugins derive from records, by name.
+    """
     ratios = relative(run)
     tables = (
         relative_table(ratios),

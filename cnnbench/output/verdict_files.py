@@ -14,7 +14,13 @@ from cnnbench.output.reports import write_reports
 
 
 def write_verdicts(folder: Path, result: GateResult, junit: Path | None = None) -> None:
-    """``gate.json`` and the run's reports with the verdicts; the job's summary; JUnit XML where a file is given."""
+    """Writes ``gate.json`` and the run's reports with the verdicts, and adds them to the job's summary.
+
+    Args:
+        folder: The run's.
+        result: The verdicts.
+        junit: Where JUnit XML goes; None for nowhere.
+    """
     write_atomically(folder / "gate.json", to_json(result))
     write_reports(folder, result)
     append_summary(gate_markdown(result))
@@ -23,7 +29,13 @@ def write_verdicts(folder: Path, result: GateResult, junit: Path | None = None) 
 
 
 def write_grades(folder: Path, found: Verification, junit: Path | None = None) -> None:
-    """``verification.json`` and ``verification.md``; the job's summary; JUnit XML where a file is given."""
+    """Writes ``verification.json`` and ``verification.md``, and adds them to the job's summary.
+
+    Args:
+        folder: Of the second run.
+        found: The graded claims.
+        junit: Where JUnit XML goes; None for nowhere.
+    """
     write_atomically(folder / "verification.json", to_json(found))
     text = verification_markdown(found)
     write_atomically(folder / "verification.md", text)

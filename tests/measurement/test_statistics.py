@@ -9,11 +9,10 @@ import pytest
 
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import Sample
+from cnnbench.measurement.noise import noise_floor, proportion_interval
 from cnnbench.measurement.statistics import (
     benjamini_hochberg,
     grouped,
-    noise_floor,
-    proportion_interval,
     quantile_interval,
     ratio_interval,
     unpaired_ratio_interval,

@@ -166,7 +166,13 @@ def tag_of(view: View, now_ms: int) -> tuple[str, str]:
 
 
 def view_fragment(experiment_id: str, view_id: str, *, charts: bool = True) -> str:
-    """The part of a link after the server's address. Any further facet would suppress the view."""
+    """The part of a link to a view after the server's address. Any further parameter would suppress the view.
+
+    Args:
+        experiment_id: Of the experiment whose tag holds the view.
+        view_id: The view.
+        charts: Whether it shows charts rather than a table of runs.
+    """
     mode = "&compareRunsMode=CHART" if charts else ""
     key = quote(view_id, safe="")
     return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}&viewStateShareKey={key}"
