@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: run test test-slow test-browser lint format ui screenshots house faults defects budgets schema constraints clean
+.PHONY: run test test-slow test-browser lint format ui screenshots house faults defects budgets notebooks schema constraints clean
 
 run: $(INSTALLED)
 	$(BIN)/cnnbench run $(SUITE)
@@ -49,6 +49,9 @@ faults: $(INSTALLED_DEV)
 
 defects: $(INSTALLED_DEV)
 	$(BIN)/python docs/write_defects.py
+
+notebooks: $(INSTALLED_DEV)
+	$(BIN)/python examples/execute.py
 
 budgets: $(INSTALLED_DEV)
 	$(BIN)/python docs/write_budgets.py

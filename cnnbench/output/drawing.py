@@ -41,7 +41,6 @@ def svg(name: str, draw: Callable[[], Figure]) -> str:
     """The drawing of ``draw`` as an inline ``<svg>`` whose ids start with ``name``."""
     import matplotlib
 
-    matplotlib.use("svg")
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
         figure = draw()
         buffer = io.StringIO()
