@@ -52,7 +52,7 @@ def _support(kind: str, cls: type[Layer], operations: Operations) -> Support:
         return Support("native", _gradient(cls, gaps), gaps=gaps)
     if not cls.is_composite:
         return _none(cls, (kind,), operations)
-    parts = _parts(cls, operations)
+    parts = _parts(cls, frozenset(operations))
     missing = tuple(part for part in parts if part not in operations)
     if missing:
         return _none(cls, missing, operations)

@@ -121,6 +121,9 @@ def centre_and_size(builder: Builder, name: str, boxes: Value) -> tuple[Value, V
 class BoxEncode(_BoxCoding, kind="box_encode"):
     """Boxes relative to anchors: (s_x (x - a_x) / a_w, s_y (y - a_y) / a_h, s_w log(w / a_w), s_h log(h / a_h)).
 
+    Args:
+        scales: The factors (s_x, s_y, s_w, s_h); (10, 10, 5, 5) in the heads of Fast and Faster R-CNN.
+
     Shapes:
         boxes (..., A, 4), anchors (..., A, 4) or without the batch axis -> (..., A, 4).
         Source: R-CNN (arXiv:1311.2524, appendix C); torchvision's ``BoxCoder``.
@@ -147,6 +150,7 @@ class BoxDecode(_BoxCoding, kind="box_decode"):
     """The inverse of ``BoxEncode``: corners from deltas, each divided by its scale.
 
     Args:
+        scales: Those with which the boxes were encoded.
         largest_growth: The logarithms of width and height are kept at or below it before exp. None: no limit.
 
     Shapes:
@@ -179,6 +183,10 @@ class BoxDecode(_BoxCoding, kind="box_decode"):
 @dataclass(frozen=True, kw_only=True)
 class BoxClip(Composite, kind="box_clip"):
     """Corners moved into the image: x to [0, width], y to [0, height].
+
+    Args:
+        height: The image's height, in the unit of the boxes.
+        width: The image's width, in the same unit.
 
     Shapes: (..., 4) -> the same.
     """

@@ -81,7 +81,13 @@ def divided(builder: Builder, total: Value, weights: Value) -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class MSELoss(ElementLoss, kind="mse_loss"):
-    """(x - t)^2. Shapes: as ``ElementLoss``."""
+    """(x - t)^2.
+
+    Args:
+        reduction: As ``ElementLoss``.
+
+    Shapes: as ``ElementLoss``.
+    """
 
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
         difference = builder.add("difference", Subtract(), prediction, target)
@@ -90,7 +96,13 @@ class MSELoss(ElementLoss, kind="mse_loss"):
 
 @dataclass(frozen=True, kw_only=True)
 class L1Loss(ElementLoss, kind="l1_loss"):
-    """|x - t|; its gradient is 0 where they are equal. Shapes: as ``ElementLoss``."""
+    """|x - t|; its gradient is 0 where they are equal.
+
+    Args:
+        reduction: As ``ElementLoss``.
+
+    Shapes: as ``ElementLoss``.
+    """
 
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
         difference = builder.add("difference", Subtract(), prediction, target)
@@ -102,7 +114,8 @@ class SmoothL1Loss(ElementLoss, kind="smooth_l1_loss"):
     """With d = |x - t|: d^2 / (2 beta) where d < beta, else d - beta / 2.
 
     Args:
-        beta: Where the parabola ends.
+        reduction: As ``ElementLoss``.
+        beta: The difference |x - t| at which the parabola ends and the line begins.
         form: ``smooth_l1`` as above (Fast R-CNN, arXiv:1504.08083, equation 3, has beta 1; PyTorch's SmoothL1Loss), or
             ``huber``: beta times that, whose parabola is d^2 / 2 for every beta (PyTorch's and Keras' Huber).
 
@@ -141,6 +154,7 @@ class BCEWithLogitsLoss(ElementLoss, kind="bce_with_logits_loss"):
     loss of a negative target that is judged so.
 
     Args:
+        reduction: As ``ElementLoss``.
         pos_weight: p, which weighs positive targets.
 
     Shapes: as ``ElementLoss``; targets from 0 to 1.

@@ -21,7 +21,10 @@ from cnnbench.spec.layers.reduction import Reduce
 class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
     """The negative log-likelihood of the log-softmax of logits along axis 1.
 
-    Args: as ``NLLLoss``.
+    Args:
+        reduction: ``none``, ``sum``, or ``mean`` over the targets that count, each by its class' weight.
+        ignore_index: A target that counts as nothing; None: all count.
+        label_smoothing: The share of the target's probability that is spread evenly over all classes.
 
     Shapes:
         logits (N, K, *spatial), targets (N, *spatial) integers [, class weights (K,)] -> as ``NLLLoss``.

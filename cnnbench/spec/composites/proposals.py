@@ -30,6 +30,7 @@ class ProposalSelection(Composite, kind="proposal_selection"):
         iou_threshold: Of suppression.
         min_size: Boxes less wide or high after clipping are dropped.
         score_threshold: Boxes with a score (a probability) not above it are dropped; None for none.
+        largest_growth: As ``BoxDecode``.
 
     Shapes:
         objectness logits (N, A), deltas (N, A, 4), anchors (A, 4) -> boxes (N, after, 4), scores (N, after), count (N,)

@@ -51,12 +51,21 @@ class Softmax(Layer, kind="softmax"):
 
 @dataclass(frozen=True, kw_only=True)
 class LogSoftmax(Softmax, kind="log_softmax"):
-    """x_i - log sum_j exp(x_j) along ``axis``, computed after subtracting the maximum. Shapes: any -> the same."""
+    """x_i - log sum_j exp(x_j) along an axis, computed after subtracting the maximum.
+
+    Args:
+        axis: As ``softmax``.
+
+    Shapes: any -> the same.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hardmax(Softmax, kind="hardmax"):
-    """1 at the first maximum along ``axis``, 0 elsewhere; its gradient is 0 everywhere, so it has none here.
+    """1 at the first maximum along an axis, 0 elsewhere; its gradient is 0 everywhere, so it has none here.
+
+    Args:
+        axis: As ``softmax``.
 
     Shapes: any -> the same. Source: ONNX's Hardmax (whose default axis is -1; here 1, as in ``softmax``).
     """

@@ -102,7 +102,14 @@ class Elementwise(Layer, kind="elementwise"):
 
 @dataclass(frozen=True, kw_only=True)
 class Affine(Layer, kind="scalar_affine"):
-    """scale * x + shift with two fixed numbers; ``ChannelAffine`` is the trained one. Shapes: any -> the same."""
+    """scale * x + shift with two fixed numbers; ``ChannelAffine`` is the trained one.
+
+    Args:
+        scale: The factor.
+        shift: What is added to the product.
+
+    Shapes: any -> the same.
+    """
 
     scale: float = 1.0
     shift: float = 0.0
@@ -138,7 +145,12 @@ class Clip(Layer, kind="clip"):
 class Power(Layer, kind="scalar_power"):
     """x ** exponent with a fixed number; a negative x has a power for whole exponents only, and NaN for others.
 
-    The gradient is exponent * x ** (exponent - 1), and 0 for the exponent 0. Shapes: any -> the same.
+    The gradient is exponent * x ** (exponent - 1), and 0 for the exponent 0.
+
+    Args:
+        exponent: The power.
+
+    Shapes: any -> the same.
     """
 
     exponent: float

@@ -70,6 +70,8 @@ class RoIAlign(RoIMaxPool, kind="roi_align"):
     counts as 0; else it is clamped to the first and last pixel's centre and interpolated between two pixels.
 
     Args:
+        output_size: Of the grid laid over each region: one integer for both axes or one each.
+        spatial_scale: From the boxes' coordinates to the features': 1 / stride.
         sampling_ratio: S. 0: ceil(n / out), a number for each box and axis; at most ceil(size / out) of the features,
             which shapes that are known beforehand need and which boxes within the image do not exceed.
         aligned: Whether pixel i's centre lies at i + 1/2 of the continuous axis (torchvision's ``aligned=True``, ONNX's

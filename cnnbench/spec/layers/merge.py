@@ -144,7 +144,10 @@ def broadcast_shape(inputs: Shapes) -> Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Concat(Layer, kind="concat"):
-    """Joins values along ``axis`` (canonical layout; 1 is the channel axis).
+    """Joins values along an axis, in the order in which they are given.
+
+    Args:
+        axis: The axis in the canonical layout; 1 is the channel axis. Negative counts from the end.
 
     Shapes:
         (N, C1, ...), (N, C2, ...), ... -> (N, C1 + C2 + ..., ...).

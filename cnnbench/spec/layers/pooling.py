@@ -95,7 +95,10 @@ class MaxPool(WindowPool, kind="max_pool"):
 class MinPool(WindowPool, kind="min_pool"):
     """Minimum over a window; padding never wins (it counts as plus infinity).
 
-    Fields and shapes as ``max_pool``: it is -max_pool(-x). NaN in a window gives NaN. The gradient goes to the first
+    Args:
+        kernel_size, stride, padding, dilation, ceil_mode: As ``max_pool``; it is -max_pool(-x).
+
+    Shapes: as ``max_pool``. NaN in a window gives NaN. The gradient goes to the first
     minimum of the window in row-major order.
     """
 
@@ -160,7 +163,14 @@ class GlobalAvgPool(Layer, kind="global_avg_pool"):
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalMaxPool(GlobalAvgPool, kind="global_max_pool"):
-    """Maximum over all spatial positions; fields and shapes as ``global_avg_pool``."""
+    """Maximum over all spatial positions.
+
+    Args:
+        keep_spatial: Keep the spatial axes with size 1.
+
+    Shapes:
+        (N, C, *spatial) -> (N, C), or (N, C, 1, ...) with ``keep_spatial``.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +220,10 @@ class AdaptiveAvgPool(Layer, kind="adaptive_avg_pool"):
 
 @dataclass(frozen=True, kw_only=True)
 class Subsample(Layer, kind="subsample"):
-    """Keeps every ``stride``-th position of each spatial axis, starting at the first.
+    """Keeps every s-th position of each spatial axis, starting at the first.
+
+    Args:
+        stride: s, one integer for all spatial axes or one each.
 
     Shapes:
         (N, C, *spatial) -> (N, C, *ceil(spatial / stride)).

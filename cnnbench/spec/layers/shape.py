@@ -16,7 +16,10 @@ PAD_MODES: tuple[PadMode, ...] = ("constant", "reflect", "symmetric", "edge", "w
 
 @dataclass(frozen=True, kw_only=True)
 class Flatten(Layer, kind="flatten"):
-    """Joins the axes from ``start_axis`` to the last into one, in canonical (channels-first) order.
+    """Joins the axes from one to the last into one, in canonical (channels-first) order.
+
+    Args:
+        start_axis: The first of the joined axes. Negative counts from the end.
 
     Shapes:
         (N, C, H, W) -> (N, C*H*W) for the default ``start_axis`` 1.

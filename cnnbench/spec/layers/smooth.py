@@ -18,6 +18,9 @@ def _require_positive(value: float, field: str) -> None:
 class ELU(Layer, kind="elu"):
     """x where x > 0, alpha (exp(x) - 1) elsewhere.
 
+    Args:
+        alpha: Minus the value that very negative inputs approach; a positive number.
+
     Shapes: any -> the same. Source: Clevert, Unterthiner, Hochreiter, "Exponential linear units" (2015), equation 15.
     """
 
@@ -31,6 +34,9 @@ class ELU(Layer, kind="elu"):
 @dataclass(frozen=True, kw_only=True)
 class CELU(Layer, kind="celu"):
     """max(x, 0) + min(0, alpha (exp(x / alpha) - 1)): an ELU whose slope at 0 is 1 for every alpha.
+
+    Args:
+        alpha: Minus the value that very negative inputs approach; a positive number.
 
     Shapes: any -> the same. Source: Barron, "Continuously differentiable exponential linear units" (2017), equation 2.
     """

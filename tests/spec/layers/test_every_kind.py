@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import fields
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -152,6 +154,13 @@ def test_the_family_is_the_file_in_which_the_kind_stands(kind):
 def test_every_kind_says_what_it_computes(kind):
     text = layer_kinds()[kind].__doc__ or ""
     assert "shapes" in text.lower()
+
+
+@pytest.mark.parametrize("kind", CORE)
+def test_every_field_is_explained(kind):
+    cls = layer_kinds()[kind]
+    explained = (cls.__doc__ or "").partition("Args:")[2].partition("\n\n")[0]
+    assert [field.name for field in fields(cls) if not re.search(rf"\b{field.name}\b", explained)] == []
 
 
 def test_a_kind_cannot_be_defined_twice():
