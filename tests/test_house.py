@@ -16,7 +16,6 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().v
 # What is beyond a limit still, by room. Whoever mends one lowers the number; nobody raises one.
 KNOWN_LONG_MODULES = {
     "cnnbench/harness": 5,
-    "cnnbench/output": 2,
     "cnnbench/spec": 3,
 }
 KNOWN_LONG_FUNCTIONS = {

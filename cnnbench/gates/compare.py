@@ -34,11 +34,19 @@ class RunComparison(Frozen):
 
 
 class Relative(Frozen):
-    """A cell's latency against its comparison group's fastest: from paired rounds, or through the group's anchor."""
+    """A cell's latency against its comparison group's fastest: from paired rounds, or through the group's anchor.
+
+    Args:
+        group: How the group is called.
+        subject: The cell's id. series: its backend with its mode.
+        reference: The fastest cell's id, which is the group's own. fastest: its backend with its mode.
+        rounds: How many rounds the ratio rests on.
+    """
 
     group: str
     subject: str
     series: str
+    reference: str
     fastest: str
     ratio: Interval
     rounds: int
@@ -128,6 +136,7 @@ def relative(run: Evidence) -> tuple[Relative, ...]:
                     group=record.cell.group,
                     subject=record.cell.id,
                     series=record.cell.series,
+                    reference=fastest.cell.id,
                     fastest=fastest.cell.series,
                     ratio=Interval(value=ratio.value, low=ratio.low, high=ratio.high, confidence=ratio.confidence),
                     rounds=ratio.pairs,

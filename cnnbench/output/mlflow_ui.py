@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from cnnbench.errors import UnavailableError
-from cnnbench.output.recorders.mlflow import QUIET, Logged, prepare, read_mark, tracking_uri
+from cnnbench.output.recorders.mlflow import Logged, read_mark
+from cnnbench.output.recorders.mlflow_store import QUIET, prepare, tracking_uri
 
 HOST = "127.0.0.1"
 PORT = 5000

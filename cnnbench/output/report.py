@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         tables=tuple(table for table in tables if table),
         problems=problems_table(run.records),
         skips=skips_table(run.records),
-        environment=tuple(_flat({**run.environment, "yardsticks": _yardsticks(run), "versions": _versions(run)})),
+        environment=environment_rows(run),
         notes=run.notes,
         gate=gate,
         gate_tables=tuple(table for table in (series_table(gate), *split_verdicts(gate)) if table) if gate else (),
@@ -126,7 +126,7 @@ def _findings(run: Evidence, ratios: Sequence[Relative]) -> list[str]:
     cells = {record.cell.id: record.cell for record in run.records}
     groups: dict[str, list[Relative]] = {}
     for item in ratios:
-        groups.setdefault(item.group, []).append(item)
+        groups.setdefault(item.reference, []).append(item)
     sentences = []
     for items in groups.values():
         if len(items) < 2:
@@ -151,7 +151,7 @@ def relative_table(ratios: Sequence[Relative]) -> ReportTable:
         ratio = item.ratio
         text = figures.significant(ratio.value)
         interval = f"[{figures.significant(ratio.low)}, {figures.significant(ratio.high)}]"
-        first = item.series == item.fastest and ratio.value == 1
+        first = item.subject == item.reference
         rows.append(
             (
                 Entry(item.group),
@@ -186,6 +186,20 @@ def seconds_table(run: Evidence) -> ReportTable:
     return ReportTable(
         "Where the time went", (Column("phase", "left"), Column("seconds"), Column("share")), tuple(rows)
     )
+
+
+def environment_rows(run: Evidence, only: Collection[str] | None = None) -> tuple[tuple[str, str], ...]:
+    """Where a run was made: the names of facts with their values as text.
+
+    Args:
+        run: With its environment.
+        only: Which facts of the environment are wanted, beside the yardsticks; None for all, and all versions.
+    """
+    facts: dict[str, Any] = {name: value for name, value in run.environment.items() if only is None or name in only}
+    facts["yardsticks"] = _yardsticks(run)
+    if only is None:
+        facts["versions"] = _versions(run)
+    return tuple(_flat(facts))
 
 
 def _yardsticks(run: Evidence) -> dict[str, str]:

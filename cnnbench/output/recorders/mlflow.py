@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from cnnbench.errors import DataError, UnavailableError
+from cnnbench.errors import DataError
 from cnnbench.output.recorders.mlflow_layout import Planned, PlannedRun, plan_runs
+from cnnbench.output.recorders.mlflow_store import SQLITE, connected, prepare, tracking_uri, without_credentials
 from cnnbench.output.recorders.mlflow_views import (
     OWN,
     PREFIX,
@@ -30,19 +28,10 @@ if TYPE_CHECKING:
     from cnnbench.harness.run.extensions import FinishedRun, StartedRun
     from cnnbench.harness.run.record import Record
 
-VARIABLE = "MLFLOW_TRACKING_URI"
-DEFAULT_DATABASE = "mlflow.db"
 LOCAL_SERVER = "http://127.0.0.1:5000"
 MARK = "mlflow.json"  # in the run's folder: where it was logged
 ARTIFACTS = ("report.html", "report.md", "environment.json", "summary.json", "junit.xml", "suite.resolved.yaml")
-PROBE_S = 5.0
 BATCH = 1000  # metrics that MLflow takes in one request
-PATIENCE = {  # MLflow's defaults wait four minutes for a server that is down
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
 @dataclass(frozen=True)
@@ -87,21 +76,6 @@ class MlflowRecorder:
         return {name: link for name, link in links(run.folder).items() if name == "mlflow"}
 
 
-def tracking_uri(given: str | None = None) -> str:
-    """The store: as given, or ``$MLFLOW_TRACKING_URI``, or SQLite at ``mlflow.db`` in the working directory."""
-    return given or os.environ.get(VARIABLE) or f"sqlite:///{Path.cwd() / DEFAULT_DATABASE}"
-
-
-def prepare(given: str | None = None) -> None:
-    """Opens the store once, which creates it where there is none.
-
-    Raises:
-        UnavailableError: It does not answer.
-    """
-    with _connected(given):
-        pass
-
-
 def log_run(folder: Path, given: str | None = None) -> Logged:
     """Logs a run from its folder, replacing what an earlier attempt logged of it.
 
@@ -118,13 +92,13 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
     if not _fresh(folder):
         write_reports(folder)
     planned = plan_runs(run, colours(record.cell for record in run.records))
-    with _connected(given) as client:
+    with connected(given) as client:
         experiment = _experiment(client, run.suite, tracking_uri(given))
         _forget(client, experiment, run.run_id)
         parent = _send(client, experiment, planned, folder)
         shown = views(run.records, parent)
         _save_views(client, experiment, shown, run.suite)
-    logged = Logged(_without_credentials(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
+    logged = Logged(without_credentials(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
     from cnnbench.harness.run.store import write_atomically
 
     write_atomically(folder / MARK, json.dumps(asdict(logged), indent=1) + "\n")
@@ -156,86 +130,6 @@ def links(folder: Path) -> dict[str, str]:
     return found
 
 
-@contextmanager
-def _connected(given: str | None) -> Iterator[MlflowClient]:
-    """A client with short patience and without telemetry; whatever fails becomes an UnavailableError."""
-    uri = tracking_uri(given)
-    _probe(uri)
-    before = {name: os.environ.get(name) for name in (*PATIENCE, *QUIET)}
-    for name, value in {**PATIENCE, **QUIET}.items():
-        os.environ.setdefault(name, value)
-    try:
-        import logging
-
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with _alone(uri):
-                client = MlflowClient(tracking_uri=uri)
-                client.search_experiments(max_results=1)
-            yield client
-        except (MlflowException, OSError) as error:
-            raise _unavailable(uri, error) from error
-    finally:
-        for name, old in before.items():
-            if old is None:
-                os.environ.pop(name, None)
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Holds the folder of a database: two processes that create its tables at once would fail."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(Path(uri.removeprefix("sqlite:///")).parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _probe(uri: str) -> None:
-    """Finds out within seconds that a server is down; any answer at all counts as being up."""
-    import urllib.error
-    import urllib.request
-
-    if not uri.startswith("http"):
-        return
-    address = _without_credentials(uri).rstrip("/") + "/health"
-    try:
-        with urllib.request.urlopen(address, timeout=PROBE_S):  # noqa: S310 - http, as the user gave it
-            pass
-    except urllib.error.HTTPError:
-        pass
-    except OSError as error:
-        raise _unavailable(uri, error) from error
-
-
-def _unavailable(uri: str, error: Exception) -> UnavailableError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return UnavailableError(
-        f"MLflow does not take the run: {reason}",
-        where=_without_credentials(uri),
-        remedy="the records are kept; send them later: cnnbench report RUN --log",
-    )
-
-
-def _without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def _experiment(client: MlflowClient, suite: str, uri: str) -> str:
     """The id of ``cnnbench/<suite>``, created where there is none; one that was deleted is restored."""
     name = f"cnnbench/{suite}"
@@ -245,8 +139,8 @@ def _experiment(client: MlflowClient, suite: str, uri: str) -> str:
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
     location = None
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///")).resolve()
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE)).resolve()
         location = (database.parent / "mlartifacts" / "cnnbench" / suite).as_uri()
     return str(client.create_experiment(name, artifact_location=location))
 
