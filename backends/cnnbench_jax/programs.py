@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.spec.optimizers import Optimizer

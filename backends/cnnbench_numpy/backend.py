@@ -8,15 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnbench.errors import UnavailableError
-from cnnbench.execution.contract import (
-    Backend,
-    Capabilities,
-    ForwardProgram,
-    GradientProgram,
-    ProcessSettings,
-    ProgramOptions,
-    StepProgram,
-)
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import main_output
 from cnnbench.execution.operands import BatchReader

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction

@@ -8,15 +8,8 @@ import re
 from typing import Any, ClassVar
 
 from cnnbench.errors import UnavailableError
-from cnnbench.execution.contract import (
-    Backend,
-    Capabilities,
-    ForwardProgram,
-    GradientProgram,
-    ProcessSettings,
-    ProgramOptions,
-    StepProgram,
-)
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operations

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction

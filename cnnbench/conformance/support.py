@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cnnbench.execution.operations import Gap, Operations
+from cnnbench.execution.gaps import Gap
+from cnnbench.execution.operations import Operations
 from cnnbench.spec.examples import example_graph
 from cnnbench.spec.layers import Layer
 from cnnbench.spec.passes import lower

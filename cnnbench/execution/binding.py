@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.operations import Call, LayoutChange, Operations
 from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.graph import Graph, Node, value_names
+from cnnbench.spec.layers import MaskSpec, WeightSpec
 
 
 def bind_program(
@@ -32,6 +35,23 @@ def bind_program(
     return _Binder(graph, operations, training, channels_last).bind()
 
 
+class _Names(NamedTuple):
+    """The position of each weight, running statistic and mask by its full name."""
+
+    weights: dict[str, int]
+    state: dict[str, int]
+    masks: dict[str, int]
+
+    @staticmethod
+    def of(graph: Graph, *, training: bool) -> _Names:
+        masks = graph.named_masks() if training else ()
+        return _Names(_positions(graph.named_weights()), _positions(graph.named_state()), _positions(masks))
+
+
+def _positions(specs: Sequence[WeightSpec | MaskSpec]) -> dict[str, int]:
+    return {spec.name: position for position, spec in enumerate(specs)}
+
+
 @dataclass
 class _Binder:
     """The state of one binding: where each value lies in each layout."""
@@ -49,33 +69,9 @@ class _Binder:
         shapes = self.graph.shapes()
         for item in self.graph.inputs:
             self._new(item.name, False)
-        masks = {spec.name: i for i, spec in enumerate(self.graph.named_masks())} if self.training else {}
-        weights = {spec.name: i for i, spec in enumerate(self.graph.named_weights())}
-        state = {spec.name: i for i, spec in enumerate(self.graph.named_state())}
+        names = _Names.of(self.graph, training=self.training)
         for node in self.graph.nodes:
-            inside = self.graph.input_shapes(node)
-            last = self._layout_for(node)
-            operation = self.operations[node.layer.kind]
-            inputs = tuple(self._in_layout(value, last, len(shapes[value])) for value in node.inputs)
-            values = value_names(node.name, len(node.layer.output_shapes(inside)))
-            outputs = tuple(self._new(value, last and len(shapes[value]) > 2) for value in values)
-            self.steps.append(
-                BoundStep(
-                    name=node.name,
-                    layer=node.layer,
-                    forward=operation.forward,
-                    backward=operation.backward,
-                    call=Call(self.training, last),
-                    inputs=inputs,
-                    outputs=outputs,
-                    weights=tuple(weights[f"{node.owner}.{w.name}"] for w in node.layer.weights(inside)),
-                    state=tuple(state[f"{node.owner}.{s.name}"] for s in node.layer.state(inside)),
-                    masks=tuple(masks[f"{node.name}.{m.name}"] for m in node.layer.masks(inside))
-                    if self.training
-                    else (),
-                    free=(),
-                )
-            )
+            self._bind_node(node, names)
         outputs = tuple(self._in_layout(value, False, len(shapes[value])) for _, value in self.graph.outputs)
         return Program(
             graph=self.graph,
@@ -83,12 +79,33 @@ class _Binder:
             num_slots=len(self.slots),
             inputs=tuple(self.slots[item.name, False] for item in self.graph.inputs),
             outputs=outputs,
-            weight_names=tuple(weights),
-            state_names=tuple(state),
-            mask_names=tuple(masks),
+            weight_names=tuple(names.weights),
+            state_names=tuple(names.state),
+            mask_names=tuple(names.masks),
             channels_last=self.channels_last,
             training=self.training,
         )
+
+    def _bind_node(self, node: Node, names: _Names) -> None:
+        shapes, inside = self.graph.shapes(), self.graph.input_shapes(node)
+        layer, last = node.layer, self._layout_for(node)
+        operation = self.operations[layer.kind]
+        inputs = tuple(self._in_layout(value, last, len(shapes[value])) for value in node.inputs)
+        values = value_names(node.name, len(layer.output_shapes(inside)))
+        step = BoundStep(
+            name=node.name,
+            layer=layer,
+            forward=operation.forward,
+            backward=operation.backward,
+            call=Call(self.training, last),
+            inputs=inputs,
+            outputs=tuple(self._new(value, last and len(shapes[value]) > 2) for value in values),
+            weights=tuple(names.weights[f"{node.owner}.{w.name}"] for w in layer.weights(inside)),
+            state=tuple(names.state[f"{node.owner}.{s.name}"] for s in layer.state(inside)),
+            masks=tuple(names.masks[f"{node.name}.{m.name}"] for m in layer.masks(inside)) if self.training else (),
+            free=(),
+        )
+        self.steps.append(step)
 
     def _layout_for(self, node: Node) -> bool:
         """Whether a node runs channels-last: images do if the program does; others follow their first operand.

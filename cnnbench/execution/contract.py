@@ -1,4 +1,4 @@
-"""What a backend is: capabilities, compilation to programs, transfer, synchronisation."""
+"""What a backend is: what it offers, how a program of it runs, and what every backend does."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import UnavailableError, did_you_mean
-from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
-from cnnbench.execution.operations import Gap, Operations
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.gaps import Gap
+from cnnbench.execution.operations import Operations
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
@@ -87,7 +88,14 @@ class ProgramOptions:
     fold_batch_norm: bool = False
 
     def require(self, backend: str, *, modes: Sequence[str], precisions: Sequence[str], layouts: Sequence[str]) -> None:
-        """Raises UnavailableError where the mode, precision or layout is not among those that a backend has."""
+        """Raises UnavailableError where a backend does not have this mode, precision or layout.
+
+        Args:
+            backend: Its name.
+            modes: What it has.
+            precisions: By name.
+            layouts: Those beside ``auto``, which every backend has.
+        """
         asked = (
             ("mode", self.mode, modes),
             ("precision", self.precision.name, precisions),
@@ -119,85 +127,6 @@ class Capabilities:
     gaps: tuple[Gap, ...] = ()
 
 
-class ForwardProgram(ABC):
-    """A compiled forward pass. Life: ``load`` weights, ``upload`` a batch, ``run`` (the timed call), ``download``."""
-
-    @abstractmethod
-    def load(self, weights: HostArrays, state: HostArrays) -> None:
-        """Puts canonical host arrays on the device in the native layout and the policy's dtype.
-
-        Running statistics are held in float32 where the policy stores less.
-        """
-
-    @abstractmethod
-    def upload(self, batch: HostArrays) -> Any:
-        """Inputs by name (and, in training, masks ``<node>.mask``) as device operands of ``run``."""
-
-    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
-        """Traces and compiles for operands of these shapes without running, where the framework can; else nothing."""
-
-    @abstractmethod
-    def run(self, operands: Any) -> Any:
-        """One pass on the device. It may return before the device is done; ``synchronize`` waits for it."""
-
-    @abstractmethod
-    def download(self, results: Any) -> HostResult:
-        """What ``run`` returned, on the host: float64 for float64, else float32 (narrower types widened exactly)."""
-
-
-class GradientProgram(ABC):
-    """A compiled gradient pass; life as ``ForwardProgram``."""
-
-    @abstractmethod
-    def load(self, weights: HostArrays, state: HostArrays) -> None:
-        """As ``ForwardProgram.load``."""
-
-    @abstractmethod
-    def upload(self, batch: HostArrays) -> Any:
-        """Inputs, masks, and ``targets`` for a loss, or without a loss one ``gradient.<output>`` an output."""
-
-    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
-        """As ``ForwardProgram.prepare``."""
-
-    @abstractmethod
-    def run(self, operands: Any) -> Any:
-        """One forward and reverse pass."""
-
-    @abstractmethod
-    def download(self, results: Any) -> HostGradients:
-        """What ``run`` returned, on the host. ``loss`` is NaN where there is none."""
-
-
-class StepProgram(ABC):
-    """A compiled training step: (weights, state, slots, batch, masks, rate) -> (weights, state, slots, loss).
-
-    The program holds the current weights, state and slots; ``run`` replaces them.
-    """
-
-    @abstractmethod
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
-        """Starts from canonical host arrays; slots are zero where None."""
-
-    @abstractmethod
-    def upload(self, batch: HostArrays) -> Any:
-        """Inputs, masks and ``targets`` as device operands."""
-
-    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
-        """As ``ForwardProgram.prepare``."""
-
-    @abstractmethod
-    def run(self, operands: Any, learning_rate: float) -> Any:
-        """One optimiser step; returns the loss before it, still on the device."""
-
-    @abstractmethod
-    def loss(self, result: Any) -> float:
-        """The loss on the host."""
-
-    @abstractmethod
-    def snapshot(self) -> HostTraining:
-        """The current training state on the host, canonical."""
-
-
 class Backend(ABC):
     """A loaded framework. One instance a process.
 
@@ -227,11 +156,24 @@ class Backend(ABC):
 
     @abstractmethod
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-        """Gradients of ``loss(main output, targets)``, or without a loss of sum <gradient.<output>, output>."""
+        """A gradient program of the graph.
+
+        Args:
+            graph: Any graph, lowered here as far as the backend needs.
+            options: How the program runs.
+            loss: Of the main output and the targets; None: of sum <cotangent, output> over all outputs.
+        """
 
     @abstractmethod
     def compile_step(self, graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        """One step of ``optimizer`` on ``loss``."""
+        """A step program: gradients of ``loss``, and one step of ``optimizer``.
+
+        Args:
+            graph: Any graph, lowered here as far as the backend needs.
+            options: How the program runs.
+            loss: Of the main output and the targets.
+            optimizer: The update rule of every trainable weight.
+        """
 
     @abstractmethod
     def synchronize(self, value: Any = None) -> None:

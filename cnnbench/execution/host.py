@@ -91,7 +91,14 @@ class ArraySpec:
 
 
 def refuse_unknown(arrays: HostArrays, known: Collection[str], role: str, where: str) -> None:
-    """Raises DataError for the first array whose name is not among ``known``."""
+    """Raises DataError for the first array whose name is not known.
+
+    Args:
+        arrays: What was given.
+        known: The names that are right.
+        role: What such an array is, in words.
+        where: What messages call the place.
+    """
     for name in arrays:
         if name not in known:
             remedy = did_you_mean(name, known) if known else "leave it out"

@@ -194,7 +194,13 @@ class BoundGraph:
         )
 
     def host_training(self, weights: Arrays, state: Arrays, slots: Mapping[str, Arrays]) -> HostTraining:
-        """Names host copies of a training state, and makes them canonical; ``slots`` are as in ``native_slots``."""
+        """Names host copies of a training state, and makes them canonical.
+
+        Args:
+            weights: Native, in the program's order.
+            state: In the program's order.
+            slots: By slot one native array a trained weight, as ``native_slots`` gives them.
+        """
         named_slots = {
             f"{name}/{slot}": array
             for slot, arrays in slots.items()

@@ -113,9 +113,17 @@ def loss_graph(loss: Loss, output: Shape) -> Graph:
 
 
 def bound_loss(loss: Loss, output: Shape, operations: Operations, options: ProgramOptions) -> BoundLoss:
-    """The loss of a main output of this shape (its batch axis of any size) on a backend's operations.
+    """The layer of a loss on a backend's ops.
 
-    Raises UnavailableError where the backend lacks one of its parts, SpecError where the output does not fit.
+    Args:
+        loss: The loss.
+        output: The shape of the main output; its batch axis may be of any size.
+        operations: The backend's ops.
+        options: How the program runs.
+
+    Raises:
+        UnavailableError: The backend lacks a part of the layer.
+        SpecError: The loss does not take an output of this shape.
     """
     graph = lower(loss_graph(loss, output), native=tuple(operations))
     if graph.named_weights():

@@ -1,4 +1,4 @@
-"""What a backend registers for each layer kind: a forward function, and for NumPy a backward one."""
+"""What a backend registers for each layer kind: a forward function and, for NumPy, a backward one."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.gaps import Gap
 from cnnbench.spec.layers import Layer
 
 Array = Any  # a value of the backend's framework
 
 
 class Call(NamedTuple):
-    """What an op may know of its call beside its operands.
+    """What an op is told beside its operands.
 
     Args:
-        training: Whether this is a training pass: batch statistics, dropout.
-        channels_last: Whether operands of a ``spatial`` layer are (N, *spatial, C); weights are whatever the op's
-            ``WeightLayout`` made of them, and may differ by this flag.
-        masks: The node's random 0/1 operands, in the order and layout of its inputs.
+        training: Whether this is a training pass, with batch statistics and dropout.
+        channels_last: Whether operands of rank 3 and more are (N, *spatial, C). Weights are as the op's
+            ``WeightLayout`` made them for this flag.
+        masks: The node's dropout masks of zeros and ones, in the layout of its inputs; () where none is applied.
     """
 
     training: bool
@@ -31,20 +32,31 @@ class Call(NamedTuple):
         return rank - 1 if self.channels_last and rank > 2 else 1
 
     def axis(self, canonical: int, rank: int) -> int:
-        """Where an axis of the canonical layout lies in an operand of this rank."""
+        """The axis of an operand of this rank that is ``canonical`` in (N, C, *spatial).
+
+        >>> Call(training=False, channels_last=True).axis(1, rank=4)
+        3
+        """
         canonical %= rank
         if not self.channels_last or rank <= 2 or canonical == 0:
             return canonical
         return rank - 1 if canonical == 1 else canonical - 1
 
     def axes(self, canonical: tuple[int, ...], rank: int) -> tuple[int, ...]:
-        """Where several axes of the canonical layout lie in an operand of this rank, sorted."""
+        """``axis`` of several axes, sorted."""
         return tuple(sorted(self.axis(axis, rank) for axis in canonical))
 
     def order_after_removal(self, canonical: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
-        """How to permute what is left of an operand of this rank once these canonical axes are gone from it.
+        """How to permute the result of a reduction that removes axes from an operand of this rank.
 
-        What is left must lie as a value of its own rank does: channels-last only from rank 3 on. None: it does.
+        A result of rank 3 and more must be channels-last where the operand is, and one of rank 2 canonical.
+
+        Args:
+            canonical: The axes that are removed, in the canonical layout.
+            rank: The operand's, before.
+
+        Returns:
+            The permutation, or None where the result already lies as it must.
         """
         gone = {axis % rank for axis in canonical}
         left = [axis for axis in range(rank) if axis not in gone]
@@ -53,7 +65,11 @@ class Call(NamedTuple):
         return None if found == wanted else tuple(found.index(axis) for axis in wanted)
 
     def per_axis(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Values in canonical axis order (batch first), one an axis, put in the order of the operand's axes."""
+        """One value an axis, given in canonical order (N, C, *spatial), in the order of the operand's axes.
+
+        >>> Call(training=False, channels_last=True).per_axis(("n", "c", "h", "w"))
+        ('n', 'h', 'w', 'c')
+        """
         rank = len(values)
         moved: list[Any] = [None] * rank
         for canonical, value in enumerate(values):
@@ -66,8 +82,8 @@ class OpResult(NamedTuple):
 
     Args:
         outputs: One value for each output of the layer.
-        state: The running statistics after the call, in ``Layer.state`` order; () means unchanged.
-        saved: Whatever the backward function needs; None elsewhere.
+        state: The running statistics after the call, in the order of ``Layer.state``; () where they do not change.
+        saved: What the backward function needs; None in backends that differentiate by themselves.
     """
 
     outputs: tuple[Array, ...]
@@ -82,16 +98,21 @@ class Gradients(NamedTuple):
     weights: tuple[Array | None, ...] = ()
 
 
+# (layer, inputs, weights, state, call) -> OpResult
 Forward = Callable[[Any, tuple[Array, ...], tuple[Array, ...], tuple[Array, ...], Call], OpResult]
+# (layer, saved, cotangents of the outputs, weights, call) -> Gradients
 Backward = Callable[[Any, Any, tuple[Array, ...], tuple[Array, ...], Call], Gradients]
-"""(layer, saved, output gradients, weights, call) -> Gradients."""
 
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """How a backend holds the weights of a kind: pure permutations of host arrays, undone by ``to_canonical``.
+    """How a backend holds the weights of a kind: a permutation of the elements, made once when weights are loaded.
 
-    Both take (layer, weight name, host array, channels_last) and return a host array.
+    Both functions take (layer, weight name, host array, channels_last) and return a host array.
+
+    Args:
+        to_native: From the canonical layout to that which the op takes.
+        to_canonical: The inverse.
     """
 
     to_native: Callable[[Any, str, Any, bool], Any]
@@ -107,7 +128,13 @@ CANONICAL_WEIGHTS = WeightLayout(_same, _same)
 
 @dataclass(frozen=True)
 class Operation:
-    """A kind's implementation in one backend."""
+    """A kind's implementation in one backend.
+
+    Args:
+        forward: The op.
+        backward: Its gradients; None where the framework differentiates.
+        weight_layout: How the op takes its weights.
+    """
 
     forward: Forward
     backward: Backward | None = None
@@ -116,7 +143,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutChange(Layer, kind="layout_change"):
-    """Moves the channel axis of an operand of rank 3 and more; inserted when a program is bound, never in a spec.
+    """Moves the channel axis of an operand of rank 3 and more. Binding inserts it; no graph of a user has it.
 
     Args:
         to: ``channels_last`` gives (N, *spatial, C), ``canonical`` gives (N, C, *spatial).
@@ -131,49 +158,6 @@ class LayoutChange(Layer, kind="layout_change"):
         if self.to == "channels_last":
             return (0, *range(2, rank), 1)
         return (0, rank - 1, *range(1, rank - 1))
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What a backend does not do of a layer kind that it otherwise has.
-
-    Args:
-        kind: The layer kind.
-        reason: Why, in words that stand beside a skip.
-        precisions, modes: Where it is so; () for everywhere.
-        gradient_only: Whether the forward pass works.
-        condition: Of which layers it is so, in words ("dilation with stride"); "" for all of the kind.
-        when: The same as a function of the layer.
-    """
-
-    kind: str
-    reason: str
-    precisions: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    gradient_only: bool = False
-    condition: str = ""
-    when: Callable[[Any], bool] | None = None
-
-    def meets(self, layer: Layer, precision: str, mode: str, *, gradient: bool) -> bool:
-        """Whether a layer falls into the gap."""
-        return (
-            layer.kind == self.kind
-            and precision in (self.precisions or (precision,))
-            and mode in (self.modes or (mode,))
-            and (gradient or not self.gradient_only)
-            and (self.when is None or self.when(layer))
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for records and listings."""
-        return {
-            "kind": self.kind,
-            "reason": self.reason,
-            "precisions": list(self.precisions),
-            "modes": list(self.modes),
-            "gradient_only": self.gradient_only,
-            "condition": self.condition,
-        }
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -196,7 +180,13 @@ class Operations:
     def register(
         self, kind: str, *, backward: Backward | None = None, weight_layout: WeightLayout = CANONICAL_WEIGHTS
     ) -> Callable[[_F], _F]:
-        """A decorator that makes a function the forward op of ``kind``; a later registration replaces an earlier."""
+        """A decorator that makes a function the op of a kind; a later registration replaces an earlier one.
+
+        Args:
+            kind: The layer kind.
+            backward: The gradients, where the framework does not differentiate.
+            weight_layout: How the op takes its weights; canonical where it is left out.
+        """
 
         def decorate(function: _F) -> _F:
             self._table[kind] = Operation(function, backward, weight_layout)
@@ -214,7 +204,7 @@ class Operations:
         return tuple(self._gaps)
 
     def gap(self, layer: Layer, precision: str, mode: str, *, gradient: bool = False) -> str | None:
-        """Why a layer does not work here, or None."""
+        """Why a layer does not work here, or None; the arguments are those of ``Gap.meets``."""
         found = (gap.reason for gap in self._gaps if gap.meets(layer, precision, mode, gradient=gradient))
         return next(found, None)
 
@@ -225,7 +215,12 @@ class Operations:
         return other
 
     def specialized(self, general: Operations, special: Operations) -> Operations:
-        """A copy with ``special``'s op for each kind whose op is still that of ``general``; a replaced op stays."""
+        """A copy with the ops of ``special`` in place of those of ``general``; an op that was replaced stays.
+
+        Args:
+            general: The ops that these began as.
+            special: The ops to run instead.
+        """
         other = Operations(self.backend, self)
         for kind, operation in special._table.items():
             if kind in self._table and self._table[kind] is general._table.get(kind):

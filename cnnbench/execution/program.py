@@ -91,7 +91,15 @@ class Program:
         *,
         record: bool = False,
     ) -> ForwardResult:
-        """Runs every step once. With ``record`` the ops' ``saved`` values are kept for ``reverse``."""
+        """Runs every step once.
+
+        Args:
+            inputs: Values of the framework, in the order of the graph's inputs.
+            weights: In the order of ``weight_names``, in native layout.
+            state: In the order of ``state_names``.
+            masks: In the order of ``mask_names``; () where dropout does nothing.
+            record: Whether the ops' ``saved`` values are kept for ``reverse``.
+        """
         slots: list[Any] = [None] * self.num_slots
         for slot, value in zip(self.inputs, inputs, strict=True):
             slots[slot] = value
@@ -123,25 +131,35 @@ class Program:
     def reverse(
         self,
         tape: Tape,
-        output_gradients: Sequence[Array | None],
+        cotangents: Sequence[Array | None],
         weights: Sequence[Array],
         masks: Sequence[Array] = (),
     ) -> ReverseResult:
-        """Walks the steps backwards: gradients of sum_i <output_gradient_i, output_i> by the backward functions."""
+        """Walks the steps backwards: the gradients of sum_i <cotangent_i, output_i> by the backward functions.
+
+        Args:
+            tape: Of a recorded forward pass.
+            cotangents: One for each output; None for an output that does not take part.
+            weights: Those of the forward pass.
+            masks: Those of the forward pass.
+
+        Raises:
+            UnavailableError: An op has no backward function.
+        """
         slots: list[Any] = [None] * self.num_slots
-        for slot, value in zip(self.outputs, output_gradients, strict=True):
+        for slot, value in zip(self.outputs, cotangents, strict=True):
             _accumulate(slots, slot, value)
         weight_gradients: list[Any] = [None] * len(self.weight_names)
         for step, saved in zip(reversed(self.steps), reversed(tape.saved), strict=True):
-            cotangents = tuple([slots[i] for i in step.outputs])
-            if all(cotangent is None for cotangent in cotangents):
+            of_outputs = tuple([slots[i] for i in step.outputs])
+            if all(cotangent is None for cotangent in of_outputs):
                 continue
             if step.backward is None:
                 raise UnavailableError(f"node {step.name} ({step.layer.kind}) has no backward op")
             call = step.call
             if step.masks:
                 call = call._replace(masks=tuple([masks[i] for i in step.masks]))
-            result = step.backward(step.layer, saved, cotangents, tuple([weights[i] for i in step.weights]), call)
+            result = step.backward(step.layer, saved, of_outputs, tuple([weights[i] for i in step.weights]), call)
             for slot in step.outputs:
                 slots[slot] = None
             for slot, value in zip(step.inputs, result.inputs, strict=True):

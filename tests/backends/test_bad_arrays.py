@@ -89,7 +89,7 @@ LOADS = {
     "no weight": (0, without("conv.weight")),
     "no statistic": (1, without("norm.running_var")),
     "no slot": (2, without("conv.weight/momentum")),
-    "a weight too many": (0, instead("conv.wieght", np.ones(1))),
+    "a weight too many": (0, instead("conv.weihgt", np.ones(1))),
     "a slot too many": (2, instead("conv.weight/velocity", np.ones(1))),
     "a weight of another shape": (0, instead("conv.weight", np.ones((2, 4, 3, 3)))),
     "a statistic of another shape": (1, instead("norm.running_mean", np.ones((4, 1)))),
@@ -199,7 +199,7 @@ def test_the_words_name_the_place_what_came_and_what_was_expected(what: str, tex
 
 def test_a_misspelt_weight_is_named_with_its_nearest() -> None:
     weights, state, _ = arrays()
-    weights["conv.wieght"] = weights.pop("conv.weight")
+    weights["conv.weihgt"] = weights.pop("conv.weight")
     program = load_backend("numpy").compile_forward(network(), options("numpy"))
     text = str(refusal(lambda: program.load(weights, state)))
-    assert text == "small: there is no weight or running statistic 'conv.wieght'\n  remedy: did you mean 'conv.weight'?"
+    assert text == "small: there is no weight or running statistic 'conv.weihgt'\n  remedy: did you mean 'conv.weight'?"

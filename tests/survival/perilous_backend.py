@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from cnnbench.execution.contract import BackendPlugin, Capabilities, ForwardProgram
+from cnnbench.execution.compiled import ForwardProgram
+from cnnbench.execution.contract import BackendPlugin, Capabilities
 from cnnbench.hookspecs import hookimpl
 
 MODES = (

@@ -12,7 +12,7 @@ from cnnbench.harness.worker.arrays import options_from_json, read_arrays, write
 from cnnbench.spec.serialization import graph_from_json
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import ForwardProgram
+    from cnnbench.execution.compiled import ForwardProgram
     from cnnbench.measurement.sampling import SampleSettings, TimedCall
     from cnnbench.measurement.turns import Turns
 
@@ -82,7 +82,7 @@ class Requests(Answers):
         output: str | None = None,
     ) -> Plain:
         """Makes a cell's program and calls it once: seconds of each phase; its outputs go to the file ``output``."""
-        from cnnbench.execution.contract import ForwardProgram
+        from cnnbench.execution.compiled import ForwardProgram
         from cnnbench.measurement.sampling import SampleSettings, TimedCall
         from cnnbench.spec.weights import split_state
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.contract import Backend, ForwardProgram, GradientProgram, ProgramOptions, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.host import HostGradients, HostResult, HostTraining
 from cnnbench.numerics.case import TrainingSteps
 from cnnbench.numerics.faults.engine.base import Compilers, Fault

@@ -12,7 +12,8 @@ from backend_cases import draw
 from step_cases import batches, linear_graph
 
 from cnnbench.errors import UnavailableError
-from cnnbench.execution.contract import Backend, ForwardProgram, ProcessSettings, ProgramOptions
+from cnnbench.execution.compiled import ForwardProgram
+from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.spec import layers as L
 from cnnbench.spec.graph import Builder, Graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnbench.execution.contract import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.operands import BatchReader
 from cnnbench_indexed.losses import loss_and_gradient
 from cnnbench_indexed.optimizers import OPTIMIZERS

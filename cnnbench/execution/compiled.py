@@ -1,0 +1,93 @@
+"""Compiled programs: a forward pass, a gradient pass, a training step, and how each is loaded, fed, run and read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+
+
+class ForwardProgram(ABC):
+    """A compiled forward pass. Life: ``load`` weights, ``upload`` a batch, ``run`` (the timed call), ``download``."""
+
+    @abstractmethod
+    def load(self, weights: HostArrays, state: HostArrays) -> None:
+        """Puts canonical host arrays on the device in the native layout and the policy's dtype.
+
+        Running statistics are held in float32 where the policy stores less.
+        """
+
+    @abstractmethod
+    def upload(self, batch: HostArrays) -> Any:
+        """Inputs by name (and, in training, masks ``<node>.mask``) as device operands of ``run``."""
+
+    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
+        """Traces and compiles for operands of these shapes without running, where the framework can; else nothing."""
+
+    @abstractmethod
+    def run(self, operands: Any) -> Any:
+        """One pass on the device. It may return before the device is done; ``synchronize`` waits for it."""
+
+    @abstractmethod
+    def download(self, results: Any) -> HostResult:
+        """What ``run`` returned, on the host: float64 for float64, else float32 (narrower types widened exactly)."""
+
+
+class GradientProgram(ABC):
+    """A compiled gradient pass; life as ``ForwardProgram``."""
+
+    @abstractmethod
+    def load(self, weights: HostArrays, state: HostArrays) -> None:
+        """As ``ForwardProgram.load``."""
+
+    @abstractmethod
+    def upload(self, batch: HostArrays) -> Any:
+        """Inputs, masks, and ``targets`` for a loss, or without a loss one ``gradient.<output>`` an output."""
+
+    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
+        """As ``ForwardProgram.prepare``."""
+
+    @abstractmethod
+    def run(self, operands: Any) -> Any:
+        """One forward and reverse pass."""
+
+    @abstractmethod
+    def download(self, results: Any) -> HostGradients:
+        """What ``run`` returned, on the host. ``loss`` is NaN where there is none."""
+
+
+class StepProgram(ABC):
+    """A compiled training step: (weights, state, slots, batch, masks, rate) -> (weights, state, slots, loss).
+
+    The program holds the current weights, state and slots; ``run`` replaces them.
+    """
+
+    @abstractmethod
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+        """Starts from canonical host arrays.
+
+        Args:
+            weights: As ``ForwardProgram.load`` takes them.
+            state: As ``ForwardProgram.load`` takes it.
+            slots: The optimiser's, as ``<weight>/<slot>``; zeros where None.
+        """
+
+    @abstractmethod
+    def upload(self, batch: HostArrays) -> Any:
+        """Inputs, masks and ``targets`` as device operands."""
+
+    def prepare(self, operands: Any) -> None:  # noqa: B027 - optional: not every framework compiles apart
+        """As ``ForwardProgram.prepare``."""
+
+    @abstractmethod
+    def run(self, operands: Any, learning_rate: float) -> Any:
+        """One optimiser step; returns the loss before it, still on the device."""
+
+    @abstractmethod
+    def loss(self, result: Any) -> float:
+        """The loss on the host."""
+
+    @abstractmethod
+    def snapshot(self) -> HostTraining:
+        """The current training state on the host, canonical."""
