@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnnbench.face.networks import load as load
     from cnnbench.face.prediction import Prediction as Prediction
     from cnnbench.face.prediction import predict as predict
+    from cnnbench.face.recording import log as log
     from cnnbench.face.running import plan as plan
     from cnnbench.face.running import run as run
     from cnnbench.face.two_sides import ABResult as ABResult
@@ -41,6 +42,7 @@ _HOMES = {
     "cnnbench.face.judging": ("compare", "gate"),
     "cnnbench.face.networks": ("Model", "build", "load"),
     "cnnbench.face.prediction": ("Prediction", "predict"),
+    "cnnbench.face.recording": ("log",),
     "cnnbench.face.running": ("plan", "run"),
     "cnnbench.face.two_sides": ("ABResult", "ab"),
     "cnnbench.face.verification": ("replay", "verify"),

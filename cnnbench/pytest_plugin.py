@@ -73,13 +73,13 @@ class SuiteFile(pytest.File):
 
     def _items(self, cell: Cell) -> Iterator[pytest.Item]:
         for check in cell.checks:
-            yield self._item(cell, check, self._checking(cell, check))
+            yield self._item(cell, check, self._check_function(cell, check))
         if cell.train:
-            yield self._item(cell, "train", self._training(cell))
+            yield self._item(cell, "train", self._training_function(cell))
         if "latency" in cell.measure:
-            yield self._item(cell, "latency", self._timing(cell))
+            yield self._item(cell, "latency", self._timing_function(cell))
         elif "memory" in cell.measure:
-            yield self._item(cell, "memory", self._remembering(cell))
+            yield self._item(cell, "memory", self._memory_function(cell))
 
     def _item(self, cell: Cell, what: str, function: Callable[..., None]) -> SuiteItem:
         item: SuiteItem = SuiteItem.from_parent(self, name=f"{cell.id}[{what}]", callobj=function)
@@ -88,7 +88,7 @@ class SuiteFile(pytest.File):
             item.add_marker(pytest.mark.skip(reason=cell.skip))
         return item
 
-    def _checking(self, cell: Cell, check: str) -> Callable[[], None]:
+    def _check_function(self, cell: Cell, check: str) -> Callable[[], None]:
         def run_check() -> None:
             outcome = self.record(cell).check(check)
             if outcome is None:
@@ -101,24 +101,24 @@ class SuiteFile(pytest.File):
 
         return run_check
 
-    def _training(self, cell: Cell) -> Callable[[], None]:
+    def _training_function(self, cell: Cell) -> Callable[[], None]:
         def train() -> None:
             if self.record(cell).training is None:
                 pytest.fail("the training run has no outcome", pytrace=False)
 
         return train
 
-    def _remembering(self, cell: Cell) -> Callable[[], None]:
+    def _memory_function(self, cell: Cell) -> Callable[[], None]:
         def measure_memory() -> None:
             if self.record(cell).memory is None:
                 pytest.fail("the memory pass has no outcome", pytrace=False)
 
         return measure_memory
 
-    def _timing(self, cell: Cell) -> Callable[..., None]:
+    def _timing_function(self, cell: Cell) -> Callable[..., None]:
         """A function whose ``benchmark`` fixture, where pytest-benchmark is here, reads a clock of recorded samples."""
         if not self.config.pluginmanager.hasplugin("benchmark"):
-            return self._only_timed(cell)
+            return self._plain_timing_function(cell)
         clock = ReplayedClock()
 
         def time_cell(benchmark: Any) -> None:
@@ -133,7 +133,7 @@ class SuiteFile(pytest.File):
         marked: Callable[..., None] = pytest.mark.benchmark(group=cell.group, timer=clock.timer())(time_cell)
         return marked
 
-    def _only_timed(self, cell: Cell) -> Callable[[], None]:
+    def _plain_timing_function(self, cell: Cell) -> Callable[[], None]:
         def time_cell() -> None:
             self._timed(cell)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import cnnbench
+from cnnbench.harness.run.record import Record
 
 SUITE = """\
 schema_version: 1
@@ -187,6 +188,23 @@ def test_nothing_to_run_or_compare_is_an_error(suite: Path, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+class Heard:
+    """A recorder that remembers the cells that it is told of."""
+
+    def __init__(self) -> None:
+        self.cells: list[str] = []
+
+    def started(self, run: object) -> None:
+        self.cells = []
+
+    def recorded(self, record: Record, folder: Path) -> None:
+        assert (folder / "record.json").is_file()
+        self.cells.append(record.cell.id)
+
+    def finished(self, run: object) -> dict[str, str]:
+        return {"heard": "here"}
+
+
 @workers
 def test_a_run_becomes_frames_and_is_found_by_its_suites_name(suite: Path, tmp_path: Path) -> None:
     heard: list[object] = []
@@ -207,6 +225,9 @@ def test_a_run_becomes_frames_and_is_found_by_its_suites_name(suite: Path, tmp_p
     assert cnnbench.node_budgets(done)["budget_used"].max() <= 1
     assert len(cnnbench.history(suite, tmp_path)) == 2
     assert cnnbench.compare(done)[0].ratio.value == 1
+    recorder = Heard()
+    assert cnnbench.log(done, {"heard": recorder}) == {"heard": "here"}
+    assert recorder.cells == frame["cell"].tolist()
     again = cnnbench.run(resume=done, output=tmp_path, recorders=())
     assert again.folder == done.folder
     compared = cnnbench.compare(done, again)

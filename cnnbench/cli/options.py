@@ -108,8 +108,8 @@ class Selection:
     ] = field(default_factory=list)
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the suite's seed.")] = None
     threads: Threads = None
-    precision: Annotated[str | None, typer.Option("--precision", help="float64, float32, bfloat16 ...")] = None
-    quick: Annotated[bool, typer.Option("--quick", help="Smallest batches, few rounds, one epoch: a look only.")] = (
+    precision: Annotated[str | None, typer.Option("--precision", help="Instead of the suite's: float64 ...")] = None
+    quick: Annotated[bool, typer.Option("--quick", help="Smallest batches, few rounds, one epoch: a trial only.")] = (
         False
     )
     timeout_s: Annotated[

@@ -47,7 +47,7 @@ SILENCE_S = 10.0
 class Lines:
     """One line for each thing that happened, with the seconds since the start.
 
-    Where nothing happened for ``SILENCE_S`` seconds, the next step is told too, as a sign of life.
+    Where nothing was written for ``SILENCE_S`` seconds, the next step is written too, as a sign of life.
     """
 
     def __init__(self, stream: TextIO, *, verbose: bool = False, quiet: bool = False) -> None:
@@ -55,7 +55,7 @@ class Lines:
         self._verbose = verbose
         self._quiet = quiet
         self._start_s = time.monotonic()
-        self._told_s = self._start_s
+        self._written_s = self._start_s
         self._work = 0
         self._done = 0
 
@@ -65,10 +65,10 @@ class Lines:
         elif isinstance(event, events.WorkDone):
             self._done += event.units
         now_s = time.monotonic()
-        text = describe(event, verbose=self._verbose or now_s - self._told_s > SILENCE_S)
+        text = describe(event, verbose=self._verbose or now_s - self._written_s > SILENCE_S)
         if text is None or (self._quiet and not isinstance(event, events.Note)):
             return
-        self._told_s = now_s
+        self._written_s = now_s
         share = f" {min(100, 100 * self._done // self._work):3d}%" if self._work else ""
         print(f"[{now_s - self._start_s:7.1f}s{share}] {text}", file=self._stream, flush=True)
 

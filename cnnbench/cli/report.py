@@ -24,6 +24,7 @@ def report(
     shown: o.Shown,
 ) -> None:
     """Write a run's reports again from its records."""
+    from cnnbench.face.recording import log as log_run
     from cnnbench.output.reports import write_reports
 
     folder = run.folder
@@ -35,7 +36,7 @@ def report(
     links: dict[str, str] = {}
     if log:
         with stdout_reserved():
-            links = _log(folder, tracking_uri)
+            links = log_run(folder, o.recorders(mlflow=True, tracking_uri=tracking_uri))
     if shown.json:
         print_json({"folder": str(folder), "files": {k: str(v) for k, v in files.items()}, "links": links})
         return
@@ -43,22 +44,3 @@ def report(
         typer.echo(path)
     for label, link in links.items():
         typer.echo(f"{label}: {link}")
-
-
-def _log(folder: Path, tracking_uri: str | None) -> dict[str, str]:
-    """Plays a run's records to every recorder; an error of one ends the command, for logging is what was asked for."""
-    from cnnbench.harness.run.extensions import FinishedRun, StartedRun
-    from cnnbench.harness.run.store import RunStore
-
-    store = RunStore.open(folder)
-    plan, environment, records = store.read_plan(), store.read_environment(), store.records()
-    summary = store.read_summary()
-    links: dict[str, str] = {}
-    for recorder in o.recorders(mlflow=True, tracking_uri=tracking_uri).values():
-        recorder.started(StartedRun(store.id, folder, plan, environment))
-        for name, record in records.items():
-            recorder.recorded(record, store.cell_folder(name))
-        finished = FinishedRun(store.id, folder, plan, environment, tuple(records.values()), summary)
-        links |= recorder.finished(finished) or {}
-    store.write_summary(summary.model_copy(update={"links": {**summary.links, **links}}))
-    return links

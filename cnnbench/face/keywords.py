@@ -26,7 +26,7 @@ class SuiteKeywords(TypedDict, total=False):
         expression: Only cells whose id fits: ``"resnet50 and not b8"``.
         overrides: Changes of the suite, each ``PATH=VALUE``: ``"measure.latency.rounds=3"``.
         seed, threads, precision: Instead of the suite's.
-        quick: Smallest batches, few rounds, one epoch: a look, not a measurement.
+        quick: Smallest batches, few rounds, one epoch: a trial, not a measurement.
         timeout_s: When a worker's answer is overdue.
         shard: (I, N): the I-th of N parts of the suite, counted from 1.
     """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.errors import SuiteError
 from cnnbench.face.keywords import OutputKeywords, RunKeywords, SuiteKeywords, takes
-from cnnbench.harness.run.extensions import Recorder
-from cnnbench.harness.run.hooks import offered_recorders
+from cnnbench.face.recording import chosen_recorders
 from cnnbench.harness.run.lookup import RunLike, find_run
 from cnnbench.harness.run.runner import RunOptions, RunResult
 from cnnbench.harness.run.runner import run as run_plan
@@ -114,20 +113,3 @@ def _shard(shard: tuple[int, int] | None) -> tuple[int, int] | None:
         received = "/".join(map(str, shard))
         raise SuiteError("the shard is not valid", where="shard", received=received, expected="I/N with 1 <= I <= N")
     return shard
-
-
-def chosen_recorders(chosen: Sequence[str] | Mapping[str, Recorder] | None) -> Mapping[str, Recorder]:
-    """The recorders by name: all that plugins offer for None, those named, or those given.
-
-    Raises:
-        SuiteError: A name that no plugin offers.
-    """
-    if isinstance(chosen, Mapping):
-        return chosen
-    if chosen is not None and not chosen:
-        return {}
-    known = offered_recorders()
-    for name in chosen or ():
-        if name not in known:
-            raise SuiteError("there is no such recorder", received=name, remedy=did_you_mean(name, known))
-    return known if chosen is None else {name: known[name] for name in chosen}
