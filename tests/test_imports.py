@@ -38,7 +38,7 @@ ORDER = {
         "graph",
         "composites",
         "passes",
-        "examples kinds weights",
+        "examples kinds masks weights",
         "losses optimizers serialization",
         "interchange architectures",
         "summary usage",

@@ -1,4 +1,4 @@
-"""What is checked: a network with its arrays, one batch, and how the program runs."""
+"""What is checked: a network with its arrays, one batch, and the options of the program that runs them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from cnnbench.numerics.cache import key_of
 from cnnbench.numerics.reference import code_digest
 from cnnbench.numerics.rounding import all_to_storage
 from cnnbench.numerics.subject import Updates
-from cnnbench.numerics.teacher_forcing import masks_of, resize_images, resized
+from cnnbench.numerics.teacher_forcing import resize_images, resized
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench.spec.masks import masks_of
 from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream

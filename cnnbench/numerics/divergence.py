@@ -1,4 +1,4 @@
-"""The divergence report: the node that introduces an error, in words and as a file that reproduces that node alone."""
+"""The report of a failed check: the node that introduces the error, in words and as a file that reproduces it alone."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ FORMAT = "cnnbench-node-2"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """One node with operands and exact values, enough to run it anywhere.
+    """One node with its operands and the value that is wrong, enough to run it anywhere.
 
     Args:
-        graph: The node alone. arrays, batch: What ``Subject`` takes; with cotangents in a gradient pass.
-        gradient: Whether the value in question is a gradient.
-        result: Which value: an output's name, a state's, an input's or a weight's.
-        exact, budget: What it should be. skip: elements at a tie.
+        graph: The node alone.
+        arrays: Its weights and running statistics.
+        batch: Its inputs, with masks in training and cotangents in a gradient pass.
+        options: Of the program.
+        gradient: Whether the value is a gradient.
+        result: The value's name: of an output, a running statistic, an input or a weight.
+        exact: What it should be.
+        budget: The admitted error.
+        skip: True at elements that are left out because they sit at a tie.
     """
 
     graph: Graph
@@ -47,12 +52,15 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class ReproducerSource:
-    """Where a check's failing values can be had again.
+    """From what a failing check makes its report and the file that reproduces the failure.
 
     Args:
-        check: Its name. graph: the checked graph. batch: images in the batch.
-        reproduction: Gives the ``Reproduction`` of a node's failing quantity.
-        folder: Where files go; None for nowhere.
+        check: Its name.
+        graph: The checked graph.
+        batch: Images in the batch.
+        reproduction: Makes the ``Reproduction`` of a node and its failing quantity.
+        folder: Where the file goes; None for nowhere.
+        notes: Further lines of the report.
     """
 
     check: str
@@ -63,19 +71,19 @@ class ReproducerSource:
     notes: tuple[str, ...] = field(default=())
 
 
-def render(failure: Comparison, evidence: ReproducerSource) -> str:
-    """The report as text: node, spec, shapes, worst element, both values."""
+def render(failure: Comparison, source: ReproducerSource) -> str:
+    """The report as text: the node, its layer and shapes, the worst element and both values there."""
     use = failure.use
-    node = evidence.graph.node(use.node)
+    node = source.graph.node(use.node)
     fields = ", ".join(f"{name}={value}" for name, value in node.layer.fields().items())
-    inside = evidence.graph.input_shapes(node, evidence.batch)
+    inside = source.graph.input_shapes(node, source.batch)
     lines = [
         f"first node that introduces error: {use.node}",
         f"  layer     {use.kind}({fields})",
         f"  reads     {', '.join(f'{v} {s}' for v, s in zip(node.inputs, inside, strict=True))}",
-        f"  gives     {', '.join(map(str, evidence.graph.output_shapes(node, evidence.batch)))}",
+        f"  gives     {', '.join(map(str, source.graph.output_shapes(node, source.batch)))}",
         f"  weights   {', '.join(f'{w.name} {w.shape}' for w in node.layer.weights(inside)) or 'none'}",
-        f"  compared  {use.quantity} (check {evidence.check}, budget {use.budget})",
+        f"  compared  {use.quantity} (check {source.check}, budget {use.budget})",
     ]
     if failure.problem is not None:
         lines.append(f"  problem   {failure.text}")
@@ -86,16 +94,16 @@ def render(failure: Comparison, evidence: ReproducerSource) -> str:
             f"  expected  {use.expected!r}",
             f"  error     {use.sharp_used:.4g} times the sharp budget, {use.worst_case_used:.4g} times the worst case",
         ]
-    return "\n".join([*lines, *evidence.notes])
+    return "\n".join([*lines, *source.notes])
 
 
-def write_reproducer(failure: Comparison, evidence: ReproducerSource) -> Path | None:
-    """A safetensors file from which ``replay`` runs the failing node alone; None without a folder."""
-    if evidence.folder is None:
+def write_reproducer(failure: Comparison, source: ReproducerSource) -> Path | None:
+    """Writes the safetensors file from which ``replay`` runs the failing node alone; None without a folder."""
+    if source.folder is None:
         return None
-    item = evidence.reproduction(failure.use.node, failure.use.quantity)
+    item = source.reproduction(failure.use.node, failure.use.quantity)
     safe = "".join(c if c.isalnum() or c in ".-_" else "_" for c in failure.use.node)
-    path = evidence.folder / f"{evidence.check}-{safe}.safetensors"
+    path = source.folder / f"{source.check}-{safe}.safetensors"
     arrays = {f"array.{name}": array for name, array in item.arrays.items()}
     arrays |= {f"batch.{name}": array for name, array in item.batch.items()}
     arrays |= {"exact": item.exact, "sharp": item.budget.sharp, "worst": item.budget.worst}
@@ -111,7 +119,7 @@ def write_reproducer(failure: Comparison, evidence: ReproducerSource) -> Path | 
         "result": item.result,
         "node": failure.use.node,
         "quantity": failure.use.quantity.model_dump(),
-        "check": evidence.check,
+        "check": source.check,
     }
     save({n: np.asarray(a) for n, a in arrays.items()}, path, metadata={"format": FORMAT, "case": json.dumps(header)})
     return path

@@ -1,4 +1,4 @@
-"""Envelopes: how far a network's results move when its nodes' outputs and gradients move by their sharp budgets."""
+"""Envelopes: how far a network's results may lie from the exact ones, measured by runs of the oracle with noise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
 
 @dataclass(frozen=True)
 class Envelope:
-    """Admitted deviation of each value: ``factor`` times ``size``, both from perturbed oracle runs.
+    """How far each value may lie from the exact one: ``factor`` times ``size``.
+
+    For example, let ten runs of the oracle move every node's output by noise of the size of its sharp budget. Suppose
+    the logits move by at most 2e-6 in the first eight runs: that is their size. The last two runs are held out; if they
+    move by 2.4e-6, they use 1.2 sizes, and the factor is 1.2 ``SAFETY``.
 
     Args:
         size: By name, the largest deviation in the fitted runs (at least one rounding of the value itself).
@@ -41,7 +45,7 @@ class Envelope:
     loss: float = float("nan")
 
     def used(self, deviation: Mapping[str, float]) -> dict[str, float]:
-        """The share of the envelope that each deviation uses."""
+        """The share of the envelope that each deviation uses; above 1 it lies outside."""
         return {name: deviation[name] / (self.factor * size) for name, size in self.size.items()}
 
 
@@ -51,21 +55,22 @@ def deviations(got: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str
 
 
 def num_runs(case: Case) -> int:
-    """How many perturbed runs a case is worth, fitted and held out together."""
+    """How many perturbed runs are made for a case, fitted and held out together: few where one takes long."""
     return sum(MANY if case.lowered.macs(case.size) <= LITTLE_MACS else FEW)
 
 
 def calibrate(
     runs: Sequence[Mapping[str, float]], floor: Mapping[str, float], scale: Mapping[str, float], loss: float = np.nan
 ) -> Envelope:
-    """An envelope from the deviations of perturbed runs, the last ones held out.
+    """The envelope that the deviations of perturbed runs make; the last runs are held out.
+
+    A value that happened to move little in its own runs gets the median relative deviation of all values.
 
     Args:
         runs: Deviations by name, one mapping a run.
-        floor: One rounding of each value.
-        scale: The largest magnitude of each value. A value whose own runs happened to move little is admitted the
-            median relative deviation of all values.
-        loss: Handed on.
+        floor: One rounding of each value, by name.
+        scale: The largest magnitude of each value, by name.
+        loss: The exact loss, where there is one.
     """
     count = MANY[0] if len(runs) == sum(MANY) else FEW[0]
     fitted, held_out = runs[:count], runs[count:]
@@ -89,7 +94,14 @@ def perturbed_precision(case: Case) -> str:
 
 
 def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> dict[str, Array]:
-    """Uniform noise in +- the sharp budget for each value, by the noise inputs' names."""
+    """Uniform noise in +- the sharp budget of each value, by the names of the noise inputs.
+
+    Args:
+        case: Whose network has the values.
+        budgets: The sharp budget of each value that is to move; images beyond the case's batch are left out.
+        run: Number of the perturbed run, which says the noise.
+        step: Number of the training step, which has noise of its own.
+    """
     shapes = case.lowered.shapes(case.size)
     dtype = np.dtype(perturbed_precision(case)).type
     result = {}
@@ -107,7 +119,7 @@ def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> 
 
 
 def one_rounding(case: Case, run: int) -> dict[str, Array]:
-    """The arrays with each value moved by up to one rounding (in float32: to one of its neighbours, or not)."""
+    """The case's arrays with each value moved by at most one rounding (in float32: to a neighbour, or not at all)."""
     if perturbed_precision(case) == "float64":
         u = case.policy.storage_roundoff
         return {
@@ -125,7 +137,7 @@ def one_rounding(case: Case, run: int) -> dict[str, Array]:
 
 
 def _inference_budgets(oracle: Oracle) -> dict[str, Array]:
-    """The sharp budget of each value that is computed and not merely moved."""
+    """The sharp budget of each value that an inference pass computes; a value that is only moved has none."""
     budgets = {}
     for node in oracle.case.lowered.nodes:
         truth = oracle.outputs(node.name)
@@ -146,7 +158,14 @@ def training_budgets(case: Case) -> dict[str, Array]:
 
 
 def reverse_noise(case: Case, graph: Graph, budgets: Mapping[str, Array], batch: Mapping[str, Array]) -> ReverseNoise:
-    """The budgets of the reverse pass of ``graph``, the case's network with noise inputs for ``budgets``."""
+    """The budgets of all gradients of a gradient pass, recorded with the noise of the forward pass at 0.
+
+    Args:
+        case: Whose loss the gradients are of.
+        graph: The case's network, with noise inputs for ``budgets``.
+        budgets: The values that have noise inputs.
+        batch: Inputs, masks and targets.
+    """
     result = ReverseNoise(case.policy, case.loss, case.labels)
     items = [item for value in budgets if (item := noise_input(case.lowered, value)) is not None]
     quiet = {item.name: np.zeros(item.full_shape(case.size)) for item in items}

@@ -1,4 +1,4 @@
-"""Small-integer operands for which every sum is exact in the accumulator: equality then finds what no bound can."""
+"""Small-integer operands whose sums are exact in the accumulator, so that a right result is equal bit for bit."""
 
 from __future__ import annotations
 

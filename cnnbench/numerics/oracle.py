@@ -22,8 +22,9 @@ from cnnbench.numerics.cache import Cache, CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
 from cnnbench.numerics.rounding import to_storage
-from cnnbench.numerics.teacher_forcing import masks_of, output_names, representatives
+from cnnbench.numerics.teacher_forcing import output_names, representatives
 from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.masks import masks_of
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
@@ -55,9 +56,13 @@ class Visit(NamedTuple):
 
 
 def walk(case: Case, *, training: bool) -> Iterator[Visit]:
-    """Every node in order, each on its predecessors' values rounded to the storage type.
+    """Every node in order, each on its predecessors' exact values rounded to the storage type.
 
-    So each node is judged on operands that a subject can be given exactly, and on nothing that others got wrong.
+    A subject can be given these operands exactly, so that each node is judged by its own error alone.
+
+    Args:
+        case: The network with its batch.
+        training: Whether it is a training pass.
     """
     graph, policy = case.lowered, case.policy
     masks = masks_of(graph, case.size, case.seed) if training else {}
@@ -79,7 +84,15 @@ def walk(case: Case, *, training: bool) -> Iterator[Visit]:
 def node_call(
     graph: Graph, node: Node, arrays: Mapping[str, Array], inputs: Arrays, masks: Mapping[str, Array] | None
 ) -> LayerCall:
-    """A node's call in float64; a training pass where masks are given."""
+    """A node's call in float64.
+
+    Args:
+        graph: The network.
+        node: Of it.
+        arrays: The network's weights and running statistics by full name.
+        inputs: What the node reads.
+        masks: The network's masks by name, for a training pass; None for inference.
+    """
     weights, state = layer_arrays(graph, node, arrays)
     own = () if masks is None else node.layer.masks(tuple(tuple(x.shape) for x in inputs))
     return LayerCall(
@@ -100,7 +113,12 @@ def behaves_differently_in_training(graph: Graph, node: Node) -> bool:
 
 @dataclass(frozen=True)
 class Oracle:
-    """The answers for one case; each is computed when first asked for, and kept in the user's cache."""
+    """What is right for one case. Each answer is computed when it is first asked for, and kept in the user's cache.
+
+    Args:
+        case: The question.
+        cache: Where answers are kept.
+    """
 
     case: Case
     cache: Cache
@@ -137,7 +155,7 @@ class Oracle:
                 _write(entry, f"{position}.state", values.state, budget.state)
 
     def inputs(self, node: str) -> Arrays:
-        """What a node is fed: its predecessors' exact values rounded to the storage type."""
+        """The operands of a node: its predecessors' exact values rounded to the storage type."""
         return tuple(self._stored_value(value) for value in self.case.lowered.node(node).inputs)
 
     def _stored_value(self, value: str) -> Array:
@@ -174,7 +192,7 @@ class Oracle:
         return GradientTruth(self.cotangents(node), tuple(inputs), tuple(weights))
 
     def cotangents(self, node: str) -> Arrays:
-        """What arrives at a node's outputs in the gradient check."""
+        """The cotangents of a node's outputs in the gradient check: seeded normal values, rounded to storage."""
         graph = self.case.lowered
         item = graph.node(node)
         shapes = graph.output_shapes(item, self.case.size)

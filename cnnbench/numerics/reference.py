@@ -30,7 +30,7 @@ class LayerValues(NamedTuple):
 
 
 class LayerGradients(NamedTuple):
-    """Gradients of a layer; None for an input of integers and for a fixed weight."""
+    """Gradients with respect to a layer's inputs and weights; None for an input of integers and for a fixed weight."""
 
     inputs: tuple[Any, ...]
     weights: tuple[Array | None, ...]
@@ -129,7 +129,13 @@ def code_digest() -> str:
 
 
 def layer_arrays(graph: Graph, node: Node, arrays: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
-    """A node's weights and state in its layer's order, in float64."""
+    """A node's weights and running statistics in its layer's order, in float64.
+
+    Args:
+        graph: The network.
+        node: Of it.
+        arrays: The network's weights and running statistics by full name.
+    """
     shapes = graph.input_shapes(node)
 
     def wide(specs: Sequence[Any]) -> Arrays:

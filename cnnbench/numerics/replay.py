@@ -28,6 +28,11 @@ Array = NDArray[Any]
 def replay(path: Path, subject: Subject, *, mode: str | None = None) -> CheckOutcome:
     """Runs the node of a reproducer on ``subject``, in the mode that failed or another, and judges it again.
 
+    Args:
+        path: The reproducer.
+        subject: Who runs it.
+        mode: Instead of the one that failed.
+
     Raises:
         DataError: The file is no reproducer.
     """

@@ -1,4 +1,4 @@
-"""Graphs for questions: every node on fresh inputs, small-integer data, noise at every value, smaller images."""
+"""Graphs for checks: nodes side by side on inputs of their own, noise added to values, smaller images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from cnnbench.spec.graph import Graph, Input, Node, value_names
 from cnnbench.spec.layers import Add
 from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.serialization import graph_from_json
-from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
 
@@ -36,7 +35,16 @@ def float_outputs(graph: Graph, node: Node) -> tuple[str, ...]:
 
 
 def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
-    """The given nodes side by side, each on inputs and with weights of its own, all their values as outputs."""
+    """The given nodes side by side, each on inputs and with weights of its own, with all their values as outputs.
+
+    For example, of conv -> relu it has two nodes that do not read each other: conv reads ``forced.conv.0``, and relu
+    reads ``forced.relu.0``, which is fed what the oracle has for conv. So no node inherits another's error.
+
+    Args:
+        graph: The whole network.
+        nodes: Names of the nodes that are kept.
+        batch: Images; the inputs have these whole shapes.
+    """
     inputs: list[Input] = []
     kept: list[Node] = []
     outputs: list[tuple[str, str]] = []
@@ -84,16 +92,8 @@ def arrays_of(part: Graph, graph: Graph, arrays: Mapping[str, Array]) -> dict[st
     }
 
 
-def masks_of(graph: Graph, batch: int, seed: int, step: int = 0) -> dict[str, Array]:
-    """Dropout masks ``<node>.mask`` of a training pass, from the run's own streams."""
-    return {
-        spec.name: (stream(seed, "masks", spec.name, step).random(spec.shape) < spec.keep).astype(np.float32)
-        for spec in graph.named_masks(batch)
-    }
-
-
 def representatives(graph: Graph, batch: int) -> list[str]:
-    """The first node of each layer with the same operands' shapes: an op is a function of those."""
+    """One node, the first, for each layer and shape of operands: the others would run the same op again."""
     seen: dict[Any, str] = {}
     for node in graph.nodes:
         seen.setdefault((node.layer, graph.input_shapes(node, batch)), node.name)
@@ -106,10 +106,11 @@ def noise_name(value: str) -> str:
 
 
 def noise_input(graph: Graph, value: str) -> Input | None:
-    """The input by which a value's noise is fed, in the value's shape where images are its first axis or none of it.
+    """The input by which a value's noise is fed; None for a value that gets none.
 
-    Where the first axis joins images with something else (boxes, windows), or another axis is of images, the noise
-    comes as one row an image. None where more than one axis grows with the batch: such a value gets no noise.
+    It has the value's shape where the first axis holds images, or no axis does. Where the first axis joins images with
+    something else (boxes, windows), or images lie along another axis, it has one row for each image, and is reshaped.
+    A value of which more than one axis grows with the batch gets no noise.
     """
     one, two = graph.shapes()[value], graph.shapes(2)[value]
     grown = [axis for axis, size in enumerate(one) if two[axis] != size]
@@ -121,7 +122,7 @@ def noise_input(graph: Graph, value: str) -> Input | None:
 
 
 def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
-    """The graph with an addend at each of the given values: later nodes and outputs read the sum."""
+    """The graph in which noise is added to each of the given values; later nodes and outputs read the sum."""
     chosen = set(values)
     renamed: dict[str, str] = {}
     inputs = list(graph.inputs)
@@ -144,13 +145,13 @@ def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
 
 
 def _shaped(graph: Graph, value: str) -> Reshape:
-    """From one row an image to the value's shape."""
+    """The layer that gives one row for each image the value's shape."""
     pairs = zip(graph.shapes()[value], graph.shapes(2)[value], strict=True)
     return Reshape(shape=tuple(one if one == two else -1 for one, two in pairs), whole=True)
 
 
 def resized(graph: Graph, size: int) -> Graph | None:
-    """The graph on images of ``size`` along each spatial axis, its layers unchanged; None where that cannot be."""
+    """The graph on images of ``size`` along each spatial axis, its layers unchanged; None where they do not fit."""
     data = graph.to_json()
     for item in data["inputs"]:
         if len(item["shape"]) > 1:
@@ -164,7 +165,7 @@ def resized(graph: Graph, size: int) -> Graph | None:
 
 
 def resize_images(batch: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
-    """Each input averaged (or repeated) down to the graph's image shape: block means of the nearest pixels."""
+    """Each input with its images brought to the graph's shape by means over blocks of pixels (or by repeating them)."""
     result = dict(batch)
     for item in graph.inputs:
         array = result[item.name]

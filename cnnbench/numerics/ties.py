@@ -1,4 +1,4 @@
-"""Where a gradient is not defined by values alone: inputs at a ReLU's corner, windows with two maxima."""
+"""Elements whose gradient depends on a choice and not on values: at a ReLU's corner, in windows with two maxima."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _R = TypeVar("_R", bound=Callable[[Any, Array], Array | None])
 
 
 def ties_of(*kinds: str) -> Callable[[_R], _R]:
-    """A decorator, used beside a kind's budgets: (layer, input) -> the elements that ``tied`` names."""
+    """A decorator for a function (layer, input) -> tied elements of these kinds; it stands beside their budgets."""
 
     def decorate(function: _R) -> _R:
         _RULES.update(dict.fromkeys(kinds, function))
@@ -31,7 +31,15 @@ def ties_of(*kinds: str) -> Callable[[_R], _R]:
 
 
 def tied(layer: Layer, x: Array) -> Array | None:
-    """The elements of the input whose gradient depends on how a tie is broken; None where a kind has none."""
+    """Where the gradient of the input depends on how a tie is broken; None where the kind has no ties.
+
+    For example, PyTorch gives the gradient of a max-pool window (1, 3, 3) to the second value, and an implementation
+    that gives it to the third is right too: both are marked, and the checks leave them out.
+
+    Args:
+        layer: The node's layer.
+        x: Its input; the result is a mask of this shape.
+    """
     load_family(layer.kind)
     if layer.kind in _RULES:
         return _RULES[layer.kind](layer, x)
@@ -47,7 +55,7 @@ def tied(layer: Layer, x: Array) -> Array | None:
 
 
 def _tied_windows(layer: MaxPool, x: Array) -> Array:
-    """Elements that are the maximum of a window together with another one."""
+    """The elements that equal the maximum of a window in which another element does so too."""
     window = layer.window()
     out = layer.output_shapes((tuple(x.shape),))[0][2:]
     pairs = []

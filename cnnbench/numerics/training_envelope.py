@@ -1,4 +1,4 @@
-"""How far training curves of equal programs may part: what rounding does to reference runs, against float64."""
+"""How far the training curves of equal programs may part: the spread that rounding gives to reference runs."""
 
 from __future__ import annotations
 
@@ -21,25 +21,36 @@ FLOOR = 2.0**-21
 class CurveEnvelope:
     """The spread of reference runs, step by step.
 
+    For example, one backend trains a network four times in float32, from weights that differ by one unit in the last
+    place, and once in float64. At step 1 the four losses lie within 1e-7 of the float64 one, at step 20 within 1e-3:
+    that is the spread. At step 31 it exceeds ``CHAOS`` of the loss. From there on rounding alone parts the curves, so
+    that comparing another backend's curve would say nothing: 30 steps can be compared.
+
     Args:
-        middle: Loss of each step in float64, which may end where the curves have parted (``parted``); where there is
-            no such run, the mean over the runs.
-        spread: Largest distance of a run from the float64 one up to each step (it never falls); where there is none,
-            the largest difference between two runs.
-        steps: Steps before the spread exceeds ``CHAOS`` of the loss; from there on rounding alone parts the curves,
-            and comparing them says nothing.
+        middle: The loss of each step in float64; it may end where the curves have parted. Where there is no such run,
+            the mean over the runs.
+        spread: The largest distance of a run from ``middle`` up to each step; it never falls. Where there is no run in
+            float64, the largest difference between two runs.
+        steps: How many steps can be compared.
         accuracies: Test accuracy of each run at the end.
+        exact: Whether ``middle`` is a run in float64.
     """
 
     middle: tuple[float, ...]
     spread: tuple[float, ...]
     steps: int
     accuracies: tuple[float, ...]
-    exact: bool = False  # whether ``middle`` is a run in float64
+    exact: bool = False
 
 
 def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[str, NDArray[Any]]:
-    """Arrays with every value moved one unit in the last place up or down, at random; zeros stay."""
+    """Arrays with every value moved one unit in the last place up or down, at random; zeros and integers stay.
+
+    Args:
+        arrays: By name.
+        seed: Of the training.
+        run: Number of the reference run; each moves by other draws.
+    """
     import numpy as np
 
     moved = {}
@@ -54,9 +65,12 @@ def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[s
 
 
 def parted(step: int, loss: float, curve: Sequence[float]) -> bool:
-    """Whether a run in float64 has gone as far as it is compared: it and a curve are ``CHAOS`` apart at a step from 1.
+    """Whether a run in float64 and a curve are more than ``CHAOS`` of the loss apart, so that the run may stop there.
 
-    From there on no envelope of that curve among others compares anything, so that the run may stop.
+    Args:
+        step: From 1.
+        loss: Of the run in float64 at that step.
+        curve: The losses that it is compared with.
     """
     return not abs(curve[step - 1] - loss) <= CHAOS * abs(loss)
 
@@ -66,8 +80,8 @@ def envelope(
 ) -> CurveEnvelope:
     """The envelope of reference runs, the unperturbed one among them.
 
-    A run's distance from float64 is what rounding in every operation of every step does, and another backend rounds as
-    often; two runs that start one digit apart round alike from there on, and part by less.
+    The distance from float64 counts and not that between two runs: it shows what rounding every operation of every step
+    does, and another backend rounds as often. Two runs that start one unit apart round alike, and part by less.
 
     Args:
         losses: Of each run, step by step.
@@ -87,18 +101,25 @@ def envelope(
 
 
 def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) -> dict[str, Any]:
-    """How a curve lies in an envelope: plain data for ``Training.envelope``.
+    """How a curve lies in an envelope, as plain data for ``Training.envelope``.
 
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be
-    compared: the spread of a few runs is multiplied, because another backend sums in another order and rounding is
-    luck; the floor is a few units in the last place. The spread is that of the next step, since curves part a thousand
-    times farther from one step to the next where a network trains wildly, and one run may be a step ahead of others;
-    but the first step has its own, because nothing has been learnt yet.
+    compared; ``parts_at`` is the first step at which it exceeds 1.
 
-    ``parts_at`` is the first step that is outside. A right curve, too, can leave from one step to the next, where
-    rounding decides between two maxima or on which side of a zero a value lies, and it may do so at any step; a fault
-    acts from the first step on. So ``agrees`` is true where no step is outside, false where one of the first
-    ``SURE_STEPS`` is, and None where the curve parts later (``benchmarks/training_curves.py`` measures how often).
+    * The spread of a few runs is multiplied, because another backend sums in another order. The floor is a few units in
+      the last place.
+    * The spread is that of the next step. Curves of a network that trains wildly part a thousand times farther from one
+      step to the next, and one run may be a step ahead of the others. The first step has its own spread, because
+      nothing has been learnt yet.
+    * A right curve can leave the envelope at any step, where rounding decides between two maxima, or on which side of 0
+      a value lies. A fault acts from the first step on. So ``agrees`` is true where no step is outside, false where one
+      of the first ``SURE_STEPS`` is, and None where the curve parts later (``benchmarks/training_curves.py`` measures
+      how often that is).
+
+    Args:
+        losses: Of the curve, step by step.
+        accuracy: Of its run, on the test images at the end.
+        found: The envelope.
     """
     import numpy as np
 

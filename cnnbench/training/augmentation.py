@@ -34,7 +34,13 @@ class Augmentation:
             raise SpecError("crop_padding is not valid", received=self.crop_padding, expected="at least 0")
 
     def draw(self, count: int, seed: int, epoch: int) -> Draws:
-        """What happens to each of ``count`` images in an epoch, whatever the order of batches."""
+        """What happens to each image in an epoch, whatever the order of batches.
+
+        Args:
+            count: Of images.
+            seed: Of the run.
+            epoch: From 0; each draws anew.
+        """
         generator = stream(seed, "augmentation", "", epoch)
         flips = generator.random(count) < 0.5
         offsets = generator.integers(0, 2 * self.crop_padding + 1, (count, 2))

@@ -1,13 +1,12 @@
-"""What each step reads: the order of images, dropout masks, whole batches; the same on every backend."""
+"""What each step reads: the order of images in whole batches; the same on every backend."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:
@@ -15,22 +14,27 @@ if TYPE_CHECKING:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """A permutation of ``count`` images for an epoch."""
+    """The order of an epoch's images.
+
+    Args:
+        count: Of images.
+        seed: Of the run.
+        epoch: From 0; each has an order of its own.
+    """
     return stream(seed, "batches", "", epoch).permutation(count)
 
 
 def epoch_batches(count: int, batch: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The images of each step (steps, batch); the rest that fills no batch is left out of this epoch."""
+    """The images of each step (steps, batch); the rest that fills no batch is left out of this epoch.
+
+    Args:
+        count: Of images.
+        batch: Images a step.
+        seed: Of the run.
+        epoch: From 0.
+    """
     steps = count // batch
     return epoch_order(count, seed, epoch)[: steps * batch].reshape(steps, batch)
-
-
-def masks_of(graph: Graph, batch: int, seed: int, step: int) -> dict[str, NDArray[Any]]:
-    """Dropout masks ``<node>.mask`` of a step, float32, from a stream of their own each."""
-    return {
-        spec.name: (stream(seed, "masks", spec.name, step).random(spec.shape) < spec.keep).astype(np.float32)
-        for spec in graph.named_masks(batch)
-    }
 
 
 def evaluation_batches(count: int, batch: int) -> Iterator[tuple[NDArray[np.int64], int]]:

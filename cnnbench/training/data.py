@@ -47,9 +47,14 @@ def load_dataset(name: str, request: DataRequest) -> Dataset:
 
 
 def batch_of(name: str, image: Shape, batch: int, seed: int, *, input_name: str = "image") -> dict[str, NDArray[Any]]:
-    """Inputs of a timed cell or a check: ``batch`` images of a dataset, and their labels as ``targets``.
+    """Inputs of a timed cell or a check: images of a dataset, chosen by the seed, and their labels as ``targets``.
 
-    The images are chosen by the seed; where the dataset has fewer they come again.
+    Args:
+        name: The dataset's.
+        image: (C, *spatial) that the network takes.
+        batch: Images; where the dataset has fewer they come again.
+        seed: Of the choice.
+        input_name: Of the network's input.
     """
     import numpy as np
 

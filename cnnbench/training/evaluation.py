@@ -17,6 +17,11 @@ def host_loss(loss: Loss, outputs: Any, targets: Any) -> float:
     """A loss of outputs on the host, in float64, so that evaluation adds no difference between backends.
 
     A loss that is not written here is its layer on the NumPy reference.
+
+    Args:
+        loss: The loss.
+        outputs: The main output (N, classes).
+        targets: Classes (N,), or values of the output's shape.
     """
     if isinstance(loss, MeanSquaredError):
         return float(np.mean((outputs - targets) ** 2))

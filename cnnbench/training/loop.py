@@ -13,9 +13,10 @@ import numpy as np
 from cnnbench.errors import DataError, SpecError
 from cnnbench.execution.host import HostTraining
 from cnnbench.measurement.clock import Clock
+from cnnbench.spec.masks import masks_of
 from cnnbench.spec.weights import check_fits, split_state
 from cnnbench.training import checkpoints
-from cnnbench.training.batches import epoch_batches, evaluation_batches, masks_of
+from cnnbench.training.batches import epoch_batches, evaluation_batches
 from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss

@@ -7,8 +7,8 @@ import pytest
 
 from cnnbench.conformance import layer_cases
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.teacher_forcing import masks_of
 from cnnbench.numerics.ties import tied
+from cnnbench.spec.masks import masks_of
 from cnnbench.spec.passes import lower
 
 STEP = 1e-6

@@ -149,7 +149,13 @@ def clip_gradient(setting: GradientSetting) -> GradientBudget:
 
 
 def power_size(y: Array, x: Array, exponent: Array | float) -> Array:
-    """|y| (1 + |p log |x||), y = x^p: what a power errs by, in roundings, where it is exp(p log x)."""
+    """|y| (1 + |p log |x||): the error of a power computed as exp(p log x), in roundings.
+
+    Args:
+        y: x^p.
+        x: The base.
+        exponent: p.
+    """
     with np.errstate(all="ignore"):
         reach = np.abs(exponent * np.log(np.abs(x)))
     return np.asarray(np.abs(y) * (1 + np.where(np.isfinite(reach), reach, 0)))

@@ -216,7 +216,13 @@ def sum_of_products(magnitude: Array, count: float, u: Roundoff, *, rounded: Arr
 
 
 def roundings(magnitude: Array, count: float, u: Roundoff) -> Budget:
-    """The budget of ``count`` roundings to storage and ``SPARE`` more, each relative to ``magnitude``."""
+    """The budget of some roundings to storage.
+
+    Args:
+        magnitude: What each is relative to.
+        count: Their number, to which ``SPARE`` are added.
+        u: The policy's roundoffs.
+    """
     total = count + SPARE
     floor = (total + 1) * u.smallest
     return Budget(sharp_factor(total, u.stored) * magnitude + floor, gamma(total, u.stored) * magnitude + floor)

@@ -53,7 +53,13 @@ def products_per_input(call: LayerCall) -> int:
 
 
 def rounded_sums(outputs: Array, weights: tuple[Array, ...], channel_axis: int) -> Array:
-    """|y| + |y - b|: an implementation that stores the sum before it adds the bias rounds twice."""
+    """|y| + |y - b|: an implementation that stores the sum before it adds the bias rounds twice.
+
+    Args:
+        outputs: y.
+        weights: The layer's; b is the second, where there are two.
+        channel_axis: Along which b lies.
+    """
     if len(weights) < 2:
         return np.asarray(np.abs(outputs))
     shape = [1] * outputs.ndim
@@ -78,7 +84,13 @@ def conv(setting: Setting) -> ForwardBudget:
 
 
 def product_gradients(setting: GradientSetting, per_input: int, per_weight: int) -> GradientBudget:
-    """The budgets of both gradients of a bilinear layer; a bias sums ``per_weight`` cotangents."""
+    """The budgets of both gradients of a bilinear layer; a bias sums ``per_weight`` cotangents.
+
+    Args:
+        setting: The call with its cotangents and exact gradients.
+        per_input: How many products are summed into an input's gradient.
+        per_weight: How many products are summed into a weight's gradient.
+    """
     u = setting.u
     magnitudes = setting.gradient_magnitudes()
     squares = None

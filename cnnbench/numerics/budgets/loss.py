@@ -29,11 +29,19 @@ from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 def loss_gradient_budget(
     loss: Loss, output: NDArray[Any], targets: NDArray[Any], gradient: NDArray[Any], policy: PrecisionPolicy
 ) -> Budget:
-    """Admitted error of ``gradient``, the exact gradient of ``loss`` at ``output``.
+    """The admitted error of a loss's gradient with respect to the network's main output.
 
-    Cross-entropy: (p - q) / N with p = softmax(output), whose relative error grows with the depth of an element below
-    the maximum, as log-softmax's; q is known. The squared error, 2 (output - target) / size: a few roundings. Other
-    losses: what is admitted to the gradient of their layer.
+    * Cross-entropy, (p - q) / N with p = softmax(output) and known q: the relative error of p grows with the depth of
+      an element below the maximum, as that of log-softmax does.
+    * The squared error, 2 (output - target) / size: a few roundings.
+    * Other losses: the budget of the gradient of their layer.
+
+    Args:
+        loss: The loss.
+        output: The main output.
+        targets: Of the loss.
+        gradient: The exact gradient.
+        policy: The arithmetic.
     """
     u = Roundoff.of(policy)
     wide = np.asarray(output, np.float64)

@@ -87,7 +87,14 @@ def _repeated(setting: GradientSetting, position: int) -> int:
 
 
 def summed(size: Array, count: int, steps: float, u: Roundoff) -> Budget:
-    """A sum of ``count`` terms of ``size`` in all, each with ``steps`` roundings of its own."""
+    """The budget of a sum.
+
+    Args:
+        size: Sum of the magnitudes of its terms.
+        count: Of terms.
+        steps: Roundings that each term has of its own.
+        u: The policy's roundoffs.
+    """
     if count <= 1 and not steps:
         return exact(u)
     spare = SPARE if steps else 0

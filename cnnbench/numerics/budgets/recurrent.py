@@ -49,15 +49,15 @@ class _Chain(NamedTuple):
         zero = exactly(np.zeros((x.shape[0], layer.hidden_size)))
         steps = list(range(x.shape[1]))
         return _Chain(
-            layer,
-            steps[::-1] if layer.reverse else steps,
-            x,
-            tuple(map(exactly, starts)) or (zero,) * count,
-            weights[0],
-            weights[1],
-            weights[2],
-            weights[3],
-            bool(starts),
+            layer=layer,
+            steps=steps[::-1] if layer.reverse else steps,
+            x=x,
+            starts=tuple(map(exactly, starts)) or (zero,) * count,
+            w_ih=weights[0],
+            w_hh=weights[1],
+            b_ih=weights[2],
+            b_hh=weights[3],
+            is_started=bool(starts),
         )
 
 

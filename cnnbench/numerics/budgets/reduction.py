@@ -100,7 +100,13 @@ class _Sum:
         return top, np.abs(self.x - top), e / self.of(e)
 
     def exponential_error(self, c: Any, depth: Array, share: Array) -> Array:
-        """The relative error of sum exp(x - max), as of softmax."""
+        """The relative error of sum exp(x - max), as of softmax.
+
+        Args:
+            c: The sharp factor or gamma, of (n, u).
+            depth: max - x.
+            share: exp(x - max) over the sum.
+        """
         u = self.u
         spread = c(1, u.stored) * self.of(share * depth)
         return np.asarray(spread + c(FUNCTION, u.stored) + c(self.count, u.accumulated))

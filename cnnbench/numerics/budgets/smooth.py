@@ -1,7 +1,9 @@
-"""Budgets of smooth activations: each of their terms a few units in the last place, and the bend by rounded arguments.
+"""Budgets of smooth activations (GELU, SiLU, ELU, softplus, Mish), from the terms that good implementations add up.
 
-A formula is written in the terms that good implementations compute, so that a cancellation which all of them have
-(1 + erf(x) for negative x, y + alpha for ELU's slope) is admitted at the size of its terms.
+For example, softsign x / (1 + |x|) is one term of magnitude |x| / (1 + |x|) with five roundings, so that its budget is
+c(5, u) of it. GELU computes 0.5 x (1 + erf(x / sqrt 2)); for x = -3 the two terms of the sum, 1 and -0.997, nearly
+cancel. Every good implementation loses digits there, so the budget is relative to the sum of their magnitudes, 1.997,
+and not to the small result.
 """
 
 from __future__ import annotations
@@ -31,22 +33,28 @@ TANH_CUBE = 0.044715
 
 
 class _Terms(NamedTuple):
-    """A value's error: c(``roundings``) ``size`` for the functions in it, ``cut`` and ``bend`` apart.
+    """The terms of which a value is the sum, and what rounding does to each: the error of the value.
+
+    error = c(``roundings``, u) ``size`` + c(2, u) (``cancelled`` + ``conditioning``) + what ``tail`` admits, where
+    c(n, u) is the sharp factor or gamma of n roundings.
 
     Args:
-        size: Sum of the magnitudes of its terms. roundings: how many each of them has.
-        cut: What differences like 1 - t^2 lose of terms of this size. bend: |argument| |derivative| of functions
-            whose argument is rounded before.
+        size: Sum of the magnitudes of the terms.
+        roundings: How many each term has.
+        cancelled: Magnitude of terms that a difference such as 1 - t^2 cancels, and whose roundings it keeps.
+        conditioning: |argument| |derivative| of each function whose argument is rounded before it is applied.
+        tail: The argument z of a softplus. TensorFlow gives exp(z) for log(1 + exp(z)) where z < log(2 u) + 2, which is
+            off by exp(z) / 2 times the value.
     """
 
     size: Array
     roundings: int
-    cut: Array | float = 0.0
-    bend: Array | float = 0.0
+    cancelled: Array | float = 0.0
+    conditioning: Array | float = 0.0
     tail: Array | None = None
 
     def budget(self, scale: Array | float, setting: Setting) -> Budget:
-        """Times |scale|: the cotangents, for a gradient."""
+        """The budget of the value times ``scale``: 1, or the cotangents for a gradient."""
         u = setting.u
         cut_off = self._cut_off(u)
         return both(
@@ -54,7 +62,7 @@ class _Terms(NamedTuple):
                 np.abs(scale)
                 * (
                     c(self.roundings, u.stored) * self.size
-                    + c(2, u.stored) * (self.cut + np.asarray(self.bend))
+                    + c(2, u.stored) * (self.cancelled + np.asarray(self.conditioning))
                     + cut_off
                 )
                 + 8 * u.smallest
@@ -95,20 +103,20 @@ def _softplus(x: Array) -> Array:
 
 
 def _exponential(alpha: float, scale: float, stretch: float, x: Array) -> _Terms:
-    """scale alpha (exp(x / stretch) - 1) below 0 by expm1, scale x above, which is one product at most."""
+    """scale alpha expm1(x / stretch) for x < 0; above it scale x, at most one rounding."""
     below = np.minimum(x, 0) / stretch
     y = scale * np.where(x > 0, x, alpha * np.abs(np.expm1(below)))
-    bend = 0.0 if stretch == 1 else np.abs(scale * alpha * below) * np.exp(below)
+    conditioning = 0.0 if stretch == 1 else np.abs(scale * alpha * below) * np.exp(below)
     exact = scale == 1
-    return _Terms(np.where((x > 0) & exact, 0, y), FUNCTION + 3, bend=bend)
+    return _Terms(np.where((x > 0) & exact, 0, y), FUNCTION + 3, conditioning=conditioning)
 
 
 def _exponential_slope(alpha: float, scale: float, stretch: float, x: Array) -> _Terms:
-    """scale alpha exp(x / stretch) / stretch below 0, which many compute as y + alpha: both are terms."""
+    """scale alpha exp(x / stretch) / stretch for x < 0, which many compute as y + alpha: both are terms."""
     below = np.minimum(x, 0) / stretch
     size = np.where(x > 0, scale, scale * alpha / stretch * (2 - np.exp(below)))
-    bend = 0.0 if stretch == 1 else np.abs(scale * alpha / stretch * below) * np.exp(below)
-    return _Terms(size, FUNCTION + 3, bend=bend)
+    conditioning = 0.0 if stretch == 1 else np.abs(scale * alpha / stretch * below) * np.exp(below)
+    return _Terms(size, FUNCTION + 3, conditioning=conditioning)
 
 
 _formulas(
@@ -129,39 +137,42 @@ _formulas(
 
 
 def _gelu(layer: Any, x: Array) -> _Terms:
-    """0.5 |x| (1 + |erf|) or with tanh, and x times the bend of either."""
+    """0.5 x (1 + t), t being erf or tanh of an argument that is rounded before."""
     t, inner, slope = _gelu_gate(layer, x)
-    size, cut = 0.5 * np.abs(x) * (1 + np.abs(t)), 0.5 * np.abs(x) * _erf_cut(layer, x)
-    return _Terms(size, FUNCTION + 3, cut=cut, bend=0.5 * np.abs(x * inner) * slope)
+    size, cancelled = 0.5 * np.abs(x) * (1 + np.abs(t)), 0.5 * np.abs(x) * _erf_cut(layer, x)
+    return _Terms(size, FUNCTION + 3, cancelled=cancelled, conditioning=0.5 * np.abs(x * inner) * slope)
 
 
 def _erf_cut(layer: Any, x: Array) -> Array:
-    """erf as 1 - p exp(-x^2) cuts terms of p, whose magnitudes sum to 4.5: half of that, as ``cut`` counts twice.
+    """Magnitude of the terms that erf cancels where it is computed as 1 - p(x) exp(-x^2), p a polynomial.
 
-    Abramowitz and Stegun 7.1.26, which PyTorch's kernel for channels-last values has: 8.4 u at x = 0.06, where its
-    kernel for contiguous ones has 2.2 u.
+    The magnitudes of the polynomial's terms sum to 4.5; half of that is given, because ``cancelled`` counts twice.
+    PyTorch's kernel for channels-last values has this form (8.4 u at x = 0.06); its kernel for contiguous ones is
+    better (2.2 u).
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
     """
     return np.asarray(2.25 * np.exp(-0.5 * x * x) if layer.form == "exact" else np.zeros(()))
 
 
 def _gelu_slope(layer: Any, x: Array) -> _Terms:
-    """0.5 (1 + t) + 0.5 x t'(a) a': for the form with tanh, t' = 1 - t^2 cuts, and a' has two terms."""
+    """0.5 (1 + t) + 0.5 x t'(a) a'. In the form with tanh, t' = 1 - t^2 cancels, and a' has two terms."""
     t, inner, slope = _gelu_gate(layer, x)
     if layer.form == "exact":
         density = np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
         size = 0.5 * (1 + np.abs(t)) + np.abs(x) * density
-        bend = 0.5 * np.abs(inner) * slope + 0.5 * np.abs(x) ** 3 * density
-        return _Terms(size, FUNCTION + 4, cut=0.5 * _erf_cut(layer, x), bend=bend)
+        conditioning = 0.5 * np.abs(inner) * slope + 0.5 * np.abs(x) ** 3 * density
+        return _Terms(size, FUNCTION + 4, cancelled=0.5 * _erf_cut(layer, x), conditioning=conditioning)
     grown = TANH_FACTOR * (1 + 3 * TANH_CUBE * x * x)
     size = 0.5 * (1 + np.abs(t)) + 0.5 * np.abs(x) * slope * grown
-    cut = 0.5 * np.abs(x) * grown * t * t
-    bend = 2 * np.abs(inner) * slope * (0.5 + np.abs(x * t) * grown)
+    cancelled = 0.5 * np.abs(x) * grown * t * t
+    conditioning = 2 * np.abs(inner) * slope * (0.5 + np.abs(x * t) * grown)
     error_of_t = (FUNCTION + 2) * np.abs(x) * t * t * grown  # of 1 - t^2, by the error of t
-    return _Terms(size, FUNCTION + 6, cut=cut + error_of_t / 2, bend=bend)
+    return _Terms(size, FUNCTION + 6, cancelled=cancelled + error_of_t / 2, conditioning=conditioning)
 
 
 def _gelu_gate(layer: Any, x: Array) -> tuple[Array, Array, Array]:
-    """t(a), a and t'(a): erf(x / sqrt 2), or tanh(sqrt(2 / pi) (x + 0.044715 x^3))."""
+    """t(a), a and t'(a) for t(a) = erf(x / sqrt 2), or tanh(sqrt(2 / pi) (x + 0.044715 x^3))."""
     if layer.form == "exact":
         argument = x / np.sqrt(2)
         # |erf| and tanh of the other form differ by less than 1e-3, which a budget does not notice
@@ -169,43 +180,45 @@ def _gelu_gate(layer: Any, x: Array) -> tuple[Array, Array, Array]:
         return gate, argument, 2 / np.sqrt(np.pi) * np.exp(-argument * argument)
     argument = TANH_FACTOR * (x + TANH_CUBE * x**3)
     t = np.tanh(argument)
-    return t, 2 * argument, 1 - t * t  # the argument has more roundings than the two of a bend
+    return t, 2 * argument, 1 - t * t  # the argument has more than the two roundings that ``conditioning`` counts
 
 
 _formulas("gelu", _gelu, _gelu_slope)
 
 
 def _silu(layer: Any, x: Array) -> _Terms:
-    """|x| s, and |x| times the bend of s."""
+    """x s with s = sigmoid(beta x); the product beta x is rounded before where beta is not 1."""
     scaled = layer.beta * x
     s = _sigmoid(scaled)
-    bend = np.abs(x * scaled) * s * _sigmoid(-scaled) if layer.beta != 1 else 0.0
-    return _Terms(np.abs(x) * s, FUNCTION + 3, bend=bend)
+    conditioning = np.abs(x * scaled) * s * _sigmoid(-scaled) if layer.beta != 1 else 0.0
+    return _Terms(np.abs(x) * s, FUNCTION + 3, conditioning=conditioning)
 
 
 def _silu_slope(layer: Any, x: Array) -> _Terms:
-    """s (1 + beta x (1 - s)): 1 - s cuts by a rounding of s, of which there are FUNCTION."""
+    """s (1 + beta x (1 - s)): 1 - s keeps the error of s, ``FUNCTION`` roundings."""
     scaled = np.abs(layer.beta * x)
     s, rest = _sigmoid(layer.beta * x), _sigmoid(-layer.beta * x)
-    bend = scaled * s * rest * (2 + scaled) if layer.beta != 1 else 0.0
-    return _Terms(s * (1 + scaled * rest), FUNCTION + 5, cut=s * scaled * (1 + FUNCTION / 2 * s), bend=bend)
+    conditioning = scaled * s * rest * (2 + scaled) if layer.beta != 1 else 0.0
+    return _Terms(
+        s * (1 + scaled * rest), FUNCTION + 5, cancelled=s * scaled * (1 + FUNCTION / 2 * s), conditioning=conditioning
+    )
 
 
 _formulas("silu", _silu, _silu_slope)
 
 
 def _softplus_terms(layer: Any, x: Array) -> _Terms:
-    """log(1 + exp(z)) / beta, z = beta x."""
+    """log(1 + exp(z)) / beta with z = beta x."""
     z = layer.beta * x
-    bend = np.abs(x) * _sigmoid(z) if layer.beta != 1 else 0.0
-    return _Terms(_softplus(z) / layer.beta, FUNCTION + 4, bend=bend, tail=z)
+    conditioning = np.abs(x) * _sigmoid(z) if layer.beta != 1 else 0.0
+    return _Terms(_softplus(z) / layer.beta, FUNCTION + 4, conditioning=conditioning, tail=z)
 
 
 def _softplus_slope(layer: Any, x: Array) -> _Terms:
-    """sigmoid(z); exp(z - softplus(z)), by which JAX has it, rounds an argument of that size."""
+    """sigmoid(z), which JAX computes as exp(z - softplus(z)): the argument's two terms are rounded."""
     z = layer.beta * x
     s = _sigmoid(z)
-    return _Terms(s, FUNCTION + 2, bend=s * (np.abs(z) + _softplus(z)))
+    return _Terms(s, FUNCTION + 2, conditioning=s * (np.abs(z) + _softplus(z)))
 
 
 _formulas("softplus", _softplus_terms, _softplus_slope)
@@ -217,18 +230,18 @@ _formulas(
 
 
 def _mish(layer: Any, x: Array) -> _Terms:
-    """|x| t, t = tanh(softplus(x)): both functions' errors, the inner one's no larger relatively than its own."""
+    """x t with t = tanh(softplus(x)): tanh does not enlarge the relative error of softplus, so that both add up."""
     return _Terms(np.abs(x) * np.tanh(_softplus(x)), 2 * FUNCTION + 3)
 
 
 def _mish_slope(layer: Any, x: Array) -> _Terms:
-    """t + x (1 - t^2) s: 1 - t^2 cuts by the error of t."""
+    """t + x (1 - t^2) s with s = sigmoid(x): 1 - t^2 keeps the error of t."""
     p = _softplus(x)
     t, s = np.tanh(p), _sigmoid(x)
     rest = 1 - t * t
-    cut = np.abs(x) * s * t * t * (1 + FUNCTION)
-    bend = np.abs(x) * s * 2 * t * rest * p * FUNCTION / 2 + np.abs(x) * rest * s * (np.abs(x) + p)
-    return _Terms(t + np.abs(x) * rest * s, 2 * FUNCTION + 4, cut=cut, bend=bend)
+    cancelled = np.abs(x) * s * t * t * (1 + FUNCTION)
+    conditioning = np.abs(x) * s * 2 * t * rest * p * FUNCTION / 2 + np.abs(x) * rest * s * (np.abs(x) + p)
+    return _Terms(t + np.abs(x) * rest * s, 2 * FUNCTION + 4, cancelled=cancelled, conditioning=conditioning)
 
 
 _formulas("mish", _mish, _mish_slope)

@@ -80,9 +80,9 @@ def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: di
 def _near_ties(oracle: Oracle) -> int:
     """Elements so near a ReLU's corner that rounding may move them across."""
     graph, total = oracle.case.lowered, 0
-    producers = {node.name: node for node in graph.nodes}
+    by_name = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
-        source = producers.get(node.inputs[0]) if node.inputs else None
+        source = by_name.get(node.inputs[0]) if node.inputs else None
         if isinstance(node.layer, ReLU) and source is not None:
             truth = oracle.outputs(source.name)
             total += int((np.abs(truth.values[0]) <= truth.budgets[0].sharp).sum())

@@ -97,12 +97,12 @@ def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[s
     """The first node that is wrong, with its report and the file that reproduces it."""
     case, failure = question.case, wrong[0]
     use = failure.use
-    evidence = ReproducerSource(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
-    more = {"failing": sorted({c.use.node for c in wrong}), "report": render(failure, evidence)}
+    source = ReproducerSource(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
+    more = {"failing": sorted({c.use.node for c in wrong}), "report": render(failure, source)}
     if failure.problem is not None:
         more["problem"] = failure.problem
     said = failure.text or f"at {list(use.worst_index)} got {use.got!r}, expected exactly {use.expected!r}"
-    reproducer = write_reproducer(failure, evidence)
+    reproducer = write_reproducer(failure, source)
     return CheckOutcome(
         name=NAME,
         status="failed",

@@ -22,11 +22,12 @@ from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, masks_of, owners, teacher_forced
+from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, owners, teacher_forced
 from cnnbench.numerics.ties import tied
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Flatten
 from cnnbench.spec.layers.arithmetic import Affine
+from cnnbench.spec.masks import masks_of
 
 NAME = "gradient"
 
@@ -42,8 +43,8 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     comparisons = [c for group in chunks(case, small.differentiated()) for c in _compare_group(subject, small, group)]
     order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
     comparisons.sort(key=lambda c: order[c.use.node])
-    evidence = ReproducerSource(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
-    local = judge(NAME, comparisons, details, evidence)
+    source = ReproducerSource(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
+    local = judge(NAME, comparisons, details, source)
     if local.status == "failed" or not case.has_loss:
         return local
     term = loss_term(subject, case)

@@ -15,7 +15,8 @@ from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, masks_of, output_names, teacher_forced
+from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, output_names, teacher_forced
+from cnnbench.spec.masks import masks_of
 
 CHUNK_BYTES = 384 * 2**20
 
@@ -50,8 +51,8 @@ def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
                 found[comparison.use.node].append(comparison)
     comparisons = [comparison for name in inference for comparison in found[name]]
     details = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
-    evidence = ReproducerSource("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
-    return judge("local", comparisons, details, evidence)
+    source = ReproducerSource("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
+    return judge("local", comparisons, details, source)
 
 
 def prefetch_local(oracle: Oracle) -> None:

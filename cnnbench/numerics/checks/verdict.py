@@ -16,7 +16,7 @@ def failing(comparisons: Sequence[Comparison]) -> Comparison | None:
 
 
 def judge(
-    name: str, comparisons: Sequence[Comparison], details: Mapping[str, Any], evidence: ReproducerSource | None = None
+    name: str, comparisons: Sequence[Comparison], details: Mapping[str, Any], source: ReproducerSource | None = None
 ) -> CheckOutcome:
     """The outcome of a local check.
 
@@ -24,7 +24,7 @@ def judge(
         name: The check's.
         comparisons: In the order of nodes, so that the first failure is the node that introduces the error.
         details: Figures to go with it.
-        evidence: Gives the failing node's operands, for the report and the file; None where there is no node.
+        source: Gives the failing node's operands, for the report and the file; None where there is no node.
     """
     failure = failing(comparisons)
     most = max(comparisons, key=lambda c: c.use.sharp_used, default=None)
@@ -50,9 +50,9 @@ def judge(
         known["problem"] = failure.problem
     known["failing"] = sorted({c.use.node for c in comparisons if c.problem or not c.use.sharp_used <= 1})
     reproducer = None
-    if evidence is not None:
-        known["report"] = render(failure, evidence)
-        reproducer = write_reproducer(failure, evidence)
+    if source is not None:
+        known["report"] = render(failure, source)
+        reproducer = write_reproducer(failure, source)
     return CheckOutcome(
         name=name,
         status="failed",

@@ -62,7 +62,13 @@ def read_records(paths: list[Path], label_bytes: int) -> tuple[NDArray[Any], NDA
 
 
 def load_folder(folder: Path, kind: str, request: DataRequest) -> Dataset:
-    """One split, normalised by the mean and deviation of the training pictures."""
+    """One split, normalised by the mean and deviation of the training pictures.
+
+    Args:
+        folder: With the binary files.
+        kind: ``cifar10`` or ``cifar100``.
+        request: The split, its image shape and how many.
+    """
     require_picture(request.image, kind)
     form = FORMS[kind]
     train, labels = read_records([folder / name for name in form.files["train"]], form.label_bytes)

@@ -72,7 +72,15 @@ def _read(folder: Path, name: str) -> NDArray[Any]:
 def load_folder(
     folder: Path, request: DataRequest, *, name: str = "idx", classes: tuple[str, ...] = (), licence: str = "unknown"
 ) -> Dataset:
-    """One split of a folder with MNIST's four files, normalised by the mean and deviation of its training images."""
+    """One split of a folder with MNIST's four files, normalised by the mean and deviation of its training images.
+
+    Args:
+        folder: With the files, compressed or not.
+        request: The split, its image shape and how many.
+        name: The dataset's.
+        classes: Their names; numbers where there are none.
+        licence: Of the pictures.
+    """
     require_picture(request.image, name)
     stem = STEMS[request.split]
     train = _read(folder, f"{STEMS['train']}-images-idx3-ubyte")[:, None]

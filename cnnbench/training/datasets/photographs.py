@@ -68,6 +68,11 @@ def preprocessed(name: str, preprocessing: Preprocessing, request: DataRequest) 
     """The photographs that show one of ImageNet's classes, as a network trained on ImageNet wants them.
 
     The label is the first of the classes in ``SHOWN``.
+
+    Args:
+        name: The dataset's.
+        preprocessing: Size, crop and normalisation that the network was trained with.
+        request: The image shape and how many.
     """
     from skimage import data
 

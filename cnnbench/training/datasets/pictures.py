@@ -82,7 +82,13 @@ def triangle_weights(size: int, outputs: int) -> Array:
 
 
 def resize(images: Array, height: int, width: int) -> Array:
-    """(N, C, H, W) -> (N, C, height, width), linear along both axes, in float64."""
+    """Linear resizing along both axes, in float64.
+
+    Args:
+        images: (N, C, H, W).
+        height: Of the result (N, C, height, width).
+        width: Of the result.
+    """
     wide = np.asarray(images, np.float64)
     if wide.shape[2] != height:
         wide = triangle_weights(wide.shape[2], height) @ wide
@@ -92,7 +98,13 @@ def resize(images: Array, height: int, width: int) -> Array:
 
 
 def resize_and_crop(images: Array, height: int, width: int) -> Array:
-    """The centre (height, width) of the pictures after resizing them to 256/224 of what just covers it."""
+    """The centre of the pictures after resizing them to 256/224 of what just covers it.
+
+    Args:
+        images: (N, C, H, W).
+        height: Of the centre.
+        width: Of the centre.
+    """
     tall, broad = round(height * 256 / 224), round(width * 256 / 224)
     scale = max(tall / images.shape[2], broad / images.shape[3])
     tall, broad = max(tall, round(images.shape[2] * scale)), max(broad, round(images.shape[3] * scale))
@@ -108,7 +120,13 @@ def normalised(images: Array, moments: Moments) -> NDArray[np.float32]:
 
 
 def fitted(pictures: Array, image: Shape, moments: Moments) -> NDArray[np.float32]:
-    """Bytes (N, C, H, W) brought to ``image`` and normalised, a few thousand at a time to bound the memory."""
+    """Pictures resized and normalised, a few thousand at a time to bound the memory.
+
+    Args:
+        pictures: Bytes (N, C, H, W).
+        image: (C, height, width) of the result.
+        moments: Mean and deviation of each channel.
+    """
     channels, height, width = image
     result = np.empty((len(pictures), *image), np.float32)
     for start in range(0, len(pictures), 4096):

@@ -120,9 +120,7 @@ def classifier(training: TrainingSteps) -> Configuration:
         builder = Builder("linear classifier")
         x = builder.input("x", (6,))
         graph = builder.build({"logits": builder.add("fc", Linear(out_features=5), x)})
-        batch = stream(seed, "fault inputs").normal(size=(4, 6)).astype(np.float32)
-        targets = stream(seed, "fault targets").integers(0, 5, 4)
-        return Case(graph, _arrays(graph, seed, (1, 1)), {"x": batch}, options, targets, seed, training)
+        return _trained(graph, options, seed, training)
 
     return case
 
@@ -135,11 +133,23 @@ def applied_twice(layer: Layer, training: TrainingSteps) -> Configuration:
         x = builder.add("relu", ReLU(), builder.add(SUSPECT, layer, builder.input("image", (3, 6, 5))))
         x = builder.add("pool", GlobalAvgPool(), builder.add("again", layer, x, weights_of=SUSPECT))
         graph = builder.build({"logits": builder.add("fc", Linear(out_features=3), x)})
-        batch = stream(seed, "fault inputs").normal(size=(4, 3, 6, 5)).astype(np.float32)
-        targets = stream(seed, "fault targets").integers(0, 3, 4)
-        return Case(graph, _arrays(graph, seed, (0.5, 1.5)), {"image": batch}, options, targets, seed, training)
+        return _trained(graph, options, seed, training)
 
     return case
+
+
+def _trained(graph: Graph, options: ProgramOptions, seed: int, training: TrainingSteps) -> Case:
+    """Four images and their classes for a classifier of one input."""
+    (item,), classes = graph.inputs, graph.shapes()[graph.outputs[0][1]][1]
+    return Case(
+        graph=graph,
+        arrays=_arrays(graph, seed, (0.5, 1.5)),
+        batch={item.name: stream(seed, "fault inputs").normal(size=item.full_shape(4)).astype(np.float32)},
+        options=options,
+        targets=stream(seed, "fault targets").integers(0, classes, 4),
+        seed=seed,
+        training=training,
+    )
 
 
 SMOOTHED = TrainingSteps(loss=CrossEntropy(label_smoothing=0.1))

@@ -16,7 +16,7 @@ from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.streams import stream
 
 Preparation = Callable[[Builder, Value, str], Value]
-"""(builder, a normal value, a name that is free) -> an operand."""
+"""(builder, a normal value, a name that is free) -> an operand. The functions below are such preparations."""
 
 
 def halves(builder: Builder, x: Value, name: str) -> Value:
