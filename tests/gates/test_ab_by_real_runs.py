@@ -157,15 +157,12 @@ def test_what_an_older_interpreter_cannot_tell_is_no_difference() -> None:
 
 
 def test_a_worker_of_another_protocol_is_refused_with_its_side_and_version(tmp_path: Path) -> None:
-    old, source = tmp_path / "old" / "cnnbench", Path(package.__file__).parent
-    (old / "harness").mkdir(parents=True)
-    (old / "__init__.py").write_text("from cnnbench.version import __version__ as __version__\n")
+    old = tmp_path / "old" / "cnnbench"
+    shutil.copytree(Path(package.__file__).parent, old, ignore=shutil.ignore_patterns("__pycache__"))
     (old / "version.py").write_text('__version__ = "0.0.9"\n')
-    (old / "harness" / "__init__.py").write_text("")
-    shutil.copy(source / "errors.py", old)
-    worker = (source / "harness" / "worker.py").read_text()
-    assert f"PROTOCOL = {PROTOCOL}\n" in worker
-    (old / "harness" / "worker.py").write_text(worker.replace(f"PROTOCOL = {PROTOCOL}\n", "PROTOCOL = 1\n"))
+    line = f"PROTOCOL = {PROTOCOL}\n"
+    (stated,) = (path for path in (old / "harness" / "worker").glob("*.py") if line in path.read_text())
+    stated.write_text(stated.read_text().replace(line, "PROTOCOL = 1\n"))
     head = interpreter(tmp_path / "python-old", PYTHONPATH=str(tmp_path / "old"))
     result = cnnbench(tmp_path, "ab", "suite.yaml", "--base", sys.executable, "--head", head)
     assert result.returncode == 2
