@@ -16,11 +16,8 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().v
 # What is beyond a limit still, by room. Whoever mends one lowers the number; nobody raises one.
 KNOWN_LONG_MODULES = {
     "cnnbench/harness": 5,
-    "cnnbench/spec": 3,
 }
-KNOWN_LONG_FUNCTIONS = {
-    "cnnbench/conformance": 1,
-}
+KNOWN_LONG_FUNCTIONS = {}
 KNOWN_MANY_PARAMETERS = {
     "cnnbench/harness": 8,
 }
