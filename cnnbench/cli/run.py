@@ -79,8 +79,10 @@ def _as_json(result: RunResult) -> dict[str, Any]:
 
 
 def _write_junit(results: list[RunResult], path: Path) -> None:
+    from cnnbench.gates.evidence import read_evidence
     from cnnbench.harness.run.store import write_atomically
     from cnnbench.output.junit import render_junit, run_cases
 
-    cases = [case for result in results for case in run_cases(result.records)]
+    runs = [read_evidence(result.folder) for result in results]
+    cases = [case for run in runs for case in run_cases(run.records, run.unrecorded)]
     write_atomically(path, render_junit("cnnbench", cases))

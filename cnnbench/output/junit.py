@@ -12,6 +12,7 @@ from cnnbench.gates.claims import Verification
 from cnnbench.gates.judgement import Judgement
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.tables import BAD
 from cnnbench.output.text import printable
 
@@ -29,10 +30,11 @@ class JUnitCase:
     seconds: float = 0.0
 
 
-def run_cases(records: Iterable[Record]) -> list[JUnitCase]:
+def run_cases(records: Iterable[Record], unrecorded: Iterable[Cell] = ()) -> list[JUnitCase]:
     """A case for each cell, and for each of its checks.
 
-    A crash, a hang or an error is an error; wrong numbers are a failure; what was skipped says why.
+    A crash, a hang or an error is an error, and so is a planned cell without a record; wrong numbers are a failure;
+    what was skipped says why.
     """
     cases = []
     for record in records:
@@ -41,6 +43,9 @@ def run_cases(records: Iterable[Record]) -> list[JUnitCase]:
             outcome: Outcome = {"passed": "passed", "failed": "failure", "skipped": "skipped"}[check.status]  # type: ignore[assignment]
             place = f" at {check.node}" if check.node and check.status == "failed" else ""
             cases.append(JUnitCase(record.cell.id, check.name, outcome, f"{check.message}{place}"))
+    for cell in unrecorded:
+        outcome = "error" if cell.skip is None else "skipped"
+        cases.append(JUnitCase(cell.id, "cell", outcome, cell.skip or "the run has no record of it"))
     return cases
 
 

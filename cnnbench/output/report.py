@@ -9,7 +9,6 @@ from typing import Any
 from cnnbench.gates.compare import Relative, relative
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
-from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
@@ -81,7 +80,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         run_id=run.run_id,
         started=min((record.started_utc for record in run.records), default=""),
         run=run,
-        tiles=tuple(_tiles(run.records, gate)),
+        tiles=tuple(_tiles(run, gate)),
         findings=tuple(_findings(run, ratios)),
         results=result_table(run.records, units),
         tables=tuple(table for table in tables if table),
@@ -95,13 +94,17 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
     )
 
 
-def _tiles(records: Sequence[Record], gate: GateResult | None) -> list[ReportTile]:
+def _tiles(run: Evidence, gate: GateResult | None) -> list[ReportTile]:
+    records = run.records
     ok = sum(record.status == "ok" for record in records)
     failed = sum(record.status in BAD for record in records)
     skipped = sum(record.status == "skipped" for record in records)
-    tiles = [ReportTile(f"{ok} / {len(records)}", "cells ended well", "bad" if failed else "good")]
+    planned = len(records) + len(run.unrecorded)
+    tiles = [ReportTile(f"{ok} / {planned}", "cells ended well", "good" if ok + skipped == planned else "bad")]
     if failed:
         tiles.append(ReportTile(str(failed), "cells failed", "bad"))
+    if run.unrecorded:
+        tiles.append(ReportTile(str(len(run.unrecorded)), "cells without a record", "bad"))
     if skipped:
         tiles.append(ReportTile(str(skipped), "cells skipped", "muted"))
     checks = [check for record in records for check in record.checks if check.status != "skipped"]

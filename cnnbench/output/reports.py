@@ -22,7 +22,7 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
         gate: Its verdicts, which then stand in every report.
     """
     report = read_report(folder, gate)
-    cases = run_cases(report.run.records) + (gate_cases(gate) if gate else [])
+    cases = run_cases(report.run.records, report.run.unrecorded) + (gate_cases(gate) if gate else [])
     contents = {
         "report.md": render_markdown(report),
         "report.html": render_html(report),

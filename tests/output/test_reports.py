@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -204,3 +205,15 @@ def test_the_job_summary_is_appended_where_there_is_one(tmp_path: Path, monkeypa
     assert text.startswith("# one\n\n# two\n")
     assert "… cut" in text
     assert len(text.encode()) < 2**20
+
+
+def test_planned_cells_without_a_record_count(run: Evidence) -> None:
+    """As in the report of a run that was killed: what there is ended well, and the rest is not forgotten."""
+    rest = replace(run, records=run.records[2:], unrecorded=tuple(record.cell for record in run.records[:2]))
+    tiles = {tile.label: tile for tile in gather(rest).tiles}
+    assert tiles["cells ended well"].value == f"{len(run.records) - 2} / {len(run.records)}"
+    assert tiles["cells ended well"].tone == "bad"
+    assert tiles["cells without a record"].value == "2"
+    cases = {case.suite: case for case in run_cases(rest.records, rest.unrecorded) if case.name == "cell"}
+    assert {cases[cell.id].outcome for cell in rest.unrecorded} == {"error"}
+    assert cases[rest.records[0].cell.id].outcome == "passed"
