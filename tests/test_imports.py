@@ -68,7 +68,6 @@ KNOWN_UPWARD = {
     "cnnbench.harness.passes.rounds",
     "cnnbench.harness.passes.timing",
     "cnnbench.harness.passes.training",
-    "cnnbench.harness.worker.pool",
 }
 
 

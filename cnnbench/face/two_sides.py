@@ -20,8 +20,8 @@ from cnnbench.harness.run.exit_codes import worst
 from cnnbench.harness.run.lookup import RunLike, find_run
 from cnnbench.harness.run.runner import RunOptions, RunResult
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
-from cnnbench.harness.suite.plan import Plan
-from cnnbench.harness.worker.sides import Interpreter, TwoSides, both, interpreters_of, two_sided
+from cnnbench.harness.suite.plan import Plan, two_sided
+from cnnbench.harness.worker.sides import Interpreter, TwoSides, both, interpreters_of
 
 
 @dataclass(frozen=True)

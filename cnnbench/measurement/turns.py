@@ -22,7 +22,7 @@ class Turn:
         idle_after_s: Seconds until the process's threads were idle.
     """
 
-    samples_s: list[float]
+    samples_s: tuple[float, ...]
     wall_s: float
     idle_after_s: float
 
@@ -42,7 +42,7 @@ class Turns:
     def take(self, samples: int) -> Turn:
         """The next samples."""
         wall, processor = self._timed.clock.now(), time.process_time()
-        taken = [self._timed.sample(self._calls) for _ in range(samples)]
+        taken = tuple(self._timed.sample(self._calls) for _ in range(samples))
         elapsed = self._timed.clock.now() - wall
         self._wall_s += elapsed
         self._processor_s += time.process_time() - processor

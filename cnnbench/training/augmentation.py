@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cnnbench.errors import SpecError
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -57,6 +56,8 @@ class Draws:
 
     def apply(self, images: NDArray[np.float32], positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The images (B, C, H, W), which are those at ``positions`` of the dataset, varied."""
+        import numpy as np
+
         if not self.augmentation.flip and not self.augmentation.crop_padding:
             return images
         if images.ndim != 4:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +16,7 @@ from synthetic_run import synthetic_run
 import cnnbench as package
 from cnnbench.gates.baselines import snapshot
 from cnnbench.gates.compare import side_differences
-from cnnbench.harness.worker.process import PROTOCOL
+from cnnbench.harness.worker.protocol.setup import PROTOCOL
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SUITE = """
@@ -156,13 +155,22 @@ def test_what_an_older_interpreter_cannot_tell_is_no_difference() -> None:
     assert [(item.name, item.base, item.head) for item in side_differences(known)] == [("packages.numpy", "2.1", "2.4")]
 
 
+OLD_WORKER = """
+import json, os, sys
+requests, replies = os.fdopen(int(sys.argv[1]), "rb"), os.fdopen(int(sys.argv[2]), "wb", buffering=0)
+message = json.loads(requests.readline())
+assert message["method"] == "hello"
+facts = {"protocol": 1, "cnnbench": "0.0.9", "pid": os.getpid(), "feature": "since given up"}
+replies.write(json.dumps({"number": message["number"], "result": facts}).encode() + b"\\n")
+"""
+
+
 def test_a_worker_of_another_protocol_is_refused_with_its_side_and_version(tmp_path: Path) -> None:
-    old = tmp_path / "old" / "cnnbench"
-    shutil.copytree(Path(package.__file__).parent, old, ignore=shutil.ignore_patterns("__pycache__"))
-    (old / "version.py").write_text('__version__ = "0.0.9"\n')
-    line = f"PROTOCOL = {PROTOCOL}\n"
-    (stated,) = (path for path in (old / "harness" / "worker").glob("*.py") if line in path.read_text())
-    stated.write_text(stated.read_text().replace(line, "PROTOCOL = 1\n"))
+    old = tmp_path / "old" / "cnnbench" / "harness" / "worker"
+    old.mkdir(parents=True)
+    for folder in (old, old.parent, old.parent.parent):
+        (folder / "__init__.py").write_text("")
+    (old / "process.py").write_text(OLD_WORKER)
     head = interpreter(tmp_path / "python-old", PYTHONPATH=str(tmp_path / "old"))
     result = cnnbench(tmp_path, "ab", "suite.yaml", "--base", sys.executable, "--head", head)
     assert result.returncode == 2

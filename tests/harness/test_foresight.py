@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,14 @@ from cnnbench.errors import WorkerError
 from cnnbench.execution.backends import load_backend
 from cnnbench.harness.passes import prefetch as module
 from cnnbench.harness.passes.events import Note
-from cnnbench.harness.passes.prefetch import Foresight
+from cnnbench.harness.passes.prefetch import OraclePrefetcher
 from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import plan
 from cnnbench.harness.worker.arrays import read_arrays
+from cnnbench.harness.worker.protocol.setup import Done
 from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
 from cnnbench.numerics.case import Case, TrainingSteps
 from cnnbench.numerics.checks import run_checks
@@ -67,10 +69,10 @@ def filled(monkeypatch):
     return keys
 
 
-def idle(foresight):
+def idle(prefetcher):
     """Waits until nothing is left to compute."""
     deadline = time.monotonic() + 60
-    while foresight._jobs or foresight._running:
+    while prefetcher._jobs or prefetcher._running:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -92,9 +94,9 @@ def checked(session, cell):
 
 def test_what_the_checks_ask_for_is_there_before_they_run(session, filled):
     cells = session.plan.runnable
-    with Foresight(session, cells) as foresight:
-        foresight.look(cells[0])
-        idle(foresight)
+    with OraclePrefetcher(session, cells) as prefetcher:
+        prefetcher.look_ahead(cells[0])
+        idle(prefetcher)
     assert filled == []
     for cell in (cells[0], cells[-1]):
         assert {outcome.status for outcome in checked(session, cell)} == {"passed"}
@@ -111,10 +113,10 @@ class Slow:
         self.let = threading.Event()
         Slow.made = self
 
-    def request(self, method, *, timeout_s, check, **parameters):
-        self.asked.append(check)
+    def ask(self, request, *, timeout_s):
+        self.asked.append(request.check)
         assert self.let.wait(timeout_s)
-        return {}
+        return Done()
 
     def abort(self):
         self.let.set()
@@ -124,20 +126,20 @@ class Slow:
 
 
 def test_a_check_waits_for_what_is_being_computed_and_takes_back_what_is_not(session, monkeypatch):
-    monkeypatch.setattr(module, "Worker", Slow)
+    monkeypatch.setattr(module, "WorkerClient", Slow)
     first = session.plan.runnable[0]
-    with Foresight(session, session.plan.runnable) as foresight:
-        foresight.look(first)
+    with OraclePrefetcher(session, session.plan.runnable) as prefetcher:
+        prefetcher.look_ahead(first)
         while not getattr(Slow, "made", None) or not Slow.made.asked:
             time.sleep(0.01)
         assert Slow.made.asked == ["training"]  # of this network the last check first
         for check in CHECKS[:-1]:
-            foresight.expect(first, check)  # at once: it has not begun
+            prefetcher.expect(first, check)  # at once: it has not begun
         threading.Timer(0.2, Slow.made.let.set).start()
         start = time.monotonic()
-        foresight.expect(first, "training")
+        prefetcher.expect(first, "training")
         assert time.monotonic() - start > 0.1
-        idle(foresight)
+        idle(prefetcher)
     assert Slow.made.asked == ["training", *CHECKS]  # then the next network's, in their order
     Slow.made = None
 
@@ -146,7 +148,7 @@ def test_a_run_goes_on_without_it_where_it_fails(planned, tmp_path, monkeypatch)
     def failing(spec):
         raise WorkerError("no second process here")
 
-    monkeypatch.setattr(module, "Worker", failing)
+    monkeypatch.setattr(module, "WorkerClient", failing)
     events = []
     result = run(planned, RunOptions(root=tmp_path), [events.append])
     assert {record.status for record in result.records} == {"ok"}
@@ -155,27 +157,27 @@ def test_a_run_goes_on_without_it_where_it_fails(planned, tmp_path, monkeypatch)
 
 
 def test_what_an_oracle_cannot_answer_is_left_to_the_check(session, monkeypatch):
-    jobs_of = Foresight._jobs_of
+    jobs_of = OraclePrefetcher._jobs_of
 
     def damaged(self, cell):
         jobs = jobs_of(self, cell)
-        jobs[0].parameters["arrays"] = "/nowhere"
-        return jobs
+        missing = jobs[0].request.model_copy(update={"arrays": Path("/nowhere")})
+        return [replace(jobs[0], request=missing), *jobs[1:]]
 
-    monkeypatch.setattr(Foresight, "_jobs_of", damaged)
-    with Foresight(session, session.plan.runnable) as foresight:
-        foresight.look(session.plan.runnable[0])
-        idle(foresight)
-        assert not foresight._ended
+    monkeypatch.setattr(OraclePrefetcher, "_jobs_of", damaged)
+    with OraclePrefetcher(session, session.plan.runnable) as prefetcher:
+        prefetcher.look_ahead(session.plan.runnable[0])
+        idle(prefetcher)
+        assert not prefetcher._ended
     assert session.notes == []
 
 
 def test_leaving_in_the_middle_ends_the_worker_and_waits_for_nothing(session):
-    with Foresight(session, session.plan.runnable) as foresight:
-        foresight.look(session.plan.runnable[0])
+    with OraclePrefetcher(session, session.plan.runnable) as prefetcher:
+        prefetcher.look_ahead(session.plan.runnable[0])
         while not any(Cache.of_user().folder.glob(".partial-*")):
             time.sleep(0.001)
-        worker = foresight._worker
+        worker = prefetcher._worker
         start = time.monotonic()
     assert time.monotonic() - start < 5
     assert not worker.alive
@@ -191,7 +193,7 @@ def test_there_is_none_where_it_would_not_pay(session, monkeypatch, reason):
         monkeypatch.setattr(module, "allowed_processors", lambda: (0,))
     if reason == "little memory":
         monkeypatch.setattr(module, "available_bytes", lambda: 2**30)
-    with Foresight(session, session.plan.runnable) as foresight:
-        foresight.look(session.plan.runnable[0])
-        foresight.expect(session.plan.runnable[0], "local")
-        assert foresight._thread is None
+    with OraclePrefetcher(session, session.plan.runnable) as prefetcher:
+        prefetcher.look_ahead(session.plan.runnable[0])
+        prefetcher.expect(session.plan.runnable[0], "local")
+        assert prefetcher._thread is None

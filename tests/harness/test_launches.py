@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -13,9 +14,15 @@ from cnnbench.errors import WorkerError
 from cnnbench.harness.passes import rounds
 from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.run.store import RunStore
-from cnnbench.harness.suite.plan import plan
-from cnnbench.harness.worker.client import Worker
-from cnnbench.harness.worker.sides import two_sided
+from cnnbench.harness.suite.plan import plan, two_sided
+from cnnbench.harness.worker.client import WorkerClient
+from cnnbench.harness.worker.protocol.timing import (
+    BeginTurnsRequest,
+    EndTurnsReply,
+    EndTurnsRequest,
+    SampleRequest,
+    TurnRequest,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
@@ -130,19 +137,18 @@ def test_fewer_most_launches_than_launches_are_refused():
 
 def test_the_sides_of_a_cell_alternate_sample_by_sample(tmp_path, monkeypatch):
     asked = []
-    request = Worker.request
+    ask = WorkerClient.ask
 
-    def spy(worker, method, **parameters):
-        if method in ("begin_turns", "turn", "end_turns", "sample"):
-            asked.append((method, parameters["cell"], parameters.get("samples")))
-        return request(worker, method, **parameters)
+    def spy(worker, request, **limits):
+        if isinstance(request, BeginTurnsRequest | TurnRequest | EndTurnsRequest | SampleRequest):
+            asked.append((type(request), request.cell))
+        return ask(worker, request, **limits)
 
-    monkeypatch.setattr(Worker, "request", spy)
+    monkeypatch.setattr(WorkerClient, "ask", spy)
     result = run(two_sided(plan(suite(controls=False))), RunOptions(root=tmp_path, undecided=of_batch(1, 1)))
     store = RunStore.open(result.folder)
-    assert not any(method == "sample" for method, _, _ in asked)
-    assert {method for method, _, _ in asked} == {"begin_turns", "turn", "end_turns"}
-    turns = [cell for method, cell, _ in asked if method == "turn"]
+    assert {kind for kind, _ in asked} == {BeginTurnsRequest, TurnRequest, EndTurnsRequest}
+    turns = [cell for kind, cell in asked if kind is TurnRequest]
     for first, second in zip(turns[::2], turns[1::2], strict=True):
         assert first.removesuffix("-base") == second.removesuffix("-base")
         assert first != second
@@ -153,14 +159,14 @@ def test_the_sides_of_a_cell_alternate_sample_by_sample(tmp_path, monkeypatch):
 
 
 def test_a_side_that_fails_in_its_turn_ends_alone(tmp_path, monkeypatch):
-    request = Worker.request
+    ask = WorkerClient.ask
 
-    def broken(worker, method, **parameters):
-        if method == "turn" and parameters["cell"].endswith("-base"):
+    def broken(worker, request, **limits):
+        if isinstance(request, TurnRequest) and request.cell.endswith("-base"):
             raise WorkerError("it is gone")
-        return request(worker, method, **parameters)
+        return ask(worker, request, **limits)
 
-    monkeypatch.setattr(Worker, "request", broken)
+    monkeypatch.setattr(WorkerClient, "ask", broken)
     result = run(two_sided(plan(suite(controls=False))), RunOptions(root=tmp_path, undecided=of_batch(1, 1)))
     found = {(record.cell.batch, record.cell.side): record.status for record in result.records}
     assert {status for (_, side), status in found.items() if side == "head"} == {"ok"}
@@ -168,16 +174,15 @@ def test_a_side_that_fails_in_its_turn_ends_alone(tmp_path, monkeypatch):
 
 
 def test_the_load_of_the_other_side_is_nobody_elses(tmp_path, monkeypatch):
-    request = Worker.request
+    ask = WorkerClient.ask
 
-    def told(worker, method, **parameters):
-        reply = request(worker, method, **parameters)
-        if method == "end_turns":
-            reply["used_s"] = 0.25
-            reply["observed"]["foreign_s"] = 0.3
+    def reported(worker, request, **limits):
+        reply = ask(worker, request, **limits)
+        if isinstance(request, EndTurnsRequest):
+            return EndTurnsReply(observed=replace(reply.observed, foreign_s=0.3), used_s=0.25)
         return reply
 
-    monkeypatch.setattr(Worker, "request", told)
+    monkeypatch.setattr(WorkerClient, "ask", reported)
     result = run(two_sided(plan(suite(controls=False))), RunOptions(root=tmp_path, undecided=of_batch(1, 1)))
     for part in result.folder.glob("cells/*/parts/launch-0.json"):
         for observed in json.loads(part.read_text())["observations"]:

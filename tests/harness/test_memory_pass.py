@@ -56,7 +56,7 @@ def started(monkeypatch):
 
 
 def ahead(started):
-    return [thread.startswith("nursery") for thread, _ in started]
+    return [thread.startswith("worker-prefetch") for thread, _ in started]
 
 
 def test_the_next_cells_worker_starts_beside_the_present_measurement(go, started):
@@ -79,7 +79,7 @@ def test_a_worker_that_does_not_start_ahead_is_started_when_its_cell_comes(go, s
     get = Pool.get
 
     def failing(self, spec):
-        if threading.current_thread().name.startswith("nursery"):
+        if threading.current_thread().name.startswith("worker-prefetch"):
             raise WorkerError("not now")
         return get(self, spec)
 

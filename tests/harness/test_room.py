@@ -11,12 +11,11 @@ from small_suite import small_suite
 
 from cnnbench.gates.compare import relative
 from cnnbench.gates.evidence import read_evidence
-from cnnbench.harness.passes import headroom as room_module
-from cnnbench.harness.passes.headroom import Room
+from cnnbench.harness.passes import headroom as headroom_module
+from cnnbench.harness.passes.headroom import MemoryHeadroom
 from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.run.store import RunStore
-from cnnbench.harness.suite.plan import plan
-from cnnbench.harness.worker.sides import two_sided
+from cnnbench.harness.suite.plan import plan, two_sided
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
 
@@ -53,7 +52,7 @@ def test_a_group_that_fits_is_timed_whole(tmp_path):
 
 
 def test_a_group_that_does_not_is_timed_in_parts_that_share_an_anchor(tmp_path, monkeypatch):
-    monkeypatch.setattr(Room, "has_left", lambda self: False)
+    monkeypatch.setattr(MemoryHeadroom, "has_left", lambda self: False)
     result = run(plan(suite(FOUR)), RunOptions(root=tmp_path), [])
     found = rounds_of(result)
     for launch in range(2):
@@ -69,7 +68,7 @@ def test_a_group_that_does_not_is_timed_in_parts_that_share_an_anchor(tmp_path, 
 
 
 def test_the_two_sides_of_a_cell_are_in_one_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(Room, "has_left", lambda self: False)
+    monkeypatch.setattr(MemoryHeadroom, "has_left", lambda self: False)
     found = rounds_of(run(two_sided(plan(suite(FOUR))), RunOptions(root=tmp_path), []))
     assert len(found) == 4 * 2 * 2
     for (key, side, launch), rounds in found.items():
@@ -82,16 +81,16 @@ def test_room_is_judged_by_the_most_that_a_program_took(monkeypatch):
         [sys.executable, "-u", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     pool = SimpleNamespace(peek=lambda spec: SimpleNamespace(pid=worker.pid, alive=True))
-    room = Room(pool)
-    monkeypatch.setattr(room_module.memory, "available_bytes", lambda: 0)
-    assert room.has_left(), "nothing is known to take anything"
-    with room.taken("a specification"):
+    headroom = MemoryHeadroom(pool)
+    monkeypatch.setattr(headroom_module.memory, "available_bytes", lambda: 0)
+    assert headroom.has_left(), "nothing is known to take anything"
+    with headroom.taken("a specification"):
         print(200 * 2**20, file=worker.stdin, flush=True)
         worker.stdout.readline()
     for available, fits in ((250, False), (400, True)):
-        monkeypatch.setattr(room_module.memory, "available_bytes", lambda a=available: a * 2**20)
-        assert room.has_left() is fits
+        monkeypatch.setattr(headroom_module.memory, "available_bytes", lambda a=available: a * 2**20)
+        assert headroom.has_left() is fits
     worker.communicate("\n")
-    with room.taken("a process that has gone"):
+    with headroom.taken("a process that has gone"):
         pass
-    assert room.has_left()
+    assert headroom.has_left()

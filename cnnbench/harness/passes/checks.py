@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.harness.passes.events import CheckDone
 from cnnbench.harness.passes.findings import ChecksPart, Failure
-from cnnbench.harness.passes.prefetch import Foresight
+from cnnbench.harness.passes.prefetch import OraclePrefetcher
 from cnnbench.harness.passes.worker_subject import WorkerSubject
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
@@ -26,22 +26,22 @@ PROBLEMS: dict[str, Status] = {"nan": "nan", "wrong_shape": "wrong_shape", "wron
 def check_pass(session: Session, cells: Sequence[Cell], pool: Pool) -> None:
     """Runs the checks of every cell that has some, a network's backends together so that they share its oracle."""
     checked = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.checks]
-    with Foresight(session, checked) as foresight:
+    with OraclePrefetcher(session, checked) as prefetcher:
         for cell in checked:
             if session.open(cell) and session.store.read_part(cell.id, "checks", ChecksPart) is None:
                 with session.guarded(cell, lambda cell=cell: pool.peek(session.spec(cell))):  # type: ignore[misc]
-                    foresight.look(cell)
-                    _check(session, cell, pool, foresight)
+                    prefetcher.look_ahead(cell)
+                    _check(session, cell, pool, prefetcher)
             session.finished(len(cell.checks))
     _spread_failures(session, cells)
 
 
-def _check(session: Session, cell: Cell, pool: Pool, foresight: Foresight) -> None:
+def _check(session: Session, cell: Cell, pool: Pool, prefetcher: OraclePrefetcher) -> None:
     session.doing(cell, "checks")
     loaded = pool.get(session.spec(cell))
     with session.watch.timing("checks"):
         subject = WorkerSubject(loaded.worker, session.plan.suite.timeouts.call_s, loaded.kinds)
-        outcomes = _outcomes(session, cell, subject, foresight)
+        outcomes = _outcomes(session, cell, subject, prefetcher)
     folder = session.store.cell_folder(cell.id)
     part = ChecksPart(
         origin=loaded.origin(cell),
@@ -54,7 +54,7 @@ def _check(session: Session, cell: Cell, pool: Pool, foresight: Foresight) -> No
     release_free_memory()  # an oracle's arrays are gigabytes; left in the heap they would add up over a zoo of networks
 
 
-def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: Foresight) -> list[CheckOutcome]:
+def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, prefetcher: OraclePrefetcher) -> list[CheckOutcome]:
     from cnnbench.numerics.case import Case, TrainingSteps
     from cnnbench.numerics.checks import run_checks
 
@@ -72,7 +72,7 @@ def _outcomes(session: Session, cell: Cell, subject: WorkerSubject, foresight: F
 
     def begin(name: str) -> None:
         session.doing(cell, f"{name} check")
-        foresight.expect(cell, name)
+        prefetcher.expect(cell, name)
 
     return run_checks(cell.checks, subject, case, begin)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from cnnbench.harness.suite.status import Status
+from cnnbench.harness.worker.origin import Origin
 from cnnbench.harness.worker.plain_text import plain_text
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
@@ -68,17 +69,6 @@ class Sample(Frozen):
     round: int
     index: int
     latency_s: float
-
-
-class Origin(Frozen):
-    """Where a part was measured.
-
-    Args:
-        versions: Of the packages in the worker's interpreter. settings: as asked for and as reported.
-    """
-
-    versions: dict[str, str] = Field(default_factory=dict)
-    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class ChecksPart(Frozen):

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnbench.harness.passes.checks import judge_outputs
-from cnnbench.harness.passes.findings import Failure, LaunchPart, Phases
-from cnnbench.harness.passes.headroom import Room
+from cnnbench.harness.passes.findings import Failure, LaunchPart
+from cnnbench.harness.passes.headroom import MemoryHeadroom
+from cnnbench.harness.passes.preparation import prepare
 from cnnbench.harness.passes.rounds import Timed, ask, guarded, rounds, spared, trying
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import LatencySettings
-from cnnbench.harness.worker.pool import Pool, prepared
+from cnnbench.harness.worker.pool import Pool
+from cnnbench.harness.worker.protocol.timing import ReleaseRequest, SynchronizationRequest, WarmUpRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import digest
@@ -26,7 +28,7 @@ class GroupLaunch:
     Args:
         session: The run under way.
         pool: Its workers.
-        room: How much memory they may still take.
+        headroom: How much memory they may still take.
         name: Of the group.
         launch: Counted from 0.
         settings: Of the suite.
@@ -38,7 +40,7 @@ class GroupLaunch:
         self,
         session: Session,
         pool: Pool,
-        room: Room,
+        headroom: MemoryHeadroom,
         name: str,
         launch: int,
         settings: LatencySettings,
@@ -53,7 +55,7 @@ class GroupLaunch:
         self._settings = settings
         self._control = control
         self._apart = apart
-        self._room = room
+        self._headroom = headroom
         self._twin: Timed | None = None
 
     def time(self, cells: Sequence[Cell]) -> None:
@@ -107,22 +109,22 @@ class GroupLaunch:
         """Programs of the first blocks of ``waiting``, which it shortens: two beside each other, and as many as fit."""
         started: list[Timed] = []
         blocks = 1 if present else 0
-        while waiting and (blocks < LEAST_BLOCKS or self._has_room([*present, *started])):
+        while waiting and (blocks < LEAST_BLOCKS or self._fits([*present, *started])):
             for cell in waiting.pop(0):
                 started += self._with_control(cell)
             blocks += 1
         return started
 
-    def _has_room(self, busy: Sequence[Timed]) -> bool:
+    def _fits(self, busy: Sequence[Timed]) -> bool:
         """Whether another program fits, if need be without the workers that have nothing to do."""
-        if not self._room.has_left():
+        if not self._headroom.has_left():
             self._pool.keep({timed.spec for timed in busy})
-        return self._room.has_left()
+        return self._headroom.has_left()
 
     def _with_control(self, cell: Cell) -> list[Timed]:
         session, spec = self._session, self._session.spec(cell)
         ready: Timed | Failure = Failure(status="error", reason="it could not be started")
-        with guarded(session, self._pool, cell), self._room.taken(spec):
+        with guarded(session, self._pool, cell), self._headroom.taken(spec):
             ready = start(session, self._pool, cell, self._launch, self._settings, spec)
             if isinstance(ready, Failure):
                 session.fail(cell, ready)
@@ -138,7 +140,7 @@ class GroupLaunch:
         session = self._session
         spec = replace(session.spec(cell), side="control")
         started: Timed | Failure = Failure(status="error", reason="it could not be started")
-        with spared(session, cell), self._room.taken(spec):
+        with spared(session, cell), self._headroom.taken(spec):
             started = start(session, self._pool, cell, self._launch, self._settings, spec)
             if isinstance(started, Failure):
                 session.note(f"{cell.id} has no control: {started.reason}")
@@ -171,7 +173,7 @@ class GroupLaunch:
         for timed in ended:
             if self._session.open(timed.cell):
                 with trying(self._session, self._pool, timed):
-                    ask(self._session, self._pool, timed.spec, timed.cell, "release")
+                    ask(self._session, self._pool, timed.spec, ReleaseRequest(cell=timed.cell.id))
 
 
 def start(
@@ -180,28 +182,30 @@ def start(
     """Prepares and warms up a program, or says what is wrong with it."""
     session.doing(cell, f"launch {launch + 1}: prepare")
     loaded = pool.get(spec)
-    made = prepared(session, loaded, cell, settings.sampling(), output=True)
-    failure = judge_outputs(session.materials.of(cell).graph, cell, made["outputs"])
+    material, limit_s = session.materials.of(cell), session.plan.suite.timeouts.compile_s
+    made = prepare(loaded, cell, material, settings.sampling(), timeout_s=limit_s, watch=session.watch)
+    failure = judge_outputs(material.graph, cell, made.outputs)
     if failure is not None:
         return failure
     with session.watch.timing("warm_up"):
-        warm = ask(session, pool, spec, cell, "warm_up")
-        notes = [] if warm["steady"] else [f"launch {launch}: no steady state in {warm['calls']} calls"]
+        warm = ask(session, pool, spec, WarmUpRequest(cell=cell.id)).warm_up
+        notes = [] if warm.steady else [f"launch {launch}: no steady state in {warm.calls} calls"]
         if launch == 0:
-            check = ask(session, pool, spec, cell, "check_synchronization", call_s=warm["call_s"])
-            if not check["passed"]:
-                reason = f"synchronize() does not wait for the work: {check['message']}"
+            request = SynchronizationRequest(cell=cell.id, call_s=warm.call_s)
+            check = ask(session, pool, spec, request).check
+            if not check.passed:
+                reason = f"synchronize() does not wait for the work: {check.message}"
                 return Failure(status="error", reason=reason)
-    phases = Phases(**made["phases"], warmup_s=warm["seconds"], warmup_calls=warm["calls"])
+    phases = made.phases.model_copy(update={"warmup_s": warm.seconds, "warmup_calls": warm.calls})
     return Timed(
         cell,
         spec,
         loaded.worker,
         loaded.origin(cell),
         phases,
-        warm["steady"],
-        warm["calls_per_sample"],
-        warm["call_s"],
-        digest(made["outputs"]),
+        warm.steady,
+        warm.calls_per_sample,
+        warm.call_s,
+        digest(made.outputs),
         notes=notes,
     )

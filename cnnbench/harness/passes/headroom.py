@@ -14,7 +14,7 @@ from cnnbench.measurement import memory
 MARGIN = 1.5  # times the most that a program has taken so far must be left for another
 
 
-class Room:
+class MemoryHeadroom:
     """What the programs of a launch have taken so far, and whether as much is left.
 
     Args:

@@ -9,11 +9,14 @@ from types import TracebackType
 from typing import Self
 
 from cnnbench.harness.passes.checks import judge_outputs
-from cnnbench.harness.passes.findings import Memory, MemoryPart, Phases
+from cnnbench.harness.passes.findings import Memory, MemoryPart
+from cnnbench.harness.passes.preparation import prepare
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.pool import Loaded, Pool, prepared
+from cnnbench.harness.worker.pool import LoadedWorker, Pool
+from cnnbench.harness.worker.protocol.memory import NullMemoryRequest, PeakMemoryRequest
 from cnnbench.harness.worker.specification import WorkerSpec
+from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.measurement.stopwatch import Stopwatch
 from cnnbench.spec.weights import digest
 
@@ -23,13 +26,13 @@ CALLS = 2
 def memory_pass(session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
     """Measures the peak of every cell that asks for it and has none yet; ``settle`` writes each one's record."""
     asking = [cell for cell in cells if "memory" in cell.measure]
-    with _Nursery(session) as nursery:
+    with _WorkerPrefetcher(session) as prefetcher:
         for i, cell in enumerate(asking):
             if _is_missing(session, cell):
                 following = next((other for other in asking[i + 1 :] if _is_missing(session, other)), None)
                 session.doing(cell, "memory")
                 with (
-                    nursery.pool(cell, following) as pool,
+                    prefetcher.pool(cell, following) as pool,
                     session.guarded(cell, lambda p=pool, c=cell: p.peek(_spec(session, c))),  # type: ignore[misc]
                 ):
                     _measure(session, cell, pool)
@@ -41,7 +44,7 @@ def _is_missing(session: Session, cell: Cell) -> bool:
     return session.open(cell) and session.store.read_part(cell.id, "memory", MemoryPart) is None
 
 
-class _Nursery:
+class _WorkerPrefetcher:
     """Starts the next cell's worker while the present one is measured: most of this pass is importing frameworks.
 
     Only where both cells' phases were timed in a launch: here an import beside them would disturb them.
@@ -49,22 +52,22 @@ class _Nursery:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
-        self._next: tuple[Cell, Pool, Future[Loaded]] | None = None
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker-prefetch")
+        self._next: tuple[Cell, Pool, Future[LoadedWorker]] | None = None
 
     @contextmanager
     def pool(self, cell: Cell, following: Cell | None) -> Iterator[Pool]:
         """A pool whose worker for the cell may be up already; the worker of the following cell is begun to start."""
         with self._mine(cell) as pool:
             if following is not None and "latency" in cell.measure and "latency" in following.measure:
-                begun = Pool(self._session, Stopwatch())
+                begun = self._pool(Stopwatch())
                 future = self._threads.submit(begun.get, _spec(self._session, following))
                 self._next = (following, begun, future)
             yield pool
 
     def _mine(self, cell: Cell) -> Pool:
         if self._next is None:
-            return Pool(self._session)
+            return self._pool(self._session.watch)
         expected, pool, future = self._next
         with self._session.watch.timing("import"), suppress(Exception):  # ``get`` raises it once more
             future.result()
@@ -72,7 +75,10 @@ class _Nursery:
         if expected is cell:
             return pool
         pool.close()
-        return Pool(self._session)
+        return self._pool(self._session.watch)
+
+    def _pool(self, watch: Stopwatch) -> Pool:
+        return Pool(self._session.plan.suite.timeouts.start_s, watch)
 
     def __enter__(self) -> Self:
         return self
@@ -93,25 +99,25 @@ def _measure(session: Session, cell: Cell, pool: Pool) -> None:
     loaded = pool.get(_spec(session, cell))
     limit_s = session.plan.suite.timeouts.compile_s
     with session.watch.timing("memory"):
-        null = loaded.worker.request("null_memory", timeout_s=limit_s, precision=cell.precision, mode=cell.mode)
-    made = prepared(session, loaded, cell, {}, output=True)
-    phases = Phases(**made["phases"])
-    failure = judge_outputs(session.materials.of(cell).graph, cell, made["outputs"])
+        null = loaded.worker.ask(NullMemoryRequest(precision=cell.precision, mode=cell.mode), timeout_s=limit_s)
+    material = session.materials.of(cell)
+    made = prepare(loaded, cell, material, SampleSettings(), timeout_s=limit_s, watch=session.watch)
+    failure = judge_outputs(material.graph, cell, made.outputs)
     if failure is not None:
         session.fail(cell, failure)
         return
-    outputs = digest(made["outputs"])
-    if "unavailable" in null:
-        note = f"memory was not measured: {null['unavailable']}"
-        part = MemoryPart(origin=loaded.origin(cell), phases=phases, memory=None, note=note, outputs=outputs)
+    outputs = digest(made.outputs)
+    if null.null_bytes is None:
+        note = f"memory was not measured: {null.unavailable}"
+        part = MemoryPart(origin=loaded.origin(cell), phases=made.phases, memory=None, note=note, outputs=outputs)
     else:
         with session.watch.timing("memory"):
-            peak = loaded.worker.request("peak_memory", timeout_s=limit_s, cell=cell.id, calls=CALLS)
+            peak = loaded.worker.ask(PeakMemoryRequest(cell=cell.id, calls=CALLS), timeout_s=limit_s)
         memory = Memory(
-            peak_bytes=max(0, peak["peak_bytes"] - null["null_bytes"]),
-            total_peak_bytes=peak["peak_bytes"],
-            null_bytes=null["null_bytes"],
-            device_peak_bytes=peak["device_peak_bytes"],
+            peak_bytes=max(0, peak.peak_bytes - null.null_bytes),
+            total_peak_bytes=peak.peak_bytes,
+            null_bytes=null.null_bytes,
+            device_peak_bytes=peak.device_peak_bytes,
         )
-        part = MemoryPart(origin=loaded.origin(cell), phases=phases, memory=memory, outputs=outputs)
+        part = MemoryPart(origin=loaded.origin(cell), phases=made.phases, memory=memory, outputs=outputs)
     session.store.write_part(cell.id, "memory", part)

@@ -1,4 +1,4 @@
-"""The reference's answers to the checks to come, computed in a worker of their own while backends are examined."""
+"""Prefetches the oracle's answers to the checks to come, in a worker of its own, while backends are examined."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from cnnbench.errors import CnnbenchError, WorkerError
 from cnnbench.harness.passes.findings import ChecksPart
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.arrays import options_to_json
-from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.errors import RequestFailedError
+from cnnbench.harness.worker.interface import Worker
+from cnnbench.harness.worker.protocol.checks import PrefetchRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.environment import allowed_processors
 from cnnbench.measurement.memory import available_bytes
@@ -36,18 +37,18 @@ class _Job:
     """What a check of a network will ask the oracle for."""
 
     key: Key
-    parameters: dict[str, Any]
+    request: PrefetchRequest
     threads: int | None
     timeout_s: float
 
 
-class Foresight:
+class OraclePrefetcher:
     """Fills the user's cache of oracles ahead of the checks.
 
     A backend that compiles leaves this machine half idle, and the oracle is most of what a network's first backend
     waits for. Of the network that is examined the last check is taken first, because the checks themselves begin at
     the other end; networks to come follow in their order. What is not ready when it is needed is computed as if there
-    were no foresight, and nothing is when it fails.
+    were no prefetching, and nothing is when it fails.
 
     Args:
         session: The run under way.
@@ -66,7 +67,7 @@ class Foresight:
         self._problem: str | None = None
         self._changed = threading.Condition()
 
-    def look(self, cell: Cell) -> None:
+    def look_ahead(self, cell: Cell) -> None:
         """Begins to look ahead from the network of a cell, whose checks come next."""
         networks = list(self._firsts)
         here = _network(cell)
@@ -94,7 +95,7 @@ class Foresight:
         with self._changed:
             self._jobs += reversed(jobs) if backwards else jobs
             if self._jobs and self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="foresight", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="oracle-prefetch", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
@@ -104,28 +105,32 @@ class Foresight:
         composite = any(isinstance(node.layer, Composite) for node in material.graph.nodes)
         if composite or material.graph.macs(suite.checks.batch) < LEAST_MACS:  # backends split composites differently
             return []
-        parameters = {
-            "graph": material.graph.to_json(),
-            "options": options_to_json(material.options),
-            "arrays": str(material.arrays),
-            "batch": str(materials.inputs_file(cell, suite.checks.batch)),
-            "seed": cell.seed,
-            "steps": suite.checks.training_steps,
-        }
+        batch = materials.inputs_file(cell, suite.checks.batch)
+
+        def request(check: str) -> PrefetchRequest:
+            return PrefetchRequest(
+                graph=material.graph,
+                options=material.options,
+                arrays=material.arrays,
+                batch=batch,
+                seed=cell.seed,
+                steps=suite.checks.training_steps,
+                check=check,
+            )
+
         return [
-            _Job((*_network(cell), check), {**parameters, "check": check}, cell.threads, suite.timeouts.call_s)
-            for check in cell.checks
+            _Job((*_network(cell), check), request(check), cell.threads, suite.timeouts.call_s) for check in cell.checks
         ]
 
     def _work(self) -> None:
         try:
             while (job := self._next()) is not None:
                 if self._worker is None:
-                    worker = Worker(WorkerSpec(None, threads=job.threads))
+                    worker = WorkerClient(WorkerSpec(None, threads=job.threads))
                     with self._changed:
                         self._worker = worker
                 with suppress(RequestFailedError):  # the check will meet the same, and say so
-                    self._worker.request("foresee", timeout_s=job.timeout_s, **job.parameters)
+                    self._worker.ask(job.request, timeout_s=job.timeout_s)
         except (WorkerError, OSError) as error:
             self._problem = str(error)
         finally:

@@ -6,18 +6,27 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
 from cnnbench.errors import CnnbenchError, StorageError
 from cnnbench.harness.passes.events import RoundDone
-from cnnbench.harness.passes.findings import Failure, Origin, Phases, Sample
+from cnnbench.harness.passes.findings import Failure, Phases, Sample
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import LatencySettings
-from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.interface import Worker
+from cnnbench.harness.worker.origin import Origin
 from cnnbench.harness.worker.pool import Pool
+from cnnbench.harness.worker.protocol.messages import ReplyT, Request
+from cnnbench.harness.worker.protocol.timing import (
+    BeginTurnsRequest,
+    EndTurnsReply,
+    EndTurnsRequest,
+    SampleRequest,
+    TurnRequest,
+)
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.observation import processor_seconds
 from cnnbench.spec.streams import stream
@@ -160,9 +169,9 @@ def _revive(session: Session, timed: Timed, launch: int, number: int, restart: R
 def _sample(session: Session, pool: Pool, timed: Timed, launch: int, number: int) -> None:
     """One program's round: all of its samples, one right after the other."""
     with _others_idle(pool, [timed]), session.watch.timing("samples"):
-        reply = ask(session, pool, timed.spec, timed.cell, "sample")
-    timed.observations.append(reply["observed"])
-    timed.add(launch, number, reply["samples_s"])
+        reply = ask(session, pool, timed.spec, SampleRequest(cell=timed.cell.id))
+    timed.observations.append(asdict(reply.observed))
+    timed.add(launch, number, reply.samples_s)
 
 
 def _in_turns(
@@ -182,7 +191,7 @@ def _in_turns(
     """
     for timed in block:
         with trying(session, pool, timed):
-            ask(session, pool, timed.spec, timed.cell, "begin_turns")
+            ask(session, pool, timed.spec, BeginTurnsRequest(cell=timed.cell.id))
     at_a_turn, taken, start = 1, 0, time.perf_counter()
     with _others_idle(pool, block), session.watch.timing("samples"):
         while taken < settings.samples:
@@ -194,19 +203,19 @@ def _in_turns(
                 if not timed.open(session):
                     continue
                 with trying(session, pool, timed):
-                    reply = ask(session, pool, timed.spec, timed.cell, "turn", samples=count)
-                    timed.add(launch, number, reply["samples_s"])
-                    waits.append(reply["idle_after_s"] / max(reply["wall_s"], 1e-9) * count)
+                    turn = ask(session, pool, timed.spec, TurnRequest(cell=timed.cell.id, samples=count)).turn
+                    timed.add(launch, number, turn.samples_s)
+                    waits.append(turn.idle_after_s / max(turn.wall_s, 1e-9) * count)
             taken += count
             at_a_turn = max(1, math.ceil(max(waits, default=0.0)))
-    ended: list[tuple[Timed, dict[str, Any]]] = []
+    ended: list[tuple[Timed, EndTurnsReply]] = []
     for timed in block:
         if timed.open(session):
             with trying(session, pool, timed):
-                ended.append((timed, ask(session, pool, timed.spec, timed.cell, "end_turns")))
-    used_s = sum(reply["used_s"] for _, reply in ended)
+                ended.append((timed, ask(session, pool, timed.spec, EndTurnsRequest(cell=timed.cell.id))))
+    used_s = sum(reply.used_s for _, reply in ended)
     for timed, reply in ended:
-        observed, neighbours_s = reply["observed"], used_s - reply["used_s"]
+        observed, neighbours_s = asdict(reply.observed), used_s - reply.used_s
         if observed["foreign_s"] is not None:
             observed["foreign_s"] = max(0.0, observed["foreign_s"] - neighbours_s)
         timed.observations.append(observed)
@@ -260,7 +269,6 @@ def spared(session: Session, cell: Cell, lost: Callable[[], object] = lambda: No
         session.note(f"{cell.id} has no control: {reason}")
 
 
-def ask(session: Session, pool: Pool, spec: WorkerSpec, cell: Cell, method: str, **parameters: Any) -> dict[str, Any]:
-    """A request about a prepared cell to the worker that holds it."""
-    worker = pool.get(spec).worker
-    return worker.request(method, timeout_s=session.plan.suite.timeouts.call_s, cell=cell.id, **parameters)
+def ask(session: Session, pool: Pool, spec: WorkerSpec, request: Request[ReplyT]) -> ReplyT:
+    """The reply to a request about a prepared program, of the worker that holds it."""
+    return pool.get(spec).worker.ask(request, timeout_s=session.plan.suite.timeouts.call_s)

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from cnnbench.errors import WorkerError
 from cnnbench.harness.passes.findings import LaunchPart
 from cnnbench.harness.passes.group_launch import GroupLaunch
-from cnnbench.harness.passes.headroom import Room
+from cnnbench.harness.passes.headroom import MemoryHeadroom
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.pool import Pool
+from cnnbench.harness.worker.protocol.timing import YardsticksRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.spec.streams import stream
 
@@ -39,15 +40,15 @@ def timing_pass(session: Session, cells: Sequence[Cell], launch: int, deadline: 
         session.yardsticks.append(machine(session))
     alive = {name: [cell for cell in group if cell.id not in session.failures] for name, group in groups.items()}
     chosen = controlled(alive, session.plan.suite.seed) if settings.controls else {}
-    with Pool(session) as pool:
-        room = Room(pool)
+    with Pool(session.plan.suite.timeouts.start_s, session.watch) as pool:
+        headroom = MemoryHeadroom(pool)
         for name, group in groups.items():
             missing = _missing(session, group, launch)
             if missing and time.monotonic() < deadline:
                 control = chosen.get(name)
                 control = control if control in missing else None
                 apart = len(missing) < len(group)
-                GroupLaunch(session, pool, room, name, launch, settings, control=control, apart=apart).time(missing)
+                GroupLaunch(session, pool, headroom, name, launch, settings, control=control, apart=apart).time(missing)
             if own:
                 session.finished(len(group))
     if own:  # the better of two moments, so that what disturbed one does not count
@@ -86,8 +87,8 @@ def machine(session: Session) -> dict[str, float]:
         return {}
     limit_s = session.plan.suite.timeouts.call_s
     try:
-        with session.watch.timing("yardsticks"), Worker(WorkerSpec(None)) as worker:
-            return worker.request("yardsticks", timeout_s=limit_s)
+        with session.watch.timing("yardsticks"), WorkerClient(WorkerSpec(None)) as worker:
+            return worker.ask(YardsticksRequest(), timeout_s=limit_s).model_dump()
     except WorkerError as error:  # cells can be measured without them
         session.note(f"the yardsticks could not be measured: {error.message}")
         return {}

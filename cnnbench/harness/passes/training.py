@@ -6,21 +6,26 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.execution.backends import backend_plugin
-from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.events import EpochDone
 from cnnbench.harness.passes.findings import CurvePart, Failure, Training, TrainingPart
+from cnnbench.harness.passes.material import Material
 from cnnbench.harness.run.session import Session
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Train
-from cnnbench.harness.worker.arrays import options_to_json, read_arrays, write_arrays
-from cnnbench.harness.worker.pool import Loaded, Pool
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.pool import LoadedWorker, Pool
+from cnnbench.harness.worker.protocol.training import EpochEvent, Event, LossesRequest, TrainRequest
 from cnnbench.numerics.training_envelope import agreement, envelope, perturbed
+from cnnbench.spec.losses import loss_from_fields
+from cnnbench.spec.optimizers import optimizer_from_fields
+from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.epoch import Epoch
+from cnnbench.training.schedules import schedule_from_fields
+from cnnbench.training.settings import TrainSettings
 
 EXACT = "float64"
 CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it
@@ -99,7 +104,7 @@ def _perturbed_run(session: Session, cell: Cell, pool: Pool, settings: Train, nu
     path = loaded.worker.folder / f"{name}.safetensors"
     write_arrays(path, perturbed(read_arrays(material.arrays), cell.seed, number))
     try:
-        training = _trained(session, cell, loaded, settings, path, material.options)
+        training = _trained(session, loaded, _train_request(material, path, settings, cell.seed))
     finally:
         path.unlink(missing_ok=True)
     session.store.write_part(cell.id, name, TrainingPart(origin=loaded.origin(cell), training=training))
@@ -114,43 +119,54 @@ def _exact_run(session: Session, cell: Cell, pool: Pool, settings: Train, beside
     session.doing(cell, "reference run in float64")
     material, loaded = session.materials.of(cell), pool.get(session.spec(cell))
     options = replace(material.options, precision=precision(EXACT))
+    request = LossesRequest(
+        graph=material.graph,
+        options=options,
+        arrays=material.arrays,
+        settings=train_settings(settings, cell.seed),
+        beside=tuple(beside),
+    )
     with session.watch.timing("training"):
-        reply = loaded.worker.request(
-            "losses",
-            timeout_s=session.plan.suite.timeouts.call_s,
-            graph=material.graph.to_json(),
-            arrays=str(material.arrays),
-            options=options_to_json(options),
-            settings=request_of(settings, cell.seed),
-            beside=list(beside),
-        )
-    part = CurvePart(origin=loaded.origin(cell), losses=tuple(reply["losses"]))
+        reply = loaded.worker.ask(request, timeout_s=session.plan.suite.timeouts.call_s)
+    part = CurvePart(origin=loaded.origin(cell), losses=reply.losses)
     session.store.write_part(cell.id, CURVE, part)
     return part.losses
 
 
-def request_of(settings: Train, seed: int) -> dict[str, Any]:
-    """What a worker is told of training."""
-    parts = {
-        name: {"kind": part.kind, "fields": part.fields}
-        for name, part in (("loss", settings.loss), ("optimizer", settings.optimizer), ("schedule", settings.schedule))
-    }
-    names = {"data", "epochs", "batch", "learning_rate", "augmentation", "train_images", "test_images"}
-    plain = settings.model_dump(mode="json", include=names)
-    return {**plain, **parts, "seed": seed}
+def train_settings(settings: Train, seed: int) -> TrainSettings:
+    """A suite's training settings as the training loop takes them. Args: seed: of the cell."""
+    return TrainSettings(
+        data=settings.data,
+        epochs=settings.epochs,
+        batch=settings.batch,
+        loss=loss_from_fields(settings.loss.kind, settings.loss.fields),
+        optimizer=optimizer_from_fields(settings.optimizer.kind, settings.optimizer.fields),
+        learning_rate=settings.learning_rate,
+        schedule=schedule_from_fields(settings.schedule.kind, settings.schedule.fields),
+        augmentation=Augmentation(**settings.augmentation.model_dump()),
+        seed=seed,
+        train_images=settings.train_images,
+        test_images=settings.test_images,
+    )
+
+
+def _train_request(material: Material, arrays: Path, settings: Train, seed: int) -> TrainRequest:
+    return TrainRequest(
+        graph=material.graph, options=material.options, arrays=arrays, settings=train_settings(settings, seed)
+    )
 
 
 def _train(session: Session, cell: Cell, pool: Pool, settings: Train) -> None:
     session.doing(cell, f"epoch 1 of {settings.epochs}")
     loaded = pool.get(session.spec(cell))
 
-    def told(epoch: Epoch) -> None:
+    def report(epoch: Epoch) -> None:
         session.emit(EpochDone(cell.id, epoch))
         if epoch.epoch < settings.epochs:
             session.doing(cell, f"epoch {epoch.epoch + 1} of {settings.epochs}")
 
     material = session.materials.of(cell)
-    training = _trained(session, cell, loaded, settings, material.arrays, material.options, told)
+    training = _trained(session, loaded, _train_request(material, material.arrays, settings, cell.seed), report)
     session.store.write_part(cell.id, "training", TrainingPart(origin=loaded.origin(cell), training=training))
     wrong = [i for i, loss in enumerate(training.losses) if not math.isfinite(loss)]
     if wrong:
@@ -159,37 +175,24 @@ def _train(session: Session, cell: Cell, pool: Pool, settings: Train) -> None:
 
 def _trained(
     session: Session,
-    cell: Cell,
-    loaded: Loaded,
-    settings: Train,
-    arrays: Path,
-    options: ProgramOptions,
-    told: Callable[[Epoch], None] = lambda epoch: None,
+    loaded: LoadedWorker,
+    request: TrainRequest,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
-    """Trains in a worker; ``told`` hears of each epoch."""
-    graph = session.materials.of(cell).graph
+    """Trains in a worker; ``on_epoch`` receives each epoch as it ends."""
     epochs: list[Epoch] = []
 
-    def hear(event: dict[str, Any]) -> None:
-        if "epoch" not in event:
-            return  # a sign of life
-        epochs.append(Epoch(**event["epoch"]))
-        told(epochs[-1])
+    def receive(event: Event) -> None:
+        if isinstance(event, EpochEvent):  # the other kind is a sign of life
+            epochs.append(event.epoch)
+            on_epoch(event.epoch)
 
     with session.watch.timing("training"):
-        reply = loaded.worker.request(
-            "train",
-            timeout_s=session.plan.suite.timeouts.call_s,
-            on_event=hear,
-            graph=graph.to_json(),
-            arrays=str(arrays),
-            options=options_to_json(options),
-            settings=request_of(settings, cell.seed),
-        )
+        reply = loaded.worker.ask(request, timeout_s=session.plan.suite.timeouts.call_s, on_event=receive)
     return Training(
         epochs=tuple(epochs),
-        losses=tuple(reply["losses"]),
-        predictions=tuple(reply["predictions"]),
-        targets=tuple(reply["targets"]),
+        losses=reply.losses,
+        predictions=reply.predictions,
+        targets=reply.targets,
         test_accuracy=epochs[-1].test_accuracy,
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.execution.host import HostGradients, HostResult, HostTraining
-from cnnbench.harness.worker.arrays import component_to_json, options_to_json, read_arrays, write_arrays
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, StepsRequest
+from cnnbench.numerics.subject import composites_among
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
     from cnnbench.execution.host import HostArrays
-    from cnnbench.harness.worker.client import Worker
+    from cnnbench.harness.worker.interface import Worker
     from cnnbench.numerics.subject import Updates
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
@@ -30,8 +33,6 @@ class WorkerSubject:
     """
 
     def __init__(self, worker: Worker, timeout_s: float, kinds: Iterable[str] = ()) -> None:
-        from cnnbench.numerics.subject import composites_among
-
         self.composites = composites_among(kinds)
         self._worker = worker
         self._timeout_s = timeout_s
@@ -39,18 +40,21 @@ class WorkerSubject:
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
         """One forward pass of a program compiled for it."""
-        _, groups = self._ask("forward", graph, options, {"arrays": arrays, "batch": batch})
+        with self._files(arrays=arrays, batch=batch) as (paths, output):
+            request = ForwardRequest(graph=graph, options=options, output=output, **paths)
+            self._worker.ask(request, timeout_s=self._timeout_s)
+            groups = _grouped(read_arrays(output))
         return HostResult(groups.get("outputs", {}), groups.get("state", {}))
 
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
     ) -> HostGradients:
         """One gradient pass."""
-        files = {"arrays": arrays, "batch": batch}
-        reply, groups = self._ask("gradient", graph, options, files, loss=component_to_json(loss))
-        return HostGradients(
-            float(reply["loss"]), groups.get("weights", {}), groups.get("inputs", {}), groups.get("state", {})
-        )
+        with self._files(arrays=arrays, batch=batch) as (paths, output):
+            request = GradientRequest(graph=graph, options=options, loss=loss, output=output, **paths)
+            reply = self._worker.ask(request, timeout_s=self._timeout_s)
+            groups = _grouped(read_arrays(output))
+        return HostGradients(reply.loss, groups.get("weights", {}), groups.get("inputs", {}), groups.get("state", {}))
 
     def steps(
         self,
@@ -61,56 +65,39 @@ class WorkerSubject:
         updates: Updates,
     ) -> tuple[list[float], list[HostTraining]]:
         """One optimiser step a batch."""
-        training = {
-            "loss": component_to_json(updates.loss),
-            "optimizer": component_to_json(updates.optimizer),
-            "learning_rates": [float(rate) for rate in updates.rates],
-        }
-        reply, groups = self._ask("steps", graph, options, {"arrays": arrays}, batches=batches, training=training)
+        named = {f"batch{i}": batch for i, batch in enumerate(batches)}
+        with self._files(arrays=arrays, **named) as (paths, output):
+            request = StepsRequest(
+                graph=graph,
+                options=options,
+                arrays=paths["arrays"],
+                batches=tuple(paths[name] for name in named),
+                loss=updates.loss,
+                optimizer=updates.optimizer,
+                learning_rates=tuple(map(float, updates.rates)),
+                output=output,
+            )
+            reply = self._worker.ask(request, timeout_s=self._timeout_s)
+            groups = _grouped(read_arrays(output))
         states = [
             HostTraining(*(groups.get(f"{i}/{part}", {}) for part in ("weights", "state", "slots")))
-            for i in range(reply["states"])
+            for i in range(reply.states)
         ]
-        return [float(value) for value in reply["losses"]], states
+        return list(reply.losses), states
 
-    def _ask(
-        self,
-        method: str,
-        graph: Graph,
-        options: ProgramOptions,
-        files: Mapping[str, HostArrays],
-        *,
-        batches: Sequence[HostArrays] = (),
-        **parameters: Any,
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """The reply, and the arrays that came with it by group."""
+    @contextmanager
+    def _files(self, **groups: HostArrays) -> Iterator[tuple[dict[str, Path], Path]]:
+        """Files with the arrays, by the given names, and the path of one for the worker's; removed at the end."""
         self._count += 1
         folder = self._worker.folder
-        written: list[Path] = []
-
-        def put(name: str, arrays: HostArrays) -> str:
-            path = folder / f"{self._count}-{name}.safetensors"
-            written.append(path)
-            write_arrays(path, arrays)
-            return str(path)
-
+        paths = {name: folder / f"{self._count}-{name}.safetensors" for name in groups}
         output = folder / f"{self._count}-output.safetensors"
-        written.append(output)
         try:
-            parameters.update({name: put(name, arrays) for name, arrays in files.items()})
-            if batches:
-                parameters["batches"] = [put(f"batch{i}", batch) for i, batch in enumerate(batches)]
-            reply = self._worker.request(
-                method,
-                timeout_s=self._timeout_s,
-                graph=graph.to_json(),
-                options=options_to_json(options),
-                output=str(output),
-                **parameters,
-            )
-            return reply, _grouped(read_arrays(output))
+            for name, arrays in groups.items():
+                write_arrays(paths[name], arrays)
+            yield paths, output
         finally:
-            for path in written:
+            for path in (*paths.values(), output):
                 path.unlink(missing_ok=True)
 
 

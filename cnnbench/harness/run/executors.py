@@ -36,7 +36,7 @@ class LocalExecutor:
     """
 
     def execute(self, session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
-        with Pool(session) as pool:
+        with Pool(session.plan.suite.timeouts.start_s, session.watch) as pool:
             check_pass(session, cells, pool)
             settle(cells)
             training_pass(session, cells, pool)

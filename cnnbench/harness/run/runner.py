@@ -110,7 +110,7 @@ def _begin(store: RunStore, plan: Plan, options: RunOptions) -> RunOptions:
                 remedy="resume it with the suite and the options that it was started with",
             )
         return replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
-    sides = {name: interpreter.told for name, interpreter in options.sides.items()}
+    sides = {name: interpreter.reported for name, interpreter in options.sides.items()}
     distributions = {name: interpreter.distributions for name, interpreter in options.sides.items()}
     store.write_lock(distributions or {"head": installed_distributions()})
     store.write_environment(capture() | ({"sides": sides} if sides else {}))

@@ -24,7 +24,7 @@ from cnnbench.measurement.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from cnnbench.harness.run.extensions import Recorder
     from cnnbench.harness.suite.plan import Plan
-    from cnnbench.harness.worker.client import Worker
+    from cnnbench.harness.worker.interface import Worker
     from cnnbench.harness.worker.sides import Interpreter
 
 

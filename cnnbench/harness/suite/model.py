@@ -20,6 +20,7 @@ from cnnbench.harness.suite.matrix import (
     Whole,
     listed,
 )
+from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.spec.frozen import Frozen
 
 SUITE_SCHEMA_VERSION = 1
@@ -101,17 +102,17 @@ class LatencySettings(Frozen):
             )
         return self
 
-    def sampling(self) -> dict[str, Any]:
-        """What a worker is told of sampling."""
-        return {
-            "samples": self.samples,
-            "min_samples": min(self.min_samples, self.samples),
-            "max_round_s": self.max_round_s,
-            "window": self.warmup.window,
-            "tolerance": self.warmup.tolerance,
-            "max_warmup_samples": self.warmup.max_calls,
-            "max_warmup_s": self.warmup.max_s,
-        }
+    def sampling(self) -> SampleSettings:
+        """How a worker warms up and samples."""
+        return SampleSettings(
+            samples=self.samples,
+            min_samples=min(self.min_samples, self.samples),
+            max_round_s=self.max_round_s,
+            window=self.warmup.window,
+            tolerance=self.warmup.tolerance,
+            max_warmup_samples=self.warmup.max_calls,
+            max_warmup_s=self.warmup.max_s,
+        )
 
     @property
     def most_launches(self) -> int:

@@ -217,3 +217,11 @@ def _shard(cells: tuple[Cell, ...], shard: tuple[int, int] | None) -> tuple[Cell
     groups = dict.fromkeys(cell.comparison_group for cell in cells)
     numbers = {group: number for number, group in enumerate(groups)}
     return tuple(cell for cell in cells if numbers[cell.comparison_group] % parts == part - 1)
+
+
+def two_sided(plan: Plan) -> Plan:
+    """The plan with every cell on both sides of an A/B run, the base's first; its id ends in ``-base``."""
+    cells: list[Cell] = []
+    for cell in plan.cells:
+        cells += [cell.model_copy(update={"id": f"{cell.id}-base", "side": "base"}), cell]
+    return plan.model_copy(update={"cells": tuple(cells)})

@@ -6,15 +6,10 @@ import json
 import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError
-from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.precision import precision
-from cnnbench.spec.losses import Loss, loss_from_fields
-from cnnbench.spec.optimizers import Optimizer, optimizer_from_fields
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,28 +77,3 @@ def _count(entry: Mapping[str, Any]) -> int:
     for size in entry["shape"]:
         count *= size
     return count
-
-
-def options_to_json(options: ProgramOptions) -> dict[str, Any]:
-    """Plain data; the precision by its name."""
-    return asdict(options) | {"precision": options.precision.name}
-
-
-def options_from_json(data: Mapping[str, Any]) -> ProgramOptions:
-    """What ``options_to_json`` wrote."""
-    return ProgramOptions(**{**data, "precision": precision(data["precision"])})
-
-
-def component_to_json(component: Loss | Optimizer | None) -> dict[str, Any] | None:
-    """A loss or an optimiser as plain data."""
-    return None if component is None else {"kind": component.kind, "fields": asdict(component)}
-
-
-def loss_from_json(data: Mapping[str, Any] | None) -> Loss | None:
-    """What ``component_to_json`` wrote of a loss."""
-    return None if data is None else loss_from_fields(data["kind"], data["fields"])
-
-
-def optimizer_from_json(data: Mapping[str, Any]) -> Optimizer:
-    """What ``component_to_json`` wrote of an optimiser."""
-    return optimizer_from_fields(data["kind"], data["fields"])

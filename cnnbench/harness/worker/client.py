@@ -3,205 +3,183 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, cast
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness.worker.errors import WorkerCrashError, WorkerHungError, ending, oom_kills, result_of
+from cnnbench.harness.worker.errors import (
+    ProtocolError,
+    WorkerCrashError,
+    WorkerHungError,
+    ending,
+    oom_kills,
+)
+from cnnbench.harness.worker.interface import START_TIMEOUT_S, OnEvent
+from cnnbench.harness.worker.launch import start_process
 from cnnbench.harness.worker.logs import LogCapture
-from cnnbench.harness.worker.plain_text import plain_data
-from cnnbench.harness.worker.process import PROTOCOL
+from cnnbench.harness.worker.protocol.messages import (
+    LONGEST_LINE_BYTES,
+    ReplyT,
+    Request,
+    encode,
+    read_content,
+    read_error,
+    read_head,
+)
+from cnnbench.harness.worker.protocol.setup import PROTOCOL, ExitRequest, HelloReply, HelloRequest
+from cnnbench.harness.worker.protocol.training import Event
 from cnnbench.harness.worker.scratch import scratch_prefix
 from cnnbench.harness.worker.specification import WorkerSpec
+from cnnbench.measurement.clock import Clock
 
-LONGEST_REPLY_BYTES = 64 * 2**20
 DUMP_S = 0.5  # what a hung worker gets to print its stacks
+BLOCK_BYTES = 2**20
 
 
-class Worker:
-    """A worker process; the parent blocks while it works and never polls.
+class WorkerClient:
+    """A worker process; the parent blocks while it works and never polls. See ``interface.Worker``.
 
     Args:
         spec: How it is started. It answers ``hello`` before the constructor returns.
         start_timeout_s: After so long without an answer it counts as hung.
+        clock: Of timeouts.
 
     Raises:
         WorkerError: It did not start, or speaks another protocol.
     """
 
-    def __init__(self, spec: WorkerSpec, *, start_timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, spec: WorkerSpec, *, start_timeout_s: float = START_TIMEOUT_S, clock: Clock | None = None
+    ) -> None:
         self.spec = spec
         self.folder = Path(tempfile.mkdtemp(prefix=scratch_prefix("worker")))
+        self._clock = clock or Clock(time.monotonic)
         self._oom_before = oom_kills()
         self._buffer = b""
         self._number = 0
-        self._start()
         try:
-            self.hello = self.request("hello", timeout_s=start_timeout_s)
-            _check_protocol(self.hello, spec)
+            self._process = start_process(spec)
+        except WorkerError:
+            self.folder.rmdir()
+            raise
+        try:
+            self.hello: HelloReply = self.ask(HelloRequest(protocol=PROTOCOL), timeout_s=start_timeout_s)
         except BaseException:
             self.kill()
             raise
 
-    def _start(self) -> None:
-        requests_out, self._requests = os.pipe()
-        self._replies, replies_in = os.pipe()
-        lifeline_out, self._lifeline = os.pipe()
-        log_out, log_in = os.pipe()
-        theirs = (requests_out, replies_in, lifeline_out)
-        # The kernel's death signal follows the thread that starts a process, so only the main thread may ask for it.
-        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
-        processors = ",".join(map(str, self.spec.processors))
-        command = [
-            self.spec.python,
-            "-P",
-            "-m",
-            "cnnbench.harness.worker.process",
-            *map(str, theirs),
-            str(parent),
-            processors,
-        ]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log_in,
-                stderr=log_in,
-                pass_fds=theirs,
-                env=self.spec.environment(),
-                start_new_session=True,
-            )
-        except OSError as error:
-            for descriptor in (self._requests, self._replies, self._lifeline, log_out):
-                os.close(descriptor)
-            raise WorkerCrashError(f"the interpreter does not start: {error}", where=self.spec.python) from None
-        finally:
-            for descriptor in (*theirs, log_in):
-                os.close(descriptor)
-        self.log = LogCapture(log_out)
-        os.set_blocking(self._requests, False)
-        self._sentinel = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
-
     @property
     def pid(self) -> int:
         """The process."""
-        return self._process.pid
+        return self._process.popen.pid
 
     @property
     def alive(self) -> bool:
         """Whether it can still be asked."""
-        return self._process.returncode is None
+        return self._process.popen.returncode is None
 
-    def request(
-        self,
-        method: str,
-        *,
-        timeout_s: float,
-        on_event: Callable[[dict[str, Any]], None] | None = None,
-        **parameters: Any,
-    ) -> dict[str, Any]:
-        """Sends one request and blocks until its reply.
+    @property
+    def log(self) -> LogCapture:
+        """What it prints."""
+        return self._process.log
 
-        Args:
-            method: A public method of the worker's ``Requests``.
-            timeout_s: After so long without a reply or an event the worker is killed as hung.
-            on_event: Receives what the worker tells before its reply, such as finished epochs.
-            parameters: JSON values; paths as strings.
-
-        Raises:
-            WorkerCrashError, WorkerHungError, OutOfMemoryError: The worker is gone.
-            RequestFailedError, OutOfMemoryError: It answered with an exception and lives on.
-        """
+    def ask(self, request: Request[ReplyT], *, timeout_s: float, on_event: OnEvent | None = None) -> ReplyT:
+        """Sends one request and blocks until its reply, as ``interface.Worker.ask`` says."""
         if not self.alive:
             raise WorkerCrashError("the worker is gone", where=str(self.spec.backend))
         self._number += 1
-        line = json.dumps({"number": self._number, "method": method, "parameters": parameters}) + "\n"
-        deadline = time.monotonic() + timeout_s
+        line = encode(self._number, "parameters", request, request.method)
+        deadline = self._clock.now() + timeout_s
         try:
-            self._send(line.encode(), deadline, method)
+            self._send(line, deadline, request.method)
             while True:
-                message = self._receive(deadline, method)
-                if message.get("number") != self._number:
-                    continue  # a late answer to a request that was given up
-                if "event" not in message:
-                    return result_of(message, method)
-                deadline = time.monotonic() + timeout_s
+                found = self._content(self._receive(deadline, request.method), request)
+                if isinstance(found, request.reply):
+                    return cast(ReplyT, found)
+                if found is None:
+                    continue
+                deadline = self._clock.now() + timeout_s
                 if on_event is not None:
-                    on_event(message["event"])
-        except KeyboardInterrupt:
+                    on_event(found)
+        except (ProtocolError, KeyboardInterrupt):
             self.kill()
             raise
+
+    def _content(self, line: bytes, request: Request[Any]) -> Any:
+        """The reply or the event in a line; None for a late answer to a request that was given up."""
+        what = f"the reply to {request.method!r}"
+        number, data = read_head(line, what)
+        if number < self._number:
+            return None
+        if number > self._number:
+            raise ProtocolError(f"{what} has a wrong number", received=str(number), expected=str(self._number))
+        if "event" in data:
+            return read_content(line, "event", Event, f"an event during {request.method!r}")
+        if "error" in data:
+            raise read_error(line, what).as_error(request.method)
+        if isinstance(request, HelloRequest):
+            _check_protocol(data.get("result"), self.spec)
+        return read_content(line, "result", request.reply, what)
 
     def _send(self, data: bytes, deadline: float, method: str) -> None:
         view = memoryview(data)
         while view:
-            self._wait(self._requests, select.POLLOUT, deadline, method)
+            self._wait(self._process.requests, select.POLLOUT, deadline, method)
             try:
-                view = view[os.write(self._requests, view) :]
+                view = view[os.write(self._process.requests, view) :]
             except BlockingIOError:
                 continue
             except BrokenPipeError:
-                raise self._dead(method) from None
+                self._raise_dead(method)
 
-    def _receive(self, deadline: float, method: str) -> dict[str, Any]:
+    def _receive(self, deadline: float, method: str) -> bytes:
+        """The next line."""
         while b"\n" not in self._buffer:
-            self._wait(self._replies, select.POLLIN, deadline, method)
-            block = os.read(self._replies, 2**20)
+            self._wait(self._process.replies, select.POLLIN, deadline, method)
+            block = os.read(self._process.replies, BLOCK_BYTES)
             if not block:
-                raise self._dead(method)
+                self._raise_dead(method)
             self._buffer += block
-            if len(self._buffer) > LONGEST_REPLY_BYTES:
-                self.kill()
-                raise WorkerCrashError(f"the reply to {method!r} is longer than {LONGEST_REPLY_BYTES} bytes")
+            if len(self._buffer) > LONGEST_LINE_BYTES:
+                raise ProtocolError(f"the reply to {method!r} is longer than {LONGEST_LINE_BYTES} bytes")
         line, _, self._buffer = self._buffer.partition(b"\n")
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            self.kill()
-            raise WorkerCrashError(f"the reply to {method!r} is not JSON", received=repr(line[:80]))
-        # An escaped half character or control character would reach records and reports.
-        return plain_data(message) if b"\\u" in line else message
+        return line
 
     def _wait(self, descriptor: int, event: int, deadline: float, method: str) -> None:
         """Blocks until the pipe is ready; raises where the worker dies or time is up."""
         poller = select.poll()
         poller.register(descriptor, event)
-        if self._sentinel is not None:
-            poller.register(self._sentinel, select.POLLIN)
-        remaining = deadline - time.monotonic()
+        if self._process.sentinel is not None:
+            poller.register(self._process.sentinel, select.POLLIN)
+        remaining = deadline - self._clock.now()
         ready = dict(poller.poll(max(remaining, 0) * 1000)) if remaining > 0 else {}
         if not ready:
-            raise self._hung(method)
+            self._raise_hung(method)
         if descriptor not in ready:  # a dead worker's last reply is still read
-            raise self._dead(method)
+            self._raise_dead(method)
 
-    def _hung(self, method: str) -> WorkerError:
+    def _raise_hung(self, method: str) -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR1)  # prints its threads' stacks into its log
+            self._process.popen.send_signal(signal.SIGUSR1)  # prints its threads' stacks into its log
         time.sleep(DUMP_S)
         self.kill()
-        return WorkerHungError(f"no answer to {method!r} in time; the worker was killed", where=str(self.spec.backend))
+        raise WorkerHungError(f"no answer to {method!r} in time; the worker was killed", where=str(self.spec.backend))
 
-    def _dead(self, method: str) -> WorkerError:
+    def _raise_dead(self, method: str) -> NoReturn:
         try:
-            code = self._process.wait(timeout=5.0)
+            code = self._process.popen.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
             self.kill()
-            return WorkerCrashError(f"the worker closed its pipe during {method!r}")
+            raise WorkerCrashError(f"the worker closed its pipe during {method!r}") from None
         self.kill()
-        return ending(
+        raise ending(
             code,
             method,
             str(self.spec.backend),
@@ -213,27 +191,22 @@ class Worker:
         """Asks it to end, and kills it where it does not."""
         if self.alive:
             with contextlib.suppress(WorkerError):
-                self.request("exit", timeout_s=timeout_s)
+                self.ask(ExitRequest(), timeout_s=timeout_s)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=timeout_s)
+                self._process.popen.wait(timeout=timeout_s)
         self.kill()
 
     def abort(self) -> None:
         """Makes the process die, from another thread than the one that waits for its reply and then ends it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Ends the worker and everything that it started, and frees what belongs to it."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.abort()
+        self._process.popen.wait()
         self.log.finish()
-        for name in ("_requests", "_replies", "_lifeline", "_sentinel"):
-            descriptor = getattr(self, name, None)
-            if descriptor is not None:
-                os.close(descriptor)
-                setattr(self, name, None)
+        self._process.close()
         for path in self.folder.glob("*"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -251,12 +224,14 @@ class Worker:
             self.kill()
 
 
-def _check_protocol(hello: Mapping[str, Any], spec: WorkerSpec) -> None:
-    if hello.get("protocol") != PROTOCOL:
-        raise WorkerError(
+def _check_protocol(hello: Any, spec: WorkerSpec) -> None:
+    """Refuses another protocol by name, before its greeting is read in the form of this one."""
+    facts = hello if isinstance(hello, dict) else {}
+    if facts.get("protocol") != PROTOCOL:
+        raise ProtocolError(
             "the worker's cnnbench speaks another protocol",
             where=spec.python,
-            received=f"protocol {hello.get('protocol')} of cnnbench {hello.get('cnnbench')}",
+            received=f"protocol {facts.get('protocol')} of cnnbench {facts.get('cnnbench')}",
             expected=f"protocol {PROTOCOL}",
             remedy="install the same cnnbench in that interpreter's environment",
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from cnnbench.errors import UnavailableError, WorkerError
+from cnnbench.errors import WorkerError
 from cnnbench.harness.suite.status import Status
 
 _OUT_OF_MEMORY = ("bad_alloc", "Cannot allocate memory", "out of memory", "Out of memory", "MemoryError")
@@ -18,6 +16,10 @@ class WorkerCrashError(WorkerError):
     """The worker process ended on its own or by a signal."""
 
     status: Status = "crashed"
+
+
+class ProtocolError(WorkerCrashError):
+    """What came over the pipe is not what the protocol says; a worker that sent it was ended."""
 
 
 class WorkerHungError(WorkerError):
@@ -36,17 +38,6 @@ class RequestFailedError(WorkerError):
     """The worker answered with an exception and lives on."""
 
     status: Status = "error"
-
-
-def result_of(message: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """The result in a reply; raises what it says instead of one."""
-    if "error" not in message:
-        return dict(message["result"])
-    error = message["error"]
-    if error["unavailable"]:
-        raise UnavailableError(error["message"])
-    kind = OutOfMemoryError if error["out_of_memory"] else RequestFailedError
-    raise kind(f"{error['type']} during {method!r}: {error['message']}")
 
 
 def ending(code: int, method: str, backend: str, *, tail: str, killed_for_memory: bool) -> WorkerError:

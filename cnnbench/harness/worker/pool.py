@@ -2,78 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness.passes.findings import Origin
-from cnnbench.harness.run.session import Session
+from cnnbench.execution.contract import ProcessSettings
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker.client import WorkerClient
+from cnnbench.harness.worker.interface import StartWorker, Worker
+from cnnbench.harness.worker.origin import Origin
+from cnnbench.harness.worker.protocol.setup import LoadRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A worker with its backend loaded."""
+class LoadedWorker:
+    """A worker with its backend loaded.
+
+    Args:
+        import_s: Seconds that importing the backend took.
+        versions: Of the packages in its interpreter. described: what the backend says of itself.
+        kinds: The layer kinds that the backend has ops for.
+    """
 
     worker: Worker
     import_s: float
-    versions: dict[str, str]
-    described: dict[str, str]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    described: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
 
     def origin(self, cell: Cell) -> Origin:
         """What a part of ``cell`` that it makes says of where it comes from."""
         spec = self.worker.spec
-        requested = {"threads": cell.threads, "device": cell.device, "layout": cell.layout}
         settings = {
-            "requested": requested,
-            "reported": self.described,
+            "requested": {"threads": cell.threads, "device": cell.device, "layout": cell.layout},
+            "reported": dict(self.described),
             "variables": spec.variables(),
             "processors": list(spec.processors),
-            "python": self.worker.hello["python"],
+            "python": self.worker.hello.python,
         }
-        return Origin(versions=self.versions, settings=settings)
+        return Origin(versions=dict(self.versions), settings=settings)
 
 
 class Pool:
     """At most one live worker for each specification.
 
     Args:
-        session: The run under way.
-        watch: What counts the seconds of starting workers; the session's unless given.
+        start_timeout_s: Until a worker answers, its framework's import included.
+        watch: Counts the seconds of starting workers.
+        start: Starts one.
     """
 
-    def __init__(self, session: Session, watch: Stopwatch | None = None) -> None:
-        self._session = session
-        self._watch = watch or session.watch
-        self._loaded: dict[WorkerSpec, Loaded] = {}
+    def __init__(self, start_timeout_s: float, watch: Stopwatch, start: StartWorker = WorkerClient) -> None:
+        self._start_timeout_s = start_timeout_s
+        self._watch = watch
+        self._start = start
+        self._loaded: dict[WorkerSpec, LoadedWorker] = {}
         self._unloadable: dict[WorkerSpec, WorkerError] = {}
 
-    def get(self, spec: WorkerSpec) -> Loaded:
+    def get(self, spec: WorkerSpec) -> LoadedWorker:
         """The worker for a specification. Raises WorkerError where it cannot be had."""
         found = self._loaded.get(spec)
         if found is not None and found.worker.alive:
             return found
         if spec in self._unloadable:  # it would not go better for the next cell, and may take as long
             raise self._unloadable[spec]
-        timeouts = self._session.plan.suite.timeouts
+        if spec.backend is None:
+            raise ValueError("a worker of a pool needs a backend")
+        request = LoadRequest(backend=spec.backend, settings=ProcessSettings(threads=spec.threads, device=spec.device))
         with self._watch.timing("import"):
-            worker = Worker(spec, start_timeout_s=timeouts.start_s)
-            self._loaded[spec] = Loaded(worker, 0.0, {}, {})  # its log is wanted where loading fails
+            worker = self._start(spec, start_timeout_s=self._start_timeout_s)
+            self._loaded[spec] = LoadedWorker(worker, 0.0)  # its log is wanted where loading fails
             try:
-                reply = worker.request(
-                    "load", timeout_s=timeouts.start_s, backend=spec.backend, threads=spec.threads, device=spec.device
-                )
+                reply = worker.ask(request, timeout_s=self._start_timeout_s)
             except WorkerError as error:
                 self._unloadable[spec] = error
                 worker.kill()
                 raise
-        loaded = Loaded(worker, reply["import_s"], reply["versions"], reply["describe"], tuple(reply["kinds"]))
+        loaded = LoadedWorker(worker, reply.import_s, reply.versions, reply.described, reply.kinds)
         self._loaded[spec] = loaded
         return loaded
 
@@ -114,28 +123,3 @@ class Pool:
         for item in self._loaded.values():
             if item.worker.alive:
                 item.worker.kill()
-
-
-def prepared(session: Session, loaded: Loaded, cell: Cell, sampling: dict[str, Any], output: bool) -> dict[str, Any]:
-    """Prepares a cell in a worker: its phases, and its outputs where asked for, counted by the stopwatch."""
-    from cnnbench.harness.worker.arrays import options_to_json, read_arrays
-
-    material = session.materials.of(cell)
-    path = loaded.worker.folder / f"{cell.id}.outputs"
-    reply = loaded.worker.request(
-        "prepare",
-        timeout_s=session.plan.suite.timeouts.compile_s,
-        cell=cell.id,
-        graph=material.graph.to_json(),
-        options=options_to_json(material.options),
-        arrays=str(material.arrays),
-        batch=str(material.batch),
-        sampling=sampling,
-        output=str(path) if output else None,
-    )
-    phases = reply["phases"]
-    session.watch.add("build", phases["build_s"] + phases["weights_s"])
-    session.watch.add("compile", (phases["compile_s"] or 0.0) + phases["first_call_s"])
-    outputs = read_arrays(path) if output else {}
-    path.unlink(missing_ok=True)
-    return {"phases": {**phases, "import_s": loaded.import_s}, "outputs": outputs}

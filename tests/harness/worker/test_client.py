@@ -13,15 +13,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnbench.errors import DataError, WorkerError
-from cnnbench.execution.contract import ProgramOptions
+from cnnbench.errors import WorkerError
+from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.worker_subject import WorkerSubject
-from cnnbench.harness.worker import client as link
-from cnnbench.harness.worker.arrays import options_to_json, read_arrays, write_arrays
-from cnnbench.harness.worker.client import Worker
+from cnnbench.harness.worker import client
+from cnnbench.harness.worker.arrays import write_arrays
+from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.errors import OutOfMemoryError, RequestFailedError, WorkerCrashError, WorkerHungError
+from cnnbench.harness.worker.protocol.memory import NullMemoryRequest, PeakMemoryRequest
+from cnnbench.harness.worker.protocol.setup import PROTOCOL, LoadRequest
+from cnnbench.harness.worker.protocol.timing import (
+    PrepareRequest,
+    ReleaseRequest,
+    SampleRequest,
+    SynchronizationRequest,
+    WarmUpRequest,
+)
 from cnnbench.harness.worker.specification import WorkerSpec
+from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.registry import build
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
@@ -46,52 +56,55 @@ def options(mode="good", name="float32"):
 
 @pytest.fixture
 def worker(faulty):
-    with Worker(WorkerSpec("faulty")) as started:
-        started.request("load", timeout_s=TIMEOUT_S, backend="faulty", threads=1, device="cpu")
+    with WorkerClient(WorkerSpec("faulty")) as started:
+        started.ask(LoadRequest(backend="faulty", settings=ProcessSettings(threads=1)), timeout_s=TIMEOUT_S)
         yield started
 
 
-def prepare(worker, network, mode, **timeout):
+def prepare(worker, network, mode, timeout_s=TIMEOUT_S):
     graph, arrays, batch = network
     write_arrays(worker.folder / "arrays", arrays)
     write_arrays(worker.folder / "batch", batch)
-    return worker.request(
-        "prepare",
-        timeout_s=timeout.get("timeout_s", TIMEOUT_S),
+    request = PrepareRequest(
         cell="cell",
-        graph=graph.to_json(),
-        options=options_to_json(options(mode)),
-        arrays=str(worker.folder / "arrays"),
-        batch=str(worker.folder / "batch"),
-        sampling={"samples": 3, "max_round_s": 0.2},
-        output=str(worker.folder / "output"),
+        graph=graph,
+        options=options(mode),
+        arrays=worker.folder / "arrays",
+        batch=worker.folder / "batch",
+        sampling=SampleSettings(samples=3, max_round_s=0.2),
+        output=worker.folder / "output",
     )
+    return worker.ask(request, timeout_s=timeout_s)
+
+
+def sample(worker, timeout_s=TIMEOUT_S):
+    return worker.ask(SampleRequest(cell="cell"), timeout_s=timeout_s)
 
 
 def test_a_cell_is_prepared_warmed_up_checked_sampled_and_released(worker, network):
-    phases = prepare(worker, network, "slow")["phases"]
-    assert phases["compile_s"] is None  # this backend compiles nothing apart
-    assert phases["first_call_s"] >= 0.01
-    warm = worker.request("warm_up", timeout_s=TIMEOUT_S, cell="cell")
-    assert warm["call_s"] >= 0.01
-    assert warm["calls_per_sample"] == 1
-    check = worker.request("check_synchronization", timeout_s=TIMEOUT_S, cell="cell", call_s=warm["call_s"])
-    assert check["passed"], check
-    sampled = worker.request("sample", timeout_s=TIMEOUT_S, cell="cell")
-    assert len(sampled["samples_s"]) == 3
-    assert min(sampled["samples_s"]) >= 0.01
-    assert sampled["observed"]["wall_s"] >= 0.03
-    worker.request("release", timeout_s=TIMEOUT_S, cell="cell")
-    with pytest.raises(RequestFailedError, match="KeyError"):
-        worker.request("sample", timeout_s=TIMEOUT_S, cell="cell")
+    phases = prepare(worker, network, "slow")
+    assert phases.compile_s is None  # this backend compiles nothing apart
+    assert phases.first_call_s >= 0.01
+    warm = worker.ask(WarmUpRequest(cell="cell"), timeout_s=TIMEOUT_S).warm_up
+    assert warm.call_s >= 0.01
+    assert warm.calls_per_sample == 1
+    check = worker.ask(SynchronizationRequest(cell="cell", call_s=warm.call_s), timeout_s=TIMEOUT_S).check
+    assert check.passed, check
+    sampled = sample(worker)
+    assert len(sampled.samples_s) == 3
+    assert min(sampled.samples_s) >= 0.01
+    assert sampled.observed.wall_s >= 0.03
+    worker.ask(ReleaseRequest(cell="cell"), timeout_s=TIMEOUT_S)
+    with pytest.raises(RequestFailedError, match="no program is prepared for 'cell'"):
+        sample(worker)
 
 
-def test_memory_is_told_beside_a_network_of_one_relu(worker, network):
-    null = worker.request("null_memory", timeout_s=TIMEOUT_S, precision="float32", mode="good")
+def test_memory_is_reported_beside_a_network_of_one_relu(worker, network):
+    null = worker.ask(NullMemoryRequest(precision="float32", mode="good"), timeout_s=TIMEOUT_S)
     prepare(worker, network, "good")
-    peak = worker.request("peak_memory", timeout_s=TIMEOUT_S, cell="cell", calls=2)
-    assert 10 * 2**20 < null["null_bytes"] < 2**30
-    assert null["null_bytes"] * 0.8 < peak["peak_bytes"] < null["null_bytes"] + 64 * 2**20
+    peak = worker.ask(PeakMemoryRequest(cell="cell", calls=2), timeout_s=TIMEOUT_S)
+    assert 10 * 2**20 < null.null_bytes < 2**30
+    assert null.null_bytes * 0.8 < peak.peak_bytes < null.null_bytes + 64 * 2**20
 
 
 def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
@@ -130,11 +143,11 @@ def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
 
 def test_what_a_backend_prints_goes_to_the_log_and_is_capped(worker, network):
     mark = worker.log.mark()
-    assert prepare(worker, network, "print")["phases"]["build_s"] >= 0
+    assert prepare(worker, network, "print").build_s >= 0
     text = worker.log.text(mark)
     assert "bytes left out" in text.splitlines()[0]
     assert len(text) <= 257 * 1024
-    assert worker.request("sample", timeout_s=TIMEOUT_S, cell="cell")["samples_s"]
+    assert sample(worker).samples_s
 
 
 def test_an_abort_is_a_crash_with_its_signal_and_its_stack_in_the_log(worker, network):
@@ -143,7 +156,7 @@ def test_an_abort_is_a_crash_with_its_signal_and_its_stack_in_the_log(worker, ne
     assert not worker.alive
     assert "_crash" in worker.log.text()
     with pytest.raises(WorkerCrashError, match="gone"):
-        worker.request("sample", timeout_s=1, cell="cell")
+        sample(worker, timeout_s=1)
 
 
 def test_a_hang_is_killed_at_its_timeout_and_leaves_its_stack(worker, network):
@@ -165,12 +178,12 @@ def test_an_exception_is_an_error_and_the_worker_lives_on(worker, network):
     with pytest.raises(RequestFailedError, match="ValueError during 'prepare': no such kernel"):
         prepare(worker, network, "raise")
     assert "Traceback" in worker.log.text()
-    assert prepare(worker, network, "good")["phases"]
+    assert prepare(worker, network, "good").build_s >= 0
 
 
 def test_a_backend_that_cannot_be_imported_says_why(faulty):
-    with Worker(WorkerSpec("unimportable")) as worker, pytest.raises(RequestFailedError, match="libmissing"):
-        worker.request("load", timeout_s=TIMEOUT_S, backend="unimportable", threads=None, device="cpu")
+    with WorkerClient(WorkerSpec("unimportable")) as worker, pytest.raises(RequestFailedError, match="libmissing"):
+        worker.ask(LoadRequest(backend="unimportable", settings=ProcessSettings()), timeout_s=TIMEOUT_S)
 
 
 def test_a_kill_from_outside_is_a_crash_and_no_lack_of_memory(worker, network):
@@ -179,40 +192,33 @@ def test_a_kill_from_outside_is_a_crash_and_no_lack_of_memory(worker, network):
     killer.start()
     with pytest.raises(WorkerCrashError, match=r"signal 9 \(SIGKILL\)"):
         for _ in range(1000):
-            worker.request("sample", timeout_s=TIMEOUT_S, cell="cell")
+            sample(worker)
     killer.join()
 
 
-def test_an_unknown_request_and_a_private_one_are_refused(worker):
-    for name in ("nonsense", "_run_null", "__init__"):
-        with pytest.raises(RequestFailedError, match="unknown request"):
-            worker.request(name, timeout_s=TIMEOUT_S)
-
-
 def test_a_worker_of_another_protocol_is_refused_by_name(monkeypatch):
-    spoken = link.PROTOCOL
-    monkeypatch.setattr(link, "PROTOCOL", spoken + 1)
+    monkeypatch.setattr(client, "PROTOCOL", PROTOCOL + 1)
     with pytest.raises(WorkerError, match="another protocol") as error:
-        Worker(WorkerSpec(None))
-    assert f"protocol {spoken} of cnnbench" in str(error.value)
+        WorkerClient(WorkerSpec(None))
+    assert f"protocol {PROTOCOL} of cnnbench" in str(error.value)
     assert "install the same cnnbench" in str(error.value)
 
 
 def test_an_interpreter_that_is_not_there_or_lacks_cnnbench_is_a_worker_error(tmp_path):
     with pytest.raises(WorkerError, match="does not start"):
-        Worker(WorkerSpec(None, python=str(tmp_path / "python")))
+        WorkerClient(WorkerSpec(None, python=str(tmp_path / "python")))
     bare = tmp_path / "bare"
     bare.write_text("#!/bin/sh\necho 'No module named cnnbench' >&2\nexit 1\n")
     bare.chmod(0o755)
     with pytest.raises(WorkerCrashError, match="exit code 1"):
-        Worker(WorkerSpec(None, python=str(bare)))
+        WorkerClient(WorkerSpec(None, python=str(bare)))
 
 
 def test_a_worker_ends_when_its_parent_is_killed():
     code = (
-        "import time; from cnnbench.harness.worker.client import Worker\n"
+        "import time; from cnnbench.harness.worker.client import WorkerClient\n"
         "from cnnbench.harness.worker.specification import WorkerSpec\n"
-        "worker = Worker(WorkerSpec(None)); print(worker.pid, flush=True); time.sleep(60)\n"
+        "worker = WorkerClient(WorkerSpec(None)); print(worker.pid, flush=True); time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
@@ -238,7 +244,7 @@ def test_threads_and_processors_are_set_before_anything_is_imported():
     variables = spec.variables()
     assert variables["OMP_NUM_THREADS"] == variables["TF_NUM_INTRAOP_THREADS"] == variables["NPROC"] == "1"
     assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
-    with Worker(spec) as worker:
+    with WorkerClient(spec) as worker:
         status = Path(f"/proc/{worker.pid}/status").read_text()
         allowed = next(line for line in status.splitlines() if line.startswith("Cpus_allowed_list"))
         assert allowed.split()[1] == str(spec.processors[0])
@@ -257,41 +263,8 @@ def test_the_parent_and_an_idle_worker_use_no_processor_while_they_wait(worker, 
 
 
 def test_closing_leaves_no_process_and_no_files():
-    worker = Worker(WorkerSpec(None))
+    worker = WorkerClient(WorkerSpec(None))
     (worker.folder / "left").write_text("x")
     worker.close()
     assert not worker.folder.exists()
     assert not Path(f"/proc/{worker.pid}").exists()
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32", "uint8", "bool"])
-def test_arrays_travel_unchanged_and_other_programs_can_read_them(tmp_path, dtype):
-    from safetensors.numpy import load_file, save_file
-
-    generator = np.random.default_rng(0)
-    arrays = {
-        "odd": generator.normal(size=(3, 5)) > 0,
-        "a": (generator.normal(size=(2, 3, 4)) * 10).astype(dtype),
-        "transposed": np.asfortranarray(generator.normal(size=(4, 3))),
-        "scalar": np.array(1.5, np.float32),
-        "empty": np.zeros((0, 4), np.float32),
-    }
-    write_arrays(tmp_path / "x", arrays)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, tmp_path / "y")
-    for read in (read_arrays(tmp_path / "x"), load_file(tmp_path / "x"), read_arrays(tmp_path / "y")):
-        assert read.keys() == arrays.keys()
-        for name, array in arrays.items():
-            np.testing.assert_array_equal(read[name], array, strict=name != "scalar")
-
-
-def test_a_file_of_arrays_that_is_cut_short_is_refused(tmp_path):
-    write_arrays(tmp_path / "x", {"a": np.ones(100)})
-    data = (tmp_path / "x").read_bytes()
-    for length in (0, 4, 40, len(data) - 8):
-        (tmp_path / "cut").write_bytes(data[:length])
-        with pytest.raises(DataError, match="cannot be read"):
-            read_arrays(tmp_path / "cut")
-    with pytest.raises(DataError, match="bfloat"):
-        import ml_dtypes
-
-        write_arrays(tmp_path / "z", {"a": np.ones(2, ml_dtypes.bfloat16)})

@@ -1,0 +1,87 @@
+"""Single passes and steps of a graph, as checks ask for them, and the oracle's answers ahead of the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.handlers.state import WorkerState
+from cnnbench.harness.worker.protocol.checks import (
+    ForwardRequest,
+    GradientReply,
+    GradientRequest,
+    PrefetchRequest,
+    StepsReply,
+    StepsRequest,
+)
+from cnnbench.harness.worker.protocol.setup import Done
+
+if TYPE_CHECKING:
+    from cnnbench.numerics.subject import InProcessSubject
+
+
+def forward(request: ForwardRequest, state: WorkerState) -> Done:
+    """One forward pass."""
+    result = _subject(state).forward(
+        request.graph, read_arrays(request.arrays), read_arrays(request.batch), request.options
+    )
+    write_arrays(request.output, _joined({"outputs": result.outputs, "state": result.state}))
+    return Done()
+
+
+def gradient(request: GradientRequest, state: WorkerState) -> GradientReply:
+    """One gradient pass."""
+    result = _subject(state).gradient(
+        request.graph, read_arrays(request.arrays), read_arrays(request.batch), request.options, request.loss
+    )
+    groups = {"weights": result.weights, "inputs": result.inputs, "state": result.state}
+    write_arrays(request.output, _joined(groups))
+    return GradientReply(loss=float(result.loss))
+
+
+def steps(request: StepsRequest, state: WorkerState) -> StepsReply:
+    """Optimiser steps."""
+    from cnnbench.numerics.subject import Updates
+
+    losses, states = _subject(state).steps(
+        request.graph,
+        read_arrays(request.arrays),
+        [read_arrays(path) for path in request.batches],
+        request.options,
+        Updates(request.loss, request.optimizer, request.learning_rates),
+    )
+    groups = {
+        f"{i}/{part}": getattr(found, part) for i, found in enumerate(states) for part in ("weights", "state", "slots")
+    }
+    write_arrays(request.output, _joined(groups))
+    return StepsReply(losses=tuple(map(float, losses)), states=len(states))
+
+
+def prefetch(request: PrefetchRequest, state: WorkerState) -> Done:
+    """Has the oracle compute what a check will ask it for."""
+    from cnnbench.measurement.memory import release_free_memory
+    from cnnbench.numerics.case import Case, TrainingSteps
+    from cnnbench.numerics.checks import prefetch as prefetch_oracle
+
+    case = Case(
+        graph=request.graph,
+        arrays=read_arrays(request.arrays),
+        batch=read_arrays(request.batch),
+        options=request.options,
+        seed=request.seed,
+        training=TrainingSteps.of_steps(request.steps),
+    )
+    prefetch_oracle(request.check, case)
+    release_free_memory()
+    return Done()
+
+
+def _subject(state: WorkerState) -> InProcessSubject:
+    from cnnbench.numerics.subject import InProcessSubject
+
+    return InProcessSubject(state.loaded)
+
+
+def _joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}

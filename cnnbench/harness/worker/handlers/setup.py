@@ -1,0 +1,60 @@
+"""Who a worker is, what is installed there, and its backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cnnbench.harness.worker.handlers.state import WorkerState
+from cnnbench.harness.worker.protocol.setup import (
+    PROTOCOL,
+    EnvironmentReply,
+    EnvironmentRequest,
+    GitCheckout,
+    HelloReply,
+    HelloRequest,
+    LoadReply,
+    LoadRequest,
+)
+
+
+def hello(request: HelloRequest, state: WorkerState) -> HelloReply:
+    """Who answers, and in which protocol."""
+    from cnnbench.version import __version__
+
+    return HelloReply(
+        protocol=PROTOCOL,
+        cnnbench=__version__,
+        pid=os.getpid(),
+        python=sys.version.split()[0],
+        executable=sys.executable,
+    )
+
+
+def environment(request: EnvironmentRequest, state: WorkerState) -> EnvironmentReply:
+    """What is installed here."""
+    from cnnbench.execution.backends import backend_plugins
+    from cnnbench.measurement.installed import installed
+
+    facts = installed()
+    git = facts.pop("git")
+    backends = {name: item.unavailable() for name, item in backend_plugins().items()}
+    return EnvironmentReply(**facts, git=GitCheckout(**git) if git else None, backends=backends)
+
+
+def load(request: LoadRequest, state: WorkerState) -> LoadReply:
+    """Imports and configures a backend."""
+    start = state.clock.now()
+    from cnnbench.execution.backends import load_backend
+
+    state.backend = load_backend(request.backend)
+    import_s = state.clock.now() - start
+    from cnnbench.measurement.environment import package_versions
+
+    state.backend.configure(request.settings)
+    return LoadReply(
+        import_s=import_s,
+        described=state.backend.describe(),
+        versions=package_versions(),
+        kinds=tuple(sorted(state.backend.capabilities().kinds)),
+    )

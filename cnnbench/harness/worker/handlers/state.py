@@ -1,0 +1,61 @@
+"""What a worker process holds between requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cnnbench.harness.worker.protocol.messages import Message
+from cnnbench.measurement.clock import Clock
+
+if TYPE_CHECKING:
+    from cnnbench.execution.compiled import ForwardProgram
+    from cnnbench.execution.contract import Backend
+    from cnnbench.measurement.sampling import SampleSettings, TimedCall
+    from cnnbench.measurement.turns import Turns
+
+SIGN_OF_LIFE_S = 1.0
+
+
+@dataclass
+class PreparedProgram:
+    """A program that is ready to be timed."""
+
+    program: ForwardProgram
+    timed: TimedCall
+    settings: SampleSettings
+    calls_per_sample: int = 1
+
+
+@dataclass
+class WorkerState:
+    """What a worker process holds between requests.
+
+    Args:
+        emit: Sends an event about the request that is being served.
+        backend: The backend that was loaded.
+        prepared: Programs by cell.
+        turns: The round under way whose samples alternate with those of another process.
+        clock: Of phases and signs of life.
+    """
+
+    emit: Callable[[Message], None] = lambda event: None
+    backend: Backend | None = None
+    prepared: dict[str, PreparedProgram] = field(default_factory=dict)
+    turns: Turns | None = None
+    clock: Clock = field(default_factory=lambda: Clock(time.perf_counter))
+
+    @property
+    def loaded(self) -> Backend:
+        """The backend. Raises RuntimeError where none was loaded."""
+        if self.backend is None:
+            raise RuntimeError("no backend is loaded")
+        return self.backend
+
+    def program(self, cell: str) -> PreparedProgram:
+        """The prepared program of a cell. Raises RuntimeError where there is none."""
+        if cell not in self.prepared:
+            raise RuntimeError(f"no program is prepared for {cell!r}")
+        return self.prepared[cell]

@@ -1,0 +1,169 @@
+"""Programs that are timed: prepared, warmed up, checked for synchronisation, sampled and released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.handlers.state import PreparedProgram, WorkerState
+from cnnbench.harness.worker.protocol.setup import Done
+from cnnbench.harness.worker.protocol.timing import (
+    BeginTurnsRequest,
+    EndTurnsReply,
+    EndTurnsRequest,
+    PrepareReply,
+    PrepareRequest,
+    ReleaseRequest,
+    SampleReply,
+    SampleRequest,
+    SynchronizationReply,
+    SynchronizationRequest,
+    TurnReply,
+    TurnRequest,
+    WarmUpReply,
+    WarmUpRequest,
+    YardsticksReply,
+    YardsticksRequest,
+)
+
+if TYPE_CHECKING:
+    from cnnbench.execution.compiled import ForwardProgram
+    from cnnbench.measurement.clock import Clock
+    from cnnbench.measurement.turns import Turns
+
+T = TypeVar("T")
+
+
+def prepare(request: PrepareRequest, state: WorkerState) -> PrepareReply:
+    """Makes a cell's program and calls it once."""
+    from cnnbench.execution.compiled import ForwardProgram
+    from cnnbench.measurement.sampling import TimedCall
+
+    backend, clock = state.loaded, state.clock
+    program, build_s = _timed(clock, lambda: backend.compile_forward(request.graph, request.options))
+    weights_s = _load_weights(program, request, state)
+    operands = program.upload(_in_memory(request.batch))
+    backend.synchronize()
+    _, compile_s = _timed(clock, lambda: program.prepare(operands))
+    compiles_apart = type(program).prepare is not ForwardProgram.prepare
+
+    def call() -> Any:
+        result = program.run(operands)
+        backend.synchronize(result)
+        return result
+
+    result, first_call_s = _timed(clock, call)
+    if request.output is not None:
+        write_arrays(request.output, program.download(result).outputs)
+    timed = TimedCall(lambda: program.run(operands), backend.synchronize, program.download)
+    state.prepared[request.cell] = PreparedProgram(program, timed, request.sampling)
+    return PrepareReply(
+        build_s=build_s,
+        weights_s=weights_s,
+        compile_s=compile_s if compiles_apart else None,
+        first_call_s=first_call_s,
+    )
+
+
+def _load_weights(program: ForwardProgram, request: PrepareRequest, state: WorkerState) -> float:
+    """Puts the weights on the device; the seconds of that alone. The host's copy is gone afterwards."""
+    from cnnbench.spec.weights import split_state
+
+    weights, running = split_state(request.graph, _in_memory(request.arrays))
+    start = state.clock.now()
+    program.load(weights, running)
+    state.loaded.synchronize()
+    return state.clock.now() - start
+
+
+def warm_up(request: WarmUpRequest, state: WorkerState) -> WarmUpReply:
+    """Calls a prepared program until it is steady."""
+    from cnnbench.measurement import sampling
+    from cnnbench.measurement.observation import wait_until_idle
+
+    prepared = state.program(request.cell)
+    found = sampling.warm_up(prepared.timed, prepared.settings)
+    prepared.calls_per_sample = found.calls_per_sample
+    wait_until_idle()
+    return WarmUpReply(warm_up=found)
+
+
+def check_synchronization(request: SynchronizationRequest, state: WorkerState) -> SynchronizationReply:
+    """Checks that the time of a call is the time of its work."""
+    from cnnbench.measurement import sampling
+    from cnnbench.measurement.observation import wait_until_idle
+
+    found = sampling.check_synchronization(state.program(request.cell).timed, request.call_s)
+    wait_until_idle()
+    return SynchronizationReply(check=found)
+
+
+def sample(request: SampleRequest, state: WorkerState) -> SampleReply:
+    """Takes one round of samples."""
+    from cnnbench.measurement.observation import observe, wait_until_idle
+    from cnnbench.measurement.sampling import measure_round
+
+    prepared = state.program(request.cell)
+    end = observe()
+    samples_s = measure_round(prepared.timed, prepared.settings, prepared.calls_per_sample)
+    observed = end()
+    wait_until_idle()
+    return SampleReply(samples_s=tuple(samples_s), observed=observed)
+
+
+def begin_turns(request: BeginTurnsRequest, state: WorkerState) -> Done:
+    """Begins a round whose samples alternate with those of another process."""
+    from cnnbench.measurement.turns import Turns
+
+    if state.turns is not None:  # another cell's round that was broken off
+        state.turns.end()
+    prepared = state.program(request.cell)
+    state.turns = Turns(prepared.timed, prepared.calls_per_sample)
+    return Done()
+
+
+def turn(request: TurnRequest, state: WorkerState) -> TurnReply:
+    """Takes the next samples of such a round."""
+    return TurnReply(turn=_round(state).take(request.samples))
+
+
+def end_turns(request: EndTurnsRequest, state: WorkerState) -> EndTurnsReply:
+    """Ends such a round."""
+    observed, used_s = _round(state).end()
+    state.turns = None
+    return EndTurnsReply(observed=observed, used_s=used_s)
+
+
+def release(request: ReleaseRequest, state: WorkerState) -> Done:
+    """Forgets a prepared program."""
+    state.prepared.pop(request.cell, None)
+    return Done()
+
+
+def yardsticks(request: YardsticksRequest, state: WorkerState) -> YardsticksReply:
+    """What this machine can do at best."""
+    from cnnbench.measurement import yardsticks as measured
+
+    return YardsticksReply(**measured.yardsticks())
+
+
+def _round(state: WorkerState) -> Turns:
+    if state.turns is None:
+        raise RuntimeError("no round was begun")
+    return state.turns
+
+
+def _timed(clock: Clock, action: Callable[[], T]) -> tuple[T, float]:
+    """What an action gives, and its seconds."""
+    start = clock.now()
+    found = action()
+    return found, clock.now() - start
+
+
+def _in_memory(path: Path) -> dict[str, Any]:
+    """The arrays of a file as a program's user would hold them: aligned, in memory of their own."""
+    import numpy as np
+
+    return {name: np.array(array) for name, array in read_arrays(path).items()}

@@ -1,0 +1,66 @@
+"""Training runs in a worker: their epochs and signs of life as events, their curves as replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnnbench.harness.worker.arrays import read_arrays
+from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
+from cnnbench.harness.worker.protocol.training import (
+    EpochEvent,
+    LossesReply,
+    LossesRequest,
+    StepEvent,
+    TrainReply,
+    TrainRequest,
+)
+
+if TYPE_CHECKING:
+    from cnnbench.training.task import TrainingTask
+
+
+def losses(request: LossesRequest, state: WorkerState) -> LossesReply:
+    """Trains beside a curve until the two have parted."""
+    from cnnbench.numerics.training_envelope import parted
+    from cnnbench.training.loop import losses_until
+
+    found = losses_until(
+        _task(request, state),
+        lambda step, loss: parted(step, loss, request.beside),
+        on_step=signs_of_life(state),
+    )
+    return LossesReply(losses=tuple(found))
+
+
+def train(request: TrainRequest, state: WorkerState) -> TrainReply:
+    """Trains a network."""
+    from cnnbench.training.loop import train as train_network
+
+    result = train_network(
+        _task(request, state),
+        on_epoch=lambda epoch: state.emit(EpochEvent(epoch=epoch)),
+        on_step=signs_of_life(state),
+    )
+    return TrainReply(losses=result.losses, predictions=result.predictions, targets=result.targets)
+
+
+def _task(request: LossesRequest | TrainRequest, state: WorkerState) -> TrainingTask:
+    from cnnbench.training.task import TrainingTask
+
+    arrays = read_arrays(request.arrays)
+    return TrainingTask(state.loaded, request.graph, arrays, request.settings, request.options)
+
+
+def signs_of_life(state: WorkerState) -> Callable[[int, float], None]:
+    """Emits a step and its loss, at most once in ``SIGN_OF_LIFE_S``."""
+    emitted = state.clock.now()
+
+    def on_step(step: int, loss: float) -> None:
+        nonlocal emitted
+        now = state.clock.now()
+        if now - emitted > SIGN_OF_LIFE_S:
+            emitted = now
+            state.emit(StepEvent(step=step, loss=loss))
+
+    return on_step

@@ -1,0 +1,110 @@
+"""Values of other rooms as messages carry them: as plain data, checked where they leave and where they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from cnnbench.errors import CnnbenchError
+from cnnbench.execution.contract import ProcessSettings, ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.measurement.observation import Observation
+from cnnbench.measurement.sampling import SampleSettings, SynchronizationCheck, WarmUp
+from cnnbench.measurement.turns import Turn
+from cnnbench.spec.fields import checked, construct
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.losses import Loss, loss_from_fields
+from cnnbench.spec.optimizers import Optimizer, optimizer_from_fields
+from cnnbench.spec.serialization import graph_from_json
+from cnnbench.training.augmentation import Augmentation
+from cnnbench.training.schedules import Schedule, schedule_from_fields
+from cnnbench.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How a value travels.
+
+    Args:
+        kind: Its class.
+        dump: Makes plain data of it.
+        load: Makes the value of plain data again; raises where the data are not valid.
+        check: Checks a value before it is sent; raises where a field has not its declared type.
+    """
+
+    kind: type
+    dump: Callable[[Any], Any]
+    load: Callable[[Any], Any]
+    check: Callable[[Any], Any] = checked
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validated, serialization=core_schema.plain_serializer_function_ser_schema(self.dump)
+        )
+
+    def _validated(self, value: Any) -> Any:
+        try:
+            return self.check(value) if isinstance(value, self.kind) else self.load(value)
+        except (CnnbenchError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{self.kind.__name__}: {error}") from None
+
+
+def _record(kind: type) -> Carried:
+    """A dataclass of plain fields."""
+    return Carried(kind, asdict, lambda data: construct(kind, kind.__name__, data))
+
+
+def _component(kind: type, load: Callable[[str, dict[str, Any]], Any]) -> Carried:
+    """A dataclass that is registered by its ``kind``."""
+    return Carried(kind, _component_to_json, lambda data: load(data["kind"], data["fields"]))
+
+
+def _component_to_json(component: Any) -> dict[str, Any]:
+    return {"kind": component.kind, "fields": asdict(component)}
+
+
+def _options_to_json(options: ProgramOptions) -> dict[str, Any]:
+    return asdict(options) | {"precision": options.precision.name}
+
+
+def _options_from_json(data: Mapping[str, Any]) -> ProgramOptions:
+    return construct(ProgramOptions, "ProgramOptions", {**data, "precision": precision(data["precision"])})
+
+
+_COMPONENTS: dict[str, Carried] = {
+    "loss": _component(Loss, loss_from_fields),
+    "optimizer": _component(Optimizer, optimizer_from_fields),
+    "schedule": _component(Schedule, schedule_from_fields),
+    "augmentation": _record(Augmentation),
+}
+
+
+def _settings_to_json(settings: TrainSettings) -> dict[str, Any]:
+    plain = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return plain | {name: part.dump(plain[name]) for name, part in _COMPONENTS.items()}
+
+
+def _settings_from_json(data: Mapping[str, Any]) -> TrainSettings:
+    parts = {name: part.load(data[name]) for name, part in _COMPONENTS.items()}
+    return construct(TrainSettings, "TrainSettings", {**data, **parts})
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+GraphValue = Annotated[Graph, Carried(Graph, Graph.to_json, graph_from_json, _same)]
+LossValue = Annotated[Loss, _COMPONENTS["loss"]]
+OptimizerValue = Annotated[Optimizer, _COMPONENTS["optimizer"]]
+OptionsValue = Annotated[ProgramOptions, Carried(ProgramOptions, _options_to_json, _options_from_json)]
+TrainSettingsValue = Annotated[TrainSettings, Carried(TrainSettings, _settings_to_json, _settings_from_json)]
+ProcessSettingsValue = Annotated[ProcessSettings, _record(ProcessSettings)]
+SampleSettingsValue = Annotated[SampleSettings, _record(SampleSettings)]
+WarmUpValue = Annotated[WarmUp, _record(WarmUp)]
+SynchronizationValue = Annotated[SynchronizationCheck, _record(SynchronizationCheck)]
+ObservationValue = Annotated[Observation, _record(Observation)]
+TurnValue = Annotated[Turn, _record(Turn)]
