@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cnnbench.errors import SpecError
 from cnnbench.execution.gaps import Gap
 from cnnbench.execution.operations import Operations
 from cnnbench.spec.examples import example_graph
@@ -53,7 +54,10 @@ def _support(kind: str, cls: type[Layer], operations: Operations) -> Support:
         return Support("native", _gradient(cls, gaps), gaps=gaps)
     if not cls.is_composite:
         return _none(cls, (kind,), operations)
-    parts = _parts(cls, frozenset(operations))
+    try:
+        parts = _parts(cls, frozenset(operations))
+    except SpecError as error:
+        return Support("none", "no", reason=f"not known: {error}")
     missing = tuple(part for part in parts if part not in operations)
     if missing:
         return _none(cls, missing, operations)

@@ -105,6 +105,15 @@ def test_one_class_is_listed_checked_and_verified(folder):
     assert [path.name for path in folder.iterdir()] == ["scratch_block.py"]
 
 
+def test_a_kind_that_declares_no_example_and_does_not_take_the_default_has_no_case(folder):
+    (folder / "scratch_block.py").write_text(BLOCK.replace("    example = Example((1, 3, 5, 6), out_channels=4)\n", ""))
+    assert run(folder, "-c", CASES.replace("subject =", "assert not names, names\nsubject =", 1)) == ""
+    rows = json.loads(run(folder, "-m", "cnnbench", "list", "layers", "-b", "numpy", "--json"))
+    (row,) = (row for row in rows if row["kind"] == "conv_norm_tanh_of_scratch")
+    assert row["backends"]["numpy"]["how"] == "none"
+    assert "declare example = " in row["backends"]["numpy"]["reason"]
+
+
 def test_an_example_that_the_kind_does_not_take_is_named(folder):
     (folder / "scratch_block.py").write_text(BLOCK.replace("out_channels=4)", "out_channels=0)", 1))
     said = run(folder, "-c", REFUSED)
