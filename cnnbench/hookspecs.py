@@ -169,7 +169,7 @@ def cnnbench_recorders() -> Mapping[str, OfferedRecorder]:  # type: ignore[empty
     """Where records go beside the run's folder, by name.
 
     Called by the command that starts a run, and by ``cnnbench report --log``. Their methods are called in the run's
-    own process, after what they are told of is on disk.
+    own process, after what they receive is on disk.
     """
 
 

@@ -1,4 +1,4 @@
-"""Finds plugins, calls their hooks in the one safe way, and looks up the networks and weight readers that they gave."""
+"""Finds plugins, calls their hooks in one safe way, and looks up what they offer by name."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Implementation:
         Args:
             checked: Raises TypeError for a result that the hook does not allow.
             arguments: Those of the hook, by name.
-            note: Told once, with the plugin's name, where either raises; the plugin is left out from then on.
+            note: Called once with the plugin's name where either raises. The plugin is left out from then on.
 
         Returns:
             None where either raised.

@@ -65,12 +65,12 @@ def compare(base: Snapshot, head: Snapshot) -> RunComparison:
 def side_differences(run: Snapshot) -> tuple[Difference, ...]:
     """What differs between the two sides of an A/B run: their interpreters, then versions and settings of cells.
 
-    What only one interpreter can tell, because the other's cnnbench is older, is no difference.
+    What only one interpreter reports, because the other's cnnbench is older, is no difference.
     """
     sides = run.environment.get("sides") or {}
     base, head = (sides.get(name) or {} for name in ("base", "head"))
-    told = [name for name in head if base.get(name) and head[name]]
-    found = _differing("interpreter", {name: base[name] for name in told}, {name: head[name] for name in told})
+    common = [name for name in head if base.get(name) and head[name]]
+    found = _differing("interpreter", {name: base[name] for name in common}, {name: head[name] for name in common})
     return (*found, *differences(run.side("base"), run.side("head")))
 
 
@@ -78,14 +78,14 @@ def differences(base: Snapshot, head: Snapshot) -> Iterator[Difference]:
     """What differs: the machine and its software, then the settings and versions of cells that both have."""
     yield from _differing("environment", base.environment, head.environment)
     before = {cell.cell.key: cell for cell in base.cells}
-    told: dict[tuple[str, str, str, str], Difference] = {}
+    distinct: dict[tuple[str, str, str, str], Difference] = {}
     for cell in head.cells:
         other = before.get(cell.cell.key)
         if other is None:
             continue
-        for found in _cell_differences(other, cell):  # the same difference of many cells is told once a backend
-            told.setdefault((found.where, found.name, found.base, found.head), found)
-    yield from told.values()
+        for found in _cell_differences(other, cell):  # many cells of a backend have the same difference
+            distinct.setdefault((found.where, found.name, found.base, found.head), found)
+    yield from distinct.values()
 
 
 def _cell_differences(base: CellSnapshot, head: CellSnapshot) -> Iterator[Difference]:

@@ -27,8 +27,8 @@ def floor_of(controls: Iterable[Control | None], rules: Rules) -> NoiseFloor | N
     return noise_floor(pairs, threshold=latency.threshold if latency else 0.0, confidence=rules.gates.confidence)
 
 
-def told(floor: NoiseFloor, name: str) -> str:
-    """One sentence of a run's controls."""
+def floor_sentence(floor: NoiseFloor, name: str) -> str:
+    """The noise floor of a run's controls in one sentence."""
     rate = floor.false_alarm_rate
     bound = f"at most {rate.high:.0%} false alarms, {rate.confidence:.0%} confidence"
     return (

@@ -44,7 +44,7 @@ class Evidence:
 
 
 def read_evidence(folder: Path) -> Evidence:
-    """A run from its folder, finished or not. What cannot be read is told in ``notes``.
+    """A run from its folder, finished or not. What cannot be read is named in ``notes``.
 
     Raises:
         SuiteError: There is no run. DataError: a file of it is damaged.

@@ -37,9 +37,9 @@ class Pair:
         return self.head.cell.backend
 
     @property
-    def series(self) -> str:
-        """The backend with its mode."""
-        return self.head.cell.series
+    def series(self) -> Key:
+        """The backend with its mode: its cells may have changed for one reason."""
+        return (self.head.cell.backend, self.head.cell.mode)
 
     @property
     def group(self) -> Key:

@@ -54,7 +54,7 @@ def run_variance(pairs: Sequence[Pair], drifts: Mapping[str, Drift]) -> Variance
 
     A change of a whole backend moves its mean and leaves this alone.
     """
-    series: dict[str, list[float]] = {}
+    series: dict[Key, list[float]] = {}
     for pair in pairs:
         series.setdefault(pair.series, []).append(pair.delta - drifts[pair.key].value)
     squares = degrees = 0.0

@@ -10,12 +10,13 @@ from typing import Any
 
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.cases import Matched, MetricCase, figure, why_not
-from cnnbench.gates.controls import floor_of, told
+from cnnbench.gates.controls import floor_of, floor_sentence
 from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
 from cnnbench.gates.latency import noise_floor
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Metric, Rules
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, REGRESSED
+from cnnbench.harness.suite.cell import Key
 from cnnbench.spec.frozen import Frozen
 
 
@@ -171,10 +172,10 @@ def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
 
     Example: ten cells that are 2 % slower, each within its noise, are a regression of the backend.
     """
-    groups: dict[str, list[tuple[CellSnapshot, Change]]] = {}
+    groups: dict[Key, list[tuple[CellSnapshot, Change]]] = {}
     for case in cases:
         if case.metric == "latency" and case.change is not None and case.change.doubt is None:
-            groups.setdefault(case.pair.head.cell.series, []).append((case.pair.head, case.change))
+            groups.setdefault(case.pair.series, []).append((case.pair.head, case.change))
     means = {series: _mean_change([change for _, change in found]) for series, found in groups.items()}
     stands = dict(zip(means, discoveries(list(means.values()), rules), strict=True))
     verdicts = []
@@ -182,11 +183,12 @@ def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
         if len(found) < 2:
             continue
         verdict, reason = judgement(means[series], rules, discovered=stands[series])
+        label = found[0][0].cell.series
         verdicts.append(
             Verdict(
-                subject=series,
+                subject=label,
                 key="",
-                series=series,
+                series=label,
                 architecture=f"{len(found)} cells",
                 batch=None,
                 metric="latency",
@@ -236,5 +238,5 @@ def _notes(base: Snapshot, head: Snapshot, same: bool, paired: bool, pairs: list
         for name, run in (("the baseline", base), ("this run", head)):
             controls = floor_of((cell.control for cell in run.cells), rules)
             if controls is not None:
-                yield told(controls, name)
+                yield floor_sentence(controls, name)
         yield f"noise floor: the same program differs by {floor:.1%} (one standard deviation) from process to process"

@@ -41,7 +41,7 @@ def latency_bars(records: Sequence[Record], colours: Colours) -> Figure:
 
 
 def _first(groups: dict[Key, list[Record]]) -> tuple[dict[Key, list[Record]], int]:
-    """As many groups as one can look at, and how many are left out: drawing takes more than in proportion."""
+    """The first ``MOST_PANELS`` groups, and how many are left out; drawing takes more than in proportion to them."""
     kept = dict(list(groups.items())[:MOST_PANELS])
     return kept, len(groups) - len(kept)
 
@@ -131,14 +131,14 @@ def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
             training = record.training
             assert training is not None
             dashes = ("-", (0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)))[number % 4]
-            look: dict[str, Any] = {"color": colours[record.cell.series], "label": short(label(record.cell))}
-            look |= {"linewidth": 1.5, "linestyle": dashes}
-            loss.plot(range(1, len(training.losses) + 1), training.losses, **look)
+            style: dict[str, Any] = {"color": colours[record.cell.series], "label": short(label(record.cell))}
+            style |= {"linewidth": 1.5, "linestyle": dashes}
+            loss.plot(range(1, len(training.losses) + 1), training.losses, **style)
             if number:
-                distance.plot(*_distances(members[0], record), **(look | {"linestyle": "-", "linewidth": 1.0}))
+                distance.plot(*_distances(members[0], record), **(style | {"linestyle": "-", "linewidth": 1.0}))
             epochs = [epoch.epoch + (training.epochs[0].epoch == 0) for epoch in training.epochs]
             marker = MARKERS[number % len(MARKERS)]
-            accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **look)
+            accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **style)
         loss.set_title(f"{short(network_label(members[0].cell))}: training loss")
         loss.set_yscale("log" if min(min(r.training.losses) for r in members if r.training) > 0 else "linear")
         plain_ticks(loss.yaxis)

@@ -100,5 +100,5 @@ def power_ticks(axis: Axis) -> None:
 
 
 def short(name: str) -> str:
-    """A name that leaves room for the drawing."""
+    """A name short enough to leave space for the drawing."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -17,7 +17,7 @@ def is_wanted() -> bool:
 def append_summary(markdown: str) -> Path | None:
     """Appends to the file that ``$GITHUB_STEP_SUMMARY`` names; returns it, or None where it is not set.
 
-    What exceeds GitHub's limit is cut at a line, and the cut is told.
+    What exceeds GitHub's limit is cut at a line; a last line says so.
     """
     if not is_wanted():
         return None

@@ -58,7 +58,7 @@ def _outcome(record: Record) -> Outcome:
 
 
 def gate_cases(result: GateResult) -> list[JUnitCase]:
-    """A case for each verdict: a regression is a failure, what could not be told is skipped with its reason."""
+    """A case for each verdict: a regression fails; an inconclusive or not comparable one is skipped with its reason."""
     outcomes: dict[Judgement, Outcome] = {
         "regressed": "failure",
         "inconclusive": "skipped",

@@ -25,7 +25,7 @@ from cnnbench.output.tables import BAD
 from cnnbench.output.text import escape_markdown, to_markdown
 
 # Of the environment: what the figures depend on, and nothing that says whose machine it was.
-TOLD = frozenset(
+REPORTED = frozenset(
     {"cores", "cpu_model", "distribution", "governor", "libc", "machine", "memory_gib", "packages", "processor_quota",
      "python", "python_implementation", "system", "transparent_huge_pages", "virtualisation"}
 )  # fmt: skip
@@ -87,7 +87,7 @@ class _Page:
             chart = f"![{item.title}]({run.suite}-{item.name}.svg)"
             yield from _section(item.title, f"{item.text}\n\n{chart}\n\n{to_markdown(self._wide(item))}")
         yield from _section("Networks", to_markdown(self._networks()))
-        environment = environment_rows(run, TOLD)
+        environment = environment_rows(run, REPORTED)
         yield from _section("Environment", "\n".join(f"* {n}: {escape_markdown(v)}" for n, v in environment))
         if self._report.notes:
             yield from _section("Notes", "\n".join(f"* {escape_markdown(note)}" for note in self._report.notes))

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from cnnbench.gates.controls import floor_of, launch_differences, told
+from cnnbench.gates.controls import floor_of, floor_sentence, launch_differences
 from cnnbench.gates.rules import Rules
 from cnnbench.harness.run.record import Control, Interval, RoundRatio
 
@@ -30,7 +30,7 @@ def test_equal_programs_are_no_alarm_and_the_bound_is_said():
     floor = floor_of([control(seed=seed) for seed in range(6)], Rules())
     assert (floor.comparisons, floor.false_alarms) == (6, 0)
     assert floor.floor < 0.005
-    text = told(floor, "this run")
+    text = floor_sentence(floor, "this run")
     assert "6 programs timed twice" in text
     assert "0 of them would have been called changed" in text
     assert "at most 39% false alarms" in text  # Wilson's bound of 0 in 6
