@@ -1,4 +1,4 @@
-"""What a backend's programs must do beside computing right: keep weights and state, resume, take indices and no images.
+"""What a backend's programs must do beside computing right: keep state, resume, take indices and no images, refuse the rest.
 
 Each function takes a loaded backend and options, and raises AssertionError with what is wrong; the kit for plugin
 authors makes tests of them.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnbench.errors import DataError
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import BatchNorm, Conv, GlobalAvgPool, Linear, ReLU
@@ -163,6 +164,34 @@ def integers_stay_integers(backend: Backend, options: ProgramOptions) -> None:
     assert np.array_equal(found, indices.reshape(2, 6)), "indices changed"
 
 
+def what_does_not_fit_is_refused(backend: Backend, options: ProgramOptions) -> None:
+    """A weight, an input or a slot that is missing or of another shape is a DataError that names it, before any run."""
+    graph, batch = small_network(), drawn_batch()
+    weights, state = split_state(graph, drawn_arrays(graph))
+    slots = {f"{name}/momentum": np.zeros_like(array) for name, array in weights.items()}
+    program = backend.compile_step(graph, options, CrossEntropy(), SGD(momentum=0.9))
+    others = {name: array for name, array in weights.items() if name != "fc.bias"}
+    _refused("fc.bias", lambda: program.load(others, state))
+    _refused("fc.bias", lambda: program.load({**others, "fc.bias": np.zeros(CLASSES + 1)}, state))
+    _refused("fc.offset", lambda: program.load({**weights, "fc.offset": np.zeros(CLASSES)}, state))
+    _refused("fc.bias/momentum", lambda: program.load(weights, state, {**slots, "fc.bias/momentum": np.zeros(1)}))
+    program.load(weights, state, slots)
+    _refused("image", lambda: program.upload({"targets": batch["targets"]}))
+    _refused("image", lambda: program.upload({**batch, "image": batch["image"][:, :, ::2]}))
+    _refused("targets", lambda: program.upload({**batch, "targets": batch["targets"][:1]}))
+    _refused("targets", lambda: program.upload({**batch, "targets": batch["targets"] / 2}))
+
+
+def _refused(name: str, call: Callable[[], object]) -> None:
+    said = None
+    try:
+        call()
+    except DataError as error:
+        said = error.message
+    assert said is not None, f"{name!r} was taken although it does not fit"
+    assert name in said, f"the error does not name {name!r}: {said}"
+
+
 PROGRAMS: dict[str, Callable[[Backend, ProgramOptions], None]] = {
     function.__name__: function
     for function in (
@@ -173,5 +202,6 @@ PROGRAMS: dict[str, Callable[[Backend, ProgramOptions], None]] = {
         results_are_the_caller_s,
         a_batch_of_no_images,
         integers_stay_integers,
+        what_does_not_fit_is_refused,
     )
 }
