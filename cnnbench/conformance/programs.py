@@ -1,4 +1,4 @@
-"""What a backend's programs must do beside computing right: keep state, resume, take indices and no images, refuse the rest.
+"""What a backend's programs must do beside computing right: keep state, resume, take indices, refuse what does not fit.
 
 Each function takes a loaded backend and options, and raises AssertionError with what is wrong; the kit for plugin
 authors makes tests of them.
