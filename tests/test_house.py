@@ -15,14 +15,12 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().v
 
 # What is beyond a limit still, by room. Whoever mends one lowers the number; nobody raises one.
 KNOWN_LONG_MODULES = {
-    "cnnbench/harness": 4,
     "cnnbench/spec": 3,
 }
 KNOWN_LONG_FUNCTIONS = {
     "cnnbench/conformance": 1,
 }
 KNOWN_MANY_PARAMETERS = {
-    "cnnbench/harness": 3,
     "cnnbench/spec": 2,
 }
 # Names that several public classes still share. Whoever renames one takes it out; nobody adds one.

@@ -57,18 +57,6 @@ OWN_FRAMEWORK = {
     "cnnbench_jax": {"jax", "jaxlib", "optax", "ml_dtypes"},
     "cnnbench_tensorflow": {"tensorflow", "h5py", "keras", "ml_dtypes"},
 }
-# Modules that still import a later part of their package. Whoever mends one takes it out; nobody adds one.
-KNOWN_UPWARD = {
-    "cnnbench.harness.passes.checks",
-    "cnnbench.harness.passes.events",
-    "cnnbench.harness.passes.group_launch",
-    "cnnbench.harness.passes.launches",
-    "cnnbench.harness.passes.memory",
-    "cnnbench.harness.passes.prefetch",
-    "cnnbench.harness.passes.rounds",
-    "cnnbench.harness.passes.timing",
-    "cnnbench.harness.passes.training",
-}
 
 
 def part(name: str, package: str) -> str | None:
@@ -107,10 +95,7 @@ def test_imports_go_one_way(name, package):
         for item in imports(SOURCES[name], package_of(name))
         if (other := part(item.target, package)) is not None and other != own and not ranks[other] < ranks[own]
     ]
-    if name in KNOWN_UPWARD and package == "cnnbench.harness":
-        assert wrong, f"{name} imports downwards only: take it out of KNOWN_UPWARD"
-    else:
-        assert not wrong
+    assert not wrong
 
 
 def test_the_package_itself_imports_only_its_version_until_a_name_of_it_is_used():

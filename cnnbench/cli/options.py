@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from cnnbench.face.keywords import OutputKeywords, SuiteKeywords
-    from cnnbench.harness.passes.events import Listener
+    from cnnbench.harness.run.events import Listener
     from cnnbench.harness.run.extensions import Recorder
     from cnnbench.spec.graph import Graph
 

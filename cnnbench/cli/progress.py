@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from cnnbench.harness.passes import events
+from cnnbench.harness.run import events as run_events
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(*, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> Iterator[events.Listener]:
+def progress(
+    *, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None
+) -> Iterator[run_events.Listener]:
     """A listener for a run, closed at the end.
 
     Args:
@@ -59,14 +62,14 @@ class Lines:
         self._work = 0
         self._done = 0
 
-    def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.RunBegan):
+    def __call__(self, event: run_events.Event) -> None:
+        if isinstance(event, run_events.RunStarted):
             self._work = event.work
-        elif isinstance(event, events.WorkDone):
+        elif isinstance(event, events.UnitsDone):
             self._done += event.units
         now_s = time.monotonic()
         text = describe(event, verbose=self._verbose or now_s - self._written_s > SILENCE_S)
-        if text is None or (self._quiet and not isinstance(event, events.Note)):
+        if text is None or (self._quiet and not isinstance(event, events.NoteAdded)):
             return
         self._written_s = now_s
         share = f" {min(100, 100 * self._done // self._work):3d}%" if self._work else ""
@@ -81,13 +84,13 @@ class Bars:
         self._verbose = verbose
         self._task = bar.add_task("starting", total=None)
 
-    def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.RunBegan):
+    def __call__(self, event: run_events.Event) -> None:
+        if isinstance(event, run_events.RunStarted):
             self._bar.update(self._task, total=event.work)
-        elif isinstance(event, events.WorkDone):
+        elif isinstance(event, events.UnitsDone):
             self._bar.advance(self._task, event.units)
-        elif isinstance(event, events.Doing):
-            self._bar.update(self._task, description=event.text)
+        elif isinstance(event, events.WorkBegun):
+            self._bar.update(self._task, description=f"{event.cell}: {event.what}")
             return
         text = describe(event, verbose=self._verbose)
         if text is not None:
@@ -108,30 +111,30 @@ def _bar(stream: TextIO) -> Progress:
     )
 
 
-def describe(event: events.Event, *, verbose: bool = False) -> str | None:
+def describe(event: run_events.Event, *, verbose: bool = False) -> str | None:
     """An event in one line; None for one that is not worth a line."""
     match event:
-        case events.RunBegan():
+        case run_events.RunStarted():
             return f"{len(event.cells)} cells, records in {event.folder}"
-        case events.CheckDone() if event.outcome.status == "failed" or verbose:
+        case events.CheckFinished() if event.outcome.status == "failed" or verbose:
             used = "" if event.outcome.budget_used is None else f", {event.outcome.budget_used:.0%} of the budget"
             where = f" at {event.outcome.node}" if event.outcome.node and event.outcome.status == "failed" else ""
             return f"{event.cell}: {event.outcome.name} {event.outcome.status}{where}{used}"
-        case events.EpochDone():
+        case events.EpochFinished():
             epoch = event.epoch
             return (
                 f"{event.cell}: epoch {epoch.epoch}, loss {epoch.train_loss:.4f}, "
                 f"test accuracy {epoch.test_accuracy:.2%} ({epoch.seconds:.1f} s)"
             )
-        case events.CellDone():
+        case run_events.CellRecorded():
             return f"{event.record.cell.id}: {outcome(event.record)}{' (from before)' if event.resumed else ''}"
-        case events.Note():
+        case events.NoteAdded():
             return f"note: {event.text}"
-        case events.RoundDone() if verbose:
+        case events.RoundFinished() if verbose:
             medians = ", ".join(f"{cell} {median * 1e3:.3g} ms" for cell, median in event.medians_s)
             return f"{event.group}: launch {event.launch}, round {event.round}: {medians}"
-        case events.Doing() if verbose:
-            return event.text
+        case events.WorkBegun() if verbose:
+            return f"{event.cell}: {event.what}"
         case _:
             return None
 

@@ -80,7 +80,7 @@ def _as_json(result: RunResult) -> dict[str, Any]:
 
 def _write_junit(results: list[RunResult], path: Path) -> None:
     from cnnbench.gates.evidence import read_evidence
-    from cnnbench.harness.run.store import write_atomically
+    from cnnbench.harness.run.files import write_atomically
     from cnnbench.output.junit import render_junit, run_cases
 
     runs = [read_evidence(result.folder) for result in results]

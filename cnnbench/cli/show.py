@@ -40,7 +40,7 @@ def show(
 
 def _draw(graph: Graph, path: Path) -> None:
     from cnnbench.errors import SuiteError
-    from cnnbench.harness.run.store import write_atomically
+    from cnnbench.harness.run.files import write_atomically
     from cnnbench.output.network_drawing import draw
 
     if path.suffix.lower() != ".svg":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnnbench.face.networks import Image
-    from cnnbench.harness.passes.events import Listener
+    from cnnbench.harness.run.events import Listener
     from cnnbench.harness.run.extensions import Recorder
 
 

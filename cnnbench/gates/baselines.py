@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 from cnnbench.errors import DataError
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.passes.findings import Digests, Sample
+from cnnbench.harness.run.files import first_problem, write_atomically
 from cnnbench.harness.run.record import Control, Interval, Record
-from cnnbench.harness.run.store import first_problem, write_atomically
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.status import Status
 from cnnbench.numerics.outcome import CheckOutcome

@@ -13,7 +13,7 @@ from cnnbench.gates.verification import Claim, Found, Grade
 from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
-from cnnbench.harness.suite.model import Gates, MemoryGate
+from cnnbench.harness.suite.gates import Gates, MemoryGate
 from cnnbench.measurement.bootstrap import degrees_of_sum
 from cnnbench.measurement.bridged_ratio import group_ratio
 from cnnbench.measurement.statistics import Ratio, grouped

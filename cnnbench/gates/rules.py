@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cnnbench.gates.alpha_spending import AlphaSpending
-from cnnbench.harness.suite.model import Gates, Suite
+from cnnbench.harness.suite.gates import Gates
+from cnnbench.harness.suite.model import Suite
 
 Metric = Literal["latency", "memory", "numerics", "accuracy"]
 METRICS: tuple[Metric, ...] = ("latency", "memory", "numerics", "accuracy")

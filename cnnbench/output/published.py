@@ -10,8 +10,8 @@ from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.gates.evidence import Evidence, read_evidence
+from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.record import Record
-from cnnbench.harness.run.store import write_atomically
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.output import figures
 from cnnbench.output.drawing import svg

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.verdicts import GateResult
+from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.hooks import offered_metrics
-from cnnbench.harness.run.store import write_atomically
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
 from cnnbench.output.markdown import render_markdown

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnnbench.gates.claims import Verification
 from cnnbench.gates.verdicts import GateResult
-from cnnbench.harness.run.store import to_json, write_atomically
+from cnnbench.harness.run.files import to_json, write_atomically
 from cnnbench.output.github_summary import append_summary
 from cnnbench.output.junit import claim_cases, gate_cases, render_junit
 from cnnbench.output.markdown import gate_markdown, verification_markdown

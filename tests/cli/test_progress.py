@@ -9,6 +9,7 @@ import pytest
 
 from cnnbench.cli.progress import Bars, Lines, describe, progress
 from cnnbench.harness.passes import events
+from cnnbench.harness.run import events as run_events
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.numerics.outcome import CheckOutcome
@@ -28,17 +29,19 @@ RECORD = Record(
     cell=CELL, status="crashed", reason="signal 9\nmore", started_utc="2026-01-01", finished_utc="2026-01-01"
 )
 STORY = [
-    events.RunBegan(Path("reports/runs/s/1"), (CELL,), 4),
-    events.Doing("compile"),
-    events.WorkDone(2),
-    events.CheckDone(CELL.id, CheckOutcome(name="local", status="passed", budget_used=0.25)),
-    events.CheckDone(CELL.id, CheckOutcome(name="exact", status="failed", node="conv1")),
-    events.RoundDone("g", 0, 1, ((CELL.id, 0.0125),)),
-    events.EpochDone(CELL.id, Epoch(epoch=1, step=5, train_loss=0.5, test_loss=0.6, test_accuracy=0.875, seconds=2.0)),
-    events.Note("a worker was started again"),
-    events.WorkDone(2),
-    events.CellDone(RECORD, Path("x")),
-    events.RunEnded(Path("x"), 3),
+    run_events.RunStarted(Path("reports/runs/s/1"), (CELL,), 4),
+    events.WorkBegun(CELL.id, "compile"),
+    events.UnitsDone(2),
+    events.CheckFinished(CELL.id, CheckOutcome(name="local", status="passed", budget_used=0.25)),
+    events.CheckFinished(CELL.id, CheckOutcome(name="exact", status="failed", node="conv1")),
+    events.RoundFinished("g", 0, 1, ((CELL.id, 0.0125),)),
+    events.EpochFinished(
+        CELL.id, Epoch(epoch=1, step=5, train_loss=0.5, test_loss=0.6, test_accuracy=0.875, seconds=2.0)
+    ),
+    events.NoteAdded("a worker was started again"),
+    events.UnitsDone(2),
+    run_events.CellRecorded(RECORD, Path("x")),
+    run_events.RunFinished(Path("x"), 3),
 ]
 
 
@@ -62,7 +65,7 @@ def test_plain_lines_tell_what_matters() -> None:
 
 def test_verbose_tells_rounds_and_steps_too() -> None:
     lines = told(verbose=True)
-    assert "compile" in lines
+    assert f"{CELL.id}: compile" in lines
     assert "net-numpy-fast-b1: local passed, 25% of the budget" in lines
     assert "g: launch 0, round 1: net-numpy-fast-b1 12.5 ms" in lines
 
@@ -77,8 +80,11 @@ def test_a_long_silence_is_broken_by_the_next_step(monkeypatch: pytest.MonkeyPat
     stream = io.StringIO()
     listen = Lines(stream)
     for text in ("early", "late", "soon after", "late again"):
-        listen(events.Doing(text))
-    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["late", "late again"]
+        listen(events.WorkBegun(CELL.id, text))
+    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == [
+        f"{CELL.id}: late",
+        f"{CELL.id}: late again",
+    ]
 
 
 def test_lines_show_how_far_the_run_is() -> None:
@@ -97,10 +103,10 @@ def test_bars_count_to_the_work_and_print_brackets_as_they_are() -> None:
     stream = io.StringIO()
     bar = Progress(console=Console(file=stream, force_terminal=False))
     listen = Bars(bar)
-    for event in (*STORY, events.Note("see [bold]this[/bold]")):
+    for event in (*STORY, events.NoteAdded("see [bold]this[/bold]")):
         listen(event)
     assert (bar.tasks[0].completed, bar.tasks[0].total) == (4, 4)
-    assert bar.tasks[0].description == "compile"
+    assert bar.tasks[0].description == f"{CELL.id}: compile"
     assert "note: see [bold]this[/bold]" in stream.getvalue()
 
 
@@ -118,6 +124,6 @@ def test_ci_gets_lines_even_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
         assert isinstance(listen, Bars)
 
 
-@pytest.mark.parametrize("event", [events.WorkDone(1), events.RunEnded(Path("x"), 0)])
+@pytest.mark.parametrize("event", [events.UnitsDone(1), run_events.RunFinished(Path("x"), 0)])
 def test_bookkeeping_is_not_told(event: events.Event) -> None:
     assert describe(event, verbose=True) is None

@@ -13,7 +13,8 @@ from cnnbench.gates.alpha_spending import AlphaSpending
 from cnnbench.gates.judgement import Change, judgement
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.sequential import undecided_by
-from cnnbench.harness.suite.model import Gates, Suite
+from cnnbench.harness.suite.gates import Gates
+from cnnbench.harness.suite.model import Suite
 
 SPENDING = AlphaSpending(first=2, last=10)
 THRESHOLD = 0.02

@@ -12,7 +12,7 @@ from cnnbench.gates.baselines import CellSnapshot, RoundMedian, Snapshot, snapsh
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import GateResult, gate, gate_sides
 from cnnbench.harness.passes.findings import Digests
-from cnnbench.harness.suite.model import Gates
+from cnnbench.harness.suite.gates import Gates
 from cnnbench.numerics.outcome import CheckOutcome
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)

@@ -1,45 +1,58 @@
-"""What a run tells its listeners while it goes on: plain frozen values."""
+"""What passes report while they work: frozen values, which the run's state takes in before listeners hear of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cnnbench.harness.run.record import Record
-    from cnnbench.harness.suite.cell import Cell
-    from cnnbench.numerics.outcome import CheckOutcome
-    from cnnbench.training.epoch import Epoch
+from cnnbench.harness.passes.findings import Failure, Part
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.training.epoch import Epoch
 
 
 @dataclass(frozen=True)
-class RunBegan:
-    """The run's folder exists. ``work`` is how many units ``WorkDone`` will count to."""
+class WorkBegun:
+    """What goes on now, in a few words: ``compile``."""
 
-    folder: Path
-    cells: tuple[Cell, ...]
-    work: int
-
-
-@dataclass(frozen=True)
-class Doing:
-    """What goes on now, in a few words: ``resnet18-torch-eager-b1: compile``."""
-
-    text: str
-    cell: str | None = None
+    cell: str
+    what: str
 
 
 @dataclass(frozen=True)
-class WorkDone:
+class UnitsDone:
     """Units of work that are done or no longer needed."""
 
     units: int = 1
 
 
 @dataclass(frozen=True)
-class CheckDone:
+class PartFound:
+    """A pass has found something out of a cell, to be kept under a name."""
+
+    cell: str
+    name: str
+    part: Part
+
+
+@dataclass(frozen=True)
+class CellFailed:
+    """A cell has ended before its end. Args: log: what its worker printed."""
+
+    cell: str
+    failure: Failure
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class WrongNumbersFound:
+    """A check of the cell's program failed; the cell may be timed all the same."""
+
+    cell: str
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class CheckFinished:
     """A numerical check of a cell has an outcome."""
 
     cell: str
@@ -47,7 +60,7 @@ class CheckDone:
 
 
 @dataclass(frozen=True)
-class RoundDone:
+class RoundFinished:
     """A round of a comparison group is over: the median latency of each of its cells in it."""
 
     group: str
@@ -57,7 +70,7 @@ class RoundDone:
 
 
 @dataclass(frozen=True)
-class EpochDone:
+class EpochFinished:
     """A cell that trains has finished an epoch."""
 
     cell: str
@@ -65,28 +78,69 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class CellDone:
-    """A cell's record is on disk in ``folder``. ``resumed`` says that an earlier run wrote it."""
+class AnchorChosen:
+    """A group is too large for memory: its parts are compared through the cells with this key."""
 
-    record: Record
-    folder: Path
-    resumed: bool = False
+    group: str
+    key: str
 
 
 @dataclass(frozen=True)
-class Note:
+class YardsticksMeasured:
+    """What the machine could do at best around a launch, by name."""
+
+    values: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class SamplingEnded:
+    """No cell gets another launch."""
+
+
+@dataclass(frozen=True)
+class CellsFinished:
+    """A pass has nothing more to say of these cells."""
+
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TimeSpent:
+    """Seconds of a pass by category."""
+
+    seconds: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class NoteAdded:
     """Something that a reader should know: a worker that was started again, a recorder that failed."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class RunEnded:
-    """Summary and records are on disk."""
+class DefectFound:
+    """An exception that is no one's fault but cnnbench's, in one line."""
 
-    folder: Path
-    exit_code: int
+    text: str
 
 
-Event = RunBegan | Doing | WorkDone | CheckDone | RoundDone | EpochDone | CellDone | Note | RunEnded
-Listener = Callable[[Event], None]
+PassEvent = (
+    WorkBegun
+    | UnitsDone
+    | PartFound
+    | CellFailed
+    | WrongNumbersFound
+    | CheckFinished
+    | RoundFinished
+    | EpochFinished
+    | AnchorChosen
+    | YardsticksMeasured
+    | SamplingEnded
+    | CellsFinished
+    | TimeSpent
+    | NoteAdded
+    | DefectFound
+)
+Report = Callable[[PassEvent], None]
+"""Takes what a pass reports."""

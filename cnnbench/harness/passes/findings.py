@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, Field
 from cnnbench.harness.suite.status import Status
 from cnnbench.harness.worker.origin import Origin
 from cnnbench.harness.worker.plain_text import plain_text
+from cnnbench.measurement.observation import Observation
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
 from cnnbench.training.epoch import Epoch
@@ -94,7 +96,7 @@ class LaunchPart(Frozen):
     steady: bool
     calls_per_sample: int
     samples: tuple[Sample, ...]
-    observations: tuple[dict[str, Any], ...] = ()
+    observations: tuple[Observation, ...] = ()
     notes: tuple[str, ...] = ()
     outputs: str | None = None
     apart: bool = False
@@ -132,14 +134,23 @@ class Failure(Frozen):
     reason: Annotated[str, AfterValidator(plain_text)]
 
 
+Part = ChecksPart | LaunchPart | MemoryPart | TrainingPart | CurvePart
+
+
 @dataclass(frozen=True)
 class Parts:
-    """All that is known of a cell so far."""
+    """All that is known of a cell so far.
+
+    Args:
+        references: Perturbed training runs by number. exact_curve: the losses of the run in float64.
+    """
 
     checks: ChecksPart | None = None
     launches: tuple[LaunchPart, ...] = ()
     memory: MemoryPart | None = None
     training: TrainingPart | None = None
+    references: Mapping[int, TrainingPart] = field(default_factory=dict)
+    exact_curve: CurvePart | None = None
 
     @property
     def samples(self) -> tuple[Sample, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
 
 from cnnbench.harness.worker.pool import Pool
 from cnnbench.harness.worker.specification import WorkerSpec
-from cnnbench.measurement import memory
+from cnnbench.measurement.memory import available_bytes
 
 MARGIN = 1.5  # times the most that a program has taken so far must be left for another
 
@@ -19,10 +19,12 @@ class MemoryHeadroom:
 
     Args:
         pool: Whose workers hold the programs.
+        available: Bytes that are left on this machine.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, available: Callable[[], float] = available_bytes) -> None:
         self._pool = pool
+        self._available = available
         self._most_bytes = 0
 
     @contextmanager
@@ -34,7 +36,7 @@ class MemoryHeadroom:
 
     def has_left(self) -> bool:
         """Whether another program may be started."""
-        return memory.available_bytes() >= MARGIN * self._most_bytes
+        return self._available() >= MARGIN * self._most_bytes
 
     def _resident_bytes(self, spec: WorkerSpec) -> int:
         worker = self._pool.peek(spec)

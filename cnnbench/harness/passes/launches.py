@@ -4,71 +4,86 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cnnbench.harness.run.session import Session
+from cnnbench.harness.passes.events import NoteAdded, Report, SamplingEnded
+from cnnbench.harness.passes.facts import PassFacts
 from cnnbench.harness.suite.cell import Cell
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch, counted from 0, with the cells that take part; no group of it begins after ``deadline``."""
+    """One launch with the cells that take part.
+
+    Args:
+        number: Counted from 0.
+        deadline: On the machine's clock: no group is begun after it.
+    """
 
     number: int
     cells: tuple[Cell, ...]
     deadline: float = math.inf
 
 
-def launches(session: Session, cells: Sequence[Cell]) -> Iterator[Launch]:
+def launches(facts: Callable[[], PassFacts], cells: Sequence[Cell], report: Report) -> Iterator[Launch]:
     """Every launch, one after another; the caller makes each before it asks for the next.
 
-    Sequential sampling spends rounds only where they decide something: after the suite's own launches, those cells go
-    on that ``RunOptions.undecided`` names, until none is left, each has its most launches, or the time is spent. All
-    cells are asked about each time: what was decided may come open again when others show that the machine is noisier,
-    and then makes up for the launches that it missed.
+    Example: a suite asks for 2 launches, and sequentially for up to 6. Launches 0 and 1 have all cells. If resnet18 is
+    decided then and resnet50 is not, launch 2 has the cells of resnet50 alone. If launch 2 shows that the machine is
+    noisier than it seemed, resnet18 may come open again: it then makes launch 2 before anyone makes launch 3.
+
+    Sampling ends where no cell is undecided, each undecided one has its most launches, or the time is spent.
+
+    Args:
+        facts: What is known at the moment.
+        cells: That are timed; both sides of each in an A/B run.
+        report: Takes what is found about the sampling itself.
     """
-    settings = session.plan.suite.measure.latency
+    known = facts()
+    settings, now = known.suite.measure.latency, known.machine.clock.now
     if settings is None:
         return
-    started = time.monotonic()
+    started = now()
     for number in range(settings.launches):
         yield Launch(number, tuple(cells))
-    if session.sampling_ended:
-        return
-    assert settings.sequential is not None
-    deadline, most = started + settings.sequential.budget_s, settings.sequential.max_launches
+    if settings.sequential is not None and known.undecided is not None:
+        deadline, most = started + settings.sequential.budget_s, settings.sequential.max_launches
+        yield from _further(facts, cells, most, deadline)
+        left = {cell.key for cell in _undecided(facts(), cells)}
+        if left:
+            end = "the time is spent" if now() >= deadline else "each has its most launches"
+            report(NoteAdded(f"sampling ended with {len(left)} cells undecided: {end}"))
+    report(SamplingEnded())
+
+
+def _further(facts: Callable[[], PassFacts], cells: Sequence[Cell], most: int, deadline: float) -> Iterator[Launch]:
+    """Launches of what is undecided, asked of all cells each time."""
     before = None
-    while time.monotonic() < deadline:
-        following = _following(session, _undecided(session, cells))
+    while (known := facts()).machine.clock.now() < deadline:
+        following = _following(known, _undecided(known, cells))
         number = min(following.values(), default=most)
-        due = tuple(cell for cell in cells if following.get(cell.key) == number)
-        launch = Launch(number, due, deadline)
+        launch = Launch(number, tuple(cell for cell in cells if following.get(cell.key) == number), deadline)
         if number >= most or launch == before:  # the latter: nothing came of it
-            break
+            return
         yield launch
         before = launch
-    left = {cell.key for cell in _undecided(session, cells)}
-    if left:
-        end = "the time is spent" if time.monotonic() >= deadline else "each has its most launches"
-        session.note(f"sampling ended with {len(left)} cells undecided: {end}")
-    session.sampling_ended = True
 
 
-def _following(session: Session, cells: Sequence[Cell]) -> dict[str, int]:
+def _following(facts: PassFacts, cells: Sequence[Cell]) -> dict[str, int]:
     """By the cell's key: the first launch that one of its sides lacks, for rounds pair by time."""
     following: dict[str, int] = {}
     for cell in cells:
-        made = {part.launch for part in session.parts(cell.id).launches}
+        made = {part.launch for part in facts.found(cell).launches}
         lacking = next(number for number in itertools.count() if number not in made)
         following[cell.key] = min(lacking, following.get(cell.key, lacking))
     return following
 
 
-def _undecided(session: Session, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+def _undecided(facts: PassFacts, cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """Both sides of every cell on which more samples are worth taking."""
-    assert session.options.undecided is not None
-    timed = [cell for cell in cells if "latency" in cell.measure and session.open(cell)]
-    keys = session.options.undecided([(cell, session.parts(cell.id).samples) for cell in timed])
+    if facts.undecided is None:
+        return ()
+    timed = [cell for cell in cells if "latency" in cell.measure and facts.is_open(cell)]
+    keys = facts.undecided([(cell, facts.found(cell).samples) for cell in timed])
     return tuple(cell for cell in timed if cell.key in keys)

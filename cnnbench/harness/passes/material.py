@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.errors import DataError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.findings import Digests
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.networks import network, starting_arrays
+from cnnbench.harness.suite.networks import network, starting_arrays, weights_digest
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.scratch import scratch_prefix
 
@@ -48,8 +49,8 @@ class Materials:
         self._batches: dict[tuple[object, ...], tuple[Path, str]] = {}
 
     def of(self, cell: Cell) -> Material:
-        """The material of a cell. Raises CnnbenchError where there is none: a missing dataset, a bad file."""
-        graph = network(cell.architecture, cell.image, cell.num_classes)
+        """The material of a cell. Raises CnnbenchError where there is none: no dataset, a bad or changed file."""
+        graph = _planned(cell)
         arrays, weights_digest = self._weights_of(graph, cell)
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
         options = ProgramOptions(
@@ -67,8 +68,7 @@ class Materials:
 
     def inputs_file(self, cell: Cell, count: int) -> Path:
         """The file of ``inputs``."""
-        graph = network(cell.architecture, cell.image, cell.num_classes)
-        return self._batch_of(graph, cell, count)[0]
+        return self._batch_of(_planned(cell), cell, count)[0]
 
     def close(self) -> None:
         """Removes the files."""
@@ -77,8 +77,9 @@ class Materials:
     def _weights_of(self, graph: Graph, cell: Cell) -> tuple[Path, str]:
         from cnnbench.spec.weights import digest
 
-        key = (cell.architecture, graph.digest, cell.seed, cell.weights)
+        key = (graph.digest, cell.architecture, cell.weights, cell.weights_digest, cell.seed)
         if key not in self._weights:
+            _check_content(cell.weights_digest, weights_digest(cell.architecture, cell.image, cell.weights), cell)
             arrays = starting_arrays(cell.architecture, graph, cell.seed, cell.image, cell.weights)
             path = Path(self._folder.name) / f"weights-{len(self._weights)}.safetensors"
             write_arrays(path, arrays)
@@ -95,6 +96,24 @@ class Materials:
             write_arrays(path, arrays)
             self._batches[key] = (path, digest(arrays))
         return self._batches[key]
+
+
+def _planned(cell: Cell) -> Graph:
+    """The cell's network. Raises DataError where it is not the one that was planned."""
+    graph = network(cell.architecture, cell.image, cell.num_classes)
+    _check_content(cell.graph_digest, graph.digest, cell)
+    return graph
+
+
+def _check_content(planned: str | None, found: str | None, cell: Cell) -> None:
+    if planned not in (None, found):
+        raise DataError(
+            "the file has changed since the run was planned",
+            where=cell.architecture if cell.weights is None else f"{cell.architecture}, {cell.weights}",
+            received=found,
+            expected=planned,
+            remedy="leave it as it is while the run goes on; --resume measures the changed cells again",
+        )
 
 
 def draw_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, NDArray[Any]]:

@@ -10,10 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnbench.errors import CnnbenchError, WorkerError
-from cnnbench.harness.passes.findings import ChecksPart
-from cnnbench.harness.run.session import Session
-from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.client import WorkerClient
+from cnnbench.harness.passes.work import Work
+from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.worker.errors import RequestFailedError
 from cnnbench.harness.worker.interface import Worker
 from cnnbench.harness.worker.protocol.checks import PrefetchRequest
@@ -29,8 +27,6 @@ AHEAD = 2  # networks
 LEAST_MACS = 20_000_000  # below, a second process costs more than it saves
 LEAST_FREE_BYTES = 4 * 2**30
 
-Key = tuple[object, ...]
-
 
 @dataclass(frozen=True)
 class _Job:
@@ -39,7 +35,6 @@ class _Job:
     key: Key
     request: PrefetchRequest
     threads: int | None
-    timeout_s: float
 
 
 class OraclePrefetcher:
@@ -48,16 +43,19 @@ class OraclePrefetcher:
     A backend that compiles leaves this machine half idle, and the oracle is most of what a network's first backend
     waits for. Of the network that is examined the last check is taken first, because the checks themselves begin at
     the other end; networks to come follow in their order. What is not ready when it is needed is computed as if there
-    were no prefetching, and nothing is when it fails.
+    were no prefetching, and everything is when it fails.
 
     Args:
-        session: The run under way.
+        work: The pass.
         cells: All that will be checked, in that order.
     """
 
-    def __init__(self, session: Session, cells: Sequence[Cell]) -> None:
-        self._session = session
-        self._firsts = _first_of_each_network(session, cells) if len(allowed_processors()) > 1 else {}
+    def __init__(self, work: Work, cells: Sequence[Cell]) -> None:
+        self._parent = work
+        self._firsts: dict[Key, Cell] = {}
+        if len(allowed_processors()) > 1:
+            for cell in cells:
+                self._firsts.setdefault(_oracle_key(cell), cell)
         self._offered: set[Key] = set()
         self._jobs: list[_Job] = []
         self._running: Key | None = None
@@ -68,9 +66,9 @@ class OraclePrefetcher:
         self._changed = threading.Condition()
 
     def look_ahead(self, cell: Cell) -> None:
-        """Begins to look ahead from the network of a cell, whose checks come next."""
+        """Begins to prefetch for the network of a cell, whose checks come next, and for those after it."""
         networks = list(self._firsts)
-        here = _network(cell)
+        here = _oracle_key(cell)
         if here not in self._firsts or self._ended or available_bytes() < LEAST_FREE_BYTES:
             return
         position = networks.index(here)
@@ -81,10 +79,16 @@ class OraclePrefetcher:
 
     def expect(self, cell: Cell, check: str) -> None:
         """Waits for what a check needs where it is being computed; takes it back where that has not begun."""
-        key = (*_network(cell), check)
+        key = (*_oracle_key(cell), check)
         with self._changed:
             self._jobs = [job for job in self._jobs if job.key != key]
             while self._running == key:
+                self._changed.wait()
+
+    def wait_until_idle(self) -> None:
+        """Waits until nothing is left to compute."""
+        with self._changed:
+            while (self._jobs or self._running) and not self._ended:
                 self._changed.wait()
 
     def _offer(self, cell: Cell, *, backwards: bool) -> None:
@@ -100,12 +104,12 @@ class OraclePrefetcher:
             self._changed.notify_all()
 
     def _jobs_of(self, cell: Cell) -> list[_Job]:
-        suite, materials = self._session.plan.suite, self._session.materials
+        checks, materials = self._parent.facts.suite.checks, self._parent.facts.materials
         material = materials.of(cell)
         composite = any(isinstance(node.layer, Composite) for node in material.graph.nodes)
-        if composite or material.graph.macs(suite.checks.batch) < LEAST_MACS:  # backends split composites differently
+        if composite or material.graph.macs(checks.batch) < LEAST_MACS:  # backends split composites differently
             return []
-        batch = materials.inputs_file(cell, suite.checks.batch)
+        batch = materials.inputs_file(cell, checks.batch)
 
         def request(check: str) -> PrefetchRequest:
             return PrefetchRequest(
@@ -114,23 +118,22 @@ class OraclePrefetcher:
                 arrays=material.arrays,
                 batch=batch,
                 seed=cell.seed,
-                steps=suite.checks.training_steps,
+                steps=checks.training_steps,
                 check=check,
             )
 
-        return [
-            _Job((*_network(cell), check), request(check), cell.threads, suite.timeouts.call_s) for check in cell.checks
-        ]
+        return [_Job((*_oracle_key(cell), check), request(check), cell.threads) for check in cell.checks]
 
     def _work(self) -> None:
+        limit_s = self._parent.facts.suite.timeouts.call_s
         try:
             while (job := self._next()) is not None:
                 if self._worker is None:
-                    worker = WorkerClient(WorkerSpec(None, threads=job.threads))
+                    worker = self._parent.facts.machine.start_worker(WorkerSpec(None, threads=job.threads))
                     with self._changed:
                         self._worker = worker
                 with suppress(RequestFailedError):  # the check will meet the same, and say so
-                    self._worker.ask(job.request, timeout_s=job.timeout_s)
+                    self._worker.ask(job.request, timeout_s=limit_s)
         except (WorkerError, OSError) as error:
             self._problem = str(error)
         finally:
@@ -171,23 +174,15 @@ class OraclePrefetcher:
                 self._worker.abort()
         self._thread.join()
         if problem is not None:
-            self._session.note(f"oracles were not computed ahead of the checks: {problem}")
+            self._parent.note(f"oracles were not computed ahead of the checks: {problem}")
 
 
-def _network(cell: Cell) -> Key:
-    """What cells have in common whose checks ask the same of an oracle."""
-    return (cell.architecture, cell.image, cell.num_classes, cell.precision, cell.data, cell.seed, cell.weights)
+def _oracle_key(cell: Cell) -> Key:
+    """What cells have in common whose checks ask the same of an oracle: it rounds to the precision's storage type."""
+    return (*cell.network_key, cell.precision)
 
 
 def _cache() -> Cache:
     from cnnbench.numerics.cache import Cache
 
     return Cache.of_user()
-
-
-def _first_of_each_network(session: Session, cells: Sequence[Cell]) -> dict[Key, Cell]:
-    found: dict[Key, Cell] = {}
-    for cell in cells:
-        if session.open(cell) and session.store.read_part(cell.id, "checks", ChecksPart) is None:
-            found.setdefault(_network(cell), cell)
-    return found

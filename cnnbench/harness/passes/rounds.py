@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from cnnbench.errors import CnnbenchError, StorageError
-from cnnbench.harness.passes.events import RoundDone
-from cnnbench.harness.passes.findings import Failure, Phases, Sample
-from cnnbench.harness.run.session import Session
-from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.model import LatencySettings
-from cnnbench.harness.worker.interface import Worker
-from cnnbench.harness.worker.origin import Origin
-from cnnbench.harness.worker.pool import Pool
-from cnnbench.harness.worker.protocol.messages import ReplyT, Request
+from cnnbench.harness.passes.events import RoundFinished
+from cnnbench.harness.passes.findings import Failure
+from cnnbench.harness.passes.members import GroupMember, GroupWork
 from cnnbench.harness.worker.protocol.timing import (
     BeginTurnsRequest,
     EndTurnsReply,
@@ -27,210 +19,159 @@ from cnnbench.harness.worker.protocol.timing import (
     SampleRequest,
     TurnRequest,
 )
-from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.observation import processor_seconds
 from cnnbench.spec.streams import stream
 
 LEAST_ROUNDS = 3
 IDLE_SHARE = 0.05  # of a processor, that idle workers together may use while another is timed
-IDLE_TICKS_S = 0.02  # two ticks of the kernel's clock, below which nothing can be told
+IDLE_TICKS_S = 0.02  # two ticks of the kernel's clock, below which nothing can be said
 
-
-@dataclass
-class Timed:
-    """A cell of a group in one launch, or the control of one: the same program in another worker."""
-
-    cell: Cell
-    spec: WorkerSpec
-    worker: Worker
-    origin: Origin
-    phases: Phases
-    steady: bool
-    calls_per_sample: int
-    call_s: float
-    outputs: str
-    samples: list[Sample] = field(default_factory=list)
-    observations: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    is_control: bool = False
-    lost: bool = False
-
-    def open(self, session: Session) -> bool:
-        """Whether it is still to be sampled."""
-        return session.open(self.cell) and not self.lost
-
-    def lose(self) -> None:
-        """Ends a control."""
-        self.lost = True
-
-    def fail(self, session: Session, failure: Failure) -> None:
-        """Ends the cell, or the control alone."""
-        if self.is_control:
-            self.lose()
-        else:
-            session.fail(self.cell, failure)
-
-    def add(self, launch: int, number: int, latencies_s: Sequence[float]) -> None:
-        """Takes further samples of a round."""
-        index = sum(sample.round == number for sample in self.samples)
-        self.samples.extend(
-            Sample(launch=launch, round=number, index=index + i, latency_s=value) for i, value in enumerate(latencies_s)
-        )
-
-    def of_round(self, number: int) -> list[float]:
-        """The samples of a round."""
-        return [sample.latency_s for sample in self.samples if sample.round == number]
-
-
-Restart = Callable[[Timed], Timed | Failure]
+Restart = Callable[[GroupMember], GroupMember | Failure]
 """Prepares a program again whose worker has died."""
 
 
-def rounds(
-    session: Session,
-    pool: Pool,
-    name: str,
-    ready: Sequence[Timed],
-    launch: int,
-    settings: LatencySettings,
-    restart: Restart,
-    first_round: int = 0,
-) -> None:
-    """The rounds of one launch of a group, as many as the suite asks for or its time allows.
+class Rounds:
+    """The rounds of one launch of a comparison group.
+
+    Example: of the programs A, B and C, round 0 may sample B, A, C and round 1 may sample C, A, B. Whatever slows the
+    machine for a while then slows all of them, and their ratios stay right. In an A/B run the two sides of a cell,
+    A and A', are neighbours in every round, and their samples alternate: A, A', A', A, and so on.
 
     Args:
-        session: The run under way.
-        pool: Its workers.
-        name: Of the group.
-        ready: What is timed.
-        launch: Counted from 0.
-        settings: Of the suite.
+        group: The launch.
         restart: Prepares a program again whose worker has died.
-        first_round: The number of the first round.
     """
-    budget_s = session.plan.suite.measure.budget_s
-    share_s = budget_s / settings.launches if budget_s else None
-    start = time.perf_counter()
-    for number in range(first_round, first_round + settings.rounds):
-        spent = time.perf_counter() - start
-        if share_s is not None and number - first_round >= LEAST_ROUNDS and spent >= share_s:
-            break
-        taking_part = sorted(
-            (timed for timed in ready if timed.open(session)), key=lambda timed: (timed.cell.id, timed.is_control)
-        )
-        generator = stream(session.plan.suite.seed, "rounds", name, launch * 10_000 + number)
-        for block in round_order(taking_part, generator):
-            for timed in block:
-                with trying(session, pool, timed):
-                    session.doing(
-                        timed.cell, f"launch {launch + 1}: round {number - first_round + 1} of {settings.rounds}"
-                    )
-                    _revive(session, timed, launch, number, restart)
-            alive = [timed for timed in block if timed.open(session)]
-            if {"base", "head"} <= {timed.cell.side for timed in alive}:
-                _in_turns(session, pool, alive, launch, number, settings, generator)
-            else:
-                for timed in alive:
-                    with trying(session, pool, timed):
-                        _sample(session, pool, timed, launch, number)
-        medians = tuple(
-            (timed.cell.id, median(found))
-            for timed in taking_part
-            if not timed.is_control and (found := timed.of_round(number))
-        )
-        session.emit(RoundDone(name, launch, number, medians))
+
+    def __init__(self, group: GroupWork, restart: Restart) -> None:
+        self._group = group
+        self._restart = restart
+        self._launch = group.group.launch
+        self._settings = group.group.settings
+        self._now = group.work.facts.machine.clock.now
+
+    def run(self, members: Sequence[GroupMember], first: int = 0) -> None:
+        """As many rounds as the suite asks for, or its time allows.
+
+        Args:
+            members: What is timed.
+            first: The number of the first round.
+        """
+        work, name = self._group.work, self._group.group.name
+        budget_s = work.facts.suite.measure.budget_s
+        share_s = budget_s / self._settings.launches if budget_s else math.inf
+        start = self._now()
+        for number in range(first, first + self._settings.rounds):
+            if number - first >= LEAST_ROUNDS and self._now() - start >= share_s:
+                break
+            taking_part = [member for member in members if self._group.is_open(member)]
+            taking_part.sort(key=lambda member: (member.cell.id, member.is_control))
+            generator = stream(work.facts.suite.seed, "rounds", name, self._launch * 10_000 + number)
+            for block in round_order(taking_part, generator):
+                self._block(block, number, f"round {number - first + 1} of {self._settings.rounds}", generator)
+            medians = tuple(
+                (member.cell.id, median(found))
+                for member in taking_part
+                if not member.is_control and (found := member.of_round(number))
+            )
+            work.report(RoundFinished(name, self._launch, number, medians))
+
+    def _block(self, block: Sequence[GroupMember], number: int, what: str, generator: Any) -> None:
+        for member in block:
+            with self._group.attempt(member):
+                self._group.work.begin(member.cell, f"launch {self._launch + 1}: {what}")
+                self._revive(member, number)
+        alive = [member for member in block if self._group.is_open(member)]
+        if {"base", "head"} <= {member.cell.side for member in alive}:
+            self._in_turns(alive, number, generator)
+            return
+        for member in alive:
+            with self._group.attempt(member):
+                self._sample(member, number)
+
+    def _revive(self, member: GroupMember, number: int) -> None:
+        """Starts the worker again where it served another cell that took it down."""
+        if member.worker.alive:
+            return
+        again = self._restart(member)
+        if isinstance(again, Failure):
+            self._group.fail(member, again)
+            return
+        member.worker = again.worker
+        member.notes.append(f"launch {self._launch}: the worker was started again in round {number}")
+
+    def _sample(self, member: GroupMember, number: int) -> None:
+        """One program's round: all of its samples, one right after the other."""
+        with self._others_idle([member]), self._group.work.watch.timing("samples"):
+            reply = self._group.ask(member.spec, SampleRequest(cell=member.cell.id))
+        member.observations.append(reply.observed)
+        member.add(self._launch, number, reply.samples_s)
+
+    def _in_turns(self, block: Sequence[GroupMember], number: int, generator: Any) -> None:
+        """The round of a cell's two sides: a sample of each in random order, again and again.
+
+        What slows the machine for tenths of a second hits neighbouring samples of both sides alike, and cancels in
+        their ratio.
+        """
+        for member in block:
+            with self._group.attempt(member):
+                self._group.ask(member.spec, BeginTurnsRequest(cell=member.cell.id))
+        with self._others_idle(block), self._group.work.watch.timing("samples"):
+            self._take_turns(block, number, generator)
+        ended: list[tuple[GroupMember, EndTurnsReply]] = []
+        for member in block:
+            if self._group.is_open(member):
+                with self._group.attempt(member):
+                    ended.append((member, self._group.ask(member.spec, EndTurnsRequest(cell=member.cell.id))))
+        used_s = sum(reply.used_s for _, reply in ended)
+        for member, reply in ended:
+            observed = reply.observed
+            if observed.foreign_s is not None:  # what the other side used is nobody else's
+                others_s = used_s - reply.used_s
+                observed = replace(observed, foreign_s=max(0.0, observed.foreign_s - others_s))
+            member.observations.append(observed)
+
+    def _take_turns(self, block: Sequence[GroupMember], number: int, generator: Any) -> None:
+        """A process that goes on spinning after its work gets more samples at a turn: waiting takes at most as long."""
+        settings = self._settings
+        at_a_turn, taken, start = 1, 0, self._now()
+        while taken < settings.samples:
+            if taken >= settings.min_samples and self._now() - start >= settings.max_round_s * len(block):
+                break
+            count = min(at_a_turn, settings.samples - taken)
+            waits = []
+            for member in _shuffled(block, generator):
+                if not self._group.is_open(member):
+                    continue
+                with self._group.attempt(member):
+                    turn = self._group.ask(member.spec, TurnRequest(cell=member.cell.id, samples=count)).turn
+                    member.add(self._launch, number, turn.samples_s)
+                    waits.append(turn.idle_after_s / max(turn.wall_s, 1e-9) * count)
+            taken += count
+            at_a_turn = max(1, math.ceil(max(waits, default=0.0)))
+
+    @contextmanager
+    def _others_idle(self, block: Sequence[GroupMember]) -> Iterator[None]:
+        """Notes where workers that have nothing to do used a processor meanwhile."""
+        busy = {member.spec for member in block}
+        idle = idle_use([worker.pid for worker in self._group.pool.others(busy)])
+        start = self._now()
+        yield
+        if idle() > IDLE_TICKS_S + IDLE_SHARE * (self._now() - start):
+            for member in block:
+                member.notes.append("idle workers used a processor during a round")
 
 
-def round_order(timed: Sequence[Timed], generator: Any) -> list[list[Timed]]:
+def round_order(members: Sequence[GroupMember], generator: Any) -> list[list[GroupMember]]:
     """Blocks in random order: a cell with its other side and its control, in random order too."""
-    pairs: dict[str, list[Timed]] = {}
-    for item in timed:
-        pairs.setdefault(item.cell.key, []).append(item)
+    pairs: dict[str, list[GroupMember]] = {}
+    for member in members:
+        pairs.setdefault(member.cell.key, []).append(member)
     blocks = list(pairs.values())
     return [_shuffled(blocks[position], generator) for position in generator.permutation(len(blocks))]
 
 
-def _shuffled(block: Sequence[Timed], generator: Any) -> list[Timed]:
+def _shuffled(block: Sequence[GroupMember], generator: Any) -> list[GroupMember]:
     return [block[i] for i in generator.permutation(len(block))] if len(block) > 1 else list(block)
-
-
-def _revive(session: Session, timed: Timed, launch: int, number: int, restart: Restart) -> None:
-    """Starts the worker again where it served another cell that took it down."""
-    if timed.worker.alive:
-        return
-    again = restart(timed)
-    if isinstance(again, Failure):
-        timed.fail(session, again)
-        return
-    timed.worker = again.worker
-    timed.notes.append(f"launch {launch}: the worker was started again in round {number}")
-
-
-def _sample(session: Session, pool: Pool, timed: Timed, launch: int, number: int) -> None:
-    """One program's round: all of its samples, one right after the other."""
-    with _others_idle(pool, [timed]), session.watch.timing("samples"):
-        reply = ask(session, pool, timed.spec, SampleRequest(cell=timed.cell.id))
-    timed.observations.append(asdict(reply.observed))
-    timed.add(launch, number, reply.samples_s)
-
-
-def _in_turns(
-    session: Session,
-    pool: Pool,
-    block: Sequence[Timed],
-    launch: int,
-    number: int,
-    settings: LatencySettings,
-    generator: Any,
-) -> None:
-    """The round of a cell's two sides: a sample of each in random order, again and again.
-
-    What slows the machine for tenths of a second hits neighbouring samples of both sides alike, and cancels in their
-    ratio. A process that goes on spinning after its work gets more samples at a turn, so that no more time goes by
-    in waiting for it than in sampling.
-    """
-    for timed in block:
-        with trying(session, pool, timed):
-            ask(session, pool, timed.spec, BeginTurnsRequest(cell=timed.cell.id))
-    at_a_turn, taken, start = 1, 0, time.perf_counter()
-    with _others_idle(pool, block), session.watch.timing("samples"):
-        while taken < settings.samples:
-            if taken >= settings.min_samples and time.perf_counter() - start >= settings.max_round_s * len(block):
-                break
-            count = min(at_a_turn, settings.samples - taken)
-            waits = []
-            for timed in _shuffled(block, generator):
-                if not timed.open(session):
-                    continue
-                with trying(session, pool, timed):
-                    turn = ask(session, pool, timed.spec, TurnRequest(cell=timed.cell.id, samples=count)).turn
-                    timed.add(launch, number, turn.samples_s)
-                    waits.append(turn.idle_after_s / max(turn.wall_s, 1e-9) * count)
-            taken += count
-            at_a_turn = max(1, math.ceil(max(waits, default=0.0)))
-    ended: list[tuple[Timed, EndTurnsReply]] = []
-    for timed in block:
-        if timed.open(session):
-            with trying(session, pool, timed):
-                ended.append((timed, ask(session, pool, timed.spec, EndTurnsRequest(cell=timed.cell.id))))
-    used_s = sum(reply.used_s for _, reply in ended)
-    for timed, reply in ended:
-        observed, neighbours_s = asdict(reply.observed), used_s - reply.used_s
-        if observed["foreign_s"] is not None:
-            observed["foreign_s"] = max(0.0, observed["foreign_s"] - neighbours_s)
-        timed.observations.append(observed)
-
-
-@contextmanager
-def _others_idle(pool: Pool, block: Sequence[Timed]) -> Iterator[None]:
-    """Notes where workers that have nothing to do used a processor meanwhile."""
-    busy = {timed.spec for timed in block}
-    idle = idle_use([worker.pid for worker in pool.others(busy)])
-    start = time.perf_counter()
-    yield
-    if idle() > IDLE_TICKS_S + IDLE_SHARE * (time.perf_counter() - start):
-        for timed in block:
-            timed.notes.append("idle workers used a processor during a round")
 
 
 def idle_use(pids: Sequence[int]) -> Callable[[], float]:
@@ -242,33 +183,3 @@ def idle_use(pids: Sequence[int]) -> Callable[[], float]:
         return sum((after[pid] or 0.0) - (before[pid] or 0.0) for pid in pids if after[pid] is not None)
 
     return end
-
-
-def trying(session: Session, pool: Pool, timed: Timed) -> Any:
-    """Work on a cell, which a failure ends, or on a control, which ends alone."""
-    if not timed.is_control:
-        return guarded(session, pool, timed.cell)
-    return spared(session, timed.cell, timed.lose)
-
-
-def guarded(session: Session, pool: Pool, cell: Cell) -> Any:
-    """Work on a cell, which a failure ends."""
-    return session.guarded(cell, lambda: pool.peek(session.spec(cell)))
-
-
-@contextmanager
-def spared(session: Session, cell: Cell, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Work on the control of a cell: whatever goes wrong ends the control (``lost``), is noted, and nothing else."""
-    try:
-        yield
-    except StorageError:  # the cell's own part could not be written either
-        raise
-    except Exception as error:
-        lost()
-        reason = error.message if isinstance(error, CnnbenchError) else repr(error)
-        session.note(f"{cell.id} has no control: {reason}")
-
-
-def ask(session: Session, pool: Pool, spec: WorkerSpec, request: Request[ReplyT]) -> ReplyT:
-    """The reply to a request about a prepared program, of the worker that holds it."""
-    return pool.get(spec).worker.ask(request, timeout_s=session.plan.suite.timeouts.call_s)

@@ -2,93 +2,116 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cnnbench.errors import WorkerError
-from cnnbench.harness.passes.findings import LaunchPart
+from cnnbench.harness.passes.events import Report, YardsticksMeasured
+from cnnbench.harness.passes.facts import PassFacts
 from cnnbench.harness.passes.group_launch import GroupLaunch
 from cnnbench.harness.passes.headroom import MemoryHeadroom
-from cnnbench.harness.run.session import Session
-from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.client import WorkerClient
-from cnnbench.harness.worker.pool import Pool
+from cnnbench.harness.passes.launches import Launch
+from cnnbench.harness.passes.members import GroupWork, TimedGroup
+from cnnbench.harness.passes.work import Work
+from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.harness.suite.model import LatencySettings
 from cnnbench.harness.worker.protocol.timing import YardsticksRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.spec.streams import stream
 
+Groups = Mapping[Key, Sequence[Cell]]
 
-def timing_pass(session: Session, cells: Sequence[Cell], launch: int, deadline: float = math.inf) -> None:
-    """One launch: fresh workers serve every group in turn; cells that have this launch's part are left alone.
+
+def timing_pass(facts: PassFacts, launch: Launch, report: Report) -> None:
+    """One launch: fresh workers serve every group in turn; cells that have this launch already are left alone.
 
     Args:
-        session: The run under way.
-        cells: Whole comparison groups, or the pairs of them that go on.
-        launch: Counted from 0.
-        deadline: On the clock of ``time.monotonic``: no group is begun after it.
+        facts: What is known of the run.
+        launch: Its number and its cells: whole comparison groups, or the pairs of them that go on.
+        report: Takes what is found.
     """
-    settings = session.plan.suite.measure.latency
+    settings = facts.suite.measure.latency
     if settings is None:
         return
-    groups: dict[str, list[Cell]] = {}
+    groups = comparison_groups(launch.cells)
+    with Work(facts, report) as work:
+        if launch.number >= settings.launches:  # those that follow are short, and what they decide needs no yardsticks
+            _time_groups(work, groups, launch, settings)
+            return
+        before = yardsticks(work)
+        _time_groups(work, groups, launch, settings)
+        after = yardsticks(work)
+        # The better of two moments, so that what disturbed one does not count.
+        best = {name: max(item.get(name, 0.0) for item in (before, after)) for name in before | after}
+        report(YardsticksMeasured(tuple(best.items())))
+
+
+def comparison_groups(cells: Iterable[Cell]) -> dict[Key, list[Cell]]:
+    """The cells that are timed, by comparison group."""
+    groups: dict[Key, list[Cell]] = {}
     for cell in cells:
         if "latency" in cell.measure:
-            groups.setdefault(cell.group, []).append(cell)
-    own = launch < settings.launches  # further ones are short, and what they decide needs no yardsticks
-    if own:
-        session.yardsticks.append(machine(session))
-    alive = {name: [cell for cell in group if cell.id not in session.failures] for name, group in groups.items()}
-    chosen = controlled(alive, session.plan.suite.seed) if settings.controls else {}
-    with Pool(session.plan.suite.timeouts.start_s, session.watch) as pool:
+            groups.setdefault(cell.comparison_group, []).append(cell)
+    return groups
+
+
+def _time_groups(work: Work, groups: Groups, launch: Launch, settings: LatencySettings) -> None:
+    alive = {key: [cell for cell in group if work.is_open(cell)] for key, group in groups.items()}
+    chosen = controlled(alive, work.facts.suite.seed) if settings.controls else {}
+    with work.pool() as pool:
         headroom = MemoryHeadroom(pool)
-        for name, group in groups.items():
-            missing = _missing(session, group, launch)
-            if missing and time.monotonic() < deadline:
-                control = chosen.get(name)
-                control = control if control in missing else None
-                apart = len(missing) < len(group)
-                GroupLaunch(session, pool, headroom, name, launch, settings, control=control, apart=apart).time(missing)
-            if own:
-                session.finished(len(group))
-    if own:  # the better of two moments, so that what disturbed one does not count
-        before, after = session.yardsticks[-1], machine(session)
-        session.yardsticks[-1] = {name: max(item.get(name, 0.0) for item in (before, after)) for name in before | after}
+        for key, group in groups.items():
+            missing = _missing(work, group, launch.number)
+            if missing and work.facts.machine.clock.now() < launch.deadline:
+                control = chosen.get(key)
+                timed = TimedGroup(
+                    name=group[0].group,
+                    launch=launch.number,
+                    settings=settings,
+                    control=control if control in missing else None,
+                    apart=len(missing) < len(group),
+                )
+                GroupLaunch(GroupWork(work, pool, timed), headroom).time(missing)
+            if launch.number < settings.launches:
+                work.count(len(group))
 
 
-def _missing(session: Session, group: Sequence[Cell], launch: int) -> list[Cell]:
+def _missing(work: Work, group: Sequence[Cell], launch: int) -> list[Cell]:
     """The open cells of a group without this launch; with one side of a cell the other, for rounds pair by time."""
     lacking = {
         cell.key
         for cell in group
-        if session.open(cell) and session.store.read_part(cell.id, f"launch-{launch}", LaunchPart) is None
+        if work.is_open(cell) and launch not in {part.launch for part in work.facts.found(cell).launches}
     }
-    return [cell for cell in group if cell.key in lacking and session.open(cell)]
+    return [cell for cell in group if cell.key in lacking and work.is_open(cell)]
 
 
-def controlled(groups: Mapping[str, Sequence[Cell]], seed: int) -> dict[str, Cell]:
+def controlled(groups: Groups, seed: int) -> dict[Key, Cell]:
     """One cell of each group, of as few backends as can be: each of them costs a worker more.
 
     A seeded order of the backends decides, so that no one's choice does.
+
+    Args:
+        groups: The open cells of each comparison group.
+        seed: Of the suite.
     """
     series = sorted({cell.series for group in groups.values() for cell in group})
     order = stream(seed, "controls").permutation(len(series))
     rank = {series[position]: place for place, position in enumerate(order)}
     return {
-        name: min(group, key=lambda cell: (cell.side != "base", rank[cell.series]))
-        for name, group in groups.items()
+        key: min(group, key=lambda cell: (cell.side != "base", rank[cell.series]))
+        for key, group in groups.items()
         if group
     }
 
 
-def machine(session: Session) -> dict[str, float]:
-    """The yardsticks, in a process of their own that is gone before anything is timed; empty where there are none."""
-    if not session.plan.suite.measure.yardsticks:
+def yardsticks(work: Work) -> dict[str, float]:
+    """What the machine can do, in a process that is gone before anything is timed; {} where that is not measured."""
+    if not work.facts.suite.measure.yardsticks:
         return {}
-    limit_s = session.plan.suite.timeouts.call_s
+    limit_s = work.facts.suite.timeouts.call_s
     try:
-        with session.watch.timing("yardsticks"), WorkerClient(WorkerSpec(None)) as worker:
-            return worker.ask(YardsticksRequest(), timeout_s=limit_s).model_dump()
+        with work.watch.timing("yardsticks"), work.facts.machine.start_worker(WorkerSpec(None)) as worker:
+            return dict(worker.ask(YardsticksRequest(), timeout_s=limit_s))
     except WorkerError as error:  # cells can be measured without them
-        session.note(f"the yardsticks could not be measured: {error.message}")
+        work.note(f"the yardsticks could not be measured: {error.message}")
         return {}

@@ -9,7 +9,6 @@ from cnnbench.harness.passes.findings import Digests, Failure, LaunchPart, Parts
 from cnnbench.harness.run.record import Control, Interval, Latency, Observed, Record, RoundRatio
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.measurement.clock import now_utc
-from cnnbench.measurement.observation import Observation
 from cnnbench.measurement.statistics import Estimate, Ratio, grouped, quantile_interval, ratio_interval
 from cnnbench.measurement.turn_ratio import ratio_in_turns
 
@@ -126,7 +125,7 @@ def _interval(estimate: Estimate | Ratio) -> Interval:
 
 
 def _observed(parts: Parts) -> Observed:
-    rounds = [Observation(**values) for part in parts.launches for values in part.observations]
+    rounds = [observed for part in parts.launches for observed in part.observations]
     notes = tuple(dict.fromkeys(note for part in parts.launches for note in part.notes))
     if parts.memory and parts.memory.note:
         notes = (*notes, parts.memory.note)

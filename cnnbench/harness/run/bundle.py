@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import Sample
-from cnnbench.harness.run.bundle_file import LARGEST_MEMBER_BYTES, BundleFile, Manifest, digests, write_bundle
+from cnnbench.harness.run.attachments import attachments_of
+from cnnbench.harness.run.bundle_file import BundleFile, Manifest, digests, write_bundle
+from cnnbench.harness.run.files import first_problem
+from cnnbench.harness.run.provenance import check_records
 from cnnbench.harness.run.record import Record
-from cnnbench.harness.run.store import RunStore, first_problem
+from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import Summary
-from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.networks import FILE, PACKAGE, weights_file
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.version import __version__
@@ -83,9 +84,10 @@ def bundle(folder: Path, path: Path) -> BundleFile:
     plan, summary, records = store.read_plan(), store.read_summary(), store.records()
     if not records:
         raise DataError("the run has no record to bundle", where=str(folder))
-    attached = _attachments(plan.cells)
-    rename = partial(_renamed, names={name: new for name, (new, _, _) in attached.items()})
-    members = {member: data for _, member, data in attached.values() if data is not None}
+    check_records(plan.cells, records)
+    attached = attachments_of(plan.cells)
+    rename = partial(_renamed, names={name: item.name for name, item in attached.items()})
+    members = {item.member: item.data for item in attached.values() if item.data is not None}
     members |= _members(store, plan, records, rename)
     manifest = Manifest(
         cnnbench=__version__,
@@ -93,10 +95,9 @@ def bundle(folder: Path, path: Path) -> BundleFile:
         run=store.id,
         finished_utc=summary.finished_utc,
         members=digests(members),
-        attachments={new: member for new, member, data in attached.values() if data is not None},
-        left_out={new: f"larger than {LARGEST_MEMBER_BYTES} bytes, or not here"
-                  for new, _, data in attached.values() if data is None},
-    )  # fmt: skip
+        attachments={item.name: item.member for item in attached.values() if item.data is not None},
+        left_out={item.name: item.reason for item in attached.values() if item.data is None},
+    )
     return BundleFile(manifest, members, write_bundle(path, manifest, members))
 
 
@@ -154,25 +155,6 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _renamed(item, names) for key, item in value.items()}
     return value
-
-
-def _attachments(cells: tuple[Cell, ...]) -> dict[str, tuple[str, str, bytes | None]]:
-    """Files that cells name -> (their name in the bundle, the member, its bytes or None where it is not packed)."""
-    named: dict[str, Path | None] = {}
-    for cell in cells:
-        if cell.architecture.startswith(FILE):
-            named[cell.architecture] = Path(cell.architecture.removeprefix(FILE))
-        if cell.weights is not None and not cell.weights.startswith(PACKAGE):
-            named[cell.weights] = weights_file(cell.weights)
-    found = {}
-    for number, (name, path) in enumerate(named.items()):
-        given = Path(name.removeprefix(FILE))
-        suffix = given.suffix.lower() if re.fullmatch(r"\.[a-z0-9]{1,12}", given.suffix.lower()) else ""
-        prefix = FILE if name.startswith(FILE) else ""
-        small = path is not None and path.is_file() and path.stat().st_size <= LARGEST_MEMBER_BYTES
-        data = path.read_bytes() if path is not None and small else None
-        found[name] = (f"{prefix}attachments/{number}/{given.name}", f"attachments/{number}{suffix}", data)
-    return found
 
 
 def _json(value: Any) -> bytes:

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from cnnbench.errors import DataError
-from cnnbench.harness.run.store import first_problem, write_atomically
+from cnnbench.harness.run.files import first_problem, write_atomically
 from cnnbench.spec.frozen import Frozen
 
 MANIFEST = "manifest.json"

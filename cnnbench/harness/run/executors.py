@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cnnbench.harness.passes.checks import check_pass
+from cnnbench.harness.passes.events import CellsFinished, Report
+from cnnbench.harness.passes.facts import Machine, PassFacts
 from cnnbench.harness.passes.launches import launches
 from cnnbench.harness.passes.memory import memory_pass
 from cnnbench.harness.passes.timing import timing_pass
 from cnnbench.harness.passes.training import training_pass
-from cnnbench.harness.run.session import Session
+from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.pool import Pool
 
 
 class Executor(Protocol):
-    """Runs cells whose comparison groups are whole; what it finds goes to the session's store, part by part."""
+    """Runs cells whose comparison groups are whole; a group's backends belong on one machine."""
 
-    def execute(self, session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
+    def execute(self, facts: Callable[[Machine], PassFacts], cells: Sequence[Cell], report: Report) -> None:
         """Runs every pass of the cells.
 
         Args:
-            session: The run under way.
-            cells: Whole comparison groups; a group's backends belong on one machine.
-            settle: Writes the records of those cells that are complete or have failed.
+            facts: What is known of the run at the moment, for passes that work on a machine.
+            cells: Whole comparison groups.
+            report: Takes what passes find; ``CellsFinished`` has the records written that can be.
         """
 
 
+@dataclass(frozen=True)
 class LocalExecutor:
     """The local machine: first what proves, then what is timed, then what is weighed.
 
     Checks and training share workers; every launch of the timing has workers of its own, which serve one group after
     another; the memory pass has a fresh worker for each cell.
+
+    Args:
+        machine: How workers are started, and the clock.
     """
 
-    def execute(self, session: Session, cells: Sequence[Cell], settle: Callable[[Sequence[Cell]], None]) -> None:
-        with Pool(session.plan.suite.timeouts.start_s, session.watch) as pool:
-            check_pass(session, cells, pool)
-            settle(cells)
-            training_pass(session, cells, pool)
-        for launch in launches(session, cells):
-            timing_pass(session, launch.cells, launch.number, launch.deadline)
-            settle(cells)
-        settle(cells)  # those that wait for the end of sequential sampling
-        memory_pass(session, cells, settle)
+    machine: Machine = field(default_factory=Machine)
+
+    def execute(self, facts: Callable[[Machine], PassFacts], cells: Sequence[Cell], report: Report) -> None:
+        """Runs every pass of the cells, as ``Executor.execute`` says."""
+        everything = CellsFinished(tuple(cell.id for cell in cells))
+
+        def now() -> PassFacts:
+            return facts(self.machine)
+
+        with Work(now(), report) as checking, checking.pool() as pool:
+            check_pass(checking, cells, pool)
+            with Work(now(), report) as training:
+                training_pass(training, cells, pool)
+        report(everything)  # not before: a curve that was kept may still be compared with others
+        for launch in launches(now, cells, report):
+            timing_pass(now(), launch, report)
+            report(everything)
+        report(everything)  # those that waited for the end of sequential sampling
+        with Work(now(), report) as weighing:
+            memory_pass(weighing, cells)

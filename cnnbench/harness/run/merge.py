@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,6 +12,8 @@ from statistics import median
 from typing import Any
 
 from cnnbench.errors import DataError, StorageError, SuiteError
+from cnnbench.harness.run.differences import first_difference
+from cnnbench.harness.run.provenance import check_records
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
 from cnnbench.harness.suite.cell import Cell, Key
@@ -79,10 +81,10 @@ def _check(shards: Sequence[_Shard]) -> None:
     first = shards[0]
     for other in shards[1:]:
         where = f"{first.name} and {other.name}"
-        key = _differing(first.plan.suite.model_dump(mode="json"), other.plan.suite.model_dump(mode="json"))
+        key = first_difference(first.plan.suite.model_dump(mode="json"), other.plan.suite.model_dump(mode="json"))
         if key is not None:
             raise SuiteError("the runs are of different suites", where=where, received=f"another {key}")
-        sides = _differing(first.store.read_lock(), other.store.read_lock())
+        sides = first_difference(first.store.read_lock(), other.store.read_lock())
         if sides is not None:
             remedy = "install the same everywhere: pip install -c constraints.txt"
             raise SuiteError("the runs had different packages", where=where, received=f"another {sides}", remedy=remedy)
@@ -105,17 +107,6 @@ def _check(shards: Sequence[_Shard]) -> None:
                 )
 
 
-def _differing(first: Any, other: Any, name: str = "") -> str | None:
-    """The dotted name of the first value that differs, or None."""
-    if isinstance(first, Mapping) and isinstance(other, Mapping):
-        for key in dict.fromkeys((*first, *other)):
-            found = _differing(first.get(key), other.get(key), f"{name}.{key}".lstrip("."))
-            if found is not None:
-                return found
-        return None
-    return None if first == other else name or "content"
-
-
 def _write(store: RunStore, shards: Sequence[_Shard]) -> None:
     notes = list(_notes(shards))
     plan = _plan(shards)
@@ -130,6 +121,7 @@ def _write(store: RunStore, shards: Sequence[_Shard]) -> None:
     records = store.records()
     if store.problems:
         raise DataError("a record cannot be merged", where=store.problems[0])
+    check_records(plan.cells, records)
     known = [shard.summary for shard in shards if shard.summary is not None]
     facts = RunFacts(
         suite=plan.suite.name,

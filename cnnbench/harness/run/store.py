@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cnnbench.errors import DataError, StorageError, SuiteError
+from cnnbench.errors import DataError, SuiteError
 from cnnbench.harness.passes.findings import Sample
+from cnnbench.harness.run.files import first_problem, read_model, to_json, write_atomically
 from cnnbench.harness.run.json_text import read_json
 from cnnbench.harness.run.record import SCHEMA_VERSION, Record
 from cnnbench.numerics.outcome import NodeUse
@@ -29,53 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = Path("reports/runs")
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a reader, or a machine that loses power, finds the old one or the whole new one.
-
-    Raises StorageError where it cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, data)
-    except OSError as error:
-        raise StorageError(
-            f"the file cannot be written: {error.strerror or error}",
-            where=str(path),
-            remedy="what was written before is kept: make room, or the folder writable, then --resume the run",
-        ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def to_json(value: BaseModel | Mapping[str, Any] | Sequence[Any]) -> str:
-    """Indented JSON with a final newline."""
-    if isinstance(value, BaseModel):
-        return value.model_dump_json(indent=2) + "\n"
-    return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 @dataclass
@@ -200,7 +151,7 @@ class RunStore:
         if not path.exists():
             return None
         try:
-            return _parse(path, Record)
+            return read_model(path, Record)
         except DataError as error:
             self.problems.append(f"{cell} counts as not run: {error}")
             return None
@@ -244,19 +195,6 @@ class RunStore:
         except (ValidationError, TypeError, KeyError) as error:
             raise DataError(f"the node budgets cannot be read: {error}", where=str(path)) from None
 
-    def write_part(self, cell: str, name: str, part: BaseModel) -> None:
-        """Keeps what one pass found of a cell whose record is not complete yet."""
-        write_atomically(self.cell_folder(cell) / "parts" / f"{name}.json", to_json(part))
-
-    def read_part(self, cell: str, name: str, model: type[_Model]) -> _Model | None:
-        """What ``write_part`` kept; None where there is nothing that can be read."""
-        path = self.cell_folder(cell) / "parts" / f"{name}.json"
-        try:
-            return _parse(path, model) if path.exists() else None
-        except DataError as error:
-            self.problems.append(f"{cell}: {name} is measured again: {error}")
-            return None
-
     def write_summary(self, summary: Summary) -> None:
         """``summary.json``."""
         write_atomically(self.folder / "summary.json", to_json(summary))
@@ -272,22 +210,7 @@ class RunStore:
     ) -> _Model:
         if not path.exists():
             raise DataError("the file is missing", where=str(path), remedy=remedy)
-        return _parse(path, model)
-
-
-def _parse(path: Path, model: type[_Model]) -> _Model:
-    text = path.read_text(errors="replace")
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        raise DataError(f"the file cannot be read: {first_problem(error)}", where=str(path)) from None
-
-
-def first_problem(error: ValidationError) -> str:
-    """What a model refuses first, with its place."""
-    detail = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, detail["loc"]))
-    return f"{place}: {detail['msg']}" if place else str(detail["msg"])
+        return read_model(path, model)
 
 
 def runs(root: Path = DEFAULT_ROOT, suite: str | None = None) -> list[Path]:

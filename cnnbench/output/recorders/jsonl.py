@@ -24,7 +24,7 @@ class JsonlRecorder:
             file.write(record.model_dump_json() + "\n")
 
     def finished(self, run: FinishedRun) -> Mapping[str, str]:
-        from cnnbench.harness.run.store import write_atomically
+        from cnnbench.harness.run.files import write_atomically
 
         write_atomically(run.folder / FILE, "".join(record.model_dump_json() + "\n" for record in run.records))
         return {}

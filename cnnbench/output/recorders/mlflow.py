@@ -99,7 +99,7 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
         shown = views(run.records, parent)
         _save_views(client, experiment, shown, run.suite)
     logged = Logged(without_credentials(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
-    from cnnbench.harness.run.store import write_atomically
+    from cnnbench.harness.run.files import write_atomically
 
     write_atomically(folder / MARK, json.dumps(asdict(logged), indent=1) + "\n")
     return logged

@@ -11,9 +11,10 @@ from small_suite import small_suite
 
 from cnnbench.cli.entry import execute
 from cnnbench.errors import StorageError, SuiteError
+from cnnbench.harness.run.files import to_json
 from cnnbench.harness.run.merge import merge
 from cnnbench.harness.run.runner import RunOptions, run
-from cnnbench.harness.run.store import RunStore, to_json
+from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.plan import Filters, plan
 from cnnbench.measurement.environment import fingerprint
 

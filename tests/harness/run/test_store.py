@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,10 +12,10 @@ import pytest
 
 from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.passes.findings import Phases, Sample
-from cnnbench.harness.run import store as store_module
 from cnnbench.harness.run.exit_codes import worst
+from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.record import Interval, Latency, Record
-from cnnbench.harness.run.store import RunStore, latest, runs, write_atomically
+from cnnbench.harness.run.store import RunStore, latest, runs
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.numerics.outcome import NodeUse
@@ -80,7 +81,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path,
     def broken(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(StorageError, match="No space"):
         write_atomically(path, "new, and longer")
     assert path.read_text() == "old"
@@ -89,7 +90,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(tmp_path,
 
 def test_a_process_killed_while_it_writes_leaves_a_whole_record(tmp_path):
     code = (
-        "import sys, pathlib; from cnnbench.harness.run.store import write_atomically\n"
+        "import sys, pathlib; from cnnbench.harness.run.files import write_atomically\n"
         "path = pathlib.Path(sys.argv[1]); i = 0\n"
         "while True:\n"
         "    i += 1; write_atomically(path, str(i % 10) * 200_000); print(i, flush=True)\n"

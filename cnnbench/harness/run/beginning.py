@@ -1,0 +1,108 @@
+"""What a run starts with, or goes on from: its folder, its plan, its interpreters and the records that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cnnbench.errors import CnnbenchError, SuiteError
+from cnnbench.harness.run.differences import first_difference
+from cnnbench.harness.run.events import CellRecorded
+from cnnbench.harness.run.options import RunOptions
+from cnnbench.harness.run.provenance import changed_since
+from cnnbench.harness.run.state import RunState
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.networks import graph_digest, weights_digest
+from cnnbench.harness.suite.plan import Plan
+from cnnbench.harness.worker.sides import interpreters_of
+from cnnbench.measurement.environment import capture, fingerprint
+from cnnbench.measurement.installed import distributions as installed_distributions
+
+RUN_AGAIN = frozenset({"crashed", "hung", "out_of_memory", "error", "interrupted"})
+
+
+def begin(store: RunStore, plan: Plan, options: RunOptions) -> tuple[Plan, RunOptions]:
+    """Writes down what a run starts with.
+
+    A run that is continued gets the interpreters that it was started with, and its networks and weights as they are
+    now: what was measured of others is measured again.
+
+    Args:
+        store: The run's folder.
+        plan: What is asked.
+        options: How it is run.
+
+    Raises:
+        SuiteError: The run to continue was started with another plan.
+    """
+    if options.resume is not None and (store.folder / "plan.json").exists():
+        _refuse_other(store, plan)
+        plan = plan.model_copy(update={"cells": tuple(map(_as_it_is_now, plan.cells))})
+        store.write_plan(plan)
+        return plan, replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
+    sides = {name: interpreter.reported for name, interpreter in options.sides.items()}
+    distributions = {name: interpreter.distributions for name, interpreter in options.sides.items()}
+    store.write_lock(distributions or {"head": installed_distributions()})
+    store.write_environment(capture() | ({"sides": sides} if sides else {}))
+    store.write_plan(plan)  # the last: a run that was killed before has no plan, and one with a plan has all of this
+    return plan, options
+
+
+def _refuse_other(store: RunStore, plan: Plan) -> None:
+    before = store.read_plan()
+    differing = first_difference(_asked(before), _asked(plan))
+    if differing is not None:
+        raise SuiteError(
+            "the run was started with another plan",
+            where=str(store.folder),
+            received=f"another {differing}",
+            remedy="resume it with the suite and the options that it was started with",
+        )
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    return {"suite": plan.suite.model_dump(mode="json"), "cells": {cell.id: cell.key for cell in plan.cells}}
+
+
+def _as_it_is_now(cell: Cell) -> Cell:
+    """The cell with the digests of its files' present content; a file that cannot be read is the passes' to report."""
+    if cell.skip is not None:
+        return cell
+    try:
+        graph = graph_digest(cell.architecture, cell.image, cell.num_classes)
+        weights = weights_digest(cell.architecture, cell.image, cell.weights)
+    except CnnbenchError:
+        return cell
+    return cell.model_copy(update={"graph_digest": graph, "weights_digest": weights})
+
+
+def take_over(state: RunState, environment: Mapping[str, Any]) -> None:
+    """Takes over the records of the run that is continued, but for those that must be made again.
+
+    Args:
+        state: Of the run.
+        environment: In which it was started.
+    """
+    cells = {cell.id: cell for cell in state.plan.cells}
+    for name, record in state.store.records().items():
+        if record.status in RUN_AGAIN or name not in cells:
+            continue
+        changed = changed_since(record.cell, cells[name])
+        if changed:
+            state.note(f"{name} is measured again: its record was made from another {changed[0]}")
+        else:
+            state.records[name] = record
+    if state.options.resume is not None:
+        now = capture()
+        if fingerprint(now) != fingerprint(environment):
+            state.note("the run was continued on another machine than it was started on")
+        if now["packages"] != environment.get("packages"):
+            state.note("the run was continued with other versions of packages than it was started with")
+
+
+def tell_taken_over(state: RunState) -> None:
+    """Lets listeners hear of the records that were taken over."""
+    for name, record in state.records.items():
+        state.tell(CellRecorded(record, state.store.cell_folder(name), resumed=True))

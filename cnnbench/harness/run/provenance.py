@@ -1,0 +1,103 @@
+"""What a kept part of a cell was made from, as named digests: a part that was made from anything else is not used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cnnbench.errors import DataError
+from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, Part, TrainingPart
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.model import Suite
+from cnnbench.version import __version__
+
+TRAINING = (TrainingPart, CurvePart)
+
+MadeFrom = Mapping[str, str]
+"""By what it is: network, program, settings, interpreter, cnnbench."""
+
+
+def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[str, str]:
+    """What a part of a cell is made from today.
+
+    Args:
+        cell: Whose part it is.
+        kind: What part it is.
+        suite: With the settings of all parts.
+        python: The interpreter of the cell's side.
+    """
+    program = cell.training_key if kind in TRAINING else (*cell.program_key, cell.batch)
+    found = {
+        "network": digest_of(cell.network_key),
+        "program": digest_of(program),
+        "settings": digest_of(_settings(cell, kind, suite)),
+        "interpreter": digest_of(python),
+        "cnnbench": __version__,
+    }
+    if kind is ChecksPart:
+        from cnnbench.numerics.reference import code_digest
+
+        found["reference"] = code_digest()
+    return found
+
+
+def _settings(cell: Cell, kind: type[Part], suite: Suite) -> Any:
+    """The settings of the suite that a part depends on; how many launches there are is not among them."""
+    if kind is ChecksPart:
+        return (suite.checks.model_dump(mode="json", exclude={"names"}), cell.checks)
+    if kind is LaunchPart and suite.measure.latency is not None:
+        latency = suite.measure.latency.model_dump(mode="json", exclude={"launches", "sequential", "controls"})
+        return (latency, suite.measure.budget_s)
+    if kind in TRAINING and suite.train is not None:
+        return suite.train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
+    return None
+
+
+def digest_of(value: Any) -> str:
+    """A short digest of plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(before: MadeFrom, now: MadeFrom) -> list[str]:
+    """The names of what differs."""
+    return [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
+
+
+def changed_since(record: Cell, cell: Cell) -> list[str]:
+    """What makes a record no record of a cell any more.
+
+    Args:
+        record: The cell of the record.
+        cell: The cell as it is asked for today.
+    """
+    asked = {
+        "network": (record.network_key, cell.network_key),
+        "program": (record.program_key, cell.program_key),
+        "batch": (record.batch, cell.batch),
+        "checks": (record.checks, cell.checks),
+        "measurements": (record.measure, cell.measure),
+        "training": (record.train, cell.train),
+    }
+    return [name for name, (before, now) in asked.items() if before != now]
+
+
+def check_records(cells: Iterable[Cell], records: Mapping[str, Record]) -> None:
+    """Refuses records that are not of a plan's cells.
+
+    Args:
+        cells: Of the plan.
+        records: By the cell's id.
+
+    Raises:
+        DataError: A record was made from another network, program or batch than its cell has.
+    """
+    for cell in cells:
+        changed = changed_since(records[cell.id].cell, cell) if cell.id in records else []
+        if changed:
+            raise DataError(
+                "a record is not of its plan's cell", where=cell.id, received=f"another {changed[0]}",
+                remedy="run the suite again",
+            )  # fmt: skip

@@ -1,0 +1,80 @@
+"""Writes the records of cells that are complete, are skipped or have failed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from cnnbench.harness.passes.findings import Failure, Parts
+from cnnbench.harness.run.assembly import assemble
+from cnnbench.harness.run.events import CellRecorded
+from cnnbench.harness.run.hooks import RunHooks
+from cnnbench.harness.run.state import RunState
+from cnnbench.harness.suite.cell import Cell
+
+INTERRUPTED = Failure(status="interrupted", reason="the run was interrupted; --resume continues it")
+
+
+class Recording:
+    """Turns what is known of cells into records.
+
+    Args:
+        state: Of the run.
+        hooks: Derive figures from records, and hear of those that are on disk.
+    """
+
+    def __init__(self, state: RunState, hooks: RunHooks) -> None:
+        self._state = state
+        self._hooks = hooks
+
+    def settle(self, cells: Sequence[Cell], *, last: bool = False) -> None:
+        """Writes the records that can be written. Args: last: nothing more will be found of any cell."""
+        for cell in self._left(cells):
+            failure = self._state.failures.get(cell.id)
+            if cell.skip is not None:
+                failure = Failure(status="skipped", reason=cell.skip)
+            if failure is not None or last or self._is_complete(cell):
+                self._record(cell, failure or self._state.wrong.get(cell.id))
+
+    def stop(self, cells: Sequence[Cell]) -> None:
+        """After an interruption: failures are kept, and cells that had begun are recorded as interrupted."""
+        for cell in self._left(cells):
+            failure = self._state.failures.get(cell.id)
+            if failure is None and cell.id in self._state.begun:
+                failure = INTERRUPTED
+            if failure is not None:
+                self._record(cell, failure)
+
+    def _left(self, cells: Sequence[Cell]) -> list[Cell]:
+        return [cell for cell in cells if cell.id not in self._state.records]
+
+    def _is_complete(self, cell: Cell) -> bool:
+        latency = self._state.plan.suite.measure.latency
+        launches = latency.launches if latency and "latency" in cell.measure else 0
+        if launches and not self._state.sampling_ended:
+            return False
+        parts = self._state.parts.read(cell)
+        return (
+            (not cell.checks or parts.checks is not None)
+            and len(parts.launches) >= launches
+            and ("memory" not in cell.measure or parts.memory is not None)
+            and (not cell.train or parts.training is not None)
+        )
+
+    def _record(self, cell: Cell, failure: Failure | None) -> None:
+        state = self._state
+        parts = Parts() if cell.skip else state.parts.read(cell)
+        digests = None
+        if cell.skip is None:
+            with contextlib.suppress(Exception):  # the cell's failure says what is wrong with it
+                digests = state.materials.of(cell).digests
+        started_utc = state.begun.get(cell.id, state.started_utc)
+        record = assemble(cell, parts, failure=failure, digests=digests, started_utc=started_utc)
+        record = self._hooks.with_metrics(record)
+        if parts.samples:
+            state.store.write_samples(cell.id, parts.samples)
+        state.store.write_record(record)
+        state.records[cell.id] = record
+        folder = state.store.cell_folder(cell.id)
+        state.tell(CellRecorded(record, folder))
+        self._hooks.recorded(record, folder)

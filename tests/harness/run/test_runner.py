@@ -1,0 +1,278 @@
+"""A run from plan to summary, on a machine without processes: what was measured is kept, and told after it is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_machine import FakeMachine
+from small_suite import LATENCY, small_suite
+
+from cnnbench.errors import SuiteError, WorkerError
+from cnnbench.harness.passes.events import EpochFinished, NoteAdded, PartFound, RoundFinished, UnitsDone
+from cnnbench.harness.run.events import CellRecorded, RunFinished, RunStarted
+from cnnbench.harness.run.runner import RunOptions, run
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.worker.protocol.timing import PrepareRequest, SampleRequest, YardsticksReply, YardsticksRequest
+from cnnbench.harness.worker.protocol.training import LossesRequest, TrainRequest
+
+TWO = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}]}
+TRAIN = {"architectures": ["simple_cnn"], "epochs": 2, "batch": 256, "envelope_runs": 2}
+NOT_TIMED = {"latency": None, "memory": False, "yardsticks": False}
+
+
+@pytest.fixture
+def machine():
+    return FakeMachine()
+
+
+@pytest.fixture
+def go(tmp_path, machine):
+    """Runs the suite; gives the result and the events."""
+
+    def start(matrix=TWO, *, resume=None, listeners=(), recorders=None, **changes):
+        events = []
+        options = RunOptions(root=tmp_path, resume=resume, recorders=recorders or {})
+        planned = plan(small_suite("lives", matrix=matrix, **changes))
+        result = run(planned, options, [events.append, *listeners], machine.executor)
+        return result, events
+
+    return start
+
+
+def of_mode(mode):
+    return lambda worker, request: worker.prepared[request.cell].options.mode == mode
+
+
+def statuses(result):
+    return {record.cell.mode: record.status for record in result.records}
+
+
+def test_what_fails_is_run_again_on_resume_and_what_is_done_is_not(go, machine):
+    machine.fail(SampleRequest, of_mode("reference"))
+    result, _ = go()
+    assert statuses(result) == {"fast": "ok", "reference": "error"}
+    assert result.exit_code == 3
+    failed = next(record for record in result.records if record.status == "error")
+    assert failed.reason == "it is gone"
+    assert (result.folder / "cells" / failed.cell.id / "stderr.log").read_text() == "what the worker printed"
+    kept = {path: path.read_bytes() for path in result.folder.glob("cells/*-fast-*/record.json")}
+    assert len(kept) == 1
+    machine.answers.clear()
+    machine.asked.clear()
+    again, events = go(resume=result.folder)
+    assert again.folder == result.folder
+    assert statuses(again) == {"fast": "ok", "reference": "ok"}
+    assert again.exit_code == 0
+    assert "apart from its group" in again.records[1].latency.note
+    assert {request.options.mode for request in machine.requests(PrepareRequest)} == {"reference"}
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert [event.resumed for event in events if isinstance(event, CellRecorded)] == [True, False]
+
+
+def test_an_interruption_keeps_what_was_measured_and_resume_goes_on_from_there(go):
+    def interrupt(event):
+        if isinstance(event, RoundFinished) and (event.launch, event.round) == (1, 1):
+            raise KeyboardInterrupt
+
+    latency = {"launches": 2, "rounds": 3}
+    result, _ = go(latency=latency, listeners=[interrupt])
+    assert result.exit_code == 130
+    assert statuses(result) == {"fast": "interrupted", "reference": "interrupted"}
+    assert result.summary.interrupted
+    parts = {path: path.read_bytes() for path in result.folder.glob("cells/*/parts/*.json")}
+    assert [path.name for path in parts] == ["launch-0.json"] * 2
+    again, _ = go(latency=latency, resume=result.folder)
+    assert again.exit_code == 0
+    assert again.summary.started_utc == result.summary.started_utc
+    assert again.summary.seconds["import"] == pytest.approx(result.summary.seconds["import"] + 4.0)
+    store = RunStore.open(result.folder)
+    for record in again.records:
+        assert [sample.launch for sample in store.read_samples(record.cell.id)] == [0] * 6 + [1] * 6
+        assert "apart" not in (record.latency.note or "")
+    assert {path: path.read_bytes() for path in parts} == parts
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"matrix": {}}, "suite.matrix"),
+        ({"seed": 1}, "suite.seed"),
+        ({"latency": {"rounds": 9}}, "suite.measure.latency.rounds"),
+    ],
+)
+def test_a_run_cannot_be_resumed_with_another_plan(go, changes, what):
+    result, _ = go()
+    with pytest.raises(SuiteError, match="another plan") as caught:
+        go(**({"matrix": TWO} | changes), resume=result.folder)
+    assert caught.value.received == f"another {what}"
+
+
+NETWORK = """\
+name: net
+inputs: [{{name: image, shape: [1, 8, 8]}}]
+nodes:
+  - {{name: flat, kind: flatten}}
+  - {{name: fc, kind: linear, out_features: {classes}}}
+"""
+
+
+def test_a_network_that_changed_meanwhile_is_measured_again_and_said_so(go, machine, tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(NETWORK.format(classes=3))
+    matrix = {"architectures": [f"file:{path}"], "num_classes": None, "backends": ["numpy"]}
+
+    def interrupt(event):
+        if isinstance(event, PartFound) and event.name == "launch-0":
+            raise KeyboardInterrupt
+
+    latency = {"launches": 2}
+    first, _ = go(matrix, listeners=[interrupt], latency=latency)
+    assert list(first.folder.glob("cells/*/parts/launch-0.json"))
+    path.write_text(NETWORK.format(classes=4))
+    machine.asked.clear()
+    again, _ = go(matrix, resume=first.folder, latency=latency)
+    (record,) = again.records
+    assert record.status == "ok"
+    assert {request.graph.digest for request in machine.requests(PrepareRequest)} == {record.digests.graph}
+    assert len(machine.requests(PrepareRequest)) == 2 * 2, "both launches, each with its control"
+    notes = [note for note in again.summary.notes if "measured again" in note]
+    assert notes == [f"{record.cell.id}: launch-0 is measured again: it was made from another network"]
+    path.write_text(NETWORK.format(classes=5))
+    third, _ = go(matrix, resume=first.folder, latency=latency)
+    assert third.records[0].digests.graph != record.digests.graph
+    assert any("its record was made from another network" in note for note in third.summary.notes)
+
+
+def test_records_are_on_disk_before_anyone_hears_of_them(go):
+    seen = []
+
+    class Recorder:
+        def started(self, run):
+            seen.append(("started", (run.folder / "plan.json").exists(), run.environment["python"]))
+
+        def recorded(self, record, folder):
+            seen.append(("recorded", json.loads((folder / "record.json").read_text())["status"]))
+
+        def finished(self, run):
+            seen.append(("finished", (run.folder / "summary.json").exists(), len(run.records)))
+            return {"somewhere": "http://127.0.0.1/x"}
+
+    class Broken(Recorder):
+        def recorded(self, record, folder):
+            raise ConnectionError("server is down")
+
+    class Refusing(Broken):
+        def started(self, run):
+            raise ConnectionError("no server")
+
+    folder = []
+
+    def parts_are_kept(event):
+        if isinstance(event, RunStarted):
+            folder.append(event.folder)
+        if isinstance(event, PartFound):
+            assert (folder[0] / "cells" / event.cell / "parts" / f"{event.name}.json").exists()
+
+    recorders = {"good": Recorder(), "broken": Broken(), "refusing": Refusing()}
+    result, events = go({}, recorders=recorders, listeners=[parts_are_kept])
+    assert result.exit_code == 0
+    assert [item[0] for item in seen] == ["started", "started", "recorded", "finished"]
+    assert ("recorded", "ok") in seen
+    assert result.summary.links == {"somewhere": "http://127.0.0.1/x"}
+    assert RunStore.open(result.folder).read_summary() == result.summary
+    notes = [event.text for event in events if isinstance(event, NoteAdded)]
+    assert "recorder 'broken' failed and is left out: ConnectionError: server is down" in notes
+    assert sum("refusing" in note for note in notes) == 1
+
+
+def test_events_are_of_the_start_of_work_and_of_the_end(go):
+    measure = {"latency": {**LATENCY, "launches": 2}, "memory": True, "yardsticks": False}
+    result, events = go(measure=measure, train=TRAIN)
+    started = next(event for event in events if isinstance(event, RunStarted))
+    assert sum(event.units for event in events if isinstance(event, UnitsDone)) == started.work == 2 * (2 + 1 + 2)
+    assert events[-1] == RunFinished(result.folder, 0)
+
+
+def test_skipped_cells_are_recorded_with_their_reason(go):
+    result, _ = go({"device": ["cpu", "cuda"]})
+    assert [record.status for record in result.records] == ["ok", "skipped"]
+    assert "cuda" in result.records[1].reason
+    assert result.exit_code == 0
+
+
+def test_training_tells_its_epochs_and_holds_curves_to_reference_runs(go, machine):
+    result, events = go(measure=NOT_TIMED, train=TRAIN)
+    for record in result.records:
+        assert [epoch.epoch for epoch in record.training.epochs] == [1, 2]
+        told = [event.epoch for event in events if isinstance(event, EpochFinished) and event.cell == record.cell.id]
+        assert told == list(record.training.epochs)
+        assert record.training.envelope["reference_runs"] == 3
+        assert record.training.envelope["centre"] == "float64"
+    assert len({record.training.envelope["reference"] for record in result.records}) == 1
+    assert len(machine.requests(TrainRequest)) == 2 + 2
+    assert len(machine.requests(LossesRequest)) == 1
+
+
+def test_reference_runs_are_kept_for_the_run_that_is_continued(go, machine):
+    def interrupt(event):
+        if isinstance(event, PartFound) and event.name == "training-reference-2":
+            raise KeyboardInterrupt
+
+    first, _ = go(measure=NOT_TIMED, train=TRAIN, listeners=[interrupt])
+    assert first.summary.interrupted
+    machine.asked.clear()
+    again, _ = go(measure=NOT_TIMED, train=TRAIN, resume=first.folder)
+    assert again.records[0].training.envelope["reference_runs"] == 3
+    assert (len(machine.requests(TrainRequest)), len(machine.requests(LossesRequest))) == (0, 1)
+
+
+def test_curves_are_held_to_the_mean_of_the_runs_where_the_one_in_float64_fails(go, machine):
+    machine.fail(LossesRequest, lambda worker, request: True, WorkerError("no memory for float64"))
+    result, _ = go(measure=NOT_TIMED, train=TRAIN)
+    assert {record.status for record in result.records} == {"ok"}
+    assert {record.training.envelope["centre"] for record in result.records} == {"mean"}
+    assert any("not with float64: no memory for float64" in note for note in result.summary.notes)
+
+
+def test_of_two_moments_of_a_launch_the_better_counts_and_of_launches_the_median(go, machine):
+    speeds = iter([60.0, 198.0, 50.0, 40.0, 190.0, 180.0])
+
+    def moment(worker, request):
+        speed = next(speeds)
+        return YardsticksReply(matrix_product_gflop_per_s=speed, copy_gb_per_s=speed / 10)
+
+    machine.answers[YardsticksRequest] = moment
+    measure = {"latency": {**LATENCY, "launches": 3}, "memory": False, "yardsticks": True}
+    result, _ = go(measure=measure)
+    assert result.summary.yardsticks == {"matrix_product_gflop_per_s": 190.0, "copy_gb_per_s": 19.0}
+    assert next(speeds, None) is None
+
+
+def test_cells_are_measured_where_yardsticks_cannot_be(go, machine):
+    machine.fail(YardsticksRequest, lambda worker, request: True)
+    measure = {"latency": LATENCY, "memory": False, "yardsticks": True}
+    result, _ = go(measure=measure)
+    assert set(statuses(result).values()) == {"ok"}
+    assert result.summary.yardsticks == {}
+    assert any("the yardsticks could not be measured: it is gone" in note for note in result.summary.notes)
+
+
+def test_seconds_are_told_by_category(go, machine):
+    machine.latency_s = {"fast": 1.0, "reference": 1.0}
+    result, _ = go(latency={"launches": 1, "rounds": 2, "samples": 2, "controls": False})
+    seconds = result.summary.seconds
+    assert seconds["import"] == 2.0  # one worker for both modes
+    assert (seconds["build"], seconds["compile"]) == (1.0, 1.0)
+    assert (seconds["warm_up"], seconds["samples"]) == (12.0, 8.0)
+
+
+def test_the_folder_is_laid_out_as_published(go):
+    result, _ = go({})
+    names = {path.relative_to(result.folder).as_posix() for path in result.folder.rglob("*") if path.is_file()}
+    cell = f"cells/{result.records[0].cell.id}"
+    wanted = {"suite.resolved.yaml", "plan.json", "environment.json", "lock.json", "summary.json"}
+    assert wanted | {f"{cell}/record.json", f"{cell}/samples.jsonl"} <= names
+    assert result.folder.parent == Path(result.folder.parent.parent, "lives")
