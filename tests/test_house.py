@@ -14,19 +14,11 @@ PARAMETERS = 6
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().values()}
 
 # What is beyond a limit still, by room. Whoever mends one lowers the number; nobody raises one.
-KNOWN_LONG_MODULES = {
-    "cnnbench/spec": 3,
-}
-KNOWN_LONG_FUNCTIONS = {
-    "cnnbench/conformance": 1,
-}
-KNOWN_MANY_PARAMETERS = {
-    "cnnbench/spec": 2,
-}
+KNOWN_LONG_MODULES: dict[str, int] = {}
+KNOWN_LONG_FUNCTIONS: dict[str, int] = {}
+KNOWN_MANY_PARAMETERS: dict[str, int] = {}
 # Names that several public classes still share. Whoever renames one takes it out; nobody adds one.
-KNOWN_SHARED_NAMES = {
-    "Summary",
-}
+KNOWN_SHARED_NAMES: set[str] = set()
 
 
 def room(path) -> str:

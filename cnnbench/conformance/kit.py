@@ -76,7 +76,7 @@ def build(
         if precisions is None or name in precisions
     ]
     cases = [name for name, case in layer_cases().items() if kinds is None or case.layer.kind in kinds]
-    found = _cases_and_programs(backend, ways, cases)
+    found = _cases(backend, ways, cases) | _programs(backend, ways) | _refusals(backend)
     if with_faults:
         found |= _faults(backend, ways[0])
     if onnx:
@@ -92,10 +92,8 @@ def _loaded(name: str) -> Backend:
     return load_backend(name)
 
 
-def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]) -> Tests:
-    every_way = pytest.mark.parametrize("way", ways, ids=str)
-
-    @every_way
+def _cases(backend: str, ways: Sequence[_Way], cases: Sequence[str]) -> Tests:
+    @pytest.mark.parametrize("way", ways, ids=str)
     @pytest.mark.parametrize("case", cases)
     def test_shared_case(case: str, way: _Way) -> None:
         loaded = _loaded(backend)
@@ -104,6 +102,12 @@ def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]
         if result.status == "skipped":
             pytest.skip(result.message)
         assert result.status == "passed", result.message
+
+    return _by_name(test_shared_case)
+
+
+def _programs(backend: str, ways: Sequence[_Way]) -> Tests:
+    every_way = pytest.mark.parametrize("way", ways, ids=str)
 
     @every_way
     @pytest.mark.parametrize("program", EVERY_PROGRAM)
@@ -129,6 +133,10 @@ def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]
     def test_optimizer(rule: Optimizer, way: _Way) -> None:
         _require(_loaded(backend), "training", _network(way, TrainingSteps(rule)))
 
+    return _by_name(test_program, test_determinism, test_loss, test_optimizer)
+
+
+def _refusals(backend: str) -> Tests:
     def test_capabilities_are_what_the_plugin_said() -> None:
         plugin, found = backend_plugin(backend), _loaded(backend).capabilities()
         assert set(found.modes) <= set(plugin.modes)
@@ -141,15 +149,7 @@ def _cases_and_programs(backend: str, ways: Sequence[_Way], cases: Sequence[str]
         with pytest.raises(UnavailableError):
             _loaded(backend).compile_forward(small_network(), options)
 
-    return _by_name(
-        test_shared_case,
-        test_program,
-        test_determinism,
-        test_loss,
-        test_optimizer,
-        test_capabilities_are_what_the_plugin_said,
-        test_what_it_does_not_have_is_refused,
-    )
+    return _by_name(test_capabilities_are_what_the_plugin_said, test_what_it_does_not_have_is_refused)
 
 
 def _faults(backend: str, way: _Way) -> Tests:

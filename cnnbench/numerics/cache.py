@@ -26,7 +26,7 @@ _TALLIES: dict[Path, tuple[int, int]] = {}  # by folder: bytes, and entries sinc
 
 
 def key_of(**parts: object) -> str:
-    """SHA-256 of named parts that print the same when they are the same."""
+    """SHA-256 of named parts, equal where the parts print alike."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -104,7 +104,7 @@ class Cache:
                 raise
 
     def _account(self, path: Path) -> None:
-        """Counts a new entry in; looks at the whole folder only when the count says that it may be too large.
+        """Counts a new entry in; measures the whole folder only when the count says that it may be too large.
 
         A folder of thousands of small entries takes longer to measure than an entry to make. What other processes
         add is seen after ``RECOUNT`` entries at the latest.

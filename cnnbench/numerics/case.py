@@ -51,7 +51,7 @@ class TrainingSteps:
 
     @staticmethod
     def of_steps(count: int) -> TrainingSteps:
-        """The settings with so many steps: the rates over and over."""
+        """So many steps, with the default rates over and over."""
         rates = TrainingSteps().rates
         return TrainingSteps(rates=tuple(rates[i % len(rates)] for i in range(count)))
 
@@ -125,7 +125,7 @@ class Case:
 
     @property
     def has_loss(self) -> bool:
-        """Whether a loss can be taken: it is a mean over images, of which there must be one, and not of indices."""
+        """Whether a loss can be taken: of floats, and as a mean over at least one image."""
         return self.size > 0 and self.graph.dtypes[self.graph.outputs[0][1]] == "float"
 
     @property

@@ -30,9 +30,9 @@ SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
 class Envelope:
     """How far each value may lie from the exact one: ``factor`` times ``size``.
 
-    For example, let ten runs of the oracle move every node's output by noise of the size of its sharp budget. Suppose
-    the logits move by at most 2e-6 in the first eight runs: that is their size. The last two runs are held out; if they
-    move by 2.4e-6, they use 1.2 sizes, and the factor is 1.2 ``SAFETY``.
+    For example, let twelve runs of the oracle move every node's output by noise of the size of its sharp budget, and
+    let the logits move by at most 2e-6 in the first eight runs: that is their size. The last four runs are held out. If
+    one of them moves the logits by 2.4e-6, it uses 1.2 sizes, and the factor is 1.2 ``SAFETY``.
 
     Args:
         size: By name, the largest deviation in the fitted runs (at least one rounding of the value itself).

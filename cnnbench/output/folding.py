@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.summary import Summary, summarize
+from cnnbench.spec.summary import NetworkSummary, summarize
 
 LARGE = 40
 
@@ -33,7 +33,7 @@ class Box:
     count: int = 1
 
 
-def fold(graph: Graph, summary: Summary | None = None) -> tuple[Box, ...]:
+def fold(graph: Graph, summary: NetworkSummary | None = None) -> tuple[Box, ...]:
     """The boxes of ``graph`` in an order in which each follows what it reads; program inputs come first.
 
     Nodes are one block where their names agree up to the first number (``layer1.0``), or in their first part (in their
@@ -90,7 +90,7 @@ def _in_a_cycle(graph: Graph, groups: Mapping[str, str]) -> str | None:
     return next((block for block in edges if block not in done and sizes[block] > 1), None)
 
 
-def _boxes(graph: Graph, facts: Summary, groups: Mapping[str, str]) -> list[Box]:
+def _boxes(graph: Graph, facts: NetworkSummary, groups: Mapping[str, str]) -> list[Box]:
     edges = _edges(graph, groups)
     by_name = {node.name: node for node in facts.nodes}
     boxes = [Box(item.name, (("input", 1),), item.shape, 0, ()) for item in graph.inputs]

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
-from cnnbench.spec.composites.detection_loss import YoloLoss
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
 from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.fields import construct
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.loss import NLLLoss

@@ -46,7 +46,7 @@ class NodeSummary:
 
 
 @dataclass(frozen=True)
-class Summary:
+class NetworkSummary:
     """A network.
 
     Args:
@@ -106,7 +106,7 @@ def _node_json(node: NodeSummary) -> dict[str, Any]:
     }
 
 
-def summarize(graph: Graph) -> Summary:
+def summarize(graph: Graph) -> NetworkSummary:
     """Counts and shapes of ``graph`` for one image."""
     shapes = graph.shapes()
     batched = {item.name for item in graph.inputs if item.batched}
@@ -115,7 +115,7 @@ def summarize(graph: Graph) -> Summary:
     at_inference = inference_part(graph)
     used = {node.name for node in at_inference.nodes}
     weights = graph.named_weights()
-    return Summary(
+    return NetworkSummary(
         name=graph.name,
         inputs={item.name: item.shape for item in graph.inputs},
         outputs={name: shapes[value] if not batched else shapes[value][1:] for name, value in graph.outputs},

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.shape import Expand, Pad, Tile, Transpose
+from cnnbench.spec.layers.shape import Expand, Tile, Transpose
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
@@ -40,13 +40,3 @@ def expand(layer: Expand, inputs: Arrays, weights: Arrays, state: Arrays, call: 
 def tile(layer: Tile, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """``jnp.tile``."""
     return OpResult((jnp.tile(inputs[0], call.per_axis((1, *layer.repeats))),))
-
-
-@OPERATIONS.register("pad")
-def pad(layer: Pad, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """``lax.pad`` with a constant, else ``jnp.pad``, whose modes are NumPy's."""
-    x = inputs[0]
-    pairs = call.per_axis(((0, 0), *layer.padding))
-    if layer.mode == "constant":
-        return OpResult((lax.pad(x, jnp.asarray(layer.value, x.dtype), [(begin, end, 0) for begin, end in pairs]),))
-    return OpResult((jnp.pad(x, pairs, mode=layer.mode),))

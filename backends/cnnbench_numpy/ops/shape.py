@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
-from cnnbench.spec.layers.shape import Expand, Pad, Tile, Transpose, padded_from
+from cnnbench.spec.layers.shape import Expand, Tile, Transpose
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays
 
 
@@ -66,29 +66,6 @@ def tile_backward(layer: Tile, saved: Any, gradients: Arrays, weights: Arrays, c
 def tile(layer: Tile, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """Copies side by side."""
     return OpResult((np.tile(inputs[0], call.per_axis((1, *layer.repeats))),), saved=inputs[0].shape)
-
-
-def pad_backward(layer: Pad, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
-    """The gradient of what was there before, and of its copies."""
-    dx = gradients[0]
-    widths, source = saved
-    for axis, (size, (begin, end)) in enumerate(zip(source, widths, strict=True)):
-        if layer.mode == "constant":
-            dx = dx[(*(slice(None),) * axis, slice(begin, begin + size))]
-        elif begin or end:
-            dx = scatter(dx, axis, padded_from(layer.mode, size, begin, end), size)
-    return Gradients((dx,))
-
-
-@REFERENCE.register("pad", backward=pad_backward)
-def pad(layer: Pad, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """The input surrounded by a constant or by values of its own."""
-    widths = call.per_axis(((0, 0), *layer.padding))
-    if layer.mode == "constant":
-        y = np.pad(inputs[0], widths, constant_values=layer.value)
-    else:
-        y = np.pad(inputs[0], widths, mode=layer.mode)
-    return OpResult((y,), saved=(widths, inputs[0].shape))
 
 
 def scatter(gradient: Array, axis: int, indices: Any, size: int) -> Array:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
-from cnnbench.spec.composites.attention import (
-    AdditiveAttention,
-    GatedPositionalSelfAttention,
-    MultiHeadAttention,
-    ScaledDotProductAttention,
-)
+from cnnbench.spec.composites.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from cnnbench.spec.layers.base import Shape
 
 # Queries, keys and values of numbers and lengths that all differ.
@@ -38,8 +33,4 @@ CASES = {
     "additive_attention/query": LayerCase(AdditiveAttention(units=4), ((5, 6), (3,))),
     "additive_attention/alone": LayerCase(AdditiveAttention(units=4), TOKENS, batch=3),
     "additive_attention/biases": LayerCase(AdditiveAttention(units=4, bias=True), ((5, 6), (3,)), batch=1),
-    "gated_positional_self_attention/square": LayerCase(GatedPositionalSelfAttention(num_heads=2), ((9, 6),)),
-    "gated_positional_self_attention/oblong": LayerCase(
-        GatedPositionalSelfAttention(num_heads=3, size=(2, 4), qkv_bias=True), ((8, 6),)
-    ),
 }

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import EVEN, ROW, LayerCase
-from cnnbench.spec.layers import Flatten, Pad
-from cnnbench.spec.layers.shape import PAD_MODES, Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
+from cnnbench.spec.layers import Flatten
+from cnnbench.spec.layers.shape import Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
 
 VOLUME = ((2, 3, 4, 5),)
 TOKENS = ((6, 5),)
 
 CASES = {
-    "pad/constant": LayerCase(Pad(padding=((0, 1), (1, 0), (2, 3)), value=0.5), EVEN),
-    "pad/zero": LayerCase(Pad(padding=((2, 1), (0, 3), (1, 0))), EVEN),
-    **{f"pad/{mode}": LayerCase(Pad(padding=((0, 0), (1, 3), (4, 2)), mode=mode), EVEN) for mode in PAD_MODES[1:]},
-    **{f"pad/{mode}_channels": LayerCase(Pad(padding=((2, 1), (0, 1)), mode=mode), TOKENS) for mode in PAD_MODES[1:]},
-    **{
-        f"pad/{mode}_3d": LayerCase(Pad(padding=((0, 0), (0, 2), (1, 0), (3, 4)), mode=mode), VOLUME)
-        for mode in PAD_MODES[1:]
-    },
     "flatten/plain": LayerCase(Flatten(), EVEN),
     "flatten/later": LayerCase(Flatten(start_axis=2), EVEN),
     "reshape/plain": LayerCase(Reshape(shape=(5, -1, 4)), EVEN),

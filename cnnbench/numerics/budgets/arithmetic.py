@@ -50,7 +50,7 @@ def parameter(setting: Setting) -> ForwardBudget:
 
 @gradient_formula("parameter")
 def parameter_gradient(setting: GradientSetting) -> GradientBudget:
-    """The arriving gradient itself."""
+    """The cotangent itself."""
     return GradientBudget((), (exact(setting.u),))
 
 

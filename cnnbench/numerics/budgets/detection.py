@@ -29,7 +29,7 @@ PLACE = 8  # roundings of a sample's place: scale, offset, length, its share of 
 
 
 def _on_magnitudes(call: LayerCall) -> LayerCall:
-    """The call on absolute features; the boxes say where to look and stay."""
+    """The call on absolute features; the boxes stay, since they say which pixels are read."""
     return replace(call, inputs=(np.abs(call.inputs[0]), *call.inputs[1:]))
 
 

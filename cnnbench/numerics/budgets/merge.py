@@ -107,7 +107,7 @@ def summed(size: Array, count: int, steps: float, u: Roundoff) -> Budget:
 
 @gradient_formula("add", "subtract", "minimum", "maximum", "select")
 def chosen_gradient(setting: GradientSetting) -> GradientBudget:
-    """What arrives (or half of it, exactly), summed over repeated axes; S = sum |g|."""
+    """The cotangent (or half of it, exactly), summed over repeated axes; S = sum |g|."""
     budgets = []
     for i, x in enumerate(setting.call.inputs):
         count = _repeated(setting, i)

@@ -71,15 +71,20 @@ class Statistics:
 
 
 def drift(terms: Array, axes: Axes, unit: float) -> Array:
-    """How far the roundings of a sum of terms may lead to one side, relative to sum|t|: b.
+    """How far the roundings of a sum may all lead to one side, relative to sum |t|: b.
+
+    For example, the last digit of 100 in bfloat16 is worth 0.5, so that each 0.3 that is added to it adds 0.5. Fifty of
+    them err by 10, all in one direction.
+
+    The sharp factor takes for granted that errors average out. They do where terms spread over many digits. They do not
+    where terms stand close together (flat parts of a picture), or are smaller than half of the sum's last digit (the
+    many small squares beside a few outliers' are lost whole).
 
     A partial sum whose last digit is worth q is a multiple of q, so that adding t to it errs by exactly
-    rho_q(t) = q round(t / q) - t. Over terms that spread over many q these errors average out, which is what the sharp
-    factor takes for granted. They do not where terms stand close together (flat parts of a picture) or are smaller than
-    q / 2 (the many small squares beside a few outliers' are lost whole). n terms that are added while the sum's digit
-    is q err by the sum of rho_q(t); the bound is the greatest of them over q = 2^-j ulp(sum|t|), as far down as it can
-    matter, and 0 where chance explains it: within the 2 sqrt(n) u of the sharp factor. A value that occurs k times adds
-    k u / 2 at most: there the terms' own rounding, which this cannot know, decides on which side all of them fall.
+    rho_q(t) = q round(t / q) - t, and n terms that are added while the digit is q err by the sum of rho_q(t). b is the
+    largest of these sums over q = 2^-j ulp(sum |t|), as far down as it can matter. It is 0 where chance explains it:
+    within the 2 sqrt(n) u of the sharp factor. A value that occurs k times adds at most k u / 2: the terms' own
+    rounding, which this cannot know, decides on which side all of them fall.
 
     Args:
         terms: The terms t of many sums.

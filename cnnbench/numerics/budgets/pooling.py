@@ -72,7 +72,7 @@ def average(setting: Setting) -> ForwardBudget:
     "global_max_pool",
 )
 def window_gradient(setting: GradientSetting) -> GradientBudget:
-    """dx sums what arrives from each window that the input lies in (for maxima: wins), S on |dy|."""
+    """dx sums the cotangents of the windows in which the input lies (for maxima: which it wins); S is on |dy|."""
     # on the input itself and not its magnitude: a maximum's winner depends on it
     magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
     count = windows_per_input(setting.layer, setting.call.inputs[0].shape[2:])

@@ -63,17 +63,17 @@ def lp_pool_gradient(setting: GradientSetting) -> GradientBudget:
     y, cotangent = setting.values.outputs[0], np.abs(setting.cotangents[0])
     count = windows_per_input(layer, x.shape[2:]) + 4
 
-    def arriving(weights: Array) -> Array:
+    def gradient_size(weights: Array) -> Array:
         """|dx| for cotangents |dy| times these."""
         gradient = setting.reference.gradient(setting.call, (cotangent * weights,))
         return np.asarray(np.abs(gradient.inputs[0]))
 
-    size = arriving(np.ones_like(y))
+    size = gradient_size(np.ones_like(y))
 
     def error(c: Factor) -> Array:
         shares = (layer.p - 1) * _relative(setting, c) + _power_error(y, 1 - layer.p, c, u.stored)
         own = c(count, u.accumulated) + c(4, u.stored) + _power_error(x, layer.p - 1, c, u.stored)
-        return np.asarray(arriving(shares) + own * size + (count + 4) * u.smallest)
+        return np.asarray(gradient_size(shares) + own * size + (count + 4) * u.smallest)
 
     budget: Budget = both(error)
     return GradientBudget((budget,))

@@ -118,10 +118,10 @@ def recurrent(setting: Setting) -> ForwardBudget:
 
 
 def _lstm_back(
-    a: Arithmetic, chain: _Chain, step: _Step, arriving: Sequence[Tracked]
+    a: Arithmetic, chain: _Chain, step: _Step, cotangents: Sequence[Tracked]
 ) -> tuple[Tracked, Tracked, list[Tracked], Tracked]:
     """(gate gradients, the same for the recurrent bias, gradients of the carry, what W_hh multiplied)."""
-    dh, dc = arriving
+    dh, dc = cotangents
     h, c = step.carry
     i, f, g, o, tanh_c = step.made
     dc = a.add(dc, a.times(a.times(dh, o), _slope(a, tanh_c)))
@@ -136,9 +136,9 @@ def _lstm_back(
 
 
 def _gru_back(
-    a: Arithmetic, chain: _Chain, step: _Step, arriving: Sequence[Tracked]
+    a: Arithmetic, chain: _Chain, step: _Step, cotangents: Sequence[Tracked]
 ) -> tuple[Tracked, Tracked, list[Tracked], Tracked]:
-    (dh,) = arriving
+    (dh,) = cotangents
     (h,) = step.carry
     r, z, n, recurrent = step.made
     size = chain.layer.hidden_size

@@ -130,19 +130,19 @@ class _Chain:
 
     def __init__(self, made: _Standardization, d_made: Array) -> None:
         self.made, self.d_made = made, d_made
-        self.arriving = d_made * made.gain
-        self.along = made.average(self.arriving * made.normal)
-        self.inner = self.arriving - made.average(self.arriving) - made.slope * self.along * made.normal
+        self.scaled = d_made * made.gain
+        self.along = made.average(self.scaled * made.normal)
+        self.inner = self.scaled - made.average(self.scaled) - made.slope * self.along * made.normal
 
     def errors(self, error: Array, c: Factor) -> tuple[Array, Array]:
         """Of dw and of dgain, from that of dw^."""
         made, u = self.made, self.made.u
         normal, moved = np.abs(made.normal), made.normal_error(c)
-        size = np.abs(self.arriving)
+        size = np.abs(self.scaled)
         summing, rounding = c(made.count, u.accumulated), c(6, u.stored)
-        arriving = np.abs(made.gain) * error + c(1, u.stored) * size
-        centred = arriving + made.average(arriving) + summing * made.average(size)
-        along = made.average(arriving * normal + size * moved + summing * size * normal)
+        scaled = np.abs(made.gain) * error + c(1, u.stored) * size
+        centred = scaled + made.average(scaled) + summing * made.average(size)
+        along = made.average(scaled * normal + size * moved + summing * size * normal)
         along = along + rounding * np.abs(self.along)
         inner = centred + made.slope * (normal * along + np.abs(self.along) * moved)
         inner = inner + rounding * (size + made.average(size) + made.slope * np.abs(self.along) * normal)

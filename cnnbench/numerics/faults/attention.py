@@ -8,12 +8,7 @@ from typing import Any
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_weights
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.composites.attention import (
-    GatedPositionalSelfAttention,
-    MultiHeadAttention,
-    ScaledDotProductAttention,
-)
-from cnnbench.spec.layers.arithmetic import Affine
+from cnnbench.spec.composites.attention import MultiHeadAttention, ScaledDotProductAttention
 from cnnbench.spec.layers.indexing import Roll
 
 _FEATURES, _HEADS = 8, 2
@@ -86,13 +81,5 @@ FAULTS = (
         _HEADED,
         node="suspect.in_proj",
         operation=other_weights(_by_heads),
-    ),
-    Fault(
-        "gated_positional_self_attention.gate_of_both",
-        "scalar_affine",
-        "the content weighted by the gate, and not by what the gate leaves",
-        surrounded(GatedPositionalSelfAttention(num_heads=_HEADS, size=(2, 3)), _TOKENS),
-        node="suspect.rest",
-        operation=other_layer(lambda layer: Affine() if layer.shift else layer),
     ),
 )

@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Gradients, LayoutChange, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, swapped_padding
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import Flatten, Pad
+from cnnbench.spec.layers import Flatten
 from cnnbench.spec.layers.shape import Reshape, Tile, Transpose
 
-_SQUARE = Surroundings((4, 8, 8))
 _IMAGE = Surroundings((4, 6, 8))
 
 
@@ -44,13 +43,6 @@ FAULTS = (
         operation=_channels_last_order,
     ),
     Fault(
-        "pad.swapped",
-        "pad",
-        "padding given as (end, begin)",
-        surrounded(Pad(padding=((0, 0), (0, 1), (0, 1))), _SQUARE),
-        operation=swapped_padding,
-    ),
-    Fault(
         "reshape.channels_last_order",
         "reshape",
         "values given another shape in channels-last order (TensorFlow networks ported)",
@@ -74,19 +66,5 @@ FAULTS = (
         "repeats given as (width, height): another shape",
         surrounded(Tile(repeats=(1, 2, 3)), _IMAGE),
         operation=other_layer(lambda layer: replace(layer, repeats=(layer.repeats[0], *layer.repeats[:0:-1]))),
-    ),
-    Fault(
-        "pad.reflect_repeats_edge",
-        "pad",
-        "the edge repeated where it was to be reflected (TensorFlow's SYMMETRIC, Caffe2, early Keras ports)",
-        surrounded(Pad(padding=((0, 0), (1, 2), (3, 0)), mode="reflect"), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, mode="symmetric")),
-    ),
-    Fault(
-        "pad.zeros_for_edge",
-        "pad",
-        "zeros where the edge was to be repeated",
-        surrounded(Pad(padding=((0, 0), (1, 2), (3, 0)), mode="edge"), _IMAGE),
-        operation=other_layer(lambda layer: replace(layer, mode="constant")),
     ),
 )

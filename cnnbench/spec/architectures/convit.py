@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from cnnbench.spec.architectures import Architecture, Facts
 from cnnbench.spec.architectures.vit import first_token, perceptron
-from cnnbench.spec.composites.attention import GatedPositionalSelfAttention, MultiHeadAttention
+from cnnbench.spec.composites.attention import MultiHeadAttention
 from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, PatchEmbedding
+from cnnbench.spec.composites.positional_attention import GatedPositionalSelfAttention
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, Layer, Linear, Shape
 from cnnbench.spec.layers.standardization import LayerNorm

@@ -89,8 +89,8 @@ def build_efficientnet(variant: _Variant, image: Shape, num_classes: int) -> Gra
             width = rounded_width(stage.width, variant.width)
             for index in range(count):
                 with b.scope(f"{number}.{index}"):
-                    stride = stage.stride if index == 0 else 1
-                    x = mobile_block(b, x, stage, width, stride, norm, LAST_DEPTH * done / sum(counts))
+                    block = stage._replace(width=width, stride=stage.stride if index == 0 else 1)
+                    x = mobile_block(b, x, block, norm, LAST_DEPTH * done / sum(counts))
                 done += 1
         head = rounded_width(TABLE_1[-1].width, variant.width) * HEAD // TABLE_1[-1].width
         x = b.stack(str(len(TABLE_1) + 1), _unit(head, 1, norm, SiLU()), x)
@@ -99,21 +99,29 @@ def build_efficientnet(variant: _Variant, image: Shape, num_classes: int) -> Gra
     return b.build({"logits": b.stack("classifier", classifier, x)})
 
 
-def mobile_block(b: Builder, x: Value, stage: _Stage, width: int, stride: int, norm: BatchNorm, drop: float) -> Value:
-    """MBConv: 1x1, depthwise, squeeze-and-excitation of a quarter of the input's channels, linear 1x1, shortcut."""
-    hidden = x.channels * stage.expansion
+def mobile_block(b: Builder, x: Value, row: _Stage, norm: BatchNorm, drop: float) -> Value:
+    """MBConv: 1x1, depthwise, squeeze-and-excitation of a quarter of the input's channels, linear 1x1, shortcut.
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        row: Of the table, with the scaled width and the stride of this block.
+        norm: After each convolution.
+        drop: The probability with which the block is dropped in training.
+    """
+    hidden = x.channels * row.expansion
     parts: list[list[Layer]] = []
-    if stage.expansion != 1:
+    if row.expansion != 1:
         parts.append(_unit(hidden, 1, norm, SiLU()))
-    parts.append(_unit(hidden, stage.kernel_size, norm, SiLU(), stride=stride, groups=hidden))
+    parts.append(_unit(hidden, row.kernel_size, norm, SiLU(), stride=row.stride, groups=hidden))
     y = x
     with b.scope("block"):
         for number, layers in enumerate(parts):
             y = b.stack(str(number), layers, y)
         squeeze = SqueezeExcitation(squeeze_channels=max(1, x.channels // 4), activation="silu")
         y = b.add(str(len(parts)), squeeze, y)
-        y = b.stack(str(len(parts) + 1), _unit(width, 1, norm, None), y)
-    if stride != 1 or x.channels != width:
+        y = b.stack(str(len(parts) + 1), _unit(row.width, 1, norm, None), y)
+    if row.stride != 1 or x.channels != row.width:
         return y
     if drop:
         y = b.add("stochastic_depth", StochasticDepth(p=drop), y)

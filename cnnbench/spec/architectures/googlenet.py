@@ -95,7 +95,8 @@ def build_googlenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     x = b.input("image", image)
     norm = variant.batch_norm
     response = LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, alpha_divided_by_size=False)
-    x = _conv(b, x, "conv1", 64, 7, norm, stride=2)
+    conv1 = Conv(out_channels=64, kernel_size=7, stride=2, padding=3, bias=not norm)
+    x = _activated(b, x, "conv1", conv1, norm)
     x = b.add("maxpool1", MaxPool(kernel_size=3, stride=2, ceil_mode=True), x)
     if not norm:
         x = b.add("norm1", response, x)
@@ -141,12 +142,14 @@ def _auxiliary(b: Builder, x: Value, name: str, variant: _Variant, num_classes: 
         return b.add("fc2", Linear(out_features=num_classes), x)
 
 
-def _conv(
-    b: Builder, x: Value, name: str, channels: int, kernel_size: int, batch_norm: bool, *, stride: int = 1
-) -> Value:
-    padding = kernel_size // 2
+def _conv(b: Builder, x: Value, name: str, channels: int, kernel_size: int, batch_norm: bool) -> Value:
+    """A convolution that keeps the size."""
+    conv = Conv(out_channels=channels, kernel_size=kernel_size, padding=kernel_size // 2, bias=not batch_norm)
+    return _activated(b, x, name, conv, batch_norm)
+
+
+def _activated(b: Builder, x: Value, name: str, conv: Conv, batch_norm: bool) -> Value:
     with b.scope(name):
-        conv = Conv(out_channels=channels, kernel_size=kernel_size, stride=stride, padding=padding, bias=not batch_norm)
         x = b.add("conv", conv, x)
         if batch_norm:
             x = b.add("bn", BatchNorm(eps=1e-3), x)

@@ -8,15 +8,14 @@ from typing import Self
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.activation import Sigmoid, Softmax, Tanh
-from cnnbench.spec.layers.arithmetic import Affine, Parameter
+from cnnbench.spec.layers.activation import Softmax, Tanh
+from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.base import Example, Shape, Shapes, require_int, require_rank
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.linear import Linear, MatMul
-from cnnbench.spec.layers.merge import Add, Divide, Multiply
-from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.merge import Add
 from cnnbench.spec.layers.shape import Reshape, Transpose
-from cnnbench.spec.layers.tables import CausalMask, RelativeOffsets
+from cnnbench.spec.layers.tables import CausalMask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class ScaledDotProductAttention(Composite, kind="scaled_dot_product_attention"):
         return (features // self.num_heads) ** -0.5 if self.scale is None else self.scale
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:
-        q, k, v = (_heads(builder, name, x, self.num_heads) for name, x in zip("qkv", inputs[:3], strict=True))
+        q, k, v = (split_heads(builder, name, x, self.num_heads) for name, x in zip("qkv", inputs[:3], strict=True))
         q = builder.add("scale", Affine(scale=self.scale_for(inputs[0].shape[2])), q)
         logits = builder.add("logits", MatMul(transpose_b=True), q, k)
         if self.causal:
@@ -78,7 +77,7 @@ class ScaledDotProductAttention(Composite, kind="scaled_dot_product_attention"):
         if len(inputs) == 4:
             logits = builder.add("bias", Add(broadcast=True), logits, inputs[3])
         weights = builder.add("softmax", Softmax(axis=-1), logits)
-        return _joined_heads(builder, builder.add("weighted", MatMul(), weights, v))
+        return joined_heads(builder, builder.add("weighted", MatMul(), weights, v))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,82 +174,6 @@ class AdditiveAttention(Composite, kind="additive_attention"):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class GatedPositionalSelfAttention(Composite, kind="gated_positional_self_attention"):
-    """Self-attention whose heads mix what tokens say with where they stand, by a learned gate a head.
-
-    a = (1 - g) softmax(q k^T / sqrt(E / h)) + g softmax(p), each row divided by its sum; g = sigmoid(gating_param),
-    p = W (dx, dy, dx^2 + dy^2) + b from the query's patch to the key's. The result is a v, projected.
-
-    Args:
-        num_heads: h, a divisor of E.
-        size: Rows and columns of the grid of patches. None: square.
-        qkv_bias: Whether q, k and v have biases; out_proj and the positions always do.
-
-    Shapes:
-        (N, T, E) -> (N, T, E) with T = prod(size), patches row by row and no class token.
-
-    Weights:
-        gating_param.value (h,), which starts at 1; qk.weight (2E, E), v.weight (E, E), pos_proj.weight (h, 3),
-        pos_proj.bias (h,), proj.weight (E, E), proj.bias (E,). The authors start v as the identity and pos_proj so
-        that each head looks at one neighbour; here they start as ``Linear``.
-
-    Source: d'Ascoli et al., "ConViT" (2021), equations 7 and 8, and the authors' code, whose division by the sum is
-    1 but for rounding.
-    """
-
-    num_heads: int
-    size: tuple[int, int] | None = None
-    qkv_bias: bool = False
-
-    example = Example((1, 9, 6), num_heads=2)
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_rank(inputs[0], self.kind, least=3, most=3)
-        require_heads(inputs[0][2], self.num_heads)
-        rows, columns = self.grid(inputs[0][1])
-        if rows * columns != inputs[0][1]:
-            raise SpecError(
-                "size does not fit the tokens",
-                received=f"{inputs[0][1]} tokens, size {self.size}",
-                expected="size whose product is the number of tokens, or a square number of them",
-                remedy="give size=(rows, columns), and leave class tokens out",
-            )
-        return self
-
-    def grid(self, tokens: int) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.size or (round(tokens**0.5),) * 2
-
-    def expand(self, builder: Builder, *inputs: Value) -> Value:
-        x, heads = inputs[0], self.num_heads
-        features = x.shape[2]
-        gate = builder.add("gating_param", Parameter(shape=(heads,), scale=1.0))
-        gate = builder.add("gate_for_each", Reshape(shape=(1, heads, 1, 1), whole=True), gate)
-        gate = builder.add("gate", Sigmoid(), gate)
-        pair = builder.add("qk", Linear(out_features=2 * features, bias=self.qkv_bias), x)
-        q, k = builder.add_all("qk_split", Split(sizes=2, axis=-1), pair)
-        v = builder.add("v", Linear(out_features=features, bias=self.qkv_bias), x)
-        q, k, v = (_heads(builder, name, value, heads) for name, value in zip("qkv", (q, k, v), strict=True))
-        q = builder.add("scale", Affine(scale=(features // heads) ** -0.5), q)
-        content = builder.add("softmax", Softmax(axis=-1), builder.add("logits", MatMul(transpose_b=True), q, k))
-        offsets = builder.add("offsets", RelativeOffsets(size=self.grid(x.shape[1])), x)
-        position = builder.add("pos_proj", Linear(out_features=heads), offsets)
-        position = builder.add("pos_heads", Transpose(permutation=(0, 3, 1, 2)), position)
-        position = builder.add("pos_softmax", Softmax(axis=-1), position)
-        rest = builder.add("rest", Affine(scale=-1.0, shift=1.0), gate)
-        weights = builder.add(
-            "mixed",
-            Add(broadcast=True),
-            builder.add("of_content", Multiply(), content, rest),
-            builder.add("of_position", Multiply(), position, gate),
-        )
-        total = builder.add("total", Reduce(function="sum", axes=(-1,)), weights)
-        weights = builder.add("normalized", Divide(), weights, total)
-        y = _joined_heads(builder, builder.add("weighted", MatMul(), weights, v))
-        return builder.add("proj", Linear(out_features=features), y)
-
-
 def require_heads(features: int, num_heads: int) -> None:
     """Raises SpecError unless the features can be dealt out to that many heads."""
     require_int(num_heads, "num_heads", least=1)
@@ -269,14 +192,14 @@ def _require_bias(shape: Shape, full: Shape) -> None:
         )
 
 
-def _heads(builder: Builder, name: str, x: Value, num_heads: int) -> Value:
+def split_heads(builder: Builder, name: str, x: Value, num_heads: int) -> Value:
     """(N, T, E) -> (N, h, T, E / h)."""
     tokens, features = x.shape[1:]
-    apart = builder.add(f"{name}_heads", Reshape(shape=(tokens, num_heads, features // num_heads)), x)
+    apart = builder.add(f"{name}split_heads", Reshape(shape=(tokens, num_heads, features // num_heads)), x)
     return builder.add(f"{name}_first", Transpose(permutation=(0, 2, 1, 3)), apart)
 
 
-def _joined_heads(builder: Builder, x: Value) -> Value:
+def joined_heads(builder: Builder, x: Value) -> Value:
     """(N, h, T, D) -> (N, T, h D)."""
     _, heads, tokens, features = x.shape
     x = builder.add("tokens_first", Transpose(permutation=(0, 2, 1, 3)), x)

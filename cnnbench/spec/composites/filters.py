@@ -11,8 +11,8 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.filters import ConstantFilter
+from cnnbench.spec.layers.padding import PAD_MODES, Pad, PadMode
 from cnnbench.spec.layers.pooling import AvgPool, Subsample
-from cnnbench.spec.layers.shape import PAD_MODES, Pad, PadMode
 from cnnbench.spec.layers.windows import PerAxis, per_axis
 
 FilterName = Literal[

@@ -10,7 +10,7 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.base import Example, Shape, Shapes
 from cnnbench.spec.layers.indexing import Slice
-from cnnbench.spec.layers.shape import Pad
+from cnnbench.spec.layers.padding import Pad
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from cnnbench.spec.layers.base import Example, Shapes, require_rank
 from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
 from cnnbench.spec.layers.linear import Linear, MatMul
 from cnnbench.spec.layers.merge import Add
-from cnnbench.spec.layers.shape import Pad, Reshape, Transpose
+from cnnbench.spec.layers.padding import Pad
+from cnnbench.spec.layers.shape import Reshape, Transpose
 from cnnbench.spec.layers.tables import ShiftedWindowMask, relative_position_index
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
 

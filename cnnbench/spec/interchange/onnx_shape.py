@@ -12,8 +12,9 @@ from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.layers import Concat, Shape
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Slice, Split
+from cnnbench.spec.layers.padding import Pad
 from cnnbench.spec.layers.rearrange import DepthToSpace, SpaceToDepth
-from cnnbench.spec.layers.shape import Expand, Flatten, Pad, Reshape, Tile, Transpose, Unsqueeze
+from cnnbench.spec.layers.shape import Expand, Flatten, Reshape, Tile, Transpose, Unsqueeze
 
 
 def reshaped(node: OnnxNode, x: Value, target: Shape, part: str = "") -> Value:

@@ -26,10 +26,11 @@ from cnnbench.spec.layers.linear import Linear, RadialBasis
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, RMSNorm
 from cnnbench.spec.layers.merge import Add, Concat
 from cnnbench.spec.layers.normalization import BatchNorm, ChannelAffine, FrozenBatchNorm
+from cnnbench.spec.layers.padding import Pad
 from cnnbench.spec.layers.pooling import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample
 from cnnbench.spec.layers.rectifier import HardSigmoid, HardSwish, LeakyReLU, PReLU, ReLU6
 from cnnbench.spec.layers.regularization import Dropout, StochasticDepth
-from cnnbench.spec.layers.shape import Flatten, Pad
+from cnnbench.spec.layers.shape import Flatten
 from cnnbench.spec.layers.smooth import ELU, GELU, SELU, SiLU, Softplus
 from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm
 

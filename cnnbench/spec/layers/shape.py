@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Self
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of
-
-PadMode = Literal["constant", "reflect", "symmetric", "edge", "wrap"]
-PAD_MODES: tuple[PadMode, ...] = ("constant", "reflect", "symmetric", "edge", "wrap")
+from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,62 +239,3 @@ class Unsqueeze(Layer, kind="unsqueeze"):
         sizes = iter(inputs[0])
         rank = len(inputs[0]) + len(self.axes)
         return (tuple(1 if axis in self.axes else next(sizes) for axis in range(rank)),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pad(Layer, kind="pad"):
-    """Surrounds the input with a constant, or with values of its own.
-
-    Args:
-        padding: One (begin, end) pair for each axis after the batch axis, the channel axis first.
-        value: The constant.
-        mode: Where the new values come from, for a row a b c d: ``constant``; ``reflect`` c b | a b c d | c b (the
-            edge is not repeated: PyTorch's, ONNX's, TensorFlow's REFLECT); ``symmetric`` b a | a b c d | d c
-            (TensorFlow's SYMMETRIC); ``edge`` a a | a b c d | d d (PyTorch's replicate); ``wrap`` c d | a b c d | a b
-            (PyTorch's circular). At most size - 1 values are reflected, at most size wrapped or mirrored.
-
-    Shapes:
-        (N, C, *spatial) -> each axis longer by begin + end.
-    """
-
-    padding: tuple[tuple[int, int], ...]
-    value: float = 0.0
-    mode: PadMode = "constant"
-
-    example = Example((1, 4, 6, 6), padding=((0, 0), (1, 1), (1, 2)))
-    moves = True
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_one_of(self.mode, "mode", PAD_MODES)
-        if len(self.padding) != len(inputs[0]) - 1 or any(p < 0 for pair in self.padding for p in pair):
-            raise SpecError(
-                "padding does not fit the input",
-                received=repr(self.padding),
-                expected=f"{len(inputs[0]) - 1} pairs (begin, end) of integers of at least 0, channel axis first",
-            )
-        for size, pair in zip(inputs[0][1:], self.padding, strict=True):
-            most = {"reflect": size - 1, "symmetric": size, "wrap": size}.get(self.mode)
-            if (most is not None and max(pair) > max(most, 0)) or (self.mode == "edge" and not size and any(pair)):
-                raise SpecError(
-                    f"padding in mode {self.mode!r} does not fit an axis of size {size}",
-                    received=pair,
-                    expected=f"at most {most}" if most is not None else "an axis that has values",
-                    remedy="pad less, or with a constant",
-                )
-        return self
-
-    def output_shapes(self, inputs: Shapes) -> Shapes:
-        grown = (size + begin + end for size, (begin, end) in zip(inputs[0][1:], self.padding, strict=True))
-        return ((inputs[0][0], *grown),)
-
-
-def padded_from(mode: PadMode, size: int, begin: int, end: int) -> tuple[int, ...]:
-    """For each position of an axis padded in a mode other than ``constant``, the position that it is copied from."""
-    positions = range(-begin, size + end)
-    if mode == "edge":
-        return tuple(min(max(i, 0), size - 1) for i in positions)
-    if mode == "wrap":
-        return tuple(i % size for i in positions)
-    last = 2 * (size - 1) if mode == "reflect" else 2 * size - 1
-    low = 0 if mode == "reflect" else -1
-    return tuple(low - i if i < 0 else last - i if i >= size else i for i in positions)

@@ -12,7 +12,7 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.shape import Pad
+from cnnbench.spec.layers.padding import Pad
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.torch

@@ -9,13 +9,9 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
-from cnnbench.spec.composites.attention import (
-    AdditiveAttention,
-    GatedPositionalSelfAttention,
-    MultiHeadAttention,
-    ScaledDotProductAttention,
-)
+from cnnbench.spec.composites.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from cnnbench.spec.composites.feature_attention import SpatialAttentionBlock, SqueezeExcitation
+from cnnbench.spec.composites.positional_attention import GatedPositionalSelfAttention
 from cnnbench.spec.composites.window_attention import WindowAttention
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer

@@ -7,7 +7,7 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
-from cnnbench.spec.composites.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss, YoloLoss
+from cnnbench.spec.composites.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss
 from cnnbench.spec.composites.element_loss import (
     BCEWithLogitsLoss,
     L1Loss,
@@ -17,6 +17,7 @@ from cnnbench.spec.composites.element_loss import (
     VAEDivergence,
 )
 from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.loss import NLLLoss
 

@@ -13,8 +13,9 @@ from cnnbench.spec.composites.indexing import CenterCropPad, Crop
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Pad
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
+from cnnbench.spec.layers.padding import PAD_MODES
 from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
-from cnnbench.spec.layers.shape import PAD_MODES, Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
+from cnnbench.spec.layers.shape import Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
 
 IMAGE = (2, 4, 6, 5)
 

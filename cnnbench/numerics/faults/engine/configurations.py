@@ -72,7 +72,7 @@ def suspect_fault(name: str, description: str, layer: Layer, operation: Operatio
         operation: The changed op.
         around: How the suspect is surrounded.
     """
-    return Fault(name, name.partition(".")[0], description, surrounded(layer, around), operation=operation)
+    return Fault(name, layer.kind, description, surrounded(layer, around), operation=operation)
 
 
 def on_data(layer: Layer, around: Surroundings, *, mean: float, deviation: float) -> Configuration:

@@ -55,7 +55,7 @@ def _unchanged(found: Fault, where: str, what: str) -> SuiteError:
 
 
 def _another_network(kind: str) -> str:
-    """A word on the smallest registered network that has the kind."""
+    """Names the smallest registered network that has the kind, where there is one."""
     from cnnbench.registry import architectures
 
     known = sorted(architectures().values(), key=lambda item: item.facts.parameters)

@@ -1,4 +1,4 @@
-"""Faults of the losses of detectors, as layers."""
+"""Faults of YOLO's loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, on, shares
-from cnnbench.spec.composites.detection_loss import YoloLoss
+from cnnbench.spec.composites.yolo_loss import YoloLoss
 
 FAULTS = (
     Fault(
