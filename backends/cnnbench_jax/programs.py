@@ -53,10 +53,11 @@ class _JaxProgram:
 
     def state_after(self, changed: Changed) -> list[Any]:
         """The state on the host after a pass that changed these."""
-        return _hosted(changed.get(i, old) for i, old in enumerate(self._state))
+        return hosted(changed.get(i, old) for i, old in enumerate(self._state))
 
 
-def _hosted(arrays: Iterable[Array]) -> list[Any]:
+def hosted(arrays: Iterable[Array]) -> list[Any]:
+    """Arrays as host arrays of their own."""
     return [host(array) for array in arrays]
 
 
@@ -71,7 +72,7 @@ class JaxForward(_JaxProgram, ForwardProgram):
         return result
 
     def download(self, results: JaxForwardResults) -> HostResult:
-        return self.bound.host_result(_hosted(results.outputs), self.state_after(results.changed))
+        return self.bound.host_result(hosted(results.outputs), self.state_after(results.changed))
 
 
 class JaxGradient(_JaxProgram, GradientProgram):
@@ -87,8 +88,8 @@ class JaxGradient(_JaxProgram, GradientProgram):
     def download(self, results: JaxGradientResults) -> HostGradients:
         return self.bound.host_gradients(
             None if self.setting.loss is None else float(results.loss),
-            _hosted(results.gradients.weights),
-            _hosted(results.gradients.inputs),
+            hosted(results.gradients.weights),
+            hosted(results.gradients.inputs),
             self.state_after(results.changed),
         )
 
@@ -124,5 +125,5 @@ class JaxStep(_JaxProgram, StepProgram):
         return float(result)
 
     def snapshot(self) -> HostTraining:
-        slots = {slot: _hosted(arrays) for slot, arrays in self._slots.items()}
-        return self.bound.host_training(_hosted(self._weights), _hosted(self._state), slots)
+        slots = {slot: hosted(arrays) for slot, arrays in self._slots.items()}
+        return self.bound.host_training(hosted(self._weights), hosted(self._state), slots)

@@ -42,13 +42,13 @@ class NumpySetting:
     loss: LossFunction | None
     dtype: np.dtype[Any]
 
-    def own(self, array: Any) -> Array:
+    def place(self, array: Any) -> Array:
         """A dense copy: integers stay what they are."""
         array = np.asarray(array)
         return np.array(array, array.dtype if array.dtype.kind == "i" else self.dtype, order="C")
 
 
-def host(arrays: Sequence[Array]) -> list[Array]:
+def hosted(arrays: Sequence[Array]) -> list[Array]:
     """Dense copies, which the next run cannot overwrite."""
     return [np.array(array, order="C") for array in arrays]
 
@@ -64,11 +64,11 @@ class _NumpyProgram:
 
     def load(self, weights: HostArrays, state: HostArrays) -> None:
         native, statistics = self.bound.native(weights, state)
-        self._weights = [self.setting.own(array) for array in native]
-        self._state = [self.setting.own(array) for array in statistics]
+        self._weights = [self.setting.place(array) for array in native]
+        self._state = [self.setting.place(array) for array in statistics]
 
     def upload(self, batch: HostArrays) -> ProgramOperands:
-        return self.setting.reader.read(batch).map(self.setting.own)
+        return self.setting.reader.read(batch).map(self.setting.place)
 
 
 class NumpyForward(_NumpyProgram, ForwardProgram):
@@ -80,7 +80,7 @@ class NumpyForward(_NumpyProgram, ForwardProgram):
             return self.bound.program.forward(operands.inputs, self._weights, self._state, operands.masks)
 
     def download(self, results: ForwardResult) -> HostResult:
-        return self.bound.host_result(host(results.outputs), host(results.state))
+        return self.bound.host_result(hosted(results.outputs), hosted(results.state))
 
 
 class NumpyFastForward(NumpyForward):
@@ -154,9 +154,9 @@ class NumpyGradient(_NumpyReverse, GradientProgram):
         bound = self.bound
         return bound.host_gradients(
             None if results.loss is None else float(results.loss),
-            host([results.weights[i] for i in bound.trainable]),
-            host([results.inputs[i] for i in bound.float_inputs]),
-            host(results.state),
+            hosted([results.weights[i] for i in bound.trainable]),
+            hosted([results.inputs[i] for i in bound.float_inputs]),
+            hosted(results.state),
         )
 
 
@@ -173,7 +173,7 @@ class NumpyStep(_NumpyReverse, StepProgram):
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
         super().load(weights, state)
         native = self.bound.native_slots(self.optimizer, slots)
-        self._slots = {slot: [self.setting.own(array) for array in arrays] for slot, arrays in native.items()}
+        self._slots = {slot: [self.setting.place(array) for array in arrays] for slot, arrays in native.items()}
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Array:
         result = self.differentiate(operands)
@@ -192,5 +192,5 @@ class NumpyStep(_NumpyReverse, StepProgram):
         return float(result)
 
     def snapshot(self) -> HostTraining:
-        slots = {slot: host(arrays) for slot, arrays in self._slots.items()}
-        return self.bound.host_training(host(self._weights), host(self._state), slots)
+        slots = {slot: hosted(arrays) for slot, arrays in self._slots.items()}
+        return self.bound.host_training(hosted(self._weights), hosted(self._state), slots)

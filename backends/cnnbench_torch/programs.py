@@ -67,10 +67,11 @@ class _TorchProgram:
 
     def state_after(self, passed: TorchPass) -> list[Any]:
         """The state on the host; what was loaded where the pass changed none."""
-        return _hosted(self._state if passed.state is None else passed.state)
+        return hosted(self._state if passed.state is None else passed.state)
 
 
-def _hosted(tensors: Iterable[Tensor]) -> list[Any]:
+def hosted(tensors: Iterable[Tensor]) -> list[Any]:
+    """Tensors as host arrays of their own."""
     return [host(tensor) for tensor in tensors]
 
 
@@ -90,7 +91,7 @@ class TorchForward(_TorchProgram, ForwardProgram):
             return self.walk(operands)
 
     def download(self, results: TorchPass) -> HostResult:
-        return self.bound.host_result(_hosted(results.outputs), self.state_after(results))
+        return self.bound.host_result(hosted(results.outputs), self.state_after(results))
 
 
 @dataclass(frozen=True)
@@ -188,4 +189,4 @@ class TorchStep(_TorchProgram, StepProgram):
         for i in self.bound.trainable:
             for slot, value in read_slots(self.optimizer, self._rule, self._weights[i]).items():
                 slots[slot].append(host(value))
-        return self.bound.host_training(_hosted(self._weights), _hosted(self._state), slots)
+        return self.bound.host_training(hosted(self._weights), hosted(self._state), slots)
