@@ -168,7 +168,7 @@ def cnnbench_metrics() -> Sequence[OfferedMetric]:  # type: ignore[empty-body]
 def cnnbench_recorders() -> Mapping[str, OfferedRecorder]:  # type: ignore[empty-body]
     """Where records go beside the run's folder, by name.
 
-    Called by the command that starts a run, and by ``cnnbench report --log``. Their methods are called in the run's
+    Called by ``cnnbench.run`` and its like, and by ``cnnbench.log``. Their methods are called in the run's
     own process, after what they receive is on disk.
     """
 

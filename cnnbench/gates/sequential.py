@@ -13,8 +13,8 @@ from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import discoveries
 
 if TYPE_CHECKING:
+    from cnnbench.harness.passes.facts import Undecided
     from cnnbench.harness.passes.findings import Sample
-    from cnnbench.harness.run.session import Undecided
     from cnnbench.harness.suite.cell import Cell
 
 
