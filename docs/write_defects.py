@@ -18,7 +18,7 @@ from framework_defects import Defect, defects  # noqa: E402
 from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import Backend, ProcessSettings  # noqa: E402
 from cnnbench.numerics.checks import run_checks  # noqa: E402
-from cnnbench.numerics.outcome import Outcome  # noqa: E402
+from cnnbench.numerics.outcome import CheckOutcome  # noqa: E402
 from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
 
 FILES = HERE / "reproducers"
@@ -99,6 +99,13 @@ BARE = {
             '"expected Tensor() for op: torch.ops.aten.mkldnn_rnn_layer.default"',
             "the formula, step by step",
         ),
+        (
+            'The gradient of `functional.pad(x, ..., mode="replicate")` of images in the memory format '
+            "`channels_last` under `torch.compile` on the host: Inductor expects it in that format, and it comes "
+            "contiguous.",
+            'AssertionError "expected size 4==4, stride 1==80 at dim=1"',
+            "`.contiguous()` before",
+        ),
     ),
     "Conventions": (
         "No defects, but values on which two frameworks differ without a word.",
@@ -126,7 +133,7 @@ def main(names: list[str]) -> None:
         (HERE / "framework-defects.md").write_text(_page(rows), encoding="utf-8")
 
 
-def _measured(item: Defect, backend: Backend) -> Outcome:
+def _measured(item: Defect, backend: Backend) -> CheckOutcome:
     own = backend.operations
     backend.operations = item.plain(backend)
     try:
@@ -140,7 +147,7 @@ def _measured(item: Defect, backend: Backend) -> Outcome:
     return outcome
 
 
-def _page(rows: dict[str, Outcome]) -> str:
+def _page(rows: dict[str, CheckOutcome]) -> str:
     parts = [HEAD]
     for backend, title in TITLES.items():
         parts.append(f"\n## {title}\n")
@@ -154,7 +161,7 @@ def _page(rows: dict[str, Outcome]) -> str:
     return "".join(parts)
 
 
-def _section(item: Defect, outcome: Outcome) -> str:
+def _section(item: Defect, outcome: CheckOutcome) -> str:
     file = FILES / f"{item.name}.safetensors"
     kept = file.is_file() and file.stat().st_size <= LARGEST_BYTES
     if file.is_file() and not kept:
