@@ -73,7 +73,7 @@ class FakeWorkers:
     """Starts fake workers; stands for ``WorkerClient`` wherever workers are started.
 
     Args:
-        latencies_s: Seconds of one call, by backend; 0.01 for those that are not there.
+        latencies_s: Seconds of one call, by backend or by backend and mode (``numpy fast``); 0.01 for the others.
         clock: Moved on by every answer.
         start_s: Seconds that starting a worker takes. load_s: seconds of importing its backend.
         kinds: The layer kinds that every backend has ops for.
@@ -175,10 +175,13 @@ class FakeWorker:
             protocol=setup.PROTOCOL, cnnbench="0", pid=self.pid, python="3.11.0", executable=self.spec.python
         )
 
-    @property
-    def latency_s(self) -> float:
-        """Seconds of one call."""
-        return self.workers.latencies_s.get(str(self.spec.backend), 0.01)
+    def latency_s(self, request: Any) -> float:
+        """Seconds of one call of the program that a request is about."""
+        program = request if isinstance(request, timing.PrepareRequest) else None
+        program = program or self.prepared.get(getattr(request, "cell", ""))
+        known, backend = self.workers.latencies_s, str(self.spec.backend)
+        of_backend = known.get(backend, 0.01)
+        return known.get(f"{backend} {program.options.mode}", of_backend) if program else of_backend
 
     def ask(self, request: Request[ReplyT], *, timeout_s: float, on_event: OnEvent | None = None) -> ReplyT:
         """Answers by the rules, through the same lines as a real worker."""
@@ -214,7 +217,7 @@ class FakeWorker:
         return (*self._reply(request), self._events(request))
 
     def _reply(self, request: Any) -> tuple[Message, float]:
-        call_s = self.latency_s
+        call_s = self.latency_s(request)
         match request:
             case setup.LoadRequest():
                 kinds = self.workers.kinds
@@ -276,7 +279,12 @@ class FakeWorker:
         return tuple(
             training.EpochEvent(
                 epoch=Epoch(
-                    epoch=i + 1, step=i + 1, train_loss=loss, test_loss=loss, test_accuracy=0.5, seconds=self.latency_s
+                    epoch=i + 1,
+                    step=i + 1,
+                    train_loss=loss,
+                    test_loss=loss,
+                    test_accuracy=0.5,
+                    seconds=self.latency_s(request),
                 )
             )
             for i, loss in enumerate(self._losses(request))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from fake_machine import FakeMachine
+from fake_worker import zeros
 from small_suite import small_suite
 
 from cnnbench.harness.passes.timing import comparison_groups, controlled
 from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.suite.plan import plan
-from cnnbench.harness.worker.arrays import write_arrays
-from cnnbench.harness.worker.protocol.timing import PrepareReply, PrepareRequest, SampleRequest
+from cnnbench.harness.worker.protocol.timing import PrepareRequest, SampleRequest
 
 
 def suite(**latency):
@@ -57,7 +56,7 @@ def test_one_cell_of_each_group_has_a_control_in_every_round(go):
 
 def test_a_suite_can_do_without(go, machine):
     assert controls(go(controls=False)) == []
-    assert {spec.side for spec, _ in machine.asked} == {"head"}
+    assert {worker.spec.side for worker, _ in machine.asked} == {"head"}
 
 
 def test_a_control_that_fails_costs_its_cell_nothing(go, machine):
@@ -76,13 +75,11 @@ def test_a_control_with_a_defect_costs_its_cell_nothing(go, machine):
 
 
 def test_a_control_with_wrong_outputs_costs_its_cell_nothing(go, machine):
-    def wrong(worker, request):
-        if worker.spec.side != "control":
-            return None
-        write_arrays(request.output, {"output": np.full((request.graph.shapes(1)["fc"]), math.nan, np.float32)})
-        return PrepareReply(build_s=0.0, weights_s=0.0, compile_s=None, first_call_s=0.0)
+    def outputs(worker, request):
+        right = zeros(request)
+        return {name: array + math.nan for name, array in right.items()} if is_control(worker, request) else right
 
-    machine.answers[PrepareRequest] = wrong
+    machine.outputs = outputs
     result = go()
     assert controls(result) == []
     assert sum("has no control: output" in note for note in result.summary.notes) == 4

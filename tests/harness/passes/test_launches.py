@@ -88,7 +88,7 @@ def test_it_ends_with_the_most_launches_and_says_so(go):
 
 
 def test_it_ends_when_the_time_is_spent(go, machine):
-    machine.latency_s["fast"] = 1.0
+    machine.latencies_s["numpy fast"] = 1.0
     result = go(of_batch(1, 99), budget_s=60.0)  # a launch of a group takes 16 calls and two imports
     assert launches(result) == {(1, "base"): [0, 1], (1, "head"): [0, 1], (2, "base"): [0], (2, "head"): [0]}
     assert "sampling ended with 1 cells undecided: the time is spent" in result.summary.notes
@@ -127,7 +127,7 @@ def test_a_side_that_is_missing_is_measured_with_the_other(go, machine):
     for name in (lost, kept):
         (name.parents[1] / "record.json").unlink()
     lost.unlink()
-    machine.latency_s["fast"] = 2.0
+    machine.latencies_s["numpy fast"] = 2.0
     go(of_batch(2, 1), resume=first.folder)
     assert lost.exists()
     assert kept.read_bytes() != before
@@ -142,7 +142,7 @@ def test_a_further_launch_that_one_side_lost_is_made_again_on_both(go, machine):
         (folder / "record.json").unlink()
     (folders[0] / "parts" / "launch-2.json").unlink()
     before = (folders[1] / "parts" / "launch-2.json").read_bytes()
-    machine.latency_s["fast"] = 2.0
+    machine.latencies_s["numpy fast"] = 2.0
     again = go(of_batch(2, 3), resume=first.folder)
     assert launches(again)[2, "head"] == launches(again)[2, "base"] == [0, 1, 2]
     assert (folders[1] / "parts" / "launch-2.json").read_bytes() != before

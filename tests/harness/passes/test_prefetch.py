@@ -183,4 +183,4 @@ def test_there_is_none_where_it_would_not_pay(planned, work_on, monkeypatch, rea
     with OraclePrefetcher(work_on(machine.machine), planned.runnable) as prefetcher:
         prefetcher.look_ahead(planned.runnable[0])
         prefetcher.expect(planned.runnable[0], "local")
-    assert machine.workers == []
+    assert machine.started == []

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_machine import FakeMachine, observed
+from fake_machine import FakeMachine
+from fake_worker import observed
 from small_suite import small_suite
 
 from cnnbench.harness.passes.events import RoundFinished
 from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.plan import plan, two_sided
+from cnnbench.harness.worker.errors import WorkerCrashError
 from cnnbench.harness.worker.protocol.timing import (
     BeginTurnsRequest,
     EndTurnsReply,
@@ -78,21 +80,21 @@ def test_programs_are_started_in_another_order_in_each_launch(go, machine):
 
 
 def test_each_round_is_reported_with_the_medians_of_its_cells(go, machine):
-    machine.latency_s = {"fast": 0.5, "reference": 2.0}
+    machine.latencies_s = {"numpy fast": 0.5, "numpy reference": 2.0}
     result, events = go(backends=THREE[:1], launches=2, rounds=3)
     rounds = [event for event in events if isinstance(event, RoundFinished)]
     assert [(event.launch, event.round) for event in rounds] == [(i, j) for i in (0, 1) for j in (0, 1, 2)]
     for event in rounds:
         medians = dict(event.medians_s)
         for record in result.records:
-            assert medians[record.cell.id] == pytest.approx(machine.latency_s[record.cell.mode])
+            assert medians[record.cell.id] == pytest.approx(machine.latencies_s[record.cell.series])
     for record in result.records:
-        assert record.latency.median_s.value == pytest.approx(machine.latency_s[record.cell.mode])
+        assert record.latency.median_s.value == pytest.approx(machine.latencies_s[record.cell.series])
         assert record.latency.samples == 2 * 3 * 2
 
 
 def test_a_groups_time_ends_its_rounds_after_the_third(go, machine):
-    machine.latency_s["fast"] = 1.0
+    machine.latencies_s["numpy fast"] = 1.0
     measure = {
         "latency": {"launches": 1, "rounds": 9, "samples": 2, "controls": False},
         "budget_s": 9.5, "memory": False, "yardsticks": False,
@@ -109,7 +111,7 @@ def test_the_sides_of_a_cell_alternate_sample_by_sample(go, machine):
     store = RunStore.open(result.folder)
     assert not machine.requests(SampleRequest)
     assert len(machine.requests(BeginTurnsRequest)) == len(machine.requests(EndTurnsRequest)) == 2 * 2
-    turns = [spec.side for spec, request in machine.asked if isinstance(request, TurnRequest)]
+    turns = [worker.spec.side for worker, request in machine.asked if isinstance(request, TurnRequest)]
     pairs = [set(turns[i : i + 2]) for i in range(0, len(turns), 2)]
     assert pairs == [{"base", "head"}] * (2 * 4)
     for name in store.records():
@@ -118,7 +120,7 @@ def test_the_sides_of_a_cell_alternate_sample_by_sample(go, machine):
 
 
 def test_turns_end_with_the_time_of_a_round_but_not_before_the_least_samples(go, machine):
-    machine.latency_s["fast"] = 1.0
+    machine.latencies_s["numpy fast"] = 1.0
     result, _ = go(sides=True, rounds=1, samples=50, min_samples=2, max_round_s=3.0)  # for each of the two sides
     assert {record.latency.samples for record in result.records} == {3}
     result, _ = go(sides=True, rounds=1, samples=50, min_samples=2, max_round_s=0.1)
@@ -159,7 +161,7 @@ def test_a_worker_that_dies_takes_its_own_cell_and_is_started_again_for_the_othe
 
     def deadly(worker, request):
         if worker.prepared[request.cell].options.layout == "channels_last":
-            raise worker.die()
+            raise WorkerCrashError("the worker died: SIGKILL")
 
     machine.answers[SampleRequest] = deadly
     result, _ = go(backends=["numpy", THREE[1]], rounds=3)
