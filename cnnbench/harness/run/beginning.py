@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from cnnbench.errors import CnnbenchError, SuiteError
+from cnnbench.errors import SuiteError
 from cnnbench.harness.run.differences import first_difference
 from cnnbench.harness.run.events import CellRecorded
 from cnnbench.harness.run.options import RunOptions
 from cnnbench.harness.run.provenance import changed_since
 from cnnbench.harness.run.state import RunState
 from cnnbench.harness.run.store import RunStore
-from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.networks import graph_digest, weights_digest
-from cnnbench.harness.suite.plan import Plan
+from cnnbench.harness.suite.plan import Plan, as_it_is_now
 from cnnbench.harness.worker.sides import interpreters_of
 from cnnbench.measurement.environment import capture, fingerprint
 from cnnbench.measurement.installed import distributions as installed_distributions
@@ -39,7 +37,7 @@ def begin(store: RunStore, plan: Plan, options: RunOptions) -> tuple[Plan, RunOp
     """
     if options.resume is not None and (store.folder / "plan.json").exists():
         _refuse_other(store, plan)
-        plan = plan.model_copy(update={"cells": tuple(map(_as_it_is_now, plan.cells))})
+        plan = plan.model_copy(update={"cells": tuple(map(as_it_is_now, plan.cells))})
         store.write_plan(plan)
         return plan, replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
     sides = {name: interpreter.reported for name, interpreter in options.sides.items()}
@@ -64,18 +62,6 @@ def _refuse_other(store: RunStore, plan: Plan) -> None:
 
 def _asked(plan: Plan) -> dict[str, Any]:
     return {"suite": plan.suite.model_dump(mode="json"), "cells": {cell.id: cell.key for cell in plan.cells}}
-
-
-def _as_it_is_now(cell: Cell) -> Cell:
-    """The cell with the digests of its files' present content; a file that cannot be read is the passes' to report."""
-    if cell.skip is not None:
-        return cell
-    try:
-        graph = graph_digest(cell.architecture, cell.image, cell.num_classes)
-        weights = weights_digest(cell.architecture, cell.image, cell.weights)
-    except CnnbenchError:
-        return cell
-    return cell.model_copy(update={"graph_digest": graph, "weights_digest": weights})
 
 
 def take_over(state: RunState, environment: Mapping[str, Any]) -> None:

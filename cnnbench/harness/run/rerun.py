@@ -13,7 +13,7 @@ from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.matrix import DEVICE
 from cnnbench.harness.suite.networks import FILE, PACKAGE
-from cnnbench.harness.suite.plan import Plan
+from cnnbench.harness.suite.plan import Plan, as_it_is_now
 from cnnbench.harness.suite.points import Point
 
 
@@ -58,7 +58,7 @@ class Rerun:
             changes["architecture"] = f"{FILE}{self.files[cell.architecture]}"
         if cell.weights is not None and cell.weights in self.files:
             changes["weights"] = str(self.files[cell.weights])
-        return cell.model_copy(update=changes)
+        return as_it_is_now(cell.model_copy(update=changes))
 
     def _lack(self, cell: Cell, here: Availability, training_data: str | None) -> str | None:
         """Why a cell cannot run here. No file is read that the bundle does not bring, but an installed package's."""

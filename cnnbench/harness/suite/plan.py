@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.labels import cell_label, files_as_asked, group_label, network_labels, uniquely_labelled
@@ -225,3 +225,15 @@ def two_sided(plan: Plan) -> Plan:
     for cell in plan.cells:
         cells += [cell.model_copy(update={"id": f"{cell.id}-base", "side": "base"}), cell]
     return plan.model_copy(update={"cells": tuple(cells)})
+
+
+def as_it_is_now(cell: Cell) -> Cell:
+    """The cell with the digests of its files' present content; a file that cannot be read is the passes' to report."""
+    if cell.skip is not None:
+        return cell
+    try:
+        graph = graph_digest(cell.architecture, cell.image, cell.num_classes)
+        weights = weights_digest(cell.architecture, cell.image, cell.weights)
+    except CnnbenchError:
+        return cell
+    return cell.model_copy(update={"graph_digest": graph, "weights_digest": weights})

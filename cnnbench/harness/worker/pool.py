@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from cnnbench.errors import WorkerError
+from cnnbench.errors import CnnbenchError
 from cnnbench.execution.contract import ProcessSettings
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.worker.client import WorkerClient
@@ -61,10 +61,10 @@ class Pool:
         self._watch = watch
         self._start = start
         self._loaded: dict[WorkerSpec, LoadedWorker] = {}
-        self._unloadable: dict[WorkerSpec, WorkerError] = {}
+        self._unloadable: dict[WorkerSpec, CnnbenchError] = {}
 
     def get(self, spec: WorkerSpec) -> LoadedWorker:
-        """The worker for a specification. Raises WorkerError where it cannot be had."""
+        """The worker for a specification. Raises CnnbenchError where it cannot be had."""
         found = self._loaded.get(spec)
         if found is not None and found.worker.alive:
             return found
@@ -78,8 +78,9 @@ class Pool:
             self._loaded[spec] = LoadedWorker(worker, 0.0)  # its log is wanted where loading fails
             try:
                 reply = worker.ask(request, timeout_s=self._start_timeout_s)
-            except WorkerError as error:
-                self._unloadable[spec] = error
+            except BaseException as error:
+                if isinstance(error, CnnbenchError):
+                    self._unloadable[spec] = error
                 worker.kill()
                 raise
         loaded = LoadedWorker(worker, reply.import_s, reply.versions, reply.described, reply.kinds)

@@ -8,7 +8,7 @@ import pytest
 from fake_worker import Answer, FakeWorker, FakeWorkers
 from synthetic_run import synthetic_run
 
-from cnnbench.errors import WorkerError
+from cnnbench.errors import CnnbenchError, UnavailableError
 from cnnbench.harness.worker.errors import RequestFailedError, WorkerCrashError, WorkerHungError
 from cnnbench.harness.worker.interface import Worker
 from cnnbench.harness.worker.pool import Pool
@@ -49,17 +49,30 @@ def test_a_worker_that_died_is_started_anew(pool, workers):
     assert len(workers.started) == 2
 
 
-@pytest.mark.parametrize("answer", [Answer(error=RequestFailedError("no library")), Answer(hangs=True)])
+LACKING = UnavailableError("no such device")
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(error=RequestFailedError("no library")), Answer(error=LACKING), Answer(hangs=True)]
+)
 def test_a_backend_that_does_not_load_is_not_tried_again_and_its_log_is_kept(pool, workers, answer):
     workers.rule(LoadRequest, answer)
-    with pytest.raises(WorkerError) as first:
+    with pytest.raises(CnnbenchError) as first:
         pool.get(NUMPY)
-    with pytest.raises(WorkerError) as second:
+    with pytest.raises(CnnbenchError) as second:
         pool.get(NUMPY)
     assert first.value is second.value
     assert len(workers.started) == 1
     assert not workers.started[0].alive
     assert pool.peek(NUMPY) is workers.started[0]
+
+
+def test_a_worker_that_was_interrupted_while_it_loaded_is_not_taken_for_a_loaded_one(pool, workers):
+    workers.rule(LoadRequest, Answer(error=ZeroDivisionError("a defect")), times=1)
+    with pytest.raises(ZeroDivisionError):
+        pool.get(NUMPY)
+    assert not workers.started[0].alive
+    assert pool.get(NUMPY).worker is workers.started[1]
 
 
 def test_an_interpreter_that_does_not_start_is_no_worker(pool, workers):

@@ -13,7 +13,7 @@ from cnnbench.harness.suite.networks import network, starting_arrays, weights_fi
 from cnnbench.harness.suite.plan import plan
 from cnnbench.spec.weights import initialize, save
 
-SUITE = Path(__file__).parents[2] / "suites" / "pretrained.yaml"
+SUITE = Path(__file__).parents[3] / "suites" / "pretrained.yaml"
 TEXT = """
 schema_version: 1
 name: trained
