@@ -206,17 +206,20 @@ class FakeWorker:
             if answer.is_deadly:
                 self.kill()
             raise answer.error
-        reply = encode(1, "result", answer.reply or healthy)
+        given = answer.reply or healthy
+        if given is None:
+            raise AssertionError(f"no healthy reply to {request.method!r} is known: give a rule")
+        reply = encode(1, "result", given)
         found: ReplyT = read_content(reply, "result", request.reply, f"the reply to {request.method!r}")
         return found
 
-    def _healthy(self, request: Any, answer: Answer) -> tuple[Message, float, tuple[Message, ...]]:
+    def _healthy(self, request: Any, answer: Answer) -> tuple[Message | None, float, tuple[Message, ...]]:
         """(reply, seconds, events) of a worker that is well; no more than needed where another answer is given."""
         if answer.error is not None or answer.hangs:
             return setup.Done(), 0.0, ()
         return (*self._reply(request), self._events(request))
 
-    def _reply(self, request: Any) -> tuple[Message, float]:
+    def _reply(self, request: Any) -> tuple[Message | None, float]:
         call_s = self.latency_s(request)
         match request:
             case setup.LoadRequest():
@@ -265,7 +268,7 @@ class FakeWorker:
                 return setup.Done(), 0.0
             case _ if request.reply is setup.Done:
                 return setup.Done(), call_s
-        raise AssertionError(f"no healthy reply to {request.method!r} is known: give a rule")
+        return None, call_s
 
     def _settings(self, cell: str) -> SampleSettings:
         return self.prepared[cell].sampling

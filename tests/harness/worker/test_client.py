@@ -268,3 +268,24 @@ def test_closing_leaves_no_process_and_no_files():
     worker.close()
     assert not worker.folder.exists()
     assert not Path(f"/proc/{worker.pid}").exists()
+
+
+def test_a_line_that_is_no_request_ends_the_worker_and_stands_in_its_log():
+    with WorkerClient(WorkerSpec(None)) as worker:
+        os.write(worker._process.requests, b"garbage\n")
+        with pytest.raises(WorkerCrashError, match="exit code 1"):
+            sample(worker)
+        assert "ProtocolError: a request is not JSON" in worker.log.text()
+
+
+def test_nothing_heavy_is_imported_before_processors_are_bound_nor_numpy_before_a_backend():
+    """What a backend imports counts as its own import; what starts threads must find the processors bound."""
+    code = (
+        "import sys, cnnbench.harness.worker.process; print(*sorted(sys.modules))\n"
+        "import cnnbench.harness.worker.server; print(*sorted(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process, server = (set(line.split()) for line in run.stdout.splitlines())
+    assert not process & {"numpy", "pydantic", "psutil"}
+    assert "pydantic" in server
+    assert "numpy" not in server
