@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 SUITE ?= suites/resnet.yaml
 PYTEST_OPTIONS ?=
+TEST_PROCESSES ?= auto
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -17,8 +18,10 @@ run: $(INSTALLED)
 ui: $(INSTALLED)
 	$(BIN)/cnnbench ui
 
+# First what may run beside other tests, a file on a processor; then what times something, by itself.
 test: $(INSTALLED_DEV)
-	$(BIN)/pytest $(PYTEST_OPTIONS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not (slow or browser or alone)" $(PYTEST_OPTIONS)
+	$(BIN)/pytest -m "alone and not (slow or browser)" $(PYTEST_OPTIONS)
 
 test-slow: $(INSTALLED_DEV)
 	$(BIN)/pytest -m "slow or browser" $(PYTEST_OPTIONS)

@@ -38,7 +38,10 @@ gates:
 ALIKE, SLOWER = "plain:0.03,second:0.03", "plain:0.03,second:0.09"
 PLAIN, SECOND = (f"lenet5-{name}-fast-b1-1x32x32-float32-t1" for name in ("plain", "second"))
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux"),
+]
 
 
 def interpreter(path: Path, **variables: str) -> str:

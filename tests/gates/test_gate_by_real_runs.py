@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 SUPPORT = Path(__file__).parents[1] / "support"
 SUITE = """
 schema_version: 1

@@ -15,6 +15,8 @@ from cnnbench.measurement import environment, memory
 from cnnbench.measurement.observation import observe, processor_seconds, wait_until_idle
 from cnnbench.measurement.yardsticks import yardsticks
 
+pytestmark = pytest.mark.alone
+
 needs_kernel = pytest.mark.skipif(memory.unavailable() is not None, reason=str(memory.unavailable()))
 
 

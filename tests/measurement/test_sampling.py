@@ -16,6 +16,8 @@ from cnnbench.measurement.sampling import (
     warm_up,
 )
 
+pytestmark = pytest.mark.alone
+
 
 class Machine:
     """A device whose calls queue up work and return at once; waiting for a result does the work."""

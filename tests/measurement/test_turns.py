@@ -10,6 +10,8 @@ import pytest
 from cnnbench.measurement.sampling import TimedCall
 from cnnbench.measurement.turns import Turns
 
+pytestmark = pytest.mark.alone
+
 
 def spins(seconds: float) -> TimedCall:
     def run() -> None:

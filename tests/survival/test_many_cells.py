@@ -7,6 +7,8 @@ import json
 import pytest
 from many_cells import measured, recorded_run, suite_of
 
+pytestmark = pytest.mark.alone
+
 
 def test_ten_thousand_cells_are_planned(tmp_path):
     (tmp_path / "suite.yaml").write_text(json.dumps(suite_of(10_000)))
