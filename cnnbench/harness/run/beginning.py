@@ -13,7 +13,7 @@ from cnnbench.harness.run.options import RunOptions
 from cnnbench.harness.run.provenance import changed_since
 from cnnbench.harness.run.state import RunState
 from cnnbench.harness.run.store import RunStore
-from cnnbench.harness.suite.plan import Plan, as_it_is_now
+from cnnbench.harness.suite.plan import Plan, with_present_files
 from cnnbench.harness.worker.sides import interpreters_of
 from cnnbench.measurement.environment import capture, fingerprint
 from cnnbench.measurement.installed import distributions as installed_distributions
@@ -37,7 +37,7 @@ def begin(store: RunStore, plan: Plan, options: RunOptions) -> tuple[Plan, RunOp
     """
     if options.resume is not None and (store.folder / "plan.json").exists():
         _refuse_other(store, plan)
-        plan = plan.model_copy(update={"cells": tuple(map(as_it_is_now, plan.cells))})
+        plan = with_present_files(plan)
         store.write_plan(plan)
         return plan, replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
     sides = {name: interpreter.reported for name, interpreter in options.sides.items()}

@@ -193,19 +193,19 @@ def _filtered(cells: tuple[Cell, ...], filters: Filters, suite: Suite) -> tuple[
 
 
 def _once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """Checks in the first cell only of each program, and training in the first of each training."""
-    checked: set[Key] = set()
+    """Each check in the first cell of its program that asks for it, and training in the first of each training."""
+    checked: dict[Key, set[str]] = {}
     trained: set[Key] = set()
     result = []
     for cell in cells:
-        changes: dict[str, Any] = {}
-        if cell.program_key in checked:
-            changes["checks"] = ()
-        if cell.train and cell.training_key in trained:
-            changes["train"] = False
-        checked.add(cell.program_key)
-        trained.add(cell.training_key)
-        result.append(cell.model_copy(update=changes) if changes else cell)
+        done = checked.setdefault(cell.program_key, set())
+        checks = tuple(name for name in cell.checks if name not in done)
+        train = cell.train and cell.training_key not in trained
+        if cell.skip is None:
+            done.update(checks)
+            if train:
+                trained.add(cell.training_key)
+        result.append(cell.model_copy(update={"checks": checks, "train": train}))
     return tuple(result)
 
 
@@ -237,3 +237,23 @@ def as_it_is_now(cell: Cell) -> Cell:
     except CnnbenchError:
         return cell
     return cell.model_copy(update={"graph_digest": graph, "weights_digest": weights})
+
+
+def with_present_files(plan: Plan) -> Plan:
+    """The plan with every file as it is now.
+
+    Cells that shared a program, of which one was checked for all, may have become two programs: where a file changed,
+    checks and trainings are dealt out anew, so that no program goes unchecked.
+    """
+    cells = tuple(map(as_it_is_now, plan.cells))
+    if cells == plan.cells:
+        return plan
+    checks: dict[Key, dict[str, None]] = {}
+    for cell in plan.cells:
+        checks.setdefault(cell.program_key, {}).update(dict.fromkeys(cell.checks))
+    trained = {cell.training_key for cell in plan.cells if cell.train}
+    asked = (
+        now.model_copy(update={"checks": tuple(checks[cell.program_key]), "train": cell.training_key in trained})
+        for cell, now in zip(plan.cells, cells, strict=True)
+    )
+    return plan.model_copy(update={"cells": _once(tuple(asked))})

@@ -12,7 +12,7 @@ import pytest
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.labels import files_as_asked, network_labels
 from cnnbench.harness.suite.model import Suite
-from cnnbench.harness.suite.plan import Plan, plan
+from cnnbench.harness.suite.plan import Plan, plan, with_present_files
 
 KEYS = ("network_key", "program_key", "training_group", "training_key", "comparison_group")
 N, P, T, R, G = KEYS  # network, program, training group, training run, comparison group
@@ -120,6 +120,17 @@ def test_one_network_under_two_paths_is_checked_once_and_compared_with_itself(tm
     assert one.id != two.id
     assert one.group == two.group
     assert (bool(one.checks), bool(two.checks)) == (True, False)
+
+
+def test_two_cells_of_one_program_are_both_checked_once_a_file_makes_them_two(tmp_path: Path) -> None:
+    first = written(tmp_path / "a" / "net.yaml", classes=3)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    before = planned(first, f"file:{tmp_path / 'b' / 'net.yaml'}")
+    assert with_present_files(before) is before
+    written(tmp_path / "a" / "net.yaml", classes=4)
+    one, two = with_present_files(before).cells
+    assert differing(one, two)
+    assert one.checks == two.checks == before.cells[0].checks != ()
 
 
 def test_a_network_that_was_changed_is_asked_for_alike_and_has_other_keys(tmp_path: Path) -> None:

@@ -130,6 +130,16 @@ def test_a_device_that_the_driver_does_not_show_is_a_skip(monkeypatch, devices: 
     assert reason is None or f"no device {asked} here: the driver shows {devices}" in reason
 
 
+def test_a_program_whose_first_cell_asks_for_fewer_checks_gets_the_others_in_a_later_cell() -> None:
+    blocks = ({**BLOCK, "batch": 1, "checks": []}, {**BLOCK, "batch": 4, "checks": ["local"]}, {**BLOCK, "batch": 8})
+    result = plan(suite(*blocks, checks=["exact", "local"]))
+    assert [(cell.batch, cell.checks) for cell in result.cells if cell.backend == "plain"] == [
+        (1, ()),
+        (4, ("local",)),
+        (8, ("exact",)),
+    ]
+
+
 def test_a_program_is_checked_and_trained_once() -> None:
     result = plan(suite(BLOCK, train={"architectures": "resnet20"}))
     work = {cell.id.partition("-3x")[0]: (bool(cell.checks), cell.train) for cell in result.cells}
