@@ -30,6 +30,13 @@ FAULTY = ONE.replace("lenet5", "simple_cnn\n  image: [[1, 8, 8]]\n  num_classes:
 )
 
 
+@pytest.fixture(autouse=True)
+def by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest-benchmark measures nothing where these say that tests run beside each other."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     options = ("-p", "no:cacheprovider", "-p", "no:xdist", "-v", *arguments)
     return pytester.runpytest_subprocess(*options, timeout=120)
