@@ -66,7 +66,13 @@ def _unknown(initializer: Initializer) -> SpecError:
 
 
 def check_fits(graph: Graph, arrays: Arrays, *, where: str) -> None:
-    """Raises DataError that lists what is missing, what is left over and what has another shape."""
+    """Raises DataError that lists what is missing, what is left over and what has another shape.
+
+    Args:
+        graph: The network.
+        arrays: Weights and running statistics by their full names.
+        where: What the error calls their place, such as a file.
+    """
     expected = {spec.name: spec.shape for spec in (*graph.named_weights(), *graph.named_state())}
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
     problems += [f"left over {name} {arrays[name].shape}" for name in arrays if name not in expected]
@@ -83,7 +89,13 @@ def check_fits(graph: Graph, arrays: Arrays, *, where: str) -> None:
 
 
 def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Writes canonical arrays as safetensors, whole or not at all."""
+    """Writes canonical arrays as safetensors, whole or not at all.
+
+    Args:
+        arrays: Weights and running statistics by their full names.
+        path: The file, which is replaced; its folders are made.
+        metadata: Texts by name for the file's header.
+    """
     import numpy as np
     from safetensors.numpy import save as serialize
 

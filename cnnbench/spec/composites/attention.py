@@ -193,7 +193,14 @@ def _require_bias(shape: Shape, full: Shape) -> None:
 
 
 def split_heads(builder: Builder, name: str, x: Value, num_heads: int) -> Value:
-    """(N, T, E) -> (N, h, T, E / h)."""
+    """(N, T, E) -> (N, h, T, E / h).
+
+    Args:
+        builder: Where the nodes go.
+        name: What the nodes' names start with.
+        x: (N, T, E).
+        num_heads: h, a divisor of E.
+    """
     tokens, features = x.shape[1:]
     apart = builder.add(f"{name}split_heads", Reshape(shape=(tokens, num_heads, features // num_heads)), x)
     return builder.add(f"{name}_first", Transpose(permutation=(0, 2, 1, 3)), apart)

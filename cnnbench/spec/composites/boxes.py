@@ -19,7 +19,13 @@ LARGEST_GROWTH = math.log(1000 / 16)  # of a side by its decoded logarithm: from
 
 
 def overlap(builder: Builder, a: tuple[Value, ...], b: tuple[Value, ...]) -> Value:
-    """The parts of intersection over union of corners (x1, y1, x2, y2) that meet by broadcasting; 0 / 0 is 0."""
+    """The parts of intersection over union of corners (x1, y1, x2, y2) that meet by broadcasting; 0 / 0 is 0.
+
+    Args:
+        builder: Where the nodes go.
+        a: Four values of one shape: the corners x1, y1, x2, y2 of some boxes.
+        b: The same of the others.
+    """
     sides = []
     for axis, name in enumerate("xy"):
         low = builder.add(f"{name}_low", Maximum(), a[axis], b[axis])
@@ -107,7 +113,13 @@ class _BoxCoding(Composite):
 
 
 def centre_and_size(builder: Builder, name: str, boxes: Value) -> tuple[Value, Value, Value, Value]:
-    """The parts (centre x, centre y, width, height) of corners."""
+    """The parts (centre x, centre y, width, height) of corners.
+
+    Args:
+        builder: Where the nodes go.
+        name: What the nodes' names start with.
+        boxes: (..., 4); each part is (..., 1).
+    """
     corners = _corners(builder, name, boxes)
     sizes = [builder.add(f"{name}_{axis}", Subtract(), corners[i + 2], corners[i]) for i, axis in enumerate("wh")]
     halves = [

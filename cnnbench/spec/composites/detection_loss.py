@@ -18,7 +18,13 @@ BETA = 1 / 9  # of torchvision's and Detectron's box regression
 
 
 def require_shapes(inputs: Shapes, expected: Shapes, words: str) -> None:
-    """Raises SpecError that says in words what is expected where the shapes are others."""
+    """Raises SpecError that says in words what is expected where the shapes are others.
+
+    Args:
+        inputs: The shapes that were given.
+        expected: Those that fit.
+        words: Those that fit, as the error says them.
+    """
     if inputs != expected:
         raise SpecError("the inputs do not fit", received=inputs, expected=words)
 

@@ -47,7 +47,13 @@ class ElementLoss(Composite):
         return self
 
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
-        """The loss of each element."""
+        """The loss of each element.
+
+        Args:
+            builder: Where the nodes go.
+            prediction: The first input, of any shape.
+            target: The second, of the same shape; so is the result.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say what it is")
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:
@@ -55,7 +61,14 @@ class ElementLoss(Composite):
 
 
 def reduced(builder: Builder, values: Value, reduction: Reduction, weights: Value | None = None) -> Value:
-    """The parts that weigh and reduce."""
+    """The parts that weigh and reduce.
+
+    Args:
+        builder: Where the nodes go.
+        values: The loss of each element.
+        reduction: As in ``ElementLoss``.
+        weights: Of the elements, of the shape of ``values`` or with sizes of 1; None: each weighs 1.
+    """
     if weights is not None:
         values = builder.add("weighted", Multiply(), values, weights)
     if reduction == "none":
@@ -74,7 +87,13 @@ def reduced(builder: Builder, values: Value, reduction: Reduction, weights: Valu
 
 
 def divided(builder: Builder, total: Value, weights: Value) -> Value:
-    """A sum over the sum of weights, or over 1 where that is less."""
+    """A sum over the sum of weights, or over 1 where that is less.
+
+    Args:
+        builder: Where the nodes go.
+        total: The sum, of shape ().
+        weights: Those whose sum is the divisor, of any shape.
+    """
     count = builder.add("weight", Reduce(function="sum", keepdims=False), weights)
     return builder.add("quotient", Divide(), total, builder.add("divisor", Clip(minimum=1.0), count))
 

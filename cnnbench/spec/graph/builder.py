@@ -68,7 +68,14 @@ class Builder:
     def input(
         self, name: str, shape: Sequence[int], *, dtype: Literal["float", "int"] = "float", batched: bool = True
     ) -> Value:
-        """Declares a program input of one image's shape (C, *spatial)."""
+        """Declares a program input of one image's shape (C, *spatial).
+
+        Args:
+            name: What the input is called.
+            shape: Of one image, without the batch axis; of the whole input where ``batched`` is false.
+            dtype: ``int`` for indices.
+            batched: Whether a batch axis comes first.
+        """
         self._check_new(name)
         if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
             raise SpecError("the shape is not valid", where=f"input {name!r}", received=list(shape))
@@ -96,7 +103,14 @@ class Builder:
     def add_all(
         self, name: str, layer: Layer, *inputs: Value | str, weights_of: str | None = None
     ) -> tuple[Value, ...]:
-        """As ``add``, but returns every output."""
+        """As ``add``, but returns every output.
+
+        Args:
+            name: Its name within the scopes around.
+            layer: What it computes.
+            inputs: What it reads.
+            weights_of: As in ``add``.
+        """
         full = ".".join([*self._scopes, name])
         self._check_new(full)
         values = tuple(item if isinstance(item, Value) else self.value(item) for item in inputs)
@@ -122,7 +136,13 @@ class Builder:
         return tuple(Value(n, s, d) for n, s, d in zip(names, results, dtypes, strict=True))
 
     def stack(self, prefix: str, layers: Sequence[Layer], x: Value) -> Value:
-        """Adds layers one after the other as ``prefix.0``, ``prefix.1`` ..., and returns the last output."""
+        """Adds layers one after the other as ``prefix.0``, ``prefix.1`` ..., and returns the last output.
+
+        Args:
+            prefix: The scope of the new nodes.
+            layers: In their order, each with one input and one output.
+            x: What the first reads.
+        """
         with self.scope(prefix):
             for number, layer in enumerate(layers):
                 x = self.add(str(number), layer, x)

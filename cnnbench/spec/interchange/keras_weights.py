@@ -25,6 +25,11 @@ def fit_keras(graph: Graph, arrays: KerasArrays, where: str) -> Fitted:
     convolution's bias moves into the mean of the norm behind it, another epsilon into its variance, a missing scale
     is 1. What does not (another padding) is a difference.
 
+    Args:
+        graph: The network.
+        arrays: By layer and role, as the reader of Keras' files gives them.
+        where: What messages call the file.
+
     Raises:
         DataError: With the list of what does not fit.
     """

@@ -22,6 +22,12 @@ def crop_and_resize(node: OnnxNode, axes: Shape, sizes: Shape, fields: dict[str,
 
     t(i) = b (n - 1) + i (e - b) (n - 1) / (m - 1) for a region from b to e of the axis; half-way between where m is 1.
     What lies outside the image has the value ``extrapolation_value``.
+
+    Args:
+        node: The Resize; its input 1 holds the region's begins and then its ends, as shares of the axes.
+        axes: Those that are resized.
+        sizes: The size m of each afterwards.
+        fields: Those of ``Axis`` that say how values are interpolated.
     """
     x = node.value(0)
     rank = len(x.shape)

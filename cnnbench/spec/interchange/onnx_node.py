@@ -80,7 +80,13 @@ class OnnxNode:
         return value
 
     def reject(self, message: str, *, received: object = None, expected: object = None) -> SpecError:
-        """An error of this node, for the importer to raise."""
+        """An error of this node, for the importer to raise.
+
+        Args:
+            message: What is wrong.
+            received: What the node has.
+            expected: What would be imported.
+        """
         return SpecError(message, where=self.where, received=received, expected=expected)
 
     # inputs
@@ -153,7 +159,13 @@ class OnnxNode:
         return tuple(int(item) for item in self.static(position, what).reshape(-1))
 
     def scalar(self, position: int, what: str, default: float = 0.0) -> float:
-        """A static input of one element as a float, ``default`` where it is not given."""
+        """A static input of one element as a float, ``default`` where it is not given.
+
+        Args:
+            position: Which input, from 0.
+            what: What the error calls it.
+            default: The value where it is left out.
+        """
         if not self.has(position):
             return default
         array = self.static(position, what)
@@ -177,7 +189,14 @@ class OnnxNode:
     def add_all(
         self, layer: Layer, *values: Value, part: str = "", arrays: Mapping[str, Array] | None = None
     ) -> tuple[Value, ...]:
-        """As ``add``, but returns every output."""
+        """As ``add``, but returns every output.
+
+        Args:
+            layer: The layer.
+            values: What it reads.
+            part: As in ``add``.
+            arrays: Its weights and running statistics by name.
+        """
         name = f"{self.name}_{part}" if part else self.name
         return self._importing.add(name, layer, values, arrays or {}, self.where, self._origin(part))
 

@@ -18,20 +18,40 @@ from cnnbench.spec.layers.shape import Expand, Flatten, Reshape, Tile, Transpose
 
 
 def reshaped(node: OnnxNode, x: Value, target: Shape, part: str = "") -> Value:
-    """``x`` in another shape of fixed sizes; the batch axis stays open where the model's first axis is the batch."""
+    """``x`` in another shape of fixed sizes; the batch axis stays open where the model's first axis is the batch.
+
+    Args:
+        node: Where the layer belongs.
+        x: Any shape.
+        target: The other shape, of as many elements, the model's first axis included.
+        part: As in ``OnnxNode.add``.
+    """
     if node.batched and x.shape[:1] == (1,) and target[:1] == (1,):
         return node.add(Reshape(shape=target[1:]), x, part=part)
     return node.add(Reshape(shape=target, whole=True), x, part=part)
 
 
 def raised(node: OnnxNode, x: Value, rank: int, part: str) -> Value:
-    """``x`` with leading axes of size 1 up to ``rank``, as broadcasting has it."""
+    """``x`` with leading axes of size 1 up to ``rank``, as broadcasting has it.
+
+    Args:
+        node: Where the layer belongs.
+        x: Any shape.
+        rank: The rank that is wanted; one of as many axes or more stays as it is.
+        part: As in ``OnnxNode.add``.
+    """
     missing = rank - len(x.shape)
     return node.add(Unsqueeze(axes=tuple(range(missing))), x, part=part) if missing > 0 else x
 
 
 def lifted(node: OnnxNode, x: Value, part: str = "lifted") -> Value:
-    """``x`` with an axis of size 1 in front, for layers that leave the first axis alone."""
+    """``x`` with an axis of size 1 in front, for layers that leave the first axis alone.
+
+    Args:
+        node: Where the layer belongs.
+        x: Any shape S; the result is (1, *S).
+        part: As in ``OnnxNode.add``.
+    """
     return node.add(Unsqueeze(axes=(0,)), x, part=part)
 
 

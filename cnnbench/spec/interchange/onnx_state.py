@@ -188,7 +188,7 @@ class Importing:
         return results
 
     def parameter(self, name: str, array: Array, where: str) -> Value:
-        """A layer that holds an array."""
+        """A layer that holds an array. Args: name: what it would be called; array: of floats; where: for messages."""
         if array.dtype.kind != "f":
             raise SpecError(
                 "a constant of integers or booleans is read as a value",

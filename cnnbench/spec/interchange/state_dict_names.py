@@ -123,6 +123,11 @@ def translated(architecture: str, names: Collection[str], expected: Collection[s
 
     Of the known dialects of the architecture's family the one that gives most of the expected names is taken; ``""``
     and the names themselves where none gives more than they are already.
+
+    Args:
+        architecture: Its name, which says the family.
+        names: Those in the file.
+        expected: Those of the network's weights and running statistics.
     """
     best = "", {name: name for name in names}
     most = len(set(names) & set(expected))

@@ -44,6 +44,11 @@ SAFETENSORS = WeightReader("safetensors", (".safetensors",), load)
 def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, Array]:
     """The arrays of ``fit``, where the network of the file computes the same.
 
+    Args:
+        graph: The network.
+        arrays: As ``WeightReader.read`` gives them.
+        where: What messages call the file.
+
     Raises:
         DataError: With the list of what does not fit, or of what is computed otherwise.
     """
@@ -53,7 +58,13 @@ def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, 
 
 
 def refuse_differences(graph: Graph, fitted: Fitted, *, where: str) -> None:
-    """Raises DataError that lists where the network of the file computes something else."""
+    """Raises DataError that lists where the network of the file computes something else.
+
+    Args:
+        graph: The network.
+        fitted: What ``fit`` found.
+        where: What messages call the file.
+    """
     more = len(fitted.differences) - 8
     if fitted.differences:
         raise DataError(

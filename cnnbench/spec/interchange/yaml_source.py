@@ -97,7 +97,7 @@ def read_yaml(path: Path, *, error: type[CnnbenchError] = SuiteError) -> Located
 
 
 def read_yaml_text(text: str, name: str = "<text>", *, error: type[CnnbenchError] = SuiteError) -> Located:
-    """As ``read_yaml``, from a text; ``name`` stands for the file in messages."""
+    """As ``read_yaml``. Args: text: the document; name: what messages call it; error: the class of what is raised."""
     if len(text) > LARGEST_BYTES:
         raise error("the text is too large", where=name, expected=f"at most {LARGEST_BYTES} bytes")
     root = _Reader(name, error).read(text)

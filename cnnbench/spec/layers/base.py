@@ -196,21 +196,40 @@ def _plain(value: Any) -> Any:
 
 
 def require_int(value: object, field: str, *, least: int) -> int:
-    """``value`` as an int of at least ``least``, else a SpecError that names the field."""
+    """``value`` as an int of at least ``least``, else a SpecError that names the field.
+
+    Args:
+        value: What was given.
+        field: What the error calls it.
+        least: The smallest that is valid.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SpecError(f"{field} is not valid", received=repr(value), expected=f"an integer of at least {least}")
     return value
 
 
 def require_rank(shape: Shape, kind: str, *, least: int, most: int | None = None) -> None:
-    """Raises SpecError unless the rank of ``shape`` (batch axis included) lies within the limits."""
+    """Raises SpecError unless the rank of ``shape`` (batch axis included) lies within the limits.
+
+    Args:
+        shape: Of the input, as (N, C, *spatial).
+        kind: The layer's, for the error.
+        least: The smallest rank that is valid.
+        most: The largest; None where there is none.
+    """
     if len(shape) < least or (most is not None and len(shape) > most):
         limits = f"rank {least}" if least == most else f"rank {least} to {most}" if most else f"rank {least} or more"
         raise SpecError(f"{kind} cannot take an input of rank {len(shape)}", received=shape, expected=limits)
 
 
 def require_one_of(value: object, field: str, options: Sequence[object]) -> None:
-    """Raises SpecError unless ``value`` is one of ``options``."""
+    """Raises SpecError unless ``value`` is one of ``options``.
+
+    Args:
+        value: What was given.
+        field: What the error calls it.
+        options: The values that are valid.
+    """
     if value not in options:
         raise SpecError(
             f"{field} is not valid", received=repr(value), expected=f"one of {', '.join(map(repr, options))}"

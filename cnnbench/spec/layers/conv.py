@@ -118,7 +118,13 @@ class Conv(Convolution, kind="conv"):
 
 
 def require_groups(groups: int, channels: int, out_channels: int) -> None:
-    """Raises SpecError unless the output channels are positive and ``groups`` divides both counts."""
+    """Raises SpecError unless the output channels are positive and ``groups`` divides both counts.
+
+    Args:
+        groups: The number of groups.
+        channels: Of the input.
+        out_channels: Of the output.
+    """
     require_int(out_channels, "out_channels", least=1)
     require_int(groups, "groups", least=1)
     for name, count in (("input channels", channels), ("out_channels", out_channels)):

@@ -51,7 +51,15 @@ class NLLLoss(Layer, kind="nll_loss"):
 
 
 def check_classes(inputs: Shapes, kind: str, reduction: str, label_smoothing: float) -> None:
-    """Raises SpecError where predictions, targets and class weights do not fit."""
+    """Raises SpecError where predictions, targets and class weights do not fit.
+
+    Args:
+        inputs: The shapes of scores (N, K, *spatial), targets (N, *spatial) and, where there are three, class weights
+            (K,).
+        kind: The layer's, for errors.
+        reduction: ``none``, ``mean`` or ``sum``.
+        label_smoothing: The share of the target that is spread over all classes, from 0 to below 1.
+    """
     scores, target = inputs[:2]
     require_rank(scores, kind, least=2)
     require_one_of(reduction, "reduction", ("none", "mean", "sum"))

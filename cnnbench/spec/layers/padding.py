@@ -60,7 +60,14 @@ class Pad(Layer, kind="pad"):
 
 
 def padded_from(mode: PadMode, size: int, begin: int, end: int) -> tuple[int, ...]:
-    """For each position of an axis padded in a mode other than ``constant``, the position that it is copied from."""
+    """For each position of an axis padded in a mode other than ``constant``, the position that it is copied from.
+
+    Args:
+        mode: ``edge``, ``wrap``, ``reflect`` or ``symmetric``.
+        size: Of the axis before it is padded.
+        begin: The number of positions added before it.
+        end: The number of positions added after it.
+    """
     positions = range(-begin, size + end)
     if mode == "edge":
         return tuple(min(max(i, 0), size - 1) for i in positions)

@@ -155,6 +155,11 @@ def gate_rows(order: str, native: str, hidden_size: int) -> tuple[int, ...]:
 
     >>> gate_rows("iofg", "ifgo", 1)
     (0, 2, 3, 1)
+
+    Args:
+        order: The gates from the first block of rows to the last, a letter each.
+        native: The same letters in the order that is wanted.
+        hidden_size: The rows of each gate.
     """
     starts = (order.index(gate) * hidden_size for gate in native)
     return tuple(row for start in starts for row in range(start, start + hidden_size))

@@ -14,7 +14,14 @@ Padding = int | tuple[int, ...] | PaddingPairs | Literal["same", "same_lower", "
 
 
 def per_axis(value: Any, num_axes: int, field: str, *, least: int) -> tuple[int, ...]:
-    """One integer per spatial axis from an integer or a tuple of them."""
+    """One integer per spatial axis from an integer or a tuple of them.
+
+    Args:
+        value: An integer for every axis, or a tuple with one for each.
+        num_axes: The number of spatial axes.
+        field: What the error calls the value.
+        least: The smallest integer that is valid.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         value = (value,) * num_axes
     if not isinstance(value, tuple) or len(value) != num_axes:
@@ -36,6 +43,13 @@ def same_padding(size: int, kernel_size: int, stride: int, dilation: int, *, low
 
     total = max((ceil(size / s) - 1) s + d (k - 1) + 1 - size, 0). An odd total puts its extra row at the end
     (TensorFlow's SAME, ONNX's SAME_UPPER), or at the beginning if ``lower`` (SAME_LOWER).
+
+    Args:
+        size: Of the input along the axis.
+        kernel_size: k, the number of taps of a window.
+        stride: s, the step from one window to the next.
+        dilation: d, the step from one tap to the next.
+        lower: Whether an odd total puts its extra row at the beginning.
     """
     total = max((-(-size // stride) - 1) * stride + effective_size(kernel_size, dilation) - size, 0)
     small, large = total // 2, total - total // 2
@@ -45,7 +59,15 @@ def same_padding(size: int, kernel_size: int, stride: int, dilation: int, *, low
 def resolve_padding(
     padding: Padding, spatial: Shape, kernel_size: Shape, stride: Shape, dilation: Shape
 ) -> PaddingPairs:
-    """Explicit (begin, end) padding per axis from integers, pairs, ``"same"``, ``"same_lower"`` or ``"valid"``."""
+    """Explicit (begin, end) padding per axis from integers, pairs, ``"same"``, ``"same_lower"`` or ``"valid"``.
+
+    Args:
+        padding: As a layer's field has it.
+        spatial: The sizes of the input's spatial axes.
+        kernel_size: The number of taps of a window along each.
+        stride: The step from one window to the next along each.
+        dilation: The step from one tap to the next along each.
+    """
     num_axes = len(spatial)
     if padding == "valid":
         return ((0, 0),) * num_axes
@@ -77,6 +99,14 @@ def output_size(
 
     With ``ceil_mode`` the quotient is rounded up, and a last window that would start beyond the input and its
     leading padding is dropped (PyTorch's and ONNX's rule).
+
+    Args:
+        size: Of the input along the axis.
+        kernel_size: k, the number of taps of a window.
+        stride: s, the step from one window to the next.
+        dilation: d, the step from one tap to the next.
+        padding: The positions added at its begin and at its end.
+        ceil_mode: Whether the quotient is rounded up.
     """
     span = size + sum(padding) - effective_size(kernel_size, dilation)
     if not ceil_mode:
@@ -94,7 +124,16 @@ def output_sizes(
     *,
     ceil_mode: bool = False,
 ) -> Shape:
-    """``output_size`` for every axis; raises SpecError where a window does not fit its padded input."""
+    """``output_size`` for every axis; raises SpecError where a window does not fit its padded input.
+
+    Args:
+        spatial: The sizes of the input's spatial axes.
+        kernel_size: The number of taps of a window along each.
+        stride: The step from one window to the next along each.
+        dilation: The step from one tap to the next along each.
+        padding: The positions added at the begin and at the end of each.
+        ceil_mode: As in ``output_size``.
+    """
     sizes = tuple(
         output_size(n, k, s, d, p, ceil_mode=ceil_mode)
         for n, k, s, d, p in zip(spatial, kernel_size, stride, dilation, padding, strict=True)
@@ -125,7 +164,16 @@ def require_axes(value: PerAxis | None) -> tuple[int, ...]:
 
 
 def empty_window(size: int, count: int, kernel_size: int, stride: int, dilation: int, begin: int) -> int | None:
-    """The index of the first of ``count`` windows that sees padding only, None where each sees the input."""
+    """The index of the first of ``count`` windows that sees padding only, None where each sees the input.
+
+    Args:
+        size: Of the input along the axis.
+        count: The number of windows, which is the output's size.
+        kernel_size: The number of taps of a window.
+        stride: The step from one window to the next.
+        dilation: The step from one tap to the next.
+        begin: The positions of padding before the input.
+    """
 
     def sees_input(index: int) -> bool:
         first = index * stride - begin
