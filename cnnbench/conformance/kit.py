@@ -67,7 +67,16 @@ def build(
     onnx: bool = True,
     with_faults: bool = True,
 ) -> Tests:
-    """The test functions by name; what they mean stands at ``conformance_tests``."""
+    """The test functions by name; what they mean stands at ``conformance_tests``.
+
+    Args:
+        backend: As in ``conformance_tests``.
+        modes: As in ``conformance_tests``.
+        precisions: As in ``conformance_tests``.
+        kinds: As in ``conformance_tests``.
+        onnx: As in ``conformance_tests``.
+        with_faults: Whether the injected faults are among them.
+    """
     plugin = backend_plugin(backend)
     ways = [
         _Way(mode, name)

@@ -204,7 +204,14 @@ class Operations:
         return tuple(self._gaps)
 
     def gap(self, layer: Layer, precision: str, mode: str, *, gradient: bool = False) -> str | None:
-        """Why a layer does not work here, or None; the arguments are those of ``Gap.meets``."""
+        """Why a layer does not work here, or None where it works.
+
+        Args:
+            layer: Of any kind.
+            precision: The name of the precision policy.
+            mode: The backend's mode.
+            gradient: Whether the program differentiates.
+        """
         found = (gap.reason for gap in self._gaps if gap.meets(layer, precision, mode, gradient=gradient))
         return next(found, None)
 

@@ -67,5 +67,11 @@ def chosen_backend(text: str, precision: str = "float32", where: str = "backend"
 
 
 def chosen_backends(names: Sequence[str], precision: str, where: str = "backends") -> list[ChosenBackend]:
-    """Each backend that is named, or every known one where none is. Raises as ``chosen_backend``."""
+    """Each backend that is named, or every known one where none is. Raises as ``chosen_backend``.
+
+    Args:
+        names: ``NAME`` or ``NAME:MODE`` each; empty for all.
+        precision: The policy that each must have.
+        where: What errors call the place: an option, an argument.
+    """
     return [chosen_backend(text, precision, where) for text in names or backend_plugins()]

@@ -71,5 +71,11 @@ def compare(
 
 
 def snapshot_of(run: RunLike, root: Path = DEFAULT_ROOT, *, reason: str = "") -> Snapshot:
-    """A run condensed to what a baseline keeps."""
+    """A run condensed to what a baseline keeps.
+
+    Args:
+        run: The run.
+        root: Where runs' folders lie.
+        reason: Why the baseline is set, to be kept with it.
+    """
     return snapshot(read_evidence(find_run(run, root)), reason=reason).side("head")

@@ -101,7 +101,13 @@ def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, 
 
 
 def execute(work: Plan, options: RunOptions, how: OutputKeywords) -> RunResult:
-    """Runs a plan, and writes the reports."""
+    """Runs a plan, and writes the reports.
+
+    Args:
+        work: The plan.
+        options: Where its folder goes, and how it is run; recorders come from ``how``.
+        how: The keywords below.
+    """
     options = replace(options, recorders=chosen_recorders(how.get("recorders")))
     result = run_plan(work, options, tuple(how.get("listeners", ())))
     write_reports(result.folder)

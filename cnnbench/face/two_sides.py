@@ -93,7 +93,14 @@ def ab(
 
 
 def planned_ab(suite: str | Path | None, base: str | None, head: str | None, chosen: SuiteKeywords) -> ABWork:
-    """Asks both interpreters what they are, and plans. Raises as ``ab``."""
+    """Asks both interpreters what they are, and plans. Raises as ``ab``.
+
+    Args:
+        suite: As in ``ab``.
+        base: As in ``ab``.
+        head: As in ``ab``.
+        chosen: The keywords of ``plan``.
+    """
     if suite is None or base is None:
         raise SuiteError(
             "there is nothing to compare",
@@ -114,7 +121,13 @@ def compared(work: ABWork, how: OutputKeywords) -> ABResult:
 
 
 def on_both_sides(options: RunOptions, plan: Plan, sides: TwoSides) -> RunOptions:
-    """The options with an interpreter for each side, and the rule by which sampling goes on."""
+    """The options with an interpreter for each side, and the rule by which sampling goes on.
+
+    Args:
+        options: Where the run goes, and how it is run.
+        plan: Every cell on both sides.
+        sides: The two interpreters.
+    """
     pythons: dict[str, str] = {side: interpreter.path for side, interpreter in sides.items()}
     return replace(
         options,

@@ -42,13 +42,28 @@ class Subject(Protocol):
     """
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
-        """One forward pass."""
+        """One forward pass.
+
+        Args:
+            graph: Compiled anew for the call.
+            arrays: Its weights and running statistics by full name.
+            batch: Its inputs, and in training its masks, by name.
+            options: How it is compiled.
+        """
         ...
 
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
     ) -> HostGradients:
-        """One gradient pass; ``batch`` also holds ``targets``, or ``gradient.<output>`` where there is no loss."""
+        """One gradient pass; ``batch`` also holds ``targets``, or ``gradient.<output>`` where there is no loss.
+
+        Args:
+            graph: Compiled anew for the call.
+            arrays: Its weights and running statistics by full name.
+            batch: Its inputs and masks by name, and ``targets``, or ``gradient.<output>`` where there is no loss.
+            options: How it is compiled.
+            loss: Of the main output; None: gradients of the outputs are given.
+        """
         ...
 
     def steps(
@@ -59,7 +74,15 @@ class Subject(Protocol):
         options: ProgramOptions,
         updates: Updates,
     ) -> tuple[list[float], list[HostTraining]]:
-        """One optimiser step for each batch and rate: the loss before each step, and the training state after it."""
+        """One optimiser step for each batch and rate: the loss before each step, and the training state after it.
+
+        Args:
+            graph: Compiled anew for the call.
+            arrays: The weights and running statistics to begin with, by full name.
+            batches: As in ``gradient``, with ``targets``; one for each step.
+            options: How it is compiled.
+            updates: The loss, the update rule and the rates, one for each step.
+        """
         ...
 
 

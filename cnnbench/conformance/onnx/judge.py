@@ -26,7 +26,13 @@ class CaseVerdict(NamedTuple):
 
 
 def judge(expected: Sequence[Array], received: Sequence[Array], relative: float = RELATIVE) -> CaseVerdict:
-    """Compares outputs in order. Floats may differ by ``relative`` times the largest finite expected value."""
+    """Compares outputs in order. Floats may differ by ``relative`` times the largest finite expected value.
+
+    Args:
+        expected: What the case says, one array an output.
+        received: What the backend gave, in the same order.
+        relative: The tolerance, as a share of the largest finite expected value.
+    """
     if len(expected) != len(received):
         return CaseVerdict(f"{len(received)} outputs, expected {len(expected)}", float("inf"))
     worst = 0.0

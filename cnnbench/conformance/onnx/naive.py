@@ -48,7 +48,14 @@ def average_pool(proto: Any, x: Array) -> Array:
 
 
 def roi_align(proto: Any, x: Array, rois: Array, images: Array) -> Array:
-    """RoiAlign, the mean over each cell's samples of the bilinear value between four pixels."""
+    """RoiAlign, the mean over each cell's samples of the bilinear value between four pixels.
+
+    Args:
+        proto: The ONNX node, with its attributes.
+        x: (N, C, H, W).
+        rois: Corners x1, y1, x2, y2 of each region, (R, 4); the result is (R, C, output height, output width).
+        images: Which of the N images each region lies in, (R,).
+    """
     fields = _fields(proto)
     rows, columns = fields["output_height"], fields["output_width"]
     half = fields.get("coordinate_transformation_mode", b"half_pixel") == b"half_pixel"

@@ -108,14 +108,28 @@ def _expected(case: OnnxCase, model: object, data: DataSet) -> list[Array]:
 
 
 def run_model(backend: Backend, options: ProgramOptions, file: OnnxFile, inputs: dict[str, Array]) -> list[Array]:
-    """The outputs of a model, in its order, for the data of its inputs. Raises CnnbenchError."""
+    """The outputs of a model, in its order, for the data of its inputs. Raises CnnbenchError.
+
+    Args:
+        backend: Loaded and configured.
+        options: Mode, precision and layout; training is as the model says.
+        file: The model.
+        inputs: Their data by the model's names.
+    """
     return run_network(backend, options, import_model(file, inputs), inputs)
 
 
 def run_network(
     backend: Backend, options: ProgramOptions, network: OnnxNetwork, inputs: dict[str, Array]
 ) -> list[Array]:
-    """The outputs of an imported model, in its order."""
+    """The outputs of an imported model, in its order.
+
+    Args:
+        backend: Loaded and configured.
+        options: Mode, precision and layout; training is as the network says.
+        network: The imported model.
+        inputs: Their data by the model's names.
+    """
     from dataclasses import replace
 
     from cnnbench.spec.weights import split_state

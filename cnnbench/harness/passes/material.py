@@ -120,6 +120,12 @@ def draw_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, NDA
     """Inputs by name, float32: seeded normal numbers, or test images of a dataset, repeated as needed.
 
     Inputs after the first, and those that take no batch, are random in any case.
+
+    Args:
+        graph: Whose inputs they are.
+        data: ``random``, or the name of a dataset.
+        seed: Of the random numbers, and of the choice of images.
+        count: How many images a batch holds.
     """
     import numpy as np
 

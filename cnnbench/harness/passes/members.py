@@ -66,7 +66,13 @@ class GroupMember:
         self.lost = True
 
     def add(self, launch: int, number: int, latencies_s: Sequence[float]) -> None:
-        """Takes further samples of a round."""
+        """Takes further samples of a round.
+
+        Args:
+            launch: The launch's number.
+            number: The round's.
+            latencies_s: Seconds of each call, in their order.
+        """
         index = sum(sample.round == number for sample in self.samples)
         self.samples.extend(
             Sample(launch=launch, round=number, index=index + i, latency_s=value) for i, value in enumerate(latencies_s)

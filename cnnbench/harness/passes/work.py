@@ -61,11 +61,23 @@ class Work:
         self.report(NoteAdded(text))
 
     def keep(self, cell: Cell, name: str, part: Part) -> None:
-        """Reports what was found of a cell."""
+        """Reports what was found of a cell.
+
+        Args:
+            cell: Whose part it is.
+            name: What it is kept under.
+            part: What was found.
+        """
         self.report(PartFound(cell.id, name, part))
 
     def fail(self, cell: Cell, failure: Failure, log: str = "") -> None:
-        """Ends a cell."""
+        """Ends a cell.
+
+        Args:
+            cell: The cell.
+            failure: Its status and the reason.
+            log: What its worker printed.
+        """
         self._failed.add(cell.id)
         self.report(CellFailed(cell.id, failure, log))
 

@@ -24,7 +24,15 @@ def assemble(
     digests: Digests | None,
     started_utc: str,
 ) -> Record:
-    """The record that the parts make."""
+    """The record that the parts make.
+
+    Args:
+        cell: The cell.
+        parts: What passes found of it.
+        failure: How it ended early; None where it did not.
+        digests: Of what went in; None where that was never made.
+        started_utc: When its work began.
+    """
     return Record(
         cell=cell,
         status=failure.status if failure else "ok",

@@ -75,7 +75,13 @@ def digests(members: Mapping[str, bytes]) -> dict[str, Member]:
 
 
 def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> str:
-    """Writes a bundle in one step and returns its digest. The same content gives the same file."""
+    """Writes a bundle in one step and returns its digest. The same content gives the same file.
+
+    Args:
+        path: The file, which is replaced.
+        manifest: What is in it, with the digest of each member.
+        members: The bytes of each member by its name in the archive.
+    """
     for name in members:
         if not MEMBER.fullmatch(name):
             raise DataError("a bundle has no place for this", received=name)

@@ -49,7 +49,13 @@ class KeptParts:
         self._noted: set[str] = set()
 
     def write(self, cell: Cell, name: str, part: Part) -> None:
-        """Keeps a part."""
+        """Keeps a part.
+
+        Args:
+            cell: Whose part it is.
+            name: The stem of its file.
+            part: What a pass found.
+        """
         kept = _Kept(made_from=dict(self._made_from(cell, type(part))), part=part.model_dump(mode="json"))
         write_atomically(self._folder(cell) / f"{name}.json", to_json(kept))
 

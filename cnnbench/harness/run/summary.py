@@ -88,7 +88,13 @@ class RunFacts(Frozen):
 
 
 def summarize_run(cells: Sequence[Cell], records: Mapping[str, Record], facts: RunFacts) -> Summary:
-    """The summary of a run's cells in their order."""
+    """The summary of a run's cells in their order.
+
+    Args:
+        cells: Those of the plan.
+        records: By the id of their cell; a cell without one was not run.
+        facts: What else it says.
+    """
     found = [records[cell.id] for cell in cells if cell.id in records]
     missing = tuple(cell.id for cell in cells if cell.id not in records)
     return Summary(

@@ -114,7 +114,13 @@ def starting_arrays(
 
 
 def graph_digest(architecture: str, image: tuple[int, ...] = (), num_classes: int | None = None) -> str:
-    """Digest of the graph that ``network`` gives for the same arguments. Raises as that does."""
+    """Digest of the graph that ``network`` gives for the same arguments. Raises as that does.
+
+    Args:
+        architecture: As in ``network``.
+        image: As in ``network``.
+        num_classes: As in ``network``.
+    """
     return network(architecture, image, num_classes).digest
 
 

@@ -34,6 +34,11 @@ class Point(NamedTuple):
 def points(axes: Axes, where: str, plugins: dict[str, BackendPlugin]) -> Iterator[Point]:
     """The product of the axes; the backend varies fastest, so that a comparison group stands together.
 
+    Args:
+        axes: Of one block of the matrix, or of an entry that it includes.
+        where: What errors call that block.
+        plugins: The backends by name.
+
     Raises:
         SuiteError: A network that cannot be built for an image.
     """

@@ -41,7 +41,15 @@ class RequestFailedError(WorkerError):
 
 
 def ending(code: int, method: str, backend: str, *, tail: str, killed_for_memory: bool) -> WorkerError:
-    """The error for a worker that ended with an exit code, or with a signal as its negative."""
+    """The error for a worker that ended with an exit code, or with a signal as its negative.
+
+    Args:
+        code: The exit code, or the signal as its negative.
+        method: Of the request that it was serving.
+        backend: Its backend's name.
+        tail: The end of what it printed.
+        killed_for_memory: Whether the system has killed a process for memory since the worker started.
+    """
     end = f"signal {-code} ({_signal_name(-code)})" if code < 0 else f"exit code {code}"
     message = f"the worker ended during {method!r} with {end}"
     killed = code == -signal.SIGKILL and killed_for_memory

@@ -20,7 +20,13 @@ Preparation = Callable[[Builder, Value, str], Value]
 
 
 def halves(builder: Builder, x: Value, name: str) -> Value:
-    """Multiples of a half, of which every other one lies between two integers."""
+    """Multiples of a half, of which every other one lies between two integers.
+
+    Args:
+        builder: Where the nodes go.
+        x: Normal numbers of any shape, which the result keeps.
+        name: What the nodes' names start with.
+    """
     whole = builder.add(
         f"{name}.round", Elementwise(function="round"), builder.add(f"{name}.wide", Affine(scale=5.0), x)
     )
@@ -28,18 +34,36 @@ def halves(builder: Builder, x: Value, name: str) -> Value:
 
 
 def whole(builder: Builder, x: Value, name: str) -> Value:
-    """Whole numbers, many of them equal."""
+    """Whole numbers, many of them equal.
+
+    Args:
+        builder: Where the node goes.
+        x: Normal numbers of any shape, which the result keeps.
+        name: What the node's name starts with.
+    """
     return builder.add(f"{name}.round", Elementwise(function="round"), x)
 
 
 def positive(builder: Builder, x: Value, name: str) -> Value:
-    """Numbers from 0.5 on."""
+    """Numbers from 0.5 on.
+
+    Args:
+        builder: Where the nodes go.
+        x: Normal numbers of any shape, which the result keeps.
+        name: What the nodes' names start with.
+    """
     away = builder.add(f"{name}.abs", Elementwise(function="abs"), x)
     return builder.add(f"{name}.shift", Affine(shift=0.5), away)
 
 
 def far(builder: Builder, x: Value, name: str) -> Value:
-    """Numbers around 100, whose exponentials float32 does not hold."""
+    """Numbers around 100, whose exponentials float32 does not hold.
+
+    Args:
+        builder: Where the node goes.
+        x: Normal numbers of any shape, which the result keeps.
+        name: What the node's name starts with.
+    """
     return builder.add(f"{name}.shift", Affine(scale=5.0, shift=100.0), x)
 
 
