@@ -57,7 +57,13 @@ def build_bn_inception(image: Shape, num_classes: int) -> Graph:
 
 
 def inception(b: Builder, x: Value, row: _Inception) -> Value:
-    """1x1, 3x3, two 3x3 and a pooled branch side by side. Shapes: (N, C, H, W) -> (N, sum of widths, H/s, W/s)."""
+    """1x1, 3x3, two 3x3 and a pooled branch side by side. Shapes: (N, C, H, W) -> (N, sum of widths, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        row: Of the table: the widths of the branches.
+    """
     stem = f"inception_{row.name}"
     stride = 2 if row.pool.endswith("stride 2") else 1
     three = _conv(b, x, f"{stem}_3x3_reduce", row.num_3x3_reduce, 1)

@@ -57,6 +57,11 @@ VARIANTS = (
 def build_cifar_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``; a plain one is the same without its shortcuts and additions.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """
@@ -89,6 +94,12 @@ def padding_shortcut(b: Builder, x: Value, channels: int, stride: int) -> Value:
     """Option A: the identity, or every ``stride``-th position with zero channels added at the end (section 3.3).
 
     The paper does not say where the zeros stand; they follow the channels, as in Facebook's fb.resnet.torch.
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        channels: Of the result.
+        stride: Of the block, along each axis.
     """
     if stride == 1 and x.channels == channels:
         return x

@@ -37,6 +37,11 @@ VARIANTS = (
 def build_convit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``: ten gated layers, then the class token and two plain ones.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) with H and W divisible by 16 -> logits (N, num_classes).
     """
@@ -57,7 +62,13 @@ def build_convit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def block(b: Builder, x: Value, attention: Layer) -> Value:
-    """Attention and a perceptron, each after a norm and beside a shortcut."""
+    """Attention and a perceptron, each after a norm and beside a shortcut.
+
+    Args:
+        b: Where the nodes go.
+        x: (N, T, E), which the result keeps.
+        attention: The layer, plain or gated.
+    """
     y = b.add("attn", attention, b.add("norm1", LayerNorm(eps=EPS), x))
     x = b.add("add1", Add(), x, y)
     y = perceptron(b, b.add("norm2", LayerNorm(eps=EPS), x), MLP_RATIO * x.shape[-1])

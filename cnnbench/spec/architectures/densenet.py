@@ -37,6 +37,11 @@ VARIANTS = (
 def build_densenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """
@@ -59,7 +64,14 @@ def build_densenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def dense_layer(b: Builder, x: Value, number: int, growth_rate: int) -> Value:
-    """Norm, ReLU, 1x1, norm, ReLU, 3x3; its k maps join what came in. Shapes: (N, C, H, W) -> (N, C + k, H, W)."""
+    """Norm, ReLU, 1x1, norm, ReLU, 3x3; its k maps join what came in. Shapes: (N, C, H, W) -> (N, C + k, H, W).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        number: Of the layer within its block, from 1.
+        growth_rate: k.
+    """
     with b.scope(f"denselayer{number}"):
         y = b.add("relu1", ReLU(), b.add("norm1", BatchNorm(), x))
         y = b.add("conv1", Conv(out_channels=BOTTLENECK * growth_rate, kernel_size=1, bias=False), y)
@@ -69,7 +81,13 @@ def dense_layer(b: Builder, x: Value, number: int, growth_rate: int) -> Value:
 
 
 def transition(b: Builder, x: Value, number: int) -> Value:
-    """Norm, ReLU, 1x1, average pooling (table 1). Shapes: (N, C, H, W) -> (N, C/2, H/2, W/2)."""
+    """Norm, ReLU, 1x1, average pooling (table 1). Shapes: (N, C, H, W) -> (N, C/2, H/2, W/2).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        number: Of the block before it, from 1.
+    """
     with b.scope(f"transition{number}"):
         y = b.add("relu", ReLU(), b.add("norm", BatchNorm(), x))
         y = b.add("conv", Conv(out_channels=x.channels // COMPRESSION, kernel_size=1, bias=False), y)

@@ -54,7 +54,15 @@ def build_efficientnet_lite0(image: Shape, num_classes: int) -> Graph:
 
 
 def mobile_block(b: Builder, x: Value, stage: _Stage, stride: int, drop: float) -> Value:
-    """1x1, depthwise, linear 1x1, shortcut. Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
+    """1x1, depthwise, linear 1x1, shortcut. Shapes: (N, C, H, W) -> (N, width, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        stage: A row of the table.
+        stride: s, of the depthwise convolution.
+        drop: The probability with which the block is dropped in training.
+    """
     hidden = x.channels * stage.expansion
     y = x
     if stage.expansion != 1:

@@ -88,6 +88,11 @@ VARIANTS = (
 def build_googlenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; pooling rounds up.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits, aux1, aux2 (N, num_classes); the auxiliary outputs serve training.
     """
@@ -120,7 +125,14 @@ def build_googlenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def inception(b: Builder, x: Value, row: _Inception, batch_norm: bool) -> Value:
-    """Four branches side by side (figure 2b). Shapes: (N, C, H, W) -> (N, sum of the branches' widths, H, W)."""
+    """Four branches side by side (figure 2b). Shapes: (N, C, H, W) -> (N, sum of the branches' widths, H, W).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        row: Of the table: the widths of the branches.
+        batch_norm: As in the variant: torchvision's form of the block.
+    """
     with b.scope(f"inception{row.name}"):
         one = _conv(b, x, "branch1", row.num_1x1, 1, batch_norm)
         three = _conv(b, x, "branch2.0", row.num_3x3_reduce, 1, batch_norm)

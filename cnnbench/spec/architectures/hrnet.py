@@ -29,6 +29,11 @@ HEAD = 2048
 def build_hrnet(width: int, image: Shape, num_classes: int) -> Graph:
     """HRNet for classification (section 3.4); its nodes are named as in the authors' release.
 
+    Args:
+        width: Channels of the branch of the highest resolution.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) with H and W divisible by 32 -> logits (N, num_classes).
     """
@@ -66,6 +71,12 @@ def body(b: Builder, x: Value, width: int, *, last_fused: int | None = None) -> 
     """The stages: one more branch of half the resolution and twice the width in each; highest resolution first.
 
     The last module gives ``last_fused`` branches, or all.
+
+    Args:
+        b: Where the nodes go.
+        x: The output of the stem, (N, C, H, W).
+        width: Channels of the branch of the highest resolution.
+        last_fused: How many branches the last module gives, highest resolution first; None for all.
     """
     branches = [x]
     for number, stage in enumerate(STAGES, start=2):

@@ -79,7 +79,14 @@ def build_inception_v3(image: Shape, num_classes: int) -> Graph:
 
 
 def module_a(b: Builder, x: Value, name: str, pool_width: int) -> Value:
-    """Figure 5: the 5x5 of GoogLeNet as two 3x3. Shapes: (N, C, 35, 35) -> (N, 224 + pool_width, 35, 35)."""
+    """Figure 5: the 5x5 of GoogLeNet as two 3x3. Shapes: (N, C, 35, 35) -> (N, 224 + pool_width, 35, 35).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, 35, 35).
+        name: The scope of the module's nodes.
+        pool_width: Channels of the pooled branch.
+    """
     with b.scope(name):
         one = _units(b, x, (_square("branch1x1", 64, 1),))
         five = _units(b, x, (_square("branch5x5_1", 48, 1), _square("branch5x5_2", 64, 5)))
@@ -96,7 +103,13 @@ def module_a(b: Builder, x: Value, name: str, pool_width: int) -> Value:
 
 
 def module_b(b: Builder, x: Value, name: str) -> Value:
-    """Figure 10: to a grid of half the size. Shapes: (N, C, 35, 35) -> (N, 480 + C, 17, 17)."""
+    """Figure 10: to a grid of half the size. Shapes: (N, C, 35, 35) -> (N, 480 + C, 17, 17).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, 35, 35).
+        name: The scope of the module's nodes.
+    """
     with b.scope(name):
         three = _units(b, x, (_square("branch3x3", 384, 3, stride=2),))
         double = _units(
@@ -113,7 +126,14 @@ def module_b(b: Builder, x: Value, name: str) -> Value:
 
 
 def module_c(b: Builder, x: Value, name: str, inner: int) -> Value:
-    """Figure 6 with n = 7: 7x7 as 1x7 and 7x1. Shapes: (N, 768, 17, 17) -> the same."""
+    """Figure 6 with n = 7: 7x7 as 1x7 and 7x1. Shapes: (N, 768, 17, 17) -> the same.
+
+    Args:
+        b: Where the nodes go.
+        x: (N, 768, 17, 17).
+        name: The scope of the module's nodes.
+        inner: Channels between the convolutions of a branch.
+    """
     with b.scope(name):
         one = _units(b, x, (_square("branch1x1", 192, 1),))
         seven = _units(
@@ -134,7 +154,13 @@ def module_c(b: Builder, x: Value, name: str, inner: int) -> Value:
 
 
 def module_d(b: Builder, x: Value, name: str) -> Value:
-    """To a grid of half the size. Shapes: (N, 768, 17, 17) -> (N, 1280, 8, 8)."""
+    """To a grid of half the size. Shapes: (N, 768, 17, 17) -> (N, 1280, 8, 8).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, 768, 17, 17).
+        name: The scope of the module's nodes.
+    """
     with b.scope(name):
         three = _units(b, x, (_square("branch3x3_1", 192, 1), _square("branch3x3_2", 320, 3, stride=2)))
         seven = _units(
@@ -152,7 +178,13 @@ def module_d(b: Builder, x: Value, name: str) -> Value:
 
 
 def module_e(b: Builder, x: Value, name: str) -> Value:
-    """Figure 7: 3x3 spread out as 1x3 beside 3x1. Shapes: (N, C, 8, 8) -> (N, 2048, 8, 8)."""
+    """Figure 7: 3x3 spread out as 1x3 beside 3x1. Shapes: (N, C, 8, 8) -> (N, 2048, 8, 8).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, 8, 8).
+        name: The scope of the module's nodes.
+    """
     with b.scope(name):
         one = _units(b, x, (_square("branch1x1", 320, 1),))
         three = _units(b, x, (_square("branch3x3_1", 384, 1),))

@@ -99,7 +99,14 @@ def build_mobilenet_v2(image: Shape, num_classes: int) -> Graph:
 
 
 def inverted_residual(b: Builder, x: Value, row: _Bottleneck, stride: int) -> Value:
-    """1x1 to t C maps, depthwise 3x3, a linear 1x1 (table 1). Shapes: (N, C, H, W) -> (N, c, H/s, W/s)."""
+    """1x1 to t C maps, depthwise 3x3, a linear 1x1 (table 1). Shapes: (N, C, H, W) -> (N, c, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        row: Of table 2: t, the expansion, and c, the channels of the result.
+        stride: s, of the depthwise convolution.
+    """
     hidden = x.channels * row.t
     parts: list[list[Layer]] = []
     if row.t != 1:

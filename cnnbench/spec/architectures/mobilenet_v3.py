@@ -79,6 +79,11 @@ _NORM = BatchNorm(eps=1e-3, momentum=0.01)
 def build_mobilenet_v3(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """
@@ -101,7 +106,13 @@ def build_mobilenet_v3(variant: _Variant, image: Shape, num_classes: int) -> Gra
 
 
 def inverted_residual(b: Builder, x: Value, row: _Bottleneck) -> Value:
-    """1x1, depthwise, squeeze-and-excitation, linear 1x1 (figure 4). Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
+    """1x1, depthwise, squeeze-and-excitation, linear 1x1 (figure 4). Shapes: (N, C, H, W) -> (N, width, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        row: Of the table: kernel, expansion, width, activation and stride s.
+    """
     activation = ReLU() if row.activation == "RE" else HardSwish()
     expansion = row.expansion
     parts: list[list[Layer]] = []

@@ -69,7 +69,15 @@ def build_nfnet_f0(image: Shape, num_classes: int) -> Graph:
 
 
 def block(b: Builder, x: Value, width: int, stride: int, scales: Scales) -> Value:
-    """1x1, two grouped 3x3, 1x1, gate, beside a shortcut. Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
+    """1x1, two grouped 3x3, 1x1, gate, beside a shortcut. Shapes: (N, C, H, W) -> (N, width, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        width: Channels of the result.
+        stride: s, of the first 3x3.
+        scales: Its beta and its stochastic depth.
+    """
     inner = int(width * BOTTLENECK)
     groups = inner // GROUP_WIDTH
     y = _activation(b, x, "act1", scales.beta)

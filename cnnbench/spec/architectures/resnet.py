@@ -69,6 +69,11 @@ VARIANTS = (
 def build_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``; its nodes have torchvision's names, so that its checkpoints load by name.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """
@@ -91,7 +96,14 @@ def build_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def basic_block(b: Builder, x: Value, width: int, stride: int) -> Value:
-    """Two 3x3 convolutions beside a shortcut (figure 5, left). Shapes: (N, C, H, W) -> (N, width, H/s, W/s)."""
+    """Two 3x3 convolutions beside a shortcut (figure 5, left). Shapes: (N, C, H, W) -> (N, width, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        width: Channels of both convolutions.
+        stride: s, of the first.
+    """
     y = _conv_norm(b, x, "1", width, 3, stride)
     y = b.add("relu1", ReLU(), y)
     y = _conv_norm(b, y, "2", width, 3, 1)
@@ -100,7 +112,15 @@ def basic_block(b: Builder, x: Value, width: int, stride: int) -> Value:
 
 
 def bottleneck_block(b: Builder, x: Value, width: int, stride: int, stride_place: StridePlace) -> Value:
-    """1x1, 3x3, 1x1 beside a shortcut (figure 5, right). Shapes: (N, C, H, W) -> (N, 4 width, H/s, W/s)."""
+    """1x1, 3x3, 1x1 beside a shortcut (figure 5, right). Shapes: (N, C, H, W) -> (N, 4 width, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        width: Channels of the 3x3, a quarter of the result.
+        stride: s, of the block.
+        stride_place: Which convolution has the stride.
+    """
     first, second = (1, stride) if stride_place == "3x3" else (stride, 1)
     y = _conv_norm(b, x, "1", width, 1, first)
     y = b.add("relu1", ReLU(), y)
@@ -112,7 +132,14 @@ def bottleneck_block(b: Builder, x: Value, width: int, stride: int, stride_place
 
 
 def projection_shortcut(b: Builder, x: Value, channels: int, stride: int) -> Value:
-    """Option B: the identity, or a 1x1 convolution and batch norm where the shape changes (section 3.3)."""
+    """Option B: the identity, or a 1x1 convolution and batch norm where the shape changes (section 3.3).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        channels: Of the result.
+        stride: Of the block, along each axis.
+    """
     if stride == 1 and x.channels == channels:
         return x
     with b.scope("downsample"):

@@ -34,6 +34,11 @@ VARIANTS = (
 def build_se_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant`` with the stride in the first 1x1, as the authors' release.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """
@@ -51,7 +56,14 @@ def build_se_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def se_bottleneck(b: Builder, x: Value, width: int, stride: int) -> Value:
-    """1x1, 3x3, 1x1, gate, shortcut (figure 3). Shapes: (N, C, H, W) -> (N, 4 width, H/s, W/s)."""
+    """1x1, 3x3, 1x1, gate, shortcut (figure 3). Shapes: (N, C, H, W) -> (N, 4 width, H/s, W/s).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        width: Channels of the 3x3, a quarter of the result.
+        stride: s, of the first 1x1.
+    """
     channels = width * BOTTLENECK_EXPANSION
     y = b.add("conv1", Conv(out_channels=width, kernel_size=1, stride=stride, bias=False), x)
     y = b.add("relu1", ReLU(), b.add("bn1", BatchNorm(), y))

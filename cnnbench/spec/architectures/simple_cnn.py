@@ -30,6 +30,12 @@ def build_simple_cnn(name: str, order: Order, image: Shape, num_classes: int) ->
     (Li et al., "Understanding the disharmony between dropout and batch normalization" (2018)); the two orders are
     there to be compared.
 
+    Args:
+        name: What the graph is called.
+        order: Of the layers after each convolution.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """

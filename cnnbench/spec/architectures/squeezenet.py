@@ -66,6 +66,11 @@ VARIANTS = (
 def build_squeezenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; pooling rounds up as Caffe's does.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """
@@ -85,7 +90,13 @@ def build_squeezenet(variant: _Variant, image: Shape, num_classes: int) -> Graph
 
 
 def fire_module(b: Builder, x: Value, fire: Fire) -> Value:
-    """Squeeze, then both halves of expand side by side (figure 1). Shapes: (N, C, H, W) -> (N, 2 expand, H, W)."""
+    """Squeeze, then both halves of expand side by side (figure 1). Shapes: (N, C, H, W) -> (N, 2 expand, H, W).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, C, H, W).
+        fire: The widths of squeeze and of each half of expand, and the place among the features.
+    """
     with b.scope(str(fire.place)):
         x = b.add("squeeze", Conv(out_channels=fire.squeeze, kernel_size=1), x)
         x = b.add("squeeze_activation", ReLU(), x)

@@ -44,6 +44,11 @@ VARIANTS = (
 def build_swin(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; features are the last axis until the head.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) with H and W divisible by 4 -> logits (N, num_classes).
     """
@@ -69,7 +74,15 @@ def build_swin(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def swin_block(b: Builder, x: Value, heads: int, shift: int, drop: float) -> Value:
-    """Attention within windows and a perceptron, each after a norm and beside a shortcut (equation 3)."""
+    """Attention within windows and a perceptron, each after a norm and beside a shortcut (equation 3).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, H, W, C), which the result keeps.
+        heads: The number of attention heads, a divisor of the features.
+        shift: Of the windows, in positions; 0 for none.
+        drop: The probability with which either branch is dropped in training.
+    """
     y = b.add("norm1", LayerNorm(), x)
     y = b.add("attn", WindowAttention(num_heads=heads, window_size=WINDOW, shift=shift), y)
     x = _joined(b, x, y, drop, "1")

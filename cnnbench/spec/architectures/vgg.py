@@ -43,6 +43,11 @@ def build_vgg(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
     An image of another size than 224 is averaged to 7x7 before the classifier, as torchvision does.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) -> logits (N, num_classes).
     """

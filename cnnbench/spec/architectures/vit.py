@@ -43,6 +43,11 @@ VARIANTS = (
 def build_vit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, in the order of torchvision's checkpoints.
 
+    Args:
+        variant: The registered network.
+        image: The shape of one image, (C, H, W).
+        num_classes: The number of logits.
+
     Shapes:
         image (N, C, H, W) with H and W divisible by the patch -> logits (N, num_classes).
     """
@@ -59,7 +64,15 @@ def build_vit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
 
 
 def encoder_block(b: Builder, x: Value, heads: int, mlp: int, *, dropout: float = 0.0) -> Value:
-    """Attention and a two-layer perceptron, each after a norm and beside a shortcut (equations 2, 3)."""
+    """Attention and a two-layer perceptron, each after a norm and beside a shortcut (equations 2, 3).
+
+    Args:
+        b: Where the nodes go.
+        x: (N, T, E), which the result keeps.
+        heads: The number of attention heads, a divisor of the features.
+        mlp: Features inside the perceptron.
+        dropout: The probability of dropout within the perceptron.
+    """
     y = b.add("ln_1", LayerNorm(eps=EPS), x)
     y = b.add("self_attention", MultiHeadAttention(num_heads=heads), y)
     x = b.add("add_1", Add(), x, y)
@@ -68,7 +81,14 @@ def encoder_block(b: Builder, x: Value, heads: int, mlp: int, *, dropout: float 
 
 
 def perceptron(b: Builder, x: Value, hidden: int, *, dropout: float = 0.0) -> Value:
-    """Linear, GELU, linear over the last axis. Shapes: (..., E) -> (..., E)."""
+    """Linear, GELU, linear over the last axis. Shapes: (..., E) -> (..., E).
+
+    Args:
+        b: Where the nodes go.
+        x: (..., E).
+        hidden: Features between the two linear layers.
+        dropout: The probability of dropout after the activation.
+    """
     features = x.shape[-1]
     y = b.add("mlp.0", Linear(out_features=hidden), x)
     y = b.add("mlp.1", GELU(), y)
