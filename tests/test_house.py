@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from source import ROOT, files
 
 MODULE_LINES = 260
 FUNCTION_LINES = 45  # without its docstring
 PARAMETERS = 6
+UNEXPLAINED = 2  # parameters that a name and a sentence can explain
+COMMANDS = "cnnbench/cli/"  # whose help documents their options
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files().values()}
 TREES = {name: ast.parse(text) for name, text in TEXTS.items()}
 FUNCTIONS = [
@@ -27,11 +30,16 @@ def length(function: ast.FunctionDef) -> int:
     return function.end_lineno - function.lineno + 1 - documented
 
 
-def parameters(function: ast.FunctionDef) -> int:
-    """How many parameters a caller fills in; an object's own is none."""
+def named(function: ast.FunctionDef) -> tuple[str, ...]:
+    """The parameters that a caller fills in, one value each; an object's own is none of them."""
     given = function.args
-    named = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
-    return len([name for name in named if name not in ("self", "cls")]) + bool(given.vararg) + bool(given.kwarg)
+    names = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return tuple(name for name in names if name not in ("self", "cls"))
+
+
+def parameters(function: ast.FunctionDef) -> int:
+    """How many parameters a caller fills in, ``*values`` and ``**keywords`` as one each."""
+    return len(named(function)) + bool(function.args.vararg) + bool(function.args.kwarg)
 
 
 def test_modules_are_short():
@@ -47,6 +55,44 @@ def test_functions_are_short():
 def test_functions_take_few_parameters():
     counts = {place: parameters(function) for place, function in FUNCTIONS}
     assert not {place: count for place, count in counts.items() if count > PARAMETERS}, "give each a frozen dataclass"
+
+
+def public(tree: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The public functions of a module and the public methods of its public classes, an overload's forms aside."""
+    for node in tree.body:
+        if getattr(node, "name", "_").startswith("_"):
+            continue
+        if isinstance(node, ast.ClassDef):
+            yield from public(node)
+        elif "overload" not in [getattr(mark, "id", None) for mark in node.decorator_list]:
+            yield node
+
+
+def signature(function: ast.FunctionDef) -> tuple[str, ...]:
+    """What an override has in common with its base: the names of the method and of its parameters; () of others."""
+    first = function.args.args[:1]
+    return (function.name, *named(function)) if first and first[0].arg == "self" else ()
+
+
+def without_arguments(trees: Mapping[str, ast.Module]) -> list[str]:
+    """Public functions of the core that have several parameters and say nothing of them.
+
+    A method may leave it to another class's method of the same name and parameters: to its base, or its protocol.
+    """
+    several = [
+        (f"{name}:{function.lineno} {function.name}", function)
+        for name, tree in trees.items()
+        if name.startswith("cnnbench/") and not name.startswith(COMMANDS)
+        for function in public(tree)
+        if len(named(function)) > UNEXPLAINED
+    ]
+    explained = [function for _, function in several if "Args:" in (ast.get_docstring(function) or "")]
+    known = {signature(function) for function in explained} - {()}
+    return [place for place, function in several if function not in explained and signature(function) not in known]
+
+
+def test_functions_of_several_parameters_explain_them():
+    assert not without_arguments(TREES), "give the docstring of each an 'Args:' section, with units and shapes"
 
 
 def shared_names() -> dict[str, list[str]]:
@@ -70,3 +116,12 @@ def test_the_measures_measure():
     assert length(function) == 3
     assert parameters(function) == 4
     assert len(FUNCTIONS) > 1000
+
+
+def test_unexplained_parameters_are_found():
+    silent = ast.parse('def f(a, b, c):\n    """Says."""\n\nclass D:\n    def f(self, a, b, c): ...\n')
+    explained = ast.parse('class E:\n    def f(self, a, b, c):\n        """Says. Args: a, b, c: all."""\n')
+    function, method = "cnnbench/silent.py:1 f", "cnnbench/silent.py:5 f"
+    trees = {"cnnbench/silent.py": silent, f"{COMMANDS}silent.py": silent}
+    assert without_arguments(trees) == [function, method]
+    assert without_arguments(trees | {"cnnbench/explained.py": explained}) == [function]  # the method overrides
