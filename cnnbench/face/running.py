@@ -106,7 +106,7 @@ def execute(work: Plan, options: RunOptions, how: OutputKeywords) -> RunResult:
     Args:
         work: The plan.
         options: Where its folder goes, and how it is run; recorders come from ``how``.
-        how: The keywords below.
+        how: Who hears of the run: the keywords of ``OutputKeywords``.
     """
     options = replace(options, recorders=chosen_recorders(how.get("recorders")))
     result = run_plan(work, options, tuple(how.get("listeners", ())))

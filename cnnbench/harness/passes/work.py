@@ -74,7 +74,7 @@ class Work:
         """Ends a cell.
 
         Args:
-            cell: The cell.
+            cell: The cell that ends.
             failure: Its status and the reason.
             log: What its worker printed.
         """

@@ -27,7 +27,7 @@ def assemble(
     """The record that the parts make.
 
     Args:
-        cell: The cell.
+        cell: Whose record it is.
         parts: What passes found of it.
         failure: How it ended early; None where it did not.
         digests: Of what went in; None where that was never made.
