@@ -61,7 +61,10 @@ def _found() -> _Found:
         try:
             manager.register(import_module(name), name)
         except (Exception, SystemExit) as error:  # asked for by name, so going on without it would be wrong
-            raise UnavailableError(f"plugin module {name!r} cannot be used: {error}", where=VARIABLE) from error
+            missing = isinstance(error, ModuleNotFoundError) and error.name == name
+            remedy = "put the folder that it lies in on PYTHONPATH: export PYTHONPATH=." if missing else None
+            reason = f"plugin module {name!r} cannot be used: {error}"
+            raise UnavailableError(reason, where=VARIABLE, remedy=remedy) from error
     for entry_point in entry_points(group=GROUP):
         with guarded(lambda reason, point=entry_point: _leave_out(found, point.name, f"{point.value}: {reason}")):  # type: ignore[misc]
             manager.load_setuptools_entrypoints(GROUP, name=entry_point.name)

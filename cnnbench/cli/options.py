@@ -80,6 +80,11 @@ class Network:
         return build(self.architecture, self.shape, self.num_classes)
 
     @property
+    def is_as_declared(self) -> bool:
+        """Whether it has the size for which an architecture declares its facts."""
+        return self.image is None and self.num_classes is None
+
+    @property
     def shape(self) -> tuple[int, ...] | int | None:
         """The image shape, or its side. Raises SuiteError."""
         return parse_image(self.image)

@@ -31,11 +31,15 @@ def show(
     graph = network.build()
     if graph_file is not None:
         _draw(graph, graph_file)
-    data = summarize(graph).to_json(architectures().get(network.architecture))
+    summary, registered = summarize(graph), architectures().get(network.architecture)
+    data = summary.to_json(registered)
     if shown.json:
         print_json(data)
     else:
         _print(data)
+    if registered is not None and network.is_as_declared:
+        for text in summary.contradictions(registered.facts):
+            typer.echo(f"note: {text}", err=True)
 
 
 def _draw(graph: Graph, path: Path) -> None:

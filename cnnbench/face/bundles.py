@@ -50,7 +50,7 @@ class BundleResult:
         return worst([self.verification.exit_code, *grave])
 
 
-def bundle(run: RunLike, file: Path | str | None = None, root: Path = DEFAULT_ROOT) -> tuple[Path, BundleFile]:
+def bundle(run: RunLike, file: Path | str | None = None, root: Path | str = DEFAULT_ROOT) -> tuple[Path, BundleFile]:
     """Packs a run into one file: suite, plan, environment lock, digests, samples, checks and verdicts.
 
     Args:

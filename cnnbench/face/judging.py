@@ -17,7 +17,7 @@ from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 
 
 def gate(
-    run: RunLike, baseline: Path | str | None = None, *, base: RunLike | None = None, root: Path = DEFAULT_ROOT
+    run: RunLike, baseline: Path | str | None = None, *, base: RunLike | None = None, root: Path | str = DEFAULT_ROOT
 ) -> GateResult:
     """Judges a run by the gates of its suite; writes nothing.
 
@@ -41,15 +41,15 @@ def gate(
 
 
 @overload
-def compare(run: RunLike, other: None = None, *, root: Path = DEFAULT_ROOT) -> tuple[Relative, ...]: ...
+def compare(run: RunLike, other: None = None, *, root: Path | str = DEFAULT_ROOT) -> tuple[Relative, ...]: ...
 
 
 @overload
-def compare(run: RunLike, other: RunLike, *, root: Path = DEFAULT_ROOT) -> RunComparison: ...
+def compare(run: RunLike, other: RunLike, *, root: Path | str = DEFAULT_ROOT) -> RunComparison: ...
 
 
 def compare(
-    run: RunLike, other: RunLike | None = None, *, root: Path = DEFAULT_ROOT
+    run: RunLike, other: RunLike | None = None, *, root: Path | str = DEFAULT_ROOT
 ) -> tuple[Relative, ...] | RunComparison:
     """The cells of a run against the fastest of each group, or a second run against the first.
 
@@ -70,7 +70,7 @@ def compare(
     return compare_runs(snapshot_of(run, root), snapshot_of(other, root))
 
 
-def snapshot_of(run: RunLike, root: Path = DEFAULT_ROOT, *, reason: str = "") -> Snapshot:
+def snapshot_of(run: RunLike, root: Path | str = DEFAULT_ROOT, *, reason: str = "") -> Snapshot:
     """A run condensed to what a baseline keeps.
 
     Args:

@@ -13,7 +13,7 @@ from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 
 
 def log(
-    run: RunLike, recorders: Sequence[str] | Mapping[str, Recorder] | None = None, root: Path = DEFAULT_ROOT
+    run: RunLike, recorders: Sequence[str] | Mapping[str, Recorder] | None = None, root: Path | str = DEFAULT_ROOT
 ) -> dict[str, str]:
     """Sends a run's records to recorders, as ``run`` does while it measures. An error of one is raised.
 

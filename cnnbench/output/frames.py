@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 
-def results(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
+def results(run: RunLike, root: Path | str = DEFAULT_ROOT) -> DataFrame:
     """A run's cells, one row each, in the order of its plan: settings, status, latency, memory, phases, accuracy.
 
     A cell that the plan has and no record can be read of has the status ``not run``. Figures of plugins
@@ -44,7 +44,7 @@ def results(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
     return frame_of(rows, RESULTS | _figures(rows))
 
 
-def samples(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
+def samples(run: RunLike, root: Path | str = DEFAULT_ROOT) -> DataFrame:
     """A run's timed calls, one row each, tagged with the launch of the worker and the round that they belong to.
 
     Args and Raises as ``results``; DataError where a file of samples is damaged.
@@ -58,7 +58,7 @@ def samples(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
     return frame_of(rows, SAMPLES)
 
 
-def checks(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
+def checks(run: RunLike, root: Path | str = DEFAULT_ROOT) -> DataFrame:
     """A run's numerical checks, one row each. Args and Raises as ``results``.
 
     ``budget_used`` is a fraction of the error budget: a value above 1 is a failure. ``node`` is where it is largest.
@@ -68,7 +68,7 @@ def checks(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
     return frame_of(rows, CHECKS)
 
 
-def node_budgets(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
+def node_budgets(run: RunLike, root: Path | str = DEFAULT_ROOT) -> DataFrame:
     """The use of the local error budget, one row for each node and quantity of each cell. Args as ``results``.
 
     ``got`` and ``expected`` are the two values at ``worst_index``, where the largest fraction of the budget is used.
@@ -82,7 +82,7 @@ def node_budgets(run: RunLike, root: Path = DEFAULT_ROOT) -> DataFrame:
     return frame_of(rows, NODES)
 
 
-def history(suite: str | Path, root: Path = DEFAULT_ROOT) -> DataFrame:
+def history(suite: str | Path, root: Path | str = DEFAULT_ROOT) -> DataFrame:
     """Every run of a suite, one row for each cell and run, the oldest run first: the columns of ``results``.
 
     Latencies compare within one ``machine`` (a fingerprint of its processor, memory and system).

@@ -12,7 +12,7 @@ from cnnbench.spec.graph import Graph, Node, value_names
 from cnnbench.spec.layers import Shape, Shapes, WeightSpec
 
 if TYPE_CHECKING:
-    from cnnbench.spec.architectures import Architecture
+    from cnnbench.spec.architectures import Architecture, Facts
 
 AUXILIARY = "aux"  # outputs whose names start so serve training only
 
@@ -88,6 +88,21 @@ class NetworkSummary:
             "source": architecture.source if architecture is not None else None,
             "nodes": [_node_json(node) for node in self.nodes],
         }
+
+    def contradictions(self, facts: Facts) -> list[str]:
+        """What an architecture declares of itself and its graph, at the declared input's size, does not have."""
+        declared = {
+            "parameters": facts.parameters,
+            "parameters_inference": facts.parameters_inference,
+            "buffers": facts.buffers,
+            "macs": facts.macs,
+        }
+        counted = {name: getattr(self, name) for name in declared}
+        return [
+            f"{self.name} declares {value:,} {name.replace('_', ' at ')} and has {counted[name]:,}"
+            for name, value in declared.items()
+            if value is not None and value != counted[name]
+        ]
 
 
 def _node_json(node: NodeSummary) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,51 @@ def test_shared_weights_are_counted_once_and_shown(capsys: pytest.CaptureFixture
     assert "shares weights of" in out.splitlines()[0]
     assert next(line for line in out.splitlines() if line.startswith("again")).split()[-1] == "middle"
     assert "parameters: 795" in out
+
+
+DECLARING = """\
+from cnnbench.hookspecs import hookimpl
+from cnnbench.spec.architectures import Architecture, Facts
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Linear
+
+
+def build(image, num_classes):
+    b = Builder("declaring")
+    return b.build({"logits": b.add("fc", Linear(out_features=num_classes), b.input("image", image))})
+
+
+@hookimpl
+def cnnbench_architectures():
+    facts = Facts(parameters=45, macs=40, buffers=0, input=(8,))
+    kind = {"family": "mine", "year": 2026, "source": "ours", "build": build, "num_classes": 5}
+    return [
+        Architecture(name="right", facts=facts, **kind),
+        Architecture(name="wrong", facts=Facts(parameters=46, macs=40, buffers=1, input=(8,)), **kind),
+    ]
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "notes"),
+    [
+        (["right"], []),
+        (["wrong"], ["declares 46 parameters and has 45", "declares 1 buffers and has 0"]),
+        (["wrong", "--num-classes", "4"], []),
+    ],
+)
+def test_declared_facts_are_held_against_the_graph(tmp_path: Path, arguments: list[str], notes: list[str]) -> None:
+    (tmp_path / "declaring_plugin.py").write_text(DECLARING)
+    variables = {**os.environ, "CNNBENCH_PLUGINS": "declaring_plugin"}
+    variables["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "cnnbench", "show", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=True)
+    assert [line.partition(" ")[2].partition(" ")[2] for line in done.stderr.splitlines()] == notes
+
+
+def test_a_plugin_that_is_not_found_is_told_where_it_is_looked_for() -> None:
+    variables = {**os.environ, "CNNBENCH_PLUGINS": "a_module_that_nobody_has"}
+    command = [sys.executable, "-m", "cnnbench", "show", "lenet5"]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables)
+    assert done.returncode == 2
+    assert "PYTHONPATH" in done.stderr

@@ -25,7 +25,7 @@ RunLike: TypeAlias = "HasFolder | Path | str"
 """A run: what it gave, its folder, its id, a suite's name (its newest run), or ``latest``."""
 
 
-def find_run(run: RunLike, root: Path = DEFAULT_ROOT) -> Path:
+def find_run(run: RunLike, root: Path | str = DEFAULT_ROOT) -> Path:
     """The folder of a run.
 
     Args:

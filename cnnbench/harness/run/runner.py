@@ -31,7 +31,7 @@ from cnnbench.measurement.clock import now_utc
 __all__ = ["RunOptions", "RunResult", "run"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """What a run left."""
 
@@ -43,6 +43,10 @@ class RunResult:
     def exit_code(self) -> int:
         """As in the summary."""
         return self.summary.exit_code
+
+    def __repr__(self) -> str:
+        """Short enough to be read; ``cnnbench.results`` shows the records."""
+        return f"RunResult({str(self.folder)!r}, {len(self.records)} records, exit code {self.exit_code})"
 
 
 def run(

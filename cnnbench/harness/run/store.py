@@ -213,13 +213,13 @@ class RunStore:
         return read_model(path, model)
 
 
-def runs(root: Path = DEFAULT_ROOT, suite: str | None = None) -> list[Path]:
+def runs(root: Path | str = DEFAULT_ROOT, suite: str | None = None) -> list[Path]:
     """The folders of runs under ``root``, oldest first."""
-    folders = [path for path in root.glob(f"{suite or '*'}/*") if (path / "cells").is_dir()]
+    folders = [path for path in Path(root).glob(f"{suite or '*'}/*") if (path / "cells").is_dir()]
     return sorted(folders, key=lambda path: path.name)
 
 
-def latest(suite: str, root: Path = DEFAULT_ROOT) -> Path | None:
+def latest(suite: str, root: Path | str = DEFAULT_ROOT) -> Path | None:
     """The newest run of a suite, or None."""
     found = runs(root, suite)
     return found[-1] if found else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from cnnbench.errors import CnnbenchError, SpecError
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, WeightSpec
 
@@ -57,5 +58,17 @@ def _expanded(layer: Composite, inputs: Shapes) -> Graph:
         builder.input(f"input{i}", shape, dtype="int" if i in layer.int_inputs else "float", batched=False)
         for i, shape in enumerate(inputs)
     ]
-    outputs = layer.expand(builder, *values)
-    return builder.build(outputs)
+    try:
+        return builder.build(layer.expand(builder, *values))
+    except CnnbenchError:
+        raise
+    except Exception as error:
+        home = type(layer).__module__
+        if home.startswith("cnnbench."):
+            raise
+        raise SpecError(  # a mistake of whoever wrote the kind, and no defect of cnnbench
+            f"the kind {layer.kind!r} does not expand: {type(error).__name__}: {error}",
+            where=f"{home}.{type(layer).__name__}",
+            received=", ".join(str(shape) for shape in inputs),
+            remedy="an input has .shape (its batch axis is 1) and .channels; -v shows where it fails",
+        ) from error
