@@ -29,8 +29,7 @@ VARIABLE = "CNNBENCH_PLUGINS"
 GROUP = "cnnbench"
 BUILT_IN = "cnnbench.builtin"
 
-Note = Callable[[str], None]
-"""Takes one sentence for the user: a run's notes, or the standard error."""
+Note = Callable[[str], None]  # takes one sentence for the user: a run's notes, or the standard error
 
 
 class Named(Protocol):
@@ -61,10 +60,8 @@ def _found() -> _Found:
         try:
             manager.register(import_module(name), name)
         except (Exception, SystemExit) as error:  # asked for by name, so going on without it would be wrong
-            missing = isinstance(error, ModuleNotFoundError) and error.name == name
-            remedy = "put the folder that it lies in on PYTHONPATH: export PYTHONPATH=." if missing else None
-            reason = f"plugin module {name!r} cannot be used: {error}"
-            raise UnavailableError(reason, where=VARIABLE, remedy=remedy) from error
+            remedy = "is its folder on PYTHONPATH? export PYTHONPATH=." if isinstance(error, ImportError) else None
+            raise UnavailableError(f"plugin module {name!r}: {error}", where=VARIABLE, remedy=remedy) from error
     for entry_point in entry_points(group=GROUP):
         with guarded(lambda reason, point=entry_point: _leave_out(found, point.name, f"{point.value}: {reason}")):  # type: ignore[misc]
             manager.load_setuptools_entrypoints(GROUP, name=entry_point.name)

@@ -91,9 +91,13 @@ def set_(
     shown: o.Shown,
 ) -> None:
     """Make a run the baseline of its suite."""
+    from cnnbench.errors import SuiteError
     from cnnbench.face.judging import snapshot_of
     from cnnbench.gates.baselines import baseline_path, save_baseline
+    from cnnbench.harness.run.lookup import summary_of
 
+    if summary_of(run.folder) is None:
+        raise SuiteError("the run has not come to its end", where=str(run.folder), remedy="--resume it, then set it")
     value = snapshot_of(run.folder, reason=reason)
     path = save_baseline(value, baseline_path(value.suite, folder))
     if shown.json:

@@ -12,7 +12,7 @@ from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import GateResult, gate_sides
 from cnnbench.gates.verdicts import gate as judge
-from cnnbench.harness.run.lookup import RunLike, find_run
+from cnnbench.harness.run.lookup import RunLike, find_run, summary_of
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 
 
@@ -32,12 +32,26 @@ def gate(
     """
     folder = find_run(run, root)
     found = snapshot(read_evidence(folder))
-    rules = Rules.of(RunStore.open(folder).read_plan().suite) if (folder / "plan.json").exists() else Rules()
+    rules = _rules_of(folder)
     if found.two_sided and base is None and baseline is None:
-        return gate_sides(found, rules)
+        return _held_to_their_ends(gate_sides(found, rules), folder)
     if base is not None:
-        return judge(found.side("head"), snapshot_of(base, root), rules)
-    return judge(found.side("head"), load_baseline(Path(baseline or baseline_path(found.suite))), rules)
+        result = judge(found.side("head"), snapshot_of(base, root), rules)
+        return _held_to_their_ends(result, folder, find_run(base, root))
+    result = judge(found.side("head"), load_baseline(Path(baseline or baseline_path(found.suite))), rules)
+    return _held_to_their_ends(result, folder)
+
+
+def _rules_of(folder: Path) -> Rules:
+    """The gates of a run's suite."""
+    return Rules.of(RunStore.open(folder).read_plan().suite) if (folder / "plan.json").exists() else Rules()
+
+
+def _held_to_their_ends(result: GateResult, *folders: Path) -> GateResult:
+    """The result, undecided where one of the runs has no summary that can be read."""
+    unfinished = tuple(folder.name for folder in folders if summary_of(folder) is None)
+    notes = tuple(f"run {name} has no summary, so nothing says that it came to its end" for name in unfinished)
+    return result.model_copy(update={"unfinished": unfinished, "notes": (*result.notes, *notes)})
 
 
 @overload
@@ -67,7 +81,7 @@ def compare(
     """
     if other is None:
         return relative(read_evidence(find_run(run, root)))
-    return compare_runs(snapshot_of(run, root), snapshot_of(other, root))
+    return compare_runs(snapshot_of(run, root), snapshot_of(other, root), _rules_of(find_run(other, root)))
 
 
 def snapshot_of(run: RunLike, root: Path | str = DEFAULT_ROOT, *, reason: str = "") -> Snapshot:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.evidence import Evidence
+from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import GateResult, gate
 from cnnbench.harness.run.record import Interval
 from cnnbench.harness.suite.cell import Key
@@ -52,13 +53,19 @@ class Relative(Frozen):
     rounds: int
 
 
-def compare(base: Snapshot, head: Snapshot) -> RunComparison:
-    """Head against base. Settings that differ come first: they may explain what follows."""
+def compare(base: Snapshot, head: Snapshot, rules: Rules | None = None) -> RunComparison:
+    """Head against base. Settings that differ come first: they may explain what follows.
+
+    Args:
+        base: The run to compare with.
+        head: The run to judge.
+        rules: The tolerances, as a gate would have them; those of a suite without a ``gates`` section unless given.
+    """
     return RunComparison(
         base_run=base.run_id,
         head_run=head.run_id,
         differences=tuple(differences(base, head)),
-        result=gate(head, base),
+        result=gate(head, base, rules),
     )
 
 

@@ -28,12 +28,14 @@ class GateResult(Frozen):
         series: One for each backend with its mode: the mean change of its latencies.
         notes: Sentences on the whole comparison: the machine, its drift, cells that were not run.
         paired: Whether base and head ran in the same rounds (an A/B run).
+        unfinished: The names of those runs that have no summary: nothing says that they came to their end.
     """
 
     suite: str
     base_run: str
     head_run: str
     paired: bool
+    unfinished: tuple[str, ...] = ()
     verdicts: tuple[Verdict, ...]
     series: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
@@ -45,11 +47,11 @@ class GateResult(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """1 with a regression; 5 where something is inconclusive, not comparable, or nothing was judged; else 0."""
+        """1 with a regression; 5 where something is undecided, a run did not end, or nothing was judged; else 0."""
         found = {verdict.verdict for verdict in self.verdicts}
         if "regressed" in found or any(verdict.verdict == "regressed" for verdict in self.series):
             return REGRESSED
-        if not found or found & {"inconclusive", "not comparable"}:
+        if self.unfinished or not found or found & {"inconclusive", "not comparable"}:
             return INCONCLUSIVE
         return OK
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,9 @@ from synthetic_run import synthetic_run, write_run
 
 from cnnbench.cli.entry import execute
 from cnnbench.gates.evidence import Evidence
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import Plan
 
 
 @pytest.fixture
@@ -63,6 +67,23 @@ def test_a_slower_backend_regresses_and_an_equal_run_does_not(here: Path, capfd:
     assert "The gate passes" in out
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{")], ids=["gone", "damaged"])
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_a_run_without_its_summary_passes_no_gate_and_is_no_baseline(
+    here: Path, capfd: pytest.CaptureFixture[str], which: str, damage: Callable[[Path], object]
+) -> None:
+    for name in ("a", "b"):
+        written(name, launches=4, rounds=10)
+    assert said(capfd, "gate", "b", "--base", "a")[0] == 0
+    damage(here / "reports/runs/synthetic" / which / "summary.json")
+    code, out = said(capfd, "gate", "b", "--base", "a", "--json")
+    if code == 2:  # a damaged file of the base is refused as a whole
+        return
+    assert code == json.loads(out)["exit_code"] == 5
+    assert json.loads(out)["unfinished"] == [which]
+    assert said(capfd, "baseline", "set", which)[0] == 2
+
+
 def test_the_jobs_summary_is_written(
     here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +109,25 @@ def test_compare_shows_the_group_or_another_run(here: Path, capfd: pytest.Captur
     assert code == 0
     assert "jax" in out
     assert "against 20260101T000000Z-a" in out
+
+
+def test_compare_judges_as_the_gate_of_the_suite_does(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    suite = Suite.model_validate(
+        {
+            "schema_version": 1,
+            "name": "synthetic",
+            "matrix": {"architectures": "lenet5", "backends": "numpy"},
+            "gates": {"latency": {"threshold": 5.0, "min_change_s": 1.0}},
+        }
+    )
+    for name, slowdown in (("a", {}), ("b", {"torch": 1.6})):
+        run = written(name, launches=4, rounds=10, slowdown=slowdown)
+        cells = tuple(record.cell for record in run.records)
+        RunStore(here / "reports/runs/synthetic" / name).write_plan(Plan(suite=suite, cells=cells))
+    gate = json.loads(said(capfd, "gate", "b", "--base", "a", "--json")[1])
+    compared = json.loads(said(capfd, "compare", "a", "b", "--json")[1])
+    assert "regressed" not in {item["verdict"] for item in gate["verdicts"]}, "six times as slow is tolerated here"
+    assert compared["result"]["verdicts"] == gate["verdicts"]
 
 
 def test_reports_are_written_again(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
