@@ -113,7 +113,7 @@ def guarded(failed: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split())[:1000]
         failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 

@@ -239,6 +239,27 @@ def test_a_run_becomes_frames_and_is_found_by_its_suites_name(suite: Path, tmp_p
     assert "plan.json" in content.members
 
 
+def test_a_run_goes_on_as_it_was_started_or_not_at_all(tmp_path: Path) -> None:
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text(SUITE)
+    done = cnnbench.run(suite, expression="fast", output=tmp_path, recorders=())
+    assert len(done.records) == 1
+    again = cnnbench.run(suite, resume=done, output=str(tmp_path), recorders=())
+    assert again.records == done.records, "with the filters that it was started with, where none are given"
+    assert repr(again) == f"RunResult({str(done.folder)!r}, 1 records, exit code 0)"
+    assert len(cnnbench.results("tiny", str(tmp_path))) == len(cnnbench.history("tiny", str(tmp_path))) == 1
+    assert cnnbench.run(suite, resume=done, timeout_s=99.0, output=tmp_path, recorders=()).records == done.records
+    for changed in ({"seed": 7}, {"overrides": ["measure.latency.rounds=9"]}, {"expression": "reference"}):
+        with pytest.raises(cnnbench.CnnbenchError, match="another plan"):
+            cnnbench.run(suite, resume=done, output=tmp_path, recorders=(), **changed)
+        with pytest.raises(cnnbench.CnnbenchError, match="chosen when it starts"):
+            cnnbench.run(resume=done, output=tmp_path, recorders=(), **changed)
+    suite.write_text(SUITE.replace("samples: ", "samples: 1"))
+    with pytest.raises(cnnbench.CnnbenchError, match="another plan") as refused:
+        cnnbench.run(suite, resume=done, output=tmp_path, recorders=())
+    assert "samples" in str(refused.value)
+
+
 def test_a_run_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     for ask in (cnnbench.results, cnnbench.samples, cnnbench.checks, cnnbench.node_budgets, cnnbench.history):
         with pytest.raises(cnnbench.CnnbenchError, match="no"):

@@ -70,10 +70,32 @@ def work_of(
             resume = suite.suite.name if isinstance(suite, Plan) else load_suite(Path(suite)).name
         folder = find_run(resume, root)
         if suite is None or (folder / "plan.json").exists():
-            return RunStore.open(folder).read_plan(), folder
+            return _continued(RunStore.open(folder).read_plan(), suite, chosen), folder
     if suite is None:
         raise SuiteError("no suite is given", expected="SUITE..., or --resume RUN", remedy="see 'cnnbench list suites'")
     return suite if isinstance(suite, Plan) else planned(suite, chosen), folder  # a folder without a plan gets this one
+
+
+def _continued(kept: Plan, suite: str | Path | Plan | None, chosen: SuiteKeywords) -> Plan:
+    """The plan with which a run goes on; the run refuses another one than it was started with."""
+    unset: tuple[object, ...] = (None, False, (), [])
+    asked = {name: chosen.get(name) for name in SuiteKeywords.__annotations__}
+    given = [name for name, value in asked.items() if type(value) is int or value not in unset]
+    if suite is None:
+        if given:
+            raise SuiteError(
+                "what a run is to measure is chosen when it starts",
+                where="--resume",
+                received=", ".join(given),
+                remedy="leave that out; to measure something else, start a run",
+            )
+        return kept
+    if isinstance(suite, Plan):
+        return suite
+    if not {"backends", "expression", "shard"} & set(given):
+        filters = kept.filters
+        chosen = {**chosen, "backends": filters.backends, "expression": filters.expression, "shard": filters.shard}
+    return planned(suite, chosen)
 
 
 def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, str | None] | None = None) -> Plan:

@@ -61,7 +61,8 @@ def _refuse_other(store: RunStore, plan: Plan) -> None:
 
 
 def _asked(plan: Plan) -> dict[str, Any]:
-    return {"suite": plan.suite.model_dump(mode="json"), "cells": {cell.id: cell.key for cell in plan.cells}}
+    suite = plan.suite.model_dump(mode="json", exclude={"timeouts"})  # a run may be given more time
+    return {"suite": suite, "cells": {cell.id: cell.key for cell in plan.cells}}
 
 
 def take_over(state: RunState, environment: Mapping[str, Any]) -> None:
