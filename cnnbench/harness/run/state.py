@@ -98,6 +98,8 @@ class RunState:
             case events.TimeSpent():
                 self.watch.add_all(event.seconds)
             case events.NoteAdded():
+                if event.text in self.notes:  # each launch has workers, and each of them may say it
+                    return
                 self.notes.append(event.text)
             case events.DefectFound():
                 self.defects.append(event.text)

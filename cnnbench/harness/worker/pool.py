@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -54,9 +54,17 @@ class Pool:
         start_timeout_s: Until a worker answers, its framework's import included.
         watch: Counts the seconds of starting workers.
         start: Starts one.
+        note: Takes a sentence on a plugin that went wrong in a worker.
     """
 
-    def __init__(self, start_timeout_s: float, watch: Stopwatch, start: StartWorker = WorkerClient) -> None:
+    def __init__(
+        self,
+        start_timeout_s: float,
+        watch: Stopwatch,
+        start: StartWorker = WorkerClient,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._note = note
         self._start_timeout_s = start_timeout_s
         self._watch = watch
         self._start = start
@@ -83,6 +91,8 @@ class Pool:
                     self._unloadable[spec] = error
                 worker.kill()
                 raise
+        for plugin, reason in reply.left_out.items():
+            self._note(f"plugin {plugin!r} is broken and left out of {spec.backend}'s workers: {reason}")
         loaded = LoadedWorker(worker, reply.import_s, reply.versions, reply.described, reply.kinds)
         self._loaded[spec] = loaded
         return loaded

@@ -12,7 +12,7 @@ from cnnbench.errors import CnnbenchError, UnavailableError
 from cnnbench.harness.worker.errors import RequestFailedError, WorkerCrashError, WorkerHungError
 from cnnbench.harness.worker.interface import Worker
 from cnnbench.harness.worker.pool import Pool
-from cnnbench.harness.worker.protocol.setup import LoadRequest
+from cnnbench.harness.worker.protocol.setup import LoadReply, LoadRequest
 from cnnbench.harness.worker.protocol.timing import SampleRequest, TurnRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.stopwatch import Stopwatch
@@ -47,6 +47,15 @@ def test_a_worker_that_died_is_started_anew(pool, workers):
     assert pool.peek(NUMPY).alive is False
     assert pool.get(NUMPY).worker.alive
     assert len(workers.started) == 2
+
+
+def test_a_plugin_that_went_wrong_in_a_worker_is_named(workers):
+    said = []
+    reply = LoadReply(import_s=1.0, described={}, versions={}, kinds=(), left_out={"bad": "cnnbench_operations: boom"})
+    workers.rule(LoadRequest, Answer(reply=reply))
+    with Pool(30.0, Stopwatch(), workers, said.append) as pool:
+        pool.get(NUMPY)
+    assert said == ["plugin 'bad' is broken and left out of numpy's workers: cnnbench_operations: boom"]
 
 
 LACKING = UnavailableError("no such device")

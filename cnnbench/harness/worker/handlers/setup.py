@@ -50,6 +50,7 @@ def load(request: LoadRequest, state: WorkerState) -> LoadReply:
     state.backend = load_backend(request.backend)
     import_s = state.clock.now() - start
     from cnnbench.measurement.environment import package_versions
+    from cnnbench.registry import broken_plugins
 
     state.backend.configure(request.settings)
     return LoadReply(
@@ -57,4 +58,5 @@ def load(request: LoadRequest, state: WorkerState) -> LoadReply:
         described=state.backend.describe(),
         versions=package_versions(),
         kinds=tuple(sorted(state.backend.capabilities().kinds)),
+        left_out=broken_plugins(),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from cnnbench.harness.worker.protocol.messages import Message, Request, Text
 from cnnbench.harness.worker.protocol.values import ProcessSettingsValue
 
@@ -74,12 +76,14 @@ class LoadReply(Message):
 
     Args:
         kinds: The layer kinds that it has ops for.
+        left_out: Plugins that went wrong in the worker, with the reason.
     """
 
     import_s: float
     described: dict[str, Text]
     versions: dict[str, str]
     kinds: tuple[str, ...]
+    left_out: dict[str, Text] = Field(default_factory=dict)
 
 
 class LoadRequest(Request[LoadReply]):
