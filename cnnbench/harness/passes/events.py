@@ -113,9 +113,15 @@ class TimeSpent:
 
 @dataclass(frozen=True)
 class NoteAdded:
-    """Something that a reader should know: a worker that was started again, a recorder that failed."""
+    """Something that a reader should know: a worker that was started again, a recorder that failed.
+
+    Args:
+        text: One sentence.
+        once: Whether it is left out where it was said before.
+    """
 
     text: str
+    once: bool = False
 
 
 @dataclass(frozen=True)

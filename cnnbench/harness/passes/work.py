@@ -46,7 +46,11 @@ class Work:
     def pool(self, watch: Stopwatch | None = None) -> Pool:
         """A pool of workers. Args: watch: counts the seconds of starting them; this pass's unless given."""
         start_s = self.facts.suite.timeouts.start_s
-        return Pool(start_s, watch or self.watch, self.facts.machine.start_worker, self.note)
+        return Pool(start_s, watch or self.watch, self.facts.machine.start_worker, self._note_once)
+
+    def _note_once(self, text: str) -> None:
+        """Reports what the workers of every launch may report, each of them."""
+        self.report(NoteAdded(text, once=True))
 
     def is_open(self, cell: Cell) -> bool:
         """Whether there is still something to find out about a cell."""

@@ -98,7 +98,7 @@ class RunState:
             case events.TimeSpent():
                 self.watch.add_all(event.seconds)
             case events.NoteAdded():
-                if event.text in self.notes:  # each launch has workers, and each of them may say it
+                if event.once and event.text in self.notes:
                     return
                 self.notes.append(event.text)
             case events.DefectFound():
