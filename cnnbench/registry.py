@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -29,6 +30,8 @@ VARIABLE = "CNNBENCH_PLUGINS"
 GROUP = "cnnbench"
 BUILT_IN = "cnnbench.builtin"
 
+_LENIENT: ContextVar[bool] = ContextVar("lenient", default=False)
+
 Note = Callable[[str], None]  # takes one sentence for the user: a run's notes, or the standard error
 
 
@@ -51,16 +54,25 @@ class _Found:
 
 @cache
 def _found() -> _Found:
-    """All plugins: the core's own, those named in ``CNNBENCH_PLUGINS``, and the entry points of group ``cnnbench``."""
+    """All plugins: the core's own, those named in ``CNNBENCH_PLUGINS``, and the entry points of group ``cnnbench``.
+
+    A named one may stand in the working folder.
+    """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     found = _Found(manager)
     named = [name for name in os.environ.get(VARIABLE, "").split(",") if name]
+    if named and "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # an installed script has its own folder there, a worker none
     for name in (BUILT_IN, *named):
         try:
             manager.register(import_module(name), name)
         except (Exception, SystemExit) as error:  # asked for by name, so going on without it would be wrong
-            remedy = "is its folder on PYTHONPATH? export PYTHONPATH=." if isinstance(error, ImportError) else None
+            looked = f"it is looked for in {Path.cwd()} and on PYTHONPATH" if isinstance(error, ImportError) else None
+            remedy = looked and f"{looked}; export PYTHONPATH=FOLDER"
+            if _LENIENT.get():
+                found.broken[name] = f"{error}; {looked}" if looked else str(error)
+                continue
             raise UnavailableError(f"plugin module {name!r}: {error}", where=VARIABLE, remedy=remedy) from error
     for entry_point in entry_points(group=GROUP):
         with guarded(lambda reason, point=entry_point: _leave_out(found, point.name, f"{point.value}: {reason}")):  # type: ignore[misc]
@@ -89,6 +101,18 @@ def plugin_manager() -> pluggy.PluginManager:
 def broken_plugins() -> dict[str, str]:
     """The plugins that were left out so far, with the reason."""
     return dict(_found().broken)
+
+
+@contextlib.contextmanager
+def missing_plugins_left_out() -> Iterator[None]:
+    """Within it a plugin named in ``CNNBENCH_PLUGINS`` that cannot be imported is left out, and no error."""
+    forget_plugins()
+    token = _LENIENT.set(True)
+    try:
+        yield
+    finally:
+        _LENIENT.reset(token)
+        forget_plugins()
 
 
 def forget_plugins() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,11 +20,14 @@ from cnnbench.execution.operations import Operations
 from cnnbench.hookspecs import hookimpl
 from cnnbench.spec.architectures import shipped
 
+ROOT = Path(__file__).parents[1]
+CHECKED_OUT = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+
 
 def run(arguments: list[str], tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cnnbench", *arguments],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), **environment},
+        env={**os.environ, "PYTHONPATH": f"{CHECKED_OUT}{os.pathsep}{tmp_path}", **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -72,6 +76,38 @@ def test_a_named_plugin_that_is_missing_is_an_error_of_use(tmp_path: Path) -> No
     assert result.returncode == 2
     assert "CNNBENCH_PLUGINS" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_doctor_reports_a_named_plugin_that_is_missing(tmp_path: Path) -> None:
+    result = run(["doctor"], tmp_path, CNNBENCH_PLUGINS="no_such_module")
+    assert result.returncode == 0, result.stderr
+    assert "numpy" in result.stdout
+    assert re.search(r"no_such_module +broken, left out +No module named 'no_such_module'", result.stdout)
+
+
+def test_the_installed_script_finds_a_named_plugin_in_the_working_folder_and_so_do_its_workers(tmp_path: Path) -> None:
+    """Neither has the folder on its path: a script's own folder stands there, and a worker is started without any."""
+    (tmp_path / "my_network.py").write_text(
+        "from cnnbench.hookspecs import hookimpl\n"
+        "from cnnbench.spec.architectures import shipped\nfrom dataclasses import replace\n\n"
+        "@hookimpl\ndef cnnbench_architectures():\n    return [replace(shipped()[0], name='mine')]\n"
+    )
+    script = "import sys; sys.path.pop(0); from cnnbench.cli import main; sys.argv[0] = 'cnnbench'; main()"
+    variables = {**os.environ, "PYTHONPATH": CHECKED_OUT, "CNNBENCH_PLUGINS": "my_network"}
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    shown = command("show", "mine")
+    assert shown.returncode == 0, shown.stderr
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from cnnbench.registry import architectures; print('mine' in architectures())"],
+        cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "True\n", done.stderr  # as workers are started
 
 
 class Plugin:

@@ -20,8 +20,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 @grouped
 def doctor(shown: o.Shown) -> None:
     """Report backends, plugins with their origin, optional programs and this machine."""
+    from cnnbench.registry import missing_plugins_left_out
+
     system = _system()
-    tables = {"backends": _backends(), "plugins": _plugins(), "programs": _programs()}
+    with missing_plugins_left_out():
+        tables = {"backends": _backends(), "plugins": _plugins(), "programs": _programs()}
     if shown.json:
         print_json({"system": system, **tables})
         return

@@ -34,5 +34,6 @@ def load_backend(name: str) -> Backend:
     for implementation in registry.implementations("cnnbench_operations"):
         extended = Operations(name, backend.operations)  # so that a plugin that raises half-way has added nothing
         if implementation.call(lambda given: True, {"backend": name, "operations": extended}):
+            extended.credit(implementation, backend.operations)
             backend.operations = extended
     return backend

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.gaps import Gap
+from cnnbench.registry import Implementation
 from cnnbench.spec.layers import Layer
 
 Array = Any  # a value of the backend's framework
@@ -176,6 +177,7 @@ class Operations:
         self.backend = backend
         self._table: dict[str, Operation] = dict(base._table) if base else {}
         self._gaps: list[Gap] = list(base._gaps) if base else []
+        self._givers: dict[str, Implementation] = dict(base._givers) if base else {}
 
     def register(
         self, kind: str, *, backward: Backward | None = None, weight_layout: WeightLayout = CANONICAL_WEIGHTS
@@ -214,6 +216,20 @@ class Operations:
         """
         found = (gap.reason for gap in self._gaps if gap.meets(layer, precision, mode, gradient=gradient))
         return next(found, None)
+
+    def credit(self, giver: Implementation, before: Operations) -> None:
+        """Says whose the ops are that these have, and ``before`` has not.
+
+        Args:
+            giver: The plugin's hook that registered them.
+            before: What it was given.
+        """
+        changed = (kind for kind, operation in self._table.items() if operation is not before._table.get(kind))
+        self._givers.update(dict.fromkeys(changed, giver))
+
+    def giver(self, kind: str) -> Implementation | None:
+        """The plugin's hook that registered the op of a kind; None for the backend's own."""
+        return self._givers.get(kind)
 
     def replace(self, kind: str, operation: Operation) -> Operations:
         """A copy in which ``kind`` has another implementation; fault injection uses it."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.answering_code import code_digest
 from cnnbench.numerics.cache import key_of
-from cnnbench.numerics.reference import code_digest
 from cnnbench.numerics.rounding import all_to_storage
 from cnnbench.numerics.subject import Updates
 from cnnbench.numerics.teacher_forcing import resize_images, resized
@@ -156,13 +156,14 @@ class Case:
 
     @cached_property
     def _identity(self) -> dict[str, object]:
+        kinds = {node.layer.kind for graph in (self.graph, self.lowered) for node in graph.nodes}
         return {
             "graph": self.lowered.digest,
             "arrays": digest(self.stored),
             "inputs": digest(self.inputs),
             "precision": self.policy.name,
             "seed": self.seed,
-            "code": code_digest(),
+            "code": code_digest(kinds, self.loss, self.training.optimizer),
             "positive": self.positive,
         }
 

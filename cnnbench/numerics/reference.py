@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,21 +110,6 @@ def _single(layer: Layer, shapes: Shapes, dtypes: Dtypes) -> Graph:
 def reference() -> Reference:
     """The reference, loaded once; an instance of its own, so that a fault injected into another does not reach it."""
     return Reference(load_backend("numpy"))
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256 of the sources that an oracle's values depend on: the reference backend, the spec and this package."""
-    import hashlib
-    import sys
-
-    core = Path(__file__).parents[1]
-    module = sys.modules[type(reference().backend).__module__.partition(".")[0]]
-    folders = [Path(str(module.__file__)).parent, core / "spec", core / "execution", core / "numerics"]
-    total = hashlib.sha256(np.__version__.encode())
-    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
-        total.update(f"{path.name}\0".encode() + path.read_bytes())
-    return total.hexdigest()
 
 
 def layer_arrays(graph: Graph, node: Node, arrays: Mapping[str, Array]) -> tuple[Arrays, Arrays]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 PLUGIN = Path(__file__).parents[1] / "plugin_backend"
+ROOT = Path(__file__).parents[2]
+INSTALLED = os.pathsep.join(map(str, (PLUGIN, ROOT, ROOT / "backends")))  # and not the author's folder
 SABOTEUR = """
 from dataclasses import replace
 from cnnbench.execution.operations import Operation
@@ -36,11 +38,19 @@ def run(tmp_path: Path, text: str, *options: str, plugins: str = "") -> tuple[di
     file.write_text(text)
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(PLUGIN), str(tmp_path), *sys.path]),
+        "PYTHONPATH": INSTALLED,
         "CNNBENCH_PLUGINS": "cnnbench_indexed.plugin" + plugins,
         "CNNBENCH_CACHE": str(tmp_path / "cache"),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(file), *options]
+    command = [
+        str(Path(sys.executable).with_name("pytest")),
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        str(file),
+        *options,
+    ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     found = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout)}
     return found, done.stdout

@@ -12,9 +12,11 @@ import pytest
 
 from cnnbench.spec.kinds import layer_kinds
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 PAGES = ("networks", "layers")
 NEEDS = ("torch", "jax", "tensorflow")
+CHECKED_OUT = os.pathsep.join(str(ROOT / part) for part in (".", "backends"))  # as if it were installed
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -52,7 +54,7 @@ def folders(tmp_path_factory):
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     scripts = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": CHECKED_OUT}
     return subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cnnbench.errors import DataError
+from cnnbench.execution.sources import plugin_digest
 from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, Part, TrainingPart
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
@@ -17,7 +18,7 @@ from cnnbench.version import __version__
 TRAINING = (TrainingPart, CurvePart)
 
 MadeFrom = Mapping[str, str]
-"""By what it is: network, program, settings, interpreter, cnnbench."""
+"""By what it is: network, program, settings, interpreter, cnnbench, the code of plugins."""
 
 
 def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[str, str]:
@@ -36,9 +37,10 @@ def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[s
         "settings": digest_of(_settings(cell, kind, suite)),
         "interpreter": digest_of(python),
         "cnnbench": __version__,
+        "code of plugins": plugin_digest(),
     }
     if kind is ChecksPart:
-        from cnnbench.numerics.reference import code_digest
+        from cnnbench.numerics.answering_code import code_digest
 
         found["reference"] = code_digest()
     return found

@@ -171,6 +171,12 @@ def formulas(kind: str) -> tuple[ForwardFormula | None, GradientFormula | None]:
     return _FORWARD.get(kind), _GRADIENT.get(kind)
 
 
+def registered() -> dict[str, object]:
+    """Every formula and rule so far, by what it is for."""
+    tables = {"forward": _FORWARD, "gradient": _GRADIENT, "exact": _EXACT}
+    return {f"{role} {kind}": item for role, table in tables.items() for kind, item in table.items()}
+
+
 def forward_budget(setting: Setting) -> ForwardBudget:
     """The budget of a forward pass, by the kind's formula or else by the fallback."""
     load_family(setting.layer.kind)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+from cnnbench.numerics.answering_code import renew_reference
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.classes import check_classes
 from cnnbench.numerics.checks.determinism import check_determinism, check_gradient_determinism
@@ -45,6 +46,7 @@ def prefetch(name: str, case: Case) -> None:
         name: Of ``CHECKS``.
         case: As the check will have it.
     """
+    renew_reference()
     if name in PREFETCHED:
         PREFETCHED[name](Oracle.of(case))
 
@@ -68,6 +70,7 @@ def run_checks(
     for name in names:
         if name not in CHECKS:
             raise SuiteError(f"unknown check {name!r}", remedy=did_you_mean(name, CHECKS))
+    renew_reference()
     if case.whole is None:
         case = replace(case, whole=own_composites(subject))
     oracle = Oracle.of(case)

@@ -138,7 +138,7 @@ def test_another_interpreter_measures_anew(root: Path) -> None:
 
 
 def test_another_version_of_cnnbench_and_of_the_reference_measure_anew(root: Path, monkeypatch) -> None:
-    monkeypatch.setattr("cnnbench.numerics.reference.code_digest", lambda: "another")
+    monkeypatch.setattr("cnnbench.numerics.answering_code.code_digest", lambda: "another")
     assert there(Kept(root).parts.read(CELL)) == EVERYTHING - {"checks"}
     monkeypatch.setattr("cnnbench.harness.run.provenance.__version__", "9.9")
     assert there(Kept(root).parts.read(CELL)) == set()
