@@ -17,6 +17,7 @@ ORDER = {
         "errors version",
         "spec",
         "hookspecs",
+        "plugins",
         "registry",
         "execution",
         "measurement",

@@ -34,6 +34,8 @@ def load_backend(name: str) -> Backend:
     for implementation in registry.implementations("cnnbench_operations"):
         extended = Operations(name, backend.operations)  # so that a plugin that raises half-way has added nothing
         if implementation.call(lambda given: True, {"backend": name, "operations": extended}):
-            extended.credit(implementation, backend.operations)
+            before = backend.operations
+            added = (kind for kind in extended if kind not in before or extended[kind] is not before[kind])
+            extended.givers.update(dict.fromkeys(added, implementation))
             backend.operations = extended
     return backend

@@ -177,7 +177,7 @@ class Operations:
         self.backend = backend
         self._table: dict[str, Operation] = dict(base._table) if base else {}
         self._gaps: list[Gap] = list(base._gaps) if base else []
-        self._givers: dict[str, Implementation] = dict(base._givers) if base else {}
+        self.givers: dict[str, Implementation] = dict(base.givers) if base else {}  # of ops that plugins added
 
     def register(
         self, kind: str, *, backward: Backward | None = None, weight_layout: WeightLayout = CANONICAL_WEIGHTS
@@ -216,20 +216,6 @@ class Operations:
         """
         found = (gap.reason for gap in self._gaps if gap.meets(layer, precision, mode, gradient=gradient))
         return next(found, None)
-
-    def credit(self, giver: Implementation, before: Operations) -> None:
-        """Says whose the ops are that these have, and ``before`` has not.
-
-        Args:
-            giver: The plugin's hook that registered them.
-            before: What it was given.
-        """
-        changed = (kind for kind, operation in self._table.items() if operation is not before._table.get(kind))
-        self._givers.update(dict.fromkeys(changed, giver))
-
-    def giver(self, kind: str) -> Implementation | None:
-        """The plugin's hook that registered the op of a kind; None for the backend's own."""
-        return self._givers.get(kind)
 
     def replace(self, kind: str, operation: Operation) -> Operations:
         """A copy in which ``kind`` has another implementation; fault injection uses it."""

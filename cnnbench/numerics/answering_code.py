@@ -46,7 +46,7 @@ def renew_reference() -> None:
 def _given(operations: Operations) -> dict[str, object]:
     parts: dict[str, object] = {**registered(), **registry.layer_kinds()}
     parts = {name: item for name, item in parts.items() if sources.module_of(item) not in sources.OWN}
-    return parts | {f"op {kind}": operations[kind] for kind in operations if operations.giver(kind)}
+    return parts | {f"op {kind}": operations[kind] for kind in operations.givers}
 
 
 def code_digest(kinds: Iterable[str] = (), *others: object) -> str:
@@ -79,7 +79,7 @@ def _modules(kind: str) -> set[str]:
     known = registry.layer_kinds()
     used += [known[kind]] if kind in known else []
     if kind in operations:
-        operation, giver = operations[kind], operations.giver(kind)
+        operation, giver = operations[kind], operations.givers.get(kind)
         used += [operation.forward, operation.backward, operation.weight_layout.to_native]
         used += [operation.weight_layout.to_canonical, giver.function if giver else None]
     return {sources.module_of(item) for item in used if item is not None}

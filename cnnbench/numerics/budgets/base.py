@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -173,7 +173,7 @@ def formulas(kind: str) -> tuple[ForwardFormula | None, GradientFormula | None]:
 
 def registered() -> dict[str, object]:
     """Every formula and rule so far, by what it is for."""
-    tables = {"forward": _FORWARD, "gradient": _GRADIENT, "exact": _EXACT}
+    tables: dict[str, Mapping[str, object]] = {"forward": _FORWARD, "gradient": _GRADIENT, "exact": _EXACT}
     return {f"{role} {kind}": item for role, table in tables.items() for kind, item in table.items()}
 
 
