@@ -58,7 +58,10 @@ def compare(
     *,
     shown: o.Shown,
 ) -> None:
-    """Show the cells of one run against the fastest of each group, or a second run against the first."""
+    """Show the cells of one run against the fastest of each group, or judge a second run against the first.
+
+    Two runs end with the exit code of ``gate``, by the gates of the second's suite.
+    """
     from cnnbench.face.judging import compare as compared
     from cnnbench.output.report import relative_table
     from cnnbench.output.verdict_tables import differences_table
@@ -73,12 +76,13 @@ def compare(
     comparison = compared(run, other, root=runs)
     if shown.json:
         print_json(comparison.model_dump(mode="json"))
-        return
-    differences = differences_table(comparison.differences)
-    if differences:
-        show_table(differences)
-        typer.echo("")
-    show_verdicts(comparison.result)
+    else:
+        differences = differences_table(comparison.differences)
+        if differences:
+            show_table(differences)
+            typer.echo("")
+        show_verdicts(comparison.result)
+    raise typer.Exit(comparison.result.exit_code)
 
 
 @baseline_application.command("set")
@@ -96,7 +100,8 @@ def set_(
     from cnnbench.gates.baselines import baseline_path, save_baseline
     from cnnbench.harness.run.lookup import summary_of
 
-    if summary_of(run.folder) is None:
+    summary = summary_of(run.folder)
+    if summary is None or summary.interrupted:
         raise SuiteError("the run has not come to its end", where=str(run.folder), remedy="--resume it, then set it")
     value = snapshot_of(run.folder, reason=reason)
     path = save_baseline(value, baseline_path(value.suite, folder))

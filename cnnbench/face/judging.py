@@ -48,10 +48,17 @@ def _rules_of(folder: Path) -> Rules:
 
 
 def _held_to_their_ends(result: GateResult, *folders: Path) -> GateResult:
-    """The result, undecided where one of the runs has no summary that can be read."""
-    unfinished = tuple(folder.name for folder in folders if summary_of(folder) is None)
-    notes = tuple(f"run {name} has no summary, so nothing says that it came to its end" for name in unfinished)
-    return result.model_copy(update={"unfinished": unfinished, "notes": (*result.notes, *notes)})
+    """The result, undecided where nothing says what a run was to measure, or that it came to its end."""
+    lacking = {folder: lack for folder in folders if (lack := _lack(folder)) is not None}
+    notes = tuple(f"run {folder.name} has no {lack}" for folder, lack in lacking.items())
+    names = tuple(folder.name for folder in lacking)
+    return result.model_copy(update={"unfinished": names, "notes": (*result.notes, *notes)})
+
+
+def _lack(folder: Path) -> str | None:
+    if not (folder / "plan.json").exists():
+        return "plan, so nothing says which cells it lacks"
+    return "summary, so nothing says that it came to its end" if summary_of(folder) is None else None
 
 
 @overload
@@ -81,7 +88,9 @@ def compare(
     """
     if other is None:
         return relative(read_evidence(find_run(run, root)))
-    return compare_runs(snapshot_of(run, root), snapshot_of(other, root), _rules_of(find_run(other, root)))
+    before, after = find_run(run, root), find_run(other, root)
+    found = compare_runs(snapshot_of(before), snapshot_of(after), _rules_of(after))
+    return found.model_copy(update={"result": _held_to_their_ends(found.result, before, after)})
 
 
 def snapshot_of(run: RunLike, root: Path | str = DEFAULT_ROOT, *, reason: str = "") -> Snapshot:

@@ -62,6 +62,7 @@ class Snapshot(Frozen):
     Args:
         yardsticks: The machine's speed in the same run, by name; larger is faster.
         fingerprint: Of the machine; where it differs, latency and memory are not comparable.
+        selected: Whether only a part of the suite was asked for, so that other cells of a baseline may be absent.
     """
 
     schema_version: int
@@ -72,6 +73,7 @@ class Snapshot(Frozen):
     fingerprint: str
     environment: dict[str, Any] = Field(default_factory=dict)
     yardsticks: dict[str, float] = Field(default_factory=dict)
+    selected: bool = False
     cells: tuple[CellSnapshot, ...]
 
     @property
@@ -99,6 +101,7 @@ def snapshot(run: Evidence, *, reason: str = "") -> Snapshot:
         fingerprint=run.fingerprint,
         environment=dict(run.environment),
         yardsticks=dict(run.yardsticks),
+        selected=run.selected,
         cells=(*(_cell(record, run.samples.get(record.cell.id, ()), in_turns) for record in run.records), *missing),
     )
 

@@ -77,7 +77,7 @@ def why_not(base: CellSnapshot | None, head: CellSnapshot) -> str | None:
 
 def _latency(matched: Matched) -> Iterable[MetricCase]:
     rules, same = matched.rules, matched.same_machine
-    asked = [pair for pair in matched.pairs if "latency" in pair.head.cell.measure]
+    asked = [pair for pair in matched.pairs if "latency" in pair.head.cell.measure or pair.base.rounds]
     timed = [pair for pair in asked if pair.base.rounds and pair.head.rounds]
     changes: Mapping[str, Change] = {}
     if same and matched.paired:
@@ -92,7 +92,7 @@ def _latency(matched: Matched) -> Iterable[MetricCase]:
 
 def _memory(matched: Matched) -> Iterable[MetricCase]:
     same = matched.same_machine
-    asked = [pair for pair in matched.pairs if "memory" in pair.head.cell.measure]
+    asked = [pair for pair in matched.pairs if "memory" in pair.head.cell.measure or peak_bytes(pair.base) is not None]
     changes = memory_changes(asked, matched.rules) if same else {}
     for pair in asked:
         change = changes.get(pair.key)
@@ -107,8 +107,13 @@ def _missing(pair: Pair, same: bool, in_base: bool, what: str) -> str:
     if not same:
         return "the machine's fingerprint differs"
     if in_base:
-        return f"the cell was not {what} this time: {pair.head.reason or pair.head.status}"
-    return f"the baseline's cell was not {what}: {pair.base.reason or pair.base.status}"
+        return f"the cell was not {what} this time: {_state(pair.head)}"
+    return f"the baseline's cell was not {what}: {_state(pair.base)}"
+
+
+def _state(cell: CellSnapshot) -> str:
+    """Why a figure of a cell is absent."""
+    return cell.reason or ("that was not asked for" if cell.status == "ok" else cell.status)
 
 
 def _numerics(matched: Matched) -> Iterable[MetricCase]:
@@ -130,16 +135,20 @@ def _numerics(matched: Matched) -> Iterable[MetricCase]:
 
 
 def _accuracy(matched: Matched) -> Iterable[MetricCase]:
+    """A training run belongs to a program, whatever the batch of its cell: it is compared once, as checks are."""
+    trained = {cell.cell.training_key: cell for cell in matched.base.cells if cell.predictions}
+    done = {cell.cell.training_key for cell in matched.head.cells if cell.predictions}
     for pair in matched.pairs:
-        if not pair.head.cell.train:
+        base = trained.get(pair.base.cell.training_key, pair.base) if pair.head.cell.train else pair.base
+        if not pair.head.cell.train and (pair.head.cell.training_key in done or not base.predictions):
             continue
-        if not pair.head.predictions or not pair.base.predictions:
-            side = pair.base if pair.head.predictions else pair.head
-            yield MetricCase(pair, "accuracy", None, reason=f"no predictions: {side.reason or side.status}")
+        if not pair.head.predictions or not base.predictions:
+            reason = _missing(Pair(base, pair.head), True, bool(base.predictions), "trained")
+            yield MetricCase(pair, "accuracy", None, reason=reason)
             continue
-        reason = not_same_test(pair.base.targets, pair.head.targets)
-        change = None if reason else accuracy_change(pair.base, pair.head, matched.rules)
-        yield MetricCase(pair, "accuracy", change, reason=reason or "")
+        unlike = not_same_test(base.targets, pair.head.targets)
+        change = None if unlike else accuracy_change(base, pair.head, matched.rules)
+        yield MetricCase(Pair(base, pair.head), "accuracy", change, reason=unlike or "")
 
 
 def figure(cell: CellSnapshot, metric: Metric) -> float | None:

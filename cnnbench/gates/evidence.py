@@ -23,6 +23,7 @@ class Evidence:
         unrecorded: Cells of the plan of which there is no record, or none that can be read.
         environment: As captured when the run started. fingerprint: of the machine, for latency and memory.
         yardsticks: The machine's speed measured in the same run, by name; larger is faster.
+        selected: Whether only a part of the suite was asked for, by backends, an expression or a shard.
         folder: Where it lies, or None for one that was never written.
         seconds, notes, links: As in the summary. settings: the suite as it was resolved.
     """
@@ -36,6 +37,7 @@ class Evidence:
     yardsticks: Mapping[str, float] = field(default_factory=dict)
     samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     budgets: Mapping[str, tuple[NodeUse, ...]] = field(default_factory=dict)
+    selected: bool = False
     folder: Path | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ def read_evidence(folder: Path) -> Evidence:
         SuiteError: There is no run. DataError: a file of it is damaged.
     """
     from cnnbench.harness.run.store import RunStore
+    from cnnbench.harness.suite.plan import Filters
     from cnnbench.measurement.environment import fingerprint
 
     store = RunStore.open(folder)
@@ -68,6 +71,7 @@ def read_evidence(folder: Path) -> Evidence:
         yardsticks=summary.yardsticks if summary else {},
         samples={record.cell.id: tuple(store.read_samples(record.cell.id)) for record in records},
         budgets={record.cell.id: tuple(store.read_numerics(record.cell.id)) for record in records},
+        selected=plan is not None and plan.filters != Filters(),
         folder=folder,
         seconds=summary.seconds if summary else {},
         notes=(*(summary.notes if summary else ()), *store.problems),

@@ -28,7 +28,8 @@ class GateResult(Frozen):
         series: One for each backend with its mode: the mean change of its latencies.
         notes: Sentences on the whole comparison: the machine, its drift, cells that were not run.
         paired: Whether base and head ran in the same rounds (an A/B run).
-        unfinished: The names of those runs that have no summary: nothing says that they came to their end.
+        unfinished: The names of those runs that have no plan or no summary: nothing says that they came to their end.
+        absent: Ids of the baseline's cells that a run of the whole suite lacks.
     """
 
     suite: str
@@ -36,6 +37,7 @@ class GateResult(Frozen):
     head_run: str
     paired: bool
     unfinished: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     verdicts: tuple[Verdict, ...]
     series: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
@@ -47,11 +49,11 @@ class GateResult(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """1 with a regression; 5 where something is undecided, a run did not end, or nothing was judged; else 0."""
+        """1 with a regression; 5 where something is undecided or absent, or nothing was judged; else 0."""
         found = {verdict.verdict for verdict in self.verdicts}
         if "regressed" in found or any(verdict.verdict == "regressed" for verdict in self.series):
             return REGRESSED
-        if self.unfinished or not found or found & {"inconclusive", "not comparable"}:
+        if self.unfinished or self.absent or not found or found & {"inconclusive", "not comparable"}:
             return INCONCLUSIVE
         return OK
 
@@ -68,7 +70,8 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
 
     Returns:
         One verdict for each metric of each cell of ``head``. A cell or a figure that one side lacks is not
-        comparable, which ends with exit code 5.
+        comparable, which ends with exit code 5; so does a cell of ``base`` that ``head`` lacks, unless only a part of
+        the suite was asked for.
     """
     rules = rules or Rules()
     before = {cell.cell.key: cell for cell in base.cells}
@@ -83,6 +86,7 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
             verdicts += _all_not_comparable(cell, reason, rules)
         else:
             pairs.append(Pair(before[cell.cell.key], cell))
+    absent = _absent(base, head)
     same = paired or (head.fingerprint == base.fingerprint != "")
     cases = Matched(base, head, tuple(pairs), rules, paired, same).cases()
     verdicts += _judged(cases, rules)
@@ -93,9 +97,10 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
         base_run=base.run_id,
         head_run=head.run_id,
         paired=paired,
+        absent=() if head.selected else absent,
         verdicts=tuple(verdicts),
         series=_series(cases, rules),
-        notes=tuple(_notes(base, head, same, paired, pairs, rules)),
+        notes=(*_of_absent(absent, head), *_notes(base, head, same, paired, pairs, rules)),
     )
 
 
@@ -121,7 +126,7 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
         "subject": cell.cell.id,
         "key": cell.cell.key,
         "series": cell.cell.series,
-        "architecture": cell.cell.architecture,
+        "architecture": cell.cell.network or cell.cell.architecture,
         "batch": cell.cell.batch,
     }
 
@@ -219,16 +224,24 @@ def _mean_change(changes: list[Change]) -> Change:
     )
 
 
+def _absent(base: Snapshot, head: Snapshot) -> tuple[str, ...]:
+    """Ids of the cells that the baseline measured and the run does not have."""
+    keys = {cell.cell.key for cell in head.cells}
+    return tuple(cell.cell.id for cell in base.cells if cell.cell.key not in keys and cell.status != "skipped")
+
+
+def _of_absent(absent: tuple[str, ...], head: Snapshot) -> Iterable[str]:
+    if absent:
+        shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+        why = "of which a part was asked for" if head.selected else "so nothing says how they are now"
+        yield f"{len(absent)} cells of the baseline are not in this run, {why}: {shown}"
+
+
 def _notes(base: Snapshot, head: Snapshot, same: bool, paired: bool, pairs: list[Pair], rules: Rules) -> Iterable[str]:
     """What concerns the whole comparison."""
     if not same:
         machines = f"baseline {base.fingerprint or 'unknown'}, run {head.fingerprint or 'unknown'}"
         yield f"the machine differs ({machines}): latency and memory are not comparable; numerics and accuracy are"
-    keys = {cell.cell.key for cell in head.cells}
-    absent = [cell.cell.id for cell in base.cells if cell.cell.key not in keys]
-    if absent:
-        shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
-        yield f"{len(absent)} cells of the baseline are not part of this run: {shown}"
     for name in sorted(base.yardsticks.keys() & head.yardsticks.keys()) if same and not paired else ():
         yield (
             f"yardstick {name}: {base.yardsticks[name]:.4g} in the baseline, {head.yardsticks[name]:.4g} in this run "

@@ -14,7 +14,7 @@ from cnnbench.cli.entry import execute
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.model import Suite
-from cnnbench.harness.suite.plan import Plan
+from cnnbench.harness.suite.plan import Filters, Plan
 
 
 @pytest.fixture
@@ -84,6 +84,42 @@ def test_a_run_without_its_summary_passes_no_gate_and_is_no_baseline(
     assert said(capfd, "baseline", "set", which)[0] == 2
 
 
+def test_a_run_without_its_plan_passes_no_gate(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        written(name, launches=4, rounds=10)
+    (here / "reports/runs/synthetic/b/plan.json").unlink()
+    for command in (("gate", "b", "--base", "a"), ("compare", "a", "b")):
+        code, out = said(capfd, *command)
+        assert code == 5
+        assert "run b has no plan" in out
+        assert "The gate is undecided" in out
+
+
+def test_an_interrupted_run_is_no_baseline(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written("a")
+    store = RunStore(here / "reports/runs/synthetic/a")
+    store.write_summary(store.read_summary().model_copy(update={"interrupted": True}))
+    assert execute(["baseline", "set", "a"]) == 2
+    assert "has not come to its end" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("selected", [False, True])
+def test_a_run_that_lacks_cells_of_the_baseline_passes_only_where_a_part_was_asked_for(
+    here: Path, capfd: pytest.CaptureFixture[str], selected: bool
+) -> None:
+    written("a", launches=4, rounds=10)
+    run = written("b", launches=4, rounds=10, backends=("numpy", "torch", "jax"))
+    store = RunStore(here / "reports/runs/synthetic/b")
+    filters = Filters(expression="not tensorflow") if selected else Filters()
+    store.write_plan(store.read_plan().model_copy(update={"filters": filters}))
+    code, out = said(capfd, "gate", "b", "--base", "a", "--json")
+    result = json.loads(out)
+    lacking = {record.cell.id for record in synthetic_run().records} - {record.cell.id for record in run.records}
+    assert code == result["exit_code"] == (0 if selected else 5)
+    assert set(result["absent"]) == (set() if selected else lacking)
+    assert any(f"{len(lacking)} cells of the baseline are not in this run" in note for note in result["notes"])
+
+
 def test_the_jobs_summary_is_written(
     here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +142,7 @@ def test_compare_shows_the_group_or_another_run(here: Path, capfd: pytest.Captur
     assert code == 0
     assert any(item["ratio"]["value"] == 1.0 for item in json.loads(out)["ratios"])
     code, out = said(capfd, "compare", "20260101T000000Z-a", "20260102T000000Z-b")
-    assert code == 0
+    assert code == 1
     assert "jax" in out
     assert "against 20260101T000000Z-a" in out
 
@@ -128,6 +164,7 @@ def test_compare_judges_as_the_gate_of_the_suite_does(here: Path, capfd: pytest.
     compared = json.loads(said(capfd, "compare", "a", "b", "--json")[1])
     assert "regressed" not in {item["verdict"] for item in gate["verdicts"]}, "six times as slow is tolerated here"
     assert compared["result"]["verdicts"] == gate["verdicts"]
+    assert execute(["compare", "a", "b"]) == execute(["gate", "b", "--base", "a"]) == gate["exit_code"]
 
 
 def test_reports_are_written_again(here: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,55 @@ def test_a_new_cell_and_a_crashed_cell_are_not_comparable_and_a_missing_one_is_n
     assert {verdict.reason for verdict in found} == {"nothing was measured: crashed, signal 9"}
     assert verdicts(gate(base, without), "resnet50-jax-jit-b8")["latency"] == "not comparable"
     assert any("resnet50-jax-jit-b8" in note for note in gate(without, base).notes)
-    assert gate(without, base).exit_code == 0
+    assert gate(without, base).exit_code == 5
+    assert gate(without.model_copy(update={"selected": True}), base).exit_code == 0
+
+
+@pytest.mark.parametrize("metric", ["latency", "memory", "accuracy"])
+def test_a_figure_that_only_the_baseline_has_is_not_comparable(base: Snapshot, metric: str) -> None:
+    dropped = {"latency": ("rounds", ()), "memory": ("peak_bytes", None), "accuracy": ("predictions", ())}[metric]
+    cells = tuple(
+        cell.model_copy(
+            update={
+                "cell": cell.cell.model_copy(
+                    update={"measure": tuple(m for m in cell.cell.measure if m != metric),
+                            "train": cell.cell.train and metric != "accuracy"}
+                ),
+                dropped[0]: dropped[1],
+            }
+        )
+        for cell in base.cells
+    )  # fmt: skip
+    found = gate(base.model_copy(update={"cells": cells}), base)
+
+    assert {v.verdict for v in found.verdicts if v.metric == metric} == {"not comparable"}
+    assert {v.reason for v in found.verdicts if v.metric == metric} == {
+        f"the cell was not {({'latency': 'timed', 'memory': 'measured for memory', 'accuracy': 'trained'})[metric]} "
+        "this time: that was not asked for"
+    }
+    assert found.exit_code == 5
+
+
+def test_a_training_run_of_another_batch_of_the_program_counts(base: Snapshot) -> None:
+    trained = next(cell for cell in base.cells if cell.predictions)
+    small, large = (
+        trained.model_copy(
+            update={
+                "cell": trained.cell.model_copy(update={"batch": n, "key": f"k{n}", "id": f"c{n}", "train": n == 1})
+            }
+        )
+        for n in (1, 8)
+    )
+    untrained = {"predictions": (), "targets": (), "test_accuracy": None}
+    before = base.model_copy(update={"cells": (small, large.model_copy(update=untrained))})
+    after = base.model_copy(
+        update={
+            "cells": (large.model_copy(update={"cell": large.cell.model_copy(update={"train": True})}),),
+            "selected": True,
+        }
+    )
+
+    assert verdicts(gate(after, before), "c8")["accuracy"] == "unchanged"
 
 
 def test_more_memory_is_a_regression_beyond_threshold_and_minimum(base: Snapshot) -> None:

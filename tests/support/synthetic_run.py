@@ -18,6 +18,8 @@ from cnnbench.harness.run.record import Interval, Latency, Observed, Record
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, summarize_run
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.plan import Plan
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.training.epoch import Epoch
@@ -250,7 +252,7 @@ def _training_record(truth: Truth, backend: str) -> Record:
 
 
 def write_run(run: Evidence, root: Path) -> Path:
-    """The run's folder under ``root``, as the harness writes it, but without a plan."""
+    """The run's folder under ``root``, as the harness writes it; its plan has the run's cells and any suite."""
     store = RunStore(root / run.suite / run.run_id)
     (store.folder / "cells").mkdir(parents=True)
     store.write_environment(dict(run.environment))
@@ -270,5 +272,9 @@ def write_run(run: Evidence, root: Path) -> Path:
         yardsticks=dict(run.yardsticks),
     )
     cells = [record.cell for record in run.records]
+    suite = Suite.model_validate(
+        {"schema_version": 1, "name": run.suite, "matrix": {"architectures": "lenet5", "backends": "numpy"}}
+    )
+    store.write_plan(Plan(suite=suite, cells=tuple(cells)))
     store.write_summary(summarize_run(cells, {record.cell.id: record for record in run.records}, facts))
     return store.folder
