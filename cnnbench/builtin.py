@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cnnbench.execution.operations import Operations
     from cnnbench.harness.run.extensions import FinishedRun, Metric, Recorder, StartedRun
     from cnnbench.spec.architectures import Architecture
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
     from cnnbench.training.dataset import DatasetPlugin
 
 
@@ -28,7 +28,7 @@ def cnnbench_architectures() -> Sequence[Architecture]:
 @hookimpl
 def cnnbench_weight_readers() -> Sequence[WeightReader]:
     """Safetensors; PyTorch's and Keras' files belong to their backends' plugins."""
-    from cnnbench.spec.interchange.weight_files import SAFETENSORS
+    from cnnbench.spec.interchange.weight_readers import SAFETENSORS
 
     return (SAFETENSORS,)
 

@@ -14,7 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
 
 hookspec = pluggy.HookspecMarker("cnnbench")
 hookimpl = pluggy.HookimplMarker("cnnbench")

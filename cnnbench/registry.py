@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from cnnbench.errors import DataError, SpecError, did_you_mean
+from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.plugins import (
     BUILT_IN,
     GROUP,
@@ -25,7 +25,7 @@ from cnnbench.plugins import (
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.graph import Graph
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
     from cnnbench.spec.layers import Layer, Shape
     from cnnbench.spec.weights import Array
 
@@ -103,7 +103,11 @@ def architecture(name: str) -> Architecture:
     """The architecture of that name; raises SpecError with the nearest name where there is none."""
     known = architectures()
     if name not in known:
-        raise SpecError(f"unknown architecture {name!r}", remedy=did_you_mean(name, known))
+        from cnnbench.spec.interchange.weight_readers import not_a_network
+
+        raise not_a_network(name, weight_readers()) or SpecError(
+            f"unknown architecture {name!r}", remedy=did_you_mean(name, known)
+        )
     return known[name]
 
 
@@ -132,7 +136,7 @@ def layer_kinds() -> Mapping[str, type[Layer]]:
 
 def weight_readers() -> dict[str, WeightReader]:
     """The reader of each file suffix; where two plugins read the same suffix, the one registered last does."""
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
 
     readers = offered("cnnbench_weight_readers", WeightReader).values()
     return {suffix: reader for reader in readers for suffix in reader.suffixes}
@@ -145,10 +149,6 @@ def read_weights(path: Path) -> dict[str, Array]:
         DataError: An unknown suffix, or a file that is not valid.
         UnavailableError: A package that the format needs is missing.
     """
-    readers = weight_readers()
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise DataError(
-            f"files of weights cannot end with {suffix!r}", where=str(path), remedy=did_you_mean(suffix, readers)
-        )
-    return readers[suffix].read(path)
+    from cnnbench.spec.interchange.weight_readers import reader_for
+
+    return reader_for(path, weight_readers()).read(path)

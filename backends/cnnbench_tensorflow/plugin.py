@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
 
 
 def _load() -> Backend:
@@ -59,6 +59,6 @@ def _read(path: Path) -> dict[str, Any]:
 @hookimpl
 def cnnbench_weight_readers() -> Sequence[WeightReader]:
     """Keras' files, which need neither Keras nor TensorFlow to be read."""
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
 
     return (WeightReader("Keras", (".h5", ".keras"), _read),)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    from cnnbench.spec.interchange.weight_readers import WeightReader
+
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".tar.gz", ".tgz", ".bin.index.json", ".pth.index.json")
 
 
 def _load() -> Backend:
@@ -52,14 +54,15 @@ def _read(path: Path) -> dict[str, Any]:
             where=str(path),
             remedy="pip install 'cnnbench[torch]', or convert the file to safetensors",
         )
+    from cnnbench.spec.interchange.sharded_weights import INDEX, read_sharded
     from cnnbench_torch.checkpoints import read_checkpoint
 
-    return read_checkpoint(path)
+    return read_sharded(path, read_checkpoint) if path.name.lower().endswith(INDEX) else read_checkpoint(path)
 
 
 @hookimpl
 def cnnbench_weight_readers() -> Sequence[WeightReader]:
-    """State dicts as ``torch.save`` writes them."""
-    from cnnbench.spec.interchange.weight_files import WeightReader
+    """State dicts as ``torch.save`` writes them, under all names that they are given."""
+    from cnnbench.spec.interchange.weight_readers import WeightReader
 
-    return (WeightReader("PyTorch checkpoint", (".pth", ".pt"), _read),)
+    return (WeightReader("PyTorch checkpoint", SUFFIXES, _read),)

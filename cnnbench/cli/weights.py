@@ -86,10 +86,12 @@ def inspect(
     shown: o.Shown,
 ) -> None:
     """List a file's arrays with their shapes and ranges."""
-    from cnnbench.registry import read_weights, weight_readers
-    from cnnbench.spec.weights import digest, load
+    from cnnbench.registry import read_weights
+    from cnnbench.spec.interchange.fitting import FileArrays
+    from cnnbench.spec.weights import digest
 
-    arrays = read_weights(file) if file.suffix.lower() in weight_readers() else load(file)
+    arrays = read_weights(file)
+    notes = list(arrays.notes) if isinstance(arrays, FileArrays) else []
     rows: list[dict[str, Any]] = [
         {
             "name": name,
@@ -101,7 +103,7 @@ def inspect(
         for name, array in arrays.items()
     ]
     if shown.json:
-        print_json({"file": str(file), "digest": digest(arrays), "arrays": rows})
+        print_json({"file": str(file), "digest": digest(arrays), "arrays": rows, "notes": notes})
         return
     print_table(
         ("name", "dtype", "shape", "values", "min", "max", "mean"),
@@ -116,6 +118,8 @@ def inspect(
             for row in rows
         ],
     )
+    for note in notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"\n{len(arrays)} arrays, {sum(row['values'] for row in rows):,} values, sha256 {digest(arrays)}")
 
 

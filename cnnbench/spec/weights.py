@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,21 @@ def check_fits(graph: Graph, arrays: Arrays, *, where: str) -> None:
     ]
     if problems:
         shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
+        missing = sum(name not in arrays for name in expected)
         raise DataError(
-            f"the weights do not fit {graph.name}", where=where, received=shown, expected=f"{len(expected)} arrays"
+            f"the weights do not fit {graph.name}",
+            where=where,
+            received=shown,
+            expected=f"{len(expected)} arrays",
+            remedy=_whole_file(where) if missing == len(problems) else None,
         )
+
+
+def _whole_file(where: str) -> str:
+    """What to do about a file that holds a part of a network."""
+    if re.search(r"-\d+-of-\d+\.\w+$", where):
+        return "this is one of several files: import their index (*.index.json)"
+    return "the file holds a part of the network: save all of it, with running statistics"
 
 
 def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -130,7 +143,7 @@ _DTYPES = {
 
 
 def load(path: Path) -> dict[str, Array]:
-    """The arrays of a safetensors file, bfloat16 (which NumPy lacks) as the equal float32.
+    """The arrays of a safetensors file, bfloat16 and the types of 8 bits (which NumPy lacks) as the equal float32.
 
     Raises:
         DataError: The file does not exist, is not safetensors, or holds a dtype that NumPy cannot.
@@ -150,12 +163,57 @@ def _array(item: Mapping[str, Any], where: str) -> Array:
     import numpy as np
 
     dtype = item["dtype"]
-    if dtype == "BF16":
-        wide: Array = np.left_shift(np.frombuffer(item["data"], "<u2").astype("<u4"), 16).view("<f4")
-        return wide.reshape(item["shape"])
+    if dtype in _WIDENED:
+        return _WIDENED[dtype](item["data"]).reshape(item["shape"])
     if dtype not in _DTYPES:
-        raise DataError("the dtype cannot be read", where=where, received=dtype, expected=", ".join(_DTYPES))
+        raise DataError(
+            "the dtype cannot be read",
+            where=where,
+            received=dtype,
+            expected=", ".join((*_DTYPES, *_WIDENED)),
+            remedy="save the weights as real floating-point numbers",
+        )
     return np.frombuffer(item["data"], _DTYPES[dtype]).reshape(item["shape"])
+
+
+def _bfloat16(data: bytes) -> Array:
+    import numpy as np
+
+    return np.left_shift(np.frombuffer(data, "<u2").astype("<u4"), 16).view("<f4")
+
+
+def _e5m2(data: bytes) -> Array:
+    """The upper byte of a float16."""
+    import numpy as np
+
+    return np.left_shift(np.frombuffer(data, "u1").astype("<u2"), 8).view("<f2").astype("<f4")
+
+
+def _e4m3(data: bytes) -> Array:
+    """Sign, four bits of exponent with bias 7, three of mantissa; no infinity, NaN where all but the sign are 1."""
+    import numpy as np
+
+    codes = np.arange(256)
+    exponent, mantissa = codes >> 3 & 15, codes & 7
+    size = np.where(exponent == 0, mantissa * 2.0**-9, (8 + mantissa) * 2.0 ** (exponent - 10))
+    values = np.where(codes & 127 == 127, np.nan, np.where(codes < 128, size, -size)).astype("<f4")
+    return values[np.frombuffer(data, "u1")]
+
+
+def _e8m0(data: bytes) -> Array:
+    """A power of two with bias 127; NaN where all bits are 1."""
+    import numpy as np
+
+    codes = np.frombuffer(data, "u1")
+    return np.where(codes == 255, np.nan, np.ldexp(1.0, codes.astype(int) - 127)).astype("<f4")
+
+
+_WIDENED: Mapping[str, Callable[[bytes], Array]] = {
+    "BF16": _bfloat16,
+    "F8_E4M3": _e4m3,
+    "F8_E5M2": _e5m2,
+    "F8_E8M0": _e8m0,
+}
 
 
 def split_state(graph: Graph, arrays: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:

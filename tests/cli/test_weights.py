@@ -63,6 +63,47 @@ def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "not valid safetensors" in capsys.readouterr().err
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["w.pth", "w.bin", "w.ckpt", "w.pth.tar", "w.safetensors.index.json"])
+def test_inspect_reads_whatever_can_be_imported(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / name
+    if name.endswith("json"):
+        save_file({"a": np.ones(2, np.float32), "b": np.array([True])}, tmp_path / "w.safetensors")
+        path.write_text(json.dumps({"weight_map": {"a": "w.safetensors", "b": "w.safetensors"}}))
+    else:
+        torch = pytest.importorskip("torch", reason="needs torch")
+        torch.save({"state_dict": {"a": torch.ones(2).to_sparse(), "b": torch.tensor([True])}, "epoch": 1}, path)
+    assert execute(["weights", "inspect", str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["dtype"], row["max"]) for row in report["arrays"]] == [
+        ("a", "float32", 1.0),
+        ("b", "bool", 1.0),
+    ]
+    assert execute(["weights", "inspect", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "2 arrays, 3 values" in out
+    assert ("note: a is sparse" in out) == (not name.endswith("json"))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.pth.tar", "net.keras", "w.safetensors"])
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_file_of_weights_where_a_network_is_expected(
+    name: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert execute([command, str(tmp_path / name)]) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert "a file of weights is no network" in err
+    assert "cnnbench weights import NETWORK" in err
+    assert "unknown architecture" not in err
+
+
+def test_another_file_where_a_network_is_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.pb").write_bytes(b"")
+    assert execute(["show", str(tmp_path / "model.pb")]) == 2
+    assert "export the model to ONNX" in capsys.readouterr().err
+
+
 def keras_file(path: Path, layers: dict[str, list[tuple[str, tuple[int, ...]]]]) -> None:
     """A file of weights as Keras 2 wrote it."""
     h5py = pytest.importorskip("h5py", reason="needs h5py, which TensorFlow brings")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from cnnbench.spec.weights import Array
 
 
-class KerasArrays(dict[str, "Array"]):
+class FileArrays(dict[str, "Array"]):
+    """Arrays by the names of a file.
+
+    Args:
+        arrays: By name, in the file's order.
+        notes: What was done to them on reading, or left unread.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], notes: Sequence[str] = ()) -> None:
+        super().__init__(arrays)
+        self.notes = tuple(notes)
+
+
+class KerasArrays(FileArrays):
     """Arrays by ``<layer>.<weight>`` of a file of Keras, which ``match`` fits otherwise than a state dict.
 
     Args:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-UNUSED = (r"num_batches_tracked$", r"relative_position_index$", r"attn_mask$", r"rel_indices$")
+UNUSED = (r"num_batches_tracked$", r"(^|\.)n_averaged$", r"relative_position_index$", r"attn_mask$", r"rel_indices$")
 
 _MLP: Rules = ((r"\.mlp\.(?:fc1|linear_1)\.", ".mlp.0."), (r"\.mlp\.(?:fc2|linear_2)\.", ".mlp.3."))
 
@@ -42,6 +42,17 @@ def _timm_lite_block(match: re.Match[str]) -> str:
     """Blocks are numbered through all stages."""
     stage, block = int(match[1]), int(match[2])
     return f"blocks.{_LITE_FIRST[stage] + block}.{(_LITE if stage else _LITE_SEPARABLE)[match[3]]}."
+
+
+_V2_FIRST = (0, 1, 3, 6, 10, 13, 16)  # the number of each stage's first block
+_V2_SEPARABLE = {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1", "bn2": "2"}
+_V2_INVERTED = {"conv_pw": "0.0", "bn1": "0.1", "conv_dw": "1.0", "bn2": "1.1", "conv_pwl": "2", "bn3": "3"}
+
+
+def _timm_v2_block(match: re.Match[str]) -> str:
+    """Blocks are numbered through all stages; the first has no expansion."""
+    stage, block = int(match[1]), int(match[2])
+    return f"features.{_V2_FIRST[stage] + block + 1}.conv.{(_V2_INVERTED if stage else _V2_SEPARABLE)[match[3]]}."
 
 
 DIALECTS: Mapping[str, Mapping[str, Rules]] = {
@@ -102,6 +113,26 @@ DIALECTS: Mapping[str, Mapping[str, Rules]] = {
             (r"^blocks\.([0-6])\.(\d+)\.(conv_\w+|bn\d)\.", _timm_lite_block),
             (r"^conv_head\.", "head.0."),
             (r"^bn2\.", "head.1."),
+            (r"^classifier\.", "classifier.1."),
+        ),
+        "efficientnet_pytorch": (
+            (r"^_conv_stem\.", "stem.0."),
+            (r"^_bn0\.", "stem.1."),
+            (r"^_conv_head\.", "head.0."),
+            (r"^_bn1\.", "head.1."),
+            (r"^_fc\.", "classifier.1."),
+            (r"^_blocks\.", "blocks."),
+            *((rf"\._{part}_conv\.", f".{part}.0.") for part in ("expand", "depthwise", "project")),
+            *((rf"\._bn{i}\.", f".{part}.1.") for i, part in enumerate(("expand", "depthwise", "project"))),
+        ),
+    },
+    "mobilenet_v2": {
+        "timm": (
+            (r"^conv_stem\.", "features.0.0."),
+            (r"^bn1\.", "features.0.1."),
+            (r"^blocks\.([0-6])\.(\d+)\.(conv_\w+|bn\d)\.", _timm_v2_block),
+            (r"^conv_head\.", "features.18.0."),
+            (r"^bn2\.", "features.18.1."),
             (r"^classifier\.", "classifier.1."),
         ),
     },

@@ -1,44 +1,31 @@
-"""Weights from files of several formats, fitted to a network by name, or by order, role and shape."""
+"""Fits the weights of a file to a network by name, or by order, role and shape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.interchange.fitting import Fitted, KerasArrays, each_once, every_use, expected_shapes, shared_names
+from cnnbench.spec.interchange.fitting import (
+    FileArrays,
+    Fitted,
+    KerasArrays,
+    each_once,
+    every_use,
+    expected_shapes,
+    shared_names,
+)
 from cnnbench.spec.interchange.keras_weights import fit_keras
-from cnnbench.spec.interchange.state_dict_names import is_unused, translated
+from cnnbench.spec.interchange.order_fitting import in_order
+from cnnbench.spec.interchange.state_dict_names import is_unused
 from cnnbench.spec.interchange.timm_weights import with_own_standardization
+from cnnbench.spec.interchange.wrapped_names import find_names
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.weights import check_fits, load
+from cnnbench.spec.weights import check_fits
 
 if TYPE_CHECKING:
     from cnnbench.spec.weights import Array, Arrays
-
-_WRAPPER = "module."  # what PyTorch's DataParallel puts before every name
-
-
-@dataclass(frozen=True)
-class WeightReader:
-    """A file format of weights.
-
-    Args:
-        name: The format, for messages and ``doctor``.
-        suffixes: The file suffixes that it reads, in lower case and with their dot.
-        read: (path) -> arrays by name in the file's order, in canonical layouts (convolution OIHW, linear [out, in]).
-            Raises DataError where the file is not valid, UnavailableError where a package that it needs is missing.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    read: Callable[[Path], dict[str, Array]]
-
-
-SAFETENSORS = WeightReader("safetensors", (".safetensors",), load)
 
 
 def match(graph: Graph, arrays: Arrays, *, where: str = "weights") -> dict[str, Array]:
@@ -78,11 +65,11 @@ def refuse_differences(graph: Graph, fitted: Fitted, *, where: str) -> None:
 def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
     """The arrays by the full names of ``graph``.
 
-    By name where the file has the network's names, or those of timm or torchvision for it (after PyTorch's
-    ``module.``; what counts steps or follows from sizes is left aside). A file that has none of these names is fitted
-    by order: the k-th ``weight`` of the file is the k-th ``weight`` of the network, and so for every role (the last
-    part of a name), each of equal shape. Names in alphabetical order say nothing of the layers' order, so such a file
-    is not fitted by order. Files of Keras are fitted by the names of its applications.
+    By name where the file has the network's names, or those of timm or torchvision for it, behind any prefix
+    (``module.``, ``net.``, ``encoder.``); what counts steps or follows from sizes is left aside. A file that has none
+    of these names is fitted by order, which is said: the k-th ``weight`` of the file is the k-th ``weight`` of the
+    network, and so for every role, unless arrays of one shape could be exchanged. Files of Keras are fitted by the
+    names of its applications.
 
     Args:
         graph: The network.
@@ -94,27 +81,46 @@ def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
     """
     if isinstance(arrays, KerasArrays):
         return fit_keras(graph, arrays, where)
-    integers = [name for name, array in arrays.items() if array.dtype.kind != "f" and not is_unused(name)]
-    if integers:
-        kinds = ", ".join(f"{name} ({arrays[name].dtype})" for name in integers[:8])
-        raise DataError("weights are not floating-point numbers", where=where, received=kinds)
-    expected = expected_shapes(graph)
-    used = [name for name in arrays if name in expected or not is_unused(name)]
-    given = {_bare(name): arrays[name] for name in used}
-    if len(given) < len(used):
-        raise DataError("two names differ only in 'module.'", where=where)
-    dialect, names = translated(graph.name, list(given), expected)
-    given = {names[name]: array for name, array in given.items()}
-    aliases = shared_names(graph)
-    if not any(name in given for name in (*expected, *aliases)):
-        return Fitted(_by_order(graph, expected, aliases, given, where))
+    notes = list(arrays.notes) if isinstance(arrays, FileArrays) else []
+    expected, aliases = expected_shapes(graph), shared_names(graph)
+    known = {**expected, **every_use(graph)} if aliases else expected
+    used = {name: array for name, array in arrays.items() if name in expected or not is_unused(name)}
+    named = find_names(graph.name, used, known, where)
+    given = {ours: used[theirs] for theirs, ours in named.names.items()}
+    notes += named.notes
+    by_name = any(name in known for name in given)
+    notes += _without_integers(given, known if by_name else {}, where)
+    if not by_name:
+        notes.append(f"by order, as no name in the file is one of {graph.name}'s")
+        return Fitted(_by_order(graph, expected, aliases, given, where), tuple(notes))
     given = each_once(given, aliases, where)
     given = {name: _without_ones(array, expected.get(name)) for name, array in given.items()}
     check_fits(graph, given, where=where)
-    notes = [f"by {dialect}'s names"] if dialect else []
-    if dialect == "timm":
+    if named.dialect == "timm":
         notes += with_own_standardization(graph, given)
     return Fitted({name: given[name] for name in expected}, tuple(notes))
+
+
+def _without_integers(given: dict[str, Array], known: Collection[str], where: str) -> list[str]:
+    """Takes out the arrays of other than floating-point numbers, which are buffers where the network has no such name.
+
+    Raises:
+        DataError: The network has the name.
+    """
+    others = {name: array for name, array in given.items() if array.dtype.kind != "f"}
+    wrong = [f"{name} ({array.dtype})" for name, array in others.items() if name in known or not known]
+    if wrong:
+        raise DataError(
+            "weights are not floating-point numbers",
+            where=where,
+            received=", ".join(wrong[:8]) + (f", and {len(wrong) - 8} more" if len(wrong) > 8 else ""),
+            expected="float16, bfloat16, float32 or float64",
+            remedy="export the weights as floats; quantised ones dequantised, with their scales multiplied in",
+        )
+    for name in others:
+        del given[name]
+    listed = ", ".join(f"{name} ({array.dtype})" for name, array in others.items())
+    return [f"left aside, as no floating-point numbers: {listed}"] if others else []
 
 
 def _without_ones(array: Array, shape: Shape | None) -> Array:
@@ -123,67 +129,10 @@ def _without_ones(array: Array, shape: Shape | None) -> Array:
     return array.reshape(shape) if same and tuple(array.shape) != shape else array
 
 
-def _bare(name: str) -> str:
-    return name.removeprefix(_WRAPPER)
-
-
-def _role(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _by_role(names: Mapping[str, object]) -> dict[str, list[str]]:
-    roles: dict[str, list[str]] = {}
-    for name in names:
-        roles.setdefault(_role(name), []).append(name)
-    return roles
-
-
 def _by_order(
     graph: Graph, expected: Mapping[str, Shape], aliases: Mapping[str, str], given: Arrays, where: str
 ) -> dict[str, Array]:
-    """The k-th array of each role for the k-th of the network; the file may repeat what nodes share at each of them."""
+    """The file may repeat what nodes share at each of them."""
     if aliases and len(given) == len(expected) + len(aliases):
-        return each_once(_in_order(graph, every_use(graph), given, where), aliases, where)
-    return _in_order(graph, expected, given, where)
-
-
-def _in_order(graph: Graph, expected: Mapping[str, Shape], given: Arrays, where: str) -> dict[str, Array]:
-    if len(given) > 1 and _is_alphabetical(given):
-        raise DataError(
-            f"no name in the file is one of {graph.name}'s, and its names are in alphabetical order, which says "
-            "nothing of the layers' order",
-            where=where,
-            received=", ".join(list(given)[:4]) + " …",
-            expected=", ".join(list(expected)[:4]) + " …",
-            remedy="rename the arrays to the network's names (cnnbench show lists them)",
-        )
-    wanted, found = _by_role(expected), _by_role(given)
-    pairs: dict[str, str] = {}
-    problems: list[str] = []
-    for role in dict.fromkeys((*wanted, *found)):
-        ours, theirs = wanted.get(role, []), found.get(role, [])
-        if len(ours) != len(theirs):
-            problems.append(f"{len(theirs)} arrays named {role!r}, expected {len(ours)}")
-        pairs.update(zip(ours, theirs, strict=False))
-    problems += [
-        f"{theirs} {tuple(given[theirs].shape)} stands where {ours} {expected[ours]} does"
-        for ours, theirs in pairs.items()
-        if tuple(given[theirs].shape) != expected[ours]
-    ]
-    if problems:
-        shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
-        raise DataError(
-            f"the weights do not fit {graph.name}, by name or by order",
-            where=where,
-            received=shown,
-            expected=f"{len(expected)} arrays",
-        )
-    return {name: given[pairs[name]] for name in expected}
-
-
-def _is_alphabetical(arrays: Arrays) -> bool:
-    """Whether the names of each dtype are sorted, as safetensors writes them."""
-    groups: dict[str, list[str]] = {}
-    for name, array in arrays.items():
-        groups.setdefault(str(array.dtype), []).append(name)
-    return all(names == sorted(names) for names in groups.values())
+        return each_once(in_order(graph.name, every_use(graph), given, where), aliases, where)
+    return in_order(graph.name, expected, given, where)

@@ -134,6 +134,28 @@ def test_efficientnet_in_alphabetical_order_with_its_own_classes():
     assert all(fitted[name] is array for name, array in arrays.items())
 
 
+def test_mobilenet_v2_in_alphabetical_order():
+    graph = build("mobilenet_v2", num_classes=3)
+    arrays = arrays_for(graph)
+    stages = [(stage, block) for stage, count in enumerate((1, 2, 3, 4, 3, 3, 1)) for block in range(count)]
+    parts = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
+    first = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
+    given = {}
+    for name, array in arrays.items():
+        head, _, role = name.rpartition(".")
+        top, number, *rest = (*head.split("."), "")
+        if top == "classifier":
+            new = "classifier"
+        elif number in ("0", "18"):
+            new = {"00": "conv_stem", "01": "bn1", "180": "conv_head", "181": "bn2"}[number + rest[0]]
+        else:
+            stage, block = stages[int(number) - 1]
+            new = f"blocks.{stage}.{block}.{(parts if stage else first)['.'.join(rest[1:-1])]}"
+        given[f"{new}.{role}"] = array
+    fitted = match(graph, dict(sorted(given.items())))
+    assert all(fitted[name] is array for name, array in arrays.items())
+
+
 def test_what_is_missing_is_listed_in_our_words():
     graph = build("vit_b_16", num_classes=3)
     given = spoken(arrays_for(graph), VIT_OF_TIMM)

@@ -9,7 +9,9 @@ from cnnbench.errors import DataError
 from cnnbench.hookspecs import hookimpl
 from cnnbench.registry import build, plugin_manager, read_weights, weight_readers
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.interchange.weight_files import SAFETENSORS, WeightReader, expected_shapes, match
+from cnnbench.spec.interchange.fitting import expected_shapes
+from cnnbench.spec.interchange.weight_files import fit, match
+from cnnbench.spec.interchange.weight_readers import SAFETENSORS, WeightReader
 from cnnbench.spec.layers import BatchNorm, Conv, Linear
 from cnnbench.spec.weights import initialize, save
 
@@ -147,3 +149,88 @@ def test_a_plugin_s_reader_is_asked_and_wins_over_the_core_s(tmp_path):
     finally:
         plugin_manager().unregister(plugin)
     assert weight_readers()[".safetensors"] == SAFETENSORS
+
+
+def under(prefix, arrays):
+    return {f"{prefix}{name}": array for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("prefix", ["net.", "model.", "encoder.", "a.b.c.", "module.model._orig_mod.", "0."])
+def test_names_behind_any_prefix_decide_whatever_the_order(prefix, graph, arrays):
+    given = under(prefix, dict(reversed(arrays.items())))
+    assert equal(match(graph, given), arrays)
+    assert equal(match(graph, dict(sorted(given.items()))), arrays)
+
+
+def test_what_stands_beside_the_prefix_is_left_aside_aloud(graph, arrays):
+    fitted = fit(graph, {**under("encoder_q.", arrays), "queue": np.zeros((4, 9), np.float32)})
+    assert equal(fitted.arrays, arrays)
+    assert fitted.notes == ("by the names behind 'encoder_q.'", "left aside, as not behind 'encoder_q.': queue")
+
+
+def test_two_sets_of_the_network_s_names_are_refused(graph, arrays):
+    for one, two in (("encoder_q.", "encoder_k."), ("", "ema.")):
+        with pytest.raises(DataError, match="more than once") as caught:
+            match(graph, {**under(one, arrays), **under(two, arrays)})
+        assert repr(two) in caught.value.received
+
+
+def test_of_two_sets_the_one_of_the_network_s_shapes_is_taken(graph, arrays):
+    larger = {name: np.zeros((2 * array.shape[0], *array.shape[1:]), np.float32) for name, array in arrays.items()}
+    assert equal(match(graph, {**under("teacher.", larger), **under("student.", arrays)}), arrays)
+
+
+def test_a_prefix_of_the_network_s_own_names_may_be_missing_in_the_file():
+    b = Builder("net")
+    x = b.add("body.conv", Conv(out_channels=4, kernel_size=1), b.input("image", (4, 4, 4)))
+    graph = b.build(b.add("body.norm", BatchNorm(), x))
+    arrays = {name: np.ones(shape, np.float32) for name, shape in expected_shapes(graph).items()}
+    given = {name.removeprefix("body."): array for name, array in reversed(arrays.items())}
+    assert equal(match(graph, given), arrays)
+
+
+def test_a_part_behind_a_prefix_is_told_by_what_is_missing(graph, arrays):
+    del arrays["fc.weight"], arrays["fc.bias"]
+    with pytest.raises(DataError, match=r"missing fc\.weight \(4, 4\); missing fc\.bias \(4,\)") as caught:
+        match(graph, under("model.", arrays))
+    assert "part of the network" in caught.value.remedy
+
+
+def test_fitting_by_order_is_said(graph, arrays):
+    assert fit(graph, as_checkpoint(arrays)).notes == ("by order, as no name in the file is one of net's",)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("second", "b2", "first", "b1", "head"),  # made in another order than used
+        ("stem", "stem_bn", "body", "body_bn", "head"),  # nothing says that the stem comes first
+        ("layers.3", "layers.4", "layers.0", "layers.1", "layers.5"),  # numbered against their order
+    ],
+)
+def test_what_could_be_exchanged_is_not_fitted_by_order(names, graph, arrays):
+    modules = dict(zip(("conv1", "bn1", "conv2", "bn2", "fc"), names, strict=True))
+    given = {f"{modules[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}": array for n, array in arrays.items()}
+    with pytest.raises(DataError, match="could be exchanged") as caught:
+        match(graph, given)
+    assert f"{names[0]} and {names[2]}" in caught.value.received
+    assert "rename" in caught.value.remedy
+
+
+def test_arrays_of_several_modules_do_not_make_one_node():
+    b = Builder("net")
+    x = b.add("one", Conv(out_channels=2, kernel_size=1, bias=False), b.input("image", (4, 4, 4)))
+    graph = b.build(b.add("two", Conv(out_channels=3, kernel_size=1), x))
+    given = {"b.weight": (2, 4, 1, 1), "b.bias": (3,), "a.weight": (3, 2, 1, 1)}
+    with pytest.raises(DataError, match="several modules"):
+        match(graph, {name: np.ones(shape, np.float32) for name, shape in given.items()})
+
+
+def test_booleans_and_integers_beside_the_weights_are_left_aside_aloud(graph, arrays):
+    given = {**arrays, "anchors": np.arange(3), "bn1.mask": np.ones(4, bool)}
+    assert fit(graph, given).notes == ("left aside, as no floating-point numbers: anchors (int64), bn1.mask (bool)",)
+    given["fc.bias"] = np.ones(4, bool)
+    with pytest.raises(DataError, match=r"fc\.bias \(bool\)") as caught:
+        match(graph, given)
+    assert caught.value.expected
+    assert caught.value.remedy
