@@ -57,7 +57,7 @@ def _content(path: Path) -> object:
         if tarfile.is_tarfile(path):
             with tarfile.open(path) as archive:
                 members = [member for member in archive.getmembers() if member.isfile()]
-                if not _LEGACY <= {Path(member.name).name for member in members}:
+                if not _LEGACY.issubset(Path(member.name).name for member in members):
                     return _of_archive(archive, members, str(path))
         return _load(path, str(path))
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError
@@ -78,7 +79,7 @@ def _refuse_exchangeable(network: str, pairs: Mapping[str, str], given: Arrays, 
         signature = tuple(sorted((_role(name), tuple(given[name].shape)) for name in names))
         alike.setdefault(signature, []).append(module)
     for signature, modules in alike.items():
-        for first, second in zip(modules, modules[1:], strict=False):
+        for first, second in pairwise(modules):
             if not _numbered(first, second):
                 raise DataError(
                     f"no name in the file is one of {network}'s, and by order arrays of one shape could be exchanged",
