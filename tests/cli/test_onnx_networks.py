@@ -148,5 +148,5 @@ def test_an_operator_that_is_not_imported_ends_with_2(capsys: pytest.CaptureFixt
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), path)
     assert execute(["show", str(path)]) == 2
     message = capsys.readouterr().err
-    assert "the operator 'DeformConv' is not imported" in message
+    assert "the operator 'DeformConv' is not imported as a layer" in message
     assert "bad.onnx: node 'deform1'" in message

@@ -114,12 +114,13 @@ class ElementwiseKernel(Kernel):
     def __init__(self, x: Shape, epilogue: Epilogue, team: Team) -> None:
         self.epilogue = epilogue
         self.team = team
+        self.columns = x[-1] if x else 1
         positions = math.prod(x[:-1])
-        step = max(1, min(BLOCK_ELEMENTS // max(x[-1], 1), -(-positions // team.size)))
+        step = max(1, min(BLOCK_ELEMENTS // max(self.columns, 1), -(-positions // team.size)))
         self.rows = [slice(i, min(i + step, positions)) for i in range(0, positions, step)]
 
     def run(self, operands: KernelOperands, out: Array) -> None:
-        x = operands.inputs[0].reshape(-1, out.shape[-1])
+        x = operands.inputs[0].reshape(-1, self.columns)
         flat = out.reshape(x.shape)
         first, *rest = self.epilogue
         then, columns = bind(tuple(rest), operands), slice(None)

@@ -112,7 +112,7 @@ def run_model(backend: Backend, options: ProgramOptions, file: OnnxFile, inputs:
 
     Args:
         backend: Loaded and configured.
-        options: Mode, precision and layout; training is as the model says.
+        options: Mode, precision and layout.
         file: The model.
         inputs: Their data by the model's names.
     """
@@ -126,20 +126,18 @@ def run_network(
 
     Args:
         backend: Loaded and configured.
-        options: Mode, precision and layout; training is as the network says.
+        options: Mode, precision and layout.
         network: The imported model.
         inputs: Their data by the model's names.
     """
-    from dataclasses import replace
-
     from cnnbench.spec.weights import split_state
 
     if network.graph is None:
-        return network.results({}, {})
-    program = backend.compile_forward(network.graph, replace(options, training=network.training))
+        return network.results({})
+    program = backend.compile_forward(network.graph, options)
     program.load(*split_state(network.graph, network.arrays))
     batch = {ours: inputs[theirs] for ours, theirs in network.inputs.items()}
     results = program.run(program.upload(batch))
     backend.synchronize()
     host = program.download(results)
-    return network.results(host.outputs, host.state)
+    return network.results(host.outputs)

@@ -67,7 +67,7 @@ def prelu(node: OnnxNode) -> Value:
     """PReLU with one slope, one a channel, or any that broadcast: max(x, 0) + slope min(x, 0)."""
     x = node.value(0)
     slope = node.static(1, "the slope")
-    if node.written_at < 7 and slope.size > 1:  # a slope a channel; the version converter leaves it as it was
+    if node.version < 7 and slope.size > 1:  # a slope a channel
         slope = slope.reshape(-1, *(1,) * (len(x.shape) - 2))
     aligned = (1,) * (len(x.shape) - slope.ndim) + slope.shape
     if len(x.shape) > 1 and slope.size == 1:

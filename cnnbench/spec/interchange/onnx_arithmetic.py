@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_inputs import numpy_dtype
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.layers.arithmetic import Clip, Elementwise, Function
 
@@ -30,7 +31,7 @@ FUNCTIONS: dict[str, Function] = {
     "Sqrt": "sqrt",
     "Tan": "tan",
 }
-_FLOATS = (1, 10, 11, 16)  # TensorProto's FLOAT, FLOAT16, DOUBLE, BFLOAT16
+_KINDS = {"f": "floats", "i": "integers", "b": "booleans", "narrow": "integers of 8 or 16 bits"}
 
 
 @importer(*FUNCTIONS)
@@ -57,8 +58,18 @@ def identity(node: OnnxNode) -> Value:
 
 @importer("Cast", "CastLike")
 def cast(node: OnnxNode) -> Value:
-    """A float in another width: the policy decides widths here. Nothing turns integers into floats or back."""
-    to = node.attribute("to", _FLOATS[0]) if node.op == "Cast" else _FLOATS[0]
-    if to not in _FLOATS or node.is_int(0) or (node.op == "CastLike" and node.is_int(1)):
-        raise node.reject("a cast between integers and floats is not imported", expected="floats of another width")
-    return node.value(0)
+    """A number in another width of its kind: the policy decides widths here. Booleans, 0 and 1, become floats too."""
+    if node.op == "CastLike":
+        to = "i" if node.is_int(1) else "f"
+    else:
+        dtype = numpy_dtype(node.attribute("to", 1))
+        to = {"f": "f", "V": "f", "i": "i", "u": "i"}.get(dtype.kind, dtype.kind)
+        to = "narrow" if to == "i" and dtype.itemsize < 4 else to
+    kind = "b" if node.is_truth(0) else "i" if node.is_int(0) else "f"
+    if (kind, to) not in (("f", "f"), ("b", "f"), ("i", "i")):
+        raise node.reject(
+            "a cast between integers and floats of computed values is not imported",
+            received=f"{_KINDS[kind]} to {_KINDS.get(to, to)}",
+            expected="a number of the same kind in another width, or booleans to floats",
+        )
+    return node.value(0) if kind == "i" else node.number(0)

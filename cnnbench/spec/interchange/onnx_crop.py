@@ -35,6 +35,8 @@ def crop_and_resize(node: OnnxNode, axes: Shape, sizes: Shape, fields: dict[str,
     outside = node.attribute("extrapolation_value", 0.0)
     covered: Array = np.ones((1,) * rank, np.float32)
     for count, (axis, out, begin, end) in enumerate(zip(axes, sizes, *region, strict=True)):
+        if out == x.shape[axis] and (begin, end) == (0, 1):
+            continue
         places = _places(x.shape[axis], out, float(begin), float(end))
         inside = (places >= 0) & (places <= x.shape[axis] - 1)
         scaled = Axis(size=x.shape[axis], out=out, scale=None, coordinates="asymmetric", **fields)

@@ -1,34 +1,32 @@
-"""Reads an ONNX model: external data kept inside its folder, functions inlined, old operator sets upgraded."""
+"""Reads an ONNX model: external data kept inside its folder, functions inlined. Operator sets stay as they are."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import CnnbenchError, SpecError, UnavailableError
-
-TARGET_OPSET = 21
-DEFAULT_DOMAIN = ("", "ai.onnx")
+from cnnbench.spec.interchange.onnx_versions import DEFAULT_DOMAIN, REVIEWED
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """A model in the form in which it is imported.
+    """A model as it was written.
 
     Args:
-        model: The ``onnx.ModelProto``, at opset 21 or newer.
-        opset: The version of the default operator set that ``model`` is at.
-        written_at: The version at which the file was written.
+        model: The ``onnx.ModelProto``.
+        opset: The version of the default operator set.
         where: What messages call it.
+        opsets: The versions of the other domains' operator sets.
     """
 
     model: Any
     opset: int
-    written_at: int
     where: str
+    opsets: Mapping[str, int] = field(default_factory=dict)
 
 
 def require_onnx() -> Any:
@@ -41,10 +39,10 @@ def require_onnx() -> Any:
 
 
 def read_model(path: Path) -> OnnxFile:
-    """The model of a file, upgraded to opset 21 where it is older.
+    """The model of a file.
 
     Raises:
-        SpecError: No such file, no ONNX model, external data outside the model's folder, or no upgrade.
+        SpecError: No such file, no ONNX model, external data outside the model's folder, or a newer operator set.
         UnavailableError: The ``onnx`` package is missing.
     """
     onnx = require_onnx()
@@ -64,24 +62,28 @@ def read_model(path: Path) -> OnnxFile:
 
 
 def prepare(model: Any, where: str = "ONNX model") -> OnnxFile:
-    """A model that is in memory, with its own functions inlined, upgraded to opset 21 where it is older."""
+    """A model that is in memory, with its own functions inlined. Raises SpecError for a newer operator set."""
     require_onnx()
-    versions = [item.version for item in model.opset_import if item.domain in DEFAULT_DOMAIN]
-    written_at = max(versions, default=TARGET_OPSET)
     if model.functions:
         from onnx import inliner
 
         model = _converted(lambda: inliner.inline_local_functions(model), "the functions cannot be inlined", where)
-    if versions and written_at < TARGET_OPSET:
-        from onnx import version_converter
-
-        message = f"the model cannot be upgraded from opset {written_at} to {TARGET_OPSET}"
-        model = _converted(lambda: version_converter.convert_version(model, TARGET_OPSET), message, where)
-    return OnnxFile(model, max(written_at, TARGET_OPSET), written_at, where)
+    versions = {item.domain: item.version for item in model.opset_import}
+    stated = [version for domain, version in versions.items() if domain in DEFAULT_DOMAIN]
+    opset = max(stated, default=1 if 0 < model.ir_version < 3 else REVIEWED)  # before IR 3 there was one operator set
+    if opset > REVIEWED:
+        raise SpecError(
+            "the model's operator set is newer than those that are read",
+            where=where,
+            received=f"opset {opset}",
+            expected=f"opset {REVIEWED} or older",
+            remedy="export the model at an older opset",
+        )
+    return OnnxFile(model, opset, where, versions)
 
 
 def _converted(convert: Any, message: str, where: str) -> Any:
-    """What a converter of the ``onnx`` package gives; its many kinds of errors become one of ours."""
+    """What a function of the ``onnx`` package gives; its many kinds of errors become one of ours."""
     try:
         return convert()
     except CnnbenchError:

@@ -19,6 +19,7 @@ from cnnbench.spec import interchange
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.once import once_per_file
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
+from cnnbench.spec.interchange.onnx_inputs import ModelInputs
 from cnnbench.spec.interchange.onnx_node import Handler, known_importers
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.interchange.onnx_state import Importing
@@ -38,24 +39,19 @@ class OnnxNetwork:
         arrays: Its weights and running statistics by full name, as the model holds them.
         inputs: The model's name of each program input, by the graph's name.
         outputs: The model's outputs in order.
-        training: Whether the model computes batch statistics, so that the program runs as in training.
     """
 
     graph: Graph | None
     arrays: Mapping[str, Array]
     inputs: Mapping[str, str]
     outputs: tuple[OnnxOutput, ...]
-    training: bool = False
 
-    def results(self, outputs: Mapping[str, Array], state: Mapping[str, Array]) -> list[Array]:
+    def results(self, outputs: Mapping[str, Array]) -> list[Array]:
         """The model's outputs in order from those of a pass; floats and integers in the width that the model has."""
-        found = []
-        for item in self.outputs:
-            array = item.array
-            if array is None:
-                array = (state if item.is_state else outputs)[item.source]
-            found.append(item.in_width(np.asarray(array)))
-        return found
+        return [
+            item.in_width(np.asarray(outputs[item.source] if item.array is None else item.array))
+            for item in self.outputs
+        ]
 
 
 def load_network(path: Path, image: Shape = ()) -> Graph:
@@ -72,6 +68,10 @@ def load_arrays(path: Path, image: Shape = ()) -> Mapping[str, Array]:
 def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
     """An ONNX file whose inputs have a batch axis before each image.
 
+    The batch stays open where the model leaves it open. Where the model fixes it, it is opened too if that is possible
+    (the sizes that a reshape states do not hold it, for example); else the network has the model's batch size alone:
+    its inputs are not batched.
+
     Args:
         path: The file.
         image: (C, *spatial) of the first input; () for what the file says.
@@ -81,7 +81,7 @@ def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
     """
     file = read_model(path)
     try:
-        return import_model(file, batched=True, image=image, name=path.stem)
+        return _import_for_images(file, image, path.stem)
     except CnnbenchError:
         raise
     except Exception as error:  # a damaged model may break any rule of the format; -v shows where
@@ -89,6 +89,15 @@ def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
         raise SpecError(
             "the model is damaged, or has a form that is not known", where=str(path), received=reason
         ) from error
+
+
+def _import_for_images(file: OnnxFile, image: Shape, name: str) -> OnnxNetwork:
+    try:
+        return import_model(file, batched=True, image=image, name=name)
+    except SpecError:
+        if ModelInputs(file, {}, batched=True, image=image).stated_batch is None:
+            raise
+    return import_model(file, image=image, name=name)
 
 
 def import_model(
@@ -113,10 +122,14 @@ def import_model(
         SpecError: An operator, or a form of one, that is not imported.
     """
     _load_importers()
-    importing = Importing(file, given or {}, batched=batched, image=image, name=name)
-    for proto in file.model.graph.node:
-        import_node(importing, proto)
-    return OnnxNetwork(*importing.finish(), training=importing.training)
+    inputs = ModelInputs(file, given or {}, batched=batched, image=image)
+    importing = Importing(file, inputs, name)
+    try:
+        for proto in file.model.graph.node:
+            import_node(importing, proto)
+        return OnnxNetwork(*importing.finish())
+    except SpecError as error:
+        raise (error if (error.where or "").startswith(file.where) else error.at(file.where)) from None
 
 
 @cache

@@ -33,6 +33,8 @@ def merge(node: OnnxNode) -> Value:
     """The operands in one rank, then the layer; a number or an array a channel that the model fixes becomes one map."""
     if len(node.inputs) == 1:
         return node.value(0)
+    if node.op == "Div" and node.is_int(0):
+        raise node.reject("a division of computed integers is not imported", expected="floating-point numbers")
     return _by_constant(node) or node.add(LAYERS[node.op](), *_operands(node))
 
 
@@ -42,8 +44,10 @@ def _operands(node: OnnxNode) -> list[Value]:
     operands = []
     for i in range(len(node.inputs)):
         array = node.constant(i)
-        if array is not None and array.ndim < rank and array.dtype.kind == "f":
-            operands.append(node.parameter(array.reshape((1,) * (rank - array.ndim) + array.shape), f"operand{i}"))
+        if array is not None and array.ndim < rank:
+            raised_array = array.reshape((1,) * (rank - array.ndim) + array.shape)
+            floats = raised_array if array.dtype.kind == "f" else raised_array.astype(np.float32)
+            operands.append(node.parameter(floats, f"operand{i}"))
         else:
             operands.append(raised(node, node.number(i), rank, f"raised{i}"))
     return operands
@@ -55,7 +59,7 @@ def _by_constant(node: OnnxNode) -> Value | None:
         return None
     position = next((i for i in (1, 0) if node.constant(i) is not None), None)
     array = None if position is None else node.constant(position)
-    if position is None or array is None or array.dtype.kind != "f":
+    if position is None or array is None or (array.dtype.kind != "f" and node.op != "Pow"):
         return None
     rank = len(node.shape(1 - position))
     if array.size == 1 and array.ndim <= rank:

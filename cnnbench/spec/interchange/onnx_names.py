@@ -45,3 +45,30 @@ def fresh_name(name: str, taken: Container[str]) -> str:
         count += 1
         name = f"{base}_{count}"
     return name
+
+
+class FreeNames:
+    """The names of a graph's values and nodes that are still free."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._scopes: set[str] = set()
+
+    def take(self, name: str, *, scope: bool = False) -> str:
+        """``name``, changed as little as makes it free and keeps it out of composites' scopes.
+
+        Args:
+            name: What is wanted.
+            scope: Whether it is the name of a composite, so that no other name may begin with it and a dot.
+        """
+        parts = name.split(".")
+        if any(".".join(parts[:count]) in self._scopes for count in range(1, len(parts))):
+            name = name.replace(".", "_")
+        base, count = name, 1
+        while name in self._taken or (scope and any(item.startswith(f"{name}.") for item in self._taken)):
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name)
+        if scope:
+            self._scopes.add(name)
+        return name

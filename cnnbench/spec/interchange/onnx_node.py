@@ -13,22 +13,34 @@ import numpy as np
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_batch import shape_of, shapes_in
+from cnnbench.spec.interchange.onnx_constants import hold, over_batch
 from cnnbench.spec.interchange.onnx_state import Importing
-from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
+from cnnbench.spec.interchange.onnx_tensor import Array, Tensor, known_by_batch
+from cnnbench.spec.interchange.onnx_versions import DEFAULT_DOMAIN, version_at
 from cnnbench.spec.layers import Layer, Shape
 
 Result = Value | Tensor | Array | None
 Handler = Callable[["OnnxNode"], Result | Sequence[Result]]
 
 IMPORTERS: dict[tuple[str, str], Handler] = {}
+SINCE: dict[tuple[str, str], int] = {}  # the oldest version of the operator that its importer reads, where not all
 
 
-def importer(*operators: str, domain: str = "") -> Callable[[Handler], Handler]:
-    """A decorator that makes a function the importer of some operators."""
+def importer(*operators: str, domain: str = "", since: int = 1) -> Callable[[Handler], Handler]:
+    """A decorator that makes a function the importer of some operators, in every version from ``since`` on.
+
+    Args:
+        operators: Their names.
+        domain: Theirs; "" is ONNX's own.
+        since: The oldest version that is read. Where versions differ, the importer asks ``OnnxNode.version``, or
+            ``onnx_older`` puts the older form into the newer one before.
+    """
 
     def decorate(function: Handler) -> Handler:
         for operator in operators:
             IMPORTERS[domain, operator] = function
+            SINCE[domain, operator] = since
         return function
 
     return decorate
@@ -47,22 +59,26 @@ class OnnxNode:
         proto: The ``onnx.NodeProto``.
         importing: The import that it belongs to.
         name: What its layers are called.
+        where: What messages call it.
+        opset: The version of its domain's operator set.
     """
 
-    def __init__(self, proto: Any, importing: Importing, name: str) -> None:
+    def __init__(self, proto: Any, importing: Importing, name: str, where: str, opset: int) -> None:
         from onnx import helper
 
+        self.proto = proto
         self.op: str = proto.op_type
+        self.domain = "" if proto.domain in DEFAULT_DOMAIN else proto.domain
         self.name = name
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
-        self.opset = importing.file.opset
-        self.written_at = importing.file.written_at
-        self.batched = importing.batched
+        self.opset = opset
+        self.version = version_at(self.op, self.domain, opset) or opset
+        self.stated_batch = importing.inputs.stated_batch
         self._importing = importing
         self._attributes = {item.name: helper.get_attribute_value(item) for item in proto.attribute}
         self._serialized = tuple(sorted(item.SerializeToString() for item in proto.attribute))
-        self.where = f"{importing.file.where}: node {proto.name or name!r} ({proto.op_type})"
+        self.where = where
 
     # attributes
 
@@ -95,40 +111,41 @@ class OnnxNode:
         """Whether the input is given."""
         return position < len(self.inputs) and self.inputs[position] != ""
 
+    def is_read(self, output: int) -> bool:
+        """Whether the model reads an output."""
+        return output < len(self.outputs) and self._importing.is_read(self.outputs[output])
+
     def shape(self, position: int = 0) -> Shape:
-        """The shape of an input."""
-        tensor = self._importing.tensor(self.inputs[position])
-        if tensor is None:
-            return self._importing.pending_shape(self.inputs[position])
-        if tensor.array is not None:
-            return tuple(tensor.array.shape)
-        return tensor.value.shape if tensor.value is not None else ()
+        """The shape of an input; its sizes may depend on the batch."""
+        return self._importing.shape(self.inputs[position])
 
     def is_int(self, position: int = 0) -> bool:
         """Whether an input holds integers or booleans."""
-        return self._importing.is_int(self.inputs[position])
+        return self._importing.kind(self.inputs[position]) != "f"
 
     def is_truth(self, position: int = 0) -> bool:
         """Whether an input holds booleans."""
-        return self._importing.is_truth(self.inputs[position])
+        return self._importing.kind(self.inputs[position]) == "b"
 
     def value(self, position: int = 0) -> Value:
         """The value of an input; a known array becomes a layer that holds it, a free input a program input."""
         return self._importing.value(self.inputs[position], self.name, self.where)
 
     def number(self, position: int) -> Value:
-        """As ``value``, but a free input of integers becomes one of floats, for a layer that computes with it."""
+        """As ``value``, but known or free integers and booleans become floats, for a layer that computes with them."""
         return self._importing.value(self.inputs[position], self.name, self.where, as_float=True)
 
     def values(self) -> tuple[Value, ...]:
         """The values of all inputs that are given."""
         return tuple(self.value(i) for i in range(len(self.inputs)) if self.has(i))
 
+    def tensor(self, position: int) -> Tensor | None:
+        """What is known of an input; None where it is not given, or free and nothing has read it yet."""
+        return self._importing.tensor(self.inputs[position]) if self.has(position) else None
+
     def constant(self, position: int) -> Array | None:
         """The array of an input that the model itself fixes, else None."""
-        if not self.has(position):
-            return None
-        tensor = self._importing.tensor(self.inputs[position])
+        tensor = self.tensor(position)
         return None if tensor is None else tensor.array
 
     def static(self, position: int, what: str) -> Array:
@@ -140,6 +157,11 @@ class OnnxNode:
         array = self.constant(position)
         if array is None:
             array = self._importing.bound(self.inputs[position])
+        tensor = self.tensor(position)
+        if array is None and tensor is not None and tensor.by_batch is not None:
+            raise self.reject(
+                f"{what} depends on the batch size", received=tensor.by_batch[0], expected="fixed numbers"
+            )
         if array is None:
             raise self.reject(
                 f"{what} is not known when the model is imported",
@@ -155,7 +177,10 @@ class OnnxNode:
         return self.constant(position) is not None or self._importing.is_given(self.inputs[position])
 
     def ints(self, position: int, what: str) -> tuple[int, ...]:
-        """A static input as integers."""
+        """A static input as integers, which may depend on the batch."""
+        tensor = self.tensor(position)
+        if tensor is not None and tensor.by_batch is not None:
+            return shape_of([tuple(int(item) for item in array.reshape(-1)) for array in tensor.by_batch])
         return tuple(int(item) for item in self.static(position, what).reshape(-1))
 
     def scalar(self, position: int, what: str, default: float = 0.0) -> float:
@@ -203,10 +228,8 @@ class OnnxNode:
     def _origin(self, part: str) -> Hashable | None:
         """From what a layer's arrays are made: nodes in which it is equal use the same initialisers in the same way.
 
-        None where no initialiser is involved, or where running statistics come out: those of ONNX nodes are apart.
+        None where no initialiser is involved.
         """
-        if self.attribute("training_mode", 0):
-            return None
         arrays = [self.static(i, "") if self.knowable(i) else None for i in range(len(self.inputs))]
         if not any(array is not None and array.dtype.kind == "f" for array in arrays):
             return None
@@ -214,16 +237,22 @@ class OnnxNode:
         return (self.op, self._serialized, part, tuple(views))
 
     def parameter(self, array: Array, part: str) -> Value:
-        """A value that holds an array: a weight of a layer of its own."""
-        return self._importing.parameter(f"{self.name}_{part}", np.asarray(array), self.where)
+        """A value that holds an array of floats: a weight of a layer of its own."""
+        return hold(self.add, np.asarray(array), part)
 
-    def train(self) -> None:
-        """Says that the model computes batch statistics, as in training."""
-        self._importing.training = True
+    def over_batch(self, x: Value, axis: int) -> Value:
+        """``x``, a value without a batch, repeated along an axis as often as there are images."""
+        return over_batch(self.add, x, axis, self._importing.batch_value())
 
-    def state(self, value: Value, name: str) -> Tensor:
-        """The running statistic ``name`` of the layer that computes ``value``, after the pass."""
-        return Tensor(state=f"{value.name.partition(':')[0]}.{name}")
+    def filled(self, shape: Shape, number: Any, dtype: Any) -> Tensor:
+        """A tensor that holds one number everywhere.
+
+        Args:
+            shape: Its shape, whose sizes may depend on the batch.
+            number: What it holds.
+            dtype: NumPy's.
+        """
+        return known_by_batch([np.broadcast_to(np.asarray(number, dtype), sizes) for sizes in shapes_in(shape)])
 
 
 def truth(result: Value | Array) -> Tensor:

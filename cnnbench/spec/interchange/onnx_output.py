@@ -17,8 +17,7 @@ class OnnxOutput:
     Args:
         name: Its name in the model.
         dtype: Its NumPy dtype in the model.
-        source: The graph's output, or the running statistic, that holds it; "" where ``array`` does.
-        is_state: Whether ``source`` is a running statistic.
+        source: The graph's output that holds it; "" where ``array`` does.
         array: Its elements where nothing needs to be computed for them.
         truth, rows: As of a ``Tensor``.
     """
@@ -26,7 +25,6 @@ class OnnxOutput:
     name: str
     dtype: np.dtype[Any]
     source: str = ""
-    is_state: bool = False
     array: Array | None = None
     truth: bool = False
     rows: bool = False

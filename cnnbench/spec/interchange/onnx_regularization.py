@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer, truth
+from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.layers import Dropout
 
 
@@ -20,4 +18,4 @@ def dropout(node: OnnxNode) -> list[Result]:
             expected="training_mode false: the layer's mask is a program input when it is trained here",
         )
     y = node.add(Dropout(p=ratio), node.value(0))
-    return [y, truth(np.ones(y.shape, bool))]
+    return [y, node.filled(y.shape, True, bool)]

@@ -1,34 +1,37 @@
-"""Importers of operators that move values: reshape, transpose, flatten, slice, pad and their kin."""
+"""Importers of operators that give values another shape: reshape, transpose, flatten, pad and their kin."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from cnnbench.spec.composites.indexing import CenterCropPad
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
-from cnnbench.spec.interchange.onnx_tensor import Array
-from cnnbench.spec.layers import Concat, Shape
-from cnnbench.spec.layers.indexing import Gather, GatherIndices, Slice, Split
+from cnnbench.spec.interchange.onnx_batch import NUM, is_open, multiple_of_batch
+from cnnbench.spec.interchange.onnx_constants import reshape_layer
+from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
+from cnnbench.spec.layers import Shape
+from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.padding import Pad
 from cnnbench.spec.layers.rearrange import DepthToSpace, SpaceToDepth
-from cnnbench.spec.layers.shape import Expand, Flatten, Reshape, Tile, Transpose, Unsqueeze
+from cnnbench.spec.layers.shape import Flatten, Transpose, Unsqueeze
 
 
 def reshaped(node: OnnxNode, x: Value, target: Shape, part: str = "") -> Value:
-    """``x`` in another shape of fixed sizes; the batch axis stays open where the model's first axis is the batch.
+    """``x`` in another shape, whose sizes may depend on the batch.
 
     Args:
         node: Where the layer belongs.
         x: Any shape.
-        target: The other shape, of as many elements, the model's first axis included.
+        target: The other shape, of as many elements, the batch axis included.
         part: As in ``OnnxNode.add``.
     """
-    if node.batched and x.shape[:1] == (1,) and target[:1] == (1,):
-        return node.add(Reshape(shape=target[1:]), x, part=part)
-    return node.add(Reshape(shape=target, whole=True), x, part=part)
+    if math.prod(x.shape) != math.prod(target):
+        raise node.reject(
+            "the shape does not hold as many values as the input",
+            received=f"{target} for {x.shape}",
+            expected=f"sizes whose product is {math.prod(x.shape)}",
+        )
+    return node.add(reshape_layer(x.shape, target), x, part=part)
 
 
 def raised(node: OnnxNode, x: Value, rank: int, part: str) -> Value:
@@ -57,7 +60,25 @@ def lifted(node: OnnxNode, x: Value, part: str = "lifted") -> Value:
 
 def lowered(node: OnnxNode, x: Value) -> Value:
     """``x`` without the axis that ``lifted`` put in front."""
-    return node.add(Reshape(shape=x.shape[1:], whole=True), x)
+    return reshaped(node, x, x.shape[1:])
+
+
+def with_batch(node: OnnxNode, x: Value, sizes: Shape) -> Shape:
+    """Sizes in which the batch that the model fixes is open again: the first, where it is that number.
+
+    A reshape, or its like, of a value whose first axis runs over the images keeps their order in memory. So where its
+    first size is the batch that the model fixes, it is the batch, whatever that is.
+
+    Args:
+        node: Which states the sizes.
+        x: What it reads.
+        sizes: As stated.
+    """
+    stated = node.stated_batch
+    images = x.shape and multiple_of_batch(x.shape[0])
+    if stated is None or not images or sizes[:1] != (stated,) or any(map(is_open, sizes)):
+        return sizes
+    return (NUM, *sizes[1:])
 
 
 def positive(axis: int, rank: int) -> int:
@@ -69,7 +90,7 @@ def positive(axis: int, rank: int) -> int:
 def reshape(node: OnnxNode) -> Value:
     """Reshape: 0 copies a size unless ``allowzero``, -1 is what remains."""
     x = node.value(0)
-    sizes = list(node.ints(1, "the shape"))
+    sizes = list(with_batch(node, x, node.ints(1, "the shape")))
     if not node.attribute("allowzero", 0):
         sizes = [x.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
     if -1 in sizes:
@@ -92,7 +113,7 @@ def flatten(node: OnnxNode) -> Value:
 def squeeze(node: OnnxNode) -> Value:
     """Squeeze: without axes, every axis of size 1."""
     x = node.value(0)
-    ones = [axis for axis, size in enumerate(x.shape) if size == 1 and not (node.batched and axis == 0)]
+    ones = [axis for axis, size in enumerate(x.shape) if size == 1]
     axes = [positive(a, len(x.shape)) for a in node.ints(1, "axes")] if node.has(1) else ones
     return reshaped(node, x, tuple(size for axis, size in enumerate(x.shape) if axis not in axes))
 
@@ -100,7 +121,8 @@ def squeeze(node: OnnxNode) -> Value:
 @importer("Unsqueeze")
 def unsqueeze(node: OnnxNode) -> Value:
     """Unsqueeze, whose axes are those of the output."""
-    return node.add(Unsqueeze(axes=node.ints(1, "axes")), node.value(0))
+    axes = node.ints(1, "axes")
+    return node.add(Unsqueeze(axes=axes), node.value(0))
 
 
 @importer("Transpose")
@@ -109,85 +131,6 @@ def transpose(node: OnnxNode) -> Value:
     x = node.value(0)
     order = node.attribute("perm", tuple(reversed(range(len(x.shape)))))
     return node.add(Transpose(permutation=order), x)
-
-
-@importer("Concat")
-def concat(node: OnnxNode) -> Value:
-    """Concat."""
-    return node.add(Concat(axis=node.attribute("axis")), *node.values())
-
-
-@importer("Expand")
-def expand(node: OnnxNode) -> Value:
-    """Expand: broadcasting in both directions."""
-    x = node.value(0)
-    wanted = node.ints(1, "the shape")
-    rank = max(len(wanted), len(x.shape))
-    own = (1,) * (rank - len(x.shape)) + x.shape
-    other = (1,) * (rank - len(wanted)) + wanted
-    target = tuple(b if a == 1 else a for a, b in zip(own, other, strict=True))
-    if target == x.shape:
-        return x
-    if node.batched and x.shape[0] == 1 and target[0] == 1 and rank == len(x.shape):
-        return node.add(Expand(shape=target[1:]), x)
-    return lowered(node, node.add(Expand(shape=target), lifted(node, x), part="expanded"))
-
-
-@importer("Tile")
-def tile(node: OnnxNode) -> Value:
-    """Tile."""
-    x, repeats = node.value(0), node.ints(1, "repeats")
-    if repeats[:1] == (1,):
-        return node.add(Tile(repeats=repeats[1:]), x)
-    return lowered(node, node.add(Tile(repeats=repeats), lifted(node, x), part="tiled"))
-
-
-@importer("Slice")
-def slice_(node: OnnxNode) -> Value:
-    """Slice, with Python's rules; ends beyond either side are clamped."""
-    x = node.value(0)
-    starts, ends = node.ints(1, "starts"), node.ints(2, "ends")
-    axes = node.ints(3, "axes") if node.has(3) else tuple(range(len(starts)))
-    steps = node.ints(4, "steps") if node.has(4) else (1,) * len(starts)
-    stops: list[int | None] = []
-    for axis, end, step in zip(axes, ends, steps, strict=True):
-        stops.append(None if step < 0 and end < -x.shape[axis] else end)
-    return node.add(Slice(starts=starts, ends=tuple(stops), steps=steps, axes=axes), x)
-
-
-@importer("Split")
-def split(node: OnnxNode) -> list[Result]:
-    """Split: by sizes, or into equal parts of which the last may be smaller."""
-    x = node.value(0)
-    axis = positive(node.attribute("axis", 0), len(x.shape))
-    if node.has(1):
-        sizes = node.ints(1, "the sizes")
-    else:
-        count = node.attribute("num_outputs", len(node.outputs))
-        size = -(-x.shape[axis] // count)
-        sizes = tuple(min(size, x.shape[axis] - i * size) for i in range(count))
-    if 0 in sizes:
-        stops = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-        return [
-            node.add(Slice(starts=(stop - size,), ends=(stop,), axes=(axis,)), x, part=f"part{i}")
-            for i, (size, stop) in enumerate(zip(sizes, stops, strict=True))
-        ]
-    return list(node.add_all(Split(sizes=sizes, axis=axis), x))
-
-
-@importer("Gather")
-def gather(node: OnnxNode) -> Value:
-    """Gather: positions that the model fixes, or that are computed or fed. Negative ones must be known."""
-    x, axis = node.value(0), node.attribute("axis", 0)
-    fixed = node.constant(1)
-    if fixed is None and node.knowable(1) and (node.static(1, "the indices") < 0).any():
-        fixed = node.static(1, "the indices")
-    if fixed is None:
-        indices = node.value(1)
-        return node.add(GatherIndices(axis=axis), x, indices)
-    rank = positive(axis, len(x.shape))
-    taken = node.add(Gather(indices=tuple(int(i) for i in fixed.reshape(-1)), axis=axis), x, part="rows")
-    return reshaped(node, taken, (*x.shape[:rank], *fixed.shape, *x.shape[rank + 1 :]))
 
 
 @importer("DepthToSpace")
@@ -212,23 +155,17 @@ def pad(node: OnnxNode) -> Value:
     for i, axis in enumerate(axes):
         pairs[axis] = (given[i], given[len(axes) + i])
     value = node.scalar(2, "the padding's value")
-    if any(number < 0 for pair in pairs for number in pair):
-        starts = tuple(max(-begin, 0) for begin, _ in pairs)
-        ends = tuple(size - max(-end, 0) for size, (_, end) in zip(x.shape, pairs, strict=True))
-        x = node.add(Slice(starts=starts, ends=ends, axes=tuple(range(rank))), x, part="cropped")
+    cropped = [axis for axis, pair in enumerate(pairs) if min(pair) < 0]
+    if cropped:
+        starts = tuple(max(-pairs[axis][0], 0) for axis in cropped)
+        ends = tuple(min(pairs[axis][1], 0) or None for axis in cropped)
+        x = node.add(Slice(starts=starts, ends=ends, axes=tuple(cropped)), x, part="cropped")
         pairs = [(max(begin, 0), max(end, 0)) for begin, end in pairs]
     mode = node.attribute("mode", "constant")
     if pairs[0] == (0, 0) and rank > 1:
         return node.add(Pad(padding=tuple(pairs[1:]), value=value, mode=mode), x)
     padded = node.add(Pad(padding=tuple(pairs), value=value, mode=mode), lifted(node, x), part="padded")
     return lowered(node, padded)
-
-
-@importer("ConstantOfShape")
-def constant_of_shape(node: OnnxNode) -> Array:
-    """ConstantOfShape of a shape that was given."""
-    value = node.attribute("value", np.zeros(1, np.float32))
-    return np.full(node.ints(0, "the shape"), value.reshape(-1)[0], value.dtype)
 
 
 @importer("CenterCropPad")

@@ -9,45 +9,100 @@ import numpy as np
 
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_file import DEFAULT_DOMAIN
-from cnnbench.spec.interchange.onnx_folding import fold
+from cnnbench.spec.interchange.onnx_folding import can_fold, fold
+from cnnbench.spec.interchange.onnx_inputs import initializers
 from cnnbench.spec.interchange.onnx_names import graph_name, module_name
-from cnnbench.spec.interchange.onnx_node import IMPORTERS, OnnxNode, Result, known_importers
+from cnnbench.spec.interchange.onnx_node import IMPORTERS, SINCE, OnnxNode, Result, known_importers
+from cnnbench.spec.interchange.onnx_older import TARGET, modern_forms
 from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Tensor, known
+from cnnbench.spec.interchange.onnx_versions import DEFAULT_DOMAIN, is_standard, require_readable
 
 
 def import_node(importing: Importing, proto: Any) -> None:
     """Imports one node of the model; its results stand under its outputs' names.
 
     Raises:
-        SpecError: An operator, or a form of one, that is not imported.
+        SpecError: An operator, or a form of one, that is not imported; with the file, the node and the opset.
     """
-    node = OnnxNode(proto, importing, _node_name(importing, proto))
-    results = _results(node, "" if proto.domain in DEFAULT_DOMAIN else proto.domain)
+    domain = "" if proto.domain in DEFAULT_DOMAIN else proto.domain
+    opset = importing.file.opsets.get(domain, 1) if domain else importing.file.opset
+    name = _node_name(importing, proto)
+    full = f"{domain}.{proto.op_type}" if domain else proto.op_type
+    where = f"{importing.file.where}: node {proto.name or name!r} ({full} of opset {opset})"
+    try:
+        if proto.op_type == "If" and not domain:
+            _import_branch(importing, proto)
+            return
+        forms = None if domain else modern_forms(proto, importing)
+        for form in forms or [proto]:
+            part = name if form.op_type == proto.op_type else f"{name}_{form.op_type.lower()}"
+            node = OnnxNode(form, importing, part, where, opset if forms is None else TARGET)
+            _import_form(importing, node)
+    except SpecError as error:
+        raise (error if (error.where or "").startswith(importing.file.where) else error.at(where)) from None
+
+
+def _import_form(importing: Importing, node: OnnxNode) -> None:
+    results = _results(node)
     listed = results if isinstance(results, list | tuple) else [results]
-    for name, result in zip(node.outputs, listed, strict=False):
-        if name and result is not None:
-            importing.define(name, _tensor(result))
+    for output, result in zip(node.outputs, listed, strict=False):
+        if output and result is not None:
+            importing.define(output, _tensor(result))
 
 
-def _results(node: OnnxNode, domain: str) -> Result | Sequence[Result]:
-    folded = fold(node) if not domain else None
+def _results(node: OnnxNode) -> Result | Sequence[Result]:
+    key = (node.domain, node.op)
+    if key in IMPORTERS:
+        require_readable(node.op, node.domain, node.opset, SINCE[key])
+    folded = fold(node) if is_standard(node.op, node.domain) else None
     if folded is not None:
         return folded
-    handler = IMPORTERS.get((domain, node.op))
-    if handler is None:
-        full = f"{domain}.{node.op}" if domain else node.op
+    if key in IMPORTERS:
+        return IMPORTERS[key](node)
+    if is_standard(node.op, node.domain):
         raise SpecError(
-            f"the operator {full!r} is not imported",
-            where=node.where,
-            received=f"{full} of opset {node.written_at}",
-            remedy=did_you_mean(full, known_importers()),
+            f"the operator {node.op!r} is not imported as a layer",
+            received=f"inputs {', '.join(filter(None, node.inputs))}, not all of which are known",
+            expected="one of the operators that docs/onnx.md lists" + (", or known inputs" if can_fold(node) else ""),
         )
-    try:
-        return handler(node)
-    except SpecError as error:
-        raise (error if error.where and error.where.startswith(node.where) else error.at(node.where)) from None
+    if node.domain:
+        raise SpecError(
+            f"the operator {f'{node.domain}.{node.op}'!r} is not imported",
+            remedy="export the model with ONNX's own operators",
+        )
+    raise SpecError(f"ONNX has no operator {node.op!r}", remedy=did_you_mean(node.op, known_importers()))
+
+
+def _import_branch(importing: Importing, proto: Any) -> None:
+    """If: the branch that a known condition takes."""
+    from onnx import helper
+
+    condition = importing.tensor(proto.input[0])
+    arrays = None if condition is None else condition.arrays
+    if arrays is None:
+        raise SpecError(
+            "the condition depends on what the network computes, so that its form is not fixed",
+            received=repr(proto.input[0]),
+            expected="a condition that follows from shapes and constants",
+        )
+    answers = {bool(array.reshape(-1)[0]) for array in arrays}
+    if len(answers) > 1:
+        raise SpecError(
+            "the condition depends on the batch size, so that the network's form does",
+            remedy="export the model with its batch fixed; it is then read as a network of that batch",
+        )
+    wanted = "then_branch" if answers.pop() else "else_branch"
+    branch = next(helper.get_attribute_value(item) for item in proto.attribute if item.name == wanted)
+    for name, array in initializers(branch):
+        importing.define(name, known(array))
+    for node in branch.node:
+        import_node(importing, node)
+    for theirs, ours in zip(branch.output, proto.output, strict=True):
+        if ours:
+            importing.define(
+                ours, importing.tensor(theirs.name) or Tensor(value=importing.value(theirs.name, "if", ""))
+            )
 
 
 def _node_name(importing: Importing, proto: Any) -> str:
@@ -61,7 +116,7 @@ def _node_name(importing: Importing, proto: Any) -> str:
     return f"{proto.op_type}_{graph_name(next(filter(None, proto.output), ''))}".lower()
 
 
-def _tensor(result: Result) -> Tensor:
+def _tensor(result: Any) -> Tensor:
     if isinstance(result, Value):
         return Tensor(value=result)
     return result if isinstance(result, Tensor) else known(np.asarray(result))

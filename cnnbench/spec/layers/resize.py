@@ -27,8 +27,9 @@ class Resize(Layer, kind="resize"):
     """The image at another size: y = W x along each spatial axis, W by interpolation at the coordinates t(i).
 
     Args:
-        size: Of the output, an integer or one for each spatial axis; or
-        scale: its factor, with output floor(size * scale). One of the two.
+        size: Of the output, an integer or one for each spatial axis. Or
+        scale: its factor; the output is then floor(size * scale). Where both are given, ``size`` is the output's and
+            ``scale`` is s (one factor for axes whose sizes are rounded: ONNX's keep_aspect_ratio_policy).
         mode: ``nearest``, ``linear`` (bilinear, trilinear), or ``cubic`` (bicubic).
         coordinates: t(i) of output i, s being the factor, n and m the sizes of input and output:
             ``half_pixel`` (i + 1/2) / s - 1/2 (PyTorch, tf.image, JAX, Keras, Pillow);
@@ -46,7 +47,7 @@ class Resize(Layer, kind="resize"):
         antialias: Whether the kernel of ``linear`` and ``cubic`` is widened by 1/s where the image shrinks (Pillow;
             JAX's default).
         recompute_scale: Whether s is m / n, where ``scale`` is given (PyTorch's recompute_scale_factor). With ``size``
-            it always is.
+            alone it always is.
 
     Shapes:
         (N, C, *spatial) -> (N, C, *size).
@@ -75,14 +76,15 @@ class Resize(Layer, kind="resize"):
         if self.antialias and self.mode == "nearest":
             raise SpecError("nearest has no antialias", received=self.antialias, expected="mode linear or cubic")
         num = len(inputs[0]) - 2
-        if (self.size is None) == (self.scale is None):
-            raise SpecError("the output's size is not clear", received=self._asked(), expected="either size or scale")
-        if self.size is not None:
-            return replace(self, size=per_axis(self.size, num, "size", least=1))
+        if self.size is None and self.scale is None:
+            raise SpecError("the output's size is not clear", received=self._asked(), expected="size or scale, or both")
+        size = None if self.size is None else per_axis(self.size, num, "size", least=1)
+        if self.scale is None:
+            return replace(self, size=size)
         scale = self.scale if isinstance(self.scale, tuple) else (self.scale or 0.0,) * num
         if len(scale) != num or any(s <= 0 for s in scale):
             raise SpecError("scale is not valid", received=self.scale, expected=f"{num} positive numbers")
-        layer = replace(self, scale=scale)
+        layer = replace(self, size=size, scale=scale)
         if any(out < 1 for out in layer.sizes(inputs[0][2:])):
             raise SpecError("scale leaves nothing", received=f"{scale} of {inputs[0][2:]}", expected="an output")
         return layer

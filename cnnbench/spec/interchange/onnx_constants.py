@@ -1,0 +1,136 @@
+"""Values of a graph from tensors that are known: layers that hold arrays, rows given to every image, the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_batch import BATCHES, is_open, multiple_of_batch
+from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
+from cnnbench.spec.layers import Add, Layer, Shape
+from cnnbench.spec.layers.arithmetic import Parameter
+from cnnbench.spec.layers.merge import Multiply
+from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.shape import Expand, Reshape, Transpose, Unsqueeze
+
+
+class Adder(Protocol):
+    """Adds a layer to the graph and returns its first output. Args: as of ``OnnxNode.add``."""
+
+    def __call__(
+        self, layer: Layer, *values: Value, part: str = "", arrays: Mapping[str, Array] | None = None
+    ) -> Value: ...
+
+
+def as_value(tensor: Tensor, add: Adder, batch: Callable[[], Value], *, as_float: bool) -> Value:
+    """A value that holds what is known of a tensor.
+
+    Args:
+        tensor: Known, or known for each batch size.
+        add: Adds its layers.
+        batch: Gives a value whose first axis is the batch.
+        as_float: Whether integers and booleans may become floats.
+
+    Raises:
+        SpecError: Integers where ``as_float`` does not hold, or elements that depend on the batch in another way than
+            a layer has it.
+    """
+    arrays = tensor.arrays
+    if arrays is None:
+        raise SpecError("the tensor has no value")
+    if tensor.kind != "f" and not as_float:
+        raise SpecError(
+            "a constant of integers or booleans is read as a value",
+            received=f"{arrays[0].dtype} {arrays[0].shape}",
+            expected="floating-point numbers",
+        )
+    arrays = tuple(array if array.dtype.kind == "f" else array.astype(np.float32) for array in arrays)
+    if tensor.array is not None:
+        return hold(add, arrays[0])
+    axes = [axis for axis, size in enumerate(tensor.shape) if is_open(size)]
+    if not axes:
+        return _of_the_batch_size(add, arrays, batch())
+    if len(axes) > 1 or multiple_of_batch(tensor.shape[axes[0]]) is None or not _repeats(arrays, axes[0]):
+        raise _depends()
+    return over_batch(add, hold(add, arrays[0], "row"), axes[0], batch())
+
+
+def hold(add: Adder, array: Array, part: str = "") -> Value:
+    """A layer that holds an array. Args: add: adds it; array: of floats; part: its name within the node."""
+    return add(Parameter(shape=array.shape), part=part, arrays={"value": array})
+
+
+def _depends() -> SpecError:
+    return SpecError(
+        "elements that are known depend on the batch size",
+        expected="elements that are the same for every image, or a number times the batch size",
+        remedy="export the model with its batch fixed; it is then read as a network of that batch",
+    )
+
+
+def _repeats(arrays: tuple[Array, ...], axis: int) -> bool:
+    """Whether for N images the array is N times, one after the other, what it is for one."""
+    if not any(any(array.strides) for array in arrays):  # one number everywhere, held once
+        return len({array.flat[0] for array in arrays}) == 1
+    for n, array in zip(BATCHES, arrays, strict=True):
+        shape = array.shape
+        parts = array.reshape(*shape[:axis], n, shape[axis] // n, *shape[axis + 1 :])
+        if not np.array_equal(parts, np.broadcast_to(np.expand_dims(arrays[0], axis), parts.shape)):
+            return False
+    return True
+
+
+def _of_the_batch_size(add: Adder, arrays: tuple[Array, ...], batch: Value) -> Value:
+    """Elements a + b N for N images, from what they are for each of ``BATCHES``."""
+    slope = arrays[1].astype(np.float64) - arrays[0]
+    rest = arrays[0] - slope
+    if any(not np.allclose(slope * n + rest, array, rtol=1e-6) for n, array in zip(BATCHES, arrays, strict=True)):
+        raise _depends()
+    ones = add(Expand(shape=(1,)), hold(add, np.ones((1, 1), np.float32), "one"), batch, part="ones")
+    total = add(Reduce(function="sum", axes=(0,), keepdims=True), ones, part="images")
+    count = add(Reshape(shape=(1,) * slope.ndim, whole=True), total, part="number")
+    scaled = add(Multiply(), count, hold(add, slope.astype(arrays[0].dtype), "slope"), part="of_the_batch")
+    return add(Add(broadcast=True), scaled, hold(add, rest.astype(arrays[0].dtype), "rest"))
+
+
+def over_batch(add: Adder, x: Value, axis: int, batch: Value) -> Value:
+    """``x`` repeated along an axis as often as there are images.
+
+    Args:
+        add: Adds the layers.
+        x: A value without a batch.
+        axis: Which axis is repeated, block after block.
+        batch: A value whose first axis is the batch.
+    """
+    if axis == 0 and x.shape[0] == 1:
+        return add(Expand(shape=x.shape[1:]), x, batch)
+    rank = len(x.shape)
+    lifted = add(Unsqueeze(axes=(0,)), x, part="lifted")
+    repeated = add(Expand(shape=x.shape), lifted, batch, part="of_every_image")
+    if axis:
+        order = (*range(1, axis + 1), 0, *range(axis + 1, rank + 1))
+        repeated = add(Transpose(permutation=order), repeated, part="turned")
+    return add(Reshape(shape=(*x.shape[:axis], -1, *x.shape[axis + 1 :]), whole=True), repeated)
+
+
+def reshape_layer(source: Shape, target: Shape) -> Reshape:
+    """The layer that gives a value another shape, whatever the batch is.
+
+    Args:
+        source: The value's shape, whose sizes may depend on the batch.
+        target: The other one's.
+
+    Raises:
+        SpecError: Several sizes depend on the batch in a way that no layer has.
+    """
+    open_ = [is_open(size) for size in target]
+    sizes = tuple(-1 if is_open(size) else size for size in target)
+    if any(open_) and source[:1] == target[:1] and sum(open_[1:]) <= 1:
+        return Reshape(shape=sizes[1:])
+    if sum(open_) > 1:
+        raise SpecError("several sizes of a shape depend on the batch", received=target)
+    return Reshape(shape=sizes, whole=True)
