@@ -78,6 +78,10 @@ class WorkerError(CnnbenchError):
     exit_code = 3
 
 
+class PluginError(CnnbenchError):
+    """Code of a plugin that raised: its op, its kind, its budget."""
+
+
 class NumericalError(CnnbenchError):
     """A result with the wrong values, shape or dtype, or with NaN."""
 

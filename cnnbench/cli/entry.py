@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cnnbench.errors import CnnbenchError
+from cnnbench.errors import CnnbenchError, PluginError
 
 DEFECT = 70
 INTERRUPTED = 130
@@ -50,16 +50,28 @@ def execute(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 0  # whoever read our output has had enough of it
-    except Exception:
+    except Exception as error:
+        if (found := _of_plugin(error)) is not None:
+            return _expected(PluginError(found, remedy="-v shows every frame"), verbose=verbose, cause=error)
         traceback.print_exc()
         print("this is a defect of cnnbench; please report it with the lines above", file=sys.stderr)  # noqa: T201
         return DEFECT
     return result if isinstance(result, int) else 0
 
 
-def _expected(error: CnnbenchError, *, verbose: bool) -> int:
+def _of_plugin(error: Exception) -> str | None:
+    """What went wrong in the code of a plugin, where that is whose code it was."""
+    try:
+        from cnnbench.execution.culprits import culprit
+
+        return culprit(error)
+    except Exception:  # then it is ours
+        return None
+
+
+def _expected(error: CnnbenchError, *, verbose: bool, cause: Exception | None = None) -> int:
     if verbose:
-        traceback.print_exception(error)
+        traceback.print_exception(cause or error)
     else:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
     return error.exit_code

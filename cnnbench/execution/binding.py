@@ -30,7 +30,9 @@ def bind_program(
     missing = [f"{n.name} ({n.layer.kind})" for n in graph.nodes if n.layer.kind not in operations]
     if missing:
         raise UnavailableError(
-            f"backend {operations.backend!r} lacks ops", where=graph.name, received=", ".join(missing[:8])
+            f"backend {operations.backend!r} has no op for {', '.join(missing[:8])}",
+            where=graph.name,
+            remedy="run without this backend, or register an op for the kind (the hook cnnbench_operations)",
         )
     return _Binder(graph, operations, training, channels_last).bind()
 

@@ -31,10 +31,17 @@ class VerifiedBackend:
     outcomes: tuple[CheckOutcome, ...]
 
     @property
-    def status(self) -> Literal["passed", "failed", "skipped"]:
-        """``failed`` with a failed check, ``passed`` with one that passed and none that failed."""
+    def status(self) -> Literal["passed", "failed", "inconclusive", "skipped"]:
+        """``failed`` with a failed check, ``passed`` with one that passed and none that failed.
+
+        ``inconclusive`` where the backend could not run the network, or its nodes alone, whatever else passed.
+        """
         found = {outcome.status for outcome in self.outcomes}
-        return "failed" if "failed" in found else "passed" if "passed" in found else "skipped"
+        if "failed" in found:
+            return "failed"
+        if any(outcome.left_unproven for outcome in self.outcomes):
+            return "inconclusive"
+        return "passed" if "passed" in found else "skipped"
 
 
 @dataclass(frozen=True)
@@ -59,9 +66,11 @@ class VerifyResult:
 
     @property
     def exit_code(self) -> int:
-        """As ``cnnbench verify`` ends: 0, 4 with a failed check, 5 where nothing was checked."""
+        """As ``cnnbench verify`` ends: 0, 4 with a failed check, 5 where nothing, or not the network, was checked."""
         states = {item.status for item in self.backends}
-        return WRONG_NUMBERS if "failed" in states else OK if "passed" in states else INCONCLUSIVE
+        if "failed" in states:
+            return WRONG_NUMBERS
+        return OK if "passed" in states and "inconclusive" not in states else INCONCLUSIVE
 
     def frame(self) -> DataFrame:
         """One row a check; a backend that was skipped has one row without a check."""

@@ -220,7 +220,8 @@ class Oracle:
         masks = masks_of(case.lowered, case.size, case.seed)
         for name in self.differentiated():
             position = self._positions[name]
-            call = node_call(case.lowered, case.lowered.node(name), case.stored, self.inputs(name), masks)
+            node = case.lowered.node(name)
+            call = node_call(case.lowered, node, case.stored, self.inputs(name), masks)
             cotangents = tuple(np.asarray(g, np.float64) for g in self.cotangents(name))
             values = reference().forward(call)
             gradients = reference().gradient(call, cotangents)

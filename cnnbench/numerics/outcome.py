@@ -10,6 +10,9 @@ from pydantic import Field
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.spec.frozen import Figures
 
+REFUSED = "refused"  # in the details of a skipped check: the subject cannot do what it needs
+ESSENTIAL = ("local", "end_to_end")  # without them a program is not proven, whatever else passes
+RAISED = "raised"  # the problem of a failed check in which a plugin's code raised
 CheckStatus = Literal["passed", "failed", "skipped"]
 
 
@@ -50,7 +53,8 @@ class CheckOutcome(Figures):
         node: Where that is; on failure the first node that introduces the error, or ``loss`` or ``optimizer``.
         message: One sentence.
         reproducer: Path of the file that reproduces a failure; within the cell's folder, in a record.
-        details: Further figures; ``problem`` is ``nan``, ``wrong_shape`` or ``wrong_dtype`` where that is the failure.
+        details: Further figures; ``problem`` is ``nan``, ``wrong_shape``, ``wrong_dtype`` or ``raised`` where that is
+            the failure.
         nodes: The use of every budget that was compared; a record leaves them to ``numerics.json``.
     """
 
@@ -63,6 +67,11 @@ class CheckOutcome(Figures):
     reproducer: str | None = None
     details: dict[str, Any] = Field(default_factory=dict)
     nodes: tuple[NodeUse, ...] = Field(default=(), exclude_if=lambda nodes: not nodes)
+
+    @property
+    def left_unproven(self) -> bool:
+        """Whether the program's own numbers were not checked, because the subject could not do it."""
+        return self.name in ESSENTIAL and self.status == "skipped" and bool(self.details.get(REFUSED))
 
     def without_nodes(self) -> CheckOutcome:
         """The outcome as a record holds it."""

@@ -57,7 +57,7 @@ def teacher_forced(graph: Graph, nodes: Sequence[str], batch: int) -> Graph:
         ]
         kept.append(replace(node, inputs=names, weights_of=None))
         outputs += [(value, value) for value in output_names(graph, node)]
-    return Graph(f"{graph.name} (forced)", tuple(inputs), tuple(kept), tuple(outputs))
+    return Graph(graph.name, tuple(inputs), tuple(kept), tuple(outputs))
 
 
 def producers(graph: Graph) -> dict[str, str]:
@@ -141,7 +141,7 @@ def with_noise(graph: Graph, values: Sequence[str]) -> Graph:
                 nodes.append(Node(total, Add(), (value, addend)))
                 renamed[value] = total
     outputs = tuple((name, renamed.get(value, value)) for name, value in graph.outputs)
-    return Graph(f"{graph.name} (perturbed)", tuple(inputs), tuple(nodes), outputs)
+    return Graph(graph.name, tuple(inputs), tuple(nodes), outputs)
 
 
 def _shaped(graph: Graph, value: str) -> Reshape:

@@ -16,7 +16,12 @@ from cnnbench.harness.worker.pool import Pool
 from cnnbench.measurement.memory import release_free_memory
 from cnnbench.numerics.outcome import CheckOutcome
 
-PROBLEMS: dict[str, Status] = {"nan": "nan", "wrong_shape": "wrong_shape", "wrong_dtype": "wrong_dtype"}
+PROBLEMS: dict[str, Status] = {
+    "nan": "nan",
+    "wrong_shape": "wrong_shape",
+    "wrong_dtype": "wrong_dtype",
+    "raised": "error",
+}
 
 
 def check_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:

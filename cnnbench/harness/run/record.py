@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cnnbench.harness.passes.findings import Digests, Memory, Phases, Training
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.status import EXIT_CODES, Status
+from cnnbench.harness.suite.status import EXIT_CODES, UNPROVEN, Status
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
 
@@ -93,8 +93,9 @@ class Record(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """0, 3 or 4."""
-        return EXIT_CODES.get(self.status, 0)
+        """0, 3, 4, or 5 where the network could not be checked."""
+        unproven = any(outcome.left_unproven for outcome in self.checks)
+        return EXIT_CODES.get(self.status, UNPROVEN if unproven else 0)
 
     def check(self, name: str) -> CheckOutcome | None:
         """The outcome of a check, or None where it was not asked for."""

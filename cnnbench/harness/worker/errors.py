@@ -6,7 +6,7 @@ import contextlib
 import signal
 from pathlib import Path
 
-from cnnbench.errors import WorkerError
+from cnnbench.errors import PluginError, WorkerError
 from cnnbench.harness.suite.status import Status
 
 _OUT_OF_MEMORY = ("bad_alloc", "Cannot allocate memory", "out of memory", "Out of memory", "MemoryError")
@@ -38,6 +38,10 @@ class RequestFailedError(WorkerError):
     """The worker answered with an exception and lives on."""
 
     status: Status = "error"
+
+
+class PluginFailedError(RequestFailedError, PluginError):
+    """The worker answered with an exception of a plugin's code."""
 
 
 def ending(code: int, method: str, backend: str, *, tail: str, killed_for_memory: bool) -> WorkerError:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from cnnbench.errors import UnavailableError
+from cnnbench.errors import CnnbenchError, UnavailableError
 from cnnbench.harness.worker.errors import ProtocolError
 from cnnbench.harness.worker.handlers import checks, memory, setup, timing, training
 from cnnbench.harness.worker.handlers.state import WorkerState
@@ -122,7 +122,14 @@ def describe_error(error: BaseException) -> ReportedError:
         message=message[:LONGEST_ERROR],
         out_of_memory=isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(f"{kind}: {message}")),
         unavailable=isinstance(error, UnavailableError),
+        culprit=None if isinstance(error, CnnbenchError) else _culprit(error),
     )
+
+
+def _culprit(error: BaseException) -> str | None:
+    from cnnbench.execution.culprits import culprit
+
+    return culprit(error)
 
 
 def _write(replies: BinaryIO, line: bytes) -> None:

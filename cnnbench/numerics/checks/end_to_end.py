@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.numerics.checks.local import check_local
+from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.comparison import first_problem
 from cnnbench.numerics.envelope import deviations, forward_envelope
 from cnnbench.numerics.oracle import Oracle
@@ -59,21 +60,24 @@ def prefetch_end_to_end(oracle: Oracle) -> None:
 
 
 def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any]) -> CheckOutcome:
-    """A failed outcome that names the first node which introduces the error on its own, if one does."""
-    local = check_local(subject, oracle)
-    if local.status == "failed":
-        text = f"{text}; first introduced by {local.message}"
-        details = {**details, "report": local.details.get("report", "")}
-    else:
-        text += "; every node alone is within its budget, so look between nodes: wiring, folding, layout"
-    return CheckOutcome(
-        name=NAME,
-        status="failed",
-        budget_used=used,
-        node=local.node if local.status == "failed" else None,
-        message=text,
-        reproducer=local.reproducer,
-        details=details,
+    """A failed outcome that names the first node which introduces the error on its own, if one does.
+
+    It stays a failure where that node cannot be looked for.
+    """
+    outcome = CheckOutcome(name=NAME, status="failed", budget_used=used, message=text, details=details)
+    try:
+        local = check_local(subject, oracle)
+    except Exception as error:
+        said = f"{text}; the node that introduces it could not be looked for: {in_one_line(error)}"
+        return outcome.model_copy(update={"message": said})
+    if local.status != "failed":
+        where = local.details.get("not_compared") or "so look between nodes: wiring, folding, layout"
+        said = f"{text}; every node alone that was compared is within its budget, {where}"
+        return outcome.model_copy(update={"message": said})
+    found = {"node": local.node, "reproducer": local.reproducer}
+    said = f"{text}; first introduced by {local.message}"
+    return outcome.model_copy(
+        update={**found, "message": said, "details": {**details, "report": local.details.get("report", "")}}
     )
 
 

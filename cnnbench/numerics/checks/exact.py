@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.verdict import evidence, gather
 from cnnbench.numerics.comparison import Comparison, Place, compare
-from cnnbench.numerics.divergence import ReproducerSource, Reproduction, render, write_reproducer
+from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
@@ -69,13 +70,16 @@ def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
     if not calls:
         return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
     question = _Question(case, calls)
-    comparisons = [*_forward(subject, question), *_gradients(subject, question)]
+    comparisons, refused = gather(half(subject, question) for half in (_forward, _gradients))
     order = {name: i for i, name in enumerate(calls)}
     comparisons.sort(key=lambda c: order[c.use.node])
     wrong = [c for c in comparisons if c.problem is not None or c.use.sharp_used > 1]
     if wrong:
         return _failed(question, wrong, details)
     text = f"{len(comparisons)} values of {len(calls)} nodes are equal bit for bit"
+    if refused:
+        details["not_compared"] = f"gradients were not compared: {refused}"
+        text += f"; {details['not_compared']}"
     return CheckOutcome(name=NAME, status="passed", budget_used=0.0, worst_case_used=0.0, message=text, details=details)
 
 
@@ -98,17 +102,16 @@ def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[s
     case, failure = question.case, wrong[0]
     use = failure.use
     source = ReproducerSource(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
-    more = {"failing": sorted({c.use.node for c in wrong}), "report": render(failure, source)}
+    more = {"failing": sorted({c.use.node for c in wrong}), **evidence(failure, source)}
     if failure.problem is not None:
         more["problem"] = failure.problem
     said = failure.text or f"at {list(use.worst_index)} got {use.got!r}, expected exactly {use.expected!r}"
-    reproducer = write_reproducer(failure, source)
     return CheckOutcome(
         name=NAME,
         status="failed",
         node=use.node,
         message=f"{use.node} ({use.kind}), {use.quantity}: {said}",
-        reproducer=str(reproducer) if reproducer else None,
+        reproducer=more.pop("reproducer", None),
         details={**details, **more},
     )
 

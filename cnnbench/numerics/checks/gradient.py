@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnbench.errors import UnavailableError
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local import chunks
-from cnnbench.numerics.checks.verdict import describe, failing, judge
+from cnnbench.numerics.checks.verdict import describe, failing, gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.envelope import deviations, gradient_envelope
@@ -40,7 +41,10 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     small = Oracle(oracle.case.reduced, oracle.cache)
     case = small.case
     details: dict[str, Any] = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
-    comparisons = [c for group in chunks(case, small.differentiated()) for c in _compare_group(subject, small, group)]
+    found = gather(_compare_group(subject, small, group) for group in chunks(case, small.differentiated()))
+    comparisons = found.comparisons
+    if found.refused and failing(comparisons) is None:
+        raise UnavailableError(found.refused)
     order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
     comparisons.sort(key=lambda c: order[c.use.node])
     source = ReproducerSource(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)

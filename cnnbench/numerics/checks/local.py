@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.verdict import judge
+from cnnbench.numerics.checks.verdict import gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
@@ -44,13 +45,16 @@ def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case, graph = oracle.case, oracle.case.lowered
     inference = [node.name for node in graph.nodes]
     training = [node.name for node in graph.nodes if behaves_differently_in_training(graph, node)]
-    found: dict[str, list[Comparison]] = {name: [] for name in inference}
-    for names, in_training in ((inference, False), (training, True)):
-        for group in chunks(case, names):
-            for comparison in _compare_group(subject, oracle, group, in_training):
-                found[comparison.use.node].append(comparison)
-    comparisons = [comparison for name in inference for comparison in found[name]]
-    details = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
+    found = gather(
+        _compare_group(subject, oracle, group, in_training)
+        for names, in_training in ((inference, False), (training, True))
+        for group in chunks(case, names)
+    )
+    order = {name: i for i, name in enumerate(inference)}
+    comparisons = sorted(found.comparisons, key=lambda comparison: order[comparison.use.node])
+    details: dict[str, Any] = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
+    if found.refused:
+        details["not_compared"] = f"the rest was not compared: {found.refused}"
     source = ReproducerSource("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
     return judge("local", comparisons, details, source)
 

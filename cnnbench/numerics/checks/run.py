@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+from cnnbench.errors import CnnbenchError, PluginError, SuiteError, UnavailableError, did_you_mean
+from cnnbench.execution.culprits import culprit
 from cnnbench.numerics.answering_code import renew_reference
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.classes import check_classes
@@ -15,8 +16,9 @@ from cnnbench.numerics.checks.exact import check_exact
 from cnnbench.numerics.checks.gradient import check_gradient, prefetch_gradient
 from cnnbench.numerics.checks.local import check_local, prefetch_local
 from cnnbench.numerics.checks.training import check_training, prefetch_training
+from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import RAISED, REFUSED, CheckOutcome
 from cnnbench.numerics.subject import MemoizingSubject, Subject, own_composites
 
 CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
@@ -62,7 +64,8 @@ def run_checks(
         case: What it is examined on.
         on_progress: Called with the name of each check as it starts.
 
-    What the subject cannot do (UnavailableError) is a skipped outcome with the reason; other errors pass through.
+    What the subject cannot do (UnavailableError) is a skipped outcome with the reason, and an exception in a plugin's
+    code a failed one; other errors pass through.
 
     Raises:
         SuiteError: An unknown name.
@@ -79,8 +82,23 @@ def run_checks(
     for name in names:
         if on_progress is not None:
             on_progress(name)
-        try:
-            outcomes.append(CHECKS[name](memoizing, oracle))
-        except UnavailableError as error:
-            outcomes.append(CheckOutcome(name=name, status="skipped", message=str(error).replace("\n", ";")))
+        outcomes.append(_outcome(name, memoizing, oracle))
     return outcomes
+
+
+def _outcome(name: str, subject: Subject, oracle: Oracle) -> CheckOutcome:
+    """What a check says; a plugin's code that raises fails it."""
+    try:
+        return CHECKS[name](subject, oracle)
+    except UnavailableError as error:
+        return CheckOutcome(name=name, status="skipped", message=in_one_line(error), details={REFUSED: True})
+    except PluginError as error:
+        said = in_one_line(error)
+    except CnnbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        found = culprit(error)
+        if found is None:
+            raise
+        said = found
+    return CheckOutcome(name=name, status="failed", message=said, details={"problem": RAISED})

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from cnnbench.errors import UnavailableError
 from cnnbench.numerics.comparison import Comparison
 from cnnbench.numerics.divergence import ReproducerSource, render, write_reproducer
 from cnnbench.numerics.outcome import CheckOutcome
+
+
+class Gathered(NamedTuple):
+    """The comparisons that could be made, and why the rest could not."""
+
+    comparisons: list[Comparison]
+    refused: str | None
+
+
+def gather(parts: Iterable[Iterable[Comparison]]) -> Gathered:
+    """What each part compares, up to one that the subject refuses: what was found before stays found.
+
+    Raises:
+        UnavailableError: The first part is refused.
+    """
+    found: list[Comparison] = []
+    try:
+        for part in parts:
+            found += part
+    except UnavailableError as error:
+        if not found:
+            raise
+        return Gathered(found, in_one_line(error))
+    return Gathered(found, None)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, where lines would break a sentence."""
+    return "; ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__
 
 
 def failing(comparisons: Sequence[Comparison]) -> Comparison | None:
@@ -36,6 +66,7 @@ def judge(
     worst = max(c.use.worst_case_used for c in comparisons)
     if failure is None:
         where = f"{most.use.sharp_used:.3g} of the sharp budget at most, at {most.use.node} ({most.use.quantity})"
+        where += f"; {known['not_compared']}" if "not_compared" in known else ""
         return CheckOutcome(
             name=name,
             status="passed",
@@ -49,10 +80,8 @@ def judge(
     if failure.problem is not None:
         known["problem"] = failure.problem
     known["failing"] = sorted({c.use.node for c in comparisons if c.problem or not c.use.sharp_used <= 1})
-    reproducer = None
     if source is not None:
-        known["report"] = render(failure, source)
-        reproducer = write_reproducer(failure, source)
+        known |= evidence(failure, source)
     return CheckOutcome(
         name=name,
         status="failed",
@@ -60,10 +89,23 @@ def judge(
         worst_case_used=worst,
         node=failure.use.node,
         message=describe(failure),
-        reproducer=str(reproducer) if reproducer else None,
+        reproducer=known.pop("reproducer", None),
         details=known,
         nodes=nodes,
     )
+
+
+def evidence(failure: Comparison, source: ReproducerSource) -> dict[str, Any]:
+    """The report of a failure and the path of its reproducer; where these cannot be made, why: it stays a failure."""
+    found: dict[str, Any] = {}
+    try:
+        found["report"] = render(failure, source)
+        path = write_reproducer(failure, source)
+        if path is not None:
+            found["reproducer"] = str(path)
+    except Exception as error:
+        found["no_reproducer"] = in_one_line(error)
+    return found
 
 
 def describe(failure: Comparison) -> str:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from cnnbench.errors import CnnbenchError, UnavailableError
-from cnnbench.harness.worker.errors import OutOfMemoryError, ProtocolError, RequestFailedError
+from cnnbench.harness.worker.errors import OutOfMemoryError, PluginFailedError, ProtocolError, RequestFailedError
 from cnnbench.harness.worker.plain_text import plain_text
 from cnnbench.spec.frozen import Frozen
 
@@ -64,17 +64,21 @@ class ReportedError(Message):
         message: What it says.
         out_of_memory: Whether memory was lacking.
         unavailable: Whether the backend cannot do it here, which is no failure.
+        culprit: Whose code raised it, where that is a plugin's.
     """
 
     kind: Text
     message: Text
     out_of_memory: bool
     unavailable: bool
+    culprit: Text | None = None
 
     def as_error(self, method: str) -> CnnbenchError:
         """The error to raise for it in the parent. Args: method: of the request that it answers."""
         if self.unavailable:
             return UnavailableError(self.message)
+        if self.culprit is not None and not self.out_of_memory:
+            return PluginFailedError(f"during {method!r}: {self.culprit}")
         kind = OutOfMemoryError if self.out_of_memory else RequestFailedError
         return kind(f"{self.kind} during {method!r}: {self.message}")
 
