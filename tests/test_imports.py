@@ -14,7 +14,8 @@ SOURCES = {name: path.read_text(encoding="utf-8") for name, path in FILES.items(
 # Within each package, a part may import those before it and itself; parts of one line do not know each other.
 ORDER = {
     "cnnbench": (
-        "errors version",
+        "addresses version",
+        "errors",
         "spec",
         "hookspecs",
         "plugins",

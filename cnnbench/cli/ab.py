@@ -10,7 +10,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, show_notes, show_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json, show_notes, show_table
 from cnnbench.cli.verdicts import show_verdicts
 
 if TYPE_CHECKING:
@@ -47,21 +47,20 @@ def ab(
     from cnnbench.harness.run.lookup import find_run
     from cnnbench.output.verdict_files import write_verdicts
 
-    with stdout_reserved():
-        if start.resume is not None:
-            work = continued_ab(find_run(start.resume, where.output))
-        else:
-            work = planned_ab(suite, pythons.base, pythons.head, chosen.keywords)
+    if start.resume is not None:
+        work = continued_ab(find_run(start.resume, where.output))
+    else:
+        work = planned_ab(suite, pythons.base, pythons.head, chosen.keywords)
     if work.sides.alike and work.folder is None:
         note = "the same is installed on both sides; what differs is chance, or the settings around them"
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if start.dry_run:
         print_plans([work.plan], json=shown.json)
         return
-    with stdout_reserved(), progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
+    with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
         result = compared(work, where.keywords(listen))
     if result.gate is None:
-        typer.echo(f"interrupted; continue with: cnnbench ab --resume {result.folder}", err=True)
+        echo(f"interrupted; continue with: cnnbench ab --resume {result.folder}", err=True)
         raise typer.Exit(result.exit_code)
     write_verdicts(result.folder, result.gate, where.junit)
     if shown.json:
@@ -95,5 +94,5 @@ def _show(result: ABResult) -> None:
     for table in (differences_table(result.differences), report.results, report.problems, report.skips):
         if table:
             show_table(table)
-            typer.echo("")
+            echo("")
     show_notes(result.run.summary.notes, result.folder)

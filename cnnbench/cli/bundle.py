@@ -10,7 +10,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, show_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json, show_table
 
 if TYPE_CHECKING:
     from cnnbench.face.bundles import BundleResult
@@ -33,10 +33,10 @@ def bundle(
     if shown.json:
         print_json({"file": str(path), "bytes": size, "digest": made.digest, **made.manifest.model_dump(mode="json")})
         return
-    typer.echo(f"{path}: run {made.manifest.run}, {len(made.members)} members, {size:,} bytes")
-    typer.echo(f"digest: {made.digest}")
+    echo(f"{path}: run {made.manifest.run}, {len(made.members)} members, {size:,} bytes")
+    echo(f"digest: {made.digest}")
     for name, reason in made.manifest.left_out.items():
-        typer.echo(f"note: {name} is not packed: {reason}")
+        echo(f"note: {name} is not packed: {reason}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def verify_bundle(
     from cnnbench.face.bundles import verify_bundle as verified
     from cnnbench.output.verdict_files import write_grades
 
-    with stdout_reserved(), progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
+    with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
         result = verified(
             file,
             backends=backend,
@@ -93,8 +93,8 @@ def _show(result: BundleResult) -> None:
     for table in (differences_table(found.differences, ("in the bundle", "here")), claims_table(found)):
         if table:
             show_table(table)
-            typer.echo("")
+            echo("")
     for note in result.run.summary.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"records: {result.folder}")
-    typer.echo(claims_headline(found))
+        echo(f"note: {note}")
+    echo(f"records: {result.folder}")
+    echo(claims_headline(found))

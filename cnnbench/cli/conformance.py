@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.conformance.onnx import ConformanceReport, OnnxCase, OnnxResult
@@ -38,10 +38,9 @@ def conformance(
 
     def progress(name: str) -> None:
         if shown.verbose:
-            typer.echo(name, err=True)
+            echo(name, err=True)
 
-    with stdout_reserved():
-        report = _run(backend, mode, threads, cases, progress)
+    report = _run(backend, mode, threads, cases, progress)
     if shown.json:
         print_json(report.to_json())
     else:
@@ -88,14 +87,14 @@ def _print(report: ConformanceReport, *, quiet: bool) -> None:
     if not quiet:
         rows = [(name, *(counts[key] for key in columns)) for name, counts in report.operators().items()]
         print_table(("operator", *columns), rows)
-        typer.echo("")
+        echo("")
     for status in ("failed", "skipped"):
         _print_reasons([item for item in report.results if item.status == status], status)
     for group in GROUPS:
         counts = report.counts(group)
         if counts["total"]:
             shown = ", ".join(f"{counts[key]} {key}" for key in columns[:-1])
-            typer.echo(f"{report.backend} {report.mode}, {group}: {shown} of {counts['total']}")
+            echo(f"{report.backend} {report.mode}, {group}: {shown} of {counts['total']}")
 
 
 def _print_reasons(results: list[OnnxResult], status: str) -> None:
@@ -105,6 +104,6 @@ def _print_reasons(results: list[OnnxResult], status: str) -> None:
         by_reason.setdefault(item.message, []).append(item.name)
     for reason, names in by_reason.items():
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        typer.echo(f"{status}: {shown}\n  {reason}")
+        echo(f"{status}: {shown}\n  {reason}")
     if by_reason:
-        typer.echo("")
+        echo("")

@@ -8,11 +8,9 @@ import shutil
 import sys
 from typing import Any
 
-import typer
-
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -30,7 +28,7 @@ def doctor(shown: o.Shown) -> None:
         return
     print_table(("system", ""), [(key, str(value)) for key, value in system.items()])
     for heading, rows in tables.items():
-        typer.echo(f"\n{heading}")
+        echo(f"\n{heading}")
         print_table(tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows])
 
 

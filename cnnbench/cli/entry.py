@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 import typer
 
-from cnnbench.errors import CnnbenchError, PluginError
+from cnnbench.cli import streams
+from cnnbench.errors import CnnbenchError, PluginError, WorkerError
 
 DEFECT = 70
+USAGE = 2
 INTERRUPTED = 130
 
 # typer brings its own copy of click, or shares the installed one, by version: the class is found from one of its own
@@ -23,11 +24,12 @@ _USAGE_ERROR: type[BaseException] = next(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: ends the process with the design's exit codes."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    streams.take_over()
     code = execute(given)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    failure = streams.give_back()
+    if failure is not None:
+        print(f"error: standard output: {failure.strerror}", file=sys.stderr)  # noqa: T201
+        code = code if code in (DEFECT, INTERRUPTED) else USAGE
     sys.exit(code)
 
 
@@ -42,21 +44,29 @@ def execute(arguments: Sequence[str]) -> int:
         return _expected(error, verbose=verbose)
     except _USAGE_ERROR as error:
         error.show()  # type: ignore[attr-defined]
-        return 2
+        return USAGE
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
-    except BrokenPipeError:
-        return 0  # whoever read our output has had enough of it
     except Exception as error:
-        if (found := _of_plugin(error)) is not None:
-            return _expected(PluginError(found, remedy="-v shows every frame"), verbose=verbose, cause=error)
+        explained = _explained(error)
+        if explained is not None:
+            return _expected(explained, verbose=verbose, cause=error)
         traceback.print_exc()
         print("this is a defect of cnnbench; please report it with the lines above", file=sys.stderr)  # noqa: T201
         return DEFECT
     return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception) -> CnnbenchError | None:
+    """A message for what is no defect of ours: a plugin's code, the system's refusal, memory that does not suffice."""
+    if (found := _of_plugin(error)) is not None:
+        return PluginError(found, remedy="-v shows every frame")
+    if isinstance(error, OSError | UnicodeEncodeError):
+        return _refused(error)
+    return WorkerError("there is not enough memory") if isinstance(error, MemoryError) else None
 
 
 def _of_plugin(error: Exception) -> str | None:
@@ -75,3 +85,19 @@ def _expected(error: CnnbenchError, *, verbose: bool, cause: Exception | None = 
     else:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
     return error.exit_code
+
+
+def _refused(error: OSError | UnicodeEncodeError) -> CnnbenchError:
+    """What the system refuses, with the file's name."""
+    if isinstance(error, UnicodeEncodeError):
+        return CnnbenchError(
+            f"the locale's encoding ({error.encoding}) has no {error.object[error.start : error.end]!r}",
+            received=ascii(error.object),
+            remedy="use a locale with UTF-8, such as LC_ALL=C.UTF-8, or PYTHONUTF8=1",
+        )
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return CnnbenchError(
+        f"the system refuses: {error.strerror or error}",
+        where=" -> ".join(names) or None,
+        remedy="-v shows where this was asked for",
+    )

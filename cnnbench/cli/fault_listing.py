@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from cnnbench.cli.terminal import print_json, print_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.numerics.faults import Kill
@@ -81,11 +79,10 @@ def _table(text: str, asked: Asked, *, quiet: bool) -> KillTable:
 
     def tell(name: str) -> None:
         if not quiet:
-            typer.echo(f"{chosen.series}: {name}", err=True)
+            echo(f"{chosen.series}: {name}", err=True)
 
-    with stdout_reserved():
-        options = ProgramOptions(chosen.mode, precision(asked.precision))
-        rows = kill_table(chosen.load(ProcessSettings()), options, asked.faults, asked.seed, tell)
+    options = ProgramOptions(chosen.mode, precision(asked.precision))
+    rows = kill_table(chosen.load(ProcessSettings()), options, asked.faults, asked.seed, tell)
     return KillTable(chosen.plugin.name, chosen.mode, tuple(rows))
 
 
@@ -101,16 +98,16 @@ def _finite(value: Any) -> Any:
 
 
 def _show(table: KillTable) -> None:
-    typer.echo(f"\n{table.backend} {table.mode}")
+    echo(f"\n{table.backend} {table.mode}")
     if table.skipped is not None:
-        typer.echo(f"  skipped: {table.skipped}")
+        echo(f"  skipped: {table.skipped}")
         return
     lines: Sequence[Sequence[object]] = [
         (row.fault, row.check, used(row.budget_used), used(row.clean_budget_used), verdict(row)) for row in table.rows
     ]
     print_table(("fault", "check", "budgets", "without it", "outcome"), lines)
     counts = table.counts
-    typer.echo(
+    echo(
         f"killed {counts['killed']} of {counts['injected']} injected; located {counts['located']} of "
         f"{counts['killed']} killed; false alarms {counts['false_alarms']} of {counts['clean_runs']} clean runs"
         + (f"; {counts['skipped']} not injected" if counts["skipped"] else "")

@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table, show_table
+from cnnbench.cli.terminal import echo, print_json, print_table, show_table
 from cnnbench.cli.verdicts import show_verdicts
 
 baseline_application = typer.Typer(
@@ -80,7 +80,7 @@ def compare(
         differences = differences_table(comparison.differences)
         if differences:
             show_table(differences)
-            typer.echo("")
+            echo("")
         show_verdicts(comparison.result)
     raise typer.Exit(comparison.result.exit_code)
 
@@ -108,7 +108,7 @@ def set_(
     if shown.json:
         print_json({"file": str(path), "suite": value.suite, "run": value.run_id, "cells": len(value.cells)})
     else:
-        typer.echo(f"{path}: the baseline of {value.suite!r} is run {value.run_id} ({len(value.cells)} cells)")
+        echo(f"{path}: the baseline of {value.suite!r} is run {value.run_id} ({len(value.cells)} cells)")
 
 
 @baseline_application.command("show")
@@ -138,4 +138,4 @@ def show(
         for item in value.cells
     ]
     print_table(("cell", "status", "median latency", "peak memory", "accuracy"), rows)
-    typer.echo(f"\nrun {value.run_id} of {value.created_utc}" + (f": {value.reason}" if value.reason else ""))
+    echo(f"\nrun {value.run_id} of {value.created_utc}" + (f": {value.reason}" if value.reason else ""))

@@ -8,7 +8,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json
+from cnnbench.cli.terminal import echo, print_json
 
 
 @grouped
@@ -34,5 +34,5 @@ def gc(
         print_json({"dry_run": dry_run, "removed": items, "size_bytes": total})
         return
     for item in gone:
-        typer.echo(f"{figures.size(item.size_bytes):>9}  {item.path}: {item.why}")
-    typer.echo(f"{figures.size(total)} in {len(gone)} folders {'could go' if dry_run else 'are gone'}")
+        echo(f"{figures.size(item.size_bytes):>9}  {item.path}: {item.why}")
+    echo(f"{figures.size(total)} in {len(gone)} folders {'could go' if dry_run else 'are gone'}")

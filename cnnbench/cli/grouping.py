@@ -1,4 +1,6 @@
-"""Commands that take groups of options: a frozen dataclass in a command's signature stands for its fields' options."""
+"""Commands as typer wants them: a dataclass in a command's signature stands for its fields' options; results alone
+reach standard output.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
+from cnnbench.cli.streams import reserved
+
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as typer wants it, with an option for each field of each group.
+    """The command with an option for each field of each group; while it runs, standard output is kept for results.
 
     Args:
         command: Its parameters are options and arguments, or dataclasses whose fields are; they come in this order.
@@ -31,7 +35,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         values = {
             name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()
         }
-        command(**values, **given)
+        with reserved():  # plugins, frameworks and their native code print when they are imported or called
+            command(**values, **given)
 
     called.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}

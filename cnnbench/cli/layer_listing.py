@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from cnnbench.cli.terminal import print_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_table
 
 if TYPE_CHECKING:
     from cnnbench.conformance.support import Support
@@ -81,27 +79,25 @@ def _asked(name: str) -> dict[str, Support] | str:
     reason = backend_plugin(name).unavailable()
     if reason is not None:
         return reason
-    with stdout_reserved():
-        return layer_support(layer_kinds(), load_backend(name).operations)
+    return layer_support(layer_kinds(), load_backend(name).operations)
 
 
 def backend_columns(rows: Rows) -> None:
-    """Prints a column a backend, and below it every gap in words."""
+    """Prints a column a backend; then, where a reader's eye ends, every gap with its reason, and what is not here."""
     names = list(rows[0]["backends"])
     table = []
     for row in rows:
         shown = [_cell(row["backends"][name]) for name in names]
         table.append((row["kind"], row["family"], row["budget"], *shown))
     print_table(("kind", "family", "budget", *names), table)
+    gaps = dict.fromkeys(gap for row in rows for name in names for gap in _gaps(row["kind"], name, row["backends"]))
+    if gaps:
+        echo("\n* gaps that backends declare:")
+        print_table(("backend", "kind", "where", "reason"), list(gaps))
     for name in names:
         found = rows[0]["backends"][name]
         if not found["available"]:
-            typer.echo(f"\n{name} is not here: {found['reason']}")
-    lines = dict.fromkeys(line for row in rows for name in names for line in _gaps(row["kind"], name, row["backends"]))
-    if lines:
-        typer.echo("\n* gaps:")
-        for line in lines:
-            typer.echo(f"  {line}")
+            echo(f"\n{name} is not here: {found['reason']}")
 
 
 def _cell(found: dict[str, Any]) -> str | None:
@@ -110,15 +106,16 @@ def _cell(found: dict[str, Any]) -> str | None:
     return SHOWN[found["how"]] + ("*" if found["gaps"] else "")
 
 
-def _gaps(kind: str, name: str, backends: dict[str, dict[str, Any]]) -> list[str]:
+def _gaps(kind: str, name: str, backends: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """A backend's gaps in a kind: its name, the kind, where the gap is, and why."""
     found = backends[name]
     if not found["available"]:
         return []
     lines = []
     if found["how"] == "none":
-        lines.append(f"{name}, {kind}: {found['reason'] or 'no op, and no reason given'}")
+        lines.append((name, kind, "everywhere", found["reason"] or "no op, and no reason given"))
     for gap in found["gaps"]:
         where = [", ".join(gap["precisions"]), ", ".join(gap["modes"]), gap["condition"]]
         where.append("gradient only" if gap["gradient_only"] else "")
-        lines.append(f"{name}, {gap['kind']} ({'; '.join(filter(None, where)) or 'everywhere'}): {gap['reason']}")
+        lines.append((name, gap["kind"], "; ".join(filter(None, where)) or "everywhere", gap["reason"]))
     return lines

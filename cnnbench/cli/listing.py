@@ -10,7 +10,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 application = typer.Typer(help="List what there is.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,7 +23,7 @@ def _print(rows: Rows, columns: Sequence[str], json: bool, empty: str = "none") 
     elif rows:
         print_table(columns, [[_shown(column, row[column]) for column in columns] for row in rows])
     else:
-        typer.echo(empty)
+        echo(empty)
 
 
 def _shown(column: str, value: Any) -> object:

@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, show_notes, show_table
+from cnnbench.cli.terminal import echo, print_json, show_notes, show_table
 
 
 @grouped
@@ -36,6 +36,6 @@ def merge(
         for table in (report.results, report.problems, report.skips):
             if table:
                 show_table(table)
-                typer.echo("")
+                echo("")
         show_notes(summary.notes, folder)
     raise typer.Exit(summary.exit_code)

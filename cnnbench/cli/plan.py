@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.harness.suite.plan import Plan
@@ -45,7 +43,7 @@ def print_plan(result: Plan) -> None:
     print_table(("cell", "group", "work"), rows)
     skipped = len(result.cells) - len(result.runnable)
     groups = len(result.groups())
-    typer.echo(
+    echo(
         f"\n{len(result.cells)} cell{'s' if len(result.cells) != 1 else ''} "
         f"in {groups} comparison group{'s' if groups != 1 else ''}"
         + (f", {skipped} of them skipped" if skipped else "")

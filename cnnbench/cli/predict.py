@@ -11,7 +11,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,21 +58,20 @@ def predict(
     from cnnbench.face.prediction import predict as predicted
 
     x = _read_inputs(files.inputs)
-    with stdout_reserved():
-        result = predicted(
-            architecture,
-            x[""] if list(x) == [""] else x,
-            backend=backend if program.mode is None else f"{backend}:{program.mode}",
-            weights=weights.weights,
-            precision=program.precision,
-            nodes=files.node,
-            seed=weights.seed,
-            num_classes=program.num_classes,
-            layout=program.layout,
-            fold_batch_norm=program.fold_batch_norm,
-            device=program.device,
-            threads=program.threads,
-        )
+    result = predicted(
+        architecture,
+        x[""] if list(x) == [""] else x,
+        backend=backend if program.mode is None else f"{backend}:{program.mode}",
+        weights=weights.weights,
+        precision=program.precision,
+        nodes=files.node,
+        seed=weights.seed,
+        num_classes=program.num_classes,
+        layout=program.layout,
+        fold_batch_norm=program.fold_batch_norm,
+        device=program.device,
+        threads=program.threads,
+    )
     written = _write(result, files.output)
     if shown.json:
         names = ("backend", "mode", "precision")
@@ -80,7 +79,7 @@ def predict(
         print_json({**head, "files": written})
     else:
         for item in written:
-            typer.echo(f"{item['value']} {tuple(item['shape'])} -> {item['file']}")
+            echo(f"{item['value']} {tuple(item['shape'])} -> {item['file']}")
 
 
 def _read_inputs(texts: Sequence[str]) -> Mapping[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json
 
 
 @grouped
@@ -35,12 +35,11 @@ def report(
         files |= write_page(folder, publish)
     links: dict[str, str] = {}
     if log:
-        with stdout_reserved():
-            links = log_run(folder, o.recorders(mlflow=True, tracking_uri=tracking_uri))
+        links = log_run(folder, o.recorders(mlflow=True, tracking_uri=tracking_uri))
     if shown.json:
         print_json({"folder": str(folder), "files": {k: str(v) for k, v in files.items()}, "links": links})
         return
     for path in files.values():
-        typer.echo(path)
+        echo(path)
     for label, link in links.items():
-        typer.echo(f"{label}: {link}")
+        echo(f"{label}: {link}")

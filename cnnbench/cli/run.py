@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, show_notes, show_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json, show_notes, show_table
 
 if TYPE_CHECKING:
     from cnnbench.harness.run.runner import RunResult
@@ -41,7 +41,7 @@ def run(
         return
     results = []
     for plan, folder in work:
-        with stdout_reserved(), progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
+        with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
             results.append(run_suite(plan, resume=folder, **where.keywords(listen)))
         if not shown.json:
             _show(results[-1])
@@ -60,14 +60,14 @@ def _show(result: RunResult) -> None:
     show_table(report.results)
     for table in (report.problems, report.skips):
         if table:
-            typer.echo("")
+            echo("")
             show_table(table)
-    typer.echo("")
+    echo("")
     show_notes(result.summary.notes, result.folder)
     for label, link in result.summary.links.items():
-        typer.echo(f"{label + ':':<8} {link}")
+        echo(f"{label + ':':<8} {link}")
         if label == "mlflow" and "//127.0.0.1:" in link:
-            typer.echo("         (served by: cnnbench ui)")
+            echo("         (served by: cnnbench ui)")
 
 
 def _as_json(result: RunResult) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from cnnbench.cli import options as o
-from cnnbench.cli.terminal import print_json
+from cnnbench.cli.grouping import grouped
+from cnnbench.cli.terminal import echo, print_json
 
 
+@grouped
 def schema(
     name: Annotated[str | None, typer.Argument(help="suite, record or summary: print it.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write all of them to this folder.")] = None,
@@ -25,10 +27,10 @@ def schema(
         output.mkdir(parents=True, exist_ok=True)
         for file, content in known.items():
             (output / file).write_text(as_text(content), encoding="utf-8")
-            typer.echo(f"wrote {output / file}")
+            echo(f"wrote {output / file}")
     elif name is None:
         for file in known:
-            typer.echo(file.partition(".")[0])
+            echo(file.partition(".")[0])
     elif f"{name}.schema.json" in known:
         print_json(known[f"{name}.schema.json"])
     else:

@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.spec.graph import Graph
@@ -39,7 +39,7 @@ def show(
         _print(data)
     if registered is not None and network.is_as_declared:
         for text in summary.contradictions(registered.facts):
-            typer.echo(f"note: {text}", err=True)
+            echo(f"note: {text}", err=True)
 
 
 def _draw(graph: Graph, path: Path) -> None:
@@ -51,7 +51,7 @@ def _draw(graph: Graph, path: Path) -> None:
         raise SuiteError("drawings are SVG files", where="--graph", received=path.name, expected="a name with .svg")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, draw(graph))
-    typer.echo(f"drew {path}", err=True)
+    echo(f"drew {path}", err=True)
 
 
 def _print(data: dict[str, Any]) -> None:
@@ -72,10 +72,10 @@ def _print(data: dict[str, Any]) -> None:
         headers.append("shares weights of")
         rows = [(*row, node["weights_of"]) for row, node in zip(rows, data["nodes"], strict=True)]
     print_table(headers, rows)
-    typer.echo(f"\n{data['name']}: {data['source']}" if data["source"] else f"\n{data['name']}")
+    echo(f"\n{data['name']}: {data['source']}" if data["source"] else f"\n{data['name']}")
     for label, key in (("parameters", "parameters"), ("buffers", "buffers"), ("MACs", "macs")):
-        typer.echo(f"  {label}: {data[key]:,}")
+        echo(f"  {label}: {data[key]:,}")
     if data["macs_attention"]:
-        typer.echo(f"  MACs of attention: {data['macs_attention']:,}")
+        echo(f"  MACs of attention: {data['macs_attention']:,}")
     if data["parameters_inference"] != data["parameters"]:
-        typer.echo(f"  parameters at inference: {data['parameters_inference']:,}")
+        echo(f"  parameters at inference: {data['parameters_inference']:,}")

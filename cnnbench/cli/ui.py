@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 from cnnbench.cli import options as o
+from cnnbench.cli.grouping import grouped
+from cnnbench.cli.terminal import echo
 
 
+@grouped
 def ui(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Whose comparison is opened: the newest logged run's.")
@@ -33,4 +36,4 @@ def ui(
         if logged is None:
             remedy = f"log it: cnnbench report {folder} --log"
             raise DataError("the run was not logged to MLflow", where=str(folder), remedy=remedy)
-    serve(uri=tracking_uri, port=port, logged=logged, tell=typer.echo, browser=not no_browser)
+    serve(uri=tracking_uri, port=port, logged=logged, tell=echo, browser=not no_browser)

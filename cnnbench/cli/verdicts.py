@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from cnnbench.cli.terminal import show_table
+from cnnbench.cli.terminal import echo, show_table
 
 if TYPE_CHECKING:
     from cnnbench.gates.verdicts import GateResult
@@ -19,7 +17,7 @@ def show_verdicts(result: GateResult) -> None:
     for table in (verdict_table(result), series_table(result)):
         if table:
             show_table(table)
-            typer.echo("")
+            echo("")
     for note in result.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(headline(result))
+        echo(f"note: {note}")
+    echo(headline(result))

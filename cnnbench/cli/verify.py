@@ -10,7 +10,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, show_table, stdout_reserved
+from cnnbench.cli.terminal import echo, print_json, show_table
 
 if TYPE_CHECKING:
     from cnnbench.face.verify_result import VerifiedBackend, VerifyResult
@@ -49,25 +49,24 @@ def verify(
 
     def on_backend(series: str) -> None:
         if not shown.quiet and not shown.json:
-            typer.echo(f"{series} ...", err=True)
+            echo(f"{series} ...", err=True)
 
-    with stdout_reserved():
-        result = verified(
-            network.architecture,
-            backends=asked.backend,
-            checks=asked.check,
-            precision=asked.precision,
-            fault=asked.fault,
-            seed=weights.seed,
-            weights=weights.weights,
-            image=network.shape,
-            num_classes=network.num_classes,
-            batch=asked.batch,
-            fold_batch_norm=asked.fold_batch_norm,
-            threads=asked.threads,
-            folder=output,
-            on_backend=on_backend,
-        )
+    result = verified(
+        network.architecture,
+        backends=asked.backend,
+        checks=asked.check,
+        precision=asked.precision,
+        fault=asked.fault,
+        seed=weights.seed,
+        weights=weights.weights,
+        image=network.shape,
+        num_classes=network.num_classes,
+        batch=asked.batch,
+        fold_batch_norm=asked.fold_batch_norm,
+        threads=asked.threads,
+        folder=output,
+        on_backend=on_backend,
+    )
     if shown.json:
         rows = [_as_json(item) for item in result.backends]
         print_json({"architecture": network.architecture, "fault": asked.fault, "backends": rows})
@@ -85,4 +84,4 @@ def _as_json(item: VerifiedBackend) -> dict[str, Any]:
 def _show(result: VerifyResult) -> None:
     show_table(result.table())
     for text in result.problems():
-        typer.echo(f"\n{text}")
+        echo(f"\n{text}")

@@ -10,7 +10,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import print_json, print_table
+from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.spec.graph import Graph
@@ -35,7 +35,7 @@ def init(network: o.Network, output: Output, seed: o.Seed = 0, *, shown: o.Shown
     if shown.json:
         print_json(facts)
     else:
-        typer.echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
+        echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
 
 
 @application.command("import")
@@ -73,10 +73,10 @@ def import_(
         print_json(facts)
     else:
         for note in fitted.notes:
-            typer.echo(f"note: {note}")
+            echo(f"note: {note}")
         for difference in fitted.differences:
-            typer.echo(f"difference: {difference}")
-        typer.echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
+            echo(f"difference: {difference}")
+        echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
 
 
 @application.command("inspect")
@@ -119,8 +119,8 @@ def inspect(
         ],
     )
     for note in notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"\n{len(arrays)} arrays, {sum(row['values'] for row in rows):,} values, sha256 {digest(arrays)}")
+        echo(f"note: {note}")
+    echo(f"\n{len(arrays)} arrays, {sum(row['values'] for row in rows):,} values, sha256 {digest(arrays)}")
 
 
 def _origin(graph: Graph, **facts: object) -> dict[str, str]:

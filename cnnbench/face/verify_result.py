@@ -10,7 +10,7 @@ from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output.frame_columns import VERIFIED, VERIFIED_NODES
 from cnnbench.output.frames import frame_of, node_row
 from cnnbench.output.table import Column, Entry, ReportTable
-from cnnbench.output.text import to_plain
+from cnnbench.output.text import to_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -122,7 +122,7 @@ class VerifyResult:
         return tuple(found)
 
     def __str__(self) -> str:
-        return "\n\n".join((to_plain(self.table()).rstrip(), *self.problems()))
+        return "\n\n".join((to_text(self.table()).rstrip(), *self.problems()))
 
 
 _TONES: dict[str, Literal["good", "bad", "muted"]] = {"passed": "good", "failed": "bad", "skipped": "muted"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_run import make_cell, synthetic_run
 
 from cnnbench.gates.baselines import snapshot
@@ -13,7 +17,7 @@ from cnnbench.output import figures
 from cnnbench.output.palette import colours, lighter
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import problems_table, result_table, skips_table
-from cnnbench.output.text import escape_markdown, printable, to_markdown, to_plain, to_rich
+from cnnbench.output.text import displayed, escape_markdown, printable, to_markdown, to_text
 from cnnbench.output.verdict_tables import headline, split_verdicts, verdict_table
 
 
@@ -128,9 +132,9 @@ def test_markdown_entries_stay_text() -> None:
 
 
 def test_plain_text_is_aligned_and_complete() -> None:
-    text = to_plain(
+    text = to_text(
         ReportTable(
-            "t",
+            "",
             (Column("name", "left"), Column("value")),
             ((Entry("a"), Entry("1")), (Entry("bb"), Entry("100"))),
         )
@@ -140,15 +144,61 @@ def test_plain_text_is_aligned_and_complete() -> None:
     assert printable("a\x1b[31mb\tc\n") == "a\N{REPLACEMENT CHARACTER}[31mb\tc\n"
 
 
-def test_rich_tables_take_names_literally() -> None:
-    from io import StringIO
+WIDE = ReportTable(
+    "Verdicts",
+    (Column("cell", "left"), Column("verdict", "left"), Column("reason", "left", prose=True), Column("change")),
+    (
+        (
+            Entry("resnet18-torch-eager-b1"),
+            Entry("unchanged", "muted"),
+            Entry("the interval holds zero " * 4),
+            Entry("+1.2 % [-0.4, +2.8]"),
+        ),
+        (Entry("\u7db2-b1"), Entry("regressed", "bad"), Entry(""), Entry("+40.0 % [38.0, 42.0]")),
+    ),
+)
 
-    from rich.console import Console
 
-    console = Console(file=StringIO(), width=200, color_system=None)
-    console.print(to_rich(ReportTable("t", (Column("a", "left"),), ((Entry("[bold]x[/bold]"),),))))
+@pytest.mark.parametrize("width", [30, 40, 80, 100, 200])
+def test_a_table_fits_the_terminal_and_keeps_its_words_whole(width: int) -> None:
+    text = to_text(WIDE, width)
 
-    assert "[bold]x[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(displayed(line) for line in text.splitlines()) <= width
+    for entry in ("unchanged", "regressed", "resnet18-torch-eager-b1", "\u7db2-b1", "+1.2 % [-0.4, +2.8]"):
+        assert entry in text
+    assert text.split().count("interval") == 4
+
+
+def test_a_narrow_table_says_a_row_under_its_first_entry() -> None:
+    assert to_text(WIDE, 45).splitlines()[-3:] == [
+        "\u7db2-b1",
+        "  verdict: regressed",
+        "  change: +40.0 % [38.0, 42.0]",
+    ]
+
+
+texts = st.text(st.sampled_from("ab \u7db2\u0301-é"), max_size=60)
+
+
+@given(st.data(), st.integers(20, 120), st.integers(1, 6))
+def test_nothing_of_a_table_is_lost_at_any_width(data: st.DataObject, width: int, columns: int) -> None:
+    heads = tuple(
+        Column(f"c{i}", data.draw(st.sampled_from(["left", "right"])), prose=data.draw(st.booleans()))
+        for i in range(columns)
+    )
+    rows = data.draw(st.lists(st.tuples(*(texts.map(Entry) for _ in heads)), min_size=1, max_size=3))
+    text = to_text(ReportTable("", heads, tuple(rows)), width)
+
+    assert max(displayed(line) for line in text.splitlines()) <= width
+    for letter in "ab\u7db2\u0301é":
+        assert text.count(letter) >= sum(entry.text.count(letter) for row in rows for entry in row)
+
+
+def test_tones_are_colours_where_they_are_shown_and_change_no_column() -> None:
+    plain, coloured = to_text(WIDE, 80), to_text(WIDE, 80, colours=True)
+
+    assert "\x1b[1;31mregressed" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
 def test_a_backends_modes_share_its_hue() -> None:

@@ -1,0 +1,187 @@
+"""What holds for every command: clean JSON beside plugins that print, readers that go away, outputs that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from forked_commands import ForkedCommands
+from small_suite import small_suite
+from terminal import shown_on_terminal
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line; names in braces are files of the folder. ``code``: what it ends with."""
+
+    line: str
+    code: int = 0
+    json: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.line.partition(" ")[0]
+
+
+COMMANDS = (
+    Command("list architectures"),
+    Command("list backends"),
+    Command("list layers -b numpy"),
+    Command("list datasets"),
+    Command("list suites ."),
+    Command("list faults"),
+    Command("list runs runs"),
+    Command("show lenet5"),
+    Command("plan s.yaml"),
+    Command("run s.yaml -o others --no-mlflow"),
+    Command("verify simple_cnn --image 1x8x8 --num-classes 10 -b numpy --check exact"),
+    Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
+    Command("conformance numpy -k test_relu"),
+    Command("compare {run} --runs runs"),
+    Command("compare {run} {run} --runs runs"),
+    Command("baseline set {run} --runs runs --baselines b"),
+    Command("baseline show every --baselines base"),
+    Command("gate {run} --runs runs --baseline base/every.json", code=5),
+    Command("report {run} --runs runs"),
+    Command("bundle {run} --runs runs -o new.zip"),
+    Command("verify-bundle run.zip -o others", code=5),
+    Command("merge shards/every/{first} shards/every/{second} -o others"),
+    Command("gc --runs runs --dry-run"),
+    Command("ui --tracking-uri http://127.0.0.1:9 --no-browser --runs runs", json=False),
+    Command("weights init lenet5 -o w2.safetensors"),
+    Command("weights import lenet5 w.safetensors -o w3.safetensors"),
+    Command("weights inspect w.safetensors"),
+    Command("schema suite", json=False),
+    Command("doctor"),
+    Command("ab s.yaml --base {python} --dry-run"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, its two shards, a baseline, a bundle, a network's weights and an input."""
+    import numpy as np
+
+    root = tmp_path_factory.mktemp("every")
+    suite = small_suite("every", matrix={"batch": [1, 2]})
+    (root / "s.yaml").write_text(json.dumps(suite.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    np.save(root / "x.npy", np.zeros((1, 1, 32, 32), np.float32))
+    for line in (
+        "run s.yaml -o runs --no-mlflow",
+        "run s.yaml -o shards --no-mlflow --shard 1/2",
+        "run s.yaml -o shards --no-mlflow --shard 2/2",
+        "baseline set every --runs runs --baselines base",
+        "bundle every --runs runs -o run.zip",
+        "weights init lenet5 -o w.safetensors",
+    ):
+        done = subprocess.run([sys.executable, "-m", "cnnbench", *line.split()], cwd=root, capture_output=True)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+def arguments(command: Command, folder: Path) -> list[str]:
+    first, second = sorted(path.name for path in (folder / "shards" / "every").iterdir())
+    names = {"run": "every", "first": first, "second": second, "python": sys.executable}
+    return [part.format_map(names) for part in command.line.split()]
+
+
+@pytest.fixture(scope="module")
+def commands(folder: Path) -> Iterator[ForkedCommands]:
+    made = ForkedCommands(folder)
+    yield made
+    made.close()
+
+
+def test_every_command_is_listed_here() -> None:
+    from cnnbench.cli.application import application
+
+    commands = {info.name for info in application.registered_commands}
+    commands |= {group.name for group in application.registered_groups}
+    assert {command.name for command in COMMANDS} == commands
+    parts = {f"{g.name} {c.name}" for g in application.registered_groups for c in g.typer_instance.registered_commands}
+    assert parts <= {" ".join(command.line.split()[:2]) for command in COMMANDS}
+
+
+@pytest.mark.parametrize("command", [item for item in COMMANDS if item.json], ids=lambda item: item.line[:20])
+def test_json_stands_alone_whatever_plugins_print(command: Command, folder: Path, commands: ForkedCommands) -> None:
+    """In Latin-1, too: what that cannot write is escaped."""
+    paths = os.pathsep.join([SUPPORT, os.environ.get("PYTHONPATH", "")])  # of workers
+    code, out, err = commands.run(
+        [*arguments(command, folder), "--json"],
+        encoding="latin-1",
+        CNNBENCH_PLUGINS="chatty_plugin",
+        PYTHONPATH=paths,
+    )
+    json.loads(out.decode("latin-1"))
+    assert code == command.code, err
+    assert b"Traceback" not in err
+    if command.name in ("plan", "run", "show", "verify"):
+        for word in ("printed", "written", "written to the first stdout", "descriptor", "process"):
+            assert f"{word} at import".encode() in err
+            assert f"{word} at exit".encode() in err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda item: item.line[:20])
+def test_readers_that_go_away_change_no_exit_code(command: Command, folder: Path, commands: ForkedCommands) -> None:
+    """Both streams lead to a pipe that nobody reads."""
+    code, _, _ = commands.run(arguments(command, folder), broken=True)
+    assert code == command.code
+
+
+def _shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", line.replace("cnnbench", f"{sys.executable} -m cnnbench")],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["list backends", "--help", "--version", "plan s.yaml --json"])
+def test_a_standard_output_that_is_full_or_closed(line: str, folder: Path) -> None:
+    full = _shell(f"cnnbench {line} >/dev/full", folder)
+    assert (full.returncode, full.stderr) == (2, "error: standard output: No space left on device\n")
+    closed = _shell(f"cnnbench {line} >&-", folder)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_streams_that_are_closed_lend_their_numbers_to_no_file(folder: Path) -> None:
+    done = _shell("cnnbench predict lenet5 -b numpy --input x.npy -o closed.npy <&- >&- 2>&-", folder)
+    assert done.returncode == 0
+    assert (folder / "closed.npy").read_bytes().startswith(b"\x93NUMPY")
+
+
+def test_a_run_whose_output_ends_goes_on_to_its_summary(folder: Path) -> None:
+    done = _shell("cnnbench run s.yaml -o piped --no-mlflow 2>&1 | head -1; echo ${PIPESTATUS[0]}", folder)
+    assert done.stdout.endswith("\n0\n")
+    (summary,) = (folder / "piped").glob("every/*/summary.json")
+    assert json.loads(summary.read_text(encoding="utf-8"))["exit_code"] == 0
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("gate {run} --runs runs --base {run}", ("verdict: inconclusive", "metric: latency")),
+        ("compare {run} --runs runs", ("simple_cnn", "numpy")),
+        ("plan s.yaml", ("latency",)),
+        ("list layers -b numpy", ("native", "max_pool")),
+        ("show lenet5", ("max_pool", "61,706")),
+        ("doctor", ("interpreter",)),
+        ("baseline show every --baselines base", ("ok",)),
+    ],
+)
+def test_tables_fit_the_terminal_with_their_words_whole(
+    line: str, words: tuple[str, ...], columns: int, folder: Path
+) -> None:
+    shown = shown_on_terminal(tuple(arguments(Command(line), folder)), columns, folder)
+    for word in words:
+        assert any(word in text for text in shown), "\n".join(shown)
+    sentences = ("note: ", "lenet5: ", "The gate ", "run 20", "report: ", "records: ")
+    assert [text for text in shown if len(text) > columns and not text.startswith(sentences)] == []
