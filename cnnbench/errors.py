@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
+
+from cnnbench.addresses import without_secrets
+
+_Value = TypeVar("_Value")
 
 
 class CnnbenchError(Exception):
@@ -16,7 +21,8 @@ class CnnbenchError(Exception):
         expected: What would have been right.
         remedy: What to do about it.
 
-    The command line ends with ``exit_code`` when an error of the class reaches it.
+    The command line ends with ``exit_code`` when an error of the class reaches it. Passwords and tokens of addresses
+    are cut out of every text.
     """
 
     exit_code = 2
@@ -30,12 +36,12 @@ class CnnbenchError(Exception):
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
-        self.message = message
-        self.where = where
-        self.received = received
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(message)
+        self.message = without_secrets(message)
+        self.where = _shown(where)
+        self.received = _shown(received)
+        self.expected = _shown(expected)
+        self.remedy = _shown(remedy)
+        super().__init__(self.message)
 
     def at(self, where: str) -> CnnbenchError:
         """The same error with its place filled in, the outer place first."""
@@ -48,6 +54,10 @@ class CnnbenchError(Exception):
             if value is not None:
                 lines.append(f"  {label}: {value}")
         return "\n".join(lines)
+
+
+def _shown(value: _Value) -> _Value:
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 class SpecError(CnnbenchError):

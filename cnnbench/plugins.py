@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from cnnbench import hookspecs
+from cnnbench.addresses import without_secrets
 from cnnbench.errors import UnavailableError
 
 VARIABLE = "CNNBENCH_PLUGINS"
@@ -120,7 +121,7 @@ def guarded(failed: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())[:1000]
+        text = without_secrets(" ".join(str(error).split()))[:1000]
         failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from typing import Any
 
+from cnnbench.addresses import TRACKING, shown_address
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import echo, print_json, print_table
@@ -41,7 +42,7 @@ def _system() -> dict[str, Any]:
         "interpreter": sys.executable,
         "platform": platform.platform(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "tracking": os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db in the working folder"),
+        "tracking": shown_address(os.environ.get(TRACKING, "")) or "sqlite:///mlflow.db in the working folder",
     }
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnbench.addresses import TRACKING
+
 if TYPE_CHECKING:
     from cnnbench.face.keywords import OutputKeywords, SuiteKeywords
     from cnnbench.harness.run.events import Listener
@@ -188,7 +190,7 @@ def recorders(*, mlflow: bool, tracking_uri: str | None) -> Mapping[str, Recorde
     from cnnbench.harness.run.hooks import offered_recorders
 
     if tracking_uri is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+        os.environ[TRACKING] = tracking_uri
     return {name: recorder for name, recorder in offered_recorders().items() if mlflow or name != "mlflow"}
 
 

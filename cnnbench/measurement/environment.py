@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnnbench.addresses import without_secrets
+
 PACKAGES = (
     "cnnbench", "numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "tensorflow-cpu", "keras", "optax",
     "safetensors", "mlflow", "scikit-learn", "scikit-image", "ray",
@@ -132,7 +134,7 @@ def _virtualisation() -> str | None:
 
 def _variables() -> dict[str, str]:
     return {
-        name: value
+        name: without_secrets(value)
         for name, value in sorted(os.environ.items())
         if name.startswith(VARIABLE_PREFIXES) and not any(word in name for word in SECRETS)
     }

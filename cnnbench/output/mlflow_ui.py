@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from cnnbench.addresses import shown_address
 from cnnbench.errors import UnavailableError
 from cnnbench.output.recorders.mlflow import Logged, read_mark
 from cnnbench.output.recorders.mlflow_store import QUIET, prepare, tracking_uri
@@ -50,10 +51,10 @@ class MlflowServer:
 
     def __enter__(self) -> Self:
         command = [
-            sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.uri, "--host", HOST,
-            "--port", str(self.port), "--workers", "1",
+            sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), "--workers", "1",
         ]  # fmt: skip
-        environment = {**os.environ, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        own = {"MLFLOW_BACKEND_STORE_URI": self.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment = {**os.environ, **QUIET, **own}  # not among arguments, which lists of processes show
         output: int | IO[bytes] = self._log.open("wb") if self._log else subprocess.DEVNULL
         try:
             self._process = subprocess.Popen(
@@ -81,8 +82,8 @@ class MlflowServer:
             if self._process.poll() is not None:
                 raise UnavailableError(
                     f"MLflow's server ended with code {self._process.returncode}",
-                    where=self.uri,
-                    remedy="try it by itself: mlflow server --backend-store-uri " + self.uri,
+                    where=shown_address(self.uri),
+                    remedy="try it by itself: mlflow server --backend-store-uri " + shown_address(self.uri),
                 )
             if self._healthy():
                 return
@@ -127,12 +128,12 @@ def free_port(first: int) -> int:
     raise UnavailableError(f"no free port from {first} on", where=HOST, remedy="name another one with --port")
 
 
-def newest_logged(root: Path) -> Logged | None:
-    """The newest run under ``root`` that was logged."""
+def newest_logged(root: Path, uri: str | None = None) -> Logged | None:
+    """The newest run under ``root`` that was logged, to the store ``uri`` where that is named."""
     from cnnbench.harness.run.store import runs
 
     marks = (read_mark(folder) for folder in reversed(runs(root)))
-    return next((mark for mark in marks if mark is not None), None)
+    return next((mark for mark in marks if mark is not None and (uri is None or mark.is_in(uri))), None)
 
 
 def serve(
@@ -146,18 +147,19 @@ def serve(
     """Serves the store until interrupted or terminated, and opens the comparison.
 
     Args:
-        uri: The store; None for the default. An ``http`` address is only opened, for it is served already.
+        uri: The store; None for that of ``logged``, else for the default. An ``http`` address is only opened: it is
+            served already.
         port: Where to serve; the next free one where it is taken.
         logged: The run whose comparison is opened; None for the list of experiments.
         tell: Gets the lines to show.
         browser: Whether to open one, where there is a desktop.
     """
-    store = tracking_uri(uri)
+    store = tracking_uri(uri or (logged.tracking_uri if logged else None))
     if store.startswith("http"):
-        _open(store, logged, tell, browser)
+        _open(shown_address(store), logged, tell, browser)
         return
     prepare(store)
-    tell(f"starting MLflow on {store} …")
+    tell(f"starting MLflow on {shown_address(store)} …")
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with MlflowServer(store, port) as server:

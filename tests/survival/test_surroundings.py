@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,28 @@ def test_mlflow_s_server_fails(command, server):
     command.suite("good")
     _measured_but_not_logged(command, command.run("run", "suite.yaml", "--tracking-uri", address), address)
     assert failing.asked
+
+
+def test_passwords_and_tokens_of_the_tracking_address_are_nowhere(command, server):
+    """Not on the streams, in no file of the run, in no report and no bundle, whether the server fails or not."""
+    _, address = server(_Fails)
+    secret = address.replace("http://", "http://us3r:s3cr%40t@") + "/?token=t0ken9"
+    hidden = ("us3r", "s3cr%40t", "s3cr@t", "t0ken9")
+    command.suite("good", checks={"names": ["end_to_end"]})
+    for line in (
+        ("run", "suite.yaml", "--tracking-uri", secret, "-v"),
+        ("report", "latest", "--log", "--tracking-uri", secret, "-v"),
+        ("bundle", "latest", "-o", "run.zip"),
+        ("doctor", "--json"),
+    ):
+        ended = command.run(*line, MLFLOW_TRACKING_URI=secret)
+        assert ended.code == (2 if line[0] == "report" else 0), ended.text
+        assert not [word for word in hidden if word in ended.text], ended.text
+    with zipfile.ZipFile(command.folder / "run.zip") as bundle:
+        texts = [bundle.read(name) for name in bundle.namelist()]
+    texts += [path.read_bytes() for path in command.folder.glob("reports/**/*") if path.is_file()]
+    assert len(texts) > 10
+    assert not [word for word in hidden for text in texts if word.encode() in text]
 
 
 def test_mlflow_s_server_dies_in_mid_run(command, server):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from cnnbench.addresses import without_secrets
 from cnnbench.errors import DataError, StorageError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -19,9 +20,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a machine that loses power, finds the old one or the whole new one.
 
-    Raises StorageError where it cannot be written.
+    Text is written as UTF-8, without the secrets of addresses. Raises StorageError where it cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = without_secrets(content).encode(errors="replace") if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, data)

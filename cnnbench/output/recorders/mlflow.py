@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.addresses import shown_address
 from cnnbench.errors import DataError
 from cnnbench.output.recorders.mlflow_layout import Planned, PlannedRun, plan_runs
-from cnnbench.output.recorders.mlflow_store import SQLITE, connected, prepare, tracking_uri, without_credentials
+from cnnbench.output.recorders.mlflow_store import connected, database, prepare, tracking_uri
 from cnnbench.output.recorders.mlflow_views import (
     OWN,
     PREFIX,
@@ -48,6 +49,12 @@ class Logged:
     def server(self) -> str:
         """The address that links start with: the server's, or where ``cnnbench ui`` serves a local store."""
         return self.tracking_uri.rstrip("/") if self.tracking_uri.startswith("http") else LOCAL_SERVER
+
+    def is_in(self, uri: str) -> bool:
+        """Whether ``uri`` names the store that the run was logged to."""
+        return shown_address(tracking_uri(uri)).rstrip("/") == shown_address(tracking_uri(self.tracking_uri)).rstrip(
+            "/"
+        )
 
     def comparison(self, server: str | None = None) -> str:
         """The link to the comparison."""
@@ -98,7 +105,7 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
         parent = _send(client, experiment, planned, folder)
         shown = views(run.records, parent)
         _save_views(client, experiment, shown, run.suite)
-    logged = Logged(without_credentials(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
+    logged = Logged(shown_address(tracking_uri(given)), experiment, parent, shown[0].id, shown[0].charts)
     from cnnbench.harness.run.files import write_atomically
 
     write_atomically(folder / MARK, json.dumps(asdict(logged), indent=1) + "\n")
@@ -139,9 +146,9 @@ def _experiment(client: MlflowClient, suite: str, uri: str) -> str:
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
     location = None
-    if uri.startswith(SQLITE):
-        database = Path(uri.removeprefix(SQLITE)).resolve()
-        location = (database.parent / "mlartifacts" / "cnnbench" / suite).as_uri()
+    file = database(uri)
+    if file is not None:
+        location = (file.resolve().parent / "mlartifacts" / "cnnbench" / suite).as_uri()
     return str(client.create_experiment(name, artifact_location=location))
 
 

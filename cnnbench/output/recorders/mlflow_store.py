@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
+from cnnbench.addresses import TRACKING, shown_address, without_secrets
 from cnnbench.errors import UnavailableError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
 PROBE_S = 5.0
@@ -28,7 +27,16 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON
 
 def tracking_uri(given: str | None = None) -> str:
     """The store: as given, or ``$MLFLOW_TRACKING_URI``, or SQLite at ``mlflow.db`` in the working directory."""
-    return given or os.environ.get(VARIABLE) or f"{SQLITE}{Path.cwd() / DEFAULT_DATABASE}"
+    uri = given or os.environ.get(TRACKING) or f"{SQLITE}{DEFAULT_DATABASE}"
+    if not uri.startswith(SQLITE):
+        return uri
+    path, question, settings = uri.removeprefix(SQLITE).partition("?")
+    return f"{SQLITE}{Path.cwd() / path}{question}{settings}"
+
+
+def database(uri: str) -> Path | None:
+    """The file of a store in SQLite; None for another store."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
 
 
 def prepare(given: str | None = None) -> None:
@@ -57,12 +65,13 @@ def connected(given: str | None) -> Iterator[MlflowClient]:
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        if uri.startswith(SQLITE):
-            Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         try:
             with _alone(uri):
                 client = MlflowClient(tracking_uri=uri)
                 client.search_experiments(max_results=1)
+        except Exception as error:  # a database's driver may be missing, or raise what it likes
+            raise _unavailable(uri, error) from error
+        try:
             yield client
         except (MlflowException, OSError) as error:
             raise _unavailable(uri, error) from error
@@ -75,12 +84,14 @@ def connected(given: str | None) -> Iterator[MlflowClient]:
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Holds the folder of a database: two processes that create its tables at once would fail."""
-    if not uri.startswith(SQLITE):
+    file = database(uri)
+    if file is None:
         yield
         return
     import fcntl
 
-    descriptor = os.open(Path(uri.removeprefix(SQLITE)).parent, os.O_RDONLY)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file.parent, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -95,7 +106,7 @@ def _probe(uri: str) -> None:
 
     if not uri.startswith("http"):
         return
-    address = without_credentials(uri).rstrip("/") + "/health"
+    address = shown_address(uri).rstrip("/") + "/health"
     try:
         with urllib.request.urlopen(address, timeout=PROBE_S):  # noqa: S310 - http, as the user gave it
             pass
@@ -106,17 +117,9 @@ def _probe(uri: str) -> None:
 
 
 def _unavailable(uri: str, error: Exception) -> UnavailableError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0], uri)[:300]
     return UnavailableError(
         f"MLflow does not take the run: {reason}",
-        where=without_credentials(uri),
+        where=shown_address(uri),
         remedy="the records are kept; send them later: cnnbench report RUN --log",
     )
-
-
-def without_credentials(uri: str) -> str:
-    """An address as it may be shown and stored."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
