@@ -19,7 +19,6 @@ from cnnbench.spec.losses import losses
 # What cannot be computed: what a kind waits for that nothing uses yet. A line goes once something does.
 PLANNED: Mapping[str, str] = {
     "additive_attention": "the network soft_attention, the notes' example of a caption's attention",
-    "bidirectional_lstm": "ONNX's LSTM in both directions",
     "box_encode": "the network faster_rcnn_resnet50_fpn",
     "box_iou": "the network faster_rcnn_resnet50_fpn, which matches anchors with boxes",
     "channel_shuffle": "the promised list of layers that only move values",
@@ -28,7 +27,6 @@ PLANNED: Mapping[str, str] = {
     "filter_response_norm": "the promised list of normalisations",
     "frozen_batch_norm": "the networks faster_rcnn_resnet50_fpn and mask_rcnn_resnet50_fpn",
     "gaussian_blur": "the claim that image pyramids make up for the lack of scale invariance",
-    "gru": "ONNX's GRU",
     "head_box_loss": "the network fast_rcnn",
     "head_class_loss": "the network fast_rcnn",
     "kl_divergence_vae": "the network conv_vae",

@@ -14,15 +14,15 @@ KINDS = {kind: cls for kind, cls in layer_kinds().items() if cls.__module__.star
 FAMILIES = {cls.family for cls in KINDS.values()}
 # What stands beside the families' files, and what for.
 BESIDE = {
-    "cnnbench/spec/layers": {"axes", "base", "interpolation", "windows"},
+    "cnnbench/spec/layers": {"axes", "base", "gates", "interpolation", "windows"},
     "cnnbench/spec/composites": {"base"},
     "cnnbench/conformance/cases": {"accumulation", "case"},  # sums that are too long for a narrow accumulator
-    "cnnbench/numerics/budgets": {"base", "moments", "running_error", "sensitivity"},
+    "cnnbench/numerics/budgets": {"base", "gates", "moments", "running_error", "sensitivity"},
     "cnnbench/numerics/faults": {"losses", "optimizers", "sharing"},
-    "backends/cnnbench_numpy/ops": {"layout_change", "registry", "taps"},
-    "backends/cnnbench_torch/ops": {"inductor", "layout_change", "registry", "windows"},
-    "backends/cnnbench_jax/ops": {"layout_change", "registry", "windows"},
-    "backends/cnnbench_tensorflow/ops": {"layout_change", "registry", "windows"},
+    "backends/cnnbench_numpy/ops": {"gates", "layout_change", "registry", "taps"},
+    "backends/cnnbench_torch/ops": {"gates", "inductor", "layout_change", "registry", "windows"},
+    "backends/cnnbench_jax/ops": {"gates", "layout_change", "registry", "windows"},
+    "backends/cnnbench_tensorflow/ops": {"gates", "layout_change", "registry", "windows"},
 }
 BACKENDS = ["numpy", *(pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("torch", "jax", "tensorflow"))]
 

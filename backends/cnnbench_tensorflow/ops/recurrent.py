@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from cnnbench.execution.operations import Call, OpResult, WeightLayout
-from cnnbench.spec.layers.recurrent import GRU, LSTM
+from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.ops.gates import gate_value
 from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
@@ -30,12 +31,14 @@ def _projected(x: Any, weight: Any, biases: Values) -> Any:
     return tf.reshape(product, (steps, batch, weight.shape[1]))
 
 
-def _starts(layer: LSTM | GRU, inputs: Values, count: int) -> Values:
+def _starts(layer: LSTM | GRU | RNN, inputs: Values, count: int) -> Values:
     x = inputs[0]
     return inputs[1:] or (tf.zeros((x.shape[0], layer.hidden_size), x.dtype),) * count
 
 
-def _loop(layer: LSTM | GRU, step: Callable[[Any, Values], Values], starts: Values, steps: Any) -> tuple[Any, Values]:
+def _loop(
+    layer: LSTM | GRU | RNN, step: Callable[[Any, Values], Values], starts: Values, steps: Any
+) -> tuple[Any, Values]:
     """(h of every step as (N, T, H), the carry after the last); the carry's first item is h.
 
     The number of steps is static, which XLA needs for the gradient's stack.
@@ -62,12 +65,13 @@ def _loop(layer: LSTM | GRU, step: Callable[[Any, Values], Values], starts: Valu
 def lstm(layer: LSTM, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """c <- sigmoid(f) c + sigmoid(i) tanh(g); h <- sigmoid(o) tanh(c)."""
     w_ih, w_hh, *biases = weights
+    outer, cell, shown = layer.gates()
 
     def step(a: Any, carry: Values) -> Values:
         h, c = carry
         gates = dict(zip(layer.gate_order, tf.split(a + tf.linalg.matmul(h, w_hh), 4, axis=1), strict=True))
-        c = tf.sigmoid(gates["f"]) * c + tf.sigmoid(gates["i"]) * tf.tanh(gates["g"])
-        return tf.sigmoid(gates["o"]) * tf.tanh(c), c
+        c = gate_value(outer, gates["f"]) * c + gate_value(outer, gates["i"]) * gate_value(cell, gates["g"])
+        return gate_value(outer, gates["o"]) * gate_value(shown, c), c
 
     steps = _projected(inputs[0], w_ih, tuple(biases))
     sequence, carry = _loop(layer, step, _starts(layer, inputs, 2), steps)
@@ -82,6 +86,7 @@ def gru(layer: GRU, inputs: Values, weights: Values, state: Values, call: Call) 
     both = layer.reset == "after"
     # With the reset gate after the product, the recurrent bias stays with the recurrent product.
     steps = _projected(inputs[0], w_ih, tuple(biases[:1] if both else biases))
+    outer, candidate = layer.gates()
     w_gates, w_candidate = w_hh[:, : 2 * size], w_hh[:, 2 * size :]
 
     def step(a: Any, carry: Values) -> Values:
@@ -89,11 +94,25 @@ def gru(layer: GRU, inputs: Values, weights: Values, state: Values, call: Call) 
         b = tf.linalg.matmul(h, w_hh if both else w_gates)
         if both and biases:
             b = b + biases[1]
-        gates = tf.sigmoid(a[:, : 2 * size] + b[:, : 2 * size])
+        gates = gate_value(outer, a[:, : 2 * size] + b[:, : 2 * size])
         r, z = (gates[:, size * i : size * (i + 1)] for i in map(layer.gate_order.index, "rz"))
         inner = r * b[:, 2 * size :] if both else tf.linalg.matmul(r * h, w_candidate)
-        n = tf.tanh(a[:, 2 * size :] + inner)
+        n = gate_value(candidate, a[:, 2 * size :] + inner)
         return ((1 - z) * n + z * h,)
 
+    sequence, carry = _loop(layer, step, _starts(layer, inputs, 1), steps)
+    return OpResult((sequence, *carry))
+
+
+@OPERATIONS.register("rnn", weight_layout=GATES_LAST)
+def rnn(layer: RNN, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
+    """h <- f(W_ih x + b_ih + W_hh h + b_hh)."""
+    w_ih, w_hh, *biases = weights
+    (gate,) = layer.gates()
+
+    def step(a: Any, carry: Values) -> Values:
+        return (gate_value(gate, a + tf.linalg.matmul(carry[0], w_hh)),)
+
+    steps = _projected(inputs[0], w_ih, tuple(biases))
     sequence, carry = _loop(layer, step, _starts(layer, inputs, 1), steps)
     return OpResult((sequence, *carry))

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from cnnbench.conformance.cases.case import LayerCase
-from cnnbench.spec.composites.recurrent import BidirectionalLSTM
+from cnnbench.spec.composites.recurrent import BidirectionalGRU, BidirectionalLSTM, BidirectionalRNN
 from cnnbench.spec.layers.base import Shape
-from cnnbench.spec.layers.recurrent import GRU, LSTM
+from cnnbench.spec.layers.gates import GateFunction
+from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 # (steps, features), and start states: no two sizes equal, so that no axis can be taken for another.
 STEPS: tuple[Shape, ...] = ((5, 3),)
 STARTED: tuple[Shape, ...] = ((5, 3), (4,), (4,))
+
+# Each function in every gate of some case.
+LSTM_FUNCTIONS: tuple[tuple[GateFunction, ...], ...] = (
+    ("hard_sigmoid", "softsign", "scaled_tanh"),
+    ("sigmoid", "elu", "relu"),
+    ("softsign", "leaky_relu", "affine"),
+    ("hard_sigmoid", "affine", "softplus"),
+)
+GRU_FUNCTIONS: tuple[tuple[GateFunction, ...], ...] = (
+    ("hard_sigmoid", "leaky_relu"),
+    ("softsign", "thresholded_relu"),
+    ("scaled_tanh", "elu"),
+)
+RESETS: tuple[Literal["after", "before"], ...] = ("after", "before", "after")
+_ALPHA = {
+    "hard_sigmoid": 0.3,
+    "scaled_tanh": 0.8,
+    "elu": 0.7,
+    "leaky_relu": 0.2,
+    "affine": 0.6,
+    "thresholded_relu": 0.4,
+}
+_BETA = {"hard_sigmoid": 0.45, "scaled_tanh": 1.3, "affine": -0.1}
+
+
+def _numbers(activations: tuple[GateFunction, ...]) -> dict[str, Any]:
+    return {
+        "alpha": tuple(_ALPHA.get(name, 0.0) for name in activations),
+        "beta": tuple(_BETA.get(name, 0.0) for name in activations),
+    }
+
 
 CASES = {
     "lstm/plain": LayerCase(LSTM(hidden_size=4), STEPS),
@@ -33,4 +67,26 @@ CASES = {
     "gru/one_step": LayerCase(GRU(hidden_size=2), ((1, 1),), batch=1),
     "gru/long": LayerCase(GRU(hidden_size=6), ((24, 3),)),
     "bidirectional_lstm/plain": LayerCase(BidirectionalLSTM(hidden_size=4), STEPS),
+    "bidirectional_lstm/from_a_state": LayerCase(BidirectionalLSTM(hidden_size=4), ((5, 3), (8,), (8,)), batch=3),
+    "bidirectional_gru/plain": LayerCase(BidirectionalGRU(hidden_size=4), STEPS),
+    "bidirectional_gru/from_a_state": LayerCase(BidirectionalGRU(hidden_size=4, reset="before"), ((5, 3), (8,))),
+    "bidirectional_rnn/plain": LayerCase(BidirectionalRNN(hidden_size=4), STEPS),
+    "rnn/plain": LayerCase(RNN(hidden_size=4), STEPS),
+    "rnn/from_a_state": LayerCase(RNN(hidden_size=4), STARTED[:2], batch=3),
+    "rnn/reverse": LayerCase(RNN(hidden_size=4, reverse=True), STARTED[:2]),
+    "rnn/one_bias": LayerCase(RNN(hidden_size=4, biases="one"), STEPS),
+    "rnn/no_bias": LayerCase(RNN(hidden_size=4, biases="none"), STEPS),
+    "rnn/one_step": LayerCase(RNN(hidden_size=2), ((1, 1),), batch=1),
+    "rnn/long": LayerCase(RNN(hidden_size=6), ((24, 3),)),
+    "rnn/relu": LayerCase(RNN(hidden_size=4, activations=("relu",)), STEPS, scale=0.7),
+    **{
+        f"lstm/{'_'.join(names)}": LayerCase(LSTM(hidden_size=4, activations=names, **_numbers(names)), STARTED)
+        for names in LSTM_FUNCTIONS
+    },
+    **{
+        f"gru/{'_'.join(names)}_{reset}": LayerCase(
+            GRU(hidden_size=4, activations=names, reset=reset, **_numbers(names)), STARTED[:2]
+        )
+        for names, reset in zip(GRU_FUNCTIONS, RESETS, strict=True)
+    },
 }

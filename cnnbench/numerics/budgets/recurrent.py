@@ -17,12 +17,18 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.gates import gate_slope, gate_value
 from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, cut, exactly, joined
 from cnnbench.numerics.rounding import gamma, sharp_factor
-from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
+from cnnbench.spec.layers.gates import gate_rows
+from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 Array = NDArray[Any]
-_ORDER = {"lstm": "ifgo", "gru": "rzn"}
+_ORDER = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
+
+
+def _order_of(layer: LSTM | GRU | RNN) -> str:
+    return _ORDER["rnn"] if isinstance(layer, RNN) else layer.gate_order
 
 
 class _Chain(NamedTuple):
@@ -40,9 +46,9 @@ class _Chain(NamedTuple):
 
     @staticmethod
     def of(setting: Setting) -> _Chain:
-        layer: LSTM | GRU = setting.layer
+        layer: LSTM | GRU | RNN = setting.layer
         x, *starts = setting.call.inputs
-        rows = list(gate_rows(layer.gate_order, _ORDER[layer.kind], layer.hidden_size))
+        rows = list(gate_rows(_order_of(layer), _ORDER[layer.kind], layer.hidden_size))
         weights = [exactly(np.asarray(w)[rows]) for w in setting.call.weights]
         weights += [exactly(np.zeros(len(rows)))] * (4 - len(weights))
         count = 2 if layer.kind == "lstm" else 1
@@ -71,11 +77,12 @@ class _Step(NamedTuple):
 def _lstm_step(a: Arithmetic, chain: _Chain, x: Tracked, carry: Sequence[Tracked]) -> tuple[list[Tracked], _Step]:
     h, c = carry
     gates = a.add(a.product(x, chain.w_ih.transposed), chain.b_ih, a.product(h, chain.w_hh.transposed), chain.b_hh)
-    i, f, g, o = cut(gates, 4)
-    i, f, g, o = a.sigmoid(i), a.sigmoid(f), a.tanh(g), a.sigmoid(o)
+    outer, cell, shown = chain.layer.gates()
+    arguments = cut(gates, 4)
+    i, f, g, o = (gate_value(a, *pair) for pair in zip((outer, outer, cell, outer), arguments, strict=True))
     after = a.add(a.times(f, c), a.times(i, g))
-    tanh_c = a.tanh(after)
-    return [a.times(o, tanh_c), after], _Step((h, c), (i, f, g, o, tanh_c))
+    factor = gate_value(a, shown, after)
+    return [a.times(o, factor), after], _Step((h, c), (*arguments, i, f, g, o, after, factor))
 
 
 def _gru_step(a: Arithmetic, chain: _Chain, x: Tracked, carry: Sequence[Tracked]) -> tuple[list[Tracked], _Step]:
@@ -84,19 +91,33 @@ def _gru_step(a: Arithmetic, chain: _Chain, x: Tracked, carry: Sequence[Tracked]
     whole = a.add(a.product(x, chain.w_ih.transposed), chain.b_ih)
     own, w_n, b_n = slice(2 * size), chain.w_hh[2 * size :].transposed, chain.b_hh[2 * size :]
     gates = a.add(whole[:, own], a.product(h, chain.w_hh[own].transposed), chain.b_hh[own])
-    r, z = cut(a.sigmoid(gates), 2)
+    outer, candidate = chain.layer.gates()
+    ar, az = cut(gates, 2)
+    r, z = gate_value(a, outer, ar), gate_value(a, outer, az)
     if chain.layer.reset == "after":
         recurrent = a.add(a.product(h, w_n), b_n)
         inner = a.times(r, recurrent)
     else:
         recurrent = inner = a.add(a.product(a.times(r, h), w_n), b_n)
-    n = a.tanh(a.add(whole[:, 2 * size :], inner))
-    return [a.add(a.times(a.complement(z), n), a.times(z, h))], _Step((h,), (r, z, n, recurrent))
+    an = a.add(whole[:, 2 * size :], inner)
+    n = gate_value(a, candidate, an)
+    return [a.add(a.times(a.complement(z), n), a.times(z, h))], _Step((h,), (ar, az, an, r, z, n, recurrent))
+
+
+def _rnn_step(a: Arithmetic, chain: _Chain, x: Tracked, carry: Sequence[Tracked]) -> tuple[list[Tracked], _Step]:
+    (h,) = carry
+    (gate,) = chain.layer.gates()
+    argument = a.add(a.product(x, chain.w_ih.transposed), chain.b_ih, a.product(h, chain.w_hh.transposed), chain.b_hh)
+    after = gate_value(a, gate, argument)
+    return [after], _Step((h,), (argument, after))
+
+
+_STEP: dict[str, Callable[..., Any]] = {"lstm": _lstm_step, "gru": _gru_step, "rnn": _rnn_step}
 
 
 def _forward(a: Arithmetic, chain: _Chain) -> tuple[tuple[Array, ...], dict[int, _Step]]:
     """Error bounds of the outputs, and each step's values."""
-    step: Callable[..., Any] = _lstm_step if chain.layer.kind == "lstm" else _gru_step
+    step = _STEP[chain.layer.kind]
     carry: list[Tracked] = list(chain.starts)
     sequence = np.zeros((*chain.x.shape[:2], chain.layer.hidden_size))
     known: dict[int, _Step] = {}
@@ -106,7 +127,7 @@ def _forward(a: Arithmetic, chain: _Chain) -> tuple[tuple[Array, ...], dict[int,
     return (sequence, *(value.error for value in carry)), known
 
 
-@forward_formula("lstm", "gru")
+@forward_formula("lstm", "gru", "rnn")
 def recurrent(setting: Setting) -> ForwardBudget:
     """Running error: each product c(K, u_a) |x||W|, each function and element-wise step a few u_s, carried on by
     |W_hh| and the functions' slopes.
@@ -123,13 +144,14 @@ def _lstm_back(
     """(gate gradients, the same for the recurrent bias, gradients of the carry, what W_hh multiplied)."""
     dh, dc = cotangents
     h, c = step.carry
-    i, f, g, o, tanh_c = step.made
-    dc = a.add(dc, a.times(a.times(dh, o), _slope(a, tanh_c)))
+    ai, af, ag, ao, i, f, g, o, after, factor = step.made
+    outer, cell, shown = chain.layer.gates()
+    dc = a.add(dc, a.times(a.times(dh, o), gate_slope(a, shown, after, factor)))
     parts = (
-        a.times(a.times(dc, g), _bend(a, i)),
-        a.times(a.times(dc, c), _bend(a, f)),
-        a.times(a.times(dc, i), _slope(a, g)),
-        a.times(a.times(dh, tanh_c), _bend(a, o)),
+        a.times(a.times(dc, g), gate_slope(a, outer, ai, i)),
+        a.times(a.times(dc, c), gate_slope(a, outer, af, f)),
+        a.times(a.times(dc, i), gate_slope(a, cell, ag, g)),
+        a.times(a.times(dh, factor), gate_slope(a, outer, ao, o)),
     )
     da = joined(*parts, axis=1)
     return da, da, [a.product(da, chain.w_hh), a.times(dc, f)], a.product(da.transposed, h)
@@ -140,10 +162,11 @@ def _gru_back(
 ) -> tuple[Tracked, Tracked, list[Tracked], Tracked]:
     (dh,) = cotangents
     (h,) = step.carry
-    r, z, n, recurrent = step.made
+    ar, az, an, r, z, n, recurrent = step.made
+    outer, candidate = chain.layer.gates()
     size = chain.layer.hidden_size
     w_gates, w_n = chain.w_hh[: 2 * size], chain.w_hh[2 * size :]
-    dn = a.times(a.times(dh, a.complement(z)), _slope(a, n))
+    dn = a.times(a.times(dh, a.complement(z)), gate_slope(a, candidate, an, n))
     if chain.layer.reset == "after":
         d_recurrent, factor = a.times(dn, r), h
         dr, through = a.times(dn, recurrent), a.product(d_recurrent, w_n)
@@ -151,25 +174,32 @@ def _gru_back(
         d_recurrent, factor = dn, a.times(r, h)
         back = a.product(dn, w_n)
         dr, through = a.times(back, h), a.times(back, r)
-    gates = joined(a.times(dr, _bend(a, r)), a.times(a.times(dh, a.minus(h, n)), _bend(a, z)), axis=1)
+    gates = joined(
+        a.times(dr, gate_slope(a, outer, ar, r)),
+        a.times(a.times(dh, a.minus(h, n)), gate_slope(a, outer, az, z)),
+        axis=1,
+    )
     before = a.add(a.times(dh, z), a.product(gates, w_gates), through)
     dw_hh = joined(a.product(gates.transposed, h), a.product(d_recurrent.transposed, factor), axis=0)
     return joined(gates, dn, axis=1), joined(gates, d_recurrent, axis=1), [before], dw_hh
 
 
-def _bend(a: Arithmetic, y: Tracked) -> Tracked:
-    """y (1 - y), the slope of a sigmoid."""
-    return a.times(y, a.complement(y))
+def _rnn_back(
+    a: Arithmetic, chain: _Chain, step: _Step, cotangents: Sequence[Tracked]
+) -> tuple[Tracked, Tracked, list[Tracked], Tracked]:
+    (dh,) = cotangents
+    (h,) = step.carry
+    (gate,) = chain.layer.gates()
+    da = a.times(dh, gate_slope(a, gate, *step.made))
+    return da, da, [a.product(da, chain.w_hh)], a.product(da.transposed, h)
 
 
-def _slope(a: Arithmetic, y: Tracked) -> Tracked:
-    """1 - y y, the slope of tanh."""
-    return a.complement(a.times(y, y))
+_BACK: dict[str, Callable[..., Any]] = {"lstm": _lstm_back, "gru": _gru_back, "rnn": _rnn_back}
 
 
 def _backward(a: Arithmetic, chain: _Chain, cotangents: Sequence[Array]) -> tuple[list[Array], list[Array]]:
     """Error bounds of the inputs' and the weights' gradients."""
-    back: Callable[..., Any] = _lstm_back if chain.layer.kind == "lstm" else _gru_back
+    back = _BACK[chain.layer.kind]
     known = _forward(a, chain)[1]
     sequence, *carry = map(exactly, cotangents)
     dx = np.zeros(chain.x.shape)
@@ -185,13 +215,13 @@ def _backward(a: Arithmetic, chain: _Chain, cotangents: Sequence[Array]) -> tupl
             a.column_sums(d_hidden),
         ]
         totals = found if totals is None else [a.add(old, new) for old, new in zip(totals, found, strict=True)]
-    rows = list(gate_rows(_ORDER[chain.layer.kind], chain.layer.gate_order, chain.layer.hidden_size))
+    rows = list(gate_rows(_ORDER[chain.layer.kind], _order_of(chain.layer), chain.layer.hidden_size))
     count = {"two": 4, "one": 3, "none": 2}[chain.layer.biases]
     starts = [value.error for value in carry] if chain.is_started else []
     return [dx, *starts], [total.error[rows] for total in (totals or [])[:count]]
 
 
-@gradient_formula("lstm", "gru")
+@gradient_formula("lstm", "gru", "rnn")
 def recurrent_gradient(setting: GradientSetting) -> GradientBudget:
     """Running error of the same recurrence, and of its reverse."""
     chain = _Chain.of(setting)

@@ -53,49 +53,56 @@ class Arithmetic:
     u: Roundoff
     factor: Factor
 
-    def _rounded(self, value: Array, error: Array, count: float = 2) -> Tracked:
+    def rounded(self, value: Array, error: Array, count: float = 2) -> Tracked:
+        """A value with its error so far and that of some roundings.
+
+        Args:
+            value: What it is.
+            error: The bound so far.
+            count: How many roundings of it are admitted.
+        """
         return Tracked(value, error + self.factor(count, self.u.stored) * np.abs(value) + self.u.smallest)
 
     def add(self, *terms: Tracked) -> Tracked:
         """The sum, from left to right."""
         total = terms[0]
         for term in terms[1:]:
-            total = self._rounded(total.value + term.value, total.error + term.error)
+            total = self.rounded(total.value + term.value, total.error + term.error)
         return total
 
     def minus(self, a: Tracked, b: Tracked) -> Tracked:
         """a - b."""
-        return self._rounded(a.value - b.value, a.error + b.error)
+        return self.rounded(a.value - b.value, a.error + b.error)
 
     def times(self, a: Tracked, b: Tracked) -> Tracked:
         """a b, element by element."""
-        return self._rounded(a.value * b.value, np.abs(a.value) * b.error + np.abs(b.value) * a.error)
+        return self.rounded(a.value * b.value, np.abs(a.value) * b.error + np.abs(b.value) * a.error)
 
     def complement(self, a: Tracked) -> Tracked:
         """1 - a."""
-        return self._rounded(1 - a.value, a.error)
+        return self.rounded(1 - a.value, a.error)
 
     def product(self, a: Tracked, b: Tracked) -> Tracked:
         """The matrix product, K = the length of a's rows; operands may be rounded before they are multiplied."""
         size = np.abs(a.value) @ np.abs(b.value)
         carried = a.error @ np.abs(b.value) + np.abs(a.value) @ b.error
         own = self.factor(a.value.shape[-1], self.u.accumulated) + self.u.operand
-        return self._rounded(a.value @ b.value, carried + own * size, 1)
+        return self.rounded(a.value @ b.value, carried + own * size, 1)
 
     def column_sums(self, a: Tracked) -> Tracked:
         """The sum over the first axis."""
         own = self.factor(a.value.shape[0], self.u.accumulated) * np.abs(a.value).sum(axis=0)
-        return self._rounded(a.value.sum(axis=0), a.error.sum(axis=0) + own, 1)
+        return self.rounded(a.value.sum(axis=0), a.error.sum(axis=0) + own, 1)
 
     def sigmoid(self, a: Tracked) -> Tracked:
         """1 / (1 + exp(-a))."""
         y = 0.5 * (1 + np.tanh(0.5 * a.value))
-        return self._rounded(y, y * (1 - y) * a.error, FUNCTION + 2)
+        return self.rounded(y, y * (1 - y) * a.error, FUNCTION + 2)
 
     def tanh(self, a: Tracked) -> Tracked:
         """tanh(a)."""
         y = np.tanh(a.value)
-        return self._rounded(y, (1 - y * y) * a.error, FUNCTION + 2)
+        return self.rounded(y, (1 - y * y) * a.error, FUNCTION + 2)
 
 
 def joined(*parts: Tracked, axis: int) -> Tracked:

@@ -18,7 +18,8 @@ from cnnbench.numerics.faults.engine.base import (
 )
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers import Concat, Tanh
-from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
+from cnnbench.spec.layers.gates import gate_rows
+from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 _STEPS = Surroundings((5, 3))
 
@@ -136,5 +137,35 @@ FAULTS = (
         "the reset gate applied to h before the product (the paper, ONNX's default) and not after it (PyTorch, cuDNN)",
         surrounded(GRU(hidden_size=4), _STEPS),
         operation=other_layer(lambda layer: replace(layer, reset="before")),
+    ),
+    Fault(
+        "gru.hard_gates",
+        "gru",
+        "gates by a hard sigmoid (Keras 1 and 2, cells for small devices) where the model has the sigmoid",
+        surrounded(GRU(hidden_size=4), _STEPS),
+        operation=other_layer(
+            lambda layer: replace(layer, activations=("hard_sigmoid", "tanh"), alpha=(0.2, 0.0), beta=(0.5, 0.0))
+        ),
+    ),
+    Fault(
+        "rnn.relu",
+        "rnn",
+        "ReLU where the model has tanh (the attribute nonlinearity lost)",
+        surrounded(RNN(hidden_size=4), _STEPS),
+        operation=other_layer(lambda layer: replace(layer, activations=("relu",))),
+    ),
+    Fault(
+        "rnn.not_reversed",
+        "rnn",
+        "the reverse direction reads the sequence from its beginning",
+        surrounded(RNN(hidden_size=4, reverse=True), _STEPS),
+        operation=other_layer(lambda layer: replace(layer, reverse=False)),
+    ),
+    Fault(
+        "rnn.bias_lost",
+        "rnn",
+        "the recurrent bias left out where PyTorch's two become Keras' one",
+        surrounded(RNN(hidden_size=4), _STEPS),
+        operation=other_operands(_without_recurrent_bias),
     ),
 )

@@ -1,4 +1,4 @@
-"""Recurrent layers over a sequence: LSTM and GRU."""
+"""Recurrent layers over a sequence: LSTM, GRU and the plain RNN."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import (
-    Example,
-    Initializer,
-    Layer,
-    Shapes,
-    WeightSpec,
-    require_int,
-    require_one_of,
-    require_rank,
-)
-
-GateOrder = Literal["ifgo", "iofg"]
-Biases = Literal["two", "one", "none"]
+from cnnbench.spec.layers.base import Example, Shapes, WeightSpec, require_int, require_one_of
+from cnnbench.spec.layers.gates import Biases, Gated, GateFunction, GateOrder, check_sequence, gate_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class LSTM(Layer, kind="lstm"):
+class LSTM(Gated, kind="lstm"):
     """Long short-term memory over a sequence, one layer, one direction.
 
     At each step, with a = W_ih x + b_ih + W_hh h + b_hh cut into four gates:
@@ -36,6 +25,9 @@ class LSTM(Layer, kind="lstm"):
         gate_order: In which order the gates' rows stand in the weights: ``"ifgo"`` (PyTorch; Keras, which calls g c)
             or ``"iofg"`` (ONNX).
         biases: ``"two"`` (PyTorch, ONNX), ``"one"`` (Keras; their sum) or ``"none"``.
+        activations: The functions of i, f and o, of g, and of c in h: sigmoid, tanh, tanh, or others of
+            ``spec.layers.gates`` (ONNX's f, g, h).
+        alpha, beta: Their numbers, as ``Gated``.
 
     Shapes:
         Inputs (N, T, I), and the start h (N, H) and c (N, H) or neither, which stands for zeros.
@@ -55,7 +47,9 @@ class LSTM(Layer, kind="lstm"):
     reverse: bool = False
     gate_order: GateOrder = "ifgo"
     biases: Biases = "two"
+    activations: tuple[GateFunction, ...] = ("sigmoid", "tanh", "tanh")
 
+    roles = ("of the gates i, f and o", "of g", "of c in h")
     example = Example((1, 5, 3), hidden_size=4)
     num_inputs = (1, 3)
     layout_rule = "canonical"
@@ -64,8 +58,8 @@ class LSTM(Layer, kind="lstm"):
         require_int(self.hidden_size, "hidden_size", least=1)
         require_one_of(self.gate_order, "gate_order", ("ifgo", "iofg"))
         require_one_of(self.biases, "biases", ("two", "one", "none"))
-        _check_sequence(inputs, self.kind, self.hidden_size, 2)
-        return self
+        check_sequence(inputs, self.kind, self.hidden_size, 2)
+        return self.resolved_gates()
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         batch, steps, _ = inputs[0]
@@ -73,7 +67,7 @@ class LSTM(Layer, kind="lstm"):
         return ((batch, steps, self.hidden_size), last, last)
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        return _gate_weights(4, self.hidden_size, inputs[0][2], self.biases)
+        return gate_weights(4, self.hidden_size, inputs[0][2], self.biases)
 
     def macs(self, inputs: Shapes, outputs: Shapes) -> int:
         return 4 * math.prod(outputs[0]) * (inputs[0][2] + self.hidden_size)
@@ -83,7 +77,7 @@ class LSTM(Layer, kind="lstm"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRU(Layer, kind="gru"):
+class GRU(Gated, kind="gru"):
     """Gated recurrent unit over a sequence, one layer, one direction.
 
     r and z are sigmoid(W_ih x + b_ih + W_hh h + b_hh), the candidate is n, and h <- (1 - z) n + z h.
@@ -97,6 +91,8 @@ class GRU(Layer, kind="gru"):
             Keras' default, ONNX's linear_before_reset=1), or ``"before"``, n = tanh(W x + b_i + W_hh (r h) + b_h)
             (the paper, ONNX's default).
         biases: ``"two"``, ``"one"`` (their sum, with ``reset="before"`` only, where it is the same) or ``"none"``.
+        activations: The functions of r and z, and of n: sigmoid, tanh, or others of ``spec.layers.gates``.
+        alpha, beta: Their numbers, as ``Gated``.
 
     Shapes:
         Inputs (N, T, I), and the start h (N, H) or zeros. Outputs: the h of every step (N, T, H), the last h (N, H).
@@ -116,7 +112,9 @@ class GRU(Layer, kind="gru"):
     gate_order: Literal["rzn", "zrn"] = "rzn"
     reset: Literal["after", "before"] = "after"
     biases: Biases = "two"
+    activations: tuple[GateFunction, ...] = ("sigmoid", "tanh")
 
+    roles = ("of the gates r and z", "of n")
     example = Example((1, 5, 3), hidden_size=4)
     num_inputs = (1, 2)
     layout_rule = "canonical"
@@ -133,15 +131,15 @@ class GRU(Layer, kind="gru"):
                 expected="biases='two', 'none', or reset='before'",
                 remedy="the reset gate multiplies the recurrent bias alone: use biases='two'",
             )
-        _check_sequence(inputs, self.kind, self.hidden_size, 1)
-        return self
+        check_sequence(inputs, self.kind, self.hidden_size, 1)
+        return self.resolved_gates()
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
         batch, steps, _ = inputs[0]
         return ((batch, steps, self.hidden_size), (batch, self.hidden_size))
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        return _gate_weights(3, self.hidden_size, inputs[0][2], self.biases)
+        return gate_weights(3, self.hidden_size, inputs[0][2], self.biases)
 
     def macs(self, inputs: Shapes, outputs: Shapes) -> int:
         return 3 * math.prod(outputs[0]) * (inputs[0][2] + self.hidden_size)
@@ -150,47 +148,55 @@ class GRU(Layer, kind="gru"):
         return True
 
 
-def gate_rows(order: str, native: str, hidden_size: int) -> tuple[int, ...]:
-    """The rows of a weight in ``order`` as they stand in ``native`` order.
-
-    >>> gate_rows("iofg", "ifgo", 1)
-    (0, 2, 3, 1)
+@dataclass(frozen=True, kw_only=True)
+class RNN(Gated, kind="rnn"):
+    """The plain recurrence over a sequence, one layer, one direction: h <- f(W_ih x + b_ih + W_hh h + b_hh).
 
     Args:
-        order: The gates from the first block of rows to the last, a letter each.
-        native: The same letters in the order that is wanted.
-        hidden_size: The rows of each gate.
+        hidden_size: H, the length of h.
+        reverse: Whether the sequence is read from its end, as ``LSTM`` does.
+        biases: As ``LSTM``.
+        activations: f: tanh, or another of ``spec.layers.gates``.
+        alpha, beta: Its numbers, as ``Gated``.
+
+    Shapes:
+        Inputs (N, T, I), and the start h (N, H) or zeros. Outputs: the h of every step (N, T, H), the last h (N, H).
+
+    Weights:
+        weight_ih (H, I), weight_hh (H, H), bias_ih (H,), bias_hh (H,); with one bias it is ``bias``.
+        Initialisation: uniform in +-1/sqrt(H) (PyTorch's default).
+
+    Raises:
+        SpecError: A start of another shape; a sequence of no steps.
+
+    Source: Elman, "Finding structure in time" (1990), with h for its context; names as torch.nn.RNNCell.
     """
-    starts = (order.index(gate) * hidden_size for gate in native)
-    return tuple(row for start in starts for row in range(start, start + hidden_size))
 
+    hidden_size: int
+    reverse: bool = False
+    biases: Biases = "two"
+    activations: tuple[GateFunction, ...] = ("tanh",)
 
-def _gate_weights(gates: int, hidden_size: int, in_features: int, biases: Biases) -> tuple[WeightSpec, ...]:
-    initializer = Initializer("uniform", 1 / math.sqrt(hidden_size))
-    rows = gates * hidden_size
-    names = {"two": ("bias_ih", "bias_hh"), "one": ("bias",), "none": ()}[biases]
-    return (
-        WeightSpec("weight_ih", (rows, in_features), initializer),
-        WeightSpec("weight_hh", (rows, hidden_size), initializer),
-        *(WeightSpec(name, (rows,), initializer, decay=False) for name in names),
-    )
+    roles = ("of h",)
+    example = Example((1, 5, 3), hidden_size=4)
+    num_inputs = (1, 2)
+    layout_rule = "canonical"
 
+    def resolve(self, inputs: Shapes) -> Self:
+        require_int(self.hidden_size, "hidden_size", least=1)
+        require_one_of(self.biases, "biases", ("two", "one", "none"))
+        check_sequence(inputs, self.kind, self.hidden_size, 1)
+        return self.resolved_gates()
 
-def _check_sequence(inputs: Shapes, kind: str, hidden_size: int, starts: int) -> None:
-    """Raises SpecError unless the inputs are a sequence of at least one step and all of its starts, or none."""
-    require_rank(inputs[0], kind, least=3, most=3)
-    if not inputs[0][1] or not inputs[0][2]:
-        raise SpecError(
-            "the sequence is empty", received=inputs[0], expected="(N, T, I) with at least one step and feature"
-        )
-    if len(inputs) not in (1, 1 + starts):
-        raise SpecError(
-            "the number of inputs is wrong",
-            received=len(inputs),
-            expected=f"1, or {1 + starts} with every start state",
-            remedy="give the start of both h and c, or of neither",
-        )
-    expected = (inputs[0][0], hidden_size)
-    for shape in inputs[1:]:
-        if shape != expected:
-            raise SpecError("a start state has the wrong shape", received=shape, expected=expected)
+    def output_shapes(self, inputs: Shapes) -> Shapes:
+        batch, steps, _ = inputs[0]
+        return ((batch, steps, self.hidden_size), (batch, self.hidden_size))
+
+    def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
+        return gate_weights(1, self.hidden_size, inputs[0][2], self.biases)
+
+    def macs(self, inputs: Shapes, outputs: Shapes) -> int:
+        return math.prod(outputs[0]) * (inputs[0][2] + self.hidden_size)
+
+    def is_global(self) -> bool:
+        return True

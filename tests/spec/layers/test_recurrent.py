@@ -10,7 +10,8 @@ from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.spec.composites.recurrent import BidirectionalLSTM
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer
-from cnnbench.spec.layers.recurrent import GRU, LSTM, gate_rows
+from cnnbench.spec.layers.gates import gate_rows
+from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 STEPS, FEATURES, HIDDEN, BATCH = 5, 3, 4, 2
 
@@ -78,6 +79,11 @@ def test_rows_of_gates_are_moved_and_moved_back():
         (LSTM(hidden_size=4), [(5, 3), (4,), (3,)], "(1, 3)"),
         (GRU(hidden_size=4), [(5, 3), (3,)], "(1, 3)"),
         (GRU(hidden_size=4, biases="one"), [(5, 3)], "biases='one' with reset='after'"),
+        (RNN(hidden_size=4), [(5, 3), (4,), (4,)], "3"),
+        (RNN(hidden_size=4, activations=("gelu",)), [(5, 3)], "gelu"),
+        (RNN(hidden_size=4, activations=("affine",)), [(5, 3)], "a number for affine"),
+        (RNN(hidden_size=4, alpha=(0.5,)), [(5, 3)], "(0.5,)"),
+        (LSTM(hidden_size=4, activations=("sigmoid", "tanh")), [(5, 3)], "of the gates i, f and o, of g, of c in h"),
     ],
 )
 def test_what_does_not_fit_is_named(layer, shapes, received):
@@ -136,6 +142,27 @@ def test_the_reference_lstm_is_pytorchs_forward_and_backward():
         same(got, value.detach())
     torch.autograd.backward(expected, [torch.from_numpy(g) for g in cotangents])
     for got, value in zip(found.inputs, (x, h, c), strict=True):
+        same(got, value.grad)
+    for got, name in zip(found.weights, weights, strict=True):
+        same(got, getattr(module, f"{name}_l0").grad)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("function", ["tanh", "relu"])
+def test_the_reference_rnn_is_pytorchs_forward_and_backward(function):
+    torch = pytest.importorskip("torch")
+    layer = RNN(hidden_size=HIDDEN, activations=(function,))
+    weights = arrays(layer)
+    made = torch.nn.RNN(FEATURES, HIDDEN, nonlinearity=function, batch_first=True, dtype=torch.float64)
+    module = as_torch(torch, made, weights)
+    inputs = (sequence(), state(2))
+    x, h = (torch.from_numpy(a).requires_grad_() for a in inputs)
+    y, last = module(x, h[None])
+    outputs, cotangents, found = results(layer, weights, *inputs)
+    for got, value in zip(outputs, (y, last[0]), strict=True):
+        same(got, value.detach())
+    torch.autograd.backward((y, last[0]), [torch.from_numpy(g) for g in cotangents])
+    for got, value in zip(found.inputs, (x, h), strict=True):
         same(got, value.grad)
     for got, name in zip(found.weights, weights, strict=True):
         same(got, getattr(module, f"{name}_l0").grad)
