@@ -1,4 +1,8 @@
-"""Importers of recurrent operators: LSTM, GRU, RNN, in each direction and both layouts."""
+"""Importers of recurrent operators: LSTM, GRU, RNN, in each direction and both layouts.
+
+Version 1 has outputs that may be left out by an attribute, and GRU 1 no ``linear_before_reset``; since 7 nothing but the
+layout (14) and types (22) has changed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 from cnnbench.spec.composites.recurrent import BidirectionalGRU, BidirectionalLSTM, BidirectionalRNN
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
-from cnnbench.spec.interchange.onnx_tensor import Array
+from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
 from cnnbench.spec.layers import Concat, Layer
 from cnnbench.spec.layers.gates import GATE_FUNCTIONS, GateFunction
 from cnnbench.spec.layers.indexing import Split
@@ -33,7 +37,7 @@ _DIRECTIONS = ("forward", "reverse", "bidirectional")
 _PEEPHOLES = 7  # which input of LSTM holds them
 
 
-@importer("LSTM")
+@importer("LSTM", since=7)
 def lstm(node: OnnxNode) -> tuple[Value, ...]:
     """LSTM: its gates are i, o, f, c; without peepholes."""
     if node.has(_PEEPHOLES) and (not node.knowable(_PEEPHOLES) or node.static(_PEEPHOLES, "P").any()):
@@ -45,7 +49,7 @@ def lstm(node: OnnxNode) -> tuple[Value, ...]:
     return _recurrent(node, layer, states=2)
 
 
-@importer("GRU")
+@importer("GRU", since=7)
 def gru(node: OnnxNode) -> tuple[Value, ...]:
     """GRU: its gates are z, r, h; the reset gate acts before the product unless ``linear_before_reset``."""
     reset = "after" if node.attribute("linear_before_reset", 0) else "before"
@@ -54,7 +58,7 @@ def gru(node: OnnxNode) -> tuple[Value, ...]:
     return _recurrent(node, layer, states=1)
 
 
-@importer("RNN")
+@importer("RNN", since=7)
 def rnn(node: OnnxNode) -> tuple[Value, ...]:
     """RNN."""
     fields = _fields(node, RNN.roles, ("Tanh",))
@@ -194,13 +198,19 @@ def _check_lengths(node: OnnxNode, steps: int) -> None:
 def _starts(node: OnnxNode, states: int, x: Value, *, steps_first: bool) -> list[Value]:
     """The start states as (N, D H); none where all of them are zeros."""
     positions = range(5, 5 + states)
-    known = [node.constant(i) for i in positions if node.has(i)]
-    if all(array is not None and not array.any() for array in known):
+    given = [i for i in positions if node.has(i)]
+    if all(_is_zero(node.tensor(i)) for i in given):
         return []
-    if len(known) < states:
+    if len(given) < states:
         missing = "initial_c" if node.has(5) else "initial_h"
         raise node.reject(f"{missing} is missing", received="one of two start states", expected="both, or neither")
     return [_start(node, i, x, steps_first=steps_first) for i in positions]
+
+
+def _is_zero(tensor: Tensor | None) -> bool:
+    """Whether a tensor is known, for each batch size, and holds zeros alone."""
+    arrays = None if tensor is None else tensor.arrays
+    return arrays is not None and not any(array.any() for array in arrays)
 
 
 def _start(node: OnnxNode, position: int, x: Value, *, steps_first: bool) -> Value:
