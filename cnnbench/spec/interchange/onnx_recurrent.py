@@ -1,7 +1,7 @@
 """Importers of recurrent operators: LSTM, GRU, RNN, in each direction and both layouts.
 
-Version 1 has outputs that may be left out by an attribute, and GRU 1 no ``linear_before_reset``; since 7 nothing but the
-layout (14) and types (22) has changed.
+Versions before 7 have outputs that an attribute leaves out, and GRU 1 no ``linear_before_reset``; since 7 only the
+layout (14) and types (22) are new.
 """
 
 from __future__ import annotations
