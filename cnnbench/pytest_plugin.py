@@ -159,12 +159,14 @@ class SuiteFile(pytest.File):
 
     def _measure(self, group: str) -> None:
         """Runs the part of a group that this session selected."""
-        from cnnbench.harness.run.runner import RunOptions, run
+        from cnnbench.harness.run.runner import RunInterrupted, RunOptions, run
         from cnnbench.harness.run.store import RunStore
 
         wanted = self._wanted(group)
         part = self.plan.model_copy(update={"cells": wanted})
         done = run(part, RunOptions(root=self._root()), ())
+        if done.summary.interrupted:  # the run has written what it has; the session ends as for any other test
+            raise RunInterrupted(done)
         store = RunStore.open(done.folder)
         self._records[group] = store.records()
         for cell in wanted:

@@ -1,5 +1,22 @@
 """The command line: thin commands over the other rooms; nothing heavy is imported until a command needs it."""
 
-from cnnbench.cli.entry import main
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: ends the process with the design's exit codes.
+
+    Args:
+        arguments: Of the command line; those of the process unless given.
+    """
+    try:
+        from cnnbench.cli.entry import main as run
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    run(arguments)

@@ -45,6 +45,7 @@ def ab(
     from cnnbench.cli.progress import progress
     from cnnbench.face.two_sides import compared, continued_ab, planned_ab
     from cnnbench.harness.run.lookup import find_run
+    from cnnbench.harness.run.runner import RunInterrupted
     from cnnbench.output.verdict_files import write_verdicts
 
     if start.resume is not None:
@@ -58,10 +59,11 @@ def ab(
         print_plans([work.plan], json=shown.json)
         return
     with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
-        result = compared(work, where.keywords(listen))
-    if result.gate is None:
-        echo(f"interrupted; continue with: cnnbench ab --resume {result.folder}", err=True)
-        raise typer.Exit(result.exit_code)
+        try:
+            result = compared(work, where.keywords(listen))
+        except RunInterrupted as stop:
+            echo(f"interrupted; continue with: cnnbench ab --resume {stop.result.folder}", err=True)
+            raise typer.Exit(stop.result.exit_code) from None
     write_verdicts(result.folder, result.gate, where.junit)
     if shown.json:
         print_json(_as_json(result, result.gate))

@@ -10,6 +10,7 @@ import typer
 
 from cnnbench.cli import streams
 from cnnbench.errors import CnnbenchError, PluginError, WorkerError
+from cnnbench.harness.run.interruption import interruptible
 
 DEFECT = 70
 USAGE = 2
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: ends the process with the design's exit codes."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     streams.take_over()
-    code = execute(given)
+    with interruptible():
+        code = execute(given)
     failure = streams.give_back()
     if failure is not None:
         print(f"error: standard output: {failure.strerror}", file=sys.stderr)  # noqa: T201

@@ -31,6 +31,7 @@ def run(
     from cnnbench.face.running import run as run_suite
     from cnnbench.face.running import work_of
     from cnnbench.harness.run.exit_codes import worst
+    from cnnbench.harness.run.runner import RunInterrupted
 
     if start.resume is not None and len(suites or ()) > 1:
         raise SuiteError("one run can be resumed at a time", where="--resume")
@@ -42,9 +43,14 @@ def run(
     results = []
     for plan, folder in work:
         with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
-            results.append(run_suite(plan, resume=folder, **where.keywords(listen)))
+            try:
+                results.append(run_suite(plan, resume=folder, **where.keywords(listen)))
+            except RunInterrupted as stop:
+                results.append(stop.result)
         if not shown.json:
             _show(results[-1])
+        if results[-1].summary.interrupted:
+            break  # one signal ends the command, whatever suites are left
     if where.junit is not None:
         _write_junit(results, where.junit)
     if shown.json:

@@ -18,11 +18,12 @@ from cnnbench.gates.claims import Verification
 from cnnbench.harness.run.bundle import BundledRun, unpack
 from cnnbench.harness.run.bundle import bundle as pack
 from cnnbench.harness.run.bundle_file import BundleFile, read_bundle
-from cnnbench.harness.run.exit_codes import DEFECT, INTERRUPTED, WORKER_FAILED, worst
+from cnnbench.harness.run.exit_codes import DEFECT, WORKER_FAILED, worst
 from cnnbench.harness.run.lookup import RunLike, find_run
 from cnnbench.harness.run.rerun import Rerun, write_attachments
 from cnnbench.harness.run.runner import RunOptions, RunResult
 from cnnbench.harness.run.store import DEFAULT_ROOT
+from cnnbench.harness.worker.scratch import scratch_prefix
 from cnnbench.harness.worker.sides import TwoSides, both
 
 
@@ -46,7 +47,7 @@ class BundleResult:
     @property
     def exit_code(self) -> int:
         """That of the grades, or of a second run that did not end well."""
-        grave = [code for code in (self.run.exit_code,) if code in (DEFECT, INTERRUPTED, WORKER_FAILED)]
+        grave = [code for code in (self.run.exit_code,) if code in (DEFECT, WORKER_FAILED)]
         return worst([self.verification.exit_code, *grave])
 
 
@@ -93,7 +94,7 @@ def verify_bundle(
     """
     run = unpack(read_bundle(Path(file)), str(file))
     sides = _sides(run, base)
-    with TemporaryDirectory(prefix="cnnbench-bundle-") as folder:
+    with TemporaryDirectory(prefix=scratch_prefix("bundle")) as folder:
         files = write_attachments(run, Path(folder))
         plan = Rerun(files, threads, tuple(backends), sides.unavailable if sides else None).plan(run)
         options = RunOptions(root=Path(how.get("output", DEFAULT_ROOT)))

@@ -11,7 +11,7 @@ from cnnbench.errors import SuiteError
 from cnnbench.face.keywords import OutputKeywords, RunKeywords, SuiteKeywords, takes
 from cnnbench.face.recording import chosen_recorders
 from cnnbench.harness.run.lookup import RunLike, find_run
-from cnnbench.harness.run.runner import RunOptions, RunResult
+from cnnbench.harness.run.runner import RunInterrupted, RunOptions, RunResult
 from cnnbench.harness.run.runner import run as run_plan
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
@@ -47,6 +47,7 @@ def run(
 
     Raises:
         SuiteError: As ``plan``; neither a suite nor a run to continue; a folder that is in use.
+        KeyboardInterrupt: It was interrupted; what it measured is kept, and its message names the folder.
     """
     root = Path(how.get("output", DEFAULT_ROOT))
     work, folder = work_of(suite, resume, root, how)
@@ -123,7 +124,7 @@ def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, 
 
 
 def execute(work: Plan, options: RunOptions, how: OutputKeywords) -> RunResult:
-    """Runs a plan, and writes the reports.
+    """Runs a plan, and writes the reports. Raises RunInterrupted, a KeyboardInterrupt, once all is written.
 
     Args:
         work: The plan.
@@ -133,6 +134,8 @@ def execute(work: Plan, options: RunOptions, how: OutputKeywords) -> RunResult:
     options = replace(options, recorders=chosen_recorders(how.get("recorders")))
     result = run_plan(work, options, tuple(how.get("listeners", ())))
     write_reports(result.folder)
+    if result.summary.interrupted:
+        raise RunInterrupted(result)
     return result
 
 

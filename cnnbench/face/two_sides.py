@@ -30,12 +30,12 @@ class ABResult:
 
     Args:
         run: The run that both made.
-        gate: The verdicts on the head; None where the run was interrupted.
+        gate: The verdicts on the head.
         differences: What differs between the sides: interpreters, versions, settings.
     """
 
     run: RunResult
-    gate: GateResult | None
+    gate: GateResult
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -46,7 +46,7 @@ class ABResult:
     @property
     def exit_code(self) -> int:
         """The worse of the run's and the gate's."""
-        return worst([self.run.exit_code, *([self.gate.exit_code] if self.gate else [])])
+        return worst([self.run.exit_code, self.gate.exit_code])
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,8 @@ def planned_ab(suite: str | Path | None, base: str | None, head: str | None, cho
 
 
 def compared(work: ABWork, how: OutputKeywords) -> ABResult:
-    """Runs what was planned, and judges the head by the base."""
+    """Runs what was planned, and judges the head by the base. Raises KeyboardInterrupt as ``run`` does."""
     result = execute(work.plan, work.options(Path(how.get("output", DEFAULT_ROOT))), how)
-    if result.summary.interrupted:
-        return ABResult(result, None)
     found = snapshot(read_evidence(result.folder))
     return ABResult(result, gate_sides(found, Rules.of(work.plan.suite)), side_differences(found))
 

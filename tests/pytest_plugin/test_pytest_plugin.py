@@ -113,6 +113,27 @@ def test_a_crash_fails_its_own_cells_items_only(pytester: pytest.Pytester, monke
     result.stdout.no_fnmatch_line("*was not used*")
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_ends_the_session(pytester: pytest.Pytester, number: str) -> None:
+    """No group is measured after it."""
+    pytester.makefile(".yaml", suite=ONE.replace("lenet5", "lenet5\n  batch: [1, 2]"))
+    pytester.makeconftest(
+        "import os, signal, time\n"
+        "from cnnbench.harness.run.executors import LocalExecutor\n"
+        "def execute(*given):\n"
+        "    with open('measured', 'a') as file:\n"
+        "        file.write('group ')\n"
+        f"    os.kill(os.getpid(), signal.{number})\n"
+        "    time.sleep(10)\n"
+        "LocalExecutor.execute = execute\n"
+    )
+    result = run(pytester, "--cnnbench-output", "kept")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert (pytester.path / "measured").read_text() == "group "
+    (summary,) = (pytester.path / "kept").glob("*/*/summary.json")
+    assert json.loads(summary.read_text())["interrupted"]
+
+
 def test_a_typo_is_a_collection_error_with_its_place(pytester: pytest.Pytester) -> None:
     pytester.makefile(".yaml", small=ONE.replace("matrix:\n  architectures", "matrix:\n  architecture"))
     result = run(pytester)

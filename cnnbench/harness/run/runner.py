@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +17,7 @@ from cnnbench.harness.run.events import Listener, RunFinished, RunStarted
 from cnnbench.harness.run.executors import Executor, LocalExecutor
 from cnnbench.harness.run.extensions import FinishedRun, StartedRun
 from cnnbench.harness.run.hooks import RunHooks
+from cnnbench.harness.run.interruption import interruptible
 from cnnbench.harness.run.options import RunOptions
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.recording import Recording
@@ -28,7 +27,7 @@ from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.measurement.clock import now_utc
 
-__all__ = ["RunOptions", "RunResult", "run"]
+__all__ = ["RunInterrupted", "RunOptions", "RunResult", "run"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +48,18 @@ class RunResult:
         return f"RunResult({str(self.folder)!r}, {len(self.records)} records, exit code {self.exit_code})"
 
 
+class RunInterrupted(KeyboardInterrupt):
+    """An interruption of a run whose records, summary and reports are written.
+
+    Args:
+        result: What the run left.
+    """
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(f"the run was interrupted; what it measured is kept, and can be continued: {result.folder}")
+        self.result = result
+
+
 def run(
     plan: Plan,
     options: RunOptions | None = None,
@@ -57,8 +68,8 @@ def run(
 ) -> RunResult:
     """Runs a plan, or continues one.
 
-    Every record is on disk before a listener, a recorder or a hook hears of it. An interruption (Ctrl-C or
-    SIGTERM) leaves what was measured, and the summary says so.
+    Every record is on disk before a listener, a recorder or a hook hears of it. An interruption (Ctrl-C, SIGTERM or
+    SIGHUP) leaves what was measured, and the summary says so.
 
     Args:
         plan: What to run. When ``options.resume`` is set it must be the plan that the run was started with.
@@ -70,25 +81,12 @@ def run(
         SuiteError: The folder to resume is none, is of another plan, or is in use.
     """
     options = options or RunOptions()
-    store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
-    with store.locked(), contextlib.closing(Materials()) as materials:
-        plan, options = begin(store, plan, options)
-        state = RunState(plan, options, store, materials, listeners)
-        with _terminable():
+    with interruptible():
+        store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
+        with store.locked(), contextlib.closing(Materials()) as materials:
+            plan, options = begin(store, plan, options)
+            state = RunState(plan, options, store, materials, listeners)
             return _Run(state, executor or LocalExecutor()).go()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Lets SIGTERM, which is how a CI job is cancelled, end a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Run:
@@ -105,11 +103,11 @@ class _Run:
         state, cells = self._state, self._state.plan.cells
         take_over(state, self._environment)
         earlier = _earlier(state)
-        state.tell(RunStarted(state.store.folder, cells, _units(state.plan)))
-        self._hooks.started(StartedRun(state.store.id, state.store.folder, state.plan, self._environment))
-        tell_taken_over(state)
         interrupted = False
         try:
+            state.tell(RunStarted(state.store.folder, cells, _units(state.plan)))
+            self._hooks.started(StartedRun(state.store.id, state.store.folder, state.plan, self._environment))
+            tell_taken_over(state)
             self._recording.settle([cell for cell in cells if cell.skip is not None])
             self._executor.execute(state.facts, state.plan.runnable, self._take_in)
             self._recording.settle(cells, last=True)

@@ -60,7 +60,7 @@ class RunState:
         self.anchors: dict[str, str] = {}
         latency = plan.suite.measure.latency
         self.sampling_ended = latency is None or latency.sequential is None or options.undecided is None
-        self._listeners = tuple(listeners)
+        self._listeners = list(listeners)
         self._cells = {cell.id: cell for cell in plan.cells}
 
     def facts(self, machine: Machine) -> PassFacts:
@@ -108,9 +108,13 @@ class RunState:
         self.tell(event)
 
     def tell(self, event: Event) -> None:
-        """Lets listeners hear of an event."""
-        for listener in self._listeners:
-            listener(event)
+        """Lets listeners hear of an event; one that can no longer write, as into a closed terminal, is left out."""
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except OSError as error:
+                self._listeners.remove(listener)
+                self.note(f"progress was no longer shown: {error}")
 
     def note(self, text: str) -> None:
         """Adds a sentence to the summary."""

@@ -66,7 +66,7 @@ class WorkerClient:
         self._number = 0
         try:
             self._process = start_process(spec)
-        except WorkerError:
+        except BaseException:
             self.folder.rmdir()
             raise
         try:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import psutil
 
-_NAME = re.compile(r"cnnbench-(?:worker|material)-(\d+)-\w+")
+_NAME = re.compile(r"cnnbench-(?:worker|material|bundle)-(\d+)-\w+")
 
 
 def scratch_prefix(purpose: str) -> str:
-    """The prefix of a scratch folder of this process: ``cnnbench-<purpose>-<pid>-``."""
+    """The prefix of a scratch folder of this process: ``cnnbench-<purpose>-<pid>-``.
+
+    Whoever makes it removes it; what an interruption kept from doing so goes when the process ends.
+    """
+    _remove_at_exit(os.getpid())
     return f"cnnbench-{purpose}-{os.getpid()}-"
+
+
+@cache
+def _remove_at_exit(pid: int) -> None:
+    atexit.register(_remove_own, pid)
+
+
+def _remove_own(pid: int) -> None:
+    """Removes the scratch folders of a process, if it is this one and not a parent that forked it."""
+    if pid == os.getpid():
+        for folder in Path(tempfile.gettempdir()).glob(f"cnnbench-*-{pid}-*"):
+            if _NAME.fullmatch(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def abandoned(root: Path | None = None) -> list[Path]:

@@ -277,3 +277,17 @@ def test_the_folder_is_laid_out_as_published(go):
     wanted = {"suite.resolved.yaml", "plan.json", "environment.json", "lock.json", "summary.json"}
     assert wanted | {f"{cell}/record.json", f"{cell}/samples.jsonl"} <= names
     assert result.folder.parent == Path(result.folder.parent.parent, "lives")
+
+
+def test_a_listener_that_can_no_longer_write_costs_nothing(go):
+    heard = []
+
+    def closed(event):
+        heard.append(event)
+        raise OSError(5, "Input/output error")
+
+    result, _ = go(listeners=[closed])
+
+    assert len(heard) == 1
+    assert statuses(result) == {"fast": "ok", "reference": "ok"}
+    assert [note for note in result.summary.notes if "progress was no longer shown" in note]
