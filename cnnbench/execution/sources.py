@@ -55,7 +55,7 @@ def digest(modules: Iterable[str], state: str = "") -> str:
 
     Args:
         modules: Top-level names.
-        state: What distinguishes code of this process' own from what it was before.
+        state: Where the code has been replaced in this process, what distinguishes it from what it was before.
     """
     total = hashlib.sha256(sys.version.encode())
     own = f"{os.getpid()} {_began()} {state}".encode()
@@ -63,6 +63,8 @@ def digest(modules: Iterable[str], state: str = "") -> str:
         total.update(f"{name}\0".encode() + (_content(path) if path is not None else b""))
         if name.endswith(WITHOUT_FILE) or (path is not None and _is_newer(path)):
             total.update(own)
+    if state:
+        total.update(own)
     return total.hexdigest()
 
 

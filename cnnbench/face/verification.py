@@ -12,7 +12,7 @@ from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import ChosenBackend, chosen_backend, chosen_backends
 from cnnbench.face.keywords import VerifyKeywords, takes
 from cnnbench.face.networks import Model, Network, load
-from cnnbench.face.verify_result import VerifiedBackend, VerifyResult
+from cnnbench.face.verify_result import VerifiedBackend, VerifyResult, with_suspicion
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.faults import examined, faulty_subject, require_reach
@@ -73,7 +73,7 @@ def verify(
             case = replace(case, folder=Path(folder) / f"{model.graph.name}-{item.plugin.name}-{item.mode}")
         outcomes = run_checks(tuple(checks) or tuple(CHECKS), _subject(item, how.get("threads"), found), case)
         results.append(VerifiedBackend(item.plugin.name, item.mode, "", tuple(outcomes)))
-    return VerifyResult(model.graph.name, precision, fault, tuple(results))
+    return VerifyResult(model.graph.name, precision, fault, tuple(results if found else with_suspicion(results)))
 
 
 def _inputs(model: Model, batch: int, seed: int) -> Arrays:

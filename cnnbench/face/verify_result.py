@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, WRONG_NUMBERS
 from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.suspicion import REFERENCE, suspicion
 from cnnbench.output.frame_columns import VERIFIED, VERIFIED_NODES
 from cnnbench.output.frames import frame_of, node_row
 from cnnbench.output.table import Column, Entry, ReportTable
@@ -123,6 +125,22 @@ class VerifyResult:
 
     def __str__(self) -> str:
         return "\n\n".join((to_text(self.table()).rstrip(), *self.problems()))
+
+
+def with_suspicion(results: Sequence[VerifiedBackend]) -> list[VerifiedBackend]:
+    """The same, with a failed check of NumPy's side where it alone disagrees with the others."""
+    found: dict[str, list[Sequence[CheckOutcome]]] = {}
+    for item in results:
+        found.setdefault(item.backend, []).append(item.outcomes)
+    doubt = suspicion(found)
+    if doubt is None:
+        return list(results)
+    if REFERENCE not in found:
+        return [*results, VerifiedBackend(REFERENCE, "reference", "", (doubt.outcome,))]
+    return [
+        replace(item, outcomes=(*item.outcomes, doubt.outcome)) if item.backend == REFERENCE else item
+        for item in results
+    ]
 
 
 _TONES: dict[str, Literal["good", "bad", "muted"]] = {"passed": "good", "failed": "bad", "skipped": "muted"}

@@ -14,6 +14,7 @@ from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.rounding import host_dtype
+from cnnbench.numerics.suspicion import probe
 
 Array = NDArray[Any]
 
@@ -54,12 +55,14 @@ class Comparison:
         use: The fraction of the budgets used; infinite where ``problem`` says that nothing could be compared.
         problem: ``nan``, ``wrong_shape``, ``wrong_dtype`` or None. text: the problem in words.
         left_out: Elements that were not compared because they sit at a tie.
+        probe: Of a value beyond its budget: a few of its elements, to be compared with those of other backends.
     """
 
     use: NodeUse
     problem: str | None = None
     text: str = ""
     left_out: int = 0
+    probe: Mapping[str, Any] | None = None
 
 
 def examine(
@@ -139,7 +142,8 @@ def compare(
     worst = int(fraction.argmax())
     index = _index(fraction, worst)
     use = place.used(fraction[index], fractions[1].max(), worst_index=index, got=got[index], expected=exact[index])
-    return Comparison(use, left_out=left_out)
+    seen = None if fraction[index] <= 1 else probe(got, budget.sharp, str(place.quantity))
+    return Comparison(use, left_out=left_out, probe=seen)
 
 
 def _fraction(got: Array, exact: Array, admitted: Array) -> Array:

@@ -186,6 +186,13 @@ class Replaced:
         operations.register("relu", backward=operations["relu"].backward)(lambda layer, x, *rest: OpResult((x[0],)))
 
 
+class ReplacedAgain:
+    @staticmethod
+    @hookimpl
+    def cnnbench_operations(backend, operations):
+        operations.register("relu", backward=operations["relu"].backward)(lambda layer, x, *rest: OpResult((-x[0],)))
+
+
 def test_a_plugin_counts_for_the_kinds_that_it_gives_and_the_reference_follows_it(on_path: Path) -> None:
     module(on_path, "digest_plugin.py", "x = 1")
     core = code_digest(("relu", "conv"))
@@ -198,7 +205,10 @@ def test_a_plugin_counts_for_the_kinds_that_it_gives_and_the_reference_follows_i
         assert code_digest(("conv",)) == core
         replaced = code_digest(("relu", "conv"))
         assert replaced != core
-        renew_reference()  # the hook gives another function each time
+        renew_reference()  # the hook makes its function anew each time, of the same code
+        assert code_digest(("relu", "conv")) == replaced
+        registry.plugin_manager().register(ReplacedAgain(), "replaced again")
+        renew_reference()
         assert code_digest(("relu", "conv")) != replaced
     finally:
         registry.forget_plugins()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cnnbench.harness.passes.events import CheckFinished, WrongNumbersFound
 from cnnbench.harness.passes.findings import ChecksPart, Failure
-from cnnbench.harness.passes.prefetch import OraclePrefetcher
+from cnnbench.harness.passes.prefetch import OraclePrefetcher, oracle_key
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.passes.worker_subject import WorkerSubject
 from cnnbench.harness.suite.cell import Cell, Key
@@ -98,6 +98,7 @@ def _report_wrong_numbers(work: Work, cells: Sequence[Cell]) -> None:
         failure = failure_of(part.outcomes) if part else None
         if failure is not None:
             wrong.setdefault(cell.program_key, (cell, failure))
+    _suspect_reference(work, cells, wrong)
     for cell in cells:
         if cell.program_key not in wrong or not work.is_open(cell):
             continue
@@ -108,3 +109,25 @@ def _report_wrong_numbers(work: Work, cells: Sequence[Cell]) -> None:
             work.report(WrongNumbersFound(cell.id, failure))
         else:
             work.fail(cell, failure)
+
+
+def _suspect_reference(work: Work, cells: Sequence[Cell], wrong: dict[Key, tuple[Cell, Failure]]) -> None:
+    """Where NumPy alone disagrees, its programs are wrong too, and a note says so."""
+    from cnnbench.numerics.suspicion import REFERENCE, suspicion
+
+    networks: dict[Key, list[Cell]] = {}
+    for cell in cells:
+        networks.setdefault(oracle_key(cell), []).append(cell)
+    for members in networks.values():
+        found: dict[str, list[Sequence[CheckOutcome]]] = {}
+        for cell in members:
+            if cell.checks and (part := work.facts.found(cell).checks) is not None:
+                found.setdefault(cell.backend, []).append(part.outcomes)
+        doubt = suspicion(found)
+        if doubt is None:
+            continue
+        work.note(f"{members[0].network}: {doubt.text}")
+        failure = Failure(status="mismatch", reason=f"reference: {doubt.text}")
+        for cell in members:
+            if cell.backend == REFERENCE:
+                wrong.setdefault(cell.program_key, (cell, failure))

@@ -55,7 +55,7 @@ class OraclePrefetcher:
         self._firsts: dict[Key, Cell] = {}
         if len(allowed_processors()) > 1:
             for cell in cells:
-                self._firsts.setdefault(_oracle_key(cell), cell)
+                self._firsts.setdefault(oracle_key(cell), cell)
         self._offered: set[Key] = set()
         self._jobs: list[_Job] = []
         self._running: Key | None = None
@@ -68,7 +68,7 @@ class OraclePrefetcher:
     def look_ahead(self, cell: Cell) -> None:
         """Begins to prefetch for the network of a cell, whose checks come next, and for those after it."""
         networks = list(self._firsts)
-        here = _oracle_key(cell)
+        here = oracle_key(cell)
         if here not in self._firsts or self._ended or available_bytes() < LEAST_FREE_BYTES:
             return
         position = networks.index(here)
@@ -79,7 +79,7 @@ class OraclePrefetcher:
 
     def expect(self, cell: Cell, check: str) -> None:
         """Waits for what a check needs where it is being computed; takes it back where that has not begun."""
-        key = (*_oracle_key(cell), check)
+        key = (*oracle_key(cell), check)
         with self._changed:
             self._jobs = [job for job in self._jobs if job.key != key]
             while self._running == key:
@@ -122,7 +122,7 @@ class OraclePrefetcher:
                 check=check,
             )
 
-        return [_Job((*_oracle_key(cell), check), request(check), cell.threads) for check in cell.checks]
+        return [_Job((*oracle_key(cell), check), request(check), cell.threads) for check in cell.checks]
 
     def _work(self) -> None:
         limit_s = self._parent.facts.suite.timeouts.call_s
@@ -177,7 +177,7 @@ class OraclePrefetcher:
             self._parent.note(f"oracles were not computed ahead of the checks: {problem}")
 
 
-def _oracle_key(cell: Cell) -> Key:
+def oracle_key(cell: Cell) -> Key:
     """What cells have in common whose checks ask the same of an oracle: it rounds to the precision's storage type."""
     return (*cell.network_key, cell.precision)
 

@@ -13,7 +13,7 @@ from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local import chunks
-from cnnbench.numerics.checks.verdict import describe, failing, gather, judge
+from cnnbench.numerics.checks.verdict import describe, doubted, failing, gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.envelope import deviations, gradient_envelope
@@ -22,6 +22,7 @@ from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import to_storage
+from cnnbench.numerics.second_opinions import wrong_gradient
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, owners, teacher_forced
 from cnnbench.numerics.ties import tied
@@ -40,6 +41,8 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """
     small = Oracle(oracle.case.reduced, oracle.cache)
     case = small.case
+    if (doubt := wrong_gradient(small)) is not None:
+        return doubted(NAME, doubt)
     details: dict[str, Any] = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
     found = gather(_compare_group(subject, small, group) for group in chunks(case, small.differentiated()))
     comparisons = found.comparisons

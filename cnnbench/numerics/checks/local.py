@@ -9,12 +9,13 @@ from typing import Any
 
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.verdict import gather, judge
+from cnnbench.numerics.checks.verdict import doubted, gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
+from cnnbench.numerics.second_opinions import contradicted
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, output_names, teacher_forced
 from cnnbench.spec.masks import masks_of
@@ -43,6 +44,8 @@ def chunks(case: Case, names: Sequence[str]) -> Iterator[list[str]]:
 def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Every node at inference, and those that behave differently at training with their running statistics too."""
     case, graph = oracle.case, oracle.case.lowered
+    if (doubt := contradicted(oracle)) is not None:
+        return doubted("local", doubt)
     inference = [node.name for node in graph.nodes]
     training = [node.name for node in graph.nodes if behaves_differently_in_training(graph, node)]
     found = gather(

@@ -9,6 +9,7 @@ from cnnbench.errors import UnavailableError
 from cnnbench.numerics.comparison import Comparison
 from cnnbench.numerics.divergence import ReproducerSource, render, write_reproducer
 from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.second_opinions import Doubt
 
 
 class Gathered(NamedTuple):
@@ -97,7 +98,7 @@ def judge(
 
 def evidence(failure: Comparison, source: ReproducerSource) -> dict[str, Any]:
     """The report of a failure and the path of its reproducer; where these cannot be made, why: it stays a failure."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if failure.probe is None else {"probe": dict(failure.probe)}
     try:
         found["report"] = render(failure, source)
         path = write_reproducer(failure, source)
@@ -106,6 +107,11 @@ def evidence(failure: Comparison, source: ReproducerSource) -> dict[str, Any]:
     except Exception as error:
         found["no_reproducer"] = in_one_line(error)
     return found
+
+
+def doubted(name: str, doubt: Doubt) -> CheckOutcome:
+    """The failed outcome of a check whose reference is contradicted."""
+    return CheckOutcome(name=name, status="failed", node=doubt.node, message=f"the reference is suspect: {doubt.text}")
 
 
 def describe(failure: Comparison) -> str:
