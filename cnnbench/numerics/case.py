@@ -31,6 +31,8 @@ Array = NDArray[Any]
 
 # Above this many multiply-accumulates a pass, gradients and training are checked on smaller images.
 LARGE_MACS = 1_500_000_000
+# Above this many weights, or on smaller images, the training check takes so many steps: each keeps all of the weights.
+LARGE_PARAMETERS = 50_000_000
 LARGE_STEPS = 2
 
 
@@ -41,7 +43,8 @@ class TrainingSteps:
     Args:
         optimizer: The update rule.
         rates: Learning rates; they differ, so that the place of the rate in the update rule shows. A network that is
-            checked on smaller images takes the first ``LARGE_STEPS`` of them.
+            checked on smaller images, or that has more than ``LARGE_PARAMETERS`` weights, takes the first
+            ``LARGE_STEPS`` of them.
         loss: None for cross-entropy on a classifier, mean squared error elsewhere.
     """
 
@@ -100,6 +103,11 @@ class Case:
         """Images in the batch."""
         sizes = (np.shape(self.batch[item.name])[0] for item in self.graph.inputs if item.batched)
         return int(next(sizes, 1))
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """Values of all weights, trained or not."""
+        return sum(math.prod(spec.shape) for spec in self.lowered.named_weights())
 
     @cached_property
     def stored(self) -> dict[str, Array]:
@@ -169,18 +177,21 @@ class Case:
 
     @cached_property
     def reduced(self) -> Case:
-        """The case on smaller images where the network is large and takes them; else the case itself."""
+        """The case on smaller images where the network is large and takes them; with fewer steps then, too.
+
+        A network of many weights takes fewer steps in any case.
+        """
         macs = self.lowered.macs(self.size)
         spatial = [n for item in self.graph.inputs for n in item.shape[1:]]
+        few_steps = replace(self.training, rates=self.training.rates[:LARGE_STEPS])
         if macs <= LARGE_MACS or not spatial:
-            return self
+            return self if self.num_parameters <= LARGE_PARAMETERS else replace(self, training=few_steps)
         wanted = max(spatial) * math.sqrt(LARGE_MACS / macs)
         for size in range(max(32, int(wanted) // 32 * 32), max(spatial), 32):
             smaller = resized(self.graph, size)
             if smaller is not None:
                 batch = resize_images(self.batch, smaller)
-                training = replace(self.training, rates=self.training.rates[:LARGE_STEPS])
-                return replace(self, graph=smaller, batch=batch, training=training)
+                return replace(self, graph=smaller, batch=batch, training=few_steps)
         return self
 
     def cut(self, images: int) -> Case:

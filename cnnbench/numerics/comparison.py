@@ -163,4 +163,13 @@ def _index(array: Array, flat: int) -> tuple[int, ...]:
 
 def largest(arrays: Mapping[str, Array]) -> dict[str, float]:
     """The largest magnitude of each array."""
-    return {name: float(np.abs(array).max()) if array.size else 0.0 for name, array in arrays.items()}
+    return {name: _largest(array) for name, array in arrays.items()}
+
+
+def largest_differences(got: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
+    """Largest |got - exact| of each array of ``exact``, in float64, one array at a time."""
+    return {name: _largest(np.asarray(got[name], np.float64) - value) for name, value in exact.items()}
+
+
+def _largest(array: Array) -> float:
+    return float(np.abs(array).max()) if array.size else 0.0

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.cache import CacheEntry
-from cnnbench.numerics.case import Case
-from cnnbench.numerics.comparison import largest
+from cnnbench.numerics.case import LARGE_PARAMETERS, Case
+from cnnbench.numerics.comparison import largest, largest_differences
 from cnnbench.numerics.oracle import Oracle, walk
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
@@ -22,7 +22,7 @@ from cnnbench.spec.streams import stream
 Array = NDArray[Any]
 FEW = (2, 1)  # perturbed runs that make the envelope, and runs on other seeds that calibrate the alarm
 MANY = (8, 4)  # the same where a run costs little
-LITTLE_MACS = 300_000_000
+LITTLE_MACS = 300_000_000  # and as many parameters as LARGE_PARAMETERS at most
 SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
 
 
@@ -49,14 +49,10 @@ class Envelope:
         return {name: deviation[name] / (self.factor * size) for name, size in self.size.items()}
 
 
-def deviations(got: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
-    """Largest |got - exact| by name."""
-    return largest({name: np.asarray(got[name], np.float64) - value for name, value in exact.items()})
-
-
 def num_runs(case: Case) -> int:
     """How many perturbed runs are made for a case, fitted and held out together: few where one takes long."""
-    return sum(MANY if case.lowered.macs(case.size) <= LITTLE_MACS else FEW)
+    little = case.lowered.macs(case.size) <= LITTLE_MACS and case.num_parameters <= LARGE_PARAMETERS
+    return sum(MANY if little else FEW)
 
 
 def calibrate(
@@ -189,7 +185,7 @@ def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
         for run in range(num_runs(case)):
             batch = {**few.inputs, **noise(few, budgets, run)}
             moved = subject.forward(graph, one_rounding(case, run), batch, options).outputs
-            _write_run(entry, run, deviations(moved, start))
+            _write_run(entry, run, largest_differences(moved, start))
         for i, (name, _) in enumerate(case.lowered.outputs):
             entry.write(f"value.{i}", clean[name])
 
@@ -215,7 +211,7 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
             noisy = {**batch, **noise(case, budgets, run)}
             with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
                 moved = perturbed.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
-            _write_run(entry, run, deviations(moved.weights, clean.weights))
+            _write_run(entry, run, largest_differences(moved.weights, clean.weights))
         for name, value in clean.weights.items():
             entry.write(f"value.{name}", value)
         entry.write("loss", np.asarray(clean.loss))

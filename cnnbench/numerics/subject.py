@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
@@ -32,6 +32,13 @@ class Updates:
     loss: Loss
     optimizer: Optimizer
     rates: Sequence[float]
+
+
+class TrainedStep(NamedTuple):
+    """One optimiser step: the loss before it, and the training state after it."""
+
+    loss: float
+    training: HostTraining
 
 
 class Subject(Protocol):
@@ -73,8 +80,8 @@ class Subject(Protocol):
         batches: Sequence[HostArrays],
         options: ProgramOptions,
         updates: Updates,
-    ) -> tuple[list[float], list[HostTraining]]:
-        """One optimiser step for each batch and rate: the loss before each step, and the training state after it.
+    ) -> Generator[TrainedStep, None, None]:
+        """One optimiser step for each batch and rate, run as they are asked for: only one state need be in memory.
 
         Args:
             graph: Compiled anew for the call.
@@ -168,12 +175,9 @@ class InProcessSubject:
         batches: Sequence[HostArrays],
         options: ProgramOptions,
         updates: Updates,
-    ) -> tuple[list[float], list[HostTraining]]:
+    ) -> Generator[TrainedStep, None, None]:
         program = self.backend.compile_step(graph, options, updates.loss, updates.optimizer)
         program.load(*split_state(graph, arrays))
-        losses: list[float] = []
-        states: list[HostTraining] = []
         for batch, rate in zip(batches, updates.rates, strict=True):
-            losses.append(program.loss(program.run(program.upload(batch), rate)))
-            states.append(program.snapshot())
-        return losses, states
+            loss = program.loss(program.run(program.upload(batch), rate))
+            yield TrainedStep(loss, program.snapshot())

@@ -101,7 +101,8 @@ def test_a_step_lowers_a_loss_without_a_function_of_its_own(name, mode):
     loss = BCEWithLogits()
     arrays, batch = operands(loss)
     subject = InProcessSubject(loaded(name))
-    losses, _ = subject.steps(network(), arrays, [batch] * 3, options(mode), Updates(loss, SGD(), [0.1] * 3))
+    steps = subject.steps(network(), arrays, [batch] * 3, options(mode), Updates(loss, SGD(), [0.1] * 3))
+    losses = [step.loss for step in steps]
     assert losses[0] > losses[1] > losses[2]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.divergence import FORMAT
+from cnnbench.numerics.envelope import num_runs
 from cnnbench.numerics.faults import inject
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
@@ -316,6 +318,40 @@ def test_training_comparisons_end_where_the_envelope_is_as_large_as_the_way():
     outcome = run_checks(["training"], InProcessSubject(load_backend("numpy")), case)[0]
     assert outcome.status == "passed", outcome.message
     assert outcome.details["comparisons_ended"] >= 1
+
+
+def test_the_training_check_holds_one_state_of_a_run_at_a_time(monkeypatch, tmp_path):
+    """Five states of VGG-11 in float64 with their slots are 10 GB; each is written or compared before the next."""
+    monkeypatch.setenv("CNNBENCH_CACHE", str(tmp_path))
+    alive: set[int] = set()
+    most = 0
+    steps = InProcessSubject.steps
+
+    def counted(self, *args):
+        nonlocal most
+        for step in steps(self, *args):
+            largest = max(step.training.weights.values(), key=lambda array: array.size)
+            alive.add(id(largest))
+            weakref.finalize(largest, alive.discard, id(largest))
+            del largest
+            most = max(most, len(alive))
+            yield step
+            del step
+
+    monkeypatch.setattr(InProcessSubject, "steps", counted)
+    outcome = run_checks(["training"], InProcessSubject(load_backend("numpy")), case_of("lenet5"))[0]
+    assert outcome.status == "passed", outcome.message
+    assert 1 <= most <= 2  # the program's own weights may be what its snapshot gave
+
+
+@pytest.mark.parametrize("parameters", [False, True])
+def test_a_network_of_many_weights_takes_fewer_steps_and_fewer_perturbed_runs(monkeypatch, parameters):
+    case = case_of("lenet5")
+    if parameters:
+        monkeypatch.setattr("cnnbench.numerics.case.LARGE_PARAMETERS", 1000)
+        monkeypatch.setattr("cnnbench.numerics.envelope.LARGE_PARAMETERS", 1000)
+    assert len(case.reduced.training.rates) == (2 if parameters else 5)
+    assert num_runs(case) == (3 if parameters else 12)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.cache import Cache
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.envelope import deviations, gradient_envelope, reverse_noise
+from cnnbench.numerics.comparison import largest_differences
+from cnnbench.numerics.envelope import gradient_envelope, reverse_noise
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
@@ -44,7 +45,7 @@ def test_a_correct_backend_stays_inside_over_many_seeds(backend, tmp_path):
         exact, envelope = gradient_envelope(Oracle(case, Cache(tmp_path, 2**30)))
         options = ProgramOptions(MODES[backend], precision("float32"), training=True)
         result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
-        used.append(max(envelope.used(deviations(result.weights, exact)).values()))
+        used.append(max(envelope.used(largest_differences(result.weights, exact)).values()))
     assert max(used) < 1
 
 
@@ -53,7 +54,7 @@ def test_the_envelope_stays_far_below_a_fault(tmp_path):
     case = pooled(0)
     exact, envelope = gradient_envelope(Oracle(case, Cache(tmp_path, 2**30)))
     wrong = {name: value * 1.001 for name, value in exact.items()}
-    assert min(envelope.used(deviations(wrong, exact)).values()) > 10
+    assert min(envelope.used(largest_differences(wrong, exact)).values()) > 10
 
 
 def test_noise_is_that_of_the_recorded_budgets():

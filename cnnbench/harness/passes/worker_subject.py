@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnnbench.execution.host import HostGradients, HostResult, HostTraining
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, StepsRequest
-from cnnbench.numerics.subject import composites_among
+from cnnbench.numerics.subject import TrainedStep, composites_among
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
@@ -63,10 +63,11 @@ class WorkerSubject:
         batches: Sequence[HostArrays],
         options: ProgramOptions,
         updates: Updates,
-    ) -> tuple[list[float], list[HostTraining]]:
-        """One optimiser step a batch."""
+    ) -> Generator[TrainedStep, None, None]:
+        """One optimiser step a batch; all are run at once, and their states are read one by one."""
         named = {f"batch{i}": batch for i, batch in enumerate(batches)}
         with self._files(arrays=arrays, **named) as (paths, output):
+            outputs = tuple(output.with_stem(f"{output.stem}{i}") for i in range(len(batches)))
             request = StepsRequest(
                 graph=graph,
                 options=options,
@@ -75,15 +76,18 @@ class WorkerSubject:
                 loss=updates.loss,
                 optimizer=updates.optimizer,
                 learning_rates=tuple(map(float, updates.rates)),
-                output=output,
+                outputs=outputs,
             )
-            reply = self._worker.ask(request, timeout_s=self._timeout_s)
-            groups = _grouped(read_arrays(output))
-        states = [
-            HostTraining(*(groups.get(f"{i}/{part}", {}) for part in ("weights", "state", "slots")))
-            for i in range(reply.states)
-        ]
-        return list(reply.losses), states
+            try:
+                reply = self._worker.ask(request, timeout_s=self._timeout_s)
+                for loss, file in zip(reply.losses, outputs, strict=True):
+                    groups = _grouped(read_arrays(file))
+                    file.unlink()
+                    parts = (groups.get(part, {}) for part in ("weights", "state", "slots"))
+                    yield TrainedStep(loss, HostTraining(*parts))
+            finally:
+                for file in outputs:
+                    file.unlink(missing_ok=True)
 
     @contextmanager
     def _files(self, **groups: HostArrays) -> Iterator[tuple[dict[str, Path], Path]]:
@@ -102,12 +106,9 @@ class WorkerSubject:
 
 
 def _grouped(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Arrays by ``<group>/<name>``, where names of weights' slots and group numbers hold slashes of their own."""
+    """Arrays by ``<group>/<name>``, where names of weights' slots hold slashes of their own."""
     groups: dict[str, dict[str, Any]] = {}
     for full, array in arrays.items():
         head, _, name = full.partition("/")
-        if head.isdigit():
-            part, _, name = name.partition("/")
-            head = f"{head}/{part}"
         groups.setdefault(head, {})[name] = array
     return groups

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.comparison import examine
-from cnnbench.numerics.envelope import deviations, forward_envelope
+from cnnbench.numerics.comparison import examine, largest_differences
+from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, CheckStatus
 from cnnbench.numerics.subject import Subject
@@ -40,7 +40,7 @@ def check_classes(subject: Subject, oracle: Oracle) -> CheckOutcome:
         return CheckOutcome(name=NAME, status="failed", budget_used=np.inf, node=node, message=said, details=wrong)
     admitted = envelope.factor * envelope.size[name]
     wide = np.asarray(got, np.float64)
-    used = deviations({name: wide}, {name: truth})[name] / admitted
+    used = largest_differences({name: wide}, {name: truth})[name] / admitted
     ours, theirs = best(truth), best(wide)
     misplaced = [i for i in range(len(truth)) if not _admitted(truth[i], ours[i], theirs[i], 2 * admitted)]
     ratio = np.abs(np.log(probabilities(wide)) - np.log(probabilities(truth))).max(initial=0.0) / (2 * admitted)

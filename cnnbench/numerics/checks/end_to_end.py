@@ -9,8 +9,8 @@ import numpy as np
 
 from cnnbench.numerics.checks.local import check_local
 from cnnbench.numerics.checks.verdict import in_one_line
-from cnnbench.numerics.comparison import first_problem
-from cnnbench.numerics.envelope import deviations, forward_envelope
+from cnnbench.numerics.comparison import first_problem, largest_differences
+from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import Subject
@@ -36,7 +36,7 @@ def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
     if wrong is not None:
         details["problem"] = wrong.problem
         return _blame(subject, oracle, f"output {wrong.name}: {wrong.text}", np.inf, details)
-    difference = deviations(outputs, exact)
+    difference = largest_differences(outputs, exact)
     shares = envelope.used(difference)
     worst = max(shares, key=lambda name: shares[name])
     size = float(np.abs(exact[worst]).max(initial=0.0))

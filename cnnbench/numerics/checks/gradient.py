@@ -14,9 +14,9 @@ from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import describe, doubted, failing, gather, judge
-from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem
+from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem, largest_differences
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
-from cnnbench.numerics.envelope import deviations, gradient_envelope
+from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.numerics.quantity import Quantity
@@ -142,7 +142,7 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: Nod
             message=f"end to end, {wrong.name}: {wrong.text}",
             details={**local.details, "problem": wrong.problem},
         )
-    shares = envelope.used(deviations(result.weights, exact))
+    shares = envelope.used(largest_differences(result.weights, exact))
     worst = max(shares, key=lambda name: shares[name], default=None)
     share = shares[worst] if worst is not None else 0.0
     details = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +12,9 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.comparison import first_problem, largest
+from cnnbench.numerics.comparison import first_problem, largest, largest_differences
 from cnnbench.numerics.envelope import (
     calibrate,
-    deviations,
     noise,
     num_runs,
     one_rounding,
@@ -25,7 +25,7 @@ from cnnbench.numerics.envelope import (
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.subject import Subject, TrainedStep
 from cnnbench.numerics.teacher_forcing import owners, with_noise
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear
@@ -126,32 +126,9 @@ def _rule_case(case: Case) -> Case:
 
 def _course(oracle: Oracle) -> _Course:
     case = oracle.case
-    training = case.training
-    count = len(training.rates)
-
-    def fill(entry: CacheEntry) -> None:
-        subject, options = reference().subject, reference_options(training=True)
-        batches = [case.training_batch(step) for step in range(count)]
-        losses, states = subject.steps(case.lowered, case.stored, batches, options, case.updates)
-        clean = [{**state.weights, **state.state} for state in states]
-        budgets = training_budgets(case)
-        graph = with_noise(case.lowered, list(budgets))
-        reverse = reverse_noise(case, graph, budgets, batches[0])
-        options = reference_options(training=True, name=perturbed_precision(case))
-        for run in range(num_runs(case)):
-            noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
-            with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
-                _, moved = perturbed.steps(graph, one_rounding(case, run), noisy, options, case.updates)
-            for step, state in enumerate(moved):
-                deviation = deviations({**state.weights, **state.state}, clean[step])
-                entry.write(f"{run}.{step}", np.array([deviation[name] for name in sorted(deviation)]))
-        for step, values in enumerate(clean):
-            for name, value in values.items():
-                entry.write(f"{step}.{name}", value)
-        entry.write("losses", np.array(losses))
-
-    key = case.key("training", training=training, loss=case.loss, labels=case.labels.tolist())
-    entry = oracle.cache.entry(key, fill)
+    count = len(case.training.rates)
+    key = case.key("training", training=case.training, loss=case.loss, labels=case.labels.tolist())
+    entry = oracle.cache.entry(key, lambda entry: _fill_course(entry, case))
     names = sorted(_start(case))
     exact = [{name: np.asarray(entry.read(f"{step}.{name}")) for name in names} for step in range(count)]
     runs = [
@@ -161,11 +138,41 @@ def _course(oracle: Oracle) -> _Course:
     return _Course(exact, [float(value) for value in entry.read("losses")], runs)
 
 
+def _fill_course(entry: CacheEntry, case: Case) -> None:
+    """Writes each state as soon as it is there: one of the exact course and one of a perturbed run are in memory."""
+    subject, options = reference().subject, reference_options(training=True)
+    batches = [case.training_batch(step) for step in range(len(case.training.rates))]
+    losses = []
+    for i, step in enumerate(subject.steps(case.lowered, case.stored, batches, options, case.updates)):
+        losses.append(step.loss)
+        for name, value in _values(step).items():
+            entry.write(f"{i}.{name}", value)
+        del step  # before the next one is made
+    entry.write("losses", np.array(losses))
+    budgets = training_budgets(case)
+    graph = with_noise(case.lowered, list(budgets))
+    reverse = reverse_noise(case, graph, budgets, batches[0])
+    options = reference_options(training=True, name=perturbed_precision(case))
+    for run in range(num_runs(case)):
+        noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
+        with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
+            for i, step in enumerate(perturbed.steps(graph, one_rounding(case, run), noisy, options, case.updates)):
+                moved = _values(step)
+                apart = largest_differences(moved, {name: entry.read(f"{i}.{name}") for name in moved})
+                entry.write(f"{run}.{i}", np.array([apart[name] for name in sorted(apart)]))
+                del step, moved
+
+
+def _values(step: TrainedStep) -> dict[str, Array]:
+    """Weights and running statistics by name."""
+    return {**step.training.weights, **step.training.state}
+
+
 def _start(case: Case) -> dict[str, Array]:
     graph = case.lowered
     moving = [spec.name for spec in graph.named_weights() if spec.trainable] + [s.name for s in graph.named_state()]
     fixed = [spec.name for spec in graph.named_weights() if not spec.trainable]
-    return {name: np.asarray(case.stored[name], np.float64) for name in (*moving, *fixed)}
+    return {name: case.stored[name] for name in (*moving, *fixed)}
 
 
 def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
@@ -173,25 +180,24 @@ def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
     course = _course(oracle)
     options = replace(case.options, training=True, fold_batch_norm=False)
     batches = [case.training_batch(step) for step in range(len(case.training.rates))]
-    _, states = subject.steps(case.graph, case.stored, batches, options, case.updates)
     start = _start(case)
     best = _Verdict(0.0, None, 0, 0, 0, 0.0)
     open_names = set(course.exact[0])
-    for step, state in enumerate(states):
-        got = {**state.weights, **state.state}
-        exact = course.exact[step]
-        wrong = first_problem(got, exact, case.policy)
-        if wrong is not None:
-            return replace(best, used=np.inf, step=step + 1, **wrong._asdict())
-        floor = _floor(case, exact, step)
-        envelope = calibrate([run[step] for run in course.runs], floor, largest(exact))
-        open_names -= _ended(open_names, start, exact, envelope.size)
-        shares = envelope.used(deviations(got, exact))
-        best = replace(best, ended=len(exact) - len(open_names), factor=max(best.factor, envelope.factor))
-        for name in sorted(open_names):
-            best = replace(best, compared=best.compared + 1)
-            if best.name is None or shares[name] > best.used:
-                best = replace(best, used=shares[name], name=name, step=step + 1)
+    # Closed before the end where a value is wrong, so that the program and what it holds go.
+    with closing(subject.steps(case.graph, case.stored, batches, options, case.updates)) as steps:
+        for i, step in enumerate(steps):
+            got, exact = _values(step), course.exact[i]
+            wrong = first_problem(got, exact, case.policy)
+            if wrong is not None:
+                return replace(best, used=np.inf, step=i + 1, **wrong._asdict())
+            envelope = calibrate([run[i] for run in course.runs], _floor(case, exact, i), largest(exact))
+            open_names -= _ended(open_names, start, exact, envelope.size)
+            shares = envelope.used(largest_differences(got, exact))
+            best = replace(best, ended=len(exact) - len(open_names), factor=max(best.factor, envelope.factor))
+            for name in sorted(open_names):
+                best = replace(best, compared=best.compared + 1)
+                if best.name is None or shares[name] > best.used:
+                    best = replace(best, used=shares[name], name=name, step=i + 1)
     return best
 
 
@@ -205,5 +211,5 @@ def _ended(
     names: set[str], start: Mapping[str, Array], exact: Mapping[str, Array], size: Mapping[str, float]
 ) -> set[str]:
     """The values whose envelope has grown to a share of their way from the start, so that agreement says nothing."""
-    way: Sequence[tuple[str, float]] = list(largest({name: exact[name] - start[name] for name in names}).items())
-    return {name for name, distance in way if distance > 0 and size[name] > ENDS_AT * distance}
+    way = largest_differences(start, {name: exact[name] for name in names})
+    return {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}

@@ -130,10 +130,10 @@ def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
     for name, array in {**near_g.weights, **near_g.inputs}.items():
         np.testing.assert_allclose({**far_g.weights, **far_g.inputs}[name], array, rtol=1e-9, atol=1e-12)
     updates = Updates(loss, SGD(momentum=0.5, weight_decay=0.01), [0.1, 0.05])
-    far_l, far_s = there.steps(graph, arrays, [targets, targets], mine, updates)
-    near_l, near_s = here.steps(graph, arrays, [targets, targets], reference, updates)
-    assert far_l == pytest.approx(near_l, rel=1e-12)
-    for ours, theirs in zip(far_s, near_s, strict=True):
+    far_s = there.steps(graph, arrays, [targets, targets], mine, updates)
+    near_s = here.steps(graph, arrays, [targets, targets], reference, updates)
+    for (far_l, ours), (near_l, theirs) in zip(far_s, near_s, strict=True):
+        assert far_l == pytest.approx(near_l, rel=1e-12)
         for part in ("weights", "state", "slots"):
             assert getattr(ours, part).keys() == getattr(theirs, part).keys()
             for name, array in getattr(theirs, part).items():

@@ -71,7 +71,7 @@ REQUEST_EXAMPLES = [
     checks.StepsRequest(
         **NETWORK,
         batches=(Path("/b"), Path("/c")),
-        output=Path("/o"),
+        outputs=(Path("/o"),),
         loss=SmoothL1(beta=0.5),
         optimizer=SGD(nesterov=True),
         learning_rates=(0.1, 0.05),
@@ -106,7 +106,7 @@ REPLY_EXAMPLES = [
     memory.NullMemoryReply(null_bytes=2**40),
     memory.PeakMemoryReply(peak_bytes=2**40, device_peak_bytes=None),
     checks.GradientReply(loss=0.5),
-    checks.StepsReply(losses=(0.5, -math.inf), states=2),
+    checks.StepsReply(losses=(0.5, -math.inf)),
     training.LossesReply(losses=(0.5, math.inf)),
     training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
 ]

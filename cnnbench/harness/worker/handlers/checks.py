@@ -44,18 +44,18 @@ def steps(request: StepsRequest, state: WorkerState) -> StepsReply:
     """Optimiser steps."""
     from cnnbench.numerics.subject import Updates
 
-    losses, states = _subject(state).steps(
+    losses = []
+    run = _subject(state).steps(
         request.graph,
         read_arrays(request.arrays),
         [read_arrays(path) for path in request.batches],
         request.options,
         Updates(request.loss, request.optimizer, request.learning_rates),
     )
-    groups = {
-        f"{i}/{part}": getattr(found, part) for i, found in enumerate(states) for part in ("weights", "state", "slots")
-    }
-    write_arrays(request.output, _joined(groups))
-    return StepsReply(losses=tuple(map(float, losses)), states=len(states))
+    for step, output in zip(run, request.outputs, strict=True):
+        losses.append(float(step.loss))
+        write_arrays(output, _joined(step.training._asdict()))
+    return StepsReply(losses=tuple(losses))
 
 
 def prefetch(request: PrefetchRequest, state: WorkerState) -> Done:

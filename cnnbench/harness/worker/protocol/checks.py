@@ -40,14 +40,13 @@ class GradientRequest(Request[GradientReply]):
 
 
 class StepsReply(Message):
-    """The losses, and how many states the output file holds."""
+    """The loss before each step."""
 
     losses: tuple[AnyFloat, ...]
-    states: int
 
 
 class StepsRequest(Request[StepsReply]):
-    """Optimiser steps for a check. Args: output: file for ``<step>/weights/``, ``<step>/state/``, ``<step>/slots/``."""
+    """Optimiser steps for a check. Args: outputs: a file a step, for ``weights/``, ``state/`` and ``slots/``."""
 
     method: ClassVar[str] = "steps"
     graph: GraphValue
@@ -57,7 +56,7 @@ class StepsRequest(Request[StepsReply]):
     loss: LossValue
     optimizer: OptimizerValue
     learning_rates: tuple[float, ...]
-    output: Path
+    outputs: tuple[Path, ...]
 
 
 class PrefetchRequest(Request[Done]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from cnnbench.execution.contract import Backend
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Compilers, Fault, LayerChange
 from cnnbench.numerics.faults.engine.registry import fault
-from cnnbench.numerics.subject import InProcessSubject, Subject, Updates
+from cnnbench.numerics.subject import InProcessSubject, Subject, TrainedStep, Updates
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
@@ -20,7 +20,7 @@ from cnnbench.spec.passes import lower
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
-    from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+    from cnnbench.execution.host import HostArrays, HostGradients, HostResult
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
 
@@ -165,7 +165,6 @@ class _Faulty:
         batches: Sequence[HostArrays],
         options: ProgramOptions,
         updates: Updates,
-    ) -> tuple[list[float], list[HostTraining]]:
+    ) -> Generator[TrainedStep, None, None]:
         with inject(self.backend, self.fault):
-            subject = InProcessSubject(self.backend)
-            return subject.steps(graph, arrays, batches, options, updates)
+            yield from InProcessSubject(self.backend).steps(graph, arrays, batches, options, updates)
