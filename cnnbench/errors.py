@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from cnnbench.addresses import without_secrets
 
+LONGEST = 1000  # characters of what was given or is wanted
+
 _Value = TypeVar("_Value")
 
 
@@ -52,6 +54,7 @@ class CnnbenchError(Exception):
         lines = [f"{self.where}: {self.message}" if self.where else self.message]
         for label, value in (("received", self.received), ("expected", self.expected), ("remedy", self.remedy)):
             if value is not None:
+                value = f"{value[:LONGEST]} …" if isinstance(value, str) and len(value) > LONGEST else value
                 lines.append(f"  {label}: {value}")
         return "\n".join(lines)
 
@@ -77,7 +80,11 @@ class DataError(CnnbenchError):
 
 
 class StorageError(CnnbenchError):
-    """A disk that is full or a folder that cannot be written: what is there is kept, and the run can be resumed."""
+    """A disk that is full, or a file or folder that cannot be written."""
+
+
+class UnfinishedRunError(StorageError):
+    """A run that ended because it could not be written: what is there is kept, and the run can be resumed."""
 
     exit_code = 130
 

@@ -149,7 +149,7 @@ def _observed_pools() -> dict[str, str]:
     pools: Counter[str] = Counter()
     for path in Path("/proc/self/task").glob("*/comm"):
         try:
-            name = path.read_text().strip()
+            name = path.read_text(encoding="utf-8").strip()
         except OSError:  # the thread ended meanwhile
             continue
         if "XLA" in name or name.startswith("tf_"):

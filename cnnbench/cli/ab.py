@@ -58,6 +58,7 @@ def ab(
     if start.dry_run:
         print_plans([work.plan], json=shown.json)
         return
+    where.check()
     with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
         try:
             result = compared(work, where.keywords(listen))

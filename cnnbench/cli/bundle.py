@@ -64,8 +64,12 @@ def verify_bundle(
     """Run a bundle's suite again here, and grade each of its claims."""
     from cnnbench.cli.progress import progress
     from cnnbench.face.bundles import verify_bundle as verified
+    from cnnbench.harness.run.files import check_folder_writable, check_writable
     from cnnbench.output.verdict_files import write_grades
 
+    check_folder_writable(where.output, "--output")
+    if where.junit is not None:
+        check_writable(where.junit, "--junit")
     with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:
         result = verified(
             file,

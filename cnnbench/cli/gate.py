@@ -36,10 +36,14 @@ def gate(
     """
     from cnnbench.face.judging import gate as judge
     from cnnbench.harness.run.exit_codes import worst
+    from cnnbench.harness.run.files import check_folder_writable, check_writable
     from cnnbench.harness.run.lookup import summary_of
     from cnnbench.output.verdict_files import write_verdicts
 
     folder = run.folder
+    check_folder_writable(folder)
+    if junit is not None:
+        check_writable(junit, "--junit")
     result = judge(folder, baseline, base=base, root=run.runs)
     write_verdicts(folder, result, junit)
     if shown.json:

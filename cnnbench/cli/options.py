@@ -162,6 +162,14 @@ class Destination:
     tracking_uri: TrackingUri = None
     no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Log nothing to MLflow.")] = False
 
+    def check(self) -> None:
+        """Refuses, before anything is measured, what could not be written. Raises StorageError."""
+        from cnnbench.harness.run.files import check_folder_writable, check_writable
+
+        check_folder_writable(self.output, "--output")
+        if self.junit is not None:
+            check_writable(self.junit, "--junit")
+
     def keywords(self, listener: Listener) -> OutputKeywords:
         """As the face takes them, with who shows progress."""
         where = recorders(mlflow=not self.no_mlflow, tracking_uri=self.tracking_uri)

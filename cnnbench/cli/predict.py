@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,9 @@ def predict(
 ) -> None:
     """Run a network forward on arrays from files."""
     from cnnbench.face.prediction import predict as predicted
+    from cnnbench.harness.run.files import check_writable
 
+    check_writable(files.output, "--output")
     x = _read_inputs(files.inputs)
     result = predicted(
         architecture,
@@ -119,7 +122,7 @@ def _write(result: Prediction, output: Path) -> list[dict[str, Any]]:
 
     values = [(next(iter(result.outputs)), result.output, output)]
     for name, array in result.nodes.items():
-        values.append((name, array, output.with_name(f"{output.stem}.{name.replace(':', '_')}.npy")))
+        values.append((name, array, output.with_name(f"{output.stem}.{re.sub(r'[/:]', '_', name)}.npy")))
     output.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for name, array, path in values:

@@ -25,9 +25,13 @@ def report(
 ) -> None:
     """Write a run's reports again from its records."""
     from cnnbench.face.recording import log as log_run
+    from cnnbench.harness.run.files import check_folder_writable
     from cnnbench.output.reports import write_reports
 
     folder = run.folder
+    check_folder_writable(folder)
+    if publish is not None:
+        check_folder_writable(publish, "--publish")
     files = write_reports(folder)
     if publish is not None:
         from cnnbench.output.published import publish as write_page

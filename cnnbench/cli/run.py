@@ -40,6 +40,7 @@ def run(
     if start.dry_run:
         print_plans([plan for plan, _ in work], json=shown.json)
         return
+    where.check()
     results = []
     for plan, folder in work:
         with progress(quiet=shown.quiet, verbose=shown.verbose) as listen:

@@ -46,11 +46,13 @@ def verify(
 ) -> None:
     """Check a network's numbers on every backend against the float64 reference."""
     from cnnbench.face.verification import verify as verified
+    from cnnbench.harness.run.files import check_folder_writable
 
     def on_backend(series: str) -> None:
         if not shown.quiet and not shown.json:
             echo(f"{series} ...", err=True)
 
+    check_folder_writable(output, "--output")
     result = verified(
         network.architecture,
         backends=asked.backend,

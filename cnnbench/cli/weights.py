@@ -26,8 +26,10 @@ Output = Annotated[
 @grouped
 def init(network: o.Network, output: Output, seed: o.Seed = 0, *, shown: o.Shown) -> None:
     """Write a network's seeded initial weights and running statistics."""
+    from cnnbench.harness.run.files import check_writable
     from cnnbench.spec.weights import digest, initialize, save
 
+    check_writable(output, "--output")
     graph = network.build()
     arrays = initialize(graph, seed)
     save(arrays, output, metadata=_origin(graph, seed=seed))
@@ -51,10 +53,12 @@ def import_(
     shown: o.Shown,
 ) -> None:
     """Convert another program's weights to canonical names and layouts: by name, else by order and shape."""
+    from cnnbench.harness.run.files import check_writable
     from cnnbench.registry import read_weights
     from cnnbench.spec.interchange.weight_files import fit, refuse_differences
     from cnnbench.spec.weights import digest, save
 
+    check_writable(output, "--output")
     graph = network.build()
     fitted = fit(graph, read_weights(source), where=str(source))
     if not accept_differences:

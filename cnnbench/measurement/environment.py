@@ -146,7 +146,12 @@ def commit_of(folder: Path) -> dict[str, Any] | None:
     def ask(*arguments: str) -> str | None:
         try:
             result = subprocess.run(
-                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+                ["git", "-C", str(folder), *arguments],
+                capture_output=True,
+                timeout=10,
+                check=True,
+                encoding="utf-8",
+                errors="replace",
             )
         except (OSError, subprocess.SubprocessError):
             return None
@@ -160,7 +165,7 @@ def commit_of(folder: Path) -> dict[str, Any] | None:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
 

@@ -19,7 +19,7 @@ RESET_PEAK = "5"  # proc(5): resets VmHWM to the current resident size
 def reset_peak() -> bool:
     """Sets the high-water mark to what is resident now; False where the kernel offers no way."""
     try:
-        _CLEAR.write_text(RESET_PEAK)
+        _CLEAR.write_text(RESET_PEAK, encoding="utf-8")
     except OSError:
         return False
     return True
@@ -74,7 +74,7 @@ def _left_in_groups(groups: Path, membership: Path) -> Iterator[int]:
     """For each group of this process with a limit, and for those around it: what is left."""
     lines: list[str] = []
     with suppress(OSError):
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text(encoding="utf-8").splitlines()
     for line in lines:
         _, controllers, inside = line.split(":", 2)
         if not controllers:  # version 2
@@ -88,20 +88,23 @@ def _left_in_groups(groups: Path, membership: Path) -> Iterator[int]:
         for folder in (own, *own.parents):
             with suppress(OSError, ValueError):  # there is none of that name here, or it has no limit
                 yield max(
-                    0, int((folder / limit).read_text()) - int((folder / used).read_text()) + _cache(folder, cache)
+                    0,
+                    int((folder / limit).read_text(encoding="utf-8"))
+                    - int((folder / used).read_text(encoding="utf-8"))
+                    + _cache(folder, cache),
                 )
             if folder == mount:
                 break
 
 
 def _cache(folder: Path, name: str) -> int:
-    values = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    values = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
     return int(values.get(name, 0))
 
 
 def _status(field: str) -> int | None:
     try:
-        text = _STATUS.read_text()
+        text = _STATUS.read_text(encoding="utf-8")
     except OSError:
         return None
     for line in text.splitlines():

@@ -74,7 +74,7 @@ def processor_seconds(pid: int) -> float | None:
     import os
 
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return None
@@ -102,7 +102,7 @@ def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float 
 def frequency_hz() -> float | None:
     """The processors' mean clock frequency now."""
     try:
-        lines = _CPUINFO.read_text().splitlines()
+        lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     values = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
@@ -127,7 +127,9 @@ def _machine() -> _Machine | None:
     import os
 
     try:
-        fields = [int(value) for value in _STAT.read_text().splitlines()[0].split()[1:]][:_COUNTED_FIELDS]
+        fields = [int(value) for value in _STAT.read_text(encoding="utf-8").splitlines()[0].split()[1:]][
+            :_COUNTED_FIELDS
+        ]
         tick = os.sysconf("SC_CLK_TCK")
         stolen, idle = fields[_STOLEN_FIELD], sum(fields[i] for i in _IDLE_FIELDS)
     except (OSError, IndexError, ValueError):

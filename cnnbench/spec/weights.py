@@ -116,7 +116,7 @@ def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = Non
     header = dict(metadata) if metadata else None
     content = serialize({name: np.ascontiguousarray(array) for name, array in arrays.items()}, header)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -185,3 +185,101 @@ def test_tables_fit_the_terminal_with_their_words_whole(
         assert any(word in text for text in shown), "\n".join(shown)
     sentences = ("note: ", "lenet5: ", "The gate ", "run 20", "report: ", "records: ")
     assert [text for text in shown if len(text) > columns and not text.startswith(sentences)] == []
+
+
+LONG = "a" * 300
+UNUSABLE = (  # a command line, and what its message names
+    ("run s.yaml --no-mlflow --junit /proc/x/y.xml", "--junit /proc/x/y.xml"),
+    ("run s.yaml --no-mlflow --junit .", "--junit .: nothing can be written there: Is a directory"),
+    ("run s.yaml --no-mlflow -o s.yaml", "--output s.yaml: nothing can be written there: Not a directory"),
+    (f"run s.yaml --no-mlflow --junit {LONG}", "File name too long"),
+    ("ab s.yaml --base {python} --no-mlflow -o s.yaml", "--output s.yaml"),
+    ("verify-bundle run.zip --junit .", "--junit ."),
+    ("verify-bundle .", "Is a directory"),
+    ("verify lenet5 -b numpy -o s.yaml", "--output s.yaml"),
+    ("predict lenet5 -b numpy --input x.npy -o .", "--output ."),
+    ("predict lenet5 -b numpy --input . -o y.npy", "Is a directory"),
+    ("gate {run} --runs runs --base {run} --junit /dev/null/x", "--junit /dev/null/x"),
+    ("gate {run} --runs runs --baseline .", "Is a directory"),
+    ("report {run} --runs runs --publish s.yaml", "--publish s.yaml"),
+    ("report {run} --runs runs --log --tracking-uri sqlite:////proc/x/y.db", "sqlite:////proc/x/y.db"),
+    ("report {run} --runs runs --log --tracking-uri postgresql://h/db", "postgresql://h/db"),
+    ("ui --tracking-uri sqlite:////proc/x/y.db", "sqlite:////proc/x/y.db"),
+    ("bundle {run} --runs runs -o .", "."),
+    ("bundle {run} --runs runs -o /proc/x.zip", "/proc/x.zip"),
+    ("baseline set {run} --runs runs --baselines s.yaml", "s.yaml"),
+    ("weights init lenet5 -o .", "--output ."),
+    ("weights import lenet5 w.safetensors -o /proc/x.safetensors", "--output /proc/x.safetensors"),
+    ("weights inspect .", "Is a directory"),
+    ("schema -o s.yaml", "s.yaml"),
+    ("show lenet5 --graph /proc/x.svg", "/proc/x.svg"),
+    ("show .", "unknown architecture '.'"),
+    ("plan .", "Is a directory"),
+    (f"plan {LONG}.yaml", "File name too long"),
+    (f"compare {LONG} --runs runs", LONG),
+    (f"merge {LONG} other --runs runs", LONG),
+    ("plan s.yaml -k " + "_or_".join(["none"] * 3000), "no cell is left"),
+    ("plan s.yaml -k " + "(" * 3000 + "x" + ")" * 3000, "nested too deeply"),
+)
+
+
+@pytest.mark.parametrize(("line", "message"), UNUSABLE, ids=lambda text: text[:40])
+def test_what_cannot_be_read_or_written_is_one_message(
+    line: str, message: str, folder: Path, commands: ForkedCommands
+) -> None:
+    """Known before anything is measured: no run is made."""
+    before = len(list(folder.glob("**/cells")))
+    given = [part.replace("_or_", " or ") for part in arguments(Command(line), folder)]
+    code, out, err = commands.run(given, MLFLOW_TRACKING_URI="")
+    text = err.decode()
+    assert (code, out) == (2, b""), text
+    assert "error: " in text
+    assert message in text
+    assert len(text) < 3000
+    assert "Traceback" not in text
+    assert len(list(folder.glob("**/cells"))) == before
+
+
+def test_a_job_s_summary_that_cannot_be_written_changes_no_verdict(folder: Path, commands: ForkedCommands) -> None:
+    line = Command("gate {run} --runs runs --base {run} --json")
+    code, out, err = commands.run(arguments(line, folder), GITHUB_STEP_SUMMARY="/nonexistent/x")
+    assert json.loads(out)["exit_code"] == code == 5
+    assert b"/nonexistent/x ($GITHUB_STEP_SUMMARY)" in err
+
+
+@pytest.fixture
+def read_only(folder: Path) -> Iterator[None]:
+    """The runs and shards as a read-only store gives them."""
+    paths = [path for name in ("runs", "shards") for path in (folder / name, *(folder / name).rglob("*"))]
+    modes = {path: path.stat().st_mode for path in paths}
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_what_only_reads_takes_read_only_runs(folder: Path, commands: ForkedCommands) -> None:
+    for line, codes in (
+        ("merge shards/every/{first} shards/every/{second} -o merged", (0,)),
+        ("compare {run} {run} --runs runs", (0, 5)),
+        ("bundle {run} --runs runs -o read_only.zip", (0,)),
+        ("baseline set {run} --runs runs --baselines read_only", (0,)),
+        ("list runs runs", (0,)),
+    ):
+        code, _, err = commands.run(arguments(Command(line), folder), bound=True)
+        assert code in codes, err
+        assert b"Traceback" not in err
+
+
+@pytest.mark.usefixtures("read_only")
+@pytest.mark.parametrize(
+    "line",
+    ["gate {run} --runs runs --base {run}", "report {run} --runs runs --publish p", "run --resume {run} -o runs"],
+)
+def test_what_writes_beside_records_refuses_read_only_runs(line: str, folder: Path, commands: ForkedCommands) -> None:
+    code, out, err = commands.run(arguments(Command(line), folder), bound=True)
+    assert (code, out) == (2, b"")
+    assert b"Permission denied" in err
+    assert b"Traceback" not in err

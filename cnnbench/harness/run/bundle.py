@@ -114,7 +114,7 @@ def _members(store: RunStore, plan: Plan, records: Mapping[str, Record], rename:
     }
     gate = store.folder / "gate.json"
     if gate.exists():
-        found["gate.json"] = _json(portable(rename(json.loads(gate.read_text()))))
+        found["gate.json"] = _json(portable(rename(json.loads(gate.read_text(encoding="utf-8")))))
     for name, record in records.items():
         found[f"cells/{name}/record.json"] = _json(_without_paths(rename(record.model_dump(mode="json"))))
         for file in ("samples.jsonl", "numerics.json"):

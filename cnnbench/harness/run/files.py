@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,12 +32,63 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise StorageError(
             f"the file cannot be written: {error.strerror or error}",
             where=str(path),
-            remedy="what was written before is kept: make room, or the folder writable, then --resume the run",
+            remedy="make room, make the folder writable, or name another place",
         ) from error
 
 
+def check_writable(path: Path, option: str | None = None) -> None:
+    """Refuses a file that could not be written, before the work is done that would be written there.
+
+    Args:
+        path: The file; its folders need not exist.
+        option: That named it.
+
+    Raises:
+        StorageError: A folder stands there, a file stands where a folder should, or the folder cannot be written.
+    """
+    with _refusing(path, option):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _write_nothing(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long
+
+
+def check_folder_writable(path: Path, option: str | None = None) -> None:
+    """As ``check_writable``, of files in a folder.
+
+    Args:
+        path: The folder, which need not exist.
+        option: That named it.
+    """
+    with _refusing(path, option):
+        _write_nothing(path)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path, option: str | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"nothing can be written there: {error.strerror or error}",
+            where=f"{option} {path}" if option else str(path),
+            remedy="make room, make the folder writable, or name another place",
+        ) from None
+
+
+def _write_nothing(folder: Path) -> None:
+    """Makes a file without a name in a folder, or in the nearest one above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def _write(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=".partial-"
+    )  # its own name may be as long as names can be
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -66,7 +119,7 @@ def to_json(value: BaseModel | Mapping[str, Any] | Sequence[Any]) -> str:
 
 def read_model(path: Path, model: type[_Model]) -> _Model:
     """The value in a JSON file. Raises DataError where it does not fit the model."""
-    text = path.read_text(errors="replace")
+    text = path.read_text(encoding="utf-8", errors="replace")
     try:
         return model.model_validate_json(text)
     except ValidationError as error:

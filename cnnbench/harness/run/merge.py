@@ -71,7 +71,7 @@ def merge(folders: Sequence[Path], root: Path = DEFAULT_ROOT) -> Path:
 
 def _opened(folder: Path, held: contextlib.ExitStack) -> _Shard:
     store = RunStore.open(folder)
-    held.enter_context(store.locked())
+    held.enter_context(store.at_rest())
     summary = store.read_summary() if (folder / "summary.json").exists() else None
     return _Shard(store, store.read_plan(), store.read_environment(), summary)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from cnnbench.errors import DataError
+from cnnbench.errors import DataError, StorageError, UnfinishedRunError
 from cnnbench.harness.passes.events import CellsFinished, PassEvent
 from cnnbench.harness.passes.material import Materials
 from cnnbench.harness.run.assembly import foreign_load
@@ -83,10 +83,20 @@ def run(
     options = options or RunOptions()
     with interruptible():
         store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
-        with store.locked(), contextlib.closing(Materials()) as materials:
+        with store.locked(), _resumable(store.folder), contextlib.closing(Materials()) as materials:
             plan, options = begin(store, plan, options)
             state = RunState(plan, options, store, materials, listeners)
             return _Run(state, executor or LocalExecutor()).go()
+
+
+@contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Says of what could not be written that the run can go on when it can be."""
+    try:
+        yield
+    except StorageError as error:
+        remedy = f"what was written before is kept: make room, then cnnbench run --resume {folder}"
+        raise UnfinishedRunError(error.message, where=error.where, remedy=remedy) from error
 
 
 class _Run:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cnnbench.errors import DataError, SuiteError
+from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.files import first_problem, read_model, to_json, write_atomically
 from cnnbench.harness.run.json_text import read_json
@@ -78,18 +78,45 @@ class RunStore:
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process, so that two runs cannot mix; freed by the kernel if the process dies.
 
-        Raises SuiteError where another process holds it.
+        Raises SuiteError where another process holds it, StorageError where it cannot be written.
         """
         import fcntl
 
-        with self._lock.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SuiteError(
-                    "another process is running in this folder", where=str(self.folder), remedy="wait for it to end"
-                ) from None
+        try:
+            file = self._lock.open("ab")
+        except OSError as error:
+            message = f"the run's folder cannot be written: {error.strerror}"
+            raise StorageError(message, where=str(self.folder), remedy="copy the run to one that can") from None
+        with file:
+            self._hold(file, fcntl.LOCK_EX)
             yield
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Keeps other processes from running in the folder while this one reads it; writes nothing.
+
+        Raises SuiteError where another process is running in it.
+        """
+        import fcntl
+
+        try:
+            file = self._lock.open("rb")
+        except OSError:  # no process has held it, or this user may not know
+            yield
+            return
+        with file:
+            self._hold(file, fcntl.LOCK_SH)
+            yield
+
+    def _hold(self, file: IO[bytes], how: int) -> None:
+        import fcntl
+
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SuiteError(
+                "another process is running in this folder", where=str(self.folder), remedy="wait for it to end"
+            ) from None
 
     def cell_folder(self, cell: str) -> Path:
         """Where a cell's files lie."""
@@ -176,7 +203,11 @@ class RunStore:
         if not path.exists():
             return []
         try:
-            return [Sample.model_validate_json(line) for line in path.read_text(errors="replace").splitlines() if line]
+            return [
+                Sample.model_validate_json(line)
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+                if line
+            ]
         except ValidationError as error:
             raise DataError(f"a sample cannot be read: {first_problem(error)}", where=str(path)) from None
 

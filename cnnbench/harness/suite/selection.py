@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cnnbench.errors import SuiteError
 
 _TOKEN = re.compile(r"\s*(?:(\(|\))|([^\s()]+))")
 
 Predicate = Callable[[str], bool]
+_Reader = Callable[[list[str], str], tuple[Predicate, list[str]]]
 
 
 def compile_expression(text: str) -> Predicate:
@@ -24,7 +25,12 @@ def compile_expression(text: str) -> Predicate:
     tokens = [match.group(1) or match.group(2) for match in _TOKEN.finditer(text.strip())]
     if not tokens:
         raise SuiteError("the expression is empty", where="-k")
-    predicate, rest = _either(tokens, text)
+    try:
+        predicate, rest = _either(tokens, text)
+        predicate("")
+    except RecursionError:
+        expected = "fewer parentheses and 'not' within each other"
+        raise SuiteError("the expression is nested too deeply", where="-k", expected=expected) from None
     if rest:
         raise _malformed(text, rest[0])
     return predicate
@@ -40,23 +46,23 @@ def _malformed(text: str, token: str | None) -> SuiteError:
 
 
 def _either(tokens: list[str], text: str) -> tuple[Predicate, list[str]]:
-    left, tokens = _both(tokens, text)
-    while tokens and tokens[0].lower() == "or":
-        right, tokens = _both(tokens[1:], text)
-        left = _join(left, right, any)
-    return left, tokens
+    return _joined("or", any, _both, tokens, text)
 
 
 def _both(tokens: list[str], text: str) -> tuple[Predicate, list[str]]:
-    left, tokens = _one(tokens, text)
-    while tokens and tokens[0].lower() == "and":
-        right, tokens = _one(tokens[1:], text)
-        left = _join(left, right, all)
-    return left, tokens
+    return _joined("and", all, _one, tokens, text)
 
 
-def _join(left: Predicate, right: Predicate, combine: Callable[[tuple[bool, bool]], bool]) -> Predicate:
-    return lambda identifier: combine((left(identifier), right(identifier)))
+def _joined(
+    word: str, combine: Callable[[Iterable[bool]], bool], read: _Reader, tokens: list[str], text: str
+) -> tuple[Predicate, list[str]]:
+    """As many parts as ``word`` joins, side by side: thousands of them nest no calls."""
+    first, tokens = read(tokens, text)
+    parts = [first]
+    while tokens and tokens[0].lower() == word:
+        part, tokens = read(tokens[1:], text)
+        parts.append(part)
+    return (lambda identifier: combine(part(identifier) for part in parts)) if parts[1:] else first, tokens
 
 
 def _one(tokens: list[str], text: str) -> tuple[Predicate, list[str]]:

@@ -74,7 +74,7 @@ def oom_kills() -> int:
     total = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         with contextlib.suppress(OSError, ValueError):
-            for line in Path(path).read_text().splitlines():
+            for line in Path(path).read_text(encoding="utf-8").splitlines():
                 name, _, value = line.partition(" ")
                 if name == "oom_kill":
                     total += int(value)

@@ -83,5 +83,5 @@ def load_folder(folder: Path, kind: str, request: DataRequest) -> Dataset:
 def _classes(path: Path, labels: NDArray[np.int64]) -> tuple[str, ...]:
     """The names in the file where it is there, else numbers."""
     if path.is_file():
-        return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     return tuple(str(label) for label in range(int(labels.max()) + 1))
