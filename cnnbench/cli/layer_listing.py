@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cnnbench.conformance.support import Support
 
 Rows = list[dict[str, Any]]
-SHOWN = {"native": "native", "lowered": "as its parts", "none": "no"}
+SHOWN = {"native": "native", "lowered": "as its parts", "none": "no", "unknown": "not known"}
 
 
 def layer_rows(backends: Sequence[str] | None) -> Rows:
@@ -112,7 +112,7 @@ def _gaps(kind: str, name: str, backends: dict[str, dict[str, Any]]) -> list[tup
     if not found["available"]:
         return []
     lines = []
-    if found["how"] == "none":
+    if found["how"] in ("none", "unknown"):
         lines.append((name, kind, "everywhere", found["reason"] or "no op, and no reason given"))
     for gap in found["gaps"]:
         where = [", ".join(gap["precisions"]), ", ".join(gap["modes"]), gap["condition"]]

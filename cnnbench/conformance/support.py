@@ -19,14 +19,15 @@ class Support:
     """A backend's support of a kind.
 
     Args:
-        how: ``native`` (an op of its own), ``lowered`` (as its parts), or ``none``.
+        how: ``native`` (an op of its own), ``lowered`` (as its parts), ``none``, or ``unknown`` (of a composite whose
+            example is not valid, so that its parts are not known).
         gradient: Whether it differentiates: ``yes``, ``with gaps``, or ``no``.
         parts: The primitive kinds that a lowered kind is made of, in its example.
         reason: Why there is none; None there too means that nobody has said why, which is a defect.
         gaps: What the backend declares of the kind, or of its parts.
     """
 
-    how: Literal["native", "lowered", "none"]
+    how: Literal["native", "lowered", "none", "unknown"]
     gradient: Literal["yes", "with gaps", "no"]
     parts: tuple[str, ...] = ()
     reason: str | None = None
@@ -57,7 +58,7 @@ def _support(kind: str, cls: type[Layer], operations: Operations) -> Support:
     try:
         parts = _parts(cls, frozenset(operations))
     except SpecError as error:
-        return Support("none", "no", reason=f"not known: {error}")
+        return Support("unknown", "no", reason=str(error))
     missing = tuple(part for part in parts if part not in operations)
     if missing:
         return _none(cls, missing, operations)

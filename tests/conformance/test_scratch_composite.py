@@ -110,7 +110,7 @@ def test_a_kind_that_declares_no_example_and_does_not_take_the_default_has_no_ca
     assert run(folder, "-c", CASES.replace("subject =", "assert not names, names\nsubject =", 1)) == ""
     rows = json.loads(run(folder, "-m", "cnnbench", "list", "layers", "-b", "numpy", "--json"))
     (row,) = (row for row in rows if row["kind"] == "conv_norm_tanh_of_scratch")
-    assert row["backends"]["numpy"]["how"] == "none"
+    assert row["backends"]["numpy"]["how"] == "unknown"
     assert "declare example = " in row["backends"]["numpy"]["reason"]
 
 

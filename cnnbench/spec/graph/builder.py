@@ -10,6 +10,7 @@ from typing import Literal
 
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
+from cnnbench.spec.graph.batch_axis import refuse_batch
 from cnnbench.spec.graph.model import Graph, Input, Node, value_names
 from cnnbench.spec.graph.sharing import Holders
 from cnnbench.spec.layers import Dtype, Dtypes, Layer, Shape
@@ -123,6 +124,7 @@ class Builder:
         try:
             resolved = checked(layer).resolve(shapes)
             results = resolved.output_shapes(shapes)
+            refuse_batch(resolved, shapes)
             dtypes = _output_dtypes(resolved, tuple(value.dtype for value in values), len(results))
             owner = self._holders.owner(weights_of)
             node = Node(full, resolved, tuple(value.name for value in values), owner)
