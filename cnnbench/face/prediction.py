@@ -11,7 +11,7 @@ from cnnbench.execution.contract import Layout, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import chosen_backend
 from cnnbench.face.keywords import PredictKeywords, takes
-from cnnbench.face.networks import Model, Network, load
+from cnnbench.face.networks import FILE, Model, Network, load
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import split_state
 
@@ -85,7 +85,7 @@ def predict(
     loaded = chosen.load(ProcessSettings(how.get("threads"), how.get("device", "cpu")))
     program = loaded.compile_forward(graph, options)
     program.load(*split_state(graph, model.arrays))
-    found = dict(program.download(program.run(program.upload(batch))).outputs)
+    found = _as_stated(network, _image(batch), dict(program.download(program.run(program.upload(batch))).outputs))
     return Prediction(
         model.graph.name,
         chosen.plugin.name,
@@ -115,9 +115,26 @@ def _model(network: Network, batch: Mapping[str, NDArray[Any]], how: PredictKeyw
     weights, seed, num_classes = how.get("weights"), how.get("seed", 0), how.get("num_classes")
     if isinstance(network, Graph | Model):
         return load(network, weights, seed=seed, num_classes=num_classes)
+    return load(network, weights, seed=seed, image=_image(batch), num_classes=num_classes)
+
+
+def _image(batch: Mapping[str, NDArray[Any]]) -> tuple[int, ...] | None:
+    """The shape of one image, where one array of images is given."""
     only = next(iter(batch.values())) if len(batch) == 1 else None
-    image = tuple(only.shape[1:]) if only is not None and only.ndim > 2 else None
-    return load(network, weights, seed=seed, image=image, num_classes=num_classes)
+    return tuple(only.shape[1:]) if only is not None and only.ndim > 2 else None
+
+
+def _as_stated(
+    network: Network, image: tuple[int, ...] | None, outputs: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The outputs, those of an ONNX file cut to rows where their number depends on the values."""
+    if isinstance(network, Graph | Model) or not str(network).lower().endswith(".onnx"):
+        return outputs
+    from pathlib import Path
+
+    from cnnbench.spec.interchange.onnx_import import import_file
+
+    return import_file(Path(str(network).removeprefix(FILE)), image or ()).in_rows(outputs)
 
 
 def _named(batch: dict[str, NDArray[Any]], graph: Graph) -> dict[str, NDArray[Any]]:
@@ -133,7 +150,11 @@ def _named(batch: dict[str, NDArray[Any]], graph: Graph) -> dict[str, NDArray[An
         expected = item.full_shape(len(array))
         if array.shape != expected:
             raise DataError(
-                f"input {item.name!r} has the wrong shape", where="inputs", received=array.shape, expected=expected
+                f"input {item.name!r} has the wrong shape",
+                where="inputs",
+                received=array.shape,
+                expected=expected,
+                remedy=None if item.batched else "this input takes no other batch: the model fixes its whole shape",
             )
     return batch
 

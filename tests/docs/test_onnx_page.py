@@ -19,11 +19,23 @@ def section(title: str) -> str:
     return re.split(r"^##+ ", PAGE.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def test_it_lists_the_operators_that_are_imported():
-    from cnnbench.spec.interchange.onnx_import import operators
+def test_it_lists_the_operators_with_the_versions_that_are_read():
+    from cnnbench.spec.interchange.onnx_import import operators, versions_read
 
-    listed = section("Operators").partition("\n\nControl flow")[0]
-    assert re.findall(r"`([\w.]+)`", listed) == operators()
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| ([\d, ]+) \|$", section("Operators"), re.MULTILINE))
+    found = {name: tuple(map(int, versions.split(", "))) for name, versions in rows.items()}
+    assert found == versions_read(), "python docs/write_onnx.py"
+    assert set(operators()) <= set(found)
+
+
+def test_every_version_in_the_table_is_one_of_onnx_s():
+    from cnnbench.spec.interchange.onnx_import import versions_read
+    from cnnbench.spec.interchange.onnx_versions import history
+
+    for name, versions in versions_read().items():
+        domain, _, op = name.rpartition(".")
+        assert versions, f"no version of {name} is read"
+        assert set(versions) <= set(history()[domain, op])
 
 
 def test_it_gives_every_reason_of_the_skip_list():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cnnbench.execution.contract import BackendPlugin
-from cnnbench.harness.suite.networks import weights_file
+from cnnbench.harness.suite.networks import fixed_batch, weights_file
 from cnnbench.harness.suite.points import Point
 
 
@@ -40,6 +40,8 @@ class Availability:
             return f"{point.backend} has no layout {point.layout}"
         if point.weights is not None and weights_file(point.weights) is None:
             return f"the weights {point.weights} are not here"
+        if (batch := fixed_batch(point.architecture, point.image)) not in (None, point.batch):
+            return f"the model fixes its batch at {batch}; one with an open batch takes others"
         needed = [point.data] if training_data is None else [point.data, training_data]
         return next((reason for name in needed if (reason := self._missing_dataset(name)) is not None), None)
 

@@ -159,5 +159,19 @@ def _digest_of_model(path: Path, image: tuple[int, ...]) -> str:
 def default_image(architecture: str) -> tuple[int, ...]:
     """The image shape (C, *spatial) that an architecture has of its own. Raises SpecError."""
     if architecture.startswith(FILE):
-        return network(architecture).inputs[0].shape
+        first = network(architecture).inputs[0]
+        return first.shape if first.batched else first.shape[1:]
     return registry.architecture(architecture).facts.input
+
+
+def fixed_batch(architecture: str, image: tuple[int, ...] = ()) -> int | None:
+    """The only batch size of an ONNX file whose batch cannot be opened; None for networks that take any.
+
+    Args:
+        architecture: As in ``network``.
+        image: As in ``network``.
+    """
+    if not (architecture.startswith(FILE) and architecture.lower().endswith(ONNX)):
+        return None
+    inputs = network(architecture, image).inputs
+    return None if any(item.batched for item in inputs) else next(iter(inputs[0].shape), 1)

@@ -20,10 +20,11 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.once import once_per_file
 from cnnbench.spec.interchange.onnx_file import OnnxFile, read_model
 from cnnbench.spec.interchange.onnx_inputs import ModelInputs
-from cnnbench.spec.interchange.onnx_node import Handler, known_importers
+from cnnbench.spec.interchange.onnx_node import SINCE, Handler, known_importers
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Array
+from cnnbench.spec.interchange.onnx_versions import readable
 from cnnbench.spec.interchange.onnx_walk import import_node
 from cnnbench.spec.layers import Shape
 
@@ -52,6 +53,10 @@ class OnnxNetwork:
             item.in_width(np.asarray(outputs[item.source] if item.array is None else item.array))
             for item in self.outputs
         ]
+
+    def in_rows(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """A pass's outputs, those that are lists of rows cut to as many as there are."""
+        return {**outputs, **{item.source: item.cut(outputs[item.source]) for item in self.outputs if item.rows}}
 
 
 def load_network(path: Path, image: Shape = ()) -> Graph:
@@ -148,6 +153,14 @@ def importers() -> dict[str, Handler]:
 def operators() -> list[str]:
     """The operators that are imported."""
     return list(importers())
+
+
+def versions_read() -> dict[str, tuple[int, ...]]:
+    """The versions of each operator that are read, in alphabetical order; ``If`` where its condition is known."""
+    _load_importers()
+    keys = {**SINCE, ("", "If"): 1}
+    named = {f"{domain}.{op}" if domain else op: readable(op, domain, since) for (domain, op), since in keys.items()}
+    return dict(sorted(named.items()))
 
 
 def _graph_of(network: OnnxNetwork, path: Path) -> Graph:

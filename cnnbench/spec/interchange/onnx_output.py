@@ -32,10 +32,14 @@ class OnnxOutput:
     def in_width(self, array: Array) -> Array:
         """The backend's array in the model's dtype: another width of its kind of numbers, or booleans; never more."""
         if self.rows:
-            places = np.argwhere(array >= 0)
-            places[:, -1] = array[array >= 0]
-            array = places
+            array = self.cut(array)
         if self.truth:
             return array.astype(bool)
         floats = array.dtype.kind == "f"
         return array.astype(self.dtype) if floats == (self.dtype.kind in "fV") and self.dtype.kind != "b" else array
+
+    def cut(self, array: Array) -> Array:
+        """The rows (position, value) of the elements that are not negative."""
+        rows = np.argwhere(array >= 0)
+        rows[:, -1] = array[array >= 0]
+        return rows

@@ -80,10 +80,14 @@ def _asymmetric(node: OnnxNode, scales: Array) -> Value:
 
 
 def _scaled(size: int, scale: float) -> _Asked:
-    """floor(size scale) in single precision, as runtimes compute it: 10 times 0.7 is 7, not 6.9999999."""
+    """floor(size scale) in single precision, as runtimes compute it: 10 times 0.7 is 7, not 6.9999999.
+
+    For coordinates the scale is the shortest decimal that the file's number stands for, so that what lies half-way
+    does so.
+    """
     if scale == 1:
         return _Asked(size)
-    return _Asked(int(np.floor(np.float32(size) * np.float32(scale))), float(scale))
+    return _Asked(int(np.floor(np.float32(size) * np.float32(scale))), float(str(np.float32(scale))))
 
 
 def _asked(node: OnnxNode, axes: Shape) -> list[_Asked]:
