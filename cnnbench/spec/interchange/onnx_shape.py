@@ -113,6 +113,8 @@ def flatten(node: OnnxNode) -> Value:
 def squeeze(node: OnnxNode) -> Value:
     """Squeeze: without axes, every axis of size 1."""
     x = node.value(0)
+    if not node.has(1) and node.stated_batch == 1 and x.shape and is_open(x.shape[0]):
+        raise node.reject("without axes it leaves out the batch that the model fixes at 1", received=x.shape)
     ones = [axis for axis, size in enumerate(x.shape) if size == 1]
     axes = [positive(a, len(x.shape)) for a in node.ints(1, "axes")] if node.has(1) else ones
     return reshaped(node, x, tuple(size for axis, size in enumerate(x.shape) if axis not in axes))

@@ -19,6 +19,8 @@ from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.interchange.onnx_tensor import Array, Tensor, known
 from cnnbench.spec.layers import Concat, Dropout, Layer, Shape, Shapes
 
+_REMEDY = "export the model with its batch fixed, or so that no shape holds a fixed batch size"
+
 
 class Importing:
     """The state of one import: what is known of each tensor, and the graph so far.
@@ -173,8 +175,8 @@ class Importing:
         owner = None if origin is None or not arrays else self._origins.setdefault(key, full)
         shared = None if owner == full else owner
         try:
-            results = self._builder.add_all(full, layer, *(value.name for value in values), weights_of=shared)
             open_shapes = _for_each_batch(layer, shapes)
+            results = self._builder.add_all(full, layer, *(value.name for value in values), weights_of=shared)
         except SpecError as error:
             raise error.at(where) from None
         if shared is None:
@@ -247,11 +249,11 @@ def _for_each_batch(layer: Layer, shapes: Shapes) -> Shapes | None:
                 f"it cannot be computed for a batch of {batch}: {error.message}",
                 received=error.received,
                 expected=error.expected,
-                remedy="export the model with its batch fixed, or so that no shape holds a fixed batch size",
+                remedy=_REMEDY,
             ) from None
     weights = {tuple(spec.shape for spec in item.weights(s)) for item, s in zip(resolved, inputs, strict=True)}
     if len(set(resolved)) > 1 or len(weights) > 1:
-        raise SpecError("the layer depends on the batch size", received=shapes)
+        raise SpecError("the layer would differ with the batch size", received=shapes, remedy=_REMEDY)
     return tuple(shape_of(found) for found in zip(*outputs, strict=True))
 
 

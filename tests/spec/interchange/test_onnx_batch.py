@@ -1,0 +1,363 @@
+"""The batch of an ONNX model: open through all arithmetic of shapes, opened where a file fixes it, or kept as it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from small_onnx import computed, imported, model, numbers, op, results
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.interchange.onnx_batch import BATCHES, NUM, multiple_of_batch, shape_of, size_of
+
+
+class TestSizes:
+    """A size that depends on the batch."""
+
+    def test_it_is_computed_with_as_an_integer(self):
+        assert NUM * 4 // 2 == 2 * NUM
+        assert math.prod((NUM, 3, 4)) == 12 * NUM
+        assert (NUM * 6) // (NUM * 2) == 3
+        assert NUM - NUM == 0
+        assert multiple_of_batch(3 * NUM) == 3
+        assert multiple_of_batch(NUM + 1) is None
+        assert multiple_of_batch(NUM * NUM) is None
+
+    def test_it_is_never_one(self):
+        assert NUM != 1
+        assert (NUM, 3)[:1] != (1,)
+
+    def test_it_is_no_plain_integer(self):
+        with pytest.raises(SpecError, match="depends on the batch size"):
+            np.ones((NUM, 2))
+
+    def test_an_answer_that_depends_on_the_batch_is_refused(self):
+        assert NUM > 0
+        with pytest.raises(SpecError, match="depends on the batch size"):
+            bool(NUM > 2)
+
+    @pytest.mark.parametrize(
+        ("size", "text"), [(NUM, "N"), (4 * NUM, "4*N"), (NUM - 1, "N-1"), (NUM * NUM, "1 at N=1 / 4 at N=2")]
+    )
+    def test_it_is_shown_as_a_multiple(self, size, text):
+        assert repr(size).startswith(text)
+
+    def test_what_agrees_for_every_batch_is_an_integer(self):
+        assert size_of([5] * len(BATCHES)) == 5
+        assert isinstance(size_of([5] * len(BATCHES)), int)
+        with pytest.raises(SpecError, match="the rank of a value depends on the batch size"):
+            shape_of([(1,), (2,), (3, 3), (4,)])
+
+
+def batch_size(name="n"):
+    """Nodes that read the batch size of ``x`` as ``name`` (a list of one) and ``<name>_scalar``."""
+    return [
+        op("Shape", "x", f"{name}_shape"),
+        op("Gather", f"{name}_shape zero", f"{name}_scalar"),
+        op("Unsqueeze", f"{name}_scalar first", name),
+    ]
+
+
+INDICES = {"zero": np.int64(0), "first": np.array([0])}
+WINDOWS = [
+    op("Reshape", "x s1", "a"),
+    op("Transpose", "a", "b", perm=[0, 1, 3, 2, 4, 5]),
+    op("Reshape", "b s2", "c"),
+    op("Softmax", "c", "d", axis=1),
+    op("Reshape", "d s3", "e"),
+    op("Transpose", "e", "f", perm=[0, 1, 3, 2, 4, 5]),
+    op("Reshape", "f s4"),
+]
+
+
+def in_windows(x):
+    y = x.reshape(-1, 2, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 4, 3)
+    y = np.exp(y) / np.exp(y).sum(1, keepdims=True)
+    return y.reshape(-1, 2, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(x.shape)
+
+
+def _positive(x):
+    return np.maximum(x, 0).ravel()
+
+
+CLASS_TOKEN = numbers(1, 1, 4, seed=7)
+ROW = numbers(3, 4, seed=8)
+CASES = {
+    "class_token": (
+        [
+            *batch_size(),
+            op("Concat", "n one size", "target", axis=0),
+            op("Expand", "token target", "t"),
+            op("Concat", "t x", axis=1),
+        ],
+        {"token": CLASS_TOKEN, "one": np.array([1]), "size": np.array([4])},
+        (3, 4),
+        lambda x: np.concatenate([np.repeat(CLASS_TOKEN, len(x), 0), x], 1),
+    ),
+    "tiled_token": (
+        [
+            *batch_size(),
+            op("Concat", "n one one", "repeats", axis=0),
+            op("Tile", "token repeats", "t"),
+            op("Concat", "t x", axis=1),
+        ],
+        {"token": CLASS_TOKEN, "one": np.array([1])},
+        (3, 4),
+        lambda x: np.concatenate([np.repeat(CLASS_TOKEN, len(x), 0), x], 1),
+    ),
+    "zeros_joined": (
+        [
+            *batch_size(),
+            op("Concat", "n tail", "target", axis=0),
+            op("ConstantOfShape", "target", "z"),
+            op("Concat", "x z", axis=1),
+        ],
+        {"tail": np.array([1, 4, 4])},
+        (3, 4, 4),
+        lambda x: np.concatenate([x, np.zeros((len(x), 1, 4, 4))], 1),
+    ),
+    "rows_before_the_batch": (
+        [
+            *batch_size(),
+            op("Concat", "three n four", "target", axis=0),
+            op("Expand", "row target", "r"),
+            op("Transpose", "r", "t", perm=[1, 0, 2]),
+            op("Add", "x t"),
+        ],
+        {"row": ROW[:, np.newaxis], "three": np.array([3]), "four": np.array([4])},
+        (3, 4),
+        lambda x: x + ROW,
+    ),
+    "tiled_rows": (
+        [
+            *batch_size(),
+            op("Concat", "n one", "repeats", axis=0),
+            op("Tile", "row repeats", "t"),
+            op("Reshape", "x flat", "a"),
+            op("Add", "a t"),
+        ],
+        {"row": ROW, "one": np.array([1]), "flat": np.array([-1, 4])},
+        (3, 4),
+        lambda x: (x + ROW).reshape(-1, 4),
+    ),
+    "divided_by_the_batch_size": (
+        [*batch_size(), op("Cast", "n_scalar", "f", to=1), op("Div", "x f")],
+        {},
+        (3,),
+        lambda x: x / len(x),
+    ),
+    "root_of_the_batch_size": (
+        [*batch_size(), op("Cast", "n_scalar", "f", to=1), op("Sqrt", "f", "r"), op("Mul", "x r")],
+        {},
+        (3,),
+        lambda x: x * np.sqrt(len(x)),
+    ),
+    "windows": (WINDOWS, {}, (4, 4, 3), in_windows),
+    "windows_by_arithmetic": (
+        [
+            op("Shape", "x", "shape"),
+            op("Gather", "shape zero", "n"),
+            op("Mul", "n windows", "count"),
+            op("Unsqueeze", "count first", "count1"),
+            op("Concat", "count1 tail", "s2", axis=0),
+            *WINDOWS[:4],
+            op("Shape", "d", "back"),
+            op("Gather", "back zero", "m"),
+            op("Cast", "m", "mf", to=1),
+            op("Div", "mf fwindows", "nf"),
+            op("Cast", "nf", "ni", to=7),
+            op("Unsqueeze", "ni first", "n1"),
+            op("Concat", "n1 s3tail", "s3", axis=0),
+            *WINDOWS[4:],
+        ],
+        {
+            "windows": np.int64(4),
+            "fwindows": np.float32(4),
+            "tail": np.array([4, 3]),
+            "s3tail": np.array([2, 2, 2, 2, 3]),
+        },
+        (4, 4, 3),
+        in_windows,
+    ),
+    "all_in_one_axis": ([op("Relu", "x", "a"), op("Reshape", "a all")], {"all": np.array([-1])}, (5,), _positive),
+    "batch_in_the_middle": (
+        [
+            op("Transpose", "x", "t", perm=[1, 0, 2]),
+            op("Reshape", "t heads", "h"),
+            op("Transpose", "h", perm=[1, 0, 2]),
+        ],
+        {"heads": np.array([3, -1, 2])},
+        (3, 4),
+        lambda x: x.transpose(1, 0, 2).reshape(3, -1, 2).transpose(1, 0, 2),
+    ),
+    "cropped": (
+        [op("Pad", "x pads")],
+        {"pads": np.array([0, 0, -1, 0, 1, -2])},
+        (3, 6),
+        lambda x: np.pad(x[:, :, 1:-2], ((0, 0), (0, 1), (0, 0))),
+    ),
+    "padded_images": (
+        [op("Pad", "x pads")],
+        {"pads": np.array([1, 0, 0, 0])},
+        (3,),
+        lambda x: np.pad(x, ((1, 0), (0, 0))),
+    ),
+    "all_but_the_first": (
+        [op("Slice", "x one end zeros")],
+        {"one": np.array([1]), "end": np.array([2**62]), "zeros": np.array([0])},
+        (3,),
+        lambda x: x[1:],
+    ),
+    "up_to_the_last": (
+        [*batch_size(), op("Sub", "n first1", "m"), op("Slice", "x first m first")],
+        {"first1": np.array([1])},
+        (3,),
+        lambda x: x[:-1],
+    ),
+    "doubled_batch": ([op("Concat", "x x", axis=0)], {}, (3,), lambda x: np.concatenate([x, x])),
+    "tiled_images": ([op("Tile", "x two")], {"two": np.array([2, 1])}, (3,), lambda x: np.tile(x, (2, 1))),
+    "mean_of_the_batch": (
+        [op("ReduceMean", "x", "m", axes=[0], keepdims=1), op("Sub", "x m")],
+        {},
+        (3,),
+        lambda x: x - x.mean(0, keepdims=True),
+    ),
+}
+SHAPES = {
+    "s1": np.array([-1, 2, 2, 2, 2, 3]),
+    "s2": np.array([-1, 4, 3]),
+    "s3": np.array([-1, 2, 2, 2, 2, 3]),
+    "s4": np.array([-1, 4, 4, 3]),
+}
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+@pytest.mark.parametrize("name", CASES)
+def test_an_open_batch_stays_open(tmp_path, name, images):
+    nodes, constants, shape, expected = CASES[name]
+    computed_here = {output for node in nodes for output in node.output}
+    held = {key: value for key, value in {**INDICES, **SHAPES, **constants}.items() if key not in computed_here}
+    network = imported(tmp_path, model(nodes, {"x": ["n", *shape]}, held))
+    assert [item.batched for item in network.graph.inputs] == [True]
+    x = numbers(images, *shape)
+    (found,) = results(network, x=x)
+    assert found.shape == expected(x).shape
+    np.testing.assert_allclose(found, expected(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        ([op("Reshape", "x to")], {"to": np.array([4, 2, 3])}, "the shape does not hold as many values"),
+        ([op("Split", "x to", "y z", axis=0)], {"to": np.array([1, 1])}, "cannot be computed for a batch of 1"),
+        ([op("Add", "x to")], {"to": numbers(2, 6)}, "cannot be computed for a batch of 3"),
+        (
+            [*batch_size(), op("Div", "n two", "h"), op("Slice", "x first h first")],
+            {"two": np.array([2])},
+            "where a slice ends depends on the batch size",
+        ),
+        (
+            [*batch_size(), op("Range", "zero n_scalar one", "r"), op("Cast", "r", "f", to=1), op("Add", "x f")],
+            {"one": np.int64(1)},
+            "depend on the batch size",
+        ),
+    ],
+)
+def test_what_serves_one_batch_only_is_refused_with_file_node_and_opset(tmp_path, nodes, constants, message):
+    with pytest.raises(SpecError, match=message) as raised:
+        imported(tmp_path, model(nodes, {"x": ["n", 6]}, {**INDICES, **constants}))
+    assert f"small.onnx: node '{nodes[-1].op_type.lower()}_y' ({nodes[-1].op_type} of opset 17)" in str(raised.value)
+
+
+class TestFixed:
+    """A batch that the file states."""
+
+    @pytest.mark.parametrize("stated", [1, 2, 8])
+    @pytest.mark.parametrize("images", [1, 3, 8])
+    def test_it_is_opened_where_only_the_first_size_of_a_reshape_holds_it(self, tmp_path, stated, images):
+        nodes = [op("Relu", "x", "a"), op("Reshape", "a to")]
+        proto = model(nodes, {"x": [stated, 4, 2, 2]}, {"to": np.array([stated, -1])})
+        x = numbers(images, 4, 2, 2)
+        np.testing.assert_array_equal(computed(tmp_path, proto, x=x), np.maximum(x, 0).reshape(images, -1))
+
+    @pytest.mark.parametrize("images", [1, 2, 3])
+    def test_sizes_of_a_resize_are_opened(self, tmp_path, images):
+        proto = model([op("Resize", "x - - to", mode="nearest")], {"x": [2, 3, 4, 4]}, {"to": np.array([2, 3, 8, 8])})
+        x = numbers(images, 3, 4, 4)
+        np.testing.assert_array_equal(computed(tmp_path, proto, x=x), x.repeat(2, 2).repeat(2, 3))
+
+    @pytest.mark.parametrize("stated", [1, 2])
+    def test_a_row_that_the_file_holds_for_each_image_is_given_to_every_image(self, tmp_path, stated):
+        token = np.repeat(CLASS_TOKEN, stated, 0)
+        proto = model([op("Concat", "token x", axis=1)], {"x": [stated, 3, 4]}, {"token": token})
+        x = numbers(5, 3, 4)
+        expected = np.concatenate([np.repeat(CLASS_TOKEN, 5, 0), x], 1)
+        np.testing.assert_array_equal(computed(tmp_path, proto, x=x), expected)
+
+    @pytest.mark.parametrize(
+        ("nodes", "constants", "expected"),
+        [
+            ([op("Split", "x to", "a b", axis=0), op("Sub", "a b")], {"to": np.array([1, 1])}, lambda x: x[:1] - x[1:]),
+            ([op("Reshape", "x to")], {"to": np.array([4, 3])}, lambda x: x.reshape(4, 3)),
+            ([op("Add", "x to")], {"to": numbers(2, 6, seed=3)}, lambda x: x + numbers(2, 6, seed=3)),
+            ([op("ReduceSum", "x to", keepdims=0)], {"to": np.array([0])}, lambda x: x.sum(0)),
+            ([op("Slice", "x to one to")], {"to": np.array([0]), "one": np.array([1])}, lambda x: x[:1]),
+        ],
+    )
+    def test_else_the_network_has_that_batch_alone(self, tmp_path, nodes, constants, expected):
+        network = imported(tmp_path, model(nodes, {"x": [2, 6]}, constants))
+        assert [(item.batched, item.shape) for item in network.graph.inputs] == [(False, (2, 6))]
+        x = numbers(2, 6)
+        np.testing.assert_allclose(results(network, x=x)[0], expected(x), rtol=1e-6, atol=1e-6)
+
+    def test_axes_of_one_are_left_out_as_the_file_has_them(self, tmp_path):
+        """Squeeze without axes leaves out the axis of a batch of one too."""
+        assert computed(tmp_path, model([op("Squeeze", "x")], {"x": [1, 6, 1]}), x=numbers(1, 6, 1)).shape == (6,)
+
+    def test_predict_says_that_the_input_takes_no_other_batch(self, tmp_path):
+        from cnnbench import predict
+        from cnnbench.errors import DataError
+
+        imported(tmp_path, model([op("Reshape", "x to")], {"x": [2, 6]}, {"to": np.array([4, 3])}))
+        with pytest.raises(DataError, match="has the wrong shape") as raised:
+            predict(tmp_path / "small.onnx", numbers(1, 6))
+        assert "takes no other batch" in str(raised.value)
+
+    def test_a_suite_skips_the_other_batches_with_the_reason(self, tmp_path):
+        from cnnbench.harness.suite.networks import default_image, fixed_batch
+
+        imported(tmp_path, model([op("Reshape", "x to")], {"x": [2, 6]}, {"to": np.array([4, 3])}))
+        name = f"file:{tmp_path / 'small.onnx'}"
+        assert (fixed_batch(name), default_image(name)) == (2, (6,))
+
+
+class TestInputs:
+    """Which inputs have a batch."""
+
+    def test_an_input_of_one_fixed_axis_has_none(self, tmp_path):
+        proto = model([op("Mul", "x s")], {"x": ["n", 3, 4], "s": [4]})
+        x, s = numbers(2, 3, 4), numbers(4, seed=1)
+        np.testing.assert_allclose(computed(tmp_path, proto, x=x, s=s), x * s, rtol=1e-6)
+
+    def test_an_input_of_another_fixed_size_has_none(self, tmp_path):
+        proto = model([op("MatMul", "x w")], {"x": ["n", 3], "w": [3, 5]})
+        x, w = numbers(4, 3), numbers(3, 5, seed=1)
+        np.testing.assert_allclose(computed(tmp_path, proto, x=x, w=w), x @ w, rtol=1e-5)
+
+    def test_an_open_axis_alone_is_the_batch(self, tmp_path):
+        nodes = [op("Unsqueeze", "s one", "t"), op("Mul", "x t")]
+        proto = model(nodes, {"x": ["n", 3], "s": ["n"]}, {"one": np.array([1])})
+        x, s = numbers(4, 3), numbers(4, seed=1)
+        np.testing.assert_allclose(computed(tmp_path, proto, x=x, s=s), x * s[:, np.newaxis], rtol=1e-6)
+
+    def test_they_keep_the_order_of_the_model(self, tmp_path):
+        proto = model([op("Sub", "b a")], {"a": ["n", 3], "b": ["n", 3]})
+        assert [item.name for item in imported(tmp_path, proto).graph.inputs] == ["a", "b"]
+
+    def test_one_that_no_node_reads_is_left_out(self, tmp_path):
+        network = imported(tmp_path, model([op("Relu", "x")], {"x": ["n", 3], "unread": ["n", "open", "sizes"]}))
+        assert [item.name for item in network.graph.inputs] == ["x"]
