@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.fields import checked
+from cnnbench.spec.layers import Layer, Shapes
 
 if TYPE_CHECKING:
     _Number = int  # so that shapes stay tuples of integers to the type checker
@@ -19,6 +21,7 @@ else:
     _Number = object
 
 BATCHES = (1, 2, 3, 1009)
+_REMEDY = "export the model with its batch fixed, or so that no shape holds a fixed batch size"
 
 
 class BatchSize(_Number):
@@ -154,3 +157,30 @@ def shapes_in(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 NUM = BatchSize(BATCHES)
+
+
+def open_shapes_of(layer: Layer, shapes: Shapes) -> Shapes | None:
+    """The shapes of a layer's outputs where those of its inputs depend on the batch; None where they do not.
+
+    Raises:
+        SpecError: The layer cannot take every batch size.
+    """
+    if not any(is_open(size) for shape in shapes for size in shape):
+        return None
+    inputs = list(zip(*(shapes_in(shape) for shape in shapes), strict=True))
+    resolved, outputs = [], []
+    for batch, sizes in zip(BATCHES, inputs, strict=True):
+        try:
+            resolved.append(checked(layer).resolve(sizes))
+            outputs.append(resolved[-1].output_shapes(sizes))
+        except SpecError as error:
+            raise SpecError(
+                f"it cannot be computed for a batch of {batch}: {error.message}",
+                received=error.received,
+                expected=error.expected,
+                remedy=_REMEDY,
+            ) from None
+    weights = {tuple(spec.shape for spec in item.weights(s)) for item, s in zip(resolved, inputs, strict=True)}
+    if len(set(resolved)) > 1 or len(weights) > 1:
+        raise SpecError("the layer would differ with the batch size", received=shapes, remedy=_REMEDY)
+    return tuple(shape_of(found) for found in zip(*outputs, strict=True))

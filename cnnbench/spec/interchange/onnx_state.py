@@ -8,18 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.fields import checked
 from cnnbench.spec.graph import Builder, Graph, Value
-from cnnbench.spec.interchange.onnx_batch import BATCHES, is_open, multiple_of_batch, shape_of, shapes_in
+from cnnbench.spec.interchange.onnx_batch import multiple_of_batch, open_shapes_of
 from cnnbench.spec.interchange.onnx_constants import as_value
 from cnnbench.spec.interchange.onnx_file import OnnxFile
 from cnnbench.spec.interchange.onnx_inputs import ModelInputs, initializers, names_read, numpy_dtype
 from cnnbench.spec.interchange.onnx_names import FreeNames, fresh_name, graph_name
 from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.interchange.onnx_tensor import Array, Tensor, known
-from cnnbench.spec.layers import Concat, Dropout, Layer, Shape, Shapes
-
-_REMEDY = "export the model with its batch fixed, or so that no shape holds a fixed batch size"
+from cnnbench.spec.layers import Concat, Dropout, Layer, Shape
 
 
 class Importing:
@@ -175,7 +172,7 @@ class Importing:
         owner = None if origin is None or not arrays else self._origins.setdefault(key, full)
         shared = None if owner == full else owner
         try:
-            open_shapes = _for_each_batch(layer, shapes)
+            open_shapes = open_shapes_of(layer, shapes)
             results = self._builder.add_all(full, layer, *(value.name for value in values), weights_of=shared)
         except SpecError as error:
             raise error.at(where) from None
@@ -228,33 +225,6 @@ class Importing:
         if len(graph.inputs) > 1:
             graph = replace(graph, inputs=tuple(sorted(graph.inputs, key=lambda item: order.index(item.name))))
         return graph
-
-
-def _for_each_batch(layer: Layer, shapes: Shapes) -> Shapes | None:
-    """The shapes of a layer's outputs where those of its inputs depend on the batch; None where they do not.
-
-    Raises:
-        SpecError: The layer cannot take every batch size.
-    """
-    if not any(is_open(size) for shape in shapes for size in shape):
-        return None
-    inputs = list(zip(*(shapes_in(shape) for shape in shapes), strict=True))
-    resolved, outputs = [], []
-    for batch, sizes in zip(BATCHES, inputs, strict=True):
-        try:
-            resolved.append(checked(layer).resolve(sizes))
-            outputs.append(resolved[-1].output_shapes(sizes))
-        except SpecError as error:
-            raise SpecError(
-                f"it cannot be computed for a batch of {batch}: {error.message}",
-                received=error.received,
-                expected=error.expected,
-                remedy=_REMEDY,
-            ) from None
-    weights = {tuple(spec.shape for spec in item.weights(s)) for item, s in zip(resolved, inputs, strict=True)}
-    if len(set(resolved)) > 1 or len(weights) > 1:
-        raise SpecError("the layer would differ with the batch size", received=shapes, remedy=_REMEDY)
-    return tuple(shape_of(found) for found in zip(*outputs, strict=True))
 
 
 def _float(array: Array) -> Array:
