@@ -107,7 +107,7 @@ def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, 
         chosen: The keywords of ``plan``.
         unavailable: Why a backend cannot be used, by name, where other interpreters will run it.
     """
-    adjustments = Adjustments(
+    adjustments = Adjustments.of(
         quick=chosen.get("quick", False),
         seed=chosen.get("seed"),
         threads=chosen.get("threads"),

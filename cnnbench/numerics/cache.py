@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +70,34 @@ class Cache:
 
     @staticmethod
     def of_user() -> Cache:
-        """``$CNNBENCH_CACHE`` or ``~/.cache/cnnbench``, up to ``$CNNBENCH_CACHE_BYTES`` (8 GiB)."""
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(os.environ.get(FOLDER_VARIABLE) or Path(home) / "cnnbench") / "oracle"
+        """``$CNNBENCH_CACHE`` or ``~/.cache/cnnbench``, up to ``$CNNBENCH_CACHE_BYTES`` (8 GiB).
+
+        Where it cannot be written (no home, a user without a name, a read-only disk) a folder of this process stands in
+        for it; processes that are started later share it.
+        """
         text = os.environ.get(SIZE_VARIABLE, str(DEFAULT_BYTES))
         if not text.isdigit():
             raise DataError("the size is not valid", where=SIZE_VARIABLE, received=text, expected="a number of bytes")
+        folder = _folder_of_user()
+        if folder is None or not _is_writable(folder):
+            folder = _folder_of_process()
+            os.environ[FOLDER_VARIABLE] = str(folder.parent)
         return Cache(folder, int(text))
 
     def entry(self, key: str, fill: Callable[[CacheEntry], None]) -> CacheEntry:
-        """The entry of that key, which ``fill`` makes where it is not there yet: whole or not at all."""
+        """The entry of that key, which ``fill`` makes where it is not there yet: whole or not at all.
+
+        What cannot be written here is made in a folder of this process.
+        """
+        try:
+            return self._entry(key, fill)
+        except OSError:
+            own = _folder_of_process()
+            if self.folder == own:
+                raise
+            return Cache(own, self.limit_bytes)._entry(key, fill)
+
+    def _entry(self, key: str, fill: Callable[[CacheEntry], None]) -> CacheEntry:
         path = self.folder / key
         if not path.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +108,8 @@ class Cache:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             self._account(path)
-        os.utime(path)
+        with contextlib.suppress(OSError):  # it is another user's, or the disk has become read-only
+            os.utime(path)
         return CacheEntry(path)
 
     def sweep(self, pid: int) -> None:
@@ -127,6 +149,39 @@ class Cache:
                 shutil.rmtree(path, ignore_errors=True)
                 total -= sizes.get(path, 0)
         return total
+
+
+def _folder_of_user() -> Path | None:
+    """Where the user's cache is to be; None where nothing says which home is theirs."""
+    chosen, home = os.environ.get(FOLDER_VARIABLE), os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(chosen or Path(home or Path.home() / ".cache") / "cnnbench") / "oracle"
+    except RuntimeError:
+        return None
+
+
+@cache
+def _is_writable(folder: Path) -> bool:
+    """Whether entries can be made in a folder, tried once a process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(dir=folder, prefix=f".partial-{os.getpid()}-")).rmdir()
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _folder_of_process() -> Path:
+    """A cache for this process and those that it starts; removed when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix=f"cnnbench-oracle-{os.getpid()}-"))
+    atexit.register(_remove, folder, os.getpid())
+    return folder / "oracle"
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _size(path: Path) -> int:

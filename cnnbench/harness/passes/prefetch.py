@@ -129,6 +129,7 @@ class OraclePrefetcher:
         try:
             while (job := self._next()) is not None:
                 if self._worker is None:
+                    _cache()  # which the worker shall share, wherever it is
                     worker = self._parent.facts.machine.start_worker(WorkerSpec(None, threads=job.threads))
                     with self._changed:
                         self._worker = worker

@@ -114,6 +114,9 @@ class Work:
             current = worker()
             log = current.log.text(mark if current is before else 0) if current else ""
             self.fail(cell, Failure(status=status, reason=str(error)), log)
+        except MemoryError as error:  # of a network's weights and inputs, which are made here
+            reason = f"cnnbench cannot hold its arrays: {error or 'out of memory'}"
+            self.fail(cell, Failure(status="out_of_memory", reason=reason))
         except OSError as error:  # of scratch files: a full disk, a limit on open files
             self.fail(cell, Failure(status="error", reason=f"cnnbench cannot go on with it: {error}"))
         except Exception as error:  # a defect of ours must not cost the other cells

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from cnnbench.errors import SuiteError, did_you_mean
-from cnnbench.harness.suite.matrix import Axes
+from cnnbench.harness.suite.matrix import Axes, PositiveFloat, PositiveInt, Seed
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.names import wrong_names
 from cnnbench.harness.suite.networks import PACKAGE
@@ -192,10 +192,24 @@ class Adjustments(Frozen):
     """
 
     quick: bool = False
-    seed: int | None = None
-    threads: int | None = None
+    seed: Seed | None = None
+    threads: PositiveInt | None = None
     precision: str | None = None
-    timeout_s: float | None = None
+    timeout_s: PositiveFloat | None = None
+
+    @staticmethod
+    def of(**given: Any) -> Adjustments:
+        """The options by name. Raises SuiteError where one is out of bounds."""
+        try:
+            return Adjustments(**given)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise SuiteError(
+                "the option is not valid",
+                where=str(first["loc"][0]),
+                received=repr(first["input"]),
+                expected=_expected(first["msg"]),
+            ) from None
 
 
 def adjusted(suite: Suite, adjustments: Adjustments) -> Suite:

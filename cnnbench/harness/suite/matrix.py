@@ -14,10 +14,13 @@ CheckName = Literal[
 MeasureName = Literal["latency", "memory"]
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 
-Whole = Annotated[int, Strict()]
-PositiveInt = Annotated[int, Strict(), Field(gt=0)]
-Number = Annotated[float, Strict()]
-PositiveFloat = Annotated[float, Strict(), Field(gt=0)]
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 1e9  # what a worker, a clock or a file can still take
+
+Whole = Annotated[int, Strict(), Field(le=2**63 - 1)]
+PositiveInt = Annotated[int, Strict(), Field(gt=0, le=LARGEST_INT)]
+Number = Annotated[float, Strict(), Field(le=LARGEST_FLOAT, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Strict(), Field(gt=0, le=LARGEST_FLOAT, allow_inf_nan=False)]
+Seed = Annotated[Whole, Field(ge=0)]
 Flag = Annotated[bool, Strict()]
 
 DEVICE = r"^(cpu|[a-z]+(:[0-9]+)?)$"

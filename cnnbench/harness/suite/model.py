@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -17,6 +18,7 @@ from cnnbench.harness.suite.matrix import (
     Names,
     PositiveFloat,
     PositiveInt,
+    Seed,
     Whole,
     listed,
 )
@@ -30,6 +32,19 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 def _kind(value: Any) -> Any:
     """A loss, an optimiser or a schedule may be written as its bare kind."""
     return {"kind": value} if isinstance(value, str) else value
+
+
+def _not_finite(fields: dict[str, Any]) -> str | None:
+    """The name of a field that holds an infinite number or none, at any depth."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, dict):
+            return any(map(holds, value.values()))
+        if isinstance(value, list | tuple):
+            return any(map(holds, value))
+        return isinstance(value, float) and not math.isfinite(value)
+
+    return next((name for name, value in fields.items() if holds(value)), None)
 
 
 class Checks(Frozen):
@@ -149,6 +164,12 @@ class Component(Frozen, extra="allow"):
 
     kind: str
 
+    @model_validator(mode="after")
+    def _finite(self) -> Component:
+        if (name := _not_finite(self.fields)) is not None:
+            raise ValueError(f"a finite number for {name}")
+        return self
+
     @property
     def fields(self) -> dict[str, Any]:
         """Everything but the kind."""
@@ -218,7 +239,7 @@ class Suite(Frozen):
     schema_version: Literal[1]
     name: str = Field(pattern=NAME)
     description: str = ""
-    seed: Whole = Field(default=0, ge=0)
+    seed: Seed = 0
     matrix: Blocks
     checks: Checks = Checks()
     measure: Measure = Measure()

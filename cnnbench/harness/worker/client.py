@@ -41,6 +41,7 @@ from cnnbench.measurement.clock import Clock
 
 DUMP_S = 0.5  # what a hung worker gets to print its stacks
 BLOCK_BYTES = 2**20
+LONGEST_WAIT_S = 1e6  # the kernel takes milliseconds as an int
 
 
 class WorkerClient:
@@ -158,8 +159,9 @@ class WorkerClient:
         poller.register(descriptor, event)
         if self._process.sentinel is not None:
             poller.register(self._process.sentinel, select.POLLIN)
-        remaining = deadline - self._clock.now()
-        ready = dict(poller.poll(max(remaining, 0) * 1000)) if remaining > 0 else {}
+        ready: dict[int, int] = {}
+        while not ready and (remaining := deadline - self._clock.now()) > 0:
+            ready = dict(poller.poll(min(remaining, LONGEST_WAIT_S) * 1000))
         if not ready:
             self._raise_hung(method)
         if descriptor not in ready:  # a dead worker's last reply is still read

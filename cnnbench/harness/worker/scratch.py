@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-_NAME = re.compile(r"cnnbench-(?:worker|material|bundle)-(\d+)-\w+")
+_NAME = re.compile(r"cnnbench-(?:worker|material|bundle|oracle)-(\d+)-\w+")
 
 
 def scratch_prefix(purpose: str) -> str:

@@ -37,6 +37,7 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "NPROC",
 )
+USER_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 
@@ -78,5 +79,7 @@ class WorkerSpec:
         return {**FIXED, **allocator, **threads, **(CPU_ONLY if self.device == "cpu" else {})}
 
     def environment(self, parent: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The worker's whole environment."""
-        return {**(os.environ if parent is None else parent), **self.variables()}
+        """The worker's whole environment. A user id without a name, as in some containers, gets one, for torch asks."""
+        given = os.environ if parent is None else parent
+        nameless = not any(given.get(name) for name in USER_VARIABLES)
+        return {**given, **({"USER": f"user-{os.getuid()}"} if nameless else {}), **self.variables()}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cnnbench.errors import CnnbenchError, SuiteError
 from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
+from cnnbench.harness.suite.model import Suite
 
 GOOD = """\
 schema_version: 1
@@ -184,3 +188,58 @@ def test_quick_keeps_the_smallest_batch_and_few_rounds(write) -> None:
     assert (quick.measure.latency.launches, quick.measure.latency.rounds) == (1, 3)
     assert quick.train is not None
     assert quick.train.epochs == 1
+
+
+def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number that the schema of a suite allows, with its place."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("number", "integer"):
+            yield place, schema
+        for key, value in schema.items():
+            yield from numbers(value, f"{place}.{key}")
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from numbers(value, place)
+
+
+def test_every_number_of_a_suite_has_a_largest_value() -> None:
+    found = dict(numbers(Suite.model_json_schema()))
+
+    assert len(found) > 30
+    assert not [place for place, schema in found.items() if not {"maximum", "exclusiveMaximum", "const"} & set(schema)]
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e300", "1e400"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "timeouts.call_s", "timeouts.start_s", "measure.budget_s", "measure.latency.max_round_s",
+        "measure.latency.warmup.tolerance", "measure.latency.sequential.budget_s", "gates.latency.threshold",
+        "gates.latency.min_change_s", "gates.memory.threshold", "gates.accuracy.margin",
+        "gates.numerics.max_budget_used", "gates.confidence", "gates.false_discovery_rate", "train.learning_rate",
+    ],
+)  # fmt: skip
+def test_what_is_not_finite_or_has_no_use_is_refused_where_it_stands(write, path: str, value: str) -> None:
+    overrides = ["train={architectures: lenet5}"] if path.startswith("train") else []
+    overrides += ["measure.latency.sequential={max_launches: 9}"] if "sequential" in path else []
+    with pytest.raises(CnnbenchError) as caught:
+        load_suite(write(GOOD), [*overrides, f"{path}={value}"])
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [".inf", "[0.9, .nan]", "{a: -.inf}"])
+@pytest.mark.parametrize("part", ["optimizer", "loss", "schedule"])
+def test_rates_of_components_are_finite(write, part: str, value: str) -> None:
+    with pytest.raises(SuiteError, match="a finite number for rate"):
+        load_suite(write(GOOD), [f"train={{architectures: lenet5, {part}: {{kind: x, rate: {value}}}}}"])
+
+
+@pytest.mark.parametrize(
+    "option", [{"timeout_s": math.inf}, {"timeout_s": math.nan}, {"timeout_s": 1e30}, {"timeout_s": 0.0},
+               {"seed": 10**30}, {"seed": -1}, {"threads": 10**12}, {"threads": 0}]
+)  # fmt: skip
+def test_options_have_the_bounds_of_the_suite(option: dict[str, Any]) -> None:
+    with pytest.raises(SuiteError) as caught:
+        Adjustments.of(**option)
+    assert caught.value.where == next(iter(option))
+    assert caught.value.expected
