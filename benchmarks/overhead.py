@@ -126,7 +126,7 @@ def measured(timed: Any, rounds: int, seed: int) -> dict[str, dict[int, list[flo
 
 def told(title: str, found: dict[str, dict[int, list[float]]]) -> None:
     """One row for each variant."""
-    from cnnbench.measurement.statistics import ratio_interval
+    from cnnbench.measurement.levels import ratio_interval
 
     base = {(0, number): values for number, values in found["bare"].items()}
     typical = statistics.median(value for values in base.values() for value in values)

@@ -10,7 +10,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import echo, print_json, show_notes, show_table
+from cnnbench.cli.terminal import echo, print_json, show_notes, show_results, show_table
 from cnnbench.cli.verdicts import show_verdicts
 
 if TYPE_CHECKING:
@@ -94,8 +94,14 @@ def _show(result: ABResult) -> None:
     from cnnbench.output.verdict_tables import differences_table
 
     report = read_report(result.folder)
-    for table in (differences_table(result.differences), report.results, report.problems, report.skips):
+    differences = differences_table(result.differences)
+    if differences:
+        show_table(differences)
+        echo("")
+    show_results(report)
+    echo("")
+    for table in (report.problems, report.skips):
         if table:
             show_table(table)
             echo("")
-    show_notes(result.run.summary.notes, result.folder)
+    show_notes(report.notes, result.folder)

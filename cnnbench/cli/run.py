@@ -9,7 +9,7 @@ import typer
 
 from cnnbench.cli import options as o
 from cnnbench.cli.grouping import grouped
-from cnnbench.cli.terminal import echo, print_json, show_notes, show_table
+from cnnbench.cli.terminal import echo, print_json, show_notes, show_results, show_table
 
 if TYPE_CHECKING:
     from cnnbench.harness.run.runner import RunResult
@@ -64,13 +64,13 @@ def _show(result: RunResult) -> None:
     from cnnbench.output.reports import read_report
 
     report = read_report(result.folder)
-    show_table(report.results)
+    show_results(report)
     for table in (report.problems, report.skips):
         if table:
             echo("")
             show_table(table)
     echo("")
-    show_notes(result.summary.notes, result.folder)
+    show_notes(report.notes, result.folder)
     for label, link in result.summary.links.items():
         echo(f"{label + ':':<8} {link}")
         if label == "mlflow" and "//127.0.0.1:" in link:

@@ -13,6 +13,7 @@ from cnnbench.cli.streams import results
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cnnbench.output.report import RunReport
     from cnnbench.output.table import ReportTable
 
 WIDTH = 80  # of a terminal that does not tell
@@ -43,6 +44,15 @@ def show_table(table: ReportTable) -> None:
     from cnnbench.output.text import to_text
 
     echo(to_text(table, _width(), colours=_shows_colours()).removesuffix("\n"))
+
+
+def show_results(report: RunReport) -> None:
+    """Reasons to doubt the latencies, the table of results, and how wide its intervals are."""
+    for sentence in report.cautions:
+        echo(f"caution: {sentence}")
+    show_table(report.results)
+    if report.precision:
+        echo(report.precision)
 
 
 def show_notes(notes: Sequence[str], folder: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.judgement import Change, Judgement
-from cnnbench.gates.latency import latency_changes, paired_latency_changes
-from cnnbench.gates.pairs import Pair, location
+from cnnbench.gates.latency import latency_changes, latency_figures, paired_latency_changes
+from cnnbench.gates.pairs import Pair
 from cnnbench.gates.resources import (
     accuracy_change,
     largest_budget_used,
@@ -151,10 +150,14 @@ def _accuracy(matched: Matched) -> Iterable[MetricCase]:
         yield MetricCase(Pair(base, pair.head), "accuracy", change, reason=unlike or "")
 
 
-def figure(cell: CellSnapshot, metric: Metric) -> float | None:
-    """The figure that is shown for a metric."""
-    if metric == "latency":
-        return math.exp(location(cell)) if cell.rounds else None
+def shown(case: MetricCase, *, paired: bool) -> tuple[float | None, float | None]:
+    """The figures of both sides that are shown beside a verdict."""
+    if case.metric == "latency":
+        return latency_figures(case.pair, case.change, paired=paired)
+    return _figure(case.pair.base, case.metric), _figure(case.pair.head, case.metric)
+
+
+def _figure(cell: CellSnapshot, metric: Metric) -> float | None:
     if metric == "memory":
         return peak_bytes(cell)
     if metric == "numerics":

@@ -9,8 +9,11 @@ from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.verdicts import GateResult, gate
-from cnnbench.harness.run.record import Interval
+from cnnbench.harness.run.record import Interval, Record
 from cnnbench.harness.suite.cell import Key
+from cnnbench.measurement.bridged_ratio import group_ratio
+from cnnbench.measurement.levels import Spread, steadied
+from cnnbench.measurement.statistics import grouped
 from cnnbench.spec.frozen import Frozen
 
 VOLATILE = ("load_average", "yardsticks")
@@ -122,31 +125,39 @@ def relative(run: Evidence) -> tuple[Relative, ...]:
 
     Where the group was timed in parts, the ratio goes through the anchor that every part holds.
     """
-    from cnnbench.measurement.bridged_ratio import group_ratio
-    from cnnbench.measurement.statistics import grouped
-
-    groups: dict[Key, list[Any]] = {}
+    groups: dict[Key, list[Record]] = {}
     for record in run.records:
         if record.latency is not None and record.cell.side == "head" and run.samples.get(record.cell.id):
             groups.setdefault(record.cell.comparison_group, []).append(record)
-    found = []
+    found: list[tuple[Record, Record, Spread]] = []
     for records in groups.values():
-        fastest = min(records, key=lambda record: record.latency.median_s.value)
-        rounds = {record.cell.id: grouped(run.samples[record.cell.id]) for record in records}
-        for record in sorted(records, key=lambda record: record.latency.median_s.value):
+        ordered = sorted(records, key=_median)
+        rounds = {record.cell.id: grouped(run.samples[record.cell.id]) for record in ordered}
+        fastest = ordered[0]
+        for record in ordered:
             others = [rounds[item.cell.id] for item in records if item is not record and item is not fastest]
             ratio = group_ratio(rounds[record.cell.id], rounds[fastest.cell.id], others)
-            if ratio is None:
-                continue
-            found.append(
-                Relative(
-                    group=record.cell.group,
-                    subject=record.cell.id,
-                    series=record.cell.series,
-                    reference=fastest.cell.id,
-                    fastest=fastest.cell.series,
-                    ratio=Interval(value=ratio.value, low=ratio.low, high=ratio.high, confidence=ratio.confidence),
-                    rounds=ratio.pairs,
-                )
-            )
-    return tuple(found)
+            if ratio is not None:
+                found.append((record, fastest, ratio))
+    apart = [item for item in found if item[0] is not item[1]]  # the ratio of a cell to itself varies by nothing
+    steady = steadied([spread for *_, spread in apart], [record.cell.comparison_group for record, *_ in apart])
+    ratios = {record.cell.id: spread for (record, *_), spread in zip(apart, steady, strict=True)}
+    return tuple(_relative(record, fastest, ratios.get(record.cell.id, spread)) for record, fastest, spread in found)
+
+
+def _relative(record: Record, fastest: Record, spread: Spread) -> Relative:
+    ratio = spread.estimate()
+    return Relative(
+        group=record.cell.group,
+        subject=record.cell.id,
+        series=record.cell.series,
+        reference=fastest.cell.id,
+        fastest=fastest.cell.series,
+        ratio=Interval(value=ratio.value, low=ratio.low, high=ratio.high, confidence=ratio.confidence),
+        rounds=spread.rounds,
+    )
+
+
+def _median(record: Record) -> float:
+    assert record.latency is not None
+    return record.latency.median_s.value

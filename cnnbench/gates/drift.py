@@ -10,8 +10,7 @@ from statistics import median
 from cnnbench.gates.baselines import Snapshot
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Rules
-
-MEDIAN_VARIANCE = math.pi / 2  # of the median of many normal values, relative to that of their mean
+from cnnbench.measurement.levels import MEDIAN_VARIANCE
 
 
 @dataclass(frozen=True)

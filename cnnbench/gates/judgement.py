@@ -8,10 +8,11 @@ from typing import Literal
 
 from cnnbench.gates.rules import Metric, Rules
 from cnnbench.harness.run.record import Interval
-from cnnbench.measurement.bootstrap import student_quantile, student_tail
+from cnnbench.measurement.student import student_quantile, student_tail
 from cnnbench.spec.frozen import Frozen
 
 Judgement = Literal["improved", "unchanged", "regressed", "inconclusive", "not comparable"]
+LEAST_DRIFT = 0.0005  # a smaller one would show as 0.0 %
 JUDGEMENTS: tuple[Judgement, ...] = ("regressed", "improved", "inconclusive", "not comparable", "unchanged")
 
 
@@ -27,6 +28,7 @@ class Change:
         doubt: Why the change must not be trusted whatever its interval, or None.
         confidence: Of its interval, where sampling was sequential: that of the interim analysis at which sampling
             ended. None for the gate's own.
+        drift: What was taken out of the estimate: the logarithm of how much slower the machine was in the head run.
     """
 
     estimate: float
@@ -35,6 +37,7 @@ class Change:
     threshold: float
     doubt: str | None = None
     confidence: float | None = None
+    drift: float = 0.0
 
     def confidence_under(self, rules: Rules) -> float:
         """The confidence of its interval: the gate's, or its own."""
@@ -80,6 +83,8 @@ class Verdict(Frozen):
         detectable: The smallest change that this comparison would have found.
         noise: Half the width of the interval: what chance alone may show.
         false_alarm_rate: The chance that this comparison calls an unchanged cell regressed.
+        baseline, head: The figures of both sides. head / baseline is ``change``, times the machine's drift where
+            two runs are compared: ``reason`` says how much that is.
         reason: One sentence where the figures do not say it all.
     """
 
@@ -130,6 +135,12 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
     if abs(change.estimate) <= change.threshold and abs(change.estimate) + reach <= limit:
         return "unchanged", ""
     return "inconclusive", "the interval is too wide: take more rounds or launches, or a quieter machine"
+
+
+def drift_sentence(change: Change) -> str:
+    """How much of the difference of two runs' figures is the machine's, or "" where that would not show."""
+    drift = math.expm1(change.drift)
+    return "" if abs(drift) < LEAST_DRIFT else f"without the machine's drift of {drift:+.1%}"
 
 
 def as_ratio(change: Change, rules: Rules) -> dict[str, object]:

@@ -19,18 +19,17 @@ from collections.abc import Iterable
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.drift import drift_for, drift_variance, yardstick_votes
 from cnnbench.gates.judgement import Change
-from cnnbench.gates.moderation import moderated
 from cnnbench.gates.pairs import Pair, launch_locations, location
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.variation import (
-    Variance,
     change_variance,
     launch_variance,
     round_variances,
     run_variance,
     with_prior,
 )
-from cnnbench.measurement.bootstrap import degrees_of_sum
+from cnnbench.measurement.levels import steadied
+from cnnbench.measurement.student import degrees_of_sum
 
 
 def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules: Rules) -> dict[str, Change]:
@@ -62,6 +61,7 @@ def latency_changes(base: Snapshot, pairs: Iterable[Pair], head: Snapshot, rules
             degrees=own.degrees,
             threshold=latency_threshold(math.exp(location(pair.base)), rules),
             doubt=drift.doubt or _too_few(pair, rules),
+            drift=drift.value,
         )
     return changes
 
@@ -80,23 +80,20 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
     Returns:
         The changes by the cell's key.
     """
-    from cnnbench.measurement.turn_ratio import ratio_in_turns
+    from cnnbench.measurement.turn_ratio import turn_spread
 
     known = list(pairs)
     counts = [min(len(launch_locations(side)) for side in pair.sides) for pair in known]
-    ratios = [ratio_in_turns(_calls(pair.head), _calls(pair.base)) for pair in known]
-    of_launch = [
-        Variance(launches * ratio.log_error**2, ratio.degrees) for launches, ratio in zip(counts, ratios, strict=True)
-    ]
+    spreads = steadied([turn_spread(_calls(pair.head), _calls(pair.base)) for pair in known], [p.group for p in known])
     changes = {}
-    for pair, ratio, launches, steadied in zip(known, ratios, counts, moderated(of_launch), strict=True):
-        variance, degrees = steadied.value / launches, steadied.degrees
+    for pair, spread, launches in zip(known, spreads, counts, strict=True):
+        variance, degrees = spread.error**2, spread.unit.degrees
         if launches < 2:
             assumed = 2 * rules.launch_variation**2
             degrees = degrees_of_sum((variance, degrees), (assumed, rules.prior_degrees))
             variance += assumed
         changes[pair.key] = Change(
-            estimate=math.log(ratio.value),
+            estimate=spread.value,
             error=math.sqrt(variance),
             degrees=degrees,
             threshold=latency_threshold(math.exp(location(pair.base)), rules),
@@ -104,6 +101,24 @@ def paired_latency_changes(pairs: Iterable[Pair], rules: Rules) -> dict[str, Cha
             confidence=rules.spending.confidence(launches, rules.gates.confidence) if rules.spending else None,
         )
     return changes
+
+
+def latency_figures(pair: Pair, change: Change | None, *, paired: bool) -> tuple[float | None, float | None]:
+    """The latencies of both sides, as the table of results has them.
+
+    In an A/B run their ratio is that of the pairs of calls: each side's is what both together show, times or divided by
+    the root of that ratio. Of two runs the ratio contains the machine's drift.
+
+    Args:
+        pair: The cell in both runs.
+        change: Of its latency; None where it cannot be told.
+        paired: Whether this is an A/B run.
+    """
+    before, after = (location(side) if side.rounds else None for side in pair.sides)
+    if paired and change is not None and before is not None and after is not None:
+        middle = (before + after) / 2
+        before, after = middle - change.estimate / 2, middle + change.estimate / 2
+    return tuple(None if value is None else math.exp(value) for value in (before, after))  # type: ignore[return-value]
 
 
 def latency_threshold(base_s: float, rules: Rules) -> float:

@@ -10,8 +10,8 @@ from statistics import mean, median
 
 from cnnbench.gates.baselines import CellSnapshot
 from cnnbench.harness.suite.cell import Key
-
-RoundValues = dict[tuple[int, int], float]
+from cnnbench.measurement import levels
+from cnnbench.measurement.levels import RoundValues
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,17 @@ def round_logs(cell: CellSnapshot) -> RoundValues:
 
 def launch_locations(cell: CellSnapshot) -> dict[int, float]:
     """The median over rounds of each launch, on a logarithmic scale."""
-    return by_launch(round_logs(cell))
-
-
-def by_launch(rounds: RoundValues) -> dict[int, float]:
-    """The median of each launch's rounds."""
-    launches: dict[int, list[float]] = {}
-    for (launch, _), value in rounds.items():
-        launches.setdefault(launch, []).append(value)
-    return {launch: median(values) for launch, values in launches.items()}
+    return levels.by_launch(round_logs(cell))
 
 
 def location(cell: CellSnapshot) -> float:
-    """The mean over launches of their locations: the log of a typical latency."""
-    return mean(launch_locations(cell).values())
+    """The log of its latency, as a record has it."""
+    return levels.location(round_logs(cell))
 
 
 def without_shared(cells: Iterable[CellSnapshot]) -> list[RoundValues]:
     """Each cell's rounds around the cell's own level, less what all cells of a round share (the median of them)."""
-    centred = []
+    centred: list[RoundValues] = []
     for cell in cells:
         logs = round_logs(cell)
         level = mean(logs.values())

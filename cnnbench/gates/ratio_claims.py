@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnbench.gates.evidence import Evidence
@@ -14,10 +14,11 @@ from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
 from cnnbench.harness.suite.gates import Gates, MemoryGate
-from cnnbench.measurement.bootstrap import degrees_of_sum
 from cnnbench.measurement.bridged_ratio import group_ratio
+from cnnbench.measurement.levels import Spread, steadied
 from cnnbench.measurement.statistics import Ratio, grouped
-from cnnbench.measurement.turn_ratio import ratio_in_turns
+from cnnbench.measurement.student import degrees_of_sum
+from cnnbench.measurement.turn_ratio import turn_spread
 
 HEAD_TO_BASE = "head / base"
 
@@ -27,11 +28,11 @@ class _Against:
     """A ratio of two cells of one run, on a logarithmic scale."""
 
     ratio: Ratio
-    launches: int
+    one_launch: bool
 
     def parts(self, rules: Rules) -> list[tuple[float, float]]:
         """(variance, degrees) of its logarithm; one launch shows nothing of what varies from process to process."""
-        assumed = [(2 * rules.launch_variation**2, rules.prior_degrees)] if self.launches < 2 else []
+        assumed = [(2 * rules.launch_variation**2, rules.prior_degrees)] if self.one_launch else []
         return [(self.ratio.log_error**2, self.ratio.degrees), *assumed]
 
     @property
@@ -52,13 +53,14 @@ def latency_claims(bundled: Evidence, after: Mapping[str, Record], again: Eviden
     for record in bundled.records:
         if record.status == "ok" and record.latency and record.cell.side == "head":
             groups.setdefault(record.cell.comparison_group, []).append(record)
+    asked = []
     for members in groups.values():
         fastest = min(members, key=lambda record: record.latency.median_s.value if record.latency else math.inf)
         for record in members:
             if record is not fastest:
                 others = tuple(item.cell.id for item in members if item is not record and item is not fastest)
-                how = _How(f"against {fastest.cell.series}", in_turns=False, others=others)
-                yield Claim.of(record, "latency", _ratio_claim(record, fastest, after, (bundled, again), rules, how))
+                asked.append(_Asked(record, fastest, f"against {fastest.cell.series}", in_turns=False, others=others))
+    yield from _claims("latency", asked, after, (bundled, again), rules)
 
 
 def side_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence, rules: Rules) -> Iterator[Claim]:
@@ -74,36 +76,56 @@ def side_claims(bundled: Evidence, after: Mapping[str, Record], again: Evidence,
     for record in bundled.records:
         if record.status == "ok" and record.latency:
             cells.setdefault(record.cell.key, {})[record.cell.side] = record
-    for sides in cells.values():
-        if sides.keys() == {"base", "head"}:
-            how = _How("against the base side", in_turns=True)
-            found = _ratio_claim(sides["head"], sides["base"], after, (bundled, again), rules, how)
-            yield Claim.of(sides["head"], HEAD_TO_BASE, found)
+    asked = [
+        _Asked(sides["head"], sides["base"], "against the base side", in_turns=True)
+        for sides in cells.values()
+        if sides.keys() == {"base", "head"}
+    ]
+    yield from _claims(HEAD_TO_BASE, asked, after, (bundled, again), rules)
 
 
 @dataclass(frozen=True)
-class _How:
-    """What a ratio is to, in words; whether the calls of its two cells alternated; and who may link them if not."""
+class _Asked:
+    """A ratio that is claimed.
 
+    Args:
+        record, reference: The cells. against: the reference in words.
+        in_turns: Whether their calls alternated. others: cells that may link the two if they share no round.
+    """
+
+    record: Record
+    reference: Record
     against: str
     in_turns: bool
     others: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The ids of both cells."""
+        return self.record.cell.id, self.reference.cell.id
 
-def _ratio_claim(
-    record: Record,
-    reference: Record,
+
+def _claims(
+    name: str,
+    asked: Sequence[_Asked],
     after: Mapping[str, Record],
     runs: tuple[Evidence, Evidence],
     rules: Rules,
-    how: _How,
+) -> Iterator[Claim]:
+    before = _ratios(runs[0].samples, asked)
+    now = _ratios(runs[1].samples, [item for item in asked if all(cell in after for cell in item.names)])
+    for item in asked:
+        found = _ratio_claim(item, after, (before.get(item.names), now.get(item.names)), rules)
+        yield Claim.of(item.record, name, found)
+
+
+def _ratio_claim(
+    asked: _Asked, after: Mapping[str, Record], ratios: tuple[_Against | None, _Against | None], rules: Rules
 ) -> Found:
-    names, against = (record.cell.id, reference.cell.id), how.against
-    before = _against(runs[0].samples, *names, how)
-    now = _against(runs[1].samples, *names, how) if all(name in after for name in names) else None
+    (before, now), against, record = ratios, asked.against, asked.record
     if before is None or now is None:
         shown = before.text if before else None
-        ran = all(name in after for name in names)
+        ran = all(name in after for name in asked.names)
         lack = "fewer than two rounds have both" if ran else "not both ended well here"
         return Found("not comparable", shown, reason=f"{against}: {lack}")
     parts = [*before.parts(rules), *now.parts(rules)]
@@ -122,14 +144,24 @@ def _ratio_claim(
     return Found(grade, before.text, now.text, f"{against}: {why}" if why else against)
 
 
-def _against(samples: Mapping[str, tuple[Sample, ...]], cell: str, reference: str, how: _How) -> _Against | None:
-    own, other, *others = (grouped(samples.get(name, ())) for name in (cell, reference, *how.others))
-    common = own.keys() & other.keys()
-    launches = {launch for launch, _ in own} & {launch for launch, _ in other}
-    if how.in_turns:
-        return _Against(ratio_in_turns(own, other), len(launches)) if len(common) > 1 else None
-    ratio = group_ratio(own, other, others)
-    return _Against(ratio, len(launches)) if ratio is not None and ratio.pairs > 1 else None
+def _ratios(samples: Mapping[str, tuple[Sample, ...]], asked: Sequence[_Asked]) -> dict[tuple[str, str], _Against]:
+    """The ratios of a run that rest on two rounds or more, with their variances moderated over all of them."""
+    found: dict[tuple[str, str], Spread] = {}
+    groups = []
+    for item in asked:
+        own, other, *others = (grouped(samples.get(name, ())) for name in (*item.names, *item.others))
+        if item.in_turns:
+            spread = turn_spread(own, other) if own.keys() & other.keys() else None
+        else:
+            spread = group_ratio(own, other, others)
+        if spread is not None and spread.rounds > 1:
+            found[item.names] = spread
+            groups.append(item.record.cell.comparison_group)
+    steady = steadied(list(found.values()), groups)
+    return {
+        names: _Against(spread.ratio(), one_launch=spread.covers != "launches")
+        for names, spread in zip(found, steady, strict=True)
+    }
 
 
 def _threshold(record: Record, rules: Rules) -> float:

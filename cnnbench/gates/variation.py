@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import mean, median
 
 from cnnbench.gates.baselines import CellSnapshot
 from cnnbench.gates.controls import launch_differences
-from cnnbench.gates.drift import MEDIAN_VARIANCE, Drift
-from cnnbench.gates.pairs import Pair, RoundValues, by_launch, launch_locations, without_shared
+from cnnbench.gates.drift import Drift
+from cnnbench.gates.pairs import Pair, launch_locations, without_shared
 from cnnbench.gates.rules import Rules
 from cnnbench.harness.suite.cell import Key
+from cnnbench.measurement.levels import MEDIAN_VARIANCE, RoundValues, by_launch
+from cnnbench.measurement.moderation import Variance
 from cnnbench.measurement.turn_ratio import MAD_TO_SIGMA
 
 MINIMUM_RESIDUALS = 4
-
-
-@dataclass(frozen=True)
-class Variance:
-    """A variance with the degrees of freedom behind it."""
-
-    value: float
-    degrees: float
 
 
 def launch_variance(pairs: Sequence[Pair]) -> Variance:

@@ -9,9 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
-from cnnbench.gates.cases import Matched, MetricCase, figure, why_not
+from cnnbench.gates.cases import Matched, MetricCase, shown, why_not
 from cnnbench.gates.controls import floor_of, floor_sentence
-from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
+from cnnbench.gates.judgement import (
+    Change,
+    Judgement,
+    Verdict,
+    as_difference,
+    as_ratio,
+    drift_sentence,
+    judgement,
+)
 from cnnbench.gates.latency import noise_floor
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Metric, Rules
@@ -89,7 +97,7 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
     absent = _absent(base, head)
     same = paired or (head.fingerprint == base.fingerprint != "")
     cases = Matched(base, head, tuple(pairs), rules, paired, same).cases()
-    verdicts += _judged(cases, rules)
+    verdicts += _judged(cases, rules, paired=paired)
     order = {cell.cell.id: i for i, cell in enumerate(head.cells)}
     verdicts.sort(key=lambda verdict: (order[verdict.subject], rules.metrics.index(verdict.metric)))
     return GateResult(
@@ -131,7 +139,7 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
     }
 
 
-def _judged(cases: list[MetricCase], rules: Rules) -> list[Verdict]:
+def _judged(cases: list[MetricCase], rules: Rules, *, paired: bool) -> list[Verdict]:
     """The verdict on every case.
 
     The false discovery rate is controlled for each metric by itself. Sequential sampling judges latencies alone, so
@@ -149,7 +157,8 @@ def _judged(cases: list[MetricCase], rules: Rules) -> list[Verdict]:
             verdict, reason = judgement(case.change, rules, discovered=stands[i])
             figures = as_difference if case.metric == "accuracy" else as_ratio
             values |= figures(case.change, rules)
-        before, after = figure(case.pair.base, case.metric), figure(case.pair.head, case.metric)
+            reason = "; ".join(filter(None, (reason, drift_sentence(case.change))))
+        before, after = shown(case, paired=paired)
         verdicts.append(
             Verdict(**values, metric=case.metric, verdict=verdict, reason=reason, baseline=before, head=after)
         )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnbench.errors import DataError
-from cnnbench.measurement.bootstrap import student_quantile
-from cnnbench.measurement.statistics import Estimate, RoundSamples, ratio_interval, unpaired_ratio_interval
+from cnnbench.measurement.levels import latency_spread, ratio_spread, steadied
+from cnnbench.measurement.statistics import Estimate, RoundSamples
+from cnnbench.measurement.student import student_quantile
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ def noise_floor(
     """
     if not pairs:
         raise DataError("there are no A/A pairs", remedy="give the suite an A/A cell")
-    ratios = [
-        ratio_interval(a, b, confidence=confidence) if a.keys() & b.keys() else unpaired_ratio_interval(a, b)
-        for a, b in pairs
+    spreads = [
+        ratio_spread(a, b) if a.keys() & b.keys() else latency_spread(a).plus(latency_spread(b), -1) for a, b in pairs
     ]
+    ratios = [spread.ratio(confidence) for spread in steadied(spreads, range(len(spreads)))]
     sizes = sorted(math.expm1(abs(math.log(ratio.value))) for ratio in ratios)
     floor = sizes[min(len(sizes) - 1, math.ceil(confidence * len(sizes)) - 1)]
     detectable = sorted(ratio.smallest_detectable_change() for ratio in ratios)[len(ratios) // 2]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError
-from cnnbench.measurement.bootstrap import degrees_of_freedom, mean_squares, student_quantile
+from cnnbench.measurement.levels import Covers, Spread
+from cnnbench.measurement.moderation import Variance
 from cnnbench.measurement.statistics import Ratio, RoundSamples, checked
+from cnnbench.measurement.student import degrees_of_freedom, mean_squares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +38,17 @@ class Location:
 
 
 def ratio_in_turns(head: RoundSamples, base: RoundSamples, *, confidence: float = 0.95) -> Ratio:
+    """``turn_spread`` of two cells by themselves; its ``confidence`` is 0 where there is no interval.
+
+    Args:
+        head: Positive seconds by (launch, round), in the order in which they were taken.
+        base: As ``head``.
+        confidence: Of the interval.
+    """
+    return turn_spread(head, base).ratio(confidence)
+
+
+def turn_spread(head: RoundSamples, base: RoundSamples) -> Spread:
     """Head / base from pairs of calls that follow each other.
 
     Example: in a round the calls are base, head, base, head, ...; the first call of each makes the first pair. A pair
@@ -56,10 +69,6 @@ def ratio_in_turns(head: RoundSamples, base: RoundSamples, *, confidence: float 
     Args:
         head: Positive seconds by (launch, round), in the order in which they were taken.
         base: As ``head``.
-        confidence: Of the interval, which is Student's t on the log scale.
-
-    Returns:
-        The ratio; its ``confidence`` is 0 where there is no interval.
 
     Raises:
         DataError: No round has both, or a sample is not a positive number.
@@ -81,15 +90,14 @@ def ratio_in_turns(head: RoundSamples, base: RoundSamples, *, confidence: float 
         units = {(0, i): float(value) for i, value in enumerate(influences[0])}
     else:
         units = {key: float(values.mean()) for key, values in zip(keys, influences, strict=True)}
+    launches = len({launch for launch, _ in keys})
+    share = 1 / launches
     if len(units) == 1:
-        value = math.exp(found.value)
-        return Ratio(value, value, value, 0.0, 0.0, math.inf, 1)
+        return Spread(found.value, "nothing", Variance(0.0, math.inf), share)
     between, within = mean_squares(units)
-    error = found.scale * math.sqrt(max(between, within) / len(units))
-    degrees = degrees_of_freedom(units)
-    reach = student_quantile((1 + confidence) / 2, degrees) * error
-    low, middle, high = (math.exp(found.value + step) for step in (-reach, 0.0, reach))
-    return Ratio(middle, low, high, confidence, error, degrees, len(keys))
+    variance = found.scale**2 * max(between, within) / len(units)
+    covers: Covers = "launches" if launches > 1 else "rounds" if len(keys) > 1 else "calls"
+    return Spread(found.value, covers, Variance(variance / share, degrees_of_freedom(units)), share, rounds=len(keys))
 
 
 def location(values: FloatArray) -> Location:

@@ -18,6 +18,7 @@ class BreakEven:
         record: The program. first: the one that starts soonest.
         start_s, batch_s: Seconds from a fresh process to the steady state's first batch, and of each batch.
         batches: From so many on it has taken less time in all; 0 for ``first`` itself, None where it never does.
+        decided: Whether the intervals of the two latencies lie apart; where they overlap, either may be the faster.
     """
 
     record: Record
@@ -25,6 +26,7 @@ class BreakEven:
     start_s: float
     batch_s: float
     batches: int | None
+    decided: bool = True
 
 
 def start_seconds(record: Record) -> float | None:
@@ -65,5 +67,13 @@ def break_even(records: Sequence[Record]) -> list[BreakEven]:
                 batches = None
             else:
                 batches = math.floor((start_s - first_start) / (first_batch - batch_s)) + 1
-            found.append(BreakEven(record, first, start_s, batch_s, batches))
+            found.append(BreakEven(record, first, start_s, batch_s, batches, record is first or _apart(record, first)))
     return found
+
+
+def _apart(one: Record, other: Record) -> bool:
+    """Whether the intervals of two median latencies are known and do not overlap."""
+    assert one.latency is not None
+    assert other.latency is not None
+    a, b = one.latency.median_s, other.latency.median_s
+    return bool(a.confidence and b.confidence) and (a.high < b.low or b.high < a.low)

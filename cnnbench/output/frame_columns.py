@@ -28,6 +28,7 @@ RESULTS = CELL | {
     "latency_median_s": FIGURE,
     "latency_low_s": FIGURE,
     "latency_high_s": FIGURE,
+    "latency_covers": TEXT,
     "latency_p90_s": FIGURE,
     "latency_p99_s": FIGURE,
     "throughput_images_per_s": FIGURE,

@@ -188,6 +188,7 @@ def _found(record: Record) -> Row:
     if (latency := record.latency) is not None:
         row |= _interval("latency_median_s", "latency_low_s", "latency_high_s", latency.median_s)
         row |= {name: getattr(latency, name) for name in ("samples", "launches", "steady")}
+        row["latency_covers"] = latency.covers
         row["latency_p90_s"], row["latency_p99_s"] = latency.p90_s.value, latency.p99_s.value
         row["throughput_images_per_s"] = latency.throughput_images_per_s.value
     if (memory := record.memory) is not None:

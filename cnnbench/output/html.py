@@ -30,7 +30,6 @@ def render_html(report: RunReport) -> str:
         report=report,
         charts=named,
         machine=_machine(report),
-        unsteady=any(record.latency and not record.latency.steady for record in report.run.records),
         gate_headline=headline(report.gate) if report.gate else "",
         version=__version__,
     )

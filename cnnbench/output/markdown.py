@@ -23,7 +23,10 @@ def _parts(report: RunReport) -> Iterator[str]:
     yield f"# {escape_markdown(report.title)}\n"
     yield f"cnnbench run `{_code(report.run_id)}`, started {escape_markdown(report.started)}\n"
     yield " · ".join(f"**{escape_markdown(tile.value)}** {escape_markdown(tile.label)}" for tile in report.tiles) + "\n"
+    yield from (f"**Caution:** {escape_markdown(sentence)}\n" for sentence in report.cautions)
     yield from _section("Results", report.results)
+    if report.precision:
+        yield f"{escape_markdown(report.precision)}\n"
     if report.findings:
         yield from (f"* {escape_markdown(sentence)}" for sentence in report.findings)
         yield ""

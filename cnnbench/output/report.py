@@ -10,6 +10,7 @@ from cnnbench.gates.compare import Relative, relative
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.output import figures
+from cnnbench.output.cautions import cautions, precision
 from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
@@ -38,13 +39,20 @@ class ReportTile:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything that a report shows but its charts."""
+    """Everything that a report shows but its charts.
+
+    Args:
+        cautions: Reasons to doubt the latencies; they stand above the results. precision: how wide the intervals are.
+        notes: Of the run, but for those that are cautions.
+    """
 
     title: str
     run_id: str
     started: str
     run: Evidence
     tiles: tuple[ReportTile, ...]
+    cautions: tuple[str, ...]
+    precision: str
     findings: tuple[str, ...]
     results: ReportTable
     tables: tuple[ReportTable, ...]
@@ -66,6 +74,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         units: Of the metrics that plugins derive from records, by name.
     """
     ratios = relative(run)
+    doubts = cautions(run.records)
     tables = (
         relative_table(ratios),
         controls_table(run.records),
@@ -81,13 +90,15 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         started=min((record.started_utc for record in run.records), default=""),
         run=run,
         tiles=tuple(_tiles(run, gate)),
+        cautions=doubts,
+        precision=precision(run.records),
         findings=tuple(_findings(run, ratios)),
         results=result_table(run.records, units),
         tables=tuple(table for table in tables if table),
         problems=problems_table(run.records),
         skips=skips_table(run.records),
         environment=environment_rows(run),
-        notes=run.notes,
+        notes=tuple(note for note in run.notes if note not in doubts),
         gate=gate,
         gate_tables=tuple(table for table in (series_table(gate), *split_verdicts(gate)) if table) if gate else (),
         colours=colours(record.cell for record in run.records),

@@ -43,6 +43,8 @@ def break_even_table(records: Sequence[Record]) -> ReportTable | None:
         cell = item.record.cell
         if item.record is item.first:
             text = "starts first"
+        elif not item.decided:
+            text = f"undecided: its latency's interval overlaps that of {label(item.first.cell)}"
         elif item.batches is None:
             text = f"never overtakes {label(item.first.cell)}"
         else:

@@ -12,7 +12,7 @@ from cnnbench.gates.claims import Verification, graded
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.passes.findings import Digests, Memory
 from cnnbench.harness.run.record import Record
-from cnnbench.measurement.bootstrap import degrees_of_sum
+from cnnbench.measurement.student import degrees_of_sum
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.training_envelope import SURE_STEPS
 

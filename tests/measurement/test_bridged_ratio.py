@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.errors import DataError
 from cnnbench.measurement.bridged_ratio import group_ratio
-from cnnbench.measurement.statistics import ratio_interval
+from cnnbench.measurement.levels import ratio_interval, ratio_spread
 
 LAUNCHES, ROUNDS, NOISE = 3, 5, 0.02
 
@@ -31,12 +31,12 @@ def parts(seed, seconds=(0.010, 0.020, 0.040)):
 
 def test_two_that_share_rounds_need_no_third():
     anchor, one, other = parts(0)
-    assert group_ratio(one, anchor, [other]) == ratio_interval(one, anchor)
+    assert group_ratio(one, anchor, [other]) == ratio_spread(one, anchor)
 
 
 def test_drift_between_the_parts_cancels_in_the_anchor():
     anchor, one, other = parts(1)
-    ratio = group_ratio(other, one, [{}, anchor])
+    ratio = group_ratio(other, one, [{}, anchor]).ratio()
     assert ratio.low < 2.0 < ratio.high
     assert ratio.value == pytest.approx(2.0, rel=0.03)
     assert ratio.high / ratio.low < 1.1
@@ -50,7 +50,7 @@ def test_its_intervals_hold_the_truth_as_often_as_they_say():
     held = 0
     for seed in range(200):
         anchor, one, other = parts(seed)
-        ratio = group_ratio(other, one, [anchor], confidence=0.9)
+        ratio = group_ratio(other, one, [anchor]).ratio(0.9)
         held += ratio.low <= 2.0 <= ratio.high
     assert 0.85 <= held / 200 <= 1.0
 
@@ -62,7 +62,7 @@ def test_what_nothing_links_has_no_ratio():
 
 
 def test_one_shared_round_gives_a_value_without_an_interval():
-    ratio = group_ratio({(0, 1): [4.0]}, {(0, 0): [1.0]}, [{(0, 0): [2.0], (0, 1): [2.0]}])
+    ratio = group_ratio({(0, 1): [4.0]}, {(0, 0): [1.0]}, [{(0, 0): [2.0], (0, 1): [2.0]}]).ratio()
     assert (ratio.value, ratio.confidence) == (4.0, 0.0)
     assert ratio.low == ratio.high == 4.0
 

@@ -9,14 +9,9 @@ import pytest
 
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import Sample
+from cnnbench.measurement.levels import latency_spread, ratio_interval, unpaired_ratio_interval
 from cnnbench.measurement.noise import noise_floor, proportion_interval
-from cnnbench.measurement.statistics import (
-    benjamini_hochberg,
-    grouped,
-    quantile_interval,
-    ratio_interval,
-    unpaired_ratio_interval,
-)
+from cnnbench.measurement.statistics import benjamini_hochberg, grouped
 
 
 def draw(generator, launches, rounds, calls, *, between=0.0, within=0.02, scale=1.0):
@@ -30,53 +25,13 @@ def draw(generator, launches, rounds, calls, *, between=0.0, within=0.02, scale=
     return samples
 
 
-def test_the_value_is_numpys_quantile_of_all_calls():
-    samples = draw(np.random.default_rng(0), 2, 3, 7)
-    pooled = np.concatenate(list(samples.values()))
-    for q in (0.5, 0.9, 0.99):
-        assert quantile_interval(samples, q).value == pytest.approx(np.quantile(pooled, q), rel=1e-12)
-
-
-def test_samples_that_are_all_equal_have_an_interval_of_no_width():
-    estimate = quantile_interval({(0, 0): [0.5] * 4, (0, 1): [0.5] * 4})
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.5, 0.5, 0.5))
-
-
-def test_the_same_samples_give_the_same_interval():
-    samples = draw(np.random.default_rng(1), 5, 6, 9)
-    assert quantile_interval(samples) == quantile_interval(samples)
-    assert quantile_interval(samples, seed=1, resamples=200) != quantile_interval(samples, seed=2, resamples=200)
-
-
 def test_one_call_claims_no_confidence():
-    assert quantile_interval({(0, 0): [0.25]}).confidence == 0
+    assert latency_spread({(0, 0): [0.25]}).estimate().confidence == 0
     ratio = ratio_interval({(0, 0): [0.25]}, {(0, 0): [0.5]})
     assert ratio.value == 0.5
     assert ratio.confidence == 0
     assert ratio.p_below(0.9) == 1.0
     assert ratio.smallest_detectable_change() == math.inf
-
-
-@pytest.mark.parametrize(
-    ("launches", "rounds", "between", "least"), [(1, 10, 0.0, 0.89), (3, 6, 0.0, 0.89), (5, 6, 0.02, 0.87)]
-)
-def test_intervals_cover_the_truth_about_as_often_as_they_say(launches, rounds, between, least):
-    generator = np.random.default_rng(7)
-    trials = 200
-    hits = 0
-    for _ in range(trials):
-        estimate = quantile_interval(draw(generator, launches, rounds, 8, between=between), resamples=500)
-        hits += estimate.low <= 1.0 <= estimate.high
-    assert least <= hits / trials <= 1.0
-
-
-def test_two_launches_that_differ_make_the_interval_wide():
-    generator = np.random.default_rng(3)
-    equal = {(launch, i): 1 + 0.01 * generator.random(8) for launch in (0, 1) for i in range(6)}
-    apart = {key: value * (1.1 if key[0] else 1.0) for key, value in equal.items()}
-    narrow, wide = quantile_interval(equal), quantile_interval(apart)
-    assert wide.high / wide.low > 1.3
-    assert narrow.high / narrow.low < 1.02
 
 
 def test_drift_that_hits_both_cells_of_a_round_cancels_in_the_paired_ratio_only():
@@ -115,14 +70,6 @@ def test_the_smallest_detectable_change_is_found_about_four_times_in_five():
 def test_cells_that_share_no_round_do_not_pair():
     with pytest.raises(DataError, match="share no round"):
         ratio_interval({(0, 0): [1.0]}, {(1, 0): [1.0]})
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_a_sample_that_is_not_a_positive_number_is_refused_with_its_place(bad):
-    with pytest.raises(DataError, match="launch 2, round 3"):
-        quantile_interval({(2, 3): [1.0, bad]})
-    with pytest.raises(DataError):
-        quantile_interval({})
 
 
 def test_benjamini_hochberg_on_the_example_of_the_paper():

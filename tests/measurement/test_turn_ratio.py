@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import DataError
-from cnnbench.measurement.statistics import ratio_interval
+from cnnbench.measurement.levels import ratio_interval
 from cnnbench.measurement.turn_ratio import location, ratio_in_turns
 
 TRUTH = 0.05

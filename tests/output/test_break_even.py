@@ -11,8 +11,8 @@ from cnnbench.output.break_even import break_even, start_seconds
 from cnnbench.output.timing_tables import break_even_table, controls_table
 
 
-def timed(record, *, start, batch, compile_s=None, threads=1):
-    interval = Interval(value=batch, low=batch, high=batch)
+def timed(record, *, start, batch, compile_s=None, threads=1, within=0.0, confidence=0.95):
+    interval = Interval(value=batch, low=batch - within, high=batch + within, confidence=confidence)
     first = batch + (compile_s or 0.0)
     phases = Phases(import_s=start, build_s=0.0, weights_s=0.0, compile_s=compile_s, first_call_s=first)
     latency = record.latency.model_copy(update={"median_s": interval})
@@ -44,6 +44,23 @@ def test_the_batch_count_is_where_the_running_totals_cross(records):
 def test_what_starts_later_and_runs_slower_never_overtakes(records):
     found = break_even([timed(records[0], start=1.0, batch=0.1), timed(records[1], start=2.0, batch=0.1)])
     assert [item.batches for item in found] == [0, None]
+
+
+@pytest.mark.parametrize(
+    ("batch", "within", "confidence", "text"),
+    [
+        (0.09, 0.002, 0.95, "overtakes "),
+        (0.11, 0.002, 0.95, "never overtakes "),
+        (0.09, 0.006, 0.95, "undecided: its latency's interval overlaps that of "),
+        (0.11, 0.006, 0.95, "undecided: its latency's interval overlaps that of "),
+        (0.11, 0.0, 0.0, "undecided: its latency's interval overlaps that of "),
+    ],
+)
+def test_who_overtakes_whom_is_said_only_where_the_intervals_lie_apart(records, batch, within, confidence, text):
+    first = timed(records[0], start=1.0, batch=0.1, within=within, confidence=confidence)
+    later = timed(records[1], start=2.0, batch=batch, within=within, confidence=confidence)
+    table = break_even_table([first, later])
+    assert [row[-1].text.startswith(text) for row in table.rows] == [False, True]
 
 
 def test_groups_are_apart_and_a_lone_program_has_nobody_to_overtake(records):

@@ -12,6 +12,7 @@ from typing import Any
 
 from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample
 from cnnbench.harness.run.assembly import assemble
+from cnnbench.harness.run.latencies import cell_figures
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, summarize_run
 from cnnbench.harness.suite.model import Suite
@@ -87,7 +88,9 @@ def recorded_run(root: Path, cells: int) -> Path:
             for samples in [_samples(launch, 1e-3 * (1 + number % 7))]
         )
         parts = Parts(launches=launches)
-        record = assemble(cell, parts, failure=None, digests=None, started_utc=now_utc())
+        record = assemble(
+            cell, parts, cell_figures([(cell, parts)])[cell.id], failure=None, digests=None, started_utc=now_utc()
+        )
         folder = store.cell_folder(cell.id)
         folder.mkdir(parents=True)
         (folder / "samples.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in parts.samples))

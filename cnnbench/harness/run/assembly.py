@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from statistics import fmean
 
-from cnnbench.harness.passes.findings import Digests, Failure, LaunchPart, Parts, Phases
-from cnnbench.harness.run.record import Control, Interval, Latency, Observed, Record, RoundRatio
+from cnnbench.harness.passes.findings import Digests, Failure, Parts, Phases
+from cnnbench.harness.run.latencies import CellFigures
+from cnnbench.harness.run.record import Observed, Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.measurement.clock import now_utc
-from cnnbench.measurement.statistics import Estimate, Ratio, grouped, quantile_interval, ratio_interval
-from cnnbench.measurement.turn_ratio import ratio_in_turns
 
 LEAST_OBSERVED_S = 0.5  # of processor time: less is too little for a kernel that counts in hundredths of a second
 FOREIGN_SHARE = 0.1  # of the machine's processor time, above which a note says that it was not alone
@@ -19,6 +18,7 @@ FOREIGN_SHARE = 0.1  # of the machine's processor time, above which a note says 
 def assemble(
     cell: Cell,
     parts: Parts,
+    figures: CellFigures,
     *,
     failure: Failure | None,
     digests: Digests | None,
@@ -29,6 +29,7 @@ def assemble(
     Args:
         cell: Whose record it is.
         parts: What passes found of it.
+        figures: What timing shows of it.
         failure: How it ended early; None where it did not.
         digests: Of what went in; None where that was never made.
         started_utc: When its work began.
@@ -42,8 +43,8 @@ def assemble(
         digests=digests,
         outputs=parts.outputs,
         phases=_phases(parts),
-        latency=_latency(cell, parts.launches),
-        control=_control(parts.launches, in_turns=cell.side == "base"),
+        latency=figures.latency,
+        control=figures.control,
         memory=parts.memory.memory if parts.memory else None,
         observed=_observed(parts),
         checks=tuple(outcome.without_nodes() for outcome in parts.checks.outcomes) if parts.checks else (),
@@ -75,61 +76,6 @@ def _phases(parts: Parts) -> Phases:
         steady_s = sorted(sample.latency_s for sample in first.samples)[len(first.samples) // 2]
         phases = phases.model_copy(update={"compile_s": max(0.0, phases.first_call_s - steady_s)})
     return phases
-
-
-def _latency(cell: Cell, launches: Sequence[LaunchPart]) -> Latency | None:
-    samples = [sample for part in launches for sample in part.samples]
-    if not samples:
-        return None
-    rounds = grouped(samples)
-    middle, p90, p99 = (quantile_interval(rounds, q) for q in (0.5, 0.9, 0.99))
-    calls = max(part.calls_per_sample for part in launches)
-    notes = [f"each sample is the mean of up to {calls} calls"] if calls > 1 else []
-    if len(samples) < 100:
-        notes.append(f"p99 is extrapolated from {len(samples)} samples")
-    apart = [str(part.launch) for part in launches if part.apart]
-    if apart:
-        notes.append(f"launch {', '.join(apart)} was measured apart from its group")
-    return Latency(
-        median_s=_interval(middle),
-        p90_s=_interval(p90),
-        p99_s=_interval(p99),
-        throughput_images_per_s=Interval(
-            value=cell.batch / middle.value,
-            low=cell.batch / middle.high,
-            high=cell.batch / middle.low,
-            confidence=middle.confidence,
-        ),
-        samples=len(samples),
-        rounds=len({key[1] for key in rounds}),
-        launches=len({key[0] for key in rounds}),
-        steady=all(part.steady for part in launches),
-        note="; ".join(notes) or None,
-    )
-
-
-def _control(launches: Sequence[LaunchPart], *, in_turns: bool) -> Control | None:
-    """The control's latency over the cell's, round by round; by calls that follow each other in an A/B run."""
-    ours = grouped([sample for part in launches for sample in part.samples])
-    theirs = grouped([sample for part in launches for sample in part.control])
-    common = sorted(ours.keys() & theirs.keys())
-    if not common:
-        return None
-    ratio = ratio_in_turns if in_turns else ratio_interval
-    ratios = tuple(
-        RoundRatio(
-            launch=launch,
-            round=number,
-            ratio=ratio({(0, 0): theirs[launch, number]}, {(0, 0): ours[launch, number]}).value,
-        )
-        for launch, number in common
-    )
-    found = ratio(theirs, ours)
-    return Control(ratio=_interval(found), rounds=ratios)
-
-
-def _interval(estimate: Estimate | Ratio) -> Interval:
-    return Interval(value=estimate.value, low=estimate.low, high=estimate.high, confidence=estimate.confidence)
 
 
 def _observed(parts: Parts) -> Observed:

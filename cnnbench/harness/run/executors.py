@@ -58,6 +58,6 @@ class LocalExecutor:
         for launch in launches(now, cells, report):
             timing_pass(now(), launch, report)
             report(everything)
-        report(everything)  # those that waited for the end of sequential sampling
+        report(everything)  # those that were timed: their intervals rest on all of them
         with Work(now(), report) as weighing:
             memory_pass(weighing, cells)

@@ -9,6 +9,7 @@ from pydantic import Field
 from cnnbench.harness.passes.findings import Digests, Memory, Phases, Training
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.status import EXIT_CODES, UNPROVEN, Status
+from cnnbench.measurement.levels import Covers
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
 
@@ -25,16 +26,23 @@ class Interval(Frozen):
 
 
 class Latency(Frozen):
-    """Steady-state latency of one batch."""
+    """Steady-state latency of one batch.
+
+    Args:
+        covers: What the median's interval covers: how launches differ, how the rounds of the only launch do, how the
+            calls of the only round do, or nothing. None in records of before.
+        steady: Whether the steady state was reached before sampling.
+    """
 
     median_s: Interval
     p90_s: Interval
     p99_s: Interval
     throughput_images_per_s: Interval
+    covers: Covers | None = None
     samples: int
     rounds: int
     launches: int
-    steady: bool  # whether the steady state was reached before sampling
+    steady: bool
     note: str | None = None
 
 

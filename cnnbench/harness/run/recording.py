@@ -9,6 +9,7 @@ from cnnbench.harness.passes.findings import Failure, Parts
 from cnnbench.harness.run.assembly import assemble
 from cnnbench.harness.run.events import CellRecorded
 from cnnbench.harness.run.hooks import RunHooks
+from cnnbench.harness.run.latencies import CellFigures, cell_figures
 from cnnbench.harness.run.state import RunState
 from cnnbench.harness.suite.cell import Cell
 
@@ -26,6 +27,7 @@ class Recording:
     def __init__(self, state: RunState, hooks: RunHooks) -> None:
         self._state = state
         self._hooks = hooks
+        self._steadied: dict[str, CellFigures] | None = None
 
     def settle(self, cells: Sequence[Cell], *, last: bool = False) -> None:
         """Writes the records that can be written. Args: last: nothing more will be found of any cell."""
@@ -69,7 +71,8 @@ class Recording:
             with contextlib.suppress(Exception):  # the cell's failure says what is wrong with it
                 digests = state.materials.of(cell).digests
         started_utc = state.begun.get(cell.id, state.started_utc)
-        record = assemble(cell, parts, failure=failure, digests=digests, started_utc=started_utc)
+        figures = self._figures(cell, parts)
+        record = assemble(cell, parts, figures, failure=failure, digests=digests, started_utc=started_utc)
         record = self._hooks.with_metrics(record)
         if parts.samples:
             state.store.write_samples(cell.id, parts.samples)
@@ -78,3 +81,13 @@ class Recording:
         folder = state.store.cell_folder(cell.id)
         state.tell(CellRecorded(record, folder))
         self._hooks.recorded(record, folder)
+
+    def _figures(self, cell: Cell, parts: Parts) -> CellFigures:
+        """What timing shows of a cell, beside all cells of the run; by itself where it ended before they were timed."""
+        state = self._state
+        if not state.sampling_ended:
+            return cell_figures([(cell, parts)]).get(cell.id, CellFigures())
+        if self._steadied is None:
+            timed = [other for other in state.plan.runnable if "latency" in other.measure]
+            self._steadied = cell_figures([(other, state.parts.read(other)) for other in timed])
+        return self._steadied.get(cell.id, CellFigures())

@@ -58,8 +58,7 @@ class RunState:
         self.defects: list[str] = []
         self.yardsticks: list[dict[str, float]] = []
         self.anchors: dict[str, str] = {}
-        latency = plan.suite.measure.latency
-        self.sampling_ended = latency is None or latency.sequential is None or options.undecided is None
+        self.sampling_ended = plan.suite.measure.latency is None
         self._listeners = list(listeners)
         self._cells = {cell.id: cell for cell in plan.cells}
 

@@ -13,10 +13,11 @@ from typing import Literal, NamedTuple
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.output.cautions import cautions
 from cnnbench.output.figures import rounded
 from cnnbench.output.labels import label, network_label
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
-from cnnbench.output.text import to_markdown
+from cnnbench.output.text import escape_markdown, to_markdown
 
 Kind = Literal["suite", "point", "scaling", "training"]
 NOTE_LIMIT = 7_500  # MLflow keeps 8,000 characters of a tag
@@ -70,7 +71,8 @@ def plan_runs(run: Evidence, colours: Mapping[str, str]) -> Planned:
             "cnnbench.fingerprint": run.fingerprint,
             **_source(run),
         },
-        points=tuple(_geometric_means(shown)) + tuple(MetricPoint(_key(k), v) for k, v in run.yardsticks.items()),
+        points=tuple(_geometric_means(shown))
+        + tuple(MetricPoint(_key(k), rounded(v)) for k, v in run.yardsticks.items()),
         start_ms=min(starts),
         end_ms=max(ends),
         failed=any(record.exit_code for record in shown),
@@ -85,8 +87,9 @@ def plan_runs(run: Evidence, colours: Mapping[str, str]) -> Planned:
 
 
 def note(run: Evidence) -> str:
-    """The result table in Markdown, cut at a row where MLflow would cut it anywhere."""
-    text = f"### {run.suite}, {run.run_id}\n\n" + to_markdown(result_table(run.records))
+    """Reasons to doubt it, then the result table in Markdown, cut at a row where MLflow would cut it anywhere."""
+    doubts = "".join(f"**Caution:** {escape_markdown(sentence)}\n\n" for sentence in cautions(run.records))
+    text = f"### {run.suite}, {run.run_id}\n\n{doubts}" + to_markdown(result_table(run.records))
     if len(text) <= NOTE_LIMIT:
         return text
     kept = text[:NOTE_LIMIT].rpartition("\n")[0]
@@ -121,7 +124,10 @@ def _figures(record: Record, used: float | None) -> Iterator[MetricPoint]:
     """The headline first; four significant digits, for the table does not round."""
     values: dict[str, float | None] = {}
     if record.latency is not None:
-        values["p50_ms"] = record.latency.median_s.value * 1e3
+        median = record.latency.median_s
+        values["p50_ms"] = median.value * 1e3
+        if median.confidence:
+            values["p50_low_ms"], values["p50_high_ms"] = median.low * 1e3, median.high * 1e3
         values["img_per_s"] = record.latency.throughput_images_per_s.value
     if record.memory is not None:
         values["peak_mb"] = (record.memory.device_peak_bytes or record.memory.peak_bytes) / MEBIBYTE
@@ -130,9 +136,6 @@ def _figures(record: Record, used: float | None) -> Iterator[MetricPoint]:
     values["test_accuracy"] = record.training.test_accuracy if record.training else None
     if record.latency is not None:
         latency = record.latency
-        values["latency/p50_low_ms"], values["latency/p50_high_ms"] = (
-            latency.median_s.low * 1e3, latency.median_s.high * 1e3
-        )  # fmt: skip
         values["latency/p90_ms"], values["latency/p99_ms"] = latency.p90_s.value * 1e3, latency.p99_s.value * 1e3
     for check in record.checks:
         values[f"budget/{check.name}_pct"] = None if check.budget_used is None else 100 * check.budget_used
@@ -155,10 +158,11 @@ def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -
         points = []
         for record in sorted(members, key=lambda record: record.cell.batch):
             assert record.latency is not None
-            for key, value in (
-                ("p50_ms", record.latency.median_s.value * 1e3),
-                ("img_per_s", record.latency.throughput_images_per_s.value),
-            ):
+            median = record.latency.median_s
+            curve = {"p50_ms": median.value * 1e3, "img_per_s": record.latency.throughput_images_per_s.value}
+            if median.confidence:
+                curve |= {"p50_low_ms": median.low * 1e3, "p50_high_ms": median.high * 1e3}
+            for key, value in curve.items():
                 points.append(MetricPoint(key, rounded(value), record.cell.batch))
         planned.append(_curve(run, members[0], "scaling", points, colours))
     return planned

@@ -24,9 +24,9 @@ LIMIT = 20_000  # characters of an experiment's tag
 MOST_COMPARISONS = 24
 RUNS_SHOWN = 100
 _COLUMNS = (
-    "metrics.`p50_ms`", "metrics.`img_per_s`", "metrics.`err_budget_pct`", "metrics.`peak_mb`", "metrics.`compile_s`",
-    "metrics.`test_accuracy`", "params.`architecture`", "params.`batch`", "params.`backend`", "params.`mode`",
-    "params.`precision`",
+    "metrics.`p50_ms`", "metrics.`p50_low_ms`", "metrics.`p50_high_ms`", "metrics.`img_per_s`",
+    "metrics.`err_budget_pct`", "metrics.`peak_mb`", "metrics.`compile_s`", "metrics.`test_accuracy`",
+    "params.`architecture`", "params.`batch`", "params.`backend`", "params.`mode`", "params.`precision`",
 )  # fmt: skip
 
 _ORDER = {"point": "p50_ms", "scaling": "p50_ms", "training": "train/loss"}

@@ -9,6 +9,7 @@ from synthetic_run import synthetic_run
 
 from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample
 from cnnbench.harness.run.assembly import assemble, foreign_load
+from cnnbench.harness.run.latencies import CellFigures
 from cnnbench.harness.run.record import Observed
 from cnnbench.measurement.clock import now_utc
 from cnnbench.measurement.observation import Observation
@@ -30,7 +31,8 @@ def observed(foreign_s: float, machine_s: float) -> Observed:
         samples=(Sample(launch=0, round=0, index=0, latency_s=0.1),),
         observations=(asdict(seen),),
     )
-    return assemble(CELL, Parts(launches=(part,)), failure=None, digests=None, started_utc=now_utc()).observed
+    parts = Parts(launches=(part,))
+    return assemble(CELL, parts, CellFigures(), failure=None, digests=None, started_utc=now_utc()).observed
 
 
 @pytest.mark.parametrize(("foreign_s", "machine_s", "share"), [(0.5, 2.0, 0.25), (0.0, 2.0, 0.0), (0.02, 0.1, None)])

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from cnnbench.gates.moderation import common_variance, moderated
-from cnnbench.gates.variation import Variance
-from cnnbench.measurement.bootstrap import student_quantile
+from cnnbench.measurement.moderation import Variance, common_variance, moderated
+from cnnbench.measurement.student import student_quantile
 
 
 def observed(truth: np.ndarray, launches: int, generator: np.random.Generator) -> tuple[list[Variance], np.ndarray]:

@@ -1,0 +1,40 @@
+"""What stands above a table of results: whether its latencies can be believed, and how narrow their intervals are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from cnnbench.harness.run.assembly import foreign_load
+from cnnbench.harness.run.record import Record
+from cnnbench.output import figures
+
+
+def cautions(records: Sequence[Record]) -> tuple[str, ...]:
+    """One sentence for each reason to doubt the latencies: a busy machine, one launch, no steady state."""
+    timed = [record.latency for record in records if record.latency is not None]
+    one_launch = sum(latency.launches == 1 for latency in timed)
+    unsteady = sum(not latency.steady for latency in timed)
+    found = [foreign_load(records)]
+    if one_launch:
+        found.append(
+            f"{one_launch} of {len(timed)} cells were timed in one launch: their intervals say how the rounds of one "
+            "process differ, not how processes do"
+        )
+    if unsteady:
+        found.append(f"{unsteady} of {len(timed)} cells, marked *, were not steady before sampling began")
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def precision(records: Sequence[Record]) -> str:
+    """How wide the intervals of the median latencies are; "" where there is none.
+
+    Half the width of an interval [low, high] is sqrt(high / low) - 1.
+    """
+    known = [record.latency.median_s for record in records if record.latency is not None]
+    widths = [math.sqrt(item.high / item.low) - 1 for item in known if item.confidence]
+    if not widths:
+        return ""
+    middle, most = figures.percent(median(widths)), figures.percent(max(widths))
+    return f"intervals of the median latencies: ±{middle} in the middle of the cells, ±{most} at most"
