@@ -99,9 +99,9 @@ class LatencySettings(Frozen):
         sequential: Whether and how far an A/B comparison goes on with the cells that are undecided.
     """
 
-    launches: PositiveInt = 2
-    rounds: PositiveInt = 5
-    samples: PositiveInt = 10
+    launches: PositiveInt = 3
+    rounds: PositiveInt = 4
+    samples: PositiveInt = 9
     min_samples: PositiveInt = 2
     max_round_s: PositiveFloat = 1.0
     warmup: Warmup = Warmup()

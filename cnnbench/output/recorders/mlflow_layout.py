@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.run.record import Record
+from cnnbench.harness.run.record import Latency, Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.cautions import cautions
 from cnnbench.output.figures import rounded
@@ -122,20 +122,13 @@ def _point(run: Evidence, record: Record, used: float | None, colours: Mapping[s
 
 def _figures(record: Record, used: float | None) -> Iterator[MetricPoint]:
     """The headline first; four significant digits, for the table does not round."""
-    values: dict[str, float | None] = {}
-    if record.latency is not None:
-        median = record.latency.median_s
-        values["p50_ms"] = median.value * 1e3
-        if median.confidence:
-            values["p50_low_ms"], values["p50_high_ms"] = median.low * 1e3, median.high * 1e3
-        values["img_per_s"] = record.latency.throughput_images_per_s.value
+    values: dict[str, float | None] = {**(_speed(record.latency) if record.latency else {})}
     if record.memory is not None:
         values["peak_mb"] = (record.memory.device_peak_bytes or record.memory.peak_bytes) / MEBIBYTE
     values["compile_s"] = record.phases.compile_s
     values["err_budget_pct"] = None if used is None else 100 * used
     values["test_accuracy"] = record.training.test_accuracy if record.training else None
-    if record.latency is not None:
-        latency = record.latency
+    if latency := record.latency:
         values["latency/p90_ms"], values["latency/p99_ms"] = latency.p90_s.value * 1e3, latency.p99_s.value * 1e3
     for check in record.checks:
         values[f"budget/{check.name}_pct"] = None if check.budget_used is None else 100 * check.budget_used
@@ -143,6 +136,13 @@ def _figures(record: Record, used: float | None) -> Iterator[MetricPoint]:
     for name, value in values.items():
         if value is not None and math.isfinite(value):
             yield MetricPoint(name, rounded(value))
+
+
+def _speed(latency: Latency) -> dict[str, float]:
+    """The median, its interval where there is one, and the throughput."""
+    median = latency.median_s
+    interval = {"p50_low_ms": median.low * 1e3, "p50_high_ms": median.high * 1e3} if median.confidence else {}
+    return {"p50_ms": median.value * 1e3, **interval, "img_per_s": latency.throughput_images_per_s.value}
 
 
 def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -> list[PlannedRun]:
@@ -158,12 +158,8 @@ def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -
         points = []
         for record in sorted(members, key=lambda record: record.cell.batch):
             assert record.latency is not None
-            median = record.latency.median_s
-            curve = {"p50_ms": median.value * 1e3, "img_per_s": record.latency.throughput_images_per_s.value}
-            if median.confidence:
-                curve |= {"p50_low_ms": median.low * 1e3, "p50_high_ms": median.high * 1e3}
-            for key, value in curve.items():
-                points.append(MetricPoint(key, rounded(value), record.cell.batch))
+            speed = _speed(record.latency)
+            points += [MetricPoint(key, rounded(value), record.cell.batch) for key, value in speed.items()]
         planned.append(_curve(run, members[0], "scaling", points, colours))
     return planned
 

@@ -1,0 +1,190 @@
+"""How often a 95 % interval of a median latency holds what it should: in simulations, and in repetitions of a suite.
+
+    python benchmarks/intervals.py simulate [--runs 200]
+    python benchmarks/intervals.py repeat FOLDER [--runs 20] [--suite benchmarks/intervals.yaml] [--minutes 20]
+    python benchmarks/intervals.py table FOLDER
+
+`simulate` draws runs from models of a noisy machine, of which the true latency is known. A run has its cells in
+comparison groups of four; a group takes ten seconds of each launch, and the groups follow each other, so that a slow
+minute disturbs neighbours.
+
+`repeat` makes one run after another of a suite, and goes on where it was interrupted. `table` then asks of every
+interval of every run whether it holds the geometric mean of the other runs' medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+
+import numpy as np
+
+from cnnbench.measurement.levels import latency_spread, steadied
+from cnnbench.measurement.noise import proportion_interval
+
+Rounds = dict[tuple[int, int], list[float]]
+
+HERE = Path(__file__).parent
+GROUP, ROUNDS = 4, 4
+GROUP_S = 10.0  # what a comparison group takes of each launch
+SETTLED = 200_000  # rounds from which the truth of a model is computed
+
+
+@dataclass(frozen=True)
+class Model:
+    """A noisy machine, in standard deviations of the logarithm of the latency.
+
+    Args:
+        launch: Of each process around its cell. unlike: how far this differs from cell to cell (of its logarithm).
+        tails: Student's degrees of freedom of the launches; 0 for normal ones.
+        drift: Of the whole machine. memory_s: how long the drift lasts.
+        round: Of each round. disturbed: the share of rounds that something disturbs; by: by how much on average.
+    """
+
+    launch: float = 0.02
+    unlike: float = 0.0
+    tails: int = 0
+    drift: float = 0.0
+    memory_s: float = 5.0
+    round: float = 0.01
+    disturbed: float = 0.05
+    by: float = 0.3
+
+    def rounds(self, generator: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+        """The logarithms of rounds around their launch's level."""
+        hit = generator.random(size) < self.disturbed
+        return generator.normal(0, self.round, size) + hit * generator.exponential(self.by, size)
+
+    @property
+    def truth(self) -> float:
+        """The logarithm of the latency: the mean of a launch's median over its rounds."""
+        return float(np.median(self.rounds(np.random.default_rng(0), (SETTLED, ROUNDS)), axis=1).mean())
+
+
+MODELS = {
+    "cells vary alike": Model(),
+    "cells vary unlike": Model(unlike=0.5),
+    "very unlike": Model(unlike=1.0),
+    "heavy tails": Model(tails=3),
+    "drift of seconds": Model(drift=0.03, unlike=0.5),
+    "drift of half a minute": Model(drift=0.03, memory_s=30.0),
+    "busy machine": Model(launch=0.05, unlike=0.5, drift=0.05, round=0.08, disturbed=0.2, by=0.5),
+}
+
+
+def drawn(model: Model, cells: int, launches: int, generator: np.random.Generator) -> list[Rounds]:
+    """The latencies of a run's cells by launch and round."""
+    groups = math.ceil(cells / GROUP)
+    kept = math.exp(-GROUP_S / model.memory_s)
+    drift, now = np.empty(launches * groups), generator.normal()
+    for step in range(len(drift)):
+        drift[step] = model.drift * now
+        now = kept * now + math.sqrt(1 - kept**2) * generator.normal()
+    own = model.launch * np.exp(generator.normal(0, model.unlike, cells))
+    shape = (cells, launches)
+    unit = generator.normal(size=shape)
+    if model.tails:
+        unit = generator.standard_t(model.tails, shape) / math.sqrt(model.tails / (model.tails - 2))
+    levels = own[:, None] * unit + drift.reshape(launches, groups).T[np.arange(cells) // GROUP]
+    values = np.exp(levels[..., None] + model.rounds(generator, (*shape, ROUNDS)))
+    return [
+        {(a, b): [float(values[cell, a, b])] for a in range(launches) for b in range(ROUNDS)} for cell in range(cells)
+    ]
+
+
+def simulate(runs: int) -> None:
+    """Prints how often intervals hold the truth, and how wide they are: by themselves, and steadied over the run."""
+    print("| machine | cells | launches | own interval holds | steadied holds | own median width | steadied |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, model in MODELS.items():
+        for cells, launches in ((3, 3), (3, 4), (6, 4), (20, 2), (20, 3), (20, 4), (80, 3)):
+            generator, truth = np.random.default_rng(1), model.truth
+            held: dict[bool, list[bool]] = {False: [], True: []}
+            widths: dict[bool, list[float]] = {False: [], True: []}
+            for _ in range(max(10, runs * 6 // cells)):
+                own = [latency_spread(samples) for samples in drawn(model, cells, launches, generator)]
+                for steady, spreads in ((False, own), (True, steadied(own, [i // GROUP for i in range(cells)]))):
+                    for spread in spreads:
+                        found = spread.estimate()
+                        held[steady].append(math.log(found.low) <= truth <= math.log(found.high))
+                        widths[steady].append(math.sqrt(found.high / found.low) - 1)
+            shares = " | ".join(f"{fmean(held[which]):.1%}" for which in (False, True))
+            wide = " | ".join(f"±{median(widths[which]):.1%}" for which in (False, True))
+            print(f"| {name} | {cells} | {launches} | {shares} | {wide} |", flush=True)
+
+
+def repeat(folder: Path, suite: Path, runs: int, minutes: float) -> None:
+    """Makes the runs that are missing, as long as there is time."""
+    end = time.monotonic() + 60 * minutes
+    while len(done := finished(folder)) < runs and time.monotonic() < end:
+        print(f"run {len(done) + 1} of {runs}", flush=True)
+        options = ["--no-mlflow", "--quiet", "--output", str(folder)]
+        command = [sys.executable, "-m", "cnnbench", "run", str(suite), *options]
+        found = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        if found.returncode != 0:
+            sys.exit(f"the run ended with {found.returncode}")
+
+
+def finished(folder: Path) -> list[Path]:
+    """The summaries of runs that came to their end, oldest first."""
+    return sorted(path for path in folder.glob("*/*/summary.json") if json.loads(path.read_text())["exit_code"] == 0)
+
+
+def table(folder: Path) -> None:
+    """Prints for each cell how many of its intervals hold the mean of the other runs."""
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for path in finished(folder):
+        for row in json.loads(path.read_text())["rows"]:
+            if row["median_s"] is not None:
+                found[row["id"]].append(row["median_s"])
+    print("| cell | runs | intervals that hold the mean of the others | width | deviation between runs |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    every: list[bool] = []
+    half: list[float] = []
+    for cell, medians in sorted(found.items()):
+        logs = [math.log(item["value"]) for item in medians]
+        others = [(sum(logs) - own) / (len(logs) - 1) for own in logs]
+        pairs = zip(medians, others, strict=True)
+        hits = [math.log(item["low"]) <= mean <= math.log(item["high"]) for item, mean in pairs]
+        wide = [math.sqrt(item["high"] / item["low"]) - 1 for item in medians]
+        print(f"| {cell} | {len(logs)} | {sum(hits)} | ±{median(wide):.1%} | {np.std(logs, ddof=1):.1%} |")
+        every += hits
+        half += wide
+    share = proportion_interval(sum(every), len(every))
+    print(
+        f"\n{share.value:.1%} of {len(every)} intervals hold it (if they were independent: {share.low:.1%} to "
+        f"{share.high:.1%}); half of them are within ±{median(half):.1%}"
+    )
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    simulated = commands.add_parser("simulate")
+    simulated.add_argument("--runs", type=int, default=200)
+    repeated = commands.add_parser("repeat")
+    repeated.add_argument("folder", type=Path)
+    repeated.add_argument("--runs", type=int, default=20)
+    repeated.add_argument("--suite", type=Path, default=HERE / "intervals.yaml")
+    repeated.add_argument("--minutes", type=float, default=math.inf)
+    commands.add_parser("table").add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    if asked.command == "simulate":
+        simulate(asked.runs)
+        return
+    if asked.command == "repeat":
+        repeat(asked.folder, asked.suite, asked.runs, asked.minutes)
+    table(asked.folder)
+
+
+if __name__ == "__main__":
+    main()
