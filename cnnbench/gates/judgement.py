@@ -125,6 +125,13 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
     """
     if change.doubt is not None:
         return "inconclusive", change.doubt
+    drift = math.expm1(change.drift)
+    taken_out = "" if abs(drift) < LEAST_DRIFT else f"without the machine's drift of {drift:+.1%}"
+    verdict, reason = _judgement(change, rules, discovered=discovered)
+    return verdict, "; ".join(filter(None, (reason, taken_out)))
+
+
+def _judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgement, str]:
     reach = change.reach(change.confidence_under(rules))
     beyond = abs(change.estimate) - reach > change.threshold
     if beyond and discovered:
@@ -135,12 +142,6 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
     if abs(change.estimate) <= change.threshold and abs(change.estimate) + reach <= limit:
         return "unchanged", ""
     return "inconclusive", "the interval is too wide: take more rounds or launches, or a quieter machine"
-
-
-def drift_sentence(change: Change) -> str:
-    """How much of the difference of two runs' figures is the machine's, or "" where that would not show."""
-    drift = math.expm1(change.drift)
-    return "" if abs(drift) < LEAST_DRIFT else f"without the machine's drift of {drift:+.1%}"
 
 
 def as_ratio(change: Change, rules: Rules) -> dict[str, object]:

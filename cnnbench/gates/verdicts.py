@@ -11,15 +11,7 @@ from typing import Any
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.cases import Matched, MetricCase, shown, why_not
 from cnnbench.gates.controls import floor_of, floor_sentence
-from cnnbench.gates.judgement import (
-    Change,
-    Judgement,
-    Verdict,
-    as_difference,
-    as_ratio,
-    drift_sentence,
-    judgement,
-)
+from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
 from cnnbench.gates.latency import noise_floor
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Metric, Rules
@@ -157,7 +149,6 @@ def _judged(cases: list[MetricCase], rules: Rules, *, paired: bool) -> list[Verd
             verdict, reason = judgement(case.change, rules, discovered=stands[i])
             figures = as_difference if case.metric == "accuracy" else as_ratio
             values |= figures(case.change, rules)
-            reason = "; ".join(filter(None, (reason, drift_sentence(case.change))))
         before, after = shown(case, paired=paired)
         verdicts.append(
             Verdict(**values, metric=case.metric, verdict=verdict, reason=reason, baseline=before, head=after)
