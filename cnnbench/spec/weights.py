@@ -53,6 +53,9 @@ def draw(spec: WeightSpec, seed: int) -> Array:
             return _uniform(generator, initializer.scale * math.sqrt(3.0 / initializer.fan), shape)
         case "fan_in_uniform":
             return _uniform(generator, 1.0 / math.sqrt(initializer.fan), shape)
+        case "integers":
+            most = int(initializer.scale)
+            return generator.integers(-most, most + 1, shape).astype(np.float64)
         case "signs":
             return np.where(generator.random(shape) < 0.5, -1.0, 1.0)
     raise _unknown(initializer)

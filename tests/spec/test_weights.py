@@ -70,8 +70,9 @@ def test_each_distribution_has_its_mean_and_deviation(initializer, mean, deviati
     assert abs(drawn.std() - deviation) <= 0.02 * deviation
 
 
-def test_signs_are_plus_and_minus_one():
+def test_signs_are_plus_and_minus_one_and_integers_those_within_the_scale():
     assert set(weights.draw(WeightSpec("w", (64,), Initializer("signs")), 0)) == {-1.0, 1.0}
+    assert set(weights.draw(WeightSpec("w", (99,), Initializer("integers", 2)), 0)) == {-2.0, -1.0, 0.0, 1.0, 2.0}
 
 
 def test_an_unknown_distribution_is_refused():

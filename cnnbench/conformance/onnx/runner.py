@@ -119,6 +119,11 @@ def run_model(backend: Backend, options: ProgramOptions, file: OnnxFile, inputs:
     return run_network(backend, options, import_model(file, inputs), inputs)
 
 
+def _plain(array: Array) -> Array:
+    """Numbers of a type that NumPy has not by itself (integers of 4 bits, floats of 8) as float32, which holds them."""
+    return array.astype("float32") if array.dtype.kind == "V" else array
+
+
 def run_network(
     backend: Backend, options: ProgramOptions, network: OnnxNetwork, inputs: dict[str, Array]
 ) -> list[Array]:
@@ -136,7 +141,7 @@ def run_network(
         return network.results({})
     program = backend.compile_forward(network.graph, options)
     program.load(*split_state(network.graph, network.arrays))
-    batch = {ours: inputs[theirs] for ours, theirs in network.inputs.items()}
+    batch = {ours: _plain(inputs[theirs]) for ours, theirs in network.inputs.items()}
     results = program.run(program.upload(batch))
     backend.synchronize()
     host = program.download(results)

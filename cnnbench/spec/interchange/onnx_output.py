@@ -30,12 +30,16 @@ class OnnxOutput:
     rows: bool = False
 
     def in_width(self, array: Array) -> Array:
-        """The backend's array in the model's dtype: another width of its kind of numbers, or booleans; never more."""
+        """The backend's array in the model's dtype: another width of its kind of numbers, integers that floats
+        held, or booleans; never more.
+        """
         if self.rows:
             array = self.cut(array)
         if self.truth:
             return array.astype(bool)
         floats = array.dtype.kind == "f"
+        if floats and self.dtype.kind in "iu" and np.array_equal(array, np.rint(array)):  # integers that floats held
+            return array.astype(self.dtype)
         return array.astype(self.dtype) if floats == (self.dtype.kind in "fV") and self.dtype.kind != "b" else array
 
     def cut(self, array: Array) -> Array:

@@ -24,7 +24,8 @@ class Initializer:
     Args:
         distribution: ``constant``, ``uniform`` (in [-scale, scale]), ``normal`` (standard deviation ``scale``),
             ``kaiming_normal`` (std = gain / sqrt(fan)), ``kaiming_uniform`` (bound = gain sqrt(3 / fan)),
-            ``fan_in_uniform`` (bound = 1 / sqrt(fan)), or ``signs`` (-1 or +1 with equal probability).
+            ``fan_in_uniform`` (bound = 1 / sqrt(fan)), ``signs`` (-1 or +1 with equal probability), or ``integers``
+            (those in [-scale, scale]).
         scale: The constant, the bound, the standard deviation or the gain.
         fan: What ``fan`` is for the last three distributions: the number of products summed into one output.
     """

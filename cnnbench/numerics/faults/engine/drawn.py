@@ -16,6 +16,7 @@ from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import draw
 
 Array = NDArray[Any]
 Draw = Callable[[np.random.Generator, Shape], Array]
@@ -95,7 +96,9 @@ def on(layer: Layer, *operands: Drawn, batch: int = 2) -> Configuration:
         outputs = builder.add_all(SUSPECT, layer, *values)
         if outputs[0].dtype == "float":
             outputs = (builder.add("after", Affine(scale=2.0, shift=1.0), outputs[0]), *outputs[1:])
+        graph = builder.build(outputs)
+        weights = {spec.name: draw(spec, seed).astype(np.float32) for spec in graph.named_weights()}
         given = {name: a if a.dtype.kind in "iu" else a.astype(np.float32) for name, a in arrays.items()}
-        return Case(builder.build(outputs), {}, given, options, seed=seed)
+        return Case(graph, weights, given, options, seed=seed)
 
     return case
