@@ -16,6 +16,7 @@ by name. A network is handled in a process of its own, with a time limit.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -256,22 +257,19 @@ def child(source: str, name: str, wanted: list[tuple[str, str]]) -> None:
         print("ROW " + json.dumps({"source": source, "network": name, **row}), flush=True)
 
 
-def run(
-    output: Path, sources: list[str], batches: list[str], exporters: list[str], limit_s: float, again: list[str]
-) -> None:
+def run(options: argparse.Namespace) -> None:
     """Fills ``rows.jsonl`` with what is missing in it."""
+    output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
     file = output / "rows.jsonl"
-    rows = [row for row in read(file) if row["result"] not in again]
+    rows = [row for row in read(file) if row["result"] not in options.again]
     _write(file, rows)
     done = {(row["source"], row["network"], row["exporter"], row["batch"]) for row in rows}
-    for exporter in exporters:
-        for batch in batches:
-            for source in sources:
-                if exporter in EXPORTERS[source]:
-                    for name in _listed(output, source):
-                        if (source, name, exporter, batch) not in done:
-                            _append(file, _one(source, name, exporter, batch, limit_s))
+    for exporter, batch, source in itertools.product(options.exporters, options.batches, options.sources):
+        if exporter in EXPORTERS[source]:
+            for name in _listed(output, source):
+                if (source, name, exporter, batch) not in done:
+                    _append(file, _one((source, name, exporter, batch), options.limit))
 
 
 def _one(what: tuple[str, str, str, str], limit_s: float) -> dict[str, Any]:
