@@ -5,6 +5,7 @@ VENV ?= .venv
 SUITE ?= suites/resnet.yaml
 PYTEST_OPTIONS ?=
 TEST_PROCESSES ?= auto
+PARTS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -23,8 +24,9 @@ test: $(INSTALLED_DEV)
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not (slow or browser or alone)" $(PYTEST_OPTIONS)
 	$(BIN)/pytest -m "alone and not (slow or browser)" $(PYTEST_OPTIONS)
 
+# In parts of less than an hour; one that has passed at this commit is not run again. PARTS="faults zoo" runs these alone.
 test-slow: $(INSTALLED_DEV)
-	$(BIN)/pytest -m "slow or browser" $(PYTEST_OPTIONS)
+	BIN=$(BIN) PROCESSES=$(TEST_PROCESSES) .ci/slow $(PARTS)
 
 test-browser: $(INSTALLED_DEV)
 	$(BIN)/pytest -m "browser and not slow" $(PYTEST_OPTIONS)

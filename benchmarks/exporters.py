@@ -69,20 +69,40 @@ def names(source: str) -> list[str]:
 def _smallest_of_timm() -> list[str]:
     tolerate_missing_operators()
     import timm
-    import torch
 
     chosen = []
     for module in timm.list_modules():
         sizes = {}
         for name in timm.list_models(module=module):
-            try:
-                with torch.device("meta"):
-                    sizes[name] = sum(p.numel() for p in timm.create_model(name).parameters())
-            except Exception:
-                continue
+            sizes[name] = num_parameters("timm", name)
+        sizes = {name: size for name, size in sizes.items() if size}
         if sizes:
             chosen.append(min(sizes, key=lambda name: sizes[name]))
     return chosen
+
+
+def torch_module(source: str, name: str) -> Any:
+    """The module as its package makes it."""
+    tolerate_missing_operators()
+    if source == "torchvision":
+        import torchvision
+
+        options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        return torchvision.models.get_model(name, **options)
+    import timm
+
+    return timm.create_model(name)
+
+
+def num_parameters(source: str, name: str) -> int:
+    """Counted without making them, where the module can be built so."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in torch_module(source, name).parameters())
+    except Exception:
+        return 0
 
 
 def torch_model(source: str, name: str) -> tuple[Any, list[int]]:
@@ -90,24 +110,13 @@ def torch_model(source: str, name: str) -> tuple[Any, list[int]]:
     import torch
 
     torch.manual_seed(0)
-    if source == "torchvision":
-        tolerate_missing_operators()
-        import torchvision
-
-        options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        model, usual = torchvision.models.get_model(name, **options), 299 if name == "inception_v3" else 224
-    else:
-        tolerate_missing_operators()
-        import timm
-
-        model = timm.create_model(name)
-        usual = model.default_cfg["input_size"][-1]
-    model.eval()
+    model = torch_module(source, name).eval()
+    usual = 299 if name == "inception_v3" else getattr(model, "default_cfg", {"input_size": (224,)})["input_size"][-1]
     with torch.no_grad():
         for module in model.modules():
             for key, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
                 _general_position(module, key, value)
-    return model, [size for size in (64, usual) if _takes(model, size)]
+    return model, [size for size in dict.fromkeys((64, usual)) if _takes(model, size)]
 
 
 def _general_position(module: Any, key: str, value: Any) -> None:
@@ -147,12 +156,13 @@ def export_torch(model: Any, size: int, exporter: str, batch: str, file: Path) -
 
 def one_torch(source: str, name: str, wanted: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """A row for each exporter and batch of a network of PyTorch; of the smallest image that can be exported."""
-    model, sizes = torch_model(source, name)
-    parameters = sum(p.numel() for p in model.parameters())
-    for exporter, batch in wanted:
-        if parameters > LARGEST:
+    parameters = num_parameters(source, name)
+    if parameters > LARGEST:
+        for exporter, batch in wanted:
             yield _row(exporter, batch, "left out", f"{parameters / 1e6:.0f} million parameters")
-            continue
+        return
+    model, sizes = torch_model(source, name)
+    for exporter, batch in wanted:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "network.onnx"
             reason = "it takes no image that was tried"

@@ -1,8 +1,46 @@
-"""What all tests share: property tests are not failed by a slow machine."""
+"""What all tests share: property tests are not failed by a slow machine; slow tests are run in parts."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("cnnbench", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cnnbench")
+
+
+def part_of(item: pytest.Item) -> str:
+    """The part of the slow tests that a test belongs to; each part takes less than an hour on two cores.
+
+    Shared cases and the zoo are parts by backend, mode and precision, tests that nothing may run beside are one part
+    by themselves, and all others go by their folder.
+    """
+    if item.get_closest_marker("alone") or item.get_closest_marker("browser"):
+        return "alone"
+    room, *inner = item.path.relative_to(Path(__file__).parent).with_suffix("").parts
+    given = getattr(item, "callspec", None)
+    if given is not None and inner[-1:] == ["test_shared_cases"]:
+        return "-".join(["cases", *(str(given.params[key]) for key in ("name", "mode", "policy"))])
+    if room in ("backends", "conformance"):
+        return f"{room}-{inner[-1].removeprefix('test_')}"
+    return room
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("parts of the slow tests")
+    group.addoption("--part", help="run the tests of this part only", default=None)
+    group.addoption("--parts", help="list the parts of the chosen tests, and run none", action="store_true")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--part")
+    if wanted is not None:
+        config.hook.pytest_deselected(items=[item for item in items if part_of(item) != wanted])
+        items[:] = [item for item in items if part_of(item) == wanted]
+    if config.getoption("--parts"):
+        for part in sorted({part_of(item) for item in items}):
+            print(f"part {part}")
+        items.clear()
