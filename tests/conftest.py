@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if part_of(item) != wanted])
         items[:] = [item for item in items if part_of(item) == wanted]
     if config.getoption("--parts"):
+        reporter = config.pluginmanager.getplugin("terminalreporter")
         for part in sorted({part_of(item) for item in items}):
-            print(f"part {part}")
+            reporter.write_line(f"part {part}")
         items.clear()
