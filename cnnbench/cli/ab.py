@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +31,7 @@ class Interpreters:
 
 @grouped
 def ab(
-    suite: Annotated[Path | None, typer.Argument(metavar="SUITE", help="A suite file.", show_default=False)] = None,
+    suite: o.OptionalSuite = None,
     *,
     pythons: Interpreters,
     chosen: o.Selection,

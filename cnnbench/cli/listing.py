@@ -135,22 +135,35 @@ def datasets(shown: o.Shown) -> None:
 @application.command("suites")
 @grouped
 def suites(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("suites"),
+    folder: Annotated[
+        Path | None, typer.Argument(help="Only those of this folder; else those that ship and ./suites.")
+    ] = None,
     *,
     shown: o.Shown,
 ) -> None:
-    """The suite files of a folder."""
+    """The suites that ship, by the names under which they are run, and the suite files of a folder."""
+    from cnnbench.harness.suite.shipped import SUFFIXES, shipped_suites
+
+    known = {} if folder is not None else shipped_suites()
+    place = folder or Path("suites")
+    files = [path for path in sorted(place.glob("*")) if path.suffix in SUFFIXES]
+    own = {path.resolve() for path in known.values()}
+    rows = [_suite(name, path) for name, path in known.items()]
+    rows += [_suite(str(path), path) for path in files if path.resolve() not in own]
+    _print(rows, ("suite", "description", "error"), shown.json, f"no suite file in {place}")
+
+
+def _suite(name: str, path: Path) -> dict[str, Any]:
     from cnnbench.errors import SuiteError
     from cnnbench.harness.suite.file import load_suite
 
-    rows = []
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        try:
-            suite = load_suite(path)
-            rows.append({"file": str(path), "name": suite.name, "description": suite.description, "error": None})
-        except SuiteError as error:
-            rows.append({"file": str(path), "name": None, "description": None, "error": str(error).splitlines()[0]})
-    _print(rows, ("file", "name", "description", "error"), shown.json, f"no suite file in {folder}")
+    try:
+        suite = load_suite(path)
+    except SuiteError as error:
+        reason = str(error).splitlines()[0]
+        return {"suite": name, "file": str(path), "name": None, "description": None, "error": reason}
+    facts = {"name": suite.name, "description": suite.description, "error": None}
+    return {"suite": name, "file": str(path), **facts}
 
 
 @application.command("faults")

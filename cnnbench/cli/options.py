@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 RUNS = Path("reports/runs")
 
-Suites = Annotated[list[Path] | None, typer.Argument(metavar="SUITE...", help="Suite files.", show_default=False)]
-SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file.", show_default=False)]
+_SUITE = typer.Argument(
+    metavar="SUITE", help="A suite's file, or the name of one that ships: resnet.", show_default=False
+)
+Suites = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SUITE...", help="Suites' files, or names of suites that ship: resnet.", show_default=False),
+]
+SuiteFile = Annotated[Path, _SUITE]
+OptionalSuite = Annotated[Path | None, _SUITE]
 Architecture = Annotated[
     str,
     typer.Argument(

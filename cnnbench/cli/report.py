@@ -23,8 +23,10 @@ def report(
     *,
     shown: o.Shown,
 ) -> None:
-    """Write a run's reports again from its records."""
+    """Write a run's reports again from its records; ends with 5 where some are missing."""
     from cnnbench.face.recording import log as log_run
+    from cnnbench.gates.evidence import read_evidence
+    from cnnbench.harness.run.exit_codes import INCONCLUSIVE
     from cnnbench.harness.run.files import check_folder_writable
     from cnnbench.output.reports import write_reports
 
@@ -40,10 +42,15 @@ def report(
     links: dict[str, str] = {}
     if log:
         links = log_run(folder, o.recorders(mlflow=True, tracking_uri=tracking_uri))
+    missing = read_evidence(folder).missing
     if shown.json:
-        print_json({"folder": str(folder), "files": {k: str(v) for k, v in files.items()}, "links": links})
-        return
-    for path in files.values():
-        echo(path)
-    for label, link in links.items():
-        echo(f"{label}: {link}")
+        written = {name: str(path) for name, path in files.items()}
+        print_json({"folder": str(folder), "files": written, "links": links, "missing": missing})
+    else:
+        for path in files.values():
+            echo(path)
+        for label, link in links.items():
+            echo(f"{label}: {link}")
+    if missing:
+        echo(f"note: the run is not complete: it has no {', no '.join(missing)}", err=True)
+        raise typer.Exit(INCONCLUSIVE)

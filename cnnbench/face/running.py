@@ -17,6 +17,7 @@ from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
 from cnnbench.harness.suite.plan import Filters, Plan
 from cnnbench.harness.suite.plan import plan as expand
+from cnnbench.harness.suite.shipped import suite_file
 from cnnbench.output.reports import write_reports
 
 
@@ -25,7 +26,7 @@ def plan(suite: str | Path, **chosen: Unpack[SuiteKeywords]) -> Plan:
     """The cells of a suite, without running anything; ``skip`` says why one would not run.
 
     Args:
-        suite: Its file.
+        suite: Its file, or the name of one that ships: ``"resnet"``.
         chosen: The keywords below.
 
     Raises:
@@ -41,7 +42,7 @@ def run(
     """Checks, trains, times and weighs every cell of a suite; writes records and reports, and returns what it found.
 
     Args:
-        suite: Its file, or a plan of it.
+        suite: Its file, the name of one that ships, or a plan.
         resume: A run to continue as it was planned, instead of a new one; ``"latest"`` beside a suite is the suite's.
         how: The keywords below.
 
@@ -68,7 +69,7 @@ def work_of(
     folder = None
     if resume is not None:
         if resume == "latest" and suite is not None:
-            resume = suite.suite.name if isinstance(suite, Plan) else load_suite(Path(suite)).name
+            resume = suite.suite.name if isinstance(suite, Plan) else load_suite(suite_file(suite)).name
         folder = find_run(resume, root)
         if suite is None or (folder / "plan.json").exists():
             return _continued(RunStore.open(folder).read_plan(), suite, chosen), folder
@@ -114,7 +115,7 @@ def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, 
         precision=chosen.get("precision"),
         timeout_s=chosen.get("timeout_s"),
     )
-    read = adjusted(load_suite(Path(suite), chosen.get("overrides", ())), adjustments)
+    read = adjusted(load_suite(suite_file(suite), chosen.get("overrides", ())), adjustments)
     filters = Filters(
         backends=tuple(chosen.get("backends", ())),
         expression=chosen.get("expression"),

@@ -26,6 +26,7 @@ class Evidence:
         selected: Whether only a part of the suite was asked for, by backends, an expression or a shard.
         folder: Where it lies, or None for one that was never written.
         seconds, notes, links: As in the summary. settings: the suite as it was resolved.
+        finished: Whether the run came to its summary.
     """
 
     suite: str
@@ -43,6 +44,13 @@ class Evidence:
     notes: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    finished: bool = True
+
+    @property
+    def missing(self) -> list[str]:
+        """What a complete run has and this one has not: its summary, and records of planned cells."""
+        records = [f"readable record of {cell.id}" for cell in self.unrecorded]
+        return [*([] if self.finished else ["summary"]), *records]
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -77,4 +85,5 @@ def read_evidence(folder: Path) -> Evidence:
         notes=(*(summary.notes if summary else ()), *store.problems),
         links=summary.links if summary else {},
         settings=plan.suite.model_dump(mode="json") if plan else {},
+        finished=summary is not None,
     )

@@ -217,5 +217,6 @@ def _suite_name(suite: str | Path) -> str:
     if not str(suite).lower().endswith((".yaml", ".yml")):
         return str(suite)
     from cnnbench.harness.suite.file import load_suite
+    from cnnbench.harness.suite.shipped import suite_file
 
-    return load_suite(Path(suite)).name
+    return load_suite(suite_file(suite)).name

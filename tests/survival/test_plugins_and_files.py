@@ -99,7 +99,8 @@ def test_a_corrupt_record(finished, tmp_path, damage):
     kept = other.read_bytes()
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     reported = finished.run("report", str(folder))
-    assert reported.code == 0, reported.text
+    assert reported.code == 5, reported.text
+    assert "no readable record of" in reported.stderr
     assert "counts as not run" in (folder / "report.md").read_text()
     resumed = finished.run("run", "--resume", str(folder), "--no-mlflow")
     assert resumed.code == 0, resumed.text
