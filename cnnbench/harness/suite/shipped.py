@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import cnnbench
 from cnnbench.errors import SuiteError, did_you_mean
 
 SUFFIXES = (".yaml", ".yml")
@@ -13,7 +12,7 @@ SUFFIXES = (".yaml", ".yml")
 
 def shipped_suites() -> dict[str, Path]:
     """The files of the suites that ship, by name: ``resnet``, ``vgg`` …"""
-    package = Path(cnnbench.__file__).parent
+    package = Path(__file__).parents[2]
     folder = package / "suites"  # of a wheel
     if not folder.is_dir() and (package.parent / "pyproject.toml").is_file():
         folder = package.parent / "suites"  # of a checkout
