@@ -64,6 +64,7 @@ CASES = {
     "elementwise/log1p_near_zero": LayerCase(Elementwise(function="log1p"), EVEN, scale=1e-4),
     "elementwise/erf_tails": LayerCase(Elementwise(function="erf"), EVEN, scale=8.0),
     "scalar_affine/plain": LayerCase(Affine(scale=2.5, shift=-0.3), EVEN),
+    "scalar_affine/one_number": LayerCase(Affine(scale=2.5, shift=-0.3), ((),), batched=(False,)),
     "scalar_affine/shift": LayerCase(Affine(shift=3.0), EVEN),
     "scalar_affine/scale": LayerCase(Affine(scale=-3.0), EVEN),
     "clip/both": LayerCase(Clip(minimum=-0.7, maximum=0.4), EVEN),

@@ -54,6 +54,10 @@ CASES = {
     "resize/linear_to_one": LayerCase(Resize(size=(1, 4), mode="linear", coordinates="pytorch_half_pixel"), IMAGE),
     "resize/linear_from_one": LayerCase(Resize(size=(3, 6), mode="linear"), ((2, 1, 4),)),
     "resize/linear_recomputed": LayerCase(Resize(scale=(2.3, 0.7), mode="linear", recompute_scale=True), LARGE),
+    **{
+        f"resize/{mode}_size_and_scale": LayerCase(Resize(size=(12, 16), scale=(2.3, 3.1), mode=mode), IMAGE)
+        for mode in ("nearest", "linear", "cubic")
+    },
     "resize/linear_large_mean": LayerCase(Resize(size=(13, 6), mode="linear"), LARGE, shift=100.0),
     "resize/cubic_row": LayerCase(Resize(size=12, mode="cubic"), ROW),
     "resize/cubic_volume": LayerCase(Resize(size=(5, 2, 7), mode="cubic"), VOLUME, batch=1),

@@ -93,7 +93,7 @@ def _masked(node: OnnxNode, scores: Value, past: int) -> Value:
 def _with_mask(node: OnnxNode, scores: Value) -> Value:
     """A mask of booleans keeps scores where it is true; one of floats is added. A shorter one masks what it lacks."""
     is_truth = node.is_truth(3)
-    mask = raised(node, node.value(3), 4, "mask")
+    mask = raised(node, node.number(3), 4, "mask")
     missing = scores.shape[3] - mask.shape[3]
     if missing > 0 and mask.shape[3] > 1:
         filler = np.full((*mask.shape[:3], missing), 0.0 if is_truth else -np.inf, np.float32)

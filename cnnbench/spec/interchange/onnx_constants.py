@@ -14,8 +14,10 @@ from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
 from cnnbench.spec.layers import Add, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Parameter
 from cnnbench.spec.layers.merge import Multiply
-from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.reduction import ArgReduce, Reduce
 from cnnbench.spec.layers.shape import Expand, Reshape, Transpose, Unsqueeze
+
+_MOST_ONES = 1 << 22  # elements in which indices are held
 
 
 class Adder(Protocol):
@@ -36,32 +38,53 @@ def as_value(tensor: Tensor, add: Adder, batch: Callable[[], Value], *, as_float
         as_float: Whether integers and booleans may become floats.
 
     Raises:
-        SpecError: Integers where ``as_float`` does not hold, or elements that depend on the batch in another way than
+        SpecError: Booleans where ``as_float`` does not hold, or elements that depend on the batch in another way than
             a layer has it.
     """
     arrays = tensor.arrays
     if arrays is None:
         raise SpecError("the tensor has no value")
-    if tensor.kind != "f" and not as_float:
-        raise SpecError(
-            "a constant of integers or booleans is read as a value",
-            received=f"{arrays[0].dtype} {arrays[0].shape}",
-            expected="floating-point numbers",
-        )
-    arrays = tuple(array if array.dtype.kind == "f" else array.astype(np.float32) for array in arrays)
+    make = hold
+    if tensor.kind == "i" and not as_float:
+        make = _hold_indices
+    elif tensor.kind != "f" and not as_float:
+        raise SpecError("booleans that are known are read as values", received=f"{arrays[0].dtype} {arrays[0].shape}")
+    else:
+        arrays = tuple(array if array.dtype.kind == "f" else array.astype(np.float32) for array in arrays)
     if tensor.array is not None:
-        return hold(add, arrays[0])
+        return make(add, arrays[0])
     axes = [axis for axis, size in enumerate(tensor.shape) if is_open(size)]
-    if not axes:
+    if not axes and make is hold:
         return _of_the_batch_size(add, arrays, batch())
-    if len(axes) > 1 or multiple_of_batch(tensor.shape[axes[0]]) is None or not _repeats(arrays, axes[0]):
+    if len(axes) != 1 or multiple_of_batch(tensor.shape[axes[0]]) is None or not _repeats(arrays, axes[0]):
         raise _depends()
-    return over_batch(add, hold(add, arrays[0], "row"), axes[0], batch())
+    return over_batch(add, make(add, arrays[0], "row"), axes[0], batch())
 
 
-def hold(add: Adder, array: Array, part: str = "") -> Value:
-    """A layer that holds an array. Args: add: adds it; array: of floats; part: its name within the node."""
-    return add(Parameter(shape=array.shape), part=part, arrays={"value": array})
+def hold(add: Adder, array: Array, part: str = "", *, trainable: bool = True) -> Value:
+    """A layer that holds an array.
+
+    Args:
+        add: Adds it.
+        array: Of floats.
+        part: Its name within the node.
+        trainable: Whether it is a weight; else it is a buffer.
+    """
+    return add(Parameter(shape=array.shape, trainable=trainable), part=part, arrays={"value": array})
+
+
+def _hold_indices(add: Adder, array: Array, part: str = "") -> Value:
+    """Layers that hold integers: the position of the one in each row of zeros."""
+    most = int(array.max(initial=0))
+    if array.min(initial=0) < 0 or array.size * (most + 1) > _MOST_ONES:
+        raise SpecError(
+            "integers that are known are read as values",
+            received=f"{array.dtype} {array.shape} from {array.min(initial=0)} to {most}",
+            expected="indices of at least 0, few enough to be held",
+        )
+    rows = np.eye(most + 1, dtype=np.float32)[array]
+    ones = hold(add, rows, f"{part}_ones" if part else "ones", trainable=False)
+    return add(ArgReduce(function="argmax", axis=array.ndim, keepdims=False), ones, part=part)
 
 
 def _depends() -> SpecError:
@@ -90,11 +113,13 @@ def _of_the_batch_size(add: Adder, arrays: tuple[Array, ...], batch: Value) -> V
     rest = arrays[0] - slope
     if any(not np.allclose(slope * n + rest, array, rtol=1e-6) for n, array in zip(BATCHES, arrays, strict=True)):
         raise _depends()
-    ones = add(Expand(shape=(1,)), hold(add, np.ones((1, 1), np.float32), "one"), batch, part="ones")
+    ones = add(Expand(shape=(1,)), hold(add, np.ones((1, 1), np.float32), "one", trainable=False), batch, part="ones")
     total = add(Reduce(function="sum", axes=(0,), keepdims=True), ones, part="images")
     count = add(Reshape(shape=(1,) * slope.ndim, whole=True), total, part="number")
-    scaled = add(Multiply(), count, hold(add, slope.astype(arrays[0].dtype), "slope"), part="of_the_batch")
-    return add(Add(broadcast=True), scaled, hold(add, rest.astype(arrays[0].dtype), "rest"))
+    scaled = add(
+        Multiply(), count, hold(add, slope.astype(arrays[0].dtype), "slope", trainable=False), part="of_the_batch"
+    )
+    return add(Add(broadcast=True), scaled, hold(add, rest.astype(arrays[0].dtype), "rest", trainable=False))
 
 
 def over_batch(add: Adder, x: Value, axis: int, batch: Value) -> Value:

@@ -22,7 +22,8 @@ from cnnbench.spec.interchange.onnx_tensor import Array, Tensor, known_by_batch
 _UNFIT = frozenset(
     (
         *("AveragePool", "BatchNormalization", "CausalConvWithState", "Conv", "ConvInteger", "ConvTranspose"),
-        *("DeformConv", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GridSample", "LRN", "LpPool"),
+        *("DeformConv", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GridSample"),
+        *("GroupNormalization", "LRN", "LpPool"),
         *("MaxPool", "MaxRoiPool", "MaxUnpool", "PRelu", "QLinearConv", "Resize", "RoiAlign", "Upsample"),
         *("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"),
         *("RandomUniformLike", "Attention", "GRU", "LSTM", "RNN", "RotaryEmbedding"),
@@ -115,7 +116,7 @@ class _Evaluator:
 
     def _evaluator(self) -> Any:
         if self._reference is None:
-            from onnx import NodeProto, ValueInfoProto, helper
+            from onnx import NodeProto, ValueInfoProto, defs, helper
             from onnx.reference import ReferenceEvaluator
 
             node = NodeProto()
@@ -126,6 +127,8 @@ class _Evaluator:
             given = [ValueInfoProto(name=name) for name in self._names]
             graph = helper.make_graph([node], "node", given, [ValueInfoProto(name=n) for n in node.output if n])
             opset = max(self._node.opset, TARGET)  # older forms have been put into that one
+            if defs.get_schema(node.op_type, opset).deprecated:
+                opset = self._node.opset
             self._reference = ReferenceEvaluator(graph, opsets={"": opset})
         return self._reference
 

@@ -236,9 +236,9 @@ class OnnxNode:
         views = [None if a is None else (a.ctypes.data, a.dtype.str, a.shape, a.strides) for a in arrays]
         return (self.op, self._serialized, part, tuple(views))
 
-    def parameter(self, array: Array, part: str) -> Value:
-        """A value that holds an array of floats: a weight of a layer of its own."""
-        return hold(self.add, np.asarray(array), part)
+    def parameter(self, array: Array, part: str, *, trainable: bool = True) -> Value:
+        """A value that holds an array of floats: a layer of its own. Args: as of ``hold``."""
+        return hold(self.add, np.asarray(array), part, trainable=trainable)
 
     def over_batch(self, x: Value, axis: int) -> Value:
         """``x``, a value without a batch, repeated along an axis as often as there are images."""

@@ -62,7 +62,8 @@ def _by_batch(node: OnnxNode) -> list[Result]:
         return results
     for position, found in ((3, mean), (4, variance)):
         share = node.attribute("momentum", 0.9)
-        before = node.parameter(node.static(position, "a running statistic") * np.float32(share), f"before{position}")
+        kept = node.static(position, "a running statistic") * np.float32(share)
+        before = node.parameter(kept, f"before{position}", trainable=False)
         channels = reshaped(node, found, (x.shape[1],), f"batch{position}")
         moved = node.add(Affine(scale=1.0 - share), channels, part=f"moved{position}")
         results.append(node.add(Add(), before, moved, part=_STATISTICS[position - 1]))
