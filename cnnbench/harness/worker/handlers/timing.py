@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -60,24 +59,12 @@ def prepare(request: PrepareRequest, state: WorkerState) -> PrepareReply:
         write_arrays(request.output, program.download(result).outputs)
     timed = TimedCall(lambda: program.run(operands), backend.synchronize, program.download)
     state.prepared[request.cell] = PreparedProgram(program, timed, request.sampling)
-    _set_aside()
     return PrepareReply(
         build_s=build_s,
         weights_s=weights_s,
         compile_s=compile_s if compiles_apart else None,
         first_call_s=first_call_s,
     )
-
-
-def _set_aside() -> None:
-    """Spares later collections all objects that are alive now.
-
-    Python collects garbage before each round. Going through TensorFlow's objects takes 0.25 s each time, which is
-    longer than many a round.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def _load_weights(program: ForwardProgram, request: PrepareRequest, state: WorkerState) -> float:
@@ -151,7 +138,6 @@ def end_turns(request: EndTurnsRequest, state: WorkerState) -> EndTurnsReply:
 
 def release(request: ReleaseRequest, state: WorkerState) -> Done:
     """Forgets a prepared program."""
-    gc.unfreeze()
     state.prepared.pop(request.cell, None)
     return Done()
 
