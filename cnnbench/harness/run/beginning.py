@@ -13,6 +13,7 @@ from cnnbench.harness.run.options import RunOptions
 from cnnbench.harness.run.provenance import changed_since
 from cnnbench.harness.run.state import RunState
 from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.suite.asked import suite_as_asked
 from cnnbench.harness.suite.plan import Plan, with_present_files
 from cnnbench.harness.worker.sides import interpreters_of
 from cnnbench.measurement.environment import capture, fingerprint
@@ -61,8 +62,7 @@ def _refuse_other(store: RunStore, plan: Plan) -> None:
 
 
 def _asked(plan: Plan) -> dict[str, Any]:
-    suite = plan.suite.model_dump(mode="json", exclude={"timeouts"})  # a run may be given more time
-    return {"suite": suite, "cells": {cell.id: cell.key for cell in plan.cells}}
+    return {"suite": suite_as_asked(plan.suite), "cells": {cell.id: cell.key for cell in plan.cells}}
 
 
 def take_over(state: RunState, environment: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from cnnbench.harness.run.provenance import check_records
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import Summary
+from cnnbench.harness.suite.asked import files_of, renamed
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.version import __version__
@@ -86,7 +87,8 @@ def bundle(folder: Path, path: Path) -> BundleFile:
         raise DataError("the run has no record to bundle", where=str(folder))
     check_records(plan.cells, records)
     attached = attachments_of(plan.cells)
-    rename = partial(_renamed, names={name: item.name for name, item in attached.items()})
+    names = files_of(plan.suite) | {name: item.name for name, item in attached.items()}
+    rename = partial(renamed, names=names)
     members = {item.member: item.data for item in attached.values() if item.data is not None}
     members |= _members(store, plan, records, rename)
     manifest = Manifest(
@@ -143,17 +145,6 @@ def portable(value: Any) -> Any:
         return [portable(item) for item in value]
     if isinstance(value, dict):
         return {key: portable(item) for key, item in value.items()}
-    return value
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Plain data in which files that the suite names have their names in the bundle."""
-    if isinstance(value, str):
-        return names.get(value, value)
-    if isinstance(value, list):
-        return [_renamed(item, names) for item in value]
-    if isinstance(value, dict):
-        return {key: _renamed(item, names) for key, item in value.items()}
     return value
 
 

@@ -117,9 +117,18 @@ def to_json(value: BaseModel | Mapping[str, Any] | Sequence[Any]) -> str:
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def read_model(path: Path, model: type[_Model]) -> _Model:
-    """The value in a JSON file. Raises DataError where it does not fit the model."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+def read_model(path: Path, model: type[_Model], content: Any = None) -> _Model:
+    """The value in a JSON file.
+
+    Args:
+        path: The file.
+        model: What it holds.
+        content: The file's content, where it is at hand.
+
+    Raises:
+        DataError: It does not fit the model.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if content is None else json.dumps(content)
     try:
         return model.model_validate_json(text)
     except ValidationError as error:

@@ -16,6 +16,7 @@ from cnnbench.harness.run.differences import first_difference
 from cnnbench.harness.run.provenance import check_records
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
+from cnnbench.harness.suite.asked import files_of, suite_as_asked
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.measurement.environment import FINGERPRINT, fingerprint
@@ -81,7 +82,7 @@ def _check(shards: Sequence[_Shard]) -> None:
     first = shards[0]
     for other in shards[1:]:
         where = f"{first.name} and {other.name}"
-        key = first_difference(first.plan.suite.model_dump(mode="json"), other.plan.suite.model_dump(mode="json"))
+        key = first_difference(suite_as_asked(first.plan.suite), suite_as_asked(other.plan.suite))
         if key is not None:
             raise SuiteError("the runs are of different suites", where=where, received=f"another {key}")
         sides = first_difference(first.store.read_lock(), other.store.read_lock())
@@ -140,10 +141,26 @@ def _write(store: RunStore, shards: Sequence[_Shard]) -> None:
 def _plan(shards: Sequence[_Shard]) -> Plan:
     """All cells, the groups of shards dealt back in turn; without its shard where all of them are here."""
     ordered = sorted(shards, key=lambda shard: shard.plan.filters.shard or (0, 0))
-    by_group = [_groups(shard.plan) for shard in ordered]
+    by_group = [_groups(_with_files_of(shards[0].plan, shard.plan)) for shard in ordered]
     cells = [cell for turn in zip_longest(*by_group, fillvalue=()) for group in turn for cell in group]
     filters = shards[0].plan.filters.model_copy(update={"shard": None})
     return Plan(suite=shards[0].plan.suite, filters=filters, cells=tuple(cells))
+
+
+def _with_files_of(first: Plan, other: Plan) -> Plan:
+    """A plan with the paths of another one of the same suite: one machine may have it in another folder."""
+    here = {asked: name for name, asked in files_of(first.suite).items()}
+    names = {name: here[asked] for name, asked in files_of(other.suite).items()}
+    cells = (
+        cell.model_copy(
+            update={
+                "architecture": names.get(cell.architecture, cell.architecture),
+                "weights": cell.weights and names.get(cell.weights, cell.weights),
+            }
+        )
+        for cell in other.cells
+    )
+    return other.model_copy(update={"cells": tuple(cells)})
 
 
 def _groups(plan: Plan) -> list[tuple[Cell, ...]]:

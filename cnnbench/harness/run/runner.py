@@ -135,6 +135,8 @@ class _Run:
 
     def _finish(self, earlier: Summary | None, *, interrupted: bool) -> RunResult:
         state, cells = self._state, self._state.plan.cells
+        if not cells:
+            state.note("this shard has no cell: the suite has fewer comparison groups than shards were asked for")
         if (busy := foreign_load(state.records.values())) is not None:
             state.note(busy)
         facts = _facts(state, earlier, interrupted=interrupted)

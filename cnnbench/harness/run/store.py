@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.passes.findings import Sample
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from cnnbench.harness.suite.plan import Plan
 
 DEFAULT_ROOT = Path("reports/runs")
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass
@@ -126,18 +124,15 @@ class RunStore:
 
     def write_plan(self, plan: Plan) -> None:
         """``plan.json`` and ``suite.resolved.yaml``."""
-        from ruamel.yaml import YAML
+        from cnnbench.harness.run.plan_file import write_plan
 
-        text = io.StringIO()
-        YAML(typ="safe", pure=True).dump(plan.suite.model_dump(mode="json"), text)
-        write_atomically(self.folder / "suite.resolved.yaml", text.getvalue())
-        write_atomically(self.folder / "plan.json", to_json(plan))
+        write_plan(self.folder, plan)
 
     def read_plan(self) -> Plan:
-        """The plan that the run was started with. Raises DataError."""
-        from cnnbench.harness.suite.plan import Plan
+        """The plan that the run was started with. Raises DataError where it is not there, or not as it was written."""
+        from cnnbench.harness.run.plan_file import read_plan
 
-        return self._required(self.folder / "plan.json", Plan, "nothing of the run is measured yet: start it anew")
+        return read_plan(self.folder)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """``environment.json``."""
@@ -234,14 +229,10 @@ class RunStore:
         """``summary.json``. Raises DataError."""
         from cnnbench.harness.run.summary import Summary
 
-        return self._required(self.folder / "summary.json", Summary)
-
-    def _required(
-        self, path: Path, model: type[_Model], remedy: str = "the run did not get so far; --resume it"
-    ) -> _Model:
+        path = self.folder / "summary.json"
         if not path.exists():
-            raise DataError("the file is missing", where=str(path), remedy=remedy)
-        return read_model(path, model)
+            raise DataError("the file is missing", where=str(path), remedy="the run did not get so far; --resume it")
+        return read_model(path, Summary)
 
 
 def runs(root: Path | str = DEFAULT_ROOT, suite: str | None = None) -> list[Path]:

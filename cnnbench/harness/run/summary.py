@@ -99,11 +99,18 @@ def summarize_run(cells: Sequence[Cell], records: Mapping[str, Record], facts: R
     missing = tuple(cell.id for cell in cells if cell.id not in records)
     return Summary(
         **dict(facts),
-        exit_code=worst([exit_code(found, interrupted=facts.interrupted), DEFECT if facts.defects else OK]),
+        exit_code=worst([_exit_code(cells, found, facts), DEFECT if facts.defects else OK]),
         categories={name: tuple(r.cell.id for r in found if r.status == name) for name in CATEGORIES},
         not_run=missing,
         rows=tuple(row(record) for record in found),
     )
+
+
+def _exit_code(cells: Sequence[Cell], records: Sequence[Record], facts: RunFacts) -> int:
+    """As ``exit_code``; a shard without a cell has measured all that it was to measure."""
+    if not cells:
+        return INTERRUPTED if facts.interrupted else OK
+    return exit_code(records, interrupted=facts.interrupted)
 
 
 def exit_code(records: Sequence[Record], *, interrupted: bool = False) -> int:

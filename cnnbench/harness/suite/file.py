@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -151,18 +152,20 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _rooted(suite: Suite, folder: Path) -> Suite:
-    """The suite with the paths of its networks and weights made relative to the working folder."""
+    """The suite with whole paths of its networks and weights: a run of it may go on in another working folder."""
+
+    def whole(name: str) -> str:
+        return Path(os.path.abspath(folder / name)).as_posix()  # noqa: PTH100 - links stay
 
     def rooted(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is None:
             return None
         return tuple(
-            f"file:{(folder / name.removeprefix('file:')).as_posix()}" if name.startswith("file:") else name
-            for name in names
+            f"file:{whole(name.removeprefix('file:'))}" if name.startswith("file:") else name for name in names
         )
 
     def beside(name: str | None) -> str | None:
-        return name if name is None or name.startswith(PACKAGE) else (folder / name).as_posix()
+        return name if name is None or name.startswith(PACKAGE) else whole(name)
 
     def rooted_axes(axes: Axes) -> dict[str, Any]:
         return {"architectures": rooted(axes.architectures), "weights": beside(axes.weights)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from cnnbench.harness.suite.cell import Cell, Key
-from cnnbench.harness.suite.networks import FILE, PACKAGE
+from cnnbench.harness.suite.networks import FILE
 from cnnbench.harness.suite.points import Point
 
 LONGEST = 80  # characters of a network's name: a folder's name must stay below the file system's 255
@@ -57,24 +56,6 @@ def _short(value: object) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
 
 
-def files_as_asked(architectures: Iterable[str], weights: Iterable[str | None]) -> dict[str, str]:
-    """Each file that a suite names, as a path from the folder that all of them share: the same from every folder.
-
-    >>> files_as_asked(["file:/x/nets/a.yaml", "resnet18"], ["/x/trained/a.npz", "package:zoo/b.npz", None])
-    {'file:/x/nets/a.yaml': 'file:nets/a.yaml', '/x/trained/a.npz': 'trained/a.npz'}
-    """
-    files = [name for name in architectures if name.startswith(FILE)]
-    files += [name for name in weights if name is not None and not name.startswith(PACKAGE)]
-    paths = {name: Path(os.path.abspath(name.removeprefix(FILE))) for name in files}  # noqa: PTH100 - links stay
-    if not paths:
-        return {}
-    shared = os.path.commonpath([str(path.parent) for path in paths.values()])
-    return {
-        name: (FILE if name.startswith(FILE) else "") + path.relative_to(shared).as_posix()
-        for name, path in paths.items()
-    }
-
-
 def cell_label(point: Point, network: str) -> str:
     """``resnet18-torch-eager-b1-3x224x224-float32``, and what is unusual."""
     parts = [network, point.backend, point.mode]
@@ -98,8 +79,11 @@ def _of_work(point: Point) -> list[str]:
 
 
 def uniquely_labelled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with a label of its own for each: a piece of the key is added where two would have the same."""
-    ids = Counter(cell.id for cell in cells)
+    """The cells with a label of its own for each: a piece of the key is added where two would have the same.
+
+    Labels name folders, in which a file system may not tell capital letters from small ones.
+    """
+    ids = Counter(cell.id.lower() for cell in cells)
     groups: dict[Key, str] = {}
     for cell in cells:
         groups.setdefault(cell.comparison_group, cell.group)
@@ -108,7 +92,7 @@ def uniquely_labelled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _relabelled(cell: Cell, ids: Mapping[str, int], groups: Mapping[Key, str], taken: Mapping[str, int]) -> Cell:
-    name = cell.id if ids[cell.id] == 1 else f"{cell.id}-{cell.key[:8]}"
+    name = cell.id if ids[cell.id.lower()] == 1 else f"{cell.id}-{cell.key[:8]}"
     group = groups[cell.comparison_group]
     if taken[group] > 1:
         group = f"{group}-{_short(cell.comparison_group)}"

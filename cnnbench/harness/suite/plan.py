@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
+from cnnbench.harness.suite.asked import Names, all_axes, key_of
 from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell, Key
-from cnnbench.harness.suite.labels import cell_label, files_as_asked, group_label, network_labels, uniquely_labelled
-from cnnbench.harness.suite.matrix import Axes, Block
-from cnnbench.harness.suite.model import Suite, Train
+from cnnbench.harness.suite.labels import cell_label, group_label, uniquely_labelled
+from cnnbench.harness.suite.matrix import Axes
+from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.names import wrong_names
 from cnnbench.harness.suite.networks import graph_digest, weights_digest
 from cnnbench.harness.suite.points import Point, count_points, matches, points
@@ -62,7 +60,7 @@ def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str,
     """The cells of a suite, filtered.
 
     A program (a cell without its batch size) is checked, and trained where the suite asks for it, in the first of its
-    cells that is kept.
+    cells that is kept. Each shard checks what it times; one of them trains.
 
     Args:
         suite: What to expand.
@@ -75,47 +73,34 @@ def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str,
     for path, error in wrong_names(suite):
         raise error.at(".".join(map(str, path)))
     filters = filters or Filters()
-    kept = _shard(_once(_filtered(_asked(suite, unavailable), filters, suite)), filters.shard)
-    return Plan(suite=suite, filters=filters, cells=kept)
+    kept = _trained_once(_filtered(_asked(suite, unavailable), filters, suite))
+    return Plan(suite=suite, filters=filters, cells=_checked_once(_shard(kept, filters.shard)))
 
 
 def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[Cell, ...]:
     """Every cell of the matrix, each once."""
     here = Availability(unavailable)
     _check_size(suite, here)
-    names = _Names.of(suite)
+    names = Names.of(suite)
     cells: dict[str, Cell] = {}
-    for number, block, axes in _all_axes(suite):
+    for number, block, axes in all_axes(suite):
         for point in points(axes, f"matrix.{number}", here.plugins):
             if not any(matches(point, exclusion) for exclusion in block.exclude):
                 cell = _cell(point, axes, suite, here, names)
-                cells.setdefault(cell.key, cell)
+                cells[cell.key] = _both(cells[cell.key], cell) if cell.key in cells else cell
     return uniquely_labelled(tuple(cells.values()))
 
 
-def _all_axes(suite: Suite) -> Iterator[tuple[int, Block, Axes]]:
-    """(number of the block, block, axes) of each block and of each entry that it includes."""
-    for number, block in enumerate(suite.matrix):
-        yield number, block, block
-        yield from ((number, block, _completed(axes, block)) for axes in block.include)
-
-
-class _Names(NamedTuple):
-    """How the suite's networks and files are called: in labels, and in keys."""
-
-    labels: Mapping[str, str]
-    asked: Mapping[str, str]
-
-    @staticmethod
-    def of(suite: Suite) -> _Names:
-        axes = [axes for _, _, axes in _all_axes(suite)]
-        architectures = [name for item in axes for name in item.architectures or ()]
-        return _Names(network_labels(architectures), files_as_asked(architectures, [item.weights for item in axes]))
+def _both(first: Cell, second: Cell) -> Cell:
+    """One cell of two blocks that ask for the same, with everything that either wants of it."""
+    checks = dict.fromkeys((*first.checks, *second.checks))
+    measure = dict.fromkeys((*first.measure, *second.measure))
+    return first.model_copy(update={"checks": tuple(checks), "measure": tuple(measure)})
 
 
 def _check_size(suite: Suite, here: Availability) -> None:
     """Refuses a matrix that no one can run before it is expanded."""
-    count = sum(count_points(axes, here.plugins) for _, _, axes in _all_axes(suite))
+    count = sum(count_points(axes, here.plugins) for _, _, axes in all_axes(suite))
     if count > MOST_CELLS:
         raise SuiteError(
             f"the matrix has {count:,} cells",
@@ -125,20 +110,14 @@ def _check_size(suite: Suite, here: Availability) -> None:
         )
 
 
-def _completed(axes: Axes, block: Block) -> Axes:
-    """An ``include`` entry with its absent axes from the block."""
-    given = {name: value for name in Axes.model_fields if (value := getattr(axes, name)) is not None}
-    return Axes(**{name: getattr(block, name) for name in Axes.model_fields} | given)
-
-
-def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: _Names) -> Cell:
+def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Names) -> Cell:
     train = suite.train if suite.train and point.architecture in suite.train.architectures else None
     checks = suite.checks.names if axes.checks is None else axes.checks
     measure = suite.measure.names if axes.measure is None else axes.measure
     label = names.labels[point.architecture]
     return Cell(
         id=cell_label(point, label),
-        key=_key(point, suite.seed, train, names.asked),
+        key=key_of(point, suite.seed, train, names.asked),
         group=group_label(point, label),
         network=label,
         **point._asdict(),
@@ -150,23 +129,6 @@ def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: _Na
         graph_digest=graph_digest(point.architecture, point.image, point.num_classes),
         weights_digest=weights_digest(point.architecture, point.image, point.weights),
     )
-
-
-def _key(point: Point, seed: int, train: Train | None, files: Mapping[str, str]) -> str:
-    """Digest of what the suite asks of the cell; how long it is measured, and how checked, is no part of it.
-
-    A file counts by its place among the suite's files (``files``), not by its content: a network that was changed is
-    the same cell, which is then not comparable, because the record has the digest of another graph.
-    """
-    asked: dict[str, Any] = point._asdict() | {"seed": seed}
-    asked["architecture"] = files.get(point.architecture, point.architecture)
-    if point.weights is None:
-        del asked["weights"]
-    else:
-        asked["weights"] = files.get(point.weights, point.weights)
-    if train is not None:
-        asked["train"] = train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _filtered(cells: tuple[Cell, ...], filters: Filters, suite: Suite) -> tuple[Cell, ...]:
@@ -192,20 +154,28 @@ def _filtered(cells: tuple[Cell, ...], filters: Filters, suite: Suite) -> tuple[
     return kept
 
 
-def _once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """Each check in the first cell of its program that asks for it, and training in the first of each training."""
+def _checked_once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """Each check in the first cell of its program that asks for it."""
     checked: dict[Key, set[str]] = {}
-    trained: set[Key] = set()
     result = []
     for cell in cells:
         done = checked.setdefault(cell.program_key, set())
         checks = tuple(name for name in cell.checks if name not in done)
-        train = cell.train and cell.training_key not in trained
         if cell.skip is None:
             done.update(checks)
-            if train:
-                trained.add(cell.training_key)
-        result.append(cell.model_copy(update={"checks": checks, "train": train}))
+        result.append(cell.model_copy(update={"checks": checks}))
+    return tuple(result)
+
+
+def _trained_once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """Training in the first cell of each training run."""
+    trained: set[Key] = set()
+    result = []
+    for cell in cells:
+        train = cell.train and cell.training_key not in trained
+        if train and cell.skip is None:
+            trained.add(cell.training_key)
+        result.append(cell.model_copy(update={"train": train}))
     return tuple(result)
 
 
@@ -256,4 +226,4 @@ def with_present_files(plan: Plan) -> Plan:
         now.model_copy(update={"checks": tuple(checks[cell.program_key]), "train": cell.training_key in trained})
         for cell, now in zip(plan.cells, cells, strict=True)
     )
-    return plan.model_copy(update={"cells": _once(tuple(asked))})
+    return plan.model_copy(update={"cells": _checked_once(_trained_once(tuple(asked)))})

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_machine import FakeMachine
 from small_suite import small_suite
 
 from cnnbench.cli.entry import execute
@@ -158,3 +159,30 @@ def test_the_command_writes_reports_and_can_be_reported_again(shards, tmp_path, 
     assert (Path(found["folder"]) / "report.html").exists()
     assert len(found["summary"]["rows"]) == 6
     assert execute(["report", found["folder"]]) == 0
+
+
+def test_an_empty_shard_is_merged_like_any_other(shards, tmp_path):
+    """A suite of three groups in four shards."""
+    parts = [shard(tmp_path / "runs", number, of=4) for number in (1, 2, 3, 4)]
+    assert not RunStore.open(parts[3]).read_plan().cells
+    assert RunStore.open(parts[3]).read_summary().exit_code == 0
+    store = RunStore.open(merge(parts, tmp_path / "merged"))
+    assert {cell.id for cell in store.read_plan().cells} == {cell.id for cell in plan(suite()).cells}
+    assert store.read_summary().exit_code == 0
+    assert execute(["report", str(parts[3])]) == 0
+
+
+def test_shards_may_have_run_in_different_folders(tmp_path):
+    network = "inputs: [{name: image, shape: [1, 8, 8]}]\nnodes: [{name: flat, kind: flatten}]\n"
+    parts = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "net.yaml").write_text(network)
+        asked = suite(checks=(), matrix={"architectures": [f"file:{folder}/net.yaml"], "image": None,
+                                         "num_classes": None, "backends": ["numpy"], "batch": [1, 2]})  # fmt: skip
+        planned = plan(asked, Filters(shard=(number, 2)))
+        parts.append(run(planned, RunOptions(root=tmp_path / "runs"), [], FakeMachine().executor).folder)
+    store = RunStore.open(merge(parts, tmp_path / "merged"))
+    assert {cell.architecture for cell in store.read_plan().cells} == {f"file:{tmp_path}/1/net.yaml"}
+    assert len(store.records()) == 2

@@ -9,12 +9,14 @@ import pytest
 from fake_machine import FakeMachine
 from small_suite import LATENCY, small_suite
 
-from cnnbench.errors import SuiteError, WorkerError
+from cnnbench.errors import DataError, SuiteError, WorkerError
 from cnnbench.harness.passes.events import EpochFinished, NoteAdded, PartFound, RoundFinished, UnitsDone
+from cnnbench.harness.run.bundle import bundle
 from cnnbench.harness.run.events import CellRecorded, RunFinished, RunStarted
 from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.run.store import RunStore
-from cnnbench.harness.suite.plan import plan
+from cnnbench.harness.suite.file import load_suite
+from cnnbench.harness.suite.plan import Filters, plan
 from cnnbench.harness.worker.protocol.timing import PrepareRequest, SampleRequest, YardsticksReply, YardsticksRequest
 from cnnbench.harness.worker.protocol.training import LossesRequest, TrainRequest
 
@@ -144,6 +146,66 @@ def test_a_network_that_changed_meanwhile_is_measured_again_and_said_so(go, mach
     third, _ = go(matrix, resume=first.folder, latency=latency)
     assert third.records[0].digests.graph != record.digests.graph
     assert any("its record was made from another network" in note for note in third.summary.notes)
+
+
+def test_a_run_goes_on_in_another_working_folder(go, tmp_path, monkeypatch):
+    """Its network lies beside the suite, not beside whoever continues the run."""
+    for folder in ("project", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "project" / "net.yaml").write_text(NETWORK.format(classes=3))
+    monkeypatch.chdir(tmp_path / "project")
+    (tmp_path / "project" / "suite.yaml").write_text(
+        "schema_version: 1\nname: moved\nmatrix: {architectures: 'file:net.yaml', backends: numpy}\n"
+        "checks: []\nmeasure: {latency: {launches: 2, rounds: 1, samples: 2}, memory: false, yardsticks: false}\n"
+    )
+
+    def interrupt(event):
+        if isinstance(event, PartFound):
+            raise KeyboardInterrupt
+
+    def start(suite, *listeners, resume=None):
+        options = RunOptions(root=tmp_path / "runs", resume=resume)
+        return run(plan(load_suite(Path(suite))), options, listeners, FakeMachine().executor)
+
+    first = start("suite.yaml", interrupt)
+    assert first.summary.interrupted
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = start("../project/suite.yaml", resume=first.folder)
+    assert again.exit_code == 0
+    assert not [note for note in again.summary.notes if "measured again" in note]
+    packed = bundle(first.folder, tmp_path / "packed.zip")
+    assert list(packed.manifest.attachments) == ["file:attachments/0/net.yaml"]
+    assert not packed.manifest.left_out
+    assert str(tmp_path) not in packed.members["plan.json"].decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan["suite"].update(seed=7),
+        lambda plan: [cell.update(seed=7) for cell in plan["cells"]],
+        lambda plan: plan["cells"].pop(),
+        lambda plan: plan["suite"]["gates"]["latency"].update(threshold=9.0),
+        lambda plan: plan.pop("digest"),
+    ],
+    ids=["seed", "seed of cells", "a cell", "threshold", "digest"],
+)
+def test_a_plan_that_was_changed_by_hand_is_neither_measured_nor_judged(go, change):
+    result, _ = go()
+    path = result.folder / "plan.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    for use in (lambda: go(resume=result.folder), RunStore.open(result.folder).read_plan):
+        with pytest.raises(DataError, match="changed after it was written"):
+            use()
+
+
+def test_a_shard_without_cells_is_well_and_says_so(tmp_path, machine):
+    empty = plan(small_suite("lives", matrix=TWO), Filters(shard=(9, 9)))
+    result = run(empty, RunOptions(root=tmp_path), [], machine.executor)
+    assert (result.exit_code, result.records) == (0, ())
+    assert [note for note in result.summary.notes if "this shard has no cell" in note]
 
 
 def test_records_are_on_disk_before_anyone_hears_of_them(go):

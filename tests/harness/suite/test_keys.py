@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnbench.harness.suite.asked import files_as_asked, suite_as_asked
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.labels import files_as_asked, network_labels
+from cnnbench.harness.suite.file import load_suite
+from cnnbench.harness.suite.labels import network_labels
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import Plan, plan, with_present_files
 
@@ -102,12 +104,14 @@ def planned(*architectures: str, **block: Any) -> Plan:
     "names",
     [("a/net.yaml", "b/net.yaml"), ("net.v1.yaml", "net.v2.yaml"),
      ("сеть.yaml", "модель.yaml"), ("a b.yaml", "a_b.yaml"),
+     ("Net.yaml", "net.yaml"),
      ("x" * 120 + "1.yaml", "x" * 120 + "2.yaml"), ("lenet5.yaml", "p/lenet5.yaml", "q/p/lenet5.yaml")],
 )  # fmt: skip
 def test_networks_whose_files_are_called_alike_are_cells_of_their_own(tmp_path: Path, names: tuple[str, ...]) -> None:
     result = planned(*(written(tmp_path / name, classes=3 + i) for i, name in enumerate(names)))
     for what in ("id", "key", "group", "network", *KEYS):
         assert len({getattr(cell, what) for cell in result.cells}) == len(names), what
+    assert len({cell.id.lower() for cell in result.cells}) == len(names), "some file systems know no capital letters"
     assert all(cell.checks for cell in result.cells)
     assert all(len(cell.id) < 200 for cell in result.cells)
 
@@ -198,3 +202,23 @@ def test_files_are_asked_for_alike_from_every_folder(tmp_path: Path, monkeypatch
     near = files_as_asked(["file:../nets/a.yaml"], ["../w/a.npz", "package:zoo/b.npz", None])
     far = files_as_asked([f"file:{tmp_path}/nets/a.yaml", "lenet5"], [f"{tmp_path}/w/a.npz"])
     assert list(near.values()) == list(far.values()) == ["file:nets/a.yaml", "w/a.npz"]
+
+
+def test_a_suite_plans_the_same_cells_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it was copied to, too."""
+    for folder in ("here", "there"):
+        for name in ("a/net.yaml", "b/net.yaml", "сеть.yaml", "модель.yaml"):
+            written(tmp_path / folder / name, classes=3 + len(name))
+        (tmp_path / folder / "suite.yaml").write_text(
+            "schema_version: 1\nname: s\nmatrix:\n  architectures: ['file:a/net.yaml', 'file:b/net.yaml', "
+            "'file:сеть.yaml', 'file:модель.yaml']\n  backends: numpy\n"
+        )
+    found = []
+    for folder, suite in (("here", "suite.yaml"), ("here/a", "../suite.yaml"), ("there", "suite.yaml")):
+        monkeypatch.chdir(tmp_path / folder)
+        found.append(load_suite(Path(suite)))
+    first, second, copied = found
+    assert first == second
+    assert suite_as_asked(first) == suite_as_asked(copied)
+    plans = [plan(suite) for suite in found]
+    assert len({tuple((cell.id, cell.key) for cell in made.cells) for made in plans}) == 1

@@ -196,8 +196,29 @@ def test_shards_are_disjoint_complete_and_keep_groups_whole() -> None:
     assert sorted(name for part in parts for name in ids(part)) == sorted(ids(whole))
     groups = [set(part.groups()) for part in parts]
     assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
-    checked = [cell.id for part in parts for cell in part.cells if cell.checks]
-    assert checked == [cell.id for cell in whole.cells if cell.checks]
+    for part in (whole, *parts):
+        checked = [(cell.program_key, name) for cell in part.cells for name in cell.checks]
+        assert len(checked) == len(set(checked)), "each program once"
+        assert {key for key, _ in checked} == {cell.program_key for cell in part.cells}, "and none is left to another"
+
+
+def test_one_shard_trains_for_all() -> None:
+    asked = suite({**BLOCK, "batch": [1, 2, 3, 4]}, train={"architectures": BLOCK["architectures"]})
+    trained = [cell.training_key for i in (1, 2, 3) for cell in plan(asked, Filters(shard=(i, 3))).cells if cell.train]
+    assert sorted(map(repr, trained)) == sorted(repr(cell.training_key) for cell in plan(asked).cells if cell.train)
+
+
+def test_a_shard_may_be_empty() -> None:
+    assert plan(suite({**BLOCK, "batch": [1]}), Filters(shard=(100, 100))).cells == ()
+
+
+def test_two_blocks_that_ask_for_one_cell_get_all_that_either_wants() -> None:
+    first = {**BLOCK, "checks": ["local"], "measure": ["latency"]}
+    second = {**BLOCK, "checks": ["exact", "local"], "measure": ["memory"]}
+    found = {cell.id: cell for cell in plan(suite(first, second)).cells}
+    assert list(found) == ids(plan(suite(BLOCK)))
+    assert {cell.measure for cell in found.values()} == {("latency", "memory")}
+    assert set().union(*(cell.checks for cell in found.values())) == {"local", "exact"}
 
 
 @pytest.mark.parametrize(
