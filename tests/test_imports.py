@@ -40,6 +40,7 @@ ORDER = {
         "graph",
         "composites",
         "passes",
+        "equality",
         "examples kinds masks weights",
         "losses optimizers serialization",
         "interchange architectures",

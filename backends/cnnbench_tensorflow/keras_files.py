@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,30 +16,13 @@ import numpy as np
 
 from cnnbench.errors import DataError
 from cnnbench.spec.interchange.fitting import KerasArrays
+from cnnbench.spec.interchange.keras_config import KerasLayer, KerasModel, parse_model, wrapped
+from cnnbench.spec.interchange.keras_variables import canonical, role, variables
 
 LARGEST_BYTES = 8 << 30  # of an array, and of the weights in an archive
-_ROLES = {
-    "kernel": "weight",
-    "depthwise_kernel": "weight",
-    "W": "weight",
-    "gamma": "weight",
-    "beta": "bias",
-    "bias": "bias",
-    "b": "bias",
-    "moving_mean": "running_mean",
-    "running_mean": "running_mean",
-    "moving_variance": "running_var",
-    "running_std": "running_var",  # what Keras 1 called the variance
-}
-# The order in which Keras 3 keeps a layer's variables, which have numbers and no names.
-_NUMBERED = {
-    "batch_normalization": {
-        4: ("gamma", "beta", "moving_mean", "moving_variance"),
-        3: ("beta", "moving_mean", "moving_variance"),
-        2: ("moving_mean", "moving_variance"),
-    },
-    "normalization": {3: ("mean", "variance", "count")},
-}
+# What files of Keras 3 hold beside layers, and where layers keep layers of their own.
+_NO_LAYERS = ("vars", "optimizer", "seed_generator", "compile_metrics", "metrics")
+_PARTS = {"cell": "", "forward_layer": "forward", "backward_layer": "backward", "layer": ""}
 
 
 def read_keras(path: Path) -> KerasArrays:
@@ -46,7 +30,7 @@ def read_keras(path: Path) -> KerasArrays:
 
     Reads what Keras 3 writes (``.keras``, ``.weights.h5``, a whole model in ``.h5``) and what earlier versions wrote
     (``.h5`` with or without the model), the files of Keras' applications among them. Nothing in the file is executed:
-    of its configuration only names, classes and epsilons are looked at.
+    its configuration is read as data.
 
     Raises:
         DataError: The file is missing, is damaged, points outside itself, or holds no weights.
@@ -55,7 +39,10 @@ def read_keras(path: Path) -> KerasArrays:
         if path.suffix.lower() == ".keras":
             return _of_archive(path)
         with h5py.File(path, "r") as file:
-            return _of_file(file, _configuration(file.attrs.get("model_config")))
+            version = file.attrs.get("keras_version", "")
+            if "model_weights" in file.keys():  # noqa: SIM118  no such get
+                version = file["model_weights"].attrs.get("keras_version", version)
+            return _of_file(file, _configuration(file.attrs.get("model_config"), version))
     except FileNotFoundError:
         raise DataError("the weights file does not exist", where=str(path)) from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
@@ -72,38 +59,46 @@ def _of_archive(path: Path) -> KerasArrays:
         size = archive.getinfo("model.weights.h5").file_size
         if size > LARGEST_BYTES:
             raise ValueError(f"model.weights.h5 would take {size} bytes")
-        configuration = _configuration(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+        configuration = _configuration(archive.read("config.json"), metadata.get("keras_version", ""))
         with h5py.File(BytesIO(archive.read("model.weights.h5")), "r") as file:
             return _of_file(file, configuration)
 
 
-def _configuration(text: Any) -> dict[str, dict[str, Any]]:
-    """What the model's configuration says of each layer, by the layer's name; empty where there is none."""
+def _configuration(text: Any, version: Any) -> KerasModel | None:
+    """The model of a configuration; None where there is none, or its structure is in code."""
     if text is None:
-        return {}
-    try:
-        configs = [(layer["class_name"], layer["config"]) for layer in json.loads(text)["config"]["layers"]]
-        return {str(own["name"]): {"class": str(cls), "epsilon": own.get("epsilon")} for cls, own in configs}
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"its configuration is no model's: {error}") from None
+        return None
+    return parse_model(json.loads(text), version.decode() if isinstance(version, bytes) else str(version))
 
 
-def _of_file(file: h5py.File, configuration: Mapping[str, dict[str, Any]]) -> KerasArrays:
+@dataclass(frozen=True)
+class _Variable:
+    """One array of a layer: the layer's path, the part of the layer that it is in, the part's class, and its name."""
+
+    path: tuple[str, ...]
+    part: str
+    cls: str
+    name: str
+    array: Any
+
+
+def _of_file(file: h5py.File, model: KerasModel | None) -> KerasArrays:
     group = _member(file, "model_weights") if "model_weights" in file.keys() else file  # noqa: SIM118  no such get
-    entries = list(_named(group) if _attribute(group, "layer_names") else _numbered(group))
-    if not entries:
+    known = {layer.path: layer for layer in model.every_layer()} if model else {}
+    named = bool(_attribute(group, "layer_names"))
+    found = list(_named(group, known) if named else _numbered(group, (), known))
+    if not found:
         raise ValueError("it holds no layers with weights")
-    order = {name: i for i, name in enumerate(configuration)}
-    entries.sort(key=lambda entry: order.get(entry[0], len(order)))
+    order = {path: i for i, path in enumerate(known)}
+    found.sort(key=lambda item: order.get(item.path, len(order)))
     arrays: dict[str, Any] = {}
-    for layer, role, array, kind in entries:
-        cls = configuration.get(layer, {}).get("class", kind)
-        name = f"{layer}.{_ROLES.get(role, role)}"
+    for item in found:
+        name = ".".join((*item.path, *filter(None, (item.part, role(item.cls, item.name)))))
         if name in arrays:
             raise ValueError(f"two arrays are called {name}")
-        arrays[name] = _canonical(layer, role, array, cls)
-    epsilons = {n: float(c["epsilon"]) for n, c in configuration.items() if isinstance(c["epsilon"], (int, float))}
-    return KerasArrays(arrays, epsilons)
+        arrays[name] = canonical(item.array, item.cls, item.name, item.path[-1])
+    return KerasArrays(arrays, model)
 
 
 def _attribute(group: Any, name: str) -> list[str]:
@@ -114,27 +109,87 @@ def _attribute(group: Any, name: str) -> list[str]:
     return [item.decode() if isinstance(item, bytes) else str(item) for part in parts for item in part]
 
 
-def _named(group: Any) -> Iterator[tuple[str, str, Any, str]]:
-    """(layer, role, array, class) of files that list their layers and weights by name."""
+def _named(group: Any, known: Mapping[tuple[str, ...], KerasLayer]) -> Iterator[_Variable]:
+    """Those of files that list their layers and weights by name."""
     for layer in _attribute(group, "layer_names"):
         held = _member(group, layer)
+        inner = {path for path in known if path[0] == layer}
         for weight in _attribute(held, "weight_names"):
-            role = weight.rpartition("/")[2].partition(":")[0]
-            role = re.sub(r"_\d+$", "", role.removeprefix(f"{layer}_"))
-            yield layer, role, _array(held, weight), ""
+            *places, last = weight.split("/")
+            path = _path(layer, places, inner)
+            own = known.get(path)
+            name = re.sub(r"_\d+$", "", last.partition(":")[0].removeprefix(f"{path[-1]}_"))
+            part = _part_of(places) if own is not None and wrapped(own.config) else ""
+            yield _Variable(path, part, _class_of(own, part), name, _array(held, weight))
 
 
-def _numbered(group: Any) -> Iterator[tuple[str, str, Any, str]]:
-    """The same of files whose groups are called by classes; the layer's own name is an attribute."""
-    layers = _member(group, "layers")
-    for path in sorted(layers.keys(), key=_natural):
-        held = _member(layers, f"{path}/vars")
-        cls = re.sub(r"_\d+$", "", path)
-        roles = _NUMBERED.get(cls, {}).get(len(held), ("kernel", "bias"))
-        if len(roles) < len(held):
-            raise ValueError(f"layer {path} has {len(held)} variables, which is not known of that class")
-        for i in range(len(held)):
-            yield str(held.attrs.get("name", path)), roles[i], _array(held, str(i)), cls
+def _path(layer: str, places: list[str], inner: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """The layer among those of a nested model that a weight's name leads to."""
+    fitting = [path for path in inner if len(path) > 1 and _leads(places, path)]
+    return max(fitting, key=len, default=(layer,))
+
+
+def _leads(places: list[str], path: tuple[str, ...]) -> bool:
+    """Whether the layer's own name is in the weight's, behind those of the models between."""
+    return all(place in places for place in path[1:])
+
+
+def _part_of(places: list[str]) -> str:
+    return next((side for side in ("forward", "backward") for place in places if place.startswith(f"{side}_")), "")
+
+
+def _class_of(layer: KerasLayer | None, part: str) -> str:
+    """The class of a layer, or of what it wraps."""
+    if layer is None:
+        return ""
+    inside = wrapped(layer.config)
+    return (inside.get(f"{part}_layer") or inside.get("layer") or (layer.cls, layer.config))[0]
+
+
+def _numbered(group: Any, above: tuple[str, ...], known: Mapping[tuple[str, ...], KerasLayer]) -> Iterator[_Variable]:
+    """The same of files whose groups are called by classes, or by attributes where a model is of a class of its own.
+
+    A layer's own name is an attribute of its variables.
+    """
+    inside = _member(group, "layers") if "layers" in group else group
+    for place in sorted(inside.keys(), key=_natural):
+        if place in _NO_LAYERS or not isinstance(inside.get(place), h5py.Group):
+            continue
+        held = _member(inside, place)
+        if "vars" not in held and "layers" not in held:  # a list of layers
+            yield from _numbered(held, above, known)
+            continue
+        path = (*above, str(_member(held, "vars").attrs.get("name", place)) if "vars" in held else place)
+        if "layers" in held:
+            yield from _numbered(held, path, known)
+        else:
+            yield from _of_layer(held, path, "", re.sub(r"_\d+$", "", place), known.get(path))
+
+
+def _of_layer(held: Any, path: tuple[str, ...], part: str, cls: str, layer: KerasLayer | None) -> Iterator[_Variable]:
+    """The variables of a layer, and of the layers that it keeps."""
+    if layer is not None:
+        cls = _class_of(layer, part)
+    own = _member(held, "vars") if "vars" in held else {}
+    config = None if layer is None else _config_of(layer, part)
+    arrays = [_array(own, str(i)) for i in range(len(own))]
+    for name, array in zip(variables(cls, config, [array.ndim for array in arrays]), arrays, strict=True):
+        yield _Variable(path, part, cls, name, array)
+    for key in sorted(held.keys(), key=lambda key: [*_PARTS, key].index(key)):
+        if key == "vars" or not isinstance(held.get(key), h5py.Group):
+            continue
+        inside = _member(held, key)
+        inner = ".".join(filter(None, (part, _PARTS.get(key, key))))
+        kept = cls if key in _PARTS else key
+        if key in _PARTS and layer is None and "vars" in inside:  # its own name is mostly that of its class
+            name = str(_member(inside, "vars").attrs.get("name", cls))
+            kept = re.sub(r"^(forward|backward)_|_\d+$", "", name)
+        yield from _of_layer(inside, path, inner, kept, layer if key in _PARTS else None)
+
+
+def _config_of(layer: KerasLayer, part: str) -> Mapping[str, Any]:
+    inside = wrapped(layer.config)
+    return (inside.get(f"{part}_layer") or inside.get("layer") or ("", layer.config))[1]
 
 
 def _natural(name: str) -> tuple[str, int]:
@@ -158,24 +213,6 @@ def _array(group: Any, name: str) -> Any:
     if found.nbytes > LARGEST_BYTES:
         raise ValueError(f"{name} would take {found.nbytes} bytes")
     array = np.asarray(found[()])
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16, which HDF5 has no name for
+        return np.left_shift(array.view("<u2").astype("<u4"), 16).view("<f4")
     return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
-def _canonical(layer: str, role: str, array: Any, cls: str) -> Any:
-    """(h, w, I, O) -> OIHW, depthwise (h, w, C, M) -> (C M, 1, h, w), (in, out) -> [out, in]."""
-    if array.ndim == 2 and role in ("kernel", "W"):
-        return np.ascontiguousarray(array.T)
-    if array.ndim != 4 or _ROLES.get(role) != "weight":
-        return array
-    known = cls.lower().replace("_", "")
-    depthwise = "depthwise" in known or role == "depthwise_kernel"
-    if not known:
-        depthwise = depthwise or (
-            array.shape[3] == 1 and re.search(r"(^|_)(dw|depthwise|dwconv)(_|$)", layer) is not None
-        )
-    if depthwise:
-        height, width, channels, multiplier = array.shape
-        moved = array.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
-    else:
-        moved = array.transpose(3, 2, 0, 1)
-    return np.ascontiguousarray(moved)

@@ -182,14 +182,16 @@ def _array(item: Mapping[str, Any], where: str) -> Array:
 def _bfloat16(data: bytes) -> Array:
     import numpy as np
 
-    return np.left_shift(np.frombuffer(data, "<u2").astype("<u4"), 16).view("<f4")
+    wide: Array = np.left_shift(np.frombuffer(data, "<u2").astype("<u4"), 16).view("<f4")
+    return wide
 
 
 def _e5m2(data: bytes) -> Array:
     """The upper byte of a float16."""
     import numpy as np
 
-    return np.left_shift(np.frombuffer(data, "u1").astype("<u2"), 8).view("<f2").astype("<f4")
+    wide: Array = np.left_shift(np.frombuffer(data, "u1").astype("<u2"), 8).view("<f2").astype("<f4")
+    return wide
 
 
 def _e4m3(data: bytes) -> Array:
@@ -200,7 +202,8 @@ def _e4m3(data: bytes) -> Array:
     exponent, mantissa = codes >> 3 & 15, codes & 7
     size = np.where(exponent == 0, mantissa * 2.0**-9, (8 + mantissa) * 2.0 ** (exponent - 10))
     values = np.where(codes & 127 == 127, np.nan, np.where(codes < 128, size, -size)).astype("<f4")
-    return values[np.frombuffer(data, "u1")]
+    wide: Array = values[np.frombuffer(data, "u1")]
+    return wide
 
 
 def _e8m0(data: bytes) -> Array:

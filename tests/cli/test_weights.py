@@ -155,6 +155,7 @@ def test_import_says_what_it_changed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert execute(command) == 0
     notes = json.loads(capsys.readouterr().out)["notes"]
     assert notes == [
+        "the file has no configuration: paddings, strides, activations and epsilons are not compared",
         "1 normalisations have no scale in the file (scale=False): 1",
         "1 biases of convolutions went into the running means of the norms behind them",
     ]

@@ -384,4 +384,4 @@ def test_a_bias_of_keras_does_not_move_into_a_norm_that_not_all_uses_have():
     graph = b.build(b.add("sum", Add(), x, y))
     arrays = {**general_arrays(graph), "one.conv.bias": np.ones(3, np.float32)}
     with pytest.raises(DataError, match=r"one\.conv\.bias"):
-        match(graph, KerasArrays(arrays, {}))
+        match(graph, KerasArrays(arrays))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError
 from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.interchange.keras_config import KerasModel
 from cnnbench.spec.layers import Shape, WeightSpec
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ class KerasArrays(FileArrays):
     Args:
         arrays: By name, in the order of the model's layers where the file tells it, in canonical layouts; a linear
             layer behind a flatten still reads (H, W, C).
-        epsilons: Of the normalisations, by layer, where the file tells them.
+        model: Its configuration, None where the file has none.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], epsilons: Mapping[str, float]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], model: KerasModel | None = None) -> None:
         super().__init__(arrays)
-        self.epsilons = dict(epsilons)
+        self.model = model
 
 
 @dataclass(frozen=True)

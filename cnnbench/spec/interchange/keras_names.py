@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, Node
 
 Names = Callable[[Graph, Sequence[str]], dict[str, str]]
 
@@ -162,3 +162,40 @@ APPLICATIONS: Mapping[str, Application] = {
     r"inception_v3": Application("InceptionV3", _in_order, mean_of_padding=False),
 }
 OTHERWISE = {f"resnet{n}": f"resnet{n}_v1" for n in (50, 101, 152)}  # where Keras' network is another of ours
+
+
+def known_differences(graph: Graph, known: Application | None) -> list[str]:
+    """The nodes that Keras' application computes otherwise, whatever the weights, where the file does not tell.
+
+    Args:
+        graph: Our network.
+        known: Its counterpart in Keras.
+    """
+    if known is None:
+        return []
+    found = []
+    for node in graph.nodes:
+        layer: Any = node.layer
+        padding = getattr(layer, "padding", None)
+        if not isinstance(padding, tuple) or not any(map(any, padding)) or node.name.startswith("AuxLogits."):
+            continue
+        theirs = _keras_padding(graph, node, known.padding)
+        if layer.kind == "conv" and theirs != padding:
+            found.append(f"{node.name} pads {padding}, Keras {theirs}")
+        if layer.kind == "avg_pool" and layer.count_include_pad != known.mean_of_padding:
+            found.append(f"{node.name} counts its padding in the mean, Keras does not")
+    return found
+
+
+def _keras_padding(graph: Graph, node: Node, rule: str) -> tuple[tuple[int, int], ...]:
+    layer: Any = node.layer
+    ours: tuple[tuple[int, int], ...] = layer.padding
+    if rule == "ours" or layer.kind != "conv" or max(layer.stride) == 1:
+        return ours
+    if rule == "end":
+        return ((0, 1), (0, 1))
+    spatial = graph.input_shapes(node)[0][2:]
+    totals = [
+        max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(spatial, layer.stride, layer.kernel_size, strict=True)
+    ]
+    return tuple((total // 2, total - total // 2) for total in totals)

@@ -30,10 +30,14 @@ SAME = {  # ours: Keras' class and the size of images on which both compute the 
     "vgg16": ("VGG16", 224),
 }
 OTHER = {  # and where they do not, with what differs
-    "mobilenet_v1": ("MobileNet", 64, "conv0.conv pads ((1, 1), (1, 1)), Keras ((0, 1), (0, 1))"),
-    "mobilenet_v2": ("MobileNetV2", 64, "features.0.0 pads ((1, 1), (1, 1)), Keras ((0, 1), (0, 1))"),
-    "efficientnet_b0": ("EfficientNetB0", 64, "features.3.0.block.1.0 pads ((2, 2), (2, 2)), Keras ((1, 2), (1, 2))"),
-    "inception_v3": ("InceptionV3", 299, "Mixed_5b.pool counts its padding in the mean, Keras does not"),
+    "mobilenet_v1": ("MobileNet", 64, "conv0.conv pads ((1, 1), (1, 1)) here, ((0, 1), (0, 1)) in the file"),
+    "mobilenet_v2": ("MobileNetV2", 64, "features.0.0 pads ((1, 1), (1, 1)) here, ((0, 1), (0, 1)) in the file"),
+    "efficientnet_b0": (
+        "EfficientNetB0",
+        64,
+        "features.3.0.block.1.0 pads ((2, 2), (2, 2)) here, ((1, 2), (1, 2))",
+    ),
+    "inception_v3": ("InceptionV3", 299, "Mixed_5b.branch_pool.conv reads avg_pool[kernel 3x3]("),
 }
 
 
@@ -127,7 +131,7 @@ def test_what_keras_computes_otherwise_is_refused_and_named(keras, name, tmp_pat
     with pytest.raises(DataError, match="computes something else"):
         match(graph, arrays)
     fitted = fit(graph, arrays)
-    assert difference in fitted.differences
+    assert any(text.startswith(difference) for text in fitted.differences)
     agree(*logits_of_both(keras, model, as_keras(graph), fitted.arrays))
 
 

@@ -201,7 +201,7 @@ def saved(tensor: Any, path: pathlib.Path) -> pathlib.Path:
 
 VALUES = torch.tensor([[0.0, 1.5, -2.0], [0.25, 0.0, 448.0]])
 EXACT = {
-    "coo": lambda: (VALUES.to_sparse(), VALUES),
+    "sparse": lambda: (VALUES.to_sparse(), VALUES),
     "csr": lambda: (VALUES.to_sparse_csr(), VALUES),
     "csc": lambda: (VALUES.to_sparse_csc(), VALUES),
     "half, sparse": lambda: (VALUES.half().to_sparse(), VALUES),
