@@ -4,13 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Read when the library loads, so they stand before the import. A user's own setting wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-import tensorflow as tf
+CHATTER = (b"I0000 ", b"WARNING: All log messages before absl::InitializeLog()")
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Holds back what the library's native code says of itself as it loads; everything else is passed on.
+
+    Its messages come before its log is set up, so that the level above does not hold for them.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            for line in file:
+                if not line.startswith(CHATTER):
+                    os.write(2, line)
+
+
+with _without_chatter():
+    import tensorflow as tf
 
 tf.get_logger().setLevel(logging.ERROR)
 tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -17,6 +17,7 @@ from cnnbench.cli.listing import application as listing
 from cnnbench.cli.merge import merge
 from cnnbench.cli.plan import plan
 from cnnbench.cli.predict import predict
+from cnnbench.cli.replay import replay
 from cnnbench.cli.report import report
 from cnnbench.cli.run import run
 from cnnbench.cli.schema import schema
@@ -57,6 +58,7 @@ application.command("plan")(plan)
 application.add_typer(listing, name="list")
 application.command("show")(show)
 application.command("verify")(verify)
+application.command("replay")(replay)
 application.command("predict")(predict)
 application.command("conformance")(conformance)
 application.command("compare")(compare)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from cnnbench.harness.passes import events
 from cnnbench.harness.run import events as run_events
+from cnnbench.output import figures
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -117,7 +118,9 @@ def describe(event: run_events.Event, *, verbose: bool = False) -> str | None:
         case run_events.RunStarted():
             return f"{len(event.cells)} cells, records in {event.folder}"
         case events.CheckFinished() if event.outcome.status == "failed" or verbose:
-            used = "" if event.outcome.budget_used is None else f", {event.outcome.budget_used:.0%} of the budget"
+            used = ""
+            if event.outcome.budget_used is not None:
+                used = f", {figures.budget_used(event.outcome.budget_used)} of the budget".replace("times of", "times")
             where = f" at {event.outcome.node}" if event.outcome.node and event.outcome.status == "failed" else ""
             return f"{event.cell}: {event.outcome.name} {event.outcome.status}{where}{used}"
         case events.EpochFinished():

@@ -55,7 +55,9 @@ def _draw(graph: Graph, path: Path) -> None:
 
 
 def _print(data: dict[str, Any]) -> None:
-    headers = ["node", "kind", "inputs", "output", "parameters", "MACs", "receptive field"]
+    from cnnbench.output.layer_settings import settings
+
+    headers = ["node", "kind", "inputs", "output", "parameters", "MACs", "receptive field", "settings"]
     rows: list[tuple[object, ...]] = [
         (
             node["name"],
@@ -65,6 +67,7 @@ def _print(data: dict[str, Any]) -> None:
             node["parameters"],
             node["macs"],
             "x".join(map(str, node["receptive_field"] or ())) or None,
+            settings(node["fields"]) or None,
         )
         for node in data["nodes"]
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, WRONG_NUMBERS
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.suspicion import REFERENCE, suspicion
+from cnnbench.output import figures
 from cnnbench.output.frame_columns import VERIFIED, VERIFIED_NODES
 from cnnbench.output.frames import frame_of, node_row
 from cnnbench.output.table import Column, Entry, ReportTable
@@ -106,10 +108,10 @@ class VerifyResult:
                 rows.append((series, *[Entry("-")] * 4, Entry(f"{item.status}: {item.reason}", "muted")))
             for outcome in item.outcomes:
                 used = (outcome.budget_used, outcome.worst_case_used)
-                figures = (Entry("-" if value is None else f"{value:.1%}") for value in used)
+                shares = (Entry("-" if value is None else figures.budget_used(value)) for value in used)
                 tone: Literal["good", "bad", "muted"] = _TONES[outcome.status]
                 rows.append(
-                    (series, Entry(outcome.name), *figures, Entry(outcome.node or "-"), Entry(outcome.status, tone))
+                    (series, Entry(outcome.name), *shares, Entry(outcome.node or "-"), Entry(outcome.status, tone))
                 )
         return ReportTable("", _COLUMNS, tuple(rows))
 
@@ -120,7 +122,7 @@ class VerifyResult:
             for outcome in item.outcomes:
                 if outcome.status != "passed" and outcome.message:
                     text = f"{item.backend} {item.mode}, {outcome.name} {outcome.status}: {outcome.message}"
-                    found.append(text + (f"\nreproduce with {outcome.reproducer}" if outcome.reproducer else ""))
+                    found.append(text + _how_to_reproduce(item, outcome))
         return tuple(found)
 
     def __str__(self) -> str:
@@ -141,6 +143,12 @@ def with_suspicion(results: Sequence[VerifiedBackend]) -> list[VerifiedBackend]:
         replace(item, outcomes=(*item.outcomes, doubt.outcome)) if item.backend == REFERENCE else item
         for item in results
     ]
+
+
+def _how_to_reproduce(item: VerifiedBackend, outcome: CheckOutcome) -> str:
+    if not outcome.reproducer:
+        return ""
+    return f"\nreproduce with: cnnbench replay {shlex.quote(outcome.reproducer)} -b {item.backend}:{item.mode}"
 
 
 _TONES: dict[str, Literal["good", "bad", "muted"]] = {"passed": "good", "failed": "bad", "skipped": "muted"}

@@ -31,6 +31,10 @@ VARIABLE_PREFIXES = (
     "GOMP_",
     "CNNBENCH_",
 )
+TERRAFORM = (  # another program's, that begin as TensorFlow's do
+    "TF_CLI_", "TF_DATA_DIR", "TF_IGNORE", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_", "TF_REGISTRY_",
+    "TF_STATE_", "TF_TOKEN_", "TF_VAR_", "TF_WORKSPACE",
+)  # fmt: skip
 SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIAL")
 FINGERPRINT = ("cpu_model", "cores", "memory_gib", "system", "machine", "virtualisation")
 
@@ -136,7 +140,9 @@ def _variables() -> dict[str, str]:
     return {
         name: without_secrets(value)
         for name, value in sorted(os.environ.items())
-        if name.startswith(VARIABLE_PREFIXES) and not any(word in name for word in SECRETS)
+        if name.startswith(VARIABLE_PREFIXES)
+        and not name.startswith(TERRAFORM)
+        and not any(word in name for word in SECRETS)
     }
 
 

@@ -74,6 +74,14 @@ def percent(value: float | None) -> str:
     return f"{value * 100:.0f} %" if abs(value) >= 1 else f"{value * 100:.1f} %"
 
 
+def budget_used(value: float | None) -> str:
+    """A share of an error budget: ``12.3 %``, from tenfold on ``3.2e6 times``."""
+    if value is None or not math.isfinite(value) or abs(value) < 10:
+        return percent(value)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{value:,.0f} times" if value < 1e4 else f"{mantissa}e{int(exponent)} times"
+
+
 def plain(value: float | None) -> str:
     """A figure without a unit."""
     return NOTHING if value is None else significant(value)

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from cnnbench.output.layer_settings import settings
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.summary import NetworkSummary, summarize
+from cnnbench.spec.summary import NetworkSummary, NodeSummary, summarize
 
 LARGE = 40
+WINDOW = ("kernel_size", "stride", "padding", "dilation", "groups")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Box:
         output_shape: For one image. parameters: of all that it stands for.
         inputs: The boxes that it reads, each once.
         count: How many equal blocks in a row it stands for.
+        windows: Its convolutions and poolings in words, each once: ``conv 3x3, stride 2, padding 1, groups 32``.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Box:
     parameters: int
     inputs: tuple[str, ...]
     count: int = 1
+    windows: tuple[str, ...] = ()
 
 
 def fold(graph: Graph, summary: NetworkSummary | None = None) -> tuple[Box, ...]:
@@ -106,8 +110,17 @@ def _boxes(graph: Graph, facts: NetworkSummary, groups: Mapping[str, str]) -> li
         parts = [by_name[name] for name in members[block]]
         kinds = Counter(part.kind for part in parts)
         total = sum(part.parameters for part in parts)
-        boxes.append(Box(block, tuple(kinds.items()), parts[-1].output_shape, total, edges[block]))
+        shown = tuple(dict.fromkeys(filter(None, map(_window, parts))))
+        boxes.append(Box(block, tuple(kinds.items()), parts[-1].output_shape, total, edges[block], windows=shown))
     return boxes
+
+
+def _window(node: NodeSummary) -> str:
+    """What slides, with its kernel, stride, padding and groups."""
+    fields = {name: node.fields[name] for name in WINDOW if name in node.fields}
+    if fields.get("groups") == 1:
+        del fields["groups"]
+    return f"{node.kind} {settings(fields)}" if "kernel_size" in fields else ""
 
 
 def _merged(boxes: list[Box]) -> tuple[Box, ...]:
@@ -135,7 +148,8 @@ def _merged(boxes: list[Box]) -> tuple[Box, ...]:
 
 def _alike(last: Box, box: Box) -> bool:
     each = last.parameters / last.count
-    return (last.kinds, last.output_shape) == (box.kinds, box.output_shape) and each == box.parameters
+    same = (last.kinds, last.output_shape, last.windows) == (box.kinds, box.output_shape, box.windows)
+    return same and each == box.parameters
 
 
 def described(kinds: tuple[tuple[str, int], ...]) -> str:

@@ -86,7 +86,7 @@ def _measured(record: Record, checks: tuple[CheckOutcome, ...]) -> tuple[Entry, 
         Entry(figures.seconds_interval(latency.median_s if latency else None) + (" *" if note else ""), note),
         Entry(figures.plain(latency.throughput_images_per_s.value if latency else None)),
         Entry(figures.size(peak)),
-        Entry(figures.seconds(record.phases.compile_s)),
+        Entry(figures.seconds(record.phases.compile_s or None)),
         Entry(figures.percent(record.training.test_accuracy if record.training else None)),
     )
 
@@ -95,8 +95,8 @@ def _budget_entry(checks: tuple[CheckOutcome, ...], names: Collection[str]) -> E
     failed = [check for check in checks if check.status == "failed" and check.name in names]
     used = budget_used(checks, names)
     if failed:
-        return Entry(f"{figures.percent(used)} ({failed[0].name} failed)", "bad")
-    return Entry(figures.percent(used), "good" if used is not None and used <= 1 else "")
+        return Entry(f"{figures.budget_used(used)} ({failed[0].name} failed)", "bad")
+    return Entry(figures.budget_used(used), "good" if used is not None and used <= 1 else "")
 
 
 def status_entry(record: Record) -> Entry:
@@ -185,8 +185,8 @@ def checks_table(records: Sequence[Record]) -> ReportTable:
                     Entry(network_label(record.cell)),
                     Entry(label(record.cell), series=record.cell.series),
                     Entry(check.name.replace("_", " ")),
-                    Entry(figures.percent(check.budget_used)),
-                    Entry(figures.percent(check.worst_case_used)),
+                    Entry(figures.budget_used(check.budget_used)),
+                    Entry(figures.budget_used(check.worst_case_used)),
                     Entry(check.node or figures.NOTHING),
                     Entry(check.status, tone),
                 )
@@ -217,7 +217,7 @@ def phases_table(records: Sequence[Record]) -> ReportTable:
                 Entry(label(record.cell), series=record.cell.series),
                 *(
                     Entry(figures.seconds(value))
-                    for value in (phases.import_s, phases.build_s, phases.weights_s, phases.compile_s)
+                    for value in (phases.import_s, phases.build_s, phases.weights_s, phases.compile_s or None)
                 ),
                 Entry(figures.seconds(phases.warmup_s)),
                 Entry(figures.seconds(latency.p90_s.value)),

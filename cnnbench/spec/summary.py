@@ -31,6 +31,7 @@ class NodeSummary:
         macs_attention: Those of attention's products of activations, not in ``macs``.
         receptive_field: For each spatial axis, how many positions of the input lie from the first to the last that
             an output value can see, padding included; None where it sees all.
+        fields: Of its layer, resolved: ``kernel_size``, ``stride``, ``padding``, ``groups``, ``eps`` ...
     """
 
     name: str
@@ -43,6 +44,7 @@ class NodeSummary:
     macs: int
     macs_attention: int
     receptive_field: Shape | None
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def _node_json(node: NodeSummary) -> dict[str, Any]:
         "macs": node.macs,
         "macs_attention": node.macs_attention,
         "receptive_field": list(field) if field is not None else None,
+        "fields": dict(node.fields),
     }
 
 
@@ -159,6 +162,7 @@ def _summarize_node(graph: Graph, node: Node, field: Field | None) -> NodeSummar
         macs=node.layer.macs(inputs, outputs),
         macs_attention=node.layer.macs_attention(inputs, outputs),
         receptive_field=field.extent if field is not None else None,
+        fields=node.layer.fields(),
     )
 
 

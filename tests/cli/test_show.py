@@ -144,6 +144,7 @@ def cnnbench_architectures():
     kind = {"family": "mine", "year": 2026, "source": "ours", "build": build, "num_classes": 5}
     return [
         Architecture(name="right", facts=facts, **kind),
+        Architecture(name="undeclared", facts=Facts(input=(8,)), **kind),
         Architecture(name="wrong", facts=Facts(parameters=46, macs=40, buffers=1, input=(8,)), **kind),
     ]
 """
@@ -153,6 +154,7 @@ def cnnbench_architectures():
     ("arguments", "notes"),
     [
         (["right"], []),
+        (["undeclared"], []),
         (["wrong"], ["declares 46 parameters and has 45", "declares 1 buffers and has 0"]),
         (["wrong", "--num-classes", "4"], []),
     ],
@@ -172,3 +174,14 @@ def test_a_plugin_that_is_not_found_is_told_where_it_is_looked_for() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
     assert done.returncode == 2
     assert "PYTHONPATH" in done.stderr
+
+
+def test_the_settings_of_each_node_are_printed_and_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = {node["name"]: node["fields"] for node in shown(capsys, "mobilenet_v2")["nodes"]}
+    depthwise = nodes["features.2.conv.1.0"]
+    assert (depthwise["stride"], depthwise["padding"], depthwise["groups"]) == ([2, 2], [[1, 1], [1, 1]], 96)
+    assert nodes["features.0.1"]["eps"] == 1e-5
+    assert execute(["show", "mobilenet_v2"]) == 0
+    out = capsys.readouterr().out
+    assert "3x3, stride 2, padding 1, groups 96, no bias" in out
+    assert "eps 1e-05, momentum 0.1" in out

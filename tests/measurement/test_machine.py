@@ -133,11 +133,14 @@ def test_yardsticks_count_operations_over_seconds():
 
 def test_the_environment_is_plain_data_and_tells_no_secret(monkeypatch, tmp_path):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    for name in ("TF_CLI_CONFIG_FILE", "TF_VAR_region", "TF_LOG"):  # Terraform's
+        monkeypatch.setenv(name, "elsewhere")
     monkeypatch.setenv("CNNBENCH_ACCESS_TOKEN", "do not tell")
     captured = environment.capture(tmp_path)
     text = json.dumps(captured)
     assert "do not tell" not in text
     assert captured["variables"]["TF_NUM_INTRAOP_THREADS"] == "3"
+    assert "elsewhere" not in captured["variables"].values()
     assert captured["packages"]["numpy"] == np.__version__
     assert captured["git"] is None
     assert captured["processors_allowed"]

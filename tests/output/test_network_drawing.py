@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from xml.etree import ElementTree
 
 import pytest
 
 from cnnbench.output.folding import fold
+from cnnbench.output.layer_settings import settings
 from cnnbench.output.network_drawing import draw
 from cnnbench.registry import architectures, build
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import Add, ReLU
+from cnnbench.spec.layers import Add, BatchNorm, Conv, MaxPool, ReLU
 from cnnbench.spec.summary import summarize
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -62,3 +65,61 @@ def test_names_are_escaped():
     b = Builder("<script>alert(1)</script>")
     root = ElementTree.fromstring(draw(b.build(b.add("relu", ReLU(), b.input("x", (3,))))))
     assert not list(root.iter(f"{SVG}script"))
+
+
+def segments(path: str) -> list[tuple[float, float, float, float]]:
+    """The straight pieces of a path."""
+    points = [tuple(map(float, part.split(","))) for part in re.findall(r"[ML]([-\d.]+,[-\d.]+)", path)]
+    return [(*a, *b) for a, b in itertools.pairwise(points)]
+
+
+def crosses(segment: tuple[float, float, float, float], box: tuple[float, float, float, float]) -> bool:
+    """Whether a piece enters the inside of a box (x, y, width, height)."""
+    x1, y1, x2, y2 = segment
+    x, y, width, height = box
+    at = [i / 200 for i in range(201)]
+    return any(x + 1 < x1 + t * (x2 - x1) < x + width - 1 and y + 1 < y1 + t * (y2 - y1) < y + height - 1 for t in at)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "densenet121", "resnet18", "hrnet_w32", "inception_v3"])
+def test_no_edge_runs_behind_a_box_and_each_has_an_arrowhead(name):
+    graph = build(name)
+    root = ElementTree.fromstring(draw(graph))
+    boxes = [
+        tuple(float(item.get(key)) for key in ("x", "y", "width", "height"))
+        for item in root.iter(f"{SVG}rect")
+        if item.get("x")
+    ]
+    edges = [item for item in root.iter(f"{SVG}path") if item.get("marker-end") == "url(#arrow)"]
+    assert len(edges) == sum(len(box.inputs) for box in fold(graph))
+    assert [item.get("id") for item in root.iter(f"{SVG}marker")] == ["arrow"]
+    width = float(root.get("width"))
+    for edge in edges:
+        for segment in segments(edge.get("d")):
+            assert max(segment[0], segment[2]) <= width
+            assert not any(crosses(segment, box) for box in boxes), (name, segment)
+
+
+def test_a_box_says_what_slides_in_it():
+    b = Builder("net")
+    x = b.input("x", (8, 9, 9))
+    x = b.add("conv", Conv(out_channels=8, kernel_size=(3, 5), stride=2, padding=((1, 0), (2, 2)), groups=4), x)
+    graph = b.build(b.add("pool", MaxPool(kernel_size=2, stride=1), x))
+    words = [item.text for item in ElementTree.fromstring(draw(graph)).iter(f"{SVG}text")]
+    assert "conv 3x5, stride 2, padding (1:0, 2), groups 4" in words
+    assert "max_pool 2x2, stride 1, padding 0" in words
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "said"),
+    [
+        (Conv(out_channels=4, kernel_size=3, bias=False), (4, 9, 9), "3x3, stride 1, padding 0, groups 1, no bias"),
+        (Conv(out_channels=4, kernel_size=3, dilation=2), (4, 9), "3, stride 1, padding 0, dilation 2, groups 1"),
+        (BatchNorm(eps=1e-3), (4, 9, 9), "eps 0.001, momentum 0.1, running_variance unbiased, affine"),
+        (ReLU(), (4,), ""),
+    ],
+)
+def test_settings_of_a_layer_in_few_words(layer, inputs, said):
+    b = Builder("net")
+    graph = b.build(b.add("node", layer, b.input("x", inputs)))
+    assert settings(summarize(graph).nodes[0].fields) == said

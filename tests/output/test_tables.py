@@ -113,7 +113,7 @@ def test_problems_name_node_and_reproducer_and_skips_their_reason() -> None:
     ]
     assert [row[2].text for row in skips.rows] == ["jax is not installed"]
     row = row_of(result_table(failing()), network="resnet18", batch="1", backend="numpy fast")
-    assert row["error budget"] == "4000 % (local failed)"
+    assert row["error budget"] == "40 times (local failed)"
 
 
 NASTY = "<script>alert(1)</script>|`x`*b*[a](http://evil)\x1b[31m\n# h"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,6 +81,17 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
     return value
 
 
+def own_name(architecture: str) -> str | None:
+    """What a network in a YAML file calls itself; None where it says nothing, or is no such file."""
+    path = Path(architecture.removeprefix(FILE))
+    if not architecture.startswith(FILE) or path.suffix.lower() not in (".yaml", ".yml"):
+        return None
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        found = re.search(r"""^name:[ \t]*['"]?([^'"#\n]+)""", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return found[1].strip() or None if found else None
+    return None
+
+
 class Names(NamedTuple):
     """How the suite's networks and files are called: in labels, and in keys."""
 
@@ -90,7 +103,8 @@ class Names(NamedTuple):
         """Those of a suite."""
         asked = files_of(suite)
         names = [name for _, _, axes in all_axes(suite) for name in axes.architectures or ()]
-        labels = network_labels(asked.get(name, name) for name in names)
+        own = {asked.get(name, name): text for name in names if (text := own_name(name)) is not None}
+        labels = network_labels((asked.get(name, name) for name in names), own)
         return Names({name: labels[asked.get(name, name)] for name in names}, asked)
 
 

@@ -20,8 +20,8 @@ def plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "_", text).lstrip(".")[:LONGEST] or "_"
 
 
-def network_labels(architectures: Iterable[str]) -> dict[str, str]:
-    """A unique name for each architecture: of a file as little of its path as tells it apart from the others.
+def network_labels(architectures: Iterable[str], own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A unique name for each architecture: of a file its network's own name, or as much of its path as tells it apart.
 
     >>> network_labels(["resnet18", "file:a/net.yaml", "file:b/net.yaml"])
     {'resnet18': 'resnet18', 'file:a/net.yaml': 'a_net', 'file:b/net.yaml': 'b_net'}
@@ -29,7 +29,8 @@ def network_labels(architectures: Iterable[str]) -> dict[str, str]:
     names = list(dict.fromkeys(architectures))
     found = {name: plain(name) for name in names if not name.startswith(FILE)}
     files = {name: PurePosixPath(name.removeprefix(FILE)) for name in names if name.startswith(FILE)}
-    for shorten in (_stem, _name, _with_folder, _with_digest):
+    called = {files[name]: plain(text) for name, text in (own or {}).items() if name in files}
+    for shorten in (lambda path: called.get(path) or _stem(path), _stem, _name, _with_folder, _with_digest):
         labels = {name: shorten(path) for name, path in files.items() if name not in found}
         counts = Counter([*labels.values(), *found.values()])
         found |= {name: label for name, label in labels.items() if counts[label] == 1 or shorten is _with_digest}

@@ -17,15 +17,15 @@ class Facts:
     """What a primary source says of an architecture; tests hold the builder to it.
 
     Args:
-        parameters: Trainable values, auxiliary classifiers included.
-        macs: Multiply-accumulates of convolutions and linear layers for one image of ``input``, at inference.
+        parameters: Trainable values, auxiliary classifiers included; None where the source does not say.
+        macs: Multiply-accumulates of convolutions and linear layers for one image of ``input``, at inference; or None.
         buffers: Values that are stored and not trained; None where the source does not say.
         parameters_inference: Trainable values without auxiliary classifiers; None where there are none.
         input: The shape (C, H, W) for which ``macs`` holds.
     """
 
-    parameters: int
-    macs: int
+    parameters: int | None = None
+    macs: int | None = None
     input: Shape
     buffers: int | None = None
     parameters_inference: int | None = None
@@ -39,7 +39,8 @@ class Architecture:
         name, family, year: How it is listed.
         source: arXiv id and table, or the revision of the reference implementation.
         build: (image shape (C, H, W), number of classes) -> Graph; its main output is ``logits`` for a classifier.
-        facts: What the source says; ``facts.input`` is the default image shape.
+        facts: What the source says; ``facts.input`` is the default image shape. ``Facts(input=(3, 32, 32))`` where
+            there is no source: nothing is then held against the graph.
         num_classes: The default number of classes.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnbench.harness.suite.asked import files_as_asked, suite_as_asked
+from cnnbench.harness.suite.asked import files_as_asked, own_name, suite_as_asked
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.file import load_suite
 from cnnbench.harness.suite.labels import network_labels
@@ -222,3 +222,15 @@ def test_a_suite_plans_the_same_cells_from_every_folder(tmp_path: Path, monkeypa
     assert suite_as_asked(first) == suite_as_asked(copied)
     plans = [plan(suite) for suite in found]
     assert len({tuple((cell.id, cell.key) for cell in made.cells) for made in plans}) == 1
+
+
+def test_a_network_in_yaml_has_the_name_that_it_calls_itself(tmp_path: Path) -> None:
+    texts = {"a.yaml": "name: 'block net' # mine\ninput: [3]\n", "b.yaml": "input: [3]\n", "c.yaml": "name: b\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    files = {name: f"file:{tmp_path / name}" for name in (*texts, "gone.yaml")}
+    own = {name: text for name in files.values() if (text := own_name(name)) is not None}
+    labels = network_labels(files.values(), own)
+    assert labels[files["a.yaml"]] == "block_net"
+    assert labels[files["gone.yaml"]] == "gone"
+    assert len(set(labels.values())) == 4, "two of one name are told apart by their paths"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from cnnbench.errors import SuiteError
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, LayerChange
 from cnnbench.numerics.faults.engine.injection import changed_graph, is_composite
+from cnnbench.spec.architectures import Architecture
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.passes import lower
 
@@ -58,12 +61,16 @@ def _another_network(kind: str) -> str:
     """Names the smallest registered network that has the kind, where there is one."""
     from cnnbench.registry import architectures
 
-    known = sorted(architectures().values(), key=lambda item: item.facts.parameters)
+    known = sorted(architectures().values(), key=_declared)
     for item in known:
-        if item.facts.parameters <= SMALL and kind in _kinds(item.build(item.facts.input, item.num_classes), kind):
+        if _declared(item) <= SMALL and kind in _kinds(item.build(item.facts.input, item.num_classes), kind):
             return f"{item.name} has one"
     return "'cnnbench list faults --kill BACKEND' runs every fault in a configuration of its own"
 
 
 def _kinds(graph: Graph, kind: str) -> set[str]:
     return {node.layer.kind for node in lower(graph, native=(kind,) if is_composite(kind) else ()).nodes}
+
+
+def _declared(item: Architecture) -> float:
+    return math.inf if item.facts.parameters is None else item.facts.parameters
