@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cnnbench.harness.suite.plan import Plan
 
 _KEYS = (re.compile(r"^schema_version\s*:", re.MULTILINE), re.compile(r"^matrix\s*:", re.MULTILINE))
+_AXES = (re.compile(r"\barchitectures?[\"']?\s*:"), re.compile(r"\bbackends?[\"']?\s*:"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,20 +32,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
-    """Claims a YAML file that has the keys ``schema_version`` and ``matrix`` at its top; reads no other as YAML."""
-    if file_path.suffix not in (".yaml", ".yml") or not is_suite(file_path):
+    """Claims suites, and a file named on the command line that has a suite's keys; reads no other as YAML."""
+    if file_path.suffix not in (".yaml", ".yml") or not is_suite(file_path, named=parent.session.isinitpath(file_path)):
         return None
     suite: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
     return suite
 
 
-def is_suite(path: Path) -> bool:
-    """Whether a file's text has a suite's two telling keys at the start of a line."""
+def is_suite(path: Path, *, named: bool = False) -> bool:
+    """Whether a file has ``schema_version`` and ``matrix`` at its top, and architectures and backends below.
+
+    Args:
+        path: A YAML file; other tools' have the first two keys, too.
+        named: Whether the user named this file, so that those two are enough.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-    return all(key.search(text) for key in _KEYS)
+    return all(key.search(text) for key in (_KEYS if named else _KEYS + _AXES))
+
+
+def why_untimed(config: pytest.Config) -> str | None:
+    """Why nothing is timed in this session, as pytest-benchmark decides it; None where it is."""
+    if os.environ.get("PYTEST_XDIST_WORKER") or config.getoption("dist", "no") != "no":
+        return "nothing is timed while pytest-xdist runs tests beside each other: -p no:xdist, or -n 0"
+    if config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False):
+        return "--benchmark-disable"
+    return None
 
 
 class SuiteFile(pytest.File):
@@ -75,17 +91,18 @@ class SuiteFile(pytest.File):
         for check in cell.checks:
             yield self._item(cell, check, self._check_function(cell, check))
         if cell.train:
-            yield self._item(cell, "train", self._training_function(cell))
+            yield self._item(cell, "train", self._pass_function(cell, "training", "training run"))
         if "latency" in cell.measure:
             yield self._item(cell, "latency", self._timing_function(cell))
         elif "memory" in cell.measure:
-            yield self._item(cell, "memory", self._memory_function(cell))
+            yield self._item(cell, "memory", self._pass_function(cell, "memory", "memory pass"))
 
     def _item(self, cell: Cell, what: str, function: Callable[..., None]) -> SuiteItem:
         item: SuiteItem = SuiteItem.from_parent(self, name=f"{cell.id}[{what}]", callobj=function)
         item.cell, item.what = cell, what
-        if cell.skip is not None:
-            item.add_marker(pytest.mark.skip(reason=cell.skip))
+        reason = cell.skip or (why_untimed(self.config) if what == "latency" else None)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
         return item
 
     def _check_function(self, cell: Cell, check: str) -> Callable[[], None]:
@@ -101,19 +118,12 @@ class SuiteFile(pytest.File):
 
         return run_check
 
-    def _training_function(self, cell: Cell) -> Callable[[], None]:
-        def train() -> None:
-            if self.record(cell).training is None:
-                pytest.fail("the training run has no outcome", pytrace=False)
+    def _pass_function(self, cell: Cell, field: str, what: str) -> Callable[[], None]:
+        def has_outcome() -> None:
+            if getattr(self.record(cell), field) is None:
+                pytest.fail(f"the {what} has no outcome", pytrace=False)
 
-        return train
-
-    def _memory_function(self, cell: Cell) -> Callable[[], None]:
-        def measure_memory() -> None:
-            if self.record(cell).memory is None:
-                pytest.fail("the memory pass has no outcome", pytrace=False)
-
-        return measure_memory
+        return has_outcome
 
     def _timing_function(self, cell: Cell) -> Callable[..., None]:
         """A function whose ``benchmark`` fixture, where pytest-benchmark is here, reads a clock of recorded samples."""
@@ -175,7 +185,8 @@ class SuiteFile(pytest.File):
     def _wanted(self, group: str) -> tuple[Cell, ...]:
         asked: dict[str, set[str]] = {}
         for item in self.session.items:
-            if isinstance(item, SuiteItem) and item.parent is self and item.cell.group == group:
+            skipped = any(item.iter_markers("skip"))  # by us, by --benchmark-skip, by a conftest
+            if isinstance(item, SuiteItem) and item.parent is self and item.cell.group == group and not skipped:
                 asked.setdefault(item.cell.id, set()).add(item.what)
         return tuple(
             _narrowed(cell, asked[cell.id]) for cell in self.plan.cells if cell.id in asked and cell.skip is None

@@ -93,7 +93,7 @@ def _refused(error: OSError | UnicodeEncodeError) -> CnnbenchError:
     """What the system refuses, with the file's name."""
     if isinstance(error, UnicodeEncodeError):
         return CnnbenchError(
-            f"the locale's encoding ({error.encoding}) has no {error.object[error.start : error.end]!r}",
+            f"the locale's encoding ({error.encoding}) has no {error.object[error.start : error.end]!a}",
             received=ascii(error.object),
             remedy="use a locale with UTF-8, such as LC_ALL=C.UTF-8, or PYTHONUTF8=1",
         )

@@ -30,6 +30,9 @@ FAULTY = ONE.replace("lenet5", "simple_cnn\n  image: [[1, 8, 8]]\n  num_classes:
 )
 
 
+FOREIGN = "schema_version: 1\njobs: {}\nmatrix:\n  python: [3.11]\n"
+
+
 @pytest.fixture(autouse=True)
 def by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest-benchmark measures nothing where these say that tests run beside each other."""
@@ -52,6 +55,10 @@ def test_only_files_with_both_keys_are_suites(tmp_path: Path) -> None:
     assert not is_suite(write("schema_version: 1\nname: x\n"))
     assert not is_suite(write("a:\n  schema_version: 1\n  matrix: {}\n"))
     assert not is_suite(write("matrix: [1]\n"))
+    assert not is_suite(write(FOREIGN))
+    assert not is_suite(write("schema_version: 2\nmatrix: [1, 2]\nname: foreign\n"))
+    assert not is_suite(write("schema_version: 1\nmatrix: {backend: [a], python: [3.11]}\n"))
+    assert is_suite(write(FOREIGN), named=True)
     assert not is_suite(write("schema_version: 1\nmatrix: \xff"))
     assert not is_suite(tmp_path / "none.yaml")
 
@@ -67,8 +74,44 @@ def test_the_plugin_imports_pytest_and_the_standard_library_only() -> None:
 
 
 def test_other_yaml_files_are_left_alone(pytester: pytest.Pytester) -> None:
-    pytester.makefile(".yaml", other="name: x\nmatrix: [1]\n")
+    pytester.makefile(".yaml", other="name: x\nmatrix: [1]\n", broken="a: [1, 2\n")
+    pytester.makefile(".yml", ci=FOREIGN)
     assert run(pytester).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_file_that_is_named_must_be_a_suite(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".yml", ci=FOREIGN)
+    result = run(pytester, "ci.yml")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ci.yml:*unknown key*"])
+
+
+@pytest.mark.parametrize("option", ["--benchmark-disable", "--benchmark-skip"])
+def test_nothing_is_timed_where_benchmarks_are_off(pytester: pytest.Pytester, option: str) -> None:
+    pytester.makefile(".yaml", small=ONE)
+    result = run(pytester, option, "--cnnbench-output", "kept", "-rs")
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines([f"*SKIPPED*{option}*"])
+    _nothing_timed(pytester)
+
+
+def test_nothing_is_timed_while_workers_run_tests_beside_each_other(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".yaml", small=ONE)
+    options = ("-p", "no:cacheprovider", "-n", "2", "-rs", "--cnnbench-output", "kept")
+    result = pytester.runpytest_subprocess(*options, timeout=120)
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines(["*SKIPPED*pytest-xdist*"])
+    _nothing_timed(pytester)
+
+
+def _nothing_timed(pytester: pytest.Pytester) -> None:
+    """Every process that ran checks of the group has records with checks and without a latency."""
+    paths = list(pytester.path.glob("kept/*/*/cells/*/record.json"))
+    assert paths
+    for path in paths:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert record["checks"]
+        assert record["latency"] is None
 
 
 def test_checks_and_timings_are_items_and_samples_are_replayed(pytester: pytest.Pytester) -> None:
