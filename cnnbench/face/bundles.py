@@ -22,7 +22,7 @@ from cnnbench.harness.run.exit_codes import DEFECT, WORKER_FAILED, worst
 from cnnbench.harness.run.lookup import RunLike, find_run
 from cnnbench.harness.run.rerun import Rerun, write_attachments
 from cnnbench.harness.run.runner import RunOptions, RunResult
-from cnnbench.harness.run.store import DEFAULT_ROOT
+from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
 from cnnbench.harness.worker.scratch import scratch_prefix
 from cnnbench.harness.worker.sides import TwoSides, both
 
@@ -66,7 +66,8 @@ def bundle(run: RunLike, file: Path | str | None = None, root: Path | str = DEFA
         SuiteError: There is no such run. DataError: a file of it is missing or damaged.
     """
     folder = find_run(run, root)
-    path = Path(file or f"{folder.parent.name}-{folder.name}.cnnbench.zip")
+    store = RunStore.open(folder)
+    path = Path(file or f"{store.read_plan().suite.name}-{store.id}.cnnbench.zip")
     return path, pack(folder, path)
 
 

@@ -49,10 +49,9 @@ def _rules_of(folder: Path) -> Rules:
 
 def _held_to_their_ends(result: GateResult, *folders: Path) -> GateResult:
     """The result, undecided where nothing says what a run was to measure, or that it came to its end."""
-    lacking = {folder: lack for folder in folders if (lack := _lack(folder)) is not None}
-    notes = tuple(f"run {folder.name} has no {lack}" for folder, lack in lacking.items())
-    names = tuple(folder.name for folder in lacking)
-    return result.model_copy(update={"unfinished": names, "notes": (*result.notes, *notes)})
+    lacking = {RunStore(folder).id: lack for folder in folders if (lack := _lack(folder)) is not None}
+    notes = tuple(f"run {name} has no {lack}" for name, lack in lacking.items())
+    return result.model_copy(update={"unfinished": tuple(lacking), "notes": (*result.notes, *notes)})
 
 
 def _lack(folder: Path) -> str | None:

@@ -18,7 +18,7 @@ class Evidence:
     """A run: its records with what lies beside them.
 
     Args:
-        suite: The suite's name. run_id: the name of the run's folder.
+        suite: The suite's name. run_id: the run's own id.
         records: In the plan's order. samples, budgets: by cell id.
         unrecorded: Cells of the plan of which there is no record, or none that can be read.
         environment: As captured when the run started. fingerprint: of the machine, for latency and memory.
@@ -70,7 +70,7 @@ def read_evidence(folder: Path) -> Evidence:
     plan = store.read_plan() if (folder / "plan.json").exists() else None
     recorded = {record.cell.id for record in records}
     return Evidence(
-        suite=plan.suite.name if plan else folder.parent.name,
+        suite=plan.suite.name if plan else folder.resolve().parent.name,
         run_id=store.id,
         records=records,
         unrecorded=tuple(cell for cell in plan.cells if cell.id not in recorded) if plan else (),

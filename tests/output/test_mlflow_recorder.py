@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 import zlib
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +152,40 @@ def test_a_server_that_is_down_costs_seconds_and_no_record(kind: str, tmp_path: 
 def test_the_first_view_compares_the_most_backends_at_the_largest_point() -> None:
     records = synthetic_run(seed=1).records
 
-    assert comparison_points(records)[0] == ("resnet50", 8)
+    cell, batch = comparison_points(records)[0]
+    assert (cell.architecture, batch) == ("resnet50", 8)
     assert views(records, "p")[0].id == "cnnbench-compare-resnet50-b8"
+
+
+def test_networks_that_are_called_alike_are_never_in_one_comparison() -> None:
+    """One architecture, seeded and with trained weights."""
+    seeded = synthetic_run(seed=1, batches=(1,))
+    trained = tuple(
+        record.model_copy(
+            update={"cell": record.cell.model_copy(update={"weights": "w.npz", "id": f"{record.cell.id}t"})}
+        )
+        for record in seeded.records
+    )
+    run = replace(seeded, records=(*seeded.records, *trained))
+    planned = plan_runs(run, {})
+    shown = [view for view in views(run.records, "p") if "compare" in view.id]
+
+    assert len({view.id for view in shown}) == len({view.name for view in shown}) == len(shown)
+    members = []
+    for view in shown:
+        network, batch = re.search(
+            r"tags.`cnnbench.network` = '(\w+)' and params.`batch` = '(\d+)'", view.state["searchFilter"]
+        ).groups()  # type: ignore[union-attr]
+        members.append(
+            [
+                child.tags["cnnbench.cell"]
+                for child in planned.children
+                if child.kind == "point" and (child.tags["cnnbench.network"], child.params["batch"]) == (network, batch)
+            ]
+        )
+    assert all(found and len({name.endswith("t") for name in found}) == 1 for found in members)
+    timed = [record.cell.id for record in run.records if record.latency is not None]
+    assert sorted(name for found in members for name in found if name in timed) == sorted(timed)
 
 
 def test_a_view_too_long_for_a_tag_is_deflated_and_comes_back() -> None:

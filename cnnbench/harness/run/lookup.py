@@ -41,6 +41,7 @@ def find_run(run: RunLike, root: Path | str = DEFAULT_ROOT) -> Path:
         return Path(run)
     text, known = str(run), runs(root)
     named = [folder for folder in known if text in ("latest", folder.name, folder.parent.name)]
+    named = named or [folder for folder in known if RunStore(folder).id == text]
     if named:
         return named[-1]
     names = {name for folder in known for name in (folder.name, folder.parent.name)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,20 @@ from cnnbench.harness.suite.plan import Plan
 NAME = "plan.json"
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
+def write_plan(folder: Path, plan: Plan, run: str) -> None:
     """Writes ``plan.json``, and ``suite.resolved.yaml`` for people.
 
     Args:
         folder: The run's.
         plan: What it measures.
+        run: The run's id, which it keeps in whatever folder it comes to lie.
     """
     from ruamel.yaml import YAML
 
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(plan.suite.model_dump(mode="json"), text)
     write_atomically(folder / "suite.resolved.yaml", text.getvalue())
-    content = plan.model_dump(mode="json")
+    content = {"run": run, **plan.model_dump(mode="json")}
     write_atomically(folder / NAME, to_json({"digest": _digest(content), **content}))
 
 
@@ -39,15 +41,28 @@ def read_plan(folder: Path) -> Plan:
         remedy = "nothing of the run is measured yet: start it anew"
         raise DataError("the file is missing", where=str(path), remedy=remedy)
     content = read_json(path)
-    kept = content.pop("digest", None) if isinstance(content, dict) else None
-    plan = read_model(path, Plan, content)
-    if kept != _digest(content):
+    fields = dict(content) if isinstance(content, dict) else {}
+    kept = fields.pop("digest", None)
+    found = _digest(fields)
+    fields.pop("run", None)
+    plan = read_model(path, Plan, fields)
+    if kept != found:
         raise DataError(
             "the plan was changed after it was written, so nothing says what the run measured",
             where=str(path),
             remedy="start a run anew: what it measures is chosen when it starts",
         )
     return plan
+
+
+def run_id(folder: Path) -> str:
+    """A run's own id: that of its plan; the folder's name where it has none yet."""
+    try:
+        content = read_json(folder / NAME)
+    except DataError:
+        content = None
+    known = content.get("run") if isinstance(content, dict) else None
+    return known if isinstance(known, str) and re.fullmatch(r"[\w.+-]+", known) else folder.resolve().name
 
 
 def _digest(content: Any) -> str:

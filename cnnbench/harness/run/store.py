@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -58,10 +59,12 @@ class RunStore:
             raise SuiteError("this is no run's folder", where=str(folder), expected="a folder with 'cells' in it")
         return RunStore(folder)
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """The folder's name."""
-        return self.folder.name
+        """The run's own, in whatever folder it lies: the name of the folder in which it was made."""
+        from cnnbench.harness.run.plan_file import run_id
+
+        return run_id(self.folder)
 
     @property
     def _lock(self) -> Path:
@@ -126,7 +129,7 @@ class RunStore:
         """``plan.json`` and ``suite.resolved.yaml``."""
         from cnnbench.harness.run.plan_file import write_plan
 
-        write_plan(self.folder, plan)
+        write_plan(self.folder, plan, self.id)
 
     def read_plan(self) -> Plan:
         """The plan that the run was started with. Raises DataError where it is not there, or not as it was written."""
@@ -238,7 +241,12 @@ class RunStore:
 def runs(root: Path | str = DEFAULT_ROOT, suite: str | None = None) -> list[Path]:
     """The folders of runs under ``root``, oldest first."""
     folders = [path for path in Path(root).glob(f"{suite or '*'}/*") if (path / "cells").is_dir()]
-    return sorted(folders, key=lambda path: path.name)
+    return sorted(folders, key=_begun)
+
+
+def _begun(folder: Path) -> str:
+    """What sorts by the time at which a run began: its id, which is the folder's name unless that was changed."""
+    return folder.name if re.match(r"[0-9]{8}T[0-9]{6}", folder.name) else RunStore(folder).id
 
 
 def latest(suite: str, root: Path | str = DEFAULT_ROOT) -> Path | None:

@@ -7,6 +7,7 @@ internal to the user interface of MLflow 3.17; a browser test proves that the pi
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import zlib
@@ -16,10 +17,12 @@ from typing import Any
 from urllib.parse import quote
 
 from cnnbench.harness.run.record import Record
-from cnnbench.output.labels import network_label
+from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.output.labels import network_labels
 
 PREFIX = "mlflow.sharedViewState."
 OWN = "cnnbench-"
+NETWORK_TAG = "cnnbench.network"
 LIMIT = 20_000  # characters of an experiment's tag
 MOST_COMPARISONS = 24
 RUNS_SHOWN = 100
@@ -49,7 +52,8 @@ def views(records: Sequence[Record], parent_id: str) -> list[View]:
         records: Of the invocation.
         parent_id: The id of its MLflow run; views show its children only.
     """
-    found = [_comparison(*point, parent_id) for point in comparison_points(records)]
+    names = network_labels(record.cell for record in records)
+    found = [_comparison(cell, batch, names[cell.network_key], parent_id) for cell, batch in comparison_points(records)]
     found.append(View(f"{OWN}table", "cnnbench: table of the latest run", False, _state("point", parent_id, [])))
     timed = [record for record in records if record.latency is not None]
     if len({record.cell.batch for record in timed}) > 1:
@@ -66,33 +70,36 @@ def views(records: Sequence[Record], parent_id: str) -> list[View]:
     return found
 
 
-def comparison_points(records: Sequence[Record]) -> list[tuple[str, int]]:
-    """(network, batch) of every comparison: those with most backends first, then those that take longest."""
-    points: dict[tuple[str, int], list[float]] = {}
+def comparison_points(records: Sequence[Record]) -> list[tuple[Cell, int]]:
+    """(a cell of its network, batch) of every comparison: with most backends first, then those that take longest."""
+    points: dict[tuple[Key, int], list[Record]] = {}
     for record in records:
         if record.latency is not None:
-            key = (network_label(record.cell), record.cell.batch)
-            points.setdefault(key, []).append(record.latency.median_s.value)
-    ordered = sorted(points, key=lambda key: (-len(points[key]), -sum(points[key])))
-    return ordered[:MOST_COMPARISONS]
+            points.setdefault((record.cell.network_key, record.cell.batch), []).append(record)
+
+    def weight(found: list[Record]) -> tuple[int, float]:
+        return len(found), sum(record.latency.median_s.value for record in found if record.latency)
+
+    ordered = sorted(points.values(), key=weight, reverse=True)
+    return [(found[0].cell, found[0].cell.batch) for found in ordered[:MOST_COMPARISONS]]
 
 
-def _comparison(architecture: str, batch: int, parent_id: str) -> View:
+def network_tag(cell: Cell) -> str:
+    """What tells a cell's network apart from others that are called alike: seeded and trained, of two image sizes."""
+    return hashlib.sha256(repr(cell.network_key).encode()).hexdigest()[:16]
+
+
+def _comparison(cell: Cell, batch: int, name: str, parent_id: str) -> View:
     metrics = ("p50_ms", "img_per_s", "err_budget_pct", "peak_mb", "compile_s")
     sections = [("Backends side by side", [_bar(metric) for metric in metrics])]
-    where = f" and params.`architecture` = {_quoted(architecture)} and params.`batch` = '{batch}'"
-    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", architecture)
+    where = f" and tags.`{NETWORK_TAG}` = '{network_tag(cell)}' and params.`batch` = '{batch}'"
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
     return View(
         f"{OWN}compare-{slug}-b{batch}",
-        f"cnnbench: {architecture}, batch {batch}",
+        f"cnnbench: {name}, batch {batch}",
         True,
         _state("point", parent_id, sections, where),
     )
-
-
-def _quoted(text: str) -> str:
-    """A string of MLflow's search language, which knows no escape: the quote that the text does not hold."""
-    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def _state(
