@@ -16,7 +16,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.cautions import cautions
 from cnnbench.output.figures import rounded
 from cnnbench.output.labels import label, network_label
-from cnnbench.output.recorders.mlflow_views import NETWORK_TAG, network_tag
+from cnnbench.output.recorders.mlflow_views import network_tag
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
 from cnnbench.output.text import escape_markdown, to_markdown
 
@@ -213,8 +213,7 @@ def _params(cell: Cell) -> dict[str, str]:
 
 
 def _common(run: Evidence, cell: Cell, colours: Mapping[str, str]) -> dict[str, str]:
-    named = {"cnnbench.run": run.run_id, "cnnbench.side": cell.side, NETWORK_TAG: network_tag(cell)}
-    tags = {**named, **_source(run)}
+    tags = {"cnnbench.run": run.run_id, "cnnbench.side": cell.side, **network_tag(cell), **_source(run)}
     if cell.series in colours:
         tags["mlflow.runColor"] = colours[cell.series]
     return tags

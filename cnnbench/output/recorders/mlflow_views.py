@@ -22,7 +22,6 @@ from cnnbench.output.labels import network_labels
 
 PREFIX = "mlflow.sharedViewState."
 OWN = "cnnbench-"
-NETWORK_TAG = "cnnbench.network"
 LIMIT = 20_000  # characters of an experiment's tag
 MOST_COMPARISONS = 24
 RUNS_SHOWN = 100
@@ -84,15 +83,16 @@ def comparison_points(records: Sequence[Record]) -> list[tuple[Cell, int]]:
     return [(found[0].cell, found[0].cell.batch) for found in ordered[:MOST_COMPARISONS]]
 
 
-def network_tag(cell: Cell) -> str:
-    """What tells a cell's network apart from others that are called alike: seeded and trained, of two image sizes."""
-    return hashlib.sha256(repr(cell.network_key).encode()).hexdigest()[:16]
+def network_tag(cell: Cell) -> dict[str, str]:
+    """A tag that tells a cell's network apart from others that are called alike: seeded and trained, of two sizes."""
+    return {"cnnbench.network": hashlib.sha256(repr(cell.network_key).encode()).hexdigest()[:16]}
 
 
 def _comparison(cell: Cell, batch: int, name: str, parent_id: str) -> View:
     metrics = ("p50_ms", "img_per_s", "err_budget_pct", "peak_mb", "compile_s")
     sections = [("Backends side by side", [_bar(metric) for metric in metrics])]
-    where = f" and tags.`{NETWORK_TAG}` = '{network_tag(cell)}' and params.`batch` = '{batch}'"
+    wanted = "".join(f" and tags.`{name}` = '{value}'" for name, value in network_tag(cell).items())
+    where = f"{wanted} and params.`batch` = '{batch}'"
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
     return View(
         f"{OWN}compare-{slug}-b{batch}",
