@@ -121,7 +121,7 @@ def run_model(backend: Backend, options: ProgramOptions, file: OnnxFile, inputs:
 
 def _plain(array: Array) -> Array:
     """Numbers of a type that NumPy has not by itself (integers of 4 bits, floats of 8) as float32, which holds them."""
-    return array.astype("float32") if array.dtype.kind == "V" else array
+    return array if array.dtype.isbuiltin == 1 else array.astype("float32")
 
 
 def run_network(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
-from cnnbench.spec.interchange.onnx_tensor import Tensor
+from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
+from cnnbench.spec.layers import Concat
 from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign, RoIMaxPool
 from cnnbench.spec.layers.indexing import Gather, Slice
 from cnnbench.spec.layers.shape import Unsqueeze
@@ -20,7 +21,32 @@ def roi_align(node: OnnxNode) -> Value:
         aligned=node.attribute("coordinate_transformation_mode", "half_pixel") == "half_pixel",
         mode="max" if node.attribute("mode", "avg") == "max" else "avg",
     )
-    return node.add(layer, node.value(0), node.value(1), node.value(2))
+    images = node.constant(2)
+    if images is None:
+        return node.add(layer, node.value(0), node.value(1), node.value(2))
+    return _of_known_images(node, layer, images.reshape(-1))
+
+
+def _of_known_images(node: OnnxNode, layer: RoIAlign, images: Array) -> Value:
+    """Regions whose images the model fixes: each image's on its own, then in the order of the model.
+
+    Args:
+        node: Where the layers belong.
+        layer: What is done with the regions of an image.
+        images: The image of each region.
+    """
+    x, boxes = node.value(0), node.value(1)
+    order: list[int] = []
+    parts = []
+    for image in sorted(set(map(int, images))):
+        rows = tuple(i for i, other in enumerate(images) if other == image)
+        order += rows
+        own = node.add(Slice(starts=(image,), ends=(image + 1,), axes=(0,)), x, part=f"image{image}")
+        chosen = boxes if len(rows) == len(images) else node.add(Gather(indices=rows, axis=0), boxes, part=f"of{image}")
+        parts.append(node.add(layer, own, chosen, part=f"regions{image}"))
+    found = parts[0] if len(parts) == 1 else node.add(Concat(axis=0), *parts, part="regions")
+    back = tuple(order.index(i) for i in range(len(order)))
+    return found if back == tuple(range(len(back))) else node.add(Gather(indices=back, axis=0), found)
 
 
 @importer("MaxRoiPool")
