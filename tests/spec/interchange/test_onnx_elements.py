@@ -253,8 +253,9 @@ def test_what_cannot_be_read_is_refused_by_name(op, indices, text):
     assert f"node 'node' ({op} of opset 18)" in str(raised.value)
 
 
-def test_an_index_outside_its_axis_is_refused():
-    proto = model("GatherND", {"x": (DOUBLE, (4, 5))}, {"i": np.array([[4, 4]])})
+@pytest.mark.parametrize(("op", "indices"), [("GatherND", [[0, 5]]), ("GatherElements", [[0, 4]])])
+def test_an_index_outside_its_axis_is_refused(op, indices):
+    proto = model(op, {"x": (DOUBLE, (4, 5))}, {"i": np.array(indices)})
     with pytest.raises(SpecError, match="an index lies outside its axis"):
         import_model(prepare(proto))
 
