@@ -20,9 +20,11 @@ from cnnbench.spec.interchange.keras_config import KerasLayer, KerasModel, parse
 from cnnbench.spec.interchange.keras_variables import canonical, role, variables
 
 LARGEST_BYTES = 8 << 30  # of an array, and of the weights in an archive
+_SIDES = {"forward": "forward", "backward": "reverse"}  # of a Bidirectional, as Keras and as networks here call them
 # What files of Keras 3 hold beside layers, and where layers keep layers of their own.
 _NO_LAYERS = ("vars", "optimizer", "seed_generator", "compile_metrics", "metrics")
-_PARTS = {"cell": "", "forward_layer": "forward", "backward_layer": "backward", "layer": ""}
+_PARTS = {"cell": "", "forward_layer": "forward", "backward_layer": "reverse", "layer": ""}
+_INSIDE = {part: key for key, part in _PARTS.items() if part}
 
 
 def read_keras(path: Path) -> KerasArrays:
@@ -135,7 +137,7 @@ def _leads(places: list[str], path: tuple[str, ...]) -> bool:
 
 
 def _part_of(places: list[str]) -> str:
-    return next((side for side in ("forward", "backward") for place in places if place.startswith(f"{side}_")), "")
+    return next((here for side, here in _SIDES.items() for place in places if place.startswith(f"{side}_")), "")
 
 
 def _class_of(layer: KerasLayer | None, part: str) -> str:
@@ -143,7 +145,7 @@ def _class_of(layer: KerasLayer | None, part: str) -> str:
     if layer is None:
         return ""
     inside = wrapped(layer.config)
-    return (inside.get(f"{part}_layer") or inside.get("layer") or (layer.cls, layer.config))[0]
+    return (inside.get(_INSIDE.get(part, "")) or inside.get("layer") or (layer.cls, layer.config))[0]
 
 
 def _numbered(group: Any, above: tuple[str, ...], known: Mapping[tuple[str, ...], KerasLayer]) -> Iterator[_Variable]:
@@ -189,7 +191,7 @@ def _of_layer(held: Any, path: tuple[str, ...], part: str, cls: str, layer: Kera
 
 def _config_of(layer: KerasLayer, part: str) -> Mapping[str, Any]:
     inside = wrapped(layer.config)
-    return (inside.get(f"{part}_layer") or inside.get("layer") or ("", layer.config))[1]
+    return (inside.get(_INSIDE.get(part, "")) or inside.get("layer") or ("", layer.config))[1]
 
 
 def _natural(name: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from cnnbench.spec.layers import Shape
 if TYPE_CHECKING:
     from cnnbench.spec.weights import Array
 
-_GATES = {"lstm": "ifgo", "gru": "zrn"}  # Keras' order
+_GATES = {"lstm": "ifgo", "gru": "zrn", "rnn": "h"}  # Keras' order
 _BY_ROWS = {"batch_norm", "frozen_batch_norm", "layer_norm", "prelu", "channel_affine"}
 
 
@@ -74,9 +74,8 @@ def _recurrent(layer: Any, own: dict[str, Array]) -> dict[str, Array]:
     import numpy as np
 
     theirs = _GATES[layer.kind]
-    rows = np.concatenate(
-        [np.arange(layer.hidden_size) + theirs.index(gate) * layer.hidden_size for gate in layer.gate_order]
-    )
+    gates = getattr(layer, "gate_order", theirs)
+    rows = np.concatenate([np.arange(layer.hidden_size) + theirs.index(gate) * layer.hidden_size for gate in gates])
     bias = own.pop("bias", None)
     if any(array.shape[0] != len(rows) for array in own.values()):
         return own if bias is None else {**own, "bias": bias}

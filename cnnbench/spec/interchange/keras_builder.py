@@ -128,6 +128,8 @@ def _run(making: Construction, model: KerasModel, inputs: Sequence[Value]) -> Se
         for layer in model.layers:
             values = _outputs(making, layer, values)
         return values
+    if len(model.inputs) != len(inputs):
+        raise NotTranslatedError(f"a model has {len(model.inputs)} inputs, and is given {len(inputs)}")
     known: dict[Tensor, Value] = dict(zip(model.inputs, inputs, strict=True))
     waiting = [(layer, i) for layer in model.layers for i in range(len(layer.calls))]
     while waiting:

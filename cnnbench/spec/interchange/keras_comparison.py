@@ -38,6 +38,7 @@ def check_model(graph: Graph, model: KerasModel, nodes: Mapping[str, str]) -> Ch
         model: The file's configuration.
         nodes: Our node by what the file's arrays are called, without their last part.
     """
+    model = _with_inputs_as(graph, model)
     images = any("Conv" in layer.cls or "Pool" in layer.cls for layer in model.every_layer())
     images = images and not any(layer.config.get("data_format") == "channels_first" for layer in model.every_layer())
     shapes = model.input_shapes()
@@ -60,6 +61,13 @@ def check_model(graph: Graph, model: KerasModel, nodes: Mapping[str, str]) -> Ch
         if not best.comparison.differences:
             break
     return best or Checked(NetworkComparison(differences=[f"the file's network cannot be compared: {reason}"]))
+
+
+def _with_inputs_as(graph: Graph, model: KerasModel) -> KerasModel:
+    """The model with its inputs in our order where they have our names."""
+    by_name = {tensor[0]: tensor for tensor in model.inputs}
+    names = [item.name for item in graph.inputs]
+    return replace(model, inputs=tuple(by_name[name] for name in names)) if {*names} == {*by_name} else model
 
 
 def _check(graph: Graph, theirs: Graph, *, moves: bool) -> Checked:

@@ -62,7 +62,8 @@ class KerasModel:
 
     def input_shapes(self) -> list[tuple[int | None, ...]]:
         """Of the inputs without the batch axis, where the configuration tells."""
-        first = self.layers[:1] if self.sequential else [item for item in self.layers if item.cls == "InputLayer"]
+        named = {layer.path[-1]: layer for layer in self.layers}
+        first = self.layers[:1] if self.sequential else [named[name] for name, _, _ in self.inputs if name in named]
         found = [_shape_of(layer) for layer in first]
         return [shape for shape in found if shape is not None]
 

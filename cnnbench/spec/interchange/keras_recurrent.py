@@ -12,23 +12,31 @@ from cnnbench.spec.interchange.keras_config import KerasLayer, wrapped
 from cnnbench.spec.layers import Add, Concat, Layer, Linear
 from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.merge import Mean, Multiply
-from cnnbench.spec.layers.recurrent import GRU, LSTM
+from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
+
+_FUNCTIONS = {"sigmoid", "tanh", "relu", "softsign", "softplus"}  # without numbers that versions differ in
 
 
 def _layer(cls: str, config: Mapping[str, Any], name: str) -> Layer:
-    if (config.get("activation", "tanh"), config.get("recurrent_activation", "sigmoid")) != ("tanh", "sigmoid"):
-        raise NotTranslatedError(f"{name} ({cls}): other activations than tanh and sigmoid are not known here")
+    outer, inner = config.get("activation", "tanh"), config.get("recurrent_activation", "sigmoid")
+    if not {outer, inner} <= _FUNCTIONS:
+        raise NotTranslatedError(f"{name} ({cls}): activations {outer} and {inner} are not known here")
     bias = bool(config.get("use_bias", True))
     reverse = bool(config.get("go_backwards"))
+    biases: Any = "one" if bias else "none"
+    if cls == "SimpleRNN":
+        return RNN(hidden_size=config["units"], reverse=reverse, biases=biases, activations=(outer,))
     if cls in ("LSTM", "CuDNNLSTM"):
-        return LSTM(hidden_size=config["units"], reverse=reverse, biases="one" if bias else "none")
+        gates = (inner, outer, outer)
+        return LSTM(hidden_size=config["units"], reverse=reverse, biases=biases, activations=gates)
     after = bool(config.get("reset_after", cls == "CuDNNGRU"))
     return GRU(
         hidden_size=config["units"],
         reverse=reverse,
         gate_order="zrn",
         reset="after" if after else "before",
-        biases="two" if bias and after else "one" if bias else "none",
+        biases="two" if bias and after else biases,
+        activations=(inner, outer),
     )
 
 
@@ -61,7 +69,7 @@ def _bidirectional(making: Construction, layer: KerasLayer, values: Sequence[Val
     backward = inside.get("backward_layer") or (forward[0], {**forward[1], "go_backwards": True})
     sides = [
         _outputs(making, f"{layer.name}.{side}", part, layer.name, values[0])
-        for side, part in (("forward", forward), ("backward", backward))
+        for side, part in (("forward", forward), ("reverse", backward))
     ]
     found = [side[0] if forward[1].get("return_sequences") else side[1] for side in sides]
     mode = layer.config.get("merge_mode", "concat")
@@ -85,7 +93,7 @@ def _each_step(making: Construction, layer: KerasLayer, values: Sequence[Value])
 
 
 RECURRENT: Mapping[str, Translation] = {
-    "(CuDNN)?(LSTM|GRU)": _recurrent,
+    "(CuDNN)?(LSTM|GRU)|SimpleRNN": _recurrent,
     "Bidirectional": _bidirectional,
     "TimeDistributed": _each_step,
 }

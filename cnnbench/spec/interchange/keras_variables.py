@@ -30,6 +30,7 @@ _ROLES = {
 }
 _SEPARABLE = {"depthwise_kernel": "depthwise.weight", "bias": "pointwise.bias"}
 _RECURRENT = {"kernel": "weight_ih"}
+_CELLS = ("lstm", "gru", "simplernn", "cudnnlstm", "cudnngru")
 
 
 def plain(cls: str) -> str:
@@ -60,7 +61,7 @@ def _named(cls: str, config: Mapping[str, Any] | None, count: int) -> tuple[str,
     bias = ("bias",)
     if cls.startswith("separableconv"):
         return ("depthwise_kernel", "pointwise_kernel", *bias)[:count]
-    if cls in ("lstm", "lstmcell", "gru", "grucell", "simplernn", "simplernncell"):
+    if cls.removesuffix("cell") in _CELLS:
         return ("kernel", "recurrent_kernel", *bias)[:count]
     if cls == "embedding":
         return ("embeddings",)
@@ -94,7 +95,7 @@ def role(cls: str, name: str) -> str:
     known = plain(cls)
     if known.startswith("separable") and name in _SEPARABLE:
         return _SEPARABLE[name]
-    if known in ("lstm", "lstmcell", "gru", "grucell") and name in _RECURRENT:
+    if known.removesuffix("cell") in _CELLS and name in _RECURRENT:
         return _RECURRENT[name]
     return _ROLES.get(name, name)
 

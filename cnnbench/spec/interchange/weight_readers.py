@@ -48,6 +48,8 @@ def reader_for(path: Path, readers: Mapping[str, WeightReader]) -> WeightReader:
     Raises:
         DataError: None reads files of that name.
     """
+    if path.is_dir():
+        raise _folder(path)
     found = _reader(path.name if path.suffix else f"{path.name}.safetensors", readers)
     if found is None:
         raise DataError(
@@ -57,6 +59,21 @@ def reader_for(path: Path, readers: Mapping[str, WeightReader]) -> WeightReader:
             remedy=did_you_mean(path.suffix.lower(), readers),
         )
     return found
+
+
+def _folder(path: Path) -> DataError:
+    """What to do about a folder, which several programs save models as."""
+    indexes = sorted(item.name for item in path.glob("*.index.json"))
+    if (path / "saved_model.pb").is_file():
+        received, remedy = (
+            "a SavedModel of TensorFlow",
+            "with Keras 2: tf.keras.models.load_model(FOLDER).save('model.h5')",
+        )
+    elif indexes:
+        received, remedy = f"a folder with {indexes[0]}", f"import {path / indexes[0]}"
+    else:
+        received, remedy = "a folder", "name one of its files"
+    return DataError("weights are read from a file", where=str(path), received=received, remedy=remedy)
 
 
 def not_a_network(name: str, readers: Mapping[str, WeightReader]) -> SpecError | None:

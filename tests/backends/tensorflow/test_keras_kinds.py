@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -302,6 +304,18 @@ SEQUENCES = {  # whose axes stay where they are
         lambda k: [k.LSTM(4, go_backwards=True, use_bias=False, name="l"), k.Dense(2, name="fc")],
         [("l", "lstm", {"hidden_size": 4, "reverse": True, "output": 1}), END[1]],
     ),
+    "plain recurrence": (
+        lambda k: [k.SimpleRNN(4, activation="relu", name="l"), k.Dense(2, name="fc")],
+        [("l", "rnn", {"hidden_size": 4, "activations": ("relu",), "output": 1}), END[1]],
+    ),
+    "other gates": (
+        lambda k: [k.LSTM(4, activation="softsign", recurrent_activation="tanh", name="l"), k.Dense(2, name="fc")],
+        [("l", "lstm", {"hidden_size": 4, "activations": ("tanh", "softsign", "softsign"), "output": 1}), END[1]],
+    ),
+    "both directions, every step": (
+        lambda k: [k.Bidirectional(k.GRU(4, return_sequences=True), name="l"), k.Dense(2, name="fc")],
+        [("l", "bidirectional_gru", {"hidden_size": 4}), END[1]],
+    ),
     "dense at each step": (
         lambda k: [
             k.TimeDistributed(k.Dense(4, activation="relu"), name="d"), k.LSTM(3, name="l"), k.Dense(2, name="fc"),
@@ -573,3 +587,104 @@ def test_any_chain_of_layers_predicts_what_keras_does(keras, tmp_path, before, b
     graph = network((3, 24, 20), *ours, END[1])
     image = np.random.default_rng(seed).normal(size=(2, 24, 20, 3)).astype(np.float32)
     predicts_as(graph, match(graph, read_weights(saved(model, ".keras", tmp_path))), model, image)
+
+
+def keras_2(path, config, arrays):
+    """A file as Keras 2 wrote a whole model."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"] = "2.4.0"
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [name.encode() for name in arrays]
+        for layer, weights in arrays.items():
+            held = group.create_group(layer)
+            held.attrs["weight_names"] = [name.encode() for name in weights]
+            for name, array in weights.items():
+                held[name] = array
+
+
+def layer_2(cls, called, inbound, **config):
+    nodes = [[[source, 0, 0, {}] for source in inbound]] if inbound else []
+    return {"class_name": cls, "name": called, "config": {"name": called, **config}, "inbound_nodes": nodes}
+
+
+@pytest.mark.parametrize("activation", ["hard_sigmoid", "relu"])
+def test_a_functional_model_of_keras_2_with_a_nested_one(activation, tmp_path):
+    generator = np.random.default_rng(0)
+    kernel, bias = generator.normal(size=(3, 3, 3, 4)).astype("f"), generator.normal(size=4).astype("f")
+    matrix, more = generator.normal(size=(4 * 4 * 3, 2)).astype("f"), generator.normal(size=2).astype("f")
+    conv = {"filters": 4, "kernel_size": [3, 3], "strides": [1, 1], "padding": "valid", "activation": activation}
+    inner = {
+        "layers": [
+            layer_2("InputLayer", "in2", [], batch_input_shape=[None, 6, 5, 3]),
+            layer_2("Conv2D", "c", ["in2"], **conv),
+        ],
+        "name": "backbone", "input_layers": [["in2", 0, 0]], "output_layers": [["c", 0, 0]],
+    }  # fmt: skip
+    layers = [
+        layer_2("InputLayer", "in1", [], batch_input_shape=[None, 6, 5, 3]),
+        layer_2("Functional", "backbone", ["in1"], **inner),
+        layer_2("Flatten", "flat", ["backbone"], data_format="channels_last"),
+        layer_2("Dense", "fc", ["flat"], units=2, activation="softmax", use_bias=True),
+    ]
+    config = {"layers": layers, "name": "m", "input_layers": [["in1", 0, 0]], "output_layers": [["fc", 0, 0]]}
+    arrays = {
+        "in1": {}, "backbone": {"c/kernel:0": kernel, "c/bias:0": bias}, "flat": {},
+        "fc": {"fc/kernel:0": matrix, "fc/bias:0": more},
+    }  # fmt: skip
+    keras_2(tmp_path / "old.h5", {"class_name": "Functional", "config": config}, arrays)
+    node = ("a", "hard_sigmoid", {"slope": 0.2}) if activation == "hard_sigmoid" else ("a", "relu", {})
+    graph = network(ONE, ("c", "conv", CONV), node, *END)
+    fitted = fit(graph, read_weights(tmp_path / "old.h5"))
+    assert fitted.differences == ()
+    assert any("softmax" in note for note in fitted.notes)
+    rows = matrix.reshape(4, 3, 4, 2).transpose(2, 0, 1, 3).reshape(48, 2)
+    np.testing.assert_array_equal(fitted.arrays["fc.weight"], rows.T)
+    np.testing.assert_array_equal(fitted.arrays["c.weight"], kernel.transpose(3, 2, 0, 1))
+    if activation == "hard_sigmoid":  # that of Keras 3 has another slope
+        other = network(ONE, ("c", "conv", CONV), ("a", "hard_sigmoid", {}), *END)
+        with pytest.raises(DataError, match="fc reads hard_sigmoid"):
+            match(other, read_weights(tmp_path / "old.h5"))
+
+
+def test_inputs_of_one_shape_are_told_apart_by_their_names(keras, tmp_path):
+    k = keras.layers
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    model = drawn(keras.Model([left, right], k.Subtract()([k.Dense(2, name="a")(left), k.Dense(2, name="b")(right)])))
+    b = Builder("net")
+    kinds = layer_kinds()
+    two, one = b.input("right", (4,)), b.input("left", (4,))
+    first = b.add("a", kinds["linear"](out_features=2), one)
+    second = b.add("b", kinds["linear"](out_features=2), two)
+    graph = b.build({"output": b.add("s", kinds["subtract"](), first, second)})
+    fitted = fit(graph, read_weights(saved(model, ".keras", tmp_path)))
+    assert fitted.differences == ()
+    inputs = {
+        name: np.random.default_rng(i).normal(size=(2, 4)).astype("f") for i, name in enumerate(("left", "right"))
+    }
+    ours = cnnbench.predict(cnnbench.Model(graph, fitted.arrays), inputs).output
+    theirs = np.asarray(model([inputs["left"], inputs["right"]]))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_layers_that_prepare_images_are_left_aside_aloud(keras, tmp_path):
+    k = keras.layers
+    layers = [keras.Input(IMAGE), k.Rescaling(1 / 255, name="scale"), k.Conv2D(4, 3, name="c"), *end(k)]
+    model = drawn(keras.Sequential(layers))
+    path = saved(model, ".keras", tmp_path)
+    fitted = fit(network(ONE, ("c", "conv", CONV), *END), read_weights(path))
+    assert "left aside: scale; prepare the images as those layers do" in fitted.notes
+    graph = network(ONE, ("s", "scalar_affine", {"scale": 1 / 255}), ("c", "conv", CONV), *END)
+    fitted = fit(graph, read_weights(path))
+    assert fitted.differences == fitted.notes == ()
+    predicts_as(graph, fitted.arrays, model, np.random.default_rng(0).normal(size=(2, *IMAGE)).astype("f") * 255)
+
+
+def test_a_folder_says_which_of_its_files_to_name(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(DataError, match="SavedModel") as caught:
+        read_weights(tmp_path / "model")
+    assert "load_model" in caught.value.remedy
