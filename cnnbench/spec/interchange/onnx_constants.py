@@ -44,21 +44,19 @@ def as_value(tensor: Tensor, add: Adder, batch: Callable[[], Value], *, as_float
     arrays = tensor.arrays
     if arrays is None:
         raise SpecError("the tensor has no value")
-    make = hold
-    if tensor.kind == "i" and not as_float:
-        make = _hold_indices
-    elif tensor.kind != "f" and not as_float:
+    as_indices = tensor.kind == "i" and not as_float
+    if tensor.kind == "b" and not as_float:
         raise SpecError("booleans that are known are read as values", received=f"{arrays[0].dtype} {arrays[0].shape}")
-    else:
+    if not as_indices:
         arrays = tuple(array if array.dtype.kind == "f" else array.astype(np.float32) for array in arrays)
     if tensor.array is not None:
-        return make(add, arrays[0])
+        return _held(add, arrays[0], "", as_indices=as_indices)
     axes = [axis for axis, size in enumerate(tensor.shape) if is_open(size)]
-    if not axes and make is hold:
+    if not axes and not as_indices:
         return _of_the_batch_size(add, arrays, batch())
     if len(axes) != 1 or multiple_of_batch(tensor.shape[axes[0]]) is None or not _repeats(arrays, axes[0]):
         raise _depends()
-    return over_batch(add, make(add, arrays[0], "row"), axes[0], batch())
+    return over_batch(add, _held(add, arrays[0], "row", as_indices=as_indices), axes[0], batch())
 
 
 def hold(add: Adder, array: Array, part: str = "", *, trainable: bool = True) -> Value:
@@ -73,8 +71,10 @@ def hold(add: Adder, array: Array, part: str = "", *, trainable: bool = True) ->
     return add(Parameter(shape=array.shape, trainable=trainable), part=part, arrays={"value": array})
 
 
-def _hold_indices(add: Adder, array: Array, part: str = "") -> Value:
-    """Layers that hold integers: the position of the one in each row of zeros."""
+def _held(add: Adder, array: Array, part: str, *, as_indices: bool) -> Value:
+    """Layers that hold an array; integers as the position of the one in each row of zeros."""
+    if not as_indices:
+        return hold(add, array, part)
     most = int(array.max(initial=0))
     if array.min(initial=0) < 0 or array.size * (most + 1) > _MOST_ONES:
         raise SpecError(
