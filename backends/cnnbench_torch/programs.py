@@ -174,7 +174,8 @@ class TorchStep(_TorchProgram, StepProgram):
             raise RuntimeError("a step program is made with a loss")
         if self._rule is not None:
             self._rule.zero_grad(set_to_none=True)
-            passed.loss.backward()
+            if passed.loss.requires_grad:  # not where no weight reaches it
+                passed.loss.backward()
             set_rate(self._rule, learning_rate)
             self._rule.step()
         if passed.state is not None:

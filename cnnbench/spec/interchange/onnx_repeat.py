@@ -40,27 +40,35 @@ def expand(node: OnnxNode) -> Value:
     rank = max(len(wanted), len(x.shape))
     own = (1,) * (rank - len(x.shape)) + x.shape
     other = (1,) * (rank - len(wanted)) + wanted
-    target = tuple(b if a == 1 else a for a, b in zip(own, other, strict=True))
-    if target == x.shape:
-        return x
-    images = [axis for axis in range(rank) if is_open(target[axis]) and own[axis] == 1]
-    if images:
-        inner = tuple(multiple_of_batch(size) or size if axis in images else size for axis, size in enumerate(target))
-        x = _expanded(node, x, inner)
-        for axis in images:
-            x = node.over_batch(x, axis)
-        return x
-    return _expanded(node, x, target)
+    return expanded(node, x, tuple(b if a == 1 else a for a, b in zip(own, other, strict=True)))
 
 
-def _expanded(node: OnnxNode, x: Value, target: Shape) -> Value:
-    """``x`` with axes of size 1 as long as in ``target``; sizes that depend on the batch are its own."""
+def expanded(node: OnnxNode, x: Value, target: Shape, part: str = "") -> Value:
+    """``x`` with axes of size 1 as long as in ``target``, further axes in front; the batch goes where it has none.
+
+    Args:
+        node: Where the layers belong.
+        x: Any shape that broadcasts to the target.
+        target: The other shape, whose sizes may depend on the batch.
+        part: As in ``OnnxNode.add``.
+    """
+    own = (1,) * (len(target) - len(x.shape)) + x.shape
+    images = [axis for axis, size in enumerate(own) if size == 1 and is_open(target[axis])]
+    inner = tuple(multiple_of_batch(size) or size if axis in images else size for axis, size in enumerate(target))
+    x = _repeated(node, x, inner, part)
+    for axis in images:
+        x = node.over_batch(x, axis)
+    return x
+
+
+def _repeated(node: OnnxNode, x: Value, target: Shape, part: str) -> Value:
+    """As ``expanded``, where the sizes of the target that depend on the batch are those of ``x``."""
     if target == x.shape:
         return x
     kept = tuple(-1 if is_open(size) else size for size in target)
     if x.shape and target[0] == x.shape[0] and len(target) == len(x.shape):
-        return node.add(Expand(shape=kept[1:]), x)
-    return lowered(node, node.add(Expand(shape=kept), lifted(node, x), part="expanded"))
+        return node.add(Expand(shape=kept[1:]), x, part=part)
+    return lowered(node, node.add(Expand(shape=kept), lifted(node, x, f"{part}lifted"), part=f"{part}expanded"))
 
 
 @importer("Tile")
