@@ -37,4 +37,4 @@ def precision(records: Sequence[Record]) -> str:
     if not widths:
         return ""
     middle, most = figures.percent(median(widths)), figures.percent(max(widths))
-    return f"intervals of the median latencies: ±{middle} in the middle of the cells, ±{most} at most"
+    return f"intervals of the median latencies: half of them within ±{middle}, all within ±{most}"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cnnbench.measurement.moderation import Variance, common_variance, moderated
+from cnnbench.measurement.moderation import Variance, common_variance, joint_degrees, moderated
 from cnnbench.measurement.student import student_quantile
 
 
@@ -78,3 +78,44 @@ def test_few_cells_and_cells_without_a_variance_are_left_alone() -> None:
     assert common_variance(few) is None
     assert moderated(few) == few
     assert moderated([]) == []
+
+
+def test_cells_disturbed_together_have_the_degrees_of_one() -> None:
+    up, down = {0: 1.0, 1: 1.2}, {0: 5.0, 1: 4.0}
+    assert joint_degrees([up] * 6, "aabbcc") == pytest.approx(1.0)
+    assert joint_degrees([up], "a") == pytest.approx(1.0)
+    # within both groups one cell goes up and one goes down: nothing is shared, and the rest has two degrees
+    assert joint_degrees([up, down, up, down], "aabb") == pytest.approx(4**2 / (4**2 / 2))
+
+
+def test_cells_of_their_own_have_nearly_the_sum_of_their_degrees() -> None:
+    generator = np.random.default_rng(8)
+    cells = [dict(enumerate(generator.normal(0, 1, 4))) for _ in range(40)]
+    assert 90 < joint_degrees(cells, [i // 4 for i in range(40)]) < 120
+
+
+def test_a_cell_without_variation_or_with_one_launch_adds_no_degrees() -> None:
+    moving = {0: 1.0, 1: 2.0, 2: 0.0}
+    assert joint_degrees([moving, {0: 1.0, 1: 1.0}, {0: 3.0}, {}], "aabb") == joint_degrees([moving], "a")
+    assert joint_degrees([{0: 3.0}, {}], "ab") == 0.0
+    assert joint_degrees([], "") == 0.0
+
+
+def test_missing_launches_are_no_obstacle() -> None:
+    cells = [{0: 1.0, 1: 2.0, 2: 0.5}, {0: 1.0, 1: 0.7}, {1: 4.0, 2: 5.0}, {0: 1.0, 2: 1.1}]
+    assert 1.0 <= joint_degrees(cells, "abca") <= 5.0
+
+
+def test_no_cell_has_more_degrees_than_all_have_together_nor_fewer_than_its_own() -> None:
+    own = [Variance(1.0 + i / 10, 3.0) for i in range(8)]
+    assert {item.degrees for item in moderated(own)} == {24.0}
+    assert {item.degrees for item in moderated(own, most=5.0)} == {5.0}
+    assert {item.degrees for item in moderated(own, most=1.0)} == {3.0}
+
+
+def test_an_unusual_cell_hears_less_of_the_others() -> None:
+    for factor, least in ((1.0, 15.0), (30.0, 3.0), (300.0, 3.0)):
+        found = moderated([*[Variance(1.0 + i / 50, 3.0) for i in range(9)], Variance(factor, 3.0)])[-1]
+        assert found.value >= factor
+        assert found.degrees >= least
+        assert found.degrees < (31.0 if factor == 1 else 6.0)

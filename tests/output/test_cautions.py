@@ -72,7 +72,7 @@ def test_the_width_is_that_of_the_middle_cell_and_of_the_widest(run):
         median = record.latency.median_s
         ends = {"low": median.value / (1 + half), "high": median.value * (1 + half), "confidence": 0.95}
         records.append(with_latency(record, median_s=median.model_copy(update=ends)))
-    assert precision(records) == "intervals of the median latencies: ±4.0 % in the middle of the cells, ±50.0 % at most"
+    assert precision(records) == "intervals of the median latencies: half of them within ±4.0 %, all within ±50.0 %"
     nothing = [with_latency(r, median_s=r.latency.median_s.model_copy(update={"confidence": 0.0})) for r in records]
     assert precision(nothing) == precision([]) == ""
 
