@@ -13,6 +13,7 @@ from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_t
 from cnnbench.output.labels import label, network_label, network_labels
 from cnnbench.output.memory_curve import memory_by_batch, memory_curves
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program
+from cnnbench.output.throughput_curve import throughput_by_batch, throughput_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -232,6 +233,7 @@ def charts(records: Sequence[Record], budgets: Mapping[str, Sequence[NodeUse]], 
             lambda: speed_against_error(records, colours),
         ),
         "nodes": (any(budgets.values()), lambda: budget_by_node(records, budgets, colours)),
+        "throughput": (bool(throughput_curves(records)), lambda: throughput_by_batch(records, colours)),
         "memory": (bool(memory_curves(records)), lambda: memory_by_batch(records, colours)),
         "training": (any(record.training for record in records), lambda: training_curves(records, colours)),
     }

@@ -35,7 +35,7 @@ def render_html(report: RunReport) -> str:
     )
 
 
-CHARTS = ("latency", "scatter", "nodes", "memory", "training")
+CHARTS = ("latency", "scatter", "nodes", "throughput", "memory", "training")
 
 
 def _texts(row: Sequence[Entry], count: int) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def memory_by_batch(records: Sequence[Record], colours: Mapping[str, str]) -> Fi
         axis.set_ylabel("peak memory [MiB]")
         axis.set_ylim(bottom=0)
         axis.grid()
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))  # beside the lines, never over them
     for axis in flat[len(shown) :]:
         axis.set_axis_off()
     return figure

@@ -25,6 +25,7 @@ from cnnbench.output.tables import (
     skips_table,
 )
 from cnnbench.output.timing_tables import break_even_table, controls_table
+from cnnbench.output.training_words import training_findings
 from cnnbench.output.verdict_tables import series_table, split_verdicts
 
 
@@ -92,7 +93,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         tiles=tuple(_tiles(run, gate)),
         cautions=doubts,
         precision=precision(run.records),
-        findings=tuple(_findings(run, ratios)),
+        findings=(*_findings(run, ratios), *training_findings(run.records)),
         results=result_table(run.records, units),
         tables=tuple(table for table in tables if table),
         problems=problems_table(run.records),

@@ -11,6 +11,10 @@ from cnnbench.output import figures
 from cnnbench.output.labels import label, network_label
 from cnnbench.output.table import Column, Entry, ReportTable, Tone
 
+WARM_CACHE = (
+    "of the first launch; a compiler that keeps its code on disk (PyTorch's Inductor) may have found it there, from "
+    "the checks or an earlier run"
+)
 FORWARD = ("local", "exact", "end_to_end", "determinism")
 BACKWARD = ("gradient", "gradient_determinism", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
@@ -234,7 +238,7 @@ def phases_table(records: Sequence[Record]) -> ReportTable:
         Column("network", "left"),
         Column("batch"),
         Column("backend", "left"),
-        *(Column(name) for name in names),
+        *(Column(name, help=WARM_CACHE if name == "compile" else "") for name in names),
         Column("calls / rounds / launches"),
         Column("threads used", help="processor time over wall time"),
         Column("others", help="share of the machine's processor time that other processes used meanwhile"),

@@ -1,0 +1,43 @@
+"""What became of each training run, in a sentence: its accuracy, and whether its curve is the reference's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnnbench.harness.passes.findings import Training
+from cnnbench.harness.run.record import Record
+from cnnbench.output import figures
+from cnnbench.output.labels import label, network_label
+
+
+def training_findings(records: Sequence[Record]) -> list[str]:
+    """One sentence for each cell that trained.
+
+    For example: "resnet20, torch eager: test accuracy 97.2 %; the curve agrees with the reference's over 40 of 60 steps
+    (12.0 % of the admitted difference at most); later steps cannot be compared".
+    """
+    return [
+        f"{network_label(record.cell)}, {label(record.cell)}: test accuracy "
+        f"{figures.percent(record.training.test_accuracy)}; {_curve(record.training)}"
+        for record in records
+        if record.training is not None
+    ]
+
+
+def _curve(training: Training) -> str:
+    found = training.envelope
+    if not found or "agrees" not in found:
+        return "the curve was compared with no reference"
+    compared = f"{found.get('steps_compared')} of {found.get('steps')} steps"
+    if found["agrees"]:
+        used = found.get("used")
+        share = "" if used is None else f" ({figures.budget_used(used)} of the admitted difference at most)"
+        return f"the curve agrees with the reference's over {compared}{share}; later steps cannot be compared"
+    if found["agrees"] is False:
+        return f"the curve does not agree with the reference's: it parts from it at step {found.get('parts_at')}"
+    if found.get("parts_at"):
+        return (
+            f"the curve agrees with the reference's up to step {found['parts_at'] - 1} and then parts from it, as "
+            "right curves may: no verdict"
+        )
+    return "no step of the curve can be compared with the reference's: no verdict"
