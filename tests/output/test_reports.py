@@ -76,7 +76,8 @@ def test_the_page_draws_latency_budgets_training_and_speed(page: str, run: Evide
     parsed = Page(page)
     ids = [attributes["id"] for tag, attributes in parsed.tags if tag == "section" and "id" in attributes]
 
-    assert {"results", "latency", "numerics", "throughput", "memory", "training", "gate", "details", "environment"} <= set(ids)
+    sections = {"results", "latency", "numerics", "throughput", "memory", "training", "gate", "details", "environment"}
+    assert sections <= set(ids)
     assert sum(tag == "svg" for tag, _ in parsed.tags) == 6
     for record in run.records:
         assert record.cell.series in parsed.text
