@@ -76,7 +76,7 @@ class NumpyForward(_NumpyProgram, ForwardProgram):
 
     def run(self, operands: ProgramOperands) -> ForwardResult:
         self.bound.require_loaded(self._weights)
-        with single_threaded():
+        with single_threaded(), np.errstate(all="ignore"):
             return self.bound.program.forward(operands.inputs, self._weights, self._state, operands.masks)
 
     def download(self, results: ForwardResult) -> HostResult:
@@ -97,7 +97,7 @@ class NumpyFastForward(NumpyForward):
     def run(self, operands: ProgramOperands) -> ForwardResult:
         self.bound.require_loaded(self._weights)
         planned = self._planned(operands)
-        with single_threaded():
+        with single_threaded(), np.errstate(all="ignore"):
             return planned.forward(operands.inputs, self._weights, self._state)
 
     def _planned(self, operands: ProgramOperands) -> Program:
@@ -124,7 +124,7 @@ class _NumpyReverse(_NumpyProgram):
         """The gradients of every weight and input."""
         self.bound.require_loaded(self._weights)
         program, weights = self.bound.program, self._weights
-        with single_threaded():
+        with single_threaded(), np.errstate(all="ignore"):
             result = program.forward(operands.inputs, weights, self._state, operands.masks, record=True)
             if result.tape is None:
                 raise RuntimeError("a recorded pass has a tape")

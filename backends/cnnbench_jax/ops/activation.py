@@ -16,8 +16,12 @@ Arrays = tuple[Array, ...]
 
 @OPERATIONS.register("relu")
 def relu(layer: ReLU, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """``jax.nn.relu``: keeps NaN, gradient 0 at 0."""
-    return OpResult((jax.nn.relu(inputs[0]),))
+    """A choice that keeps NaN, with gradient 0 at 0.
+
+    XLA on the host (JAX 0.10) drops the NaN of ``jax.nn.relu`` where it fuses the maximum with a sum.
+    """
+    x = inputs[0]
+    return OpResult((jnp.where(x <= 0, jnp.zeros((), x.dtype), x),))
 
 
 @OPERATIONS.register("tanh")

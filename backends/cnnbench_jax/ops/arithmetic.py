@@ -111,6 +111,9 @@ def clip(layer: Clip, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
     return OpResult((y,))
 
 
+OPERATIONS.lacks("scalar_power", "the square root of -inf as a power is inf (IEEE 754's pow)", special_values="always")
+
+
 @OPERATIONS.register("scalar_power")
 def power(layer: Power, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """``lax.integer_pow`` for whole exponents, which is a few products; else ``jnp.power``."""

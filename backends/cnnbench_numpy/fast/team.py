@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
 
 from cnnbench_numpy import blas
 
@@ -20,7 +23,9 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size if blas.threads() is not None else 1  # a BLAS that cannot be held to one thread has its own
-        self._pool = ThreadPoolExecutor(self.size - 1, "cnnbench-numpy") if self.size > 1 else None
+        # NumPy's warnings are a thread's own: programs take NaN and infinities without a word, as frameworks do.
+        quiet = partial(np.seterr, all="ignore")
+        self._pool = ThreadPoolExecutor(self.size - 1, "cnnbench-numpy", quiet) if self.size > 1 else None
 
     def run(self, task: Task, count: int) -> None:
         """Calls ``task(worker, i)`` once for each i below ``count``; a free worker takes the next.

@@ -13,6 +13,13 @@ from cnnbench_tensorflow.ops.standardization import affine, single
 Values = tuple[Any, ...]
 
 
+OPERATIONS.lacks(
+    "local_response_norm",
+    "TensorFlow 2.21 sums by a product with a band of ones and zeros: a NaN or infinity reaches all channels",
+    special_values="always",
+)
+
+
 @OPERATIONS.register("local_response_norm")
 def local_response_norm(
     layer: LocalResponseNorm, inputs: Values, weights: Values, state: Values, call: Call

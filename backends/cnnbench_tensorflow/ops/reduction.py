@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cnnbench.execution.operations import Call, OpResult
@@ -19,16 +20,24 @@ def _norm(x: Any, axes: tuple[int, ...]) -> Any:
     return tf.where(nothing, tf.zeros_like(total), tf.sqrt(tf.where(nothing, tf.ones_like(total), total)))
 
 
+def _extreme(x: Any, axes: tuple[int, ...], *, largest: bool) -> Any:
+    """The extreme, NaN where there is one.
+
+    XLA passes over NaN, and Grappler takes the root or logarithm after the maximum where it stood before (2.21).
+    """
+    found = (tf.reduce_max if largest else tf.reduce_min)(x, axes, keepdims=True)
+    unordered = tf.reduce_any(tf.math.is_nan(x), axes, keepdims=True)
+    return tf.where(unordered, tf.constant(math.nan, x.dtype), found)
+
+
 def _reduced(function: str, x: Any, axes: tuple[int, ...]) -> Any:
     match function:
         case "sum":
             return tf.reduce_sum(x, axes, keepdims=True)
         case "mean":
             return tf.reduce_mean(x, axes, keepdims=True)
-        case "max":
-            return tf.reduce_max(x, axes, keepdims=True)
-        case "min":
-            return tf.reduce_min(x, axes, keepdims=True)
+        case "max" | "min":
+            return _extreme(x, axes, largest=function == "max")
         case "prod":
             return tf.reduce_prod(x, axes, keepdims=True)
         case "l1":
@@ -61,12 +70,12 @@ def reduce(layer: Reduce, inputs: Values, weights: Values, state: Values, call: 
     return OpResult((y if layer.keepdims else let_go(y, axes, call),))
 
 
-def _position(x: Any, axis: int, *, largest: bool) -> Any:
-    """The first extreme along an axis, which stays; a NaN, which ``tf.argmax`` passes over, counts as one."""
+def first_extreme(x: Any, axis: int, *, largest: bool) -> Any:
+    """Position of the first extreme along an axis; a NaN, which ``tf.argmax`` passes over, counts as one."""
     found = tf.argmax(x, axis) if largest else tf.argmin(x, axis)
     unordered = tf.math.is_nan(x)
     first = tf.argmax(tf.cast(unordered, tf.int32), axis)
-    return tf.expand_dims(tf.where(tf.reduce_any(unordered, axis), first, found), axis)
+    return tf.where(tf.reduce_any(unordered, axis), first, found)
 
 
 @OPERATIONS.register("arg_reduce")
@@ -76,10 +85,14 @@ def arg_reduce(layer: ArgReduce, inputs: Values, weights: Values, state: Values,
     axis = call.axis(layer.axis, x.shape.rank)
     largest = layer.function == "argmax"
     if layer.select_last_index:
-        position = x.shape[axis] - 1 - _position(tf.reverse(x, [axis]), axis, largest=largest)
+        position = x.shape[axis] - 1 - first_extreme(tf.reverse(x, [axis]), axis, largest=largest)
     else:
-        position = _position(x, axis, largest=largest)
+        position = first_extreme(x, axis, largest=largest)
+    position = tf.expand_dims(position, axis)
     return OpResult((position if layer.keepdims else let_go(position, (layer.axis,), call),))
+
+
+OPERATIONS.lacks("top_k", "TensorFlow 2.21 has no order for NaN; the reference puts it last", special_values="always")
 
 
 @OPERATIONS.register("top_k")

@@ -13,10 +13,17 @@ from cnnbench_torch.ops import inductor
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
+
+
+def _sign(x: Tensor) -> Tensor:
+    """``torch.sign``, which gives 0 for NaN (PyTorch 2.13)."""
+    return torch.where(x.isnan(), x, x.sign())
+
+
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": torch.abs,
     "negate": torch.neg,
-    "sign": torch.sign,
+    "sign": _sign,
     "floor": torch.floor,
     "ceil": torch.ceil,
     "round": torch.round,

@@ -12,6 +12,13 @@ from cnnbench_torch.ops.registry import OPERATIONS
 Tensors = tuple[Tensor, ...]
 
 
+OPERATIONS.lacks(
+    "scaled_dot_product_attention",
+    "PyTorch gives 0 for a row whose scores are all -inf, where softmax is NaN",
+    special_values="always",
+)
+
+
 @OPERATIONS.register("scaled_dot_product_attention")
 def scaled_dot_product_attention(
     layer: ScaledDotProductAttention, inputs: Tensors, weights: Tensors, state: Tensors, call: Call

@@ -21,6 +21,10 @@ from cnnbench_torch.ops.registry import OPERATIONS
 Tensors = tuple[Tensor, ...]
 
 
+for _kind in ("thresholded_relu", "shrink"):
+    OPERATIONS.lacks(_kind, "PyTorch hands NaN on; the layer has 0 for what is not large", special_values="always")
+
+
 @OPERATIONS.register("relu6")
 def relu6(layer: ReLU6, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``functional.relu6``."""

@@ -73,6 +73,9 @@ def arg_reduce(layer: ArgReduce, inputs: Tensors, weights: Tensors, state: Tenso
     return OpResult((find(x, axis, keepdim=layer.keepdims),))
 
 
+OPERATIONS.lacks("top_k", "NaN counts as the largest value; in the reference it comes last", special_values="always")
+
+
 @OPERATIONS.register("top_k")
 def top_k(layer: TopK, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """The first k of a stable sort: ``torch.topk`` gives equal values in any order."""
