@@ -149,7 +149,7 @@ def compare(
 def _fraction(got: Array, exact: Array, admitted: Array) -> Array:
     """|got - exact| over the budget; where ``exact`` is not finite, 0 if ``got`` is the same, else infinite."""
     with np.errstate(invalid="ignore", over="ignore"):
-        fraction = np.abs(got - exact) / admitted
+        fraction = np.asarray(np.abs(got - exact) / admitted)
     special = ~np.isfinite(exact)
     if special.any():
         same = (got == exact) | (np.isnan(got) & np.isnan(exact))

@@ -13,6 +13,7 @@ from cnnbench.spec.weights import split_state
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, ProgramOptions
+    from cnnbench.execution.gaps import Gap
     from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
@@ -104,6 +105,12 @@ def own_composites(subject: object) -> frozenset[str]:
     return frozenset(getattr(subject, "composites", ()))
 
 
+def special_gaps(subject: object) -> tuple[Gap, ...]:
+    """What a subject declares of NaN, infinities and denormals, where it says so."""
+    inner = subject.subject if isinstance(subject, MemoizingSubject) else subject
+    return tuple(getattr(inner, "gaps", ()))
+
+
 class MemoizingSubject:
     """A subject that keeps the result of its latest forward pass, for checks that begin with the same pass.
 
@@ -151,6 +158,11 @@ class InProcessSubject:
     def composites(self) -> frozenset[str]:
         """The composite kinds among the backend's ops."""
         return composites_among(self.backend.operations)
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What the backend declares."""
+        return self.backend.operations.gaps
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
         program = self.backend.compile_forward(graph, options)

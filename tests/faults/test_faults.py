@@ -25,11 +25,12 @@ def test_every_fault_is_killed_by_ten_budgets_and_located_at_its_node(backend, m
         pytest.importorskip(backend, reason=f"needs {backend}")
     rows = kill_table(load_backend(backend), ProgramOptions(mode, precision("float32")))
     assert {row.fault for row in rows} == set(faults())
-    survived = {row.fault: row.message for row in rows if not row.killed}
+    survived = {row.fault: row.message for row in rows if not row.killed and not row.skipped}
     assert survived == {}
-    assert [row.fault for row in rows if not row.located] == []
+    assert [row.fault for row in rows if row.killed and not row.located] == []
     assert [row.fault for row in rows if row.false_alarm] == []
-    assert [row.fault for row in rows if row.skipped] == []
+    declared = {"max_pool.drops_nan"} if backend == "tensorflow" else set()  # the framework's own
+    assert {row.fault for row in rows if row.skipped} == declared
 
 
 CONFIGURATIONS = 8  # of the faults, for each seed; every one of them comes in its turn

@@ -48,7 +48,7 @@ def _check(work: Work, cell: Cell, pool: Pool, prefetcher: OraclePrefetcher) -> 
     work.begin(cell, "checks")
     loaded = pool.get(work.facts.spec(cell))
     with work.watch.timing("checks"):
-        subject = WorkerSubject(loaded.worker, work.facts.suite.timeouts.call_s, loaded.kinds)
+        subject = WorkerSubject(loaded.worker, work.facts.suite.timeouts.call_s, loaded.kinds, loaded.special_gaps)
         outcomes = _outcomes(work, cell, subject, prefetcher)
     folder = work.facts.folder(cell)
     part = ChecksPart(origin=loaded.origin(cell), outcomes=tuple(outcome.within(folder) for outcome in outcomes))

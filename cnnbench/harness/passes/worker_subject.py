@@ -14,6 +14,7 @@ from cnnbench.numerics.subject import TrainedStep, composites_among
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
+    from cnnbench.execution.gaps import Gap
     from cnnbench.execution.host import HostArrays
     from cnnbench.harness.worker.interface import Worker
     from cnnbench.numerics.subject import Updates
@@ -28,12 +29,14 @@ class WorkerSubject:
         worker: A worker with its backend loaded.
         timeout_s: Of each call.
         kinds: That the backend has ops for: a composite among them is examined as one node.
+        gaps: What the backend declares of NaN, infinities and denormals.
 
     Arrays travel as files in the worker's folder, removed once they are read.
     """
 
-    def __init__(self, worker: Worker, timeout_s: float, kinds: Iterable[str] = ()) -> None:
+    def __init__(self, worker: Worker, timeout_s: float, kinds: Iterable[str] = (), gaps: Iterable[Gap] = ()) -> None:
         self.composites = composites_among(kinds)
+        self.gaps = tuple(gaps)
         self._worker = worker
         self._timeout_s = timeout_s
         self._count = 0

@@ -9,7 +9,15 @@ from pydantic import BeforeValidator, Field, Strict
 from cnnbench.spec.frozen import Frozen
 
 CheckName = Literal[
-    "local", "exact", "end_to_end", "gradient", "determinism", "gradient_determinism", "training", "classes"
+    "local",
+    "exact",
+    "end_to_end",
+    "special",
+    "gradient",
+    "determinism",
+    "gradient_determinism",
+    "training",
+    "classes",
 ]
 MeasureName = Literal["latency", "memory"]
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)

@@ -9,6 +9,7 @@ from typing import Self
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.execution.contract import ProcessSettings
+from cnnbench.execution.gaps import Gap
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.interface import StartWorker, Worker
@@ -26,6 +27,7 @@ class LoadedWorker:
         import_s: Seconds that importing the backend took.
         versions: Of the packages in its interpreter. described: what the backend says of itself.
         kinds: The layer kinds that the backend has ops for.
+        special_gaps: What the backend declares of NaN, infinities and denormals.
     """
 
     worker: Worker
@@ -33,6 +35,7 @@ class LoadedWorker:
     versions: Mapping[str, str] = field(default_factory=dict)
     described: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
+    special_gaps: tuple[Gap, ...] = ()
 
     def origin(self, cell: Cell) -> Origin:
         """What a part of ``cell`` that it makes says of where it comes from."""
@@ -93,7 +96,8 @@ class Pool:
                 raise
         for plugin, reason in reply.left_out.items():
             self._note(f"plugin {plugin!r} is broken and left out of {spec.backend}'s workers: {reason}")
-        loaded = LoadedWorker(worker, reply.import_s, reply.versions, reply.described, reply.kinds)
+        gaps = tuple(item.gap() for item in reply.special_gaps)
+        loaded = LoadedWorker(worker, reply.import_s, reply.versions, reply.described, reply.kinds, gaps)
         self._loaded[spec] = loaded
         return loaded
 

@@ -15,6 +15,7 @@ from cnnbench.numerics.checks.end_to_end import check_end_to_end, prefetch_end_t
 from cnnbench.numerics.checks.exact import check_exact
 from cnnbench.numerics.checks.gradient import check_gradient, prefetch_gradient
 from cnnbench.numerics.checks.local import check_local, prefetch_local
+from cnnbench.numerics.checks.special import check_special, prefetch_special
 from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.oracle import Oracle
@@ -25,6 +26,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
     "local": check_local,
     "exact": check_exact,
     "end_to_end": check_end_to_end,
+    "special": check_special,
     "gradient": check_gradient,
     "determinism": check_determinism,
     "gradient_determinism": check_gradient_determinism,
@@ -36,6 +38,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
 PREFETCHED: dict[str, Callable[[Oracle], None]] = {
     "local": prefetch_local,
     "end_to_end": prefetch_end_to_end,
+    "special": prefetch_special,
     "gradient": prefetch_gradient,
     "training": prefetch_training,
 }

@@ -10,7 +10,9 @@ from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import (
     Arrays,
     Fault,
+    choose,
     other_layer,
+    other_operands,
     other_outputs,
     reversed_field,
     swapped_padding,
@@ -38,6 +40,13 @@ def _summed(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:
     shape = tuple(inputs[0].shape)
     channel = call.channel_axis(len(shape))
     return (outputs[0] * float(math.prod(n for axis, n in enumerate(shape) if axis not in (0, channel))),)
+
+
+def _without_nan(
+    layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
+) -> tuple[Arrays, Arrays, Arrays, Call]:
+    (x,) = inputs
+    return (choose(x == x, x, -math.inf),), weights, state, call
 
 
 FAULTS = (
@@ -131,5 +140,13 @@ FAULTS = (
         MinPool(kernel_size=2),
         other_outputs(lambda layer, inputs, outputs, call: (-outputs[0],)),
         _IMAGE,
+    ),
+    Fault(
+        "max_pool.drops_nan",
+        "max_pool",
+        "NaN counts as the smallest value (TensorFlow's max pooling)",
+        surrounded(MaxPool(kernel_size=2), _IMAGE),
+        check="special",
+        operation=other_operands(_without_nan),
     ),
 )

@@ -16,6 +16,7 @@ from cnnbench.harness.worker.protocol.setup import (
     HelloRequest,
     LoadReply,
     LoadRequest,
+    SpecialGap,
 )
 
 
@@ -55,10 +56,22 @@ def load(request: LoadRequest, state: WorkerState) -> LoadReply:
 
     state.backend.configure(request.settings)
     gc.freeze()  # a collection before a round would go through all that was imported: 0.26 s for TensorFlow
+    capabilities = state.backend.capabilities()
     return LoadReply(
         import_s=import_s,
         described=state.backend.describe(),
         versions=package_versions(),
-        kinds=tuple(sorted(state.backend.capabilities().kinds)),
+        kinds=tuple(sorted(capabilities.kinds)),
+        special_gaps=tuple(
+            SpecialGap(
+                kind=gap.kind,
+                reason=gap.reason,
+                precisions=gap.precisions,
+                modes=gap.modes,
+                special_values=gap.special_values,
+            )
+            for gap in capabilities.gaps
+            if gap.special_values
+        ),
         left_out=broken_plugins(),
     )

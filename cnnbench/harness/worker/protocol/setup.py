@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from cnnbench.execution.gaps import Gap
 from cnnbench.harness.worker.protocol.messages import Message, Request, Text
 from cnnbench.harness.worker.protocol.values import ProcessSettingsValue
 
-PROTOCOL = 4
+PROTOCOL = 5
 """The version; any change of a message makes another."""
 
 
@@ -71,11 +72,26 @@ class EnvironmentRequest(Request[EnvironmentReply]):
     method: ClassVar[str] = "environment"
 
 
+class SpecialGap(Message):
+    """What a backend declares of the NaN, infinities and denormals that reach a kind; fields as ``Gap`` has them."""
+
+    kind: str
+    reason: Text
+    precisions: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    special_values: Literal["always", "fused"]
+
+    def gap(self) -> Gap:
+        """The same as the check reads it."""
+        return Gap(self.kind, self.reason, self.precisions, self.modes, special_values=self.special_values)
+
+
 class LoadReply(Message):
     """A loaded backend: how long its import took, and what it says of itself.
 
     Args:
         kinds: The layer kinds that it has ops for.
+        special_gaps: What it declares of NaN, infinities and denormals, as ``Gap``'s fields.
         left_out: Plugins that went wrong in the worker, with the reason.
     """
 
@@ -83,6 +99,7 @@ class LoadReply(Message):
     described: dict[str, Text]
     versions: dict[str, str]
     kinds: tuple[str, ...]
+    special_gaps: tuple[SpecialGap, ...] = ()
     left_out: dict[str, Text] = Field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from cnnbench.execution.contract import Backend, ProgramOptions
@@ -152,3 +153,16 @@ def rounded(value: Any, bits: int) -> Any:
     """A float32 value with ``bits`` bits of significand, by Veltkamp's splitting, in any framework's arithmetic."""
     scaled = value * (2.0 ** (24 - bits) + 1.0)
     return scaled - (scaled - value)
+
+
+def choose(condition: Any, value: Any, other: float) -> Any:
+    """``value`` where the condition holds, elsewhere ``other``, by the library that the value belongs to.
+
+    Args:
+        condition: Of the value's shape.
+        value: Of any framework.
+        other: What stands in its place.
+    """
+    package = type(value).__module__.partition(".")[0]
+    library: Any = import_module({"jax": "jax.numpy", "jaxlib": "jax.numpy"}.get(package, package))
+    return library.where(condition, value, library.zeros_like(value) + other)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import Backend
+from cnnbench.execution.gaps import Gap
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Compilers, Fault, LayerChange
 from cnnbench.numerics.faults.engine.registry import fault
@@ -147,6 +148,10 @@ def examined(case: Case, found: Fault) -> Case:
 class _Faulty:
     backend: Backend
     fault: Fault
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        return self.backend.operations.gaps
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
         with inject(self.backend, self.fault):

@@ -76,6 +76,9 @@ def _kill(backend: Backend, options: ProgramOptions, item: Fault, seed: int) -> 
     clean = run_checks([item.check], subject, case)[0]
     if clean.status == "skipped":
         return clean_only(budget_used=None, clean_budget_used=None, skipped=clean.message)
+    if item.kind in clean.details.get("declared", ()):
+        reason = f"the backend declares the same of itself: {clean.details['declared'][item.kind]}"
+        return clean_only(budget_used=None, clean_budget_used=clean.budget_used, skipped=reason)
     found = run_checks([item.check], faulty_subject(backend, item), case)[0]
     if found.status == "skipped":  # the defect itself is made of an op that the backend lacks
         return clean_only(budget_used=None, clean_budget_used=clean.budget_used, skipped=found.message)
