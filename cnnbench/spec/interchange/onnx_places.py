@@ -105,11 +105,11 @@ def tables_of(node: OnnxNode, x: Value, axes: int, places: Places) -> Tables:
     tensor = node.tensor(1)
     known = None if tensor is None else tensor.arrays
     arrays = (node.static(1, "the indices"),) * len(BATCHES) if known is None else known
-    shapes = list(shapes_in(x.shape))
     by_image = any(map(is_open, x.shape))
     count = _TRIED if by_image else 1
-    found = [places(array.astype(np.int64), shape) for array, shape in zip(arrays, shapes, strict=True)][:count]
-    tables = Tables(found, shapes[:count], axes, by_image)
+    shapes = list(shapes_in(x.shape))[:count]
+    found = [places(array.astype(np.int64), shape) for array, shape in zip(arrays[:count], shapes, strict=True)]
+    tables = Tables(found, shapes, axes, by_image)
     if by_image and (not is_open(x.shape[0]) or any(map(is_open, x.shape[1:]))):
         raise node.reject("the batch is not the first axis", received=x.shape)
     return tables
