@@ -155,7 +155,8 @@ class Program:
             if all(cotangent is None for cotangent in of_outputs):
                 continue
             if step.backward is None:
-                raise UnavailableError(f"node {step.name} ({step.layer.kind}) has no backward op")
+                lacking = "backward op" if step.layer.differentiable else "gradient"
+                raise UnavailableError(f"node {step.name} ({step.layer.kind}) has no {lacking}")
             call = step.call
             if step.masks:
                 call = call._replace(masks=tuple([masks[i] for i in step.masks]))

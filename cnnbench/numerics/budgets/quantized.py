@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.budgets.base import Budget, ForwardBudget, Setting, exact, forward_formula, roundings
+from cnnbench.numerics.budgets.base import (
+    Budget,
+    ForwardBudget,
+    GradientBudget,
+    GradientSetting,
+    Setting,
+    exact,
+    forward_formula,
+    gradient_formula,
+    roundings,
+)
 from cnnbench.numerics.budgets.conv import conv
 from cnnbench.numerics.budgets.linear import matmul
 from cnnbench.numerics.rounding import gamma, sharp_factor
@@ -80,3 +90,10 @@ def integer_conv(setting: Setting) -> ForwardBudget:
 def integer_matmul(setting: Setting) -> ForwardBudget:
     """0 where S = |A| |B| < 1 / u_a; else as ``matmul``."""
     return _exact_sums(setting, matmul(setting))
+
+
+@gradient_formula("quantize", "dequantize", "integer_conv", "integer_matmul")
+def no_gradient(setting: GradientSetting) -> GradientBudget:
+    """No gradient."""
+    weights = tuple(None for _ in setting.call.weights)
+    return GradientBudget(tuple(exact(setting.u) for _ in setting.call.inputs), weights)
