@@ -242,9 +242,9 @@ def test_what_cannot_be_read_or_written_is_one_message(
 
 def test_a_job_s_summary_that_cannot_be_written_changes_no_verdict(folder: Path, commands: ForkedCommands) -> None:
     line = Command("gate {run} --runs runs --base {run} --json")
-    code, out, err = commands.run(arguments(line, folder), GITHUB_STEP_SUMMARY="/nonexistent/x")
+    code, out, err = commands.run(arguments(line, folder), GITHUB_STEP_SUMMARY="/proc/none/x")
     assert json.loads(out)["exit_code"] == code == 5
-    assert b"/nonexistent/x ($GITHUB_STEP_SUMMARY)" in err
+    assert b"/proc/none/x ($GITHUB_STEP_SUMMARY)" in err
 
 
 @pytest.fixture
@@ -283,3 +283,21 @@ def test_what_writes_beside_records_refuses_read_only_runs(line: str, folder: Pa
     assert (code, out) == (2, b"")
     assert b"Permission denied" in err
     assert b"Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no UTF-8")
+def test_a_folder_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    """A run within it is like any other; a network whose path holds it fits no record, and is refused."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    suite = small_suite("odd").model_dump(mode="json", exclude_none=True)
+    (folder / "s.yaml").write_text(json.dumps(suite), encoding="utf-8")
+    for line in ("run s.yaml", "bundle latest", "report latest", "compare latest --json"):
+        done = _shell(f"cnnbench {line}", folder)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    suite["matrix"] = {"architectures": ["file:net.yaml"], "backends": ["numpy"]}
+    (folder / "f.yaml").write_text(json.dumps(suite), encoding="utf-8")
+    done = _shell("cnnbench plan f.yaml", folder)
+    assert done.returncode == 2
+    assert "a path that is no UTF-8 fits no record" in done.stderr

@@ -21,6 +21,17 @@ needs_kernel = pytest.mark.skipif(memory.unavailable() is not None, reason=str(m
 
 
 @needs_kernel
+def test_a_branch_whose_name_is_no_utf_8_is_named_with_replacements(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (
+        ["init", "-q"],
+        ["commit", "-q", "--allow-empty", "-m", "x"],
+        ["checkout", "-q", "-b", b"caf\xe9"],
+    ):
+        subprocess.run([*git, *arguments], check=True)
+    assert environment.commit_of(tmp_path)["branch"] == "caf\ufffd"
+
+
 def test_the_peak_holds_what_was_allocated_and_freed_until_it_is_reset():
     memory.release_free_memory()
     assert memory.reset_peak()

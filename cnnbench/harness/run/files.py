@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from cnnbench.addresses import without_secrets
 from cnnbench.errors import DataError, StorageError
@@ -111,10 +112,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def to_json(value: BaseModel | Mapping[str, Any] | Sequence[Any]) -> str:
-    """Indented JSON with a final newline."""
+    """Indented JSON with a final newline; what is no UTF-8 in names of files is left to whoever writes it."""
     if isinstance(value, BaseModel):
-        return value.model_dump_json(indent=2) + "\n"
-    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+        try:
+            return value.model_dump_json(indent=2) + "\n"
+        except PydanticSerializationError:
+            return json.dumps(value.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_model(path: Path, model: type[_Model], content: Any = None) -> _Model:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.harness.suite.matrix import Axes, PositiveFloat, PositiveInt, Seed
 from cnnbench.harness.suite.model import Suite
-from cnnbench.harness.suite.names import wrong_names
+from cnnbench.harness.suite.names import recordable, wrong_names
 from cnnbench.harness.suite.networks import PACKAGE
 from cnnbench.harness.suite.overrides import Override, apply, parse
 from cnnbench.spec.frozen import Frozen
@@ -155,7 +155,7 @@ def _rooted(suite: Suite, folder: Path) -> Suite:
     """The suite with whole paths of its networks and weights: a run of it may go on in another working folder."""
 
     def whole(name: str) -> str:
-        return Path(os.path.abspath(folder / name)).as_posix()  # noqa: PTH100 - links stay
+        return recordable(Path(os.path.abspath(folder / name)).as_posix())  # noqa: PTH100 - links stay
 
     def rooted(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is None:

@@ -88,3 +88,13 @@ def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) 
 
 def _error(what: str, name: str, known: Iterable[str]) -> SuiteError:
     return SuiteError(f"unknown {what} {name!r}", remedy=did_you_mean(name, known))
+
+
+def recordable(path: str) -> str:
+    """The path, where a record can hold it. Raises SuiteError."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        remedy = "rename the folder"
+        raise SuiteError("a path that is no UTF-8 fits no record", received=ascii(path), remedy=remedy) from None
+    return path
