@@ -81,8 +81,8 @@ class SuiteFile(pytest.File):
             raise self.CollectError(str(error)) from None
         self._records: dict[str, dict[str, Record]] = {}
         self._samples: dict[str, list[float]] = {}
-        groups = dict.fromkeys(cell.group for cell in self.plan.cells)
-        for group in groups:
+        self._unproven: dict[object, Record] = {}
+        for group in dict.fromkeys(cell.group for cell in self.plan.cells):
             for cell in self.plan.cells:
                 if cell.group == group:
                     yield from self._items(cell)
@@ -151,6 +151,8 @@ class SuiteFile(pytest.File):
 
     def _timed(self, cell: Cell) -> list[float]:
         self.record(cell)
+        if (other := self._unproven.get(cell.program_key)) is not None:
+            pytest.fail(f"its program was not proven: {other.cell.id}: {other.reason}", pytrace=False)
         samples = self._samples[cell.id]
         if not samples:
             pytest.fail("no sample was taken", pytrace=False)
@@ -179,6 +181,7 @@ class SuiteFile(pytest.File):
             raise RunInterrupted(done)
         store = RunStore.open(done.folder)
         self._records[group] = store.records()
+        self._unproven |= {item.cell.program_key: item for item in store.records().values() if item.is_unproven}
         for cell in wanted:
             self._samples[cell.id] = [sample.latency_s for sample in store.read_samples(cell.id)]
 
@@ -194,10 +197,8 @@ class SuiteFile(pytest.File):
 
     def _root(self) -> Path:
         chosen = self.config.getoption("cnnbench_output")
-        if chosen is not None:
-            return Path(chosen)
         factory: pytest.TempPathFactory = self.config._tmp_path_factory  # type: ignore[attr-defined]
-        return factory.mktemp("cnnbench")
+        return factory.mktemp("cnnbench") if chosen is None else Path(chosen)
 
 
 class SuiteItem(pytest.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,16 @@ def test_a_crash_fails_its_own_cells_items_only(pytester: pytest.Pytester, monke
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*faulty-good*PASSED*", "*faulty-crash*FAILED*", "*crashed: *"])
     result.stdout.no_fnmatch_line("*was not used*")
+
+
+def test_a_program_that_failed_its_checks_has_no_timing_at_any_batch(pytester: pytest.Pytester, monkeypatch) -> None:
+    monkeypatch.setenv("CNNBENCH_PLUGINS", "faulty_backend")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HARNESS), *sys.path]))
+    suite = FAULTY.replace("mode: [good, crash]", "mode: [wrong]").replace("backends:", "batch: [1, 2]\n  backends:")
+    pytester.makefile(".yaml", suite=suite.replace("[local, determinism]", "[end_to_end]"))
+    result = run(pytester)
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["*its program was not proven: *b1*"])
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])

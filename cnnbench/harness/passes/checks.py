@@ -91,11 +91,15 @@ def failure_of(outcomes: Sequence[CheckOutcome]) -> Failure | None:
 
 
 def _report_wrong_numbers(work: Work, cells: Sequence[Cell]) -> None:
-    """A program that failed its checks counts as failed at every batch size, whichever cell the checks ran in."""
+    """A program that failed its checks counts as failed at every batch size, whichever cell the checks ran in.
+
+    So does one whose checks did not come to their end: nothing is timed that was not proven.
+    """
     wrong: dict[Key, tuple[Cell, Failure]] = {}
     for cell in cells:
         part = work.facts.found(cell).checks if cell.checks else None
-        failure = failure_of(part.outcomes) if part else None
+        unproven = None if work.facts.time_wrong_numbers else work.failures.get(cell.id)
+        failure = failure_of(part.outcomes) if part else unproven
         if failure is not None:
             wrong.setdefault(cell.program_key, (cell, failure))
     _suspect_reference(work, cells, wrong)

@@ -35,13 +35,16 @@ class Work:
     Args:
         facts: What it may know.
         report: Takes what it finds.
+
+    Attributes:
+        failures: Of the cells that it has ended, by id.
     """
 
     def __init__(self, facts: PassFacts, report: Report) -> None:
         self.facts = facts
         self.report = report
         self.watch = Stopwatch(facts.machine.clock)
-        self._failed: set[str] = set()
+        self.failures: dict[str, Failure] = {}
 
     def pool(self, watch: Stopwatch | None = None) -> Pool:
         """A pool of workers. Args: watch: counts the seconds of starting them; this pass's unless given."""
@@ -54,7 +57,7 @@ class Work:
 
     def is_open(self, cell: Cell) -> bool:
         """Whether there is still something to find out about a cell."""
-        return self.facts.is_open(cell) and cell.id not in self._failed
+        return self.facts.is_open(cell) and cell.id not in self.failures
 
     def begin(self, cell: Cell, what: str) -> None:
         """Reports what goes on now."""
@@ -82,7 +85,7 @@ class Work:
             failure: Its status and the reason.
             log: What its worker printed.
         """
-        self._failed.add(cell.id)
+        self.failures[cell.id] = failure
         self.report(CellFailed(cell.id, failure, log))
 
     def count(self, units: int = 1) -> None:

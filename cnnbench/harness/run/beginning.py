@@ -37,8 +37,9 @@ def begin(store: RunStore, plan: Plan, options: RunOptions) -> tuple[Plan, RunOp
         SuiteError: The run to continue was started with another plan.
     """
     if options.resume is not None and (store.folder / "plan.json").exists():
-        _refuse_other(store, plan)
-        plan = with_present_files(plan)
+        before = store.read_plan()
+        _refuse_other(store, before, plan)
+        plan = with_present_files(plan.model_copy(update={"filters": before.filters}))
         store.write_plan(plan)
         return plan, replace(options, pythons=options.pythons or interpreters_of(store.read_environment()))
     sides = {name: interpreter.reported for name, interpreter in options.sides.items()}
@@ -49,8 +50,7 @@ def begin(store: RunStore, plan: Plan, options: RunOptions) -> tuple[Plan, RunOp
     return plan, options
 
 
-def _refuse_other(store: RunStore, plan: Plan) -> None:
-    before = store.read_plan()
+def _refuse_other(store: RunStore, before: Plan, plan: Plan) -> None:
     differing = first_difference(_asked(before), _asked(plan))
     if differing is not None:
         raise SuiteError(

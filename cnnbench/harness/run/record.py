@@ -105,6 +105,12 @@ class Record(Frozen):
         unproven = any(outcome.left_unproven for outcome in self.checks)
         return EXIT_CODES.get(self.status, UNPROVEN if unproven else 0)
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a check failed, or none of those that were asked for came to its end."""
+        failed = any(outcome.status == "failed" for outcome in self.checks)
+        return failed or bool(self.cell.checks and not self.checks)
+
     def check(self, name: str) -> CheckOutcome | None:
         """The outcome of a check, or None where it was not asked for."""
         return next((outcome for outcome in self.checks if outcome.name == name), None)

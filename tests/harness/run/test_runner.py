@@ -17,8 +17,11 @@ from cnnbench.harness.run.runner import RunOptions, run
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.file import load_suite
 from cnnbench.harness.suite.plan import Filters, plan
+from cnnbench.harness.worker.errors import WorkerCrashError
 from cnnbench.harness.worker.protocol.timing import PrepareRequest, SampleRequest, YardsticksReply, YardsticksRequest
 from cnnbench.harness.worker.protocol.training import LossesRequest, TrainRequest
+from cnnbench.numerics import checks
+from cnnbench.numerics.outcome import CheckOutcome
 
 TWO = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}]}
 TRAIN = {"architectures": ["simple_cnn"], "epochs": 2, "batch": 256, "envelope_runs": 2}
@@ -110,6 +113,14 @@ def test_a_run_cannot_be_resumed_with_another_plan(go, changes, what):
     with pytest.raises(SuiteError, match="another plan") as caught:
         go(**({"matrix": TWO} | changes), resume=result.folder)
     assert caught.value.received == f"another {what}"
+
+
+def test_a_whole_run_that_is_continued_does_not_become_a_part(tmp_path, machine):
+    """Its gate would pass with cells of the baseline absent."""
+    asked = small_suite("lives", matrix=TWO)
+    first = run(plan(asked), RunOptions(root=tmp_path), [], machine.executor)
+    run(plan(asked, Filters(shard=(1, 2))), RunOptions(resume=first.folder), [], machine.executor)
+    assert RunStore.open(first.folder).read_plan().filters == Filters()
 
 
 NETWORK = """\
@@ -353,3 +364,25 @@ def test_a_listener_that_can_no_longer_write_costs_nothing(go):
     assert len(heard) == 1
     assert statuses(result) == {"fast": "ok", "reference": "ok"}
     assert [note for note in result.summary.notes if "progress was no longer shown" in note]
+
+
+def test_a_program_whose_checks_did_not_end_is_timed_at_no_batch(go, monkeypatch):
+    """It was not proven: the checks of all its batches ran in the cell that crashed."""
+
+    def checked(names, subject, case, begin):
+        if case.options.mode == "fast":
+            raise WorkerCrashError("it died")
+        return [CheckOutcome(name=name, status="passed") for name in names]
+
+    monkeypatch.setattr(checks, "run_checks", checked)
+    result, _ = go({**TWO, "batch": [1, 2, 3]}, checks=("determinism",))
+
+    ends = {(record.cell.mode, record.cell.batch): record for record in result.records}
+    assert {place for place, record in ends.items() if record.latency is not None} == {
+        ("reference", batch) for batch in (1, 2, 3)
+    }
+    assert ends["fast", 1].status == "crashed"
+    for batch in (2, 3):
+        assert ends["fast", batch].status == "crashed"
+        assert ends["fast", batch].reason.startswith(f"as {ends['fast', 1].cell.id}: ")
+    assert result.exit_code == 3
