@@ -145,6 +145,9 @@ def table(folder: Path) -> None:
         for row in json.loads(path.read_text())["rows"]:
             if row["median_s"] is not None:
                 found[row["id"]].append(row["median_s"])
+    found = {cell: medians for cell, medians in found.items() if len(medians) > 1}
+    if not found:
+        sys.exit("two runs or more are needed")
     print("| cell | runs | intervals that hold the mean of the others | width | deviation between runs |")
     print("| --- | ---: | ---: | ---: | ---: |")
     every: list[bool] = []
