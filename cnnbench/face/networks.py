@@ -132,8 +132,4 @@ def _given(graph: Graph, weights: Path | str | Mapping[str, NDArray[Any]]) -> Ma
         check_fits(graph, weights, where="weights")
         return weights
     path = Path(weights)
-    arrays = read_weights(path)
-    if arrays.keys() & {spec.name for spec in (*graph.named_weights(), *graph.named_state())}:
-        check_fits(graph, arrays, where=str(path))
-        return arrays
-    return match(graph, arrays, where=str(path))
+    return match(graph, read_weights(path), where=str(path))

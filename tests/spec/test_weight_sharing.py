@@ -376,6 +376,15 @@ def test_by_order_too_a_shared_array_stands_once_or_at_each_use():
             np.testing.assert_array_equal(found[key], array)
 
 
+def test_behind_a_prefix_a_shared_array_stands_once_or_at_each_use():
+    graph = siamese()
+    arrays = general_arrays(graph)
+    for given in (arrays, copied(graph, arrays)):
+        found = match(graph, {f"model.{key}": given[key] for key in reversed(given)})
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(found[key], array)
+
+
 def test_a_bias_of_keras_does_not_move_into_a_norm_that_not_all_uses_have():
     b = Builder("net")
     image = b.input("image", IMAGE)

@@ -47,13 +47,14 @@ class FoundNames:
         return notes
 
 
-def find_names(architecture: str, arrays: Arrays, expected: Mapping[str, Shape], where: str) -> FoundNames:
+def find_names(architecture: str, arrays: Arrays, expected: Mapping[str, Shape], enough: int, where: str) -> FoundNames:
     """The network's name for each array of a file, below whichever prefix gives most of them.
 
     Args:
         architecture: The network's name, which says whose names else to expect.
         arrays: By the file's names.
-        expected: The shapes that the network expects, by its own names.
+        expected: The shapes that the network expects, by its own names, what nodes share at each of them.
+        enough: The number of arrays that the network has, each counted once.
         where: What messages call the file.
 
     Raises:
@@ -61,17 +62,17 @@ def find_names(architecture: str, arrays: Arrays, expected: Mapping[str, Shape],
     """
     bare = _without_wrappers(arrays, expected, where)
     best = _below("", architecture, bare, expected)
-    if _hits(best, expected) == len(expected):
+    if _hits(best, expected) >= enough:
         others = [name for name in _full_prefixes(bare.values(), expected) if _complete(name, bare, arrays, expected)]
         if others and _complete("", bare, arrays, expected):
             raise _several(["", *others], where)
         return best
-    candidates = [_below(name, architecture, bare, expected) for name in _prefixes(bare.values(), len(expected))]
+    candidates = [_below(name, architecture, bare, expected) for name in _prefixes(bare.values(), enough)]
     own = _common_prefix(expected)
     if own:
         candidates.append(FoundNames({theirs: f"{own}{name}" for theirs, name in bare.items()}))
     most = max((_hits(item, expected) for item in candidates), default=0)
-    if most <= max(_hits(best, expected), len(expected) // 2):
+    if most <= max(_hits(best, expected), enough // 2):
         return best
     fitting = [item for item in candidates if _hits(item, expected) == most]
     by_shape = [item for item in fitting if _fits(item, arrays, expected)]

@@ -335,7 +335,7 @@ def test_a_network_predicts_what_keras_does(kind, keras, tmp_path):
     image = np.random.default_rng(1).normal(size=(2, *theirs)).astype(np.float32)
     graph = network(ours, *nodes)
     for suffix in WHOLE:
-        predicts_as(graph, match(graph, read_weights(saved(model, suffix, tmp_path))), model, image)
+        predicts_as(graph, cnnbench.load(graph, saved(model, suffix, tmp_path)).arrays, model, image)
 
 
 @pytest.mark.parametrize("kind", SEQUENCES)
