@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import CnnbenchError, SpecError, UnavailableError
 from cnnbench.spec.interchange.onnx_versions import DEFAULT_DOMAIN, REVIEWED
+
+_OPSET = "cnnbench.opset"  # the key under which a node of a function says its operator set
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def prepare(model: Any, where: str = "ONNX model") -> OnnxFile:
     if model.functions:
         from onnx import inliner
 
-        model = _converted(lambda: inliner.inline_local_functions(model), "the functions cannot be inlined", where)
+        marked = _with_opsets(model)
+        model = _converted(lambda: inliner.inline_local_functions(marked), "the functions cannot be inlined", where)
     versions = {item.domain: item.version for item in model.opset_import}
     stated = [version for domain, version in versions.items() if domain in DEFAULT_DOMAIN]
     opset = max(stated, default=1 if 0 < model.ir_version < 3 else REVIEWED)  # before IR 3 there was one operator set
@@ -80,6 +83,41 @@ def prepare(model: Any, where: str = "ONNX model") -> OnnxFile:
             remedy="export the model at an older opset",
         )
     return OnnxFile(model, opset, where, versions)
+
+
+def _with_opsets(model: Any) -> Any:
+    """A copy whose functions import the model's operator set; nodes that were written at another one say at which.
+
+    Functions of another operator set are not inlined otherwise, and converting them would lose meaning.
+    """
+    copy = type(model)()
+    copy.CopyFrom(model)
+    own = {item.domain: item.version for item in copy.opset_import}
+    for function in copy.functions:
+        for item in function.opset_import:
+            version = own.get(item.domain, item.version)
+            if item.version != version:
+                _mark(function.node, item.domain, item.version)
+                item.version = version
+    return copy
+
+
+def _mark(nodes: Iterable[Any], domain: str, version: int) -> None:
+    """Says in each node of a domain, those of subgraphs too, at which version of its operator set it was written."""
+    for node in nodes:
+        if node.domain == domain:
+            mark = node.metadata_props.add()
+            mark.key, mark.value = _OPSET, str(version)
+        for attribute in node.attribute:
+            _mark(attribute.g.node, domain, version)
+
+
+def opset_of(node: Any, file: OnnxFile) -> int:
+    """The version of its domain's operator set at which a node was written."""
+    for item in node.metadata_props:
+        if item.key == _OPSET:
+            return int(item.value)
+    return file.opset if node.domain in DEFAULT_DOMAIN else file.opsets.get(node.domain, 1)
 
 
 def _converted(convert: Any, message: str, where: str) -> Any:

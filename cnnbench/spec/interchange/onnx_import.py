@@ -25,7 +25,7 @@ from cnnbench.spec.interchange.onnx_output import OnnxOutput
 from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.interchange.onnx_versions import readable
-from cnnbench.spec.interchange.onnx_walk import import_node
+from cnnbench.spec.interchange.onnx_walk import DAMAGED, import_node
 from cnnbench.spec.layers import Shape
 
 _MODULE = "onnx_"
@@ -91,9 +91,7 @@ def import_file(path: Path, image: Shape = ()) -> OnnxNetwork:
         raise
     except Exception as error:  # a damaged model may break any rule of the format; -v shows where
         reason = f"{type(error).__name__}: {error}"[:300]
-        raise SpecError(
-            "the model is damaged, or has a form that is not known", where=str(path), received=reason
-        ) from error
+        raise SpecError(DAMAGED, where=str(path), received=reason) from error
 
 
 def _import_for_images(file: OnnxFile, image: Shape, name: str) -> OnnxNetwork:

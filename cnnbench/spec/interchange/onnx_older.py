@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.interchange.onnx_file import opset_of
 from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Array
 from cnnbench.spec.interchange.onnx_versions import version_at
@@ -92,7 +93,7 @@ def modern_forms(proto: Any, importing: Importing) -> list[Any] | None:
         proto: A node of ONNX's own domain.
         importing: The import that it belongs to.
     """
-    version = version_at(proto.op_type, "", importing.file.opset)
+    version = version_at(proto.op_type, "", opset_of(proto, importing.file))
     if version is None:
         return None
     below, positions = _INPUTS.get(proto.op_type, (0, {}))

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.errors import CnnbenchError, SpecError, did_you_mean
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_file import opset_of
 from cnnbench.spec.interchange.onnx_folding import can_fold, fold
 from cnnbench.spec.interchange.onnx_inputs import initializers
 from cnnbench.spec.interchange.onnx_names import graph_name, module_name
@@ -18,6 +19,8 @@ from cnnbench.spec.interchange.onnx_state import Importing
 from cnnbench.spec.interchange.onnx_tensor import Tensor, known
 from cnnbench.spec.interchange.onnx_versions import DEFAULT_DOMAIN, is_standard, require_readable
 
+DAMAGED = "the model is damaged, or has a form that is not known"
+
 
 def import_node(importing: Importing, proto: Any) -> None:
     """Imports one node of the model; its results stand under its outputs' names.
@@ -26,7 +29,7 @@ def import_node(importing: Importing, proto: Any) -> None:
         SpecError: An operator, or a form of one, that is not imported; with the file, the node and the opset.
     """
     domain = "" if proto.domain in DEFAULT_DOMAIN else proto.domain
-    opset = importing.file.opsets.get(domain, 1) if domain else importing.file.opset
+    opset = opset_of(proto, importing.file)
     name = _node_name(importing, proto)
     full = f"{domain}.{proto.op_type}" if domain else proto.op_type
     where = f"{importing.file.where}: node {proto.name or name!r} ({full} of opset {opset})"
@@ -41,6 +44,10 @@ def import_node(importing: Importing, proto: Any) -> None:
             _import_form(importing, node)
     except SpecError as error:
         raise (error if (error.where or "").startswith(importing.file.where) else error.at(where)) from None
+    except CnnbenchError:
+        raise
+    except Exception as error:  # a damaged node may break any rule of its operator; -v shows where
+        raise SpecError(DAMAGED, where=where, received=f"{type(error).__name__}: {error}"[:300]) from error
 
 
 def _import_form(importing: Importing, node: OnnxNode) -> None:

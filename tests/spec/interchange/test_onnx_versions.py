@@ -7,6 +7,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
+from onnx import helper, numpy_helper  # noqa: E402
 from small_onnx import computed, imported, model, numbers, op  # noqa: E402
 
 from cnnbench.errors import SpecError  # noqa: E402
@@ -353,6 +354,30 @@ class TestRefusals:
         constants = {"w": numbers(3 if opset == 18 else 1), "b": numbers(3 if opset == 18 else 1)}
         message = self.refused(tmp_path, one("GroupNormalization", "x w b", num_groups=1), constants, opset=opset)
         assert "the weight has another shape" in message
+
+
+@pytest.mark.parametrize(("opset", "axes"), [(9, (1, 2, 3)), (11, (1, 2, 3)), (13, (3,)), (21, (3,))])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_function_is_read_at_its_own_opset(tmp_path, opset, axes, nested):
+    body = [op("Softmax", "a", "b")]
+    if nested:
+        branches = {
+            f"{name}_branch": helper.make_graph(
+                [op("Softmax", "a", name)], name, [], [helper.make_tensor_value_info(name, 1, None)]
+            )
+            for name in ("then", "else")
+        }
+        body = [op("Constant", "", "c", value=numpy_helper.from_array(np.array(True))), op("If", "c", "b", **branches)]
+    proto = model([op("Own", "x", domain="own")], {"x": ["n", 3, 4, 5]}, opset=21)
+    proto.opset_import.append(helper.make_opsetid("own", 1))
+    proto.functions.append(helper.make_function("own", "Own", ["a"], ["b"], body, [helper.make_opsetid("", opset)]))
+    np.testing.assert_allclose(computed(tmp_path, proto, x=X), softmax(X, axes), rtol=1e-5)
+
+
+def test_a_damaged_node_is_named(tmp_path):
+    with pytest.raises(SpecError, match="the model is damaged") as raised:
+        imported(tmp_path, model(one("Unsqueeze"), {"x": ["n", 3]}))
+    assert "small.onnx: node 'unsqueeze_y' (Unsqueeze of opset 17)" in str(raised.value)
 
 
 def test_the_version_is_the_last_that_is_no_newer_than_the_opset():
