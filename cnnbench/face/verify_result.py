@@ -116,14 +116,16 @@ class VerifyResult:
         return ReportTable("", _COLUMNS, tuple(rows))
 
     def problems(self) -> tuple[str, ...]:
-        """What did not pass, in words: one text for each check that says something."""
-        found = []
+        """What did not pass, in words: one text for each check that says something, or for those that say the same."""
+        found: dict[tuple[str, str, str], list[str]] = {}
         for item in self.backends:
             for outcome in item.outcomes:
                 if outcome.status != "passed" and outcome.message:
-                    text = f"{item.backend} {item.mode}, {outcome.name} {outcome.status}: {outcome.message}"
-                    found.append(text + _how_to_reproduce(item, outcome))
-        return tuple(found)
+                    text = outcome.message + _how_to_reproduce(item, outcome)
+                    found.setdefault((f"{item.backend} {item.mode}", outcome.status, text), []).append(outcome.name)
+        return tuple(
+            f"{series}, {', '.join(names)} {status}: {text}" for (series, status, text), names in found.items()
+        )
 
     def __str__(self) -> str:
         return "\n\n".join((to_text(self.table()).rstrip(), *self.problems()))

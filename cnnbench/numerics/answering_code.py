@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +74,18 @@ def code_digest(kinds: Iterable[str] = (), *others: object) -> str:
 
 @cache
 def _digest(kinds: frozenset[str], modules: frozenset[str], state: int) -> str:
-    foreign = modules.union(*(_modules(kind) for kind in kinds)) - sources.OWN
+    used = {kind: _used(kind) for kind in sorted(kinds)}
+    foreign = modules.union(sources.module_of(item) for items in used.values() for item in items) - sources.OWN
     if not foreign:
         return _core_digest()
     hooks = {sources.module_of(item.function) for item in registry.implementations("cnnbench_operations")}
     own = sources.digest(foreign | hooks, str(state) if state > 1 else "")
-    return hashlib.sha256(f"{_core_digest()} {own}".encode()).hexdigest()
+    chosen = [_signature(item) for items in used.values() for item in items]  # of several that the sources hold
+    return hashlib.sha256(f"{_core_digest()} {own} {chosen}".encode()).hexdigest()
 
 
-def _modules(kind: str) -> set[str]:
-    """The top-level modules in which a kind, its op and its budgets stand."""
+def _used(kind: str) -> list[object]:
+    """The kind, its op, who gave that, and its budgets."""
     operations = reference().backend.operations
     used: list[Any] = [*formulas(kind), exact_rule(kind)]
     known = registry.layer_kinds()
@@ -92,7 +94,25 @@ def _modules(kind: str) -> set[str]:
         operation, giver = operations[kind], operations.givers.get(kind)
         used += [operation.forward, operation.backward, operation.weight_layout.to_native]
         used += [operation.weight_layout.to_canonical, giver.function if giver else None]
-    return {sources.module_of(item) for item in used if item is not None}
+    return [item for item in used if item is not None]
+
+
+def _signature(item: object) -> str:
+    """Which of a module's functions it is, and what it closes over, in words that are the same in every process."""
+    if isinstance(item, bool | int | float | str | bytes | None):
+        return repr(item)
+    if isinstance(item, partial):
+        return f"{_signature(item.func)} of {[*map(_signature, item.args)]} {sorted(item.keywords)}"
+    if isinstance(item, tuple | list):
+        return f"{[*map(_signature, item)]}"
+    name = f"{sources.module_of(item)}.{getattr(item, '__qualname__', type(item).__qualname__)}"
+    code = getattr(item, "__code__", None)
+    if code is None:
+        return name
+    cells = [_signature(cell.cell_contents) for cell in getattr(item, "__closure__", None) or ()]
+    constants = [repr(value) for value in code.co_consts if isinstance(value, bool | int | float | str | None)]
+    defaults = _signature(getattr(item, "__defaults__", None))
+    return f"{name} {code.co_code.hex()} {code.co_names} {constants} {defaults} {cells}"
 
 
 @cache

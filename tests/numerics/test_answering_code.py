@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from cnnbench import registry
@@ -214,6 +217,22 @@ def test_a_plugin_counts_for_the_kinds_that_it_gives_and_the_reference_follows_i
         registry.forget_plugins()
         renew_reference()
     assert code_digest(("relu", "conv")) == core
+
+
+def test_of_two_ops_of_one_file_each_has_answers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one is registered may hang on a variable, an argument of a factory, a setting."""
+
+    def made(factor: float, *, backwards: bool = False) -> Any:
+        def op(layer: Any, inputs: Any, *rest: Any) -> OpResult:
+            return OpResult((factor * inputs[0],))
+
+        return (lambda layer, inputs, *rest: OpResult((-inputs[0],))) if backwards else op
+
+    ops = [made(2.0), made(2.0), made(3.0), made(2.0, backwards=True), partial(made(2.0)), np.tanh]
+    found = [answering_code._signature(op) for op in ops]
+    assert found[0] == found[1]
+    assert len(set(found)) == 5
+    assert " at 0x" not in "".join(found), "another process must find the same"
 
 
 def test_another_blas_or_another_numpy_answers_anew(monkeypatch: pytest.MonkeyPatch) -> None:

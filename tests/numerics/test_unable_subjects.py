@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic_run import Truth, synthetic_run
 
 from cnnbench import registry
 from cnnbench.errors import UnavailableError
@@ -135,6 +136,23 @@ def test_a_network_that_could_not_be_run_has_not_passed(lacks):
     assert passed.status == "passed"
     assert VerifyResult("unable", "float32", None, (passed, item)).exit_code == 5
     assert VerifyResult("unable", "float32", None, (passed,)).exit_code == 0
+
+
+def test_checks_that_say_the_same_are_told_in_one_sentence():
+    (said,) = VerifyResult(
+        "unable", "float32", None, (verified(*check(Unable("nodes", "network")).values()),)
+    ).problems()
+    assert said.startswith("numpy reference, local, exact, end_to_end")
+    assert said.endswith("skipped: this device serves only")
+
+
+def test_a_cell_whose_network_could_not_be_checked_ends_with_5():
+    record = next(item for item in synthetic_run(Truth(seed=1)).records if item.status == "ok")
+    outcomes = tuple(check(Unable("network")).values())
+    assert record.exit_code == 0
+    assert record.model_copy(update={"checks": outcomes}).exit_code == 5
+    assert record.model_copy(update={"checks": outcomes, "status": "skipped"}).exit_code == 5
+    assert record.model_copy(update={"checks": outcomes, "status": "crashed"}).exit_code == 3
 
 
 # --- plugins whose code raises
