@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 from cnnbench.addresses import without_secrets
 
 LONGEST = 1000  # characters of what was given or is wanted
-
-_Value = TypeVar("_Value")
 
 
 class CnnbenchError(Exception):
@@ -39,10 +37,10 @@ class CnnbenchError(Exception):
         remedy: str | None = None,
     ) -> None:
         self.message = without_secrets(message)
-        self.where = _shown(where)
-        self.received = _shown(received)
-        self.expected = _shown(expected)
-        self.remedy = _shown(remedy)
+        self.where: str | None = _shown(where)
+        self.received: object = _shown(received)
+        self.expected: object = _shown(expected)
+        self.remedy: str | None = _shown(remedy)
         super().__init__(self.message)
 
     def at(self, where: str) -> CnnbenchError:
@@ -59,7 +57,7 @@ class CnnbenchError(Exception):
         return "\n".join(lines)
 
 
-def _shown(value: _Value) -> _Value:
+def _shown(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
 
 

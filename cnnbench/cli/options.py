@@ -49,6 +49,7 @@ Precision = Annotated[str, typer.Option("--precision", help="float64, float32, b
 Folding = Annotated[bool, typer.Option("--fold-batch-norm", help="Fold batch norms into the convolutions before them.")]
 Image = Annotated[str | None, typer.Option("--image", metavar="CxHxW", help="The image shape: 3x224x224, or 224.")]
 Classes = Annotated[int | None, typer.Option("--num-classes", min=1, help="Instead of the architecture's own.")]
+Fault = Annotated[str | None, typer.Option(metavar="NAME", help="Inject a fault of 'list faults' first.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every array that is drawn.")]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML here.")]
 TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow's store or server.")]

@@ -16,7 +16,7 @@ from cnnbench.cli.terminal import echo, print_json
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What a failed check calls its reproducer.")],
     backend: Annotated[str, typer.Option("-b", "--backend", metavar="NAME[:MODE]", help="Who runs it.")] = "numpy",
-    fault: Annotated[str | None, typer.Option(metavar="NAME", help="Inject a fault of 'list faults' first.")] = None,
+    fault: o.Fault = None,
     threads: o.Threads = None,
     *,
     shown: o.Shown,

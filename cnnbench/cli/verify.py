@@ -26,7 +26,7 @@ class Question:
     check: Annotated[list[str], typer.Option(help="local, exact, end_to_end, gradient ... Default: all.")] = field(
         default_factory=list
     )
-    fault: Annotated[str | None, typer.Option(metavar="NAME", help="Inject a fault of 'list faults' first.")] = None
+    fault: o.Fault = None
     precision: o.Precision = "float32"
     fold_batch_norm: Annotated[bool, typer.Option("--fold-batch-norm", help="Of the end-to-end program.")] = False
     batch: Annotated[int, typer.Option(min=1, help="Images in a check.")] = 2

@@ -15,6 +15,7 @@ from forked_commands import ForkedCommands
 from small_suite import small_suite
 from terminal import shown_on_terminal
 
+REPRODUCER = Path(__file__).parents[2] / "docs" / "reproducers" / "torch_compiled_erf.safetensors"
 SUPPORT = str(Path(__file__).parents[1] / "support")
 
 
@@ -43,6 +44,7 @@ COMMANDS = (
     Command("plan s.yaml"),
     Command("run s.yaml -o others --no-mlflow"),
     Command("verify simple_cnn --image 1x8x8 --num-classes 10 -b numpy --check exact"),
+    Command("replay {reproducer} -b numpy", codes=(0, 4)),
     Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
     Command("conformance numpy -k test_relu"),
     Command("compare {run} --runs runs"),
@@ -89,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(command: Command, folder: Path) -> list[str]:
     first, second = sorted(path.name for path in (folder / "shards" / "every").iterdir())
-    names = {"run": "every", "first": first, "second": second, "python": sys.executable}
+    names = {"run": "every", "first": first, "second": second, "python": sys.executable, "reproducer": str(REPRODUCER)}
     return [part.format_map(names) for part in command.line.split()]
 
 
@@ -288,7 +290,7 @@ def test_what_writes_beside_records_refuses_read_only_runs(line: str, folder: Pa
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no UTF-8")
 def test_a_folder_whose_name_is_no_utf_8(tmp_path: Path) -> None:
     """A run within it is like any other; a network whose path holds it fits no record, and is refused."""
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xfcn"))
     folder.mkdir()
     suite = small_suite("odd").model_dump(mode="json", exclude_none=True)
     (folder / "s.yaml").write_text(json.dumps(suite), encoding="utf-8")
