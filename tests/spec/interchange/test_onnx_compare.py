@@ -68,3 +68,15 @@ def test_computed_integers_are_not_compared(tmp_path):
     with pytest.raises(SpecError, match="a comparison of computed integers is not imported") as raised:
         imported(tmp_path, proto)
     assert "node 'equal_y' (Equal of opset 17)" in str(raised.value)
+
+
+@pytest.mark.torch
+def test_a_weight_that_only_a_comparison_reads_is_trained_by_nothing(tmp_path):
+    """No gradient reaches any weight: PyTorch has nothing to go back through."""
+    from cnnbench import verify
+
+    nodes = [op("MatMul", "x w", "a"), op("Greater", "a zero", "p"), op("Cast", "p", "m", to=TensorProto.FLOAT)]
+    constants = {"w": numbers(4, 4, seed=1), "zero": np.float32(0)}
+    imported(tmp_path, model([*nodes, op("Mul", "x m")], {"x": ["n", 4]}, constants))
+    found = verify(tmp_path / "small.onnx", backends=["torch"], checks=["training"])
+    assert "failed" not in {item.status for item in found.backends}
