@@ -14,10 +14,12 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.budgets.base import GradientSetting, Setting, forward_budget, gradient_budget
+from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked
 from cnnbench.numerics.budgets.sensitivity import measured_forward, measured_gradient
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.oracle import walk
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.numerics.rounding import Roundoff, gamma
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
@@ -235,3 +237,13 @@ def test_wrong_arithmetic_exceeds_ten_budgets(case, wrong):
     exact = setting.values.outputs[0]
     used = np.abs(wrong(exact) - exact) / forward_budget(setting).outputs[0].sharp
     assert used.max() > 10
+
+
+def test_a_sigmoid_far_below_zero_has_a_budget_of_its_own_size():
+    """Where a gate is all but closed, h is as wrong, relative to its size, as the gate's argument is wrong."""
+    arithmetic = Arithmetic(Roundoff.of(precision("float32")), gamma)
+    x = Tracked(np.array([-44.0, -80.0]), np.array([44.0, 80.0]) * 2**-24)
+    y = arithmetic.sigmoid(x)
+    np.testing.assert_allclose(y.value, np.exp(x.value), rtol=1e-14)
+    assert (y.error >= y.value * x.error).all()
+    assert (y.error <= 2 * y.value * x.error + 1e-36).all()

@@ -75,8 +75,10 @@ def tanh_gradient(setting: GradientSetting) -> GradientBudget:
     )
 
 
-def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1 + np.tanh(0.5 * x))
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x)), accurate relative to its value: (1 + tanh(x / 2)) / 2 is 0 from -38 on."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1.0, e) / (1 + e))
 
 
 @forward_formula("sigmoid")
@@ -90,7 +92,7 @@ def sigmoid(setting: Setting) -> ForwardBudget:
 def sigmoid_gradient(setting: GradientSetting) -> GradientBudget:
     """|g| (|1 - 2 y| dy + few u y (1 - y) + u y) with dy the error of y; the last for the rounding of 1 - y."""
     u = setting.u
-    y = _sigmoid(setting.call.inputs[0])
+    y = logistic(setting.call.inputs[0])
     g = np.abs(setting.cotangents[0])
     return GradientBudget(
         (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.budgets.activation import FUNCTION
+from cnnbench.numerics.budgets.activation import FUNCTION, logistic
 from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, exactly
 from cnnbench.spec.layers.gates import Gate
 
@@ -30,8 +30,7 @@ def gate_value(a: Arithmetic, gate: Gate, x: Tracked) -> Tracked:
     if name == "scaled_tanh":
         return a.times(_constant(alpha, x), a.tanh(a.times(_constant(beta, x), x)))
     if name == "softplus":
-        sigmoid = 0.5 * (1 + np.tanh(0.5 * x.value))
-        return a.rounded(np.logaddexp(0, x.value), sigmoid * x.error, FUNCTION + 4)
+        return a.rounded(np.logaddexp(0, x.value), logistic(x.value) * x.error, FUNCTION + 4)
     if name == "softsign":
         return a.rounded(x.value / (1 + np.abs(x.value)), x.error / (1 + np.abs(x.value)) ** 2, 4)
     value, slope = _piecewise(gate, x.value)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.budgets.activation import FUNCTION
+from cnnbench.numerics.budgets.activation import FUNCTION, logistic
 from cnnbench.numerics.rounding import Roundoff
 
 Array = NDArray[Any]
@@ -96,7 +96,7 @@ class Arithmetic:
 
     def sigmoid(self, a: Tracked) -> Tracked:
         """1 / (1 + exp(-a))."""
-        y = 0.5 * (1 + np.tanh(0.5 * a.value))
+        y = logistic(a.value)
         return self.rounded(y, y * (1 - y) * a.error, FUNCTION + 2)
 
     def tanh(self, a: Tracked) -> Tracked:
