@@ -60,7 +60,17 @@ def check_model(graph: Graph, model: KerasModel, nodes: Mapping[str, str]) -> Ch
             best = found
         if not best.comparison.differences:
             break
-    return best or Checked(NetworkComparison(differences=[f"the file's network cannot be compared: {reason}"]))
+    return best or _not_compared(graph, model, nodes, reason)
+
+
+def _not_compared(graph: Graph, model: KerasModel, nodes: Mapping[str, str], reason: str) -> Checked:
+    """What is known all the same, for those who accept the difference."""
+    found = assumed_orders(graph).comparison
+    found.differences.append(f"the file's network cannot be compared: {reason}")
+    for layer in model.every_layer():
+        if layer.name in nodes and isinstance(layer.config.get("epsilon"), float):
+            found.epsilons[nodes[layer.name]] = layer.config["epsilon"]
+    return Checked(found)
 
 
 def _with_inputs_as(graph: Graph, model: KerasModel) -> KerasModel:
@@ -102,7 +112,7 @@ def _check(graph: Graph, theirs: Graph, *, moves: bool) -> Checked:
     return Checked(found, tuple(notes))
 
 
-def assumed_orders(graph: Graph) -> NetworkComparison:
+def assumed_orders(graph: Graph) -> Checked:
     """The orders of inputs where Keras' network is ours but for its channels, which stand last where it flattens.
 
     Args:
@@ -113,10 +123,17 @@ def assumed_orders(graph: Graph) -> NetworkComparison:
     nodes: list[Node] = []
     for node in ours.nodes:
         rank = len(shapes[node.inputs[0]]) if node.inputs else 0
-        if node.layer.kind == "flatten" and rank > 2:
+        flattens = node.layer.kind in ("flatten", "reshape") and len(shapes[node.name]) == 2
+        if flattens and rank > 2 and not _is_turned(ours, node.inputs[0]):
             turned = Node(f"{node.name}.channels_last", Transpose(permutation=(0, *range(2, rank), 1)), node.inputs)
             nodes.append(turned)
             node = replace(node, inputs=(turned.name,))
         nodes.append(node)
-    found = compare(ours, replace(ours, nodes=tuple(nodes)))
-    return NetworkComparison(orders=found.orders)
+    orders = compare(ours, replace(ours, nodes=tuple(nodes))).orders
+    note = f"taken as flattened with the channels last, as Keras has them: the inputs of {', '.join(orders)}"
+    return Checked(NetworkComparison(orders=orders), (note,) if orders else ())
+
+
+def _is_turned(graph: Graph, value: str) -> bool:
+    """Whether a value is one whose axes the network puts in another order itself."""
+    return any(node.name == value and node.layer.kind == "transpose" for node in graph.nodes)

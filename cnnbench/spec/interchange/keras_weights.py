@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError
@@ -65,7 +65,8 @@ def fit_keras(graph: Graph, arrays: KerasArrays, where: str) -> Fitted:
     elif arrays.model is not None:
         checked = check_model(graph, arrays.model, named.nodes)
     else:
-        checked = Checked(assumed_orders(graph), () if known else (NOT_COMPARED,))
+        checked = assumed_orders(graph)
+        checked = checked if known else replace(checked, notes=(NOT_COMPARED, *checked.notes))
     differences = known_differences(graph, known) if arrays.model is None else checked.comparison.differences
     notes = [*named.notes, *checked.notes]
     found = _renamed(arrays, named)
