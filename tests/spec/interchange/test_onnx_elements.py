@@ -53,7 +53,7 @@ EQUATIONS = [
     "ab,cb->ca",
     "ab,bc",
     "cb,ba",
-    "abc,acd->abd",
+    "abc,ace->abe",
     "abcd,abed->abce",  # attention's logits
     "abce,abed->abcd",
     "ab,ac->abc",
