@@ -80,6 +80,11 @@ BARE = {
             '"grad_input must be contiguous"',
             "`.contiguous()` before",
         ),
+        (
+            "TensorFlow 2.21.0: `tf.tanh` of a fused batch norm at inference behind a convolution, in `tf.function`.",
+            '"Fusion is not implemented: [FusedBatchNorm,Tanh]"',
+            "`-tf.tanh(-x)` behind a batch norm",
+        ),
     ),
     "Compiled gradients": (
         "The gradient is wrong, the call stops with an error, or the process ends.",

@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.execution.backends import load_backend
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import Conv
+from cnnbench.spec.layers import BatchNorm, Conv, Tanh
+from cnnbench.spec.weights import initialize
 
 ABORTS = """
 import tensorflow as tf
@@ -62,6 +67,32 @@ def test_the_gradient_of_max_pooling_of_no_images_ends_the_process():
         mended("our max_pool need not step around it")
     assert done.returncode in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGFPE)
     assert "(0, 8, 8, 2)" not in done.stdout
+
+
+@pytest.mark.tensorflow
+def test_tanh_of_a_batch_norm_behind_a_convolution_is_refused(tf):
+    ones = tf.ones((4,))
+
+    @tf.function
+    def plain(x):
+        y = tf.nn.conv2d(x, tf.ones((3, 3, 3, 4)), 1, "SAME")
+        return tf.tanh(tf.compat.v1.nn.fused_batch_norm(y, ones, ones, ones, ones, is_training=False)[0])
+
+    said = ""
+    try:
+        plain(tf.ones((2, 8, 8, 3)))
+    except tf.errors.UnimplementedError as error:
+        said = str(error)
+    if not said:
+        mended("tanh need not step around the fusion with a batch norm")
+    assert "[FusedBatchNorm,Tanh]" in said
+    builder = Builder("tanh")
+    x = builder.add("conv", Conv(out_channels=4, kernel_size=3, bias=False), builder.input("x", (3, 8, 8)))
+    graph = builder.build(builder.add("tanh", Tanh(), builder.add("norm", BatchNorm(), x)))
+    batch = {"x": np.ones((2, 3, 8, 8), np.float32)}
+    options = ProgramOptions("graph", precision("float32"))
+    ours = InProcessSubject(load_backend("tensorflow")).forward(graph, initialize(graph, 0), batch, options)
+    assert np.isfinite(ours.outputs["output"]).all()
 
 
 @pytest.mark.tensorflow

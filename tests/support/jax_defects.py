@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from known_defect import FAR, ROWS, Defect, near, zeros
+from known_defect import FAR, ROWS, ChainCase, Defect, near, zeros
 
 from cnnbench.conformance import LayerCase
 from cnnbench.spec.composites import Composite
-from cnnbench.spec.layers import AvgPool, Conv, Softmax
+from cnnbench.spec.layers import AvgPool, Conv, GlobalAvgPool, ReLU, Softmax
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.merge import PowerOf
+from cnnbench.spec.layers.reduction import Reduce
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,30 @@ class PlainAttention(Composite, kind="plain_attention_of_defects"):
 
 
 DEFECTS = (
+    Defect(
+        name="jax_relu_of_nan_within_a_sum",
+        backend="jax",
+        mode="jit",
+        call="plain_jax.relu",
+        case=ChainCase(ReLU(), after=GlobalAvgPool()),
+        check="special",
+        what="`jax.nn.relu`, or `jnp.maximum` with 0, before a sum or mean under `jit` on the host: XLA fuses them, "
+        "and NaN counts as 0: a diverged network looks alive. Small images and ReLU alone are right.",
+        size="0.42 for NaN",
+        workaround="`jnp.where(x <= 0, 0, x)`, which is as fast or faster",
+    ),
+    Defect(
+        name="jax_maximum_of_nan",
+        backend="jax",
+        mode="jit",
+        call="plain_jax.reduce_maximum",
+        case=ChainCase(Reduce(function="max", axes=(1,))),
+        check="special",
+        what="`jnp.max` and `jnp.min` along an axis that is not the last, under `jit` on the host, pass over NaN where "
+        "the rows are wide; of small images they do not.",
+        size="-inf for NaN",
+        workaround="NaN where `jnp.any(jnp.isnan(x))`",
+    ),
     Defect(
         name="jax_reduce_window_in_bfloat16",
         backend="jax",

@@ -12,9 +12,52 @@ import numpy as np
 
 from cnnbench.conformance import LayerCase
 from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.gaps import Gap
 from cnnbench.execution.operations import Operation, Operations
-from cnnbench.spec.layers import BatchNorm
+from cnnbench.numerics.case import Case
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import BatchNorm, Layer
 from cnnbench.spec.layers.indexing import GatherIndices
+from cnnbench.spec.weights import initialize
+
+
+@dataclass(frozen=True)
+class ChainCase:
+    """A layer and what follows it, named ``layer``: what is wrong only where a compiler makes one kernel of them.
+
+    Args:
+        layer: That the plain call replaces.
+        before: What it reads; None for the input.
+        after: What reads it; None where it is the last itself.
+        image: The input.
+    """
+
+    layer: Layer
+    before: Layer | None = None
+    after: Layer | None = None
+    image: tuple[int, ...] = (3, 32, 32)
+
+    def case(self, options: ProgramOptions) -> Case:
+        """Two images, and weights from a seed."""
+        builder = Builder("chain")
+        x = builder.input("image", self.image)
+        layers = [layer for layer in (self.before, self.layer, self.after) if layer is not None]
+        for i, layer in enumerate(layers):
+            x = builder.add("layer" if i == len(layers) - 1 else f"before{i}", layer, x)
+        graph = builder.build(x)
+        image = np.random.default_rng(0).normal(size=(2, *self.image)).astype(np.float32)
+        return Case(graph, initialize(graph, 0), {"image": image}, options)
+
+
+class Undeclared(Operations):
+    """Ops without what their backend declares of special values."""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        return tuple(gap for gap in super().gaps if not gap.special_values)
+
+    def replace(self, kind: str, operation: Operation) -> Operations:
+        return Undeclared(self.backend, super().replace(kind, operation))
 
 
 @dataclass(frozen=True)
@@ -28,13 +71,14 @@ class Defect:
         case: The layer and data on which it shows. check: the check that finds it.
         what: In words. size: of the error, as measured. workaround: what a user does, and what our backend does.
         slow: Whether a compiler is waited for.
+        declared: Whether our own op has it too, and the backend declares it.
     """
 
     name: str
     backend: str
     mode: str
     call: str
-    case: LayerCase
+    case: LayerCase | ChainCase
     check: str
     what: str
     size: str
@@ -44,6 +88,7 @@ class Defect:
     seen: str = ""
     layout: str = ""
     slow: bool = False
+    declared: bool = False
 
     @property
     def options(self) -> ProgramOptions:
@@ -58,11 +103,11 @@ class Defect:
         return version(self.framework)
 
     def plain(self, backend: Backend) -> Operations:
-        """The backend's table with the plain call in place of its own op."""
+        """The backend's table with the plain call in place of its own op, without what it declares."""
         module_name, _, function = self.call.partition(".")
         module = import_module(module_name)
         kind = self.case.layer.kind
-        own = backend.operations
+        own = Undeclared(backend.operations.backend, backend.operations)
         layout = getattr(module, self.layout) if self.layout else None
         if kind in own:
             layout = layout or own[kind].weight_layout
@@ -78,6 +123,11 @@ def near(value: float, spread: float) -> Callable[[Any, tuple[int, ...]], Any]:
 def zeros(generator: Any, shape: tuple[int, ...]) -> Any:
     """Draws nothing but zeros."""
     return np.zeros(shape)
+
+
+def minus_infinity(generator: Any, shape: tuple[int, ...]) -> Any:
+    """Draws nothing but -inf."""
+    return np.full(shape, -np.inf)
 
 
 def with_nans(generator: Any, shape: tuple[int, ...]) -> Any:

@@ -90,3 +90,13 @@ def arctanh(layer, inputs, weights, state, call):
 def power(layer, inputs, weights, state, call):
     """``jnp.power``."""
     return OpResult((jnp.power(*inputs),))
+
+
+def relu(layer, inputs, weights, state, call):
+    """``jax.nn.relu``."""
+    return OpResult((jax.nn.relu(inputs[0]),))
+
+
+def reduce_maximum(layer, inputs, weights, state, call):
+    """``jnp.max``."""
+    return OpResult((jnp.max(inputs[0], call.axes(layer.axes, inputs[0].ndim), keepdims=True),))

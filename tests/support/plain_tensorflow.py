@@ -143,3 +143,23 @@ def argmax(layer, inputs, weights, state, call):
 def power(layer, inputs, weights, state, call):
     """``tf.pow``."""
     return OpResult((tf.pow(*inputs),))
+
+
+def relu(layer, inputs, weights, state, call):
+    """``tf.nn.relu``."""
+    return OpResult((tf.nn.relu(inputs[0]),))
+
+
+def relu6(layer, inputs, weights, state, call):
+    """``tf.nn.relu6``."""
+    return OpResult((tf.nn.relu6(inputs[0]),))
+
+
+def softmax(layer, inputs, weights, state, call):
+    """``tf.nn.softmax``."""
+    return OpResult((tf.nn.softmax(inputs[0], call.axis(layer.axis, inputs[0].shape.rank)),))
+
+
+def reduce_maximum(layer, inputs, weights, state, call):
+    """``tf.reduce_max``."""
+    return OpResult((tf.reduce_max(inputs[0], call.axes(layer.axes, inputs[0].shape.rank), keepdims=True),))

@@ -101,3 +101,8 @@ def instance_norm(layer, inputs, weights, state, call):
     if y.requires_grad:
         y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
     return OpResult((y,))
+
+
+def sign(layer, inputs, weights, state, call):
+    """``torch.sign``."""
+    return OpResult((torch.sign(inputs[0]),))

@@ -2,18 +2,88 @@
 
 from __future__ import annotations
 
-from known_defect import FAR, Defect, near, with_nans, zeros
+from known_defect import FAR, ChainCase, Defect, minus_infinity, near, with_nans, zeros
 
 from cnnbench.conformance import LayerCase
-from cnnbench.spec.layers import Conv, Linear, MaxPool
+from cnnbench.spec.layers import Conv, Linear, MaxPool, ReLU, Softmax
+from cnnbench.spec.layers.arithmetic import Elementwise
 from cnnbench.spec.layers.merge import PowerOf
-from cnnbench.spec.layers.rectifier import LeakyReLU
-from cnnbench.spec.layers.reduction import ArgReduce
+from cnnbench.spec.layers.rectifier import LeakyReLU, ReLU6
+from cnnbench.spec.layers.reduction import ArgReduce, Reduce
 from cnnbench.spec.layers.resize import Resize
 from cnnbench.spec.layers.smooth import ELU, GELU, Mish, SiLU
 
 DEPTHWISE = Conv(out_channels=4, kernel_size=2, stride=2, dilation=2, groups=4)
+CONV = Conv(out_channels=4, kernel_size=3, padding=1)
 DEFECTS = (
+    *(
+        Defect(
+            name=f"tensorflow_fused_{layer.kind}_of_nan",
+            backend="tensorflow",
+            mode="graph",
+            call=f"plain_tensorflow.{layer.kind}",
+            case=ChainCase(layer, before=CONV),
+            check="special",
+            what=f"`tf.nn.{layer.kind}` behind a convolution or product and its bias within `tf.function`: the kernel "
+            "that Grappler makes of them gives 0 for NaN. Eager is right.",
+            size="0 for NaN",
+            workaround=instead,
+            declared=True,
+        )
+        for layer, instead in (
+            (ReLU(), "`tf.maximum(0, x)`, which takes up to 10 % longer: our backend declares it"),
+            (ReLU6(), "a maximum and a minimum, which take 6 to 14 % longer: our backend declares it"),
+        )
+    ),
+    Defect(
+        name="tensorflow_max_pool_of_minus_infinity",
+        backend="tensorflow",
+        mode="graph",
+        call="plain_tensorflow.max_pool2d",
+        case=LayerCase(MaxPool(kernel_size=2), ((2, 4, 4),), draws=(minus_infinity,)),
+        check="local",
+        what="`tf.nn.max_pool2d` of a window of -inf gives the smallest finite number.",
+        size="-3.4e38 for -inf",
+        workaround="nothing: our backend declares it",
+        declared=True,
+    ),
+    Defect(
+        name="tensorflow_softmax_of_nan",
+        backend="tensorflow",
+        mode="graph",
+        call="plain_tensorflow.softmax",
+        case=ChainCase(Softmax()),
+        check="special",
+        what="`tf.nn.softmax` of a row with NaN or +inf is NaN at their places alone, and 0 elsewhere; under XLA the "
+        "whole row is NaN, and so is `tf.nn.log_softmax`.",
+        size="0 for NaN",
+        workaround="`tf.exp(tf.nn.log_softmax(x))`: our backend declares it",
+        declared=True,
+    ),
+    Defect(
+        name="tensorflow_maximum_of_roots",
+        backend="tensorflow",
+        mode="graph",
+        call="plain_tensorflow.reduce_maximum",
+        case=ChainCase(Reduce(function="max", axes=(1,)), before=Elementwise(function="sqrt")),
+        check="special",
+        what="`tf.reduce_max` of `tf.sqrt` or `tf.math.log` within `tf.function`: Grappler takes the maximum first, so "
+        "that NaN of a negative value is lost. Eager is right.",
+        size="0.57 for NaN",
+        workaround="NaN where `tf.reduce_any(tf.math.is_nan(x))`",
+    ),
+    Defect(
+        name="tensorflow_xla_maximum_of_nan",
+        backend="tensorflow",
+        mode="xla",
+        call="plain_tensorflow.reduce_maximum",
+        case=ChainCase(Reduce(function="max", axes=(1,))),
+        check="special",
+        what="`tf.reduce_max` and `tf.reduce_min` under XLA pass over NaN. Without XLA they are right.",
+        size="-inf for NaN",
+        workaround="NaN where `tf.reduce_any(tf.math.is_nan(x))`",
+        slow=True,
+    ),
     Defect(
         name="tensorflow_depthwise_dilated_and_strided",
         backend="tensorflow",
@@ -61,6 +131,7 @@ DEFECTS = (
         what="`tf.nn.max_pool2d` leaves NaN out, where PyTorch and JAX hand it on: a diverged network looks alive.",
         size="2.03 for NaN",
         workaround="`tf.debugging.check_numerics`; cnnbench's end-to-end check reports NaN by name",
+        declared=True,
     ),
     Defect(
         name="tensorflow_xla_fused_batch_norm",

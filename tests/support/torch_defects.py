@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from known_defect import ROWS, Defect, near
+from known_defect import ROWS, ChainCase, Defect, near
 
 from cnnbench.conformance import LayerCase
 from cnnbench.spec.layers import AvgPool, Conv
@@ -154,5 +154,16 @@ DEFECTS = (
         "convolution above hands it back: all three gradients read it in another order.",
         size="up to 5 off where values are of size 1; with two images none",
         workaround="`group_norm` with a group for each channel",
+    ),
+    Defect(
+        name="torch_sign_of_nan",
+        backend="torch",
+        mode="eager",
+        call="plain_torch.sign",
+        case=ChainCase(Elementwise(function="sign")),
+        check="special",
+        what="`torch.sign` of NaN is 0, where NumPy, JAX and TensorFlow have NaN.",
+        size="0 for NaN",
+        workaround="`torch.where(x.isnan(), x, x.sign())`",
     ),
 )

@@ -33,9 +33,12 @@ def relu(layer: ReLU, inputs: Values, weights: Values, state: Values, call: Call
 
 @OPERATIONS.register("tanh")
 def tanh(layer: Tanh, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """A tanh(S x); factors of one are left out."""
+    """A tanh(S x); factors of one are left out.
+
+    Behind a fused batch norm Grappler (TensorFlow 2.21) makes one kernel of both, which does not exist.
+    """
     x = inputs[0] if layer.input_scale == 1.0 else inputs[0] * layer.input_scale
-    y = tf.tanh(x)
+    y = -tf.tanh(-x) if x.op.type.startswith("FusedBatchNorm") else tf.tanh(x)
     return OpResult((y if layer.output_scale == 1.0 else y * layer.output_scale,))
 
 
