@@ -92,9 +92,12 @@ class NumpyFastForward(NumpyForward):
         self._plans: dict[tuple[tuple[Shape, ...], Team], Program] = {}
 
     def prepare(self, operands: ProgramOperands) -> None:
-        self._planned(operands)
+        if all(x.size for x in operands.inputs):
+            self._planned(operands)
 
     def run(self, operands: ProgramOperands) -> ForwardResult:
+        if any(not x.size for x in operands.inputs):
+            return super().run(operands)  # of no images there is nothing to plan
         self.bound.require_loaded(self._weights)
         planned = self._planned(operands)
         with single_threaded(), np.errstate(all="ignore"):

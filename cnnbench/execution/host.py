@@ -58,6 +58,8 @@ class ArraySpec:
     def take(self, arrays: HostArrays, where: str) -> NDArray[Any]:
         """The array of this name: integers as int64, real numbers in the floating type that they have, else float64.
 
+        In this machine's byte order; a long double, which no framework has, as float64.
+
         Raises DataError where it is missing, or has another shape or a dtype of another kind.
         """
         import numpy as np
@@ -76,9 +78,11 @@ class ArraySpec:
             if kind not in "iu":
                 raise self._wrong("dtype", array.dtype, "integers", where)
             array = array.astype(np.int64, copy=False)
-        elif kind in "iub":
+        elif kind in "iub" or (kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize):
             array = array.astype(np.float64)
-        elif kind != "f" and array.dtype.name != "bfloat16":  # bfloat16 as NumPy's extension type
+        elif kind == "f":
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        elif array.dtype.name != "bfloat16":  # bfloat16 as NumPy's extension type
             raise self._wrong("dtype", array.dtype, "real numbers", where)
         if array.shape != self.shape:
             raise self._wrong("shape", array.shape, self.shape, where)

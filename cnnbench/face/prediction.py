@@ -103,11 +103,28 @@ def _arrays(x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
     given = dict(x) if isinstance(x, Mapping) else {"": x}
     arrays = {name: np.asarray(value) for name, value in given.items()}
     for name, array in arrays.items():
-        if array.dtype.kind not in "fiu" or array.ndim == 0:
+        hidden = np.ma.is_masked(given[name])
+        if array.dtype.kind not in "fiu" or array.ndim == 0 or hidden:
             raise DataError(
-                "an input is no array of numbers", where=name or "x", received=f"{array.dtype} {array.shape}"
+                "an input is no array of real numbers with a batch axis",
+                where=name or "x",
+                received=f"{array.dtype} {array.shape}{', with masked values' if hidden else ''}",
+                expected="floats, or integers whose values are taken as they are, of shape (N, C, H, W)",
+                remedy=_remedy(array, hidden),
             )
     return arrays
+
+
+def _remedy(array: NDArray[Any], hidden: bool) -> str:
+    if hidden:
+        return "fill the masked values: x.filled(0.0)"
+    if array.ndim == 0:
+        return "give one image as a batch of one: x[None]"
+    return {
+        "b": "x.astype('float32'), for 0 and 1",
+        "c": "x.real, or the parts as two channels",
+        "O": "x.astype('float32'); rows of different lengths make an array of objects",
+    }.get(array.dtype.kind, "x.astype('float32')")
 
 
 def _model(network: Network, batch: Mapping[str, NDArray[Any]], how: PredictKeywords) -> Model:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -17,7 +19,7 @@ def max_pool_positions(layer: MaxPoolPositions, inputs: Arrays, weights: Arrays,
     """Windows gathered as rows, and ``jnp.argmax``."""
     x = inputs[0]
     taken, inside, numbers = layer.places(x.shape)
-    images = x.reshape(*x.shape[:2], -1)
+    images = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     taps = jnp.where(inside, images[:, :, taken], -jnp.inf)
     first = jnp.argmax(jnp.where(jnp.isnan(taps), -jnp.inf, taps), axis=-1, keepdims=True)
     named = jnp.broadcast_to(jnp.asarray(numbers, jnp.int32), taps.shape)

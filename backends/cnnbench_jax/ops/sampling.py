@@ -60,7 +60,10 @@ def _taps(layer: GridSample, grid: Array, size: int) -> list[Tap]:
 def grid_sample(layer: GridSample, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """The sum over all combinations of taps, in float32 at least."""
     x, grid = inputs
-    images, points = wide(x).reshape(*x.shape[:2], -1), wide(grid).reshape(grid.shape[0], -1, grid.shape[-1])
+    images, points = (
+        wide(x).reshape(*x.shape[:2], math.prod(x.shape[2:])),
+        wide(grid).reshape(grid.shape[0], math.prod(grid.shape[1:-1]), grid.shape[-1]),
+    )
     spatial = x.shape[2:]
     axes = [_taps(layer, points[..., len(spatial) - 1 - i], size) for i, size in enumerate(spatial)]
     total = jnp.zeros((*x.shape[:2], points.shape[1]), images.dtype)

@@ -159,7 +159,7 @@ class Patches:
         self.padded = any(map(any, self.padding))
         images, rows = (max((region.size[i] for region in regions), default=0) for i in (0, 1))  # no images, no regions
         self.strips = [
-            np.zeros((images, self.reach(rows), *self.extent[1:], x[-1]) if self.padded else 0, dtype)
+            np.zeros((images, max(self.reach(rows), 0), *self.extent[1:], x[-1]) if self.padded else 0, dtype)
             for _ in range(workers)
         ]
 

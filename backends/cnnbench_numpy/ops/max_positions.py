@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cnnbench.execution.operations import Call, OpResult
@@ -15,7 +17,7 @@ def max_pool_positions(layer: MaxPoolPositions, inputs: Arrays, weights: Arrays,
     x = inputs[0]
     taken, inside, numbers = layer.places(x.shape)
     shape = layer.output_shapes((x.shape,))[0]
-    images = x.reshape(*x.shape[:2], -1)
+    images = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     taps = np.where(inside, images[:, :, taken], -np.inf)  # (N, C, windows, taps)
     first = np.argmax(np.where(np.isnan(taps), -np.inf, taps), axis=-1)
     found = np.take_along_axis(np.broadcast_to(numbers, taps.shape), first[..., None], axis=-1)[..., 0]

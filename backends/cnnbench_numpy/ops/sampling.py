@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -90,22 +91,22 @@ def _flat(corner: tuple[_Tap, ...], spatial: tuple[int, ...]) -> Array:
     position = corner[0].place
     for tap, size in zip(corner[1:], spatial[1:], strict=True):
         position = position * size + tap.place
-    return position.reshape(len(position), 1, -1)
+    return position.reshape(len(position), 1, math.prod(position.shape[1:]))
 
 
 def _product(arrays: list[Array]) -> Array:
     total = arrays[0]
     for array in arrays[1:]:
         total = total * array
-    return total.reshape(len(total), 1, -1)
+    return total.reshape(len(total), 1, math.prod(total.shape[1:]))
 
 
 def grid_sample_backward(layer: GridSample, saved: Arrays, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
     """To the image: each gradient laid onto its taps. To the grid: the taps' slopes, summed over channels."""
     x, grid = saved
     spatial = x.shape[2:]
-    images = x.reshape(*x.shape[:2], -1)
-    g = gradients[0].reshape(*x.shape[:2], -1)
+    images = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    g = gradients[0].reshape(*x.shape[:2], math.prod(gradients[0].shape[2:]))
     dx, dgrid = np.zeros_like(images), np.zeros((grid.shape[0], g.shape[2], grid.shape[-1]), grid.dtype)
     rows, channels = np.ogrid[: x.shape[0], : x.shape[1]]
     for corner in _corners(layer, grid, spatial):
@@ -123,7 +124,7 @@ def grid_sample(layer: GridSample, inputs: Arrays, weights: Arrays, state: Array
     """The sum over the corners of tap weights times pixels."""
     x, grid = inputs
     spatial = x.shape[2:]
-    images = x.reshape(*x.shape[:2], -1)
+    images = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     y = np.zeros((*x.shape[:2], int(np.prod(grid.shape[1:-1]))), x.dtype)
     for corner in _corners(layer, grid, spatial):
         flat = np.broadcast_to(_flat(corner, spatial), y.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cnnbench.execution.operations import Call, OpResult
@@ -19,7 +20,7 @@ def max_pool_positions(layer: MaxPoolPositions, inputs: Values, weights: Values,
     shape = tuple(x.shape)
     taken, inside, numbers = layer.places(shape)
     out = layer.output_shapes((shape,))[0]
-    images = tf.reshape(x, (shape[0] * shape[1], -1))
+    images = tf.reshape(x, (shape[0] * shape[1], math.prod(shape[2:])))
     taps = tf.where(inside, tf.gather(images, taken, axis=1), tf.cast(-float("inf"), x.dtype))
     taps = tf.where(tf.math.is_nan(taps), tf.cast(-float("inf"), x.dtype), taps)
     first = tf.argmax(taps, axis=-1)[..., tf.newaxis]  # (images, windows, 1)

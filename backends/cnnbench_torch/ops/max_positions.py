@@ -21,7 +21,7 @@ def max_pool_positions(
     """Windows gathered as rows; ``max_pool2d``'s own indices know no asymmetric padding and no other order."""
     x = inputs[0]
     taken, inside, numbers = (torch.as_tensor(array, device=x.device) for array in layer.places(tuple(x.shape)))
-    images = x.reshape(*x.shape[:2], -1)
+    images = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     taps = torch.where(inside, images[:, :, taken], -math.inf)
     first = torch.argmax(taps.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf), dim=-1, keepdim=True)
     found = torch.gather(numbers.expand(taps.shape), -1, first)[..., 0]
