@@ -21,17 +21,21 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 BATCHES = ("free", "1", "2", "8")
 EXPORTERS = {"torchvision": ("torchscript", "dynamo"), "timm": ("torchscript", "dynamo"), "keras": ("keras",)}
 TOLERANCE = {"torchvision": 1e-5, "timm": 1e-5, "keras": 2e-4}  # of the largest output; exporters fold in float32
+MANY = 20  # networks of a process, which takes seconds to import a framework
 LARGEST = 150e6  # parameters; what is larger is left out, and counted so
 
 
+@cache
 def tolerate_missing_operators() -> None:
     """Lets torchvision be imported without its compiled operators, which no network here uses."""
     import torch
@@ -260,11 +264,19 @@ def _first_line(error: Exception) -> str:
     return " ".join(lines)[:400] if lines else type(error).__name__
 
 
-def child(source: str, name: str, wanted: list[tuple[str, str]]) -> None:
-    """Handles one network; rows go to the standard output's last lines, marked, since exporters print."""
-    rows = one_keras(name, wanted) if source == "keras" else one_torch(source, name, wanted)
-    for row in rows:
-        print("ROW " + json.dumps({"source": source, "network": name, **row}), flush=True)
+def child(source: str, exporter: str, batch: str, networks: list[str]) -> None:
+    """Handles networks one after the other. A row is a marked line of the standard output, since exporters print."""
+    for name in networks:
+        try:
+            rows = list(
+                one_keras(name, [(exporter, batch)])
+                if source == "keras"
+                else one_torch(source, name, [(exporter, batch)])
+            )
+        except Exception as error:
+            rows = [_row(exporter, batch, "not built", _first_line(error))]
+        for row in rows:
+            print("ROW " + json.dumps({"source": source, "network": name, **row}), flush=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -277,23 +289,45 @@ def run(options: argparse.Namespace) -> None:
     done = {(row["source"], row["network"], row["exporter"], row["batch"]) for row in rows}
     for exporter, batch, source in itertools.product(options.exporters, options.batches, options.sources):
         if exporter in EXPORTERS[source]:
-            for name in _listed(output, source):
-                if (source, name, exporter, batch) not in done:
-                    _append(file, _one((source, name, exporter, batch), options.limit))
+            left = [name for name in _listed(output, source) if (source, name, exporter, batch) not in done]
+            for row in _rows(source, exporter, batch, left, options.limit):
+                _append(file, row)
 
 
-def _one(what: tuple[str, str, str, str], limit_s: float) -> dict[str, Any]:
-    source, name, exporter, batch = what
-    command = [sys.executable, __file__, "one", source, name, f"{exporter}={batch}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        return {"source": source, "network": name, **_row(exporter, batch, "too slow", f"over {limit_s:.0f} s")}
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith("ROW "):
-            return json.loads(line[4:])
-    reason = done.stderr.strip().splitlines()[-1][:400] if done.stderr.strip() else f"ended with {done.returncode}"
-    return {"source": source, "network": name, **_row(exporter, batch, "not built", reason)}
+def _rows(source: str, exporter: str, batch: str, networks: list[str], limit_s: float) -> Iterator[dict[str, Any]]:
+    """Each network's row, from processes that handle many; one that crashes or hangs is replaced."""
+    left = list(networks)
+    while left:
+        command = [sys.executable, __file__, "many", source, exporter, batch, *left[:MANY]]
+        ends_at = len(left) - len(left[:MANY])
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            assert process.stdout is not None
+            slow = threading.Event()
+            timer = _killer(process, slow, limit_s)
+            for line in process.stdout:
+                if line.startswith("ROW "):
+                    timer.cancel()
+                    timer = _killer(process, slow, limit_s)
+                    left.pop(0)
+                    yield json.loads(line[4:])
+            timer.cancel()
+            process.wait()
+            if len(left) > ends_at:
+                errors.seek(0)
+                said = errors.read().strip().splitlines() or [f"the process ended with {process.returncode}"]
+                result = ("too slow", f"over {limit_s:.0f} s") if slow.is_set() else ("not built", said[-1][:400])
+                yield {"source": source, "network": left.pop(0), **_row(exporter, batch, *result)}
+
+
+def _killer(process: subprocess.Popen[str], slow: threading.Event, limit_s: float) -> threading.Timer:
+    def kill() -> None:
+        slow.set()
+        process.kill()
+
+    timer = threading.Timer(limit_s, kill)
+    timer.start()
+    return timer
 
 
 def _listed(output: Path, source: str) -> list[str]:
@@ -364,10 +398,11 @@ def main() -> None:
     running.add_argument("--again", nargs="*", default=[], help="results that are tried once more: refused unequal ...")
     paging = commands.add_parser("page")
     paging.add_argument("--output", type=Path, default=Path("build/exporters"))
-    one = commands.add_parser("one")
-    one.add_argument("source")
-    one.add_argument("name")
-    one.add_argument("wanted", nargs="+")
+    many = commands.add_parser("many")
+    many.add_argument("source")
+    many.add_argument("exporter")
+    many.add_argument("batch")
+    many.add_argument("networks", nargs="+")
     listing = commands.add_parser("names")
     listing.add_argument("source")
     options = parser.parse_args()
@@ -379,8 +414,7 @@ def main() -> None:
         for name in names(options.source):
             print(f"NAME {name}")
     else:
-        pairs = [tuple(item.split("=", 1)) for item in options.wanted]
-        child(options.source, options.name, pairs)  # type: ignore[arg-type]
+        child(options.source, options.exporter, options.batch, options.networks)
 
 
 if __name__ == "__main__":
