@@ -200,7 +200,7 @@ def one_keras(name: str, wanted: list[tuple[str, str]]) -> Iterator[dict[str, An
     make = getattr(keras.applications, name)
     for size in (64, 75, 128, 224, 331):
         try:
-            model = make(weights=None, input_shape=(size, size, 3), classes=1000)
+            model = make(weights=None, input_shape=(size, size, 3), classes=1000, classifier_activation=None)
             break
         except ValueError:
             continue
