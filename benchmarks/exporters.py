@@ -9,8 +9,8 @@ given random weights in general position (no scale is 1, no shift 0) and exporte
 with 1, 2 and 8 images, and once with the batch fixed at 1, 2 and 8. It is read by cnnbench and computed by the NumPy
 backend in float64. The truth is the original: PyTorch's module in float64, Keras' model in float32.
 
-It needs torch, torchvision, timm, onnxscript, tensorflow and tf2onnx; a source whose packages are missing is left out
-by name. A network is handled in a process of its own, with a time limit.
+It needs torch, torchvision, timm, onnxscript, onnxruntime, tensorflow and tf2onnx; a source whose packages are missing
+is left out by name. Processes handle many networks each, with a time limit for each.
 """
 
 from __future__ import annotations
@@ -239,6 +239,9 @@ def _judged(file: Path, exporter: str, batch: str, images: Any, truth: Any, tole
     import cnnbench
     from cnnbench.errors import CnnbenchError
 
+    unfit = _unfit(file)
+    if unfit:
+        return _row(exporter, batch, "not exported", f"ONNX Runtime cannot load the file: {unfit}")
     worst = 0.0
     for count in (1, 2, 8) if batch == "free" else (int(batch),):
         try:
@@ -253,6 +256,17 @@ def _judged(file: Path, exporter: str, batch: str, images: Any, truth: Any, tole
             return _row(exporter, batch, "unequal", f"shape {found.shape}, not {truth[:count].shape}")
         worst = max(worst, float(np.abs(found - truth[:count]).max() / np.abs(truth[:count]).max()))
     return _row(exporter, batch, "equal" if worst <= tolerance else "unequal", f"{worst:.1e} of the largest output")
+
+
+def _unfit(file: Path) -> str | None:
+    """Why ONNX Runtime refuses the file; exporters write operators that are none of ONNX's."""
+    import onnxruntime
+
+    try:
+        onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        return _first_line(error)
+    return None
 
 
 def _row(exporter: str, batch: str, result: str, reason: str) -> dict[str, Any]:
