@@ -36,5 +36,9 @@ def precision(records: Sequence[Record]) -> str:
     widths = [math.sqrt(item.high / item.low) - 1 for item in known if item.confidence]
     if not widths:
         return ""
-    middle, most = figures.percent(median(widths)), figures.percent(max(widths))
-    return f"intervals of the median latencies: half of them within ±{middle}, all within ±{most}"
+    return f"intervals of the median latencies: half of them {_within(median(widths))}, all {_within(max(widths))}"
+
+
+def _within(width: float) -> str:
+    """A width in words: "within ±6.5 %", and beyond 100 % "within a factor of 12"."""
+    return f"within ±{figures.percent(width)}" if width <= 1 else f"within a factor of {1 + width:.3g}"
