@@ -46,7 +46,7 @@ def is_exact(layer: Layer, inputs: Shapes) -> bool:
     if rule is not None:
         return rule(layer, inputs)
     if layer.kind in MOVES or layer.kind in PRODUCTS:
-        return not (layer.kind == "pad" and layer.fields()["value"] % 1)
+        return True
     if isinstance(layer, AvgPool):
         if layer.divisor is not None:
             return _power_of_two(layer.divisor)

@@ -131,6 +131,7 @@ OTHERS = {
     "flatten": _case(L.Flatten(), IMAGE),
     "flatten-later": _case(L.Flatten(start_axis=2), VOLUME),
     "pad": _case(L.Pad(padding=((0, 3), (1, 2), (0, 1)), value=-0.5), IMAGE),
+    "pad-infinite": _case(L.Pad(padding=((0, 0), (1, 2), (0, 1)), value="-inf"), IMAGE),
     "pad-1d": _case(L.Pad(padding=((2, 1), (0, 3))), LINE),
     "add": _case(L.Add(), IMAGE, IMAGE, IMAGE),
     "concat": _case(L.Concat(), IMAGE, (2, 10, 13), IMAGE),

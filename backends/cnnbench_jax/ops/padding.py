@@ -18,5 +18,5 @@ def pad(layer: Pad, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) 
     x = inputs[0]
     pairs = call.per_axis(((0, 0), *layer.padding))
     if layer.mode == "constant":
-        return OpResult((lax.pad(x, jnp.asarray(layer.value, x.dtype), [(begin, end, 0) for begin, end in pairs]),))
+        return OpResult((lax.pad(x, jnp.asarray(layer.constant, x.dtype), [(begin, end, 0) for begin, end in pairs]),))
     return OpResult((jnp.pad(x, pairs, mode=layer.mode),))

@@ -29,7 +29,7 @@ def pad(layer: Pad, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) 
     """The input surrounded by a constant or by values of its own."""
     widths = call.per_axis(((0, 0), *layer.padding))
     if layer.mode == "constant":
-        y = np.pad(inputs[0], widths, constant_values=layer.value)
+        y = np.pad(inputs[0], widths, constant_values=layer.constant)
     else:
         y = np.pad(inputs[0], widths, mode=layer.mode)
     return OpResult((y,), saved=(widths, inputs[0].shape))

@@ -18,7 +18,7 @@ def pad(layer: Pad, inputs: Values, weights: Values, state: Values, call: Call) 
     x = inputs[0]
     widths = call.per_axis(((0, 0), *layer.padding))
     if layer.mode == "constant":
-        return OpResult((tf.pad(x, widths, constant_values=tf.constant(layer.value, x.dtype)),))
+        return OpResult((tf.pad(x, widths, constant_values=tf.constant(layer.constant, x.dtype)),))
     if layer.mode in ("reflect", "symmetric"):
         return OpResult((tf.pad(x, widths, layer.mode.upper()),))
     for axis, (begin, end) in enumerate(widths):

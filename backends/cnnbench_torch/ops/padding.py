@@ -21,7 +21,7 @@ def pad(layer: Pad, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
     """``functional.pad``; copies by index where it has no such mode, channel axis or dtype."""
     x = inputs[0]
     if layer.mode == "constant":
-        return OpResult((pad_spatial(x, layer.padding, layer.value),))
+        return OpResult((pad_spatial(x, layer.padding, layer.constant),))
     if layer.mode in _NATIVE and not any(layer.padding[0]) and 3 <= x.dim() <= 5 and x.is_floating_point():
         flat = [amount for pair in reversed(layer.padding[1:]) for amount in pair]
         if layer.mode == "edge" and torch.compiler.is_compiling():

@@ -20,14 +20,14 @@ from cnnbench.numerics.budgets.base import (
 from cnnbench.numerics.budgets.shape import copies_gradient
 from cnnbench.numerics.rounding import to_storage
 
-exact_on_integers("pad", when=lambda layer, inputs: layer.mode != "constant" or layer.value % 1 == 0)
+exact_on_integers("pad", when=lambda layer, inputs: layer.mode != "constant" or layer.constant % 1 == 0)
 
 
 @forward_formula("pad")
 def pad(setting: Setting) -> ForwardBudget:
     """Values are moved; a constant that the storage type does not hold is rounded."""
-    value = np.asarray(setting.layer.value)
-    lost = abs(float(to_storage(value, setting.policy)) - float(value))
+    value = setting.layer.constant
+    lost = abs(float(to_storage(np.asarray(value), setting.policy)) - value) if math.isfinite(value) else 0.0
     floor = np.asarray(setting.u.smallest + 2 * lost)
     return ForwardBudget((Budget(floor, floor),))
 

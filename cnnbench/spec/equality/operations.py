@@ -131,7 +131,7 @@ def _pad(ledger: Ledger, layer: Any, inputs: Sequence[Labels], shapes: Sequence[
         return [np.pad(inputs[0], pairs, constant_values=ZERO)]
     if layer.mode in _PAD_MODES:
         return [np.pad(inputs[0], pairs, mode=layer.mode)]
-    return [made(ledger, ("pad", repr(layer)), inputs, shapes[0], f"pad with {layer.value:g}")]
+    return [made(ledger, ("pad", repr(layer)), inputs, shapes[0], f"pad with {layer.constant:g}")]
 
 
 def padded(labels: Labels, padding: Sequence[tuple[int, int]], value: int) -> Labels:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cnnbench.spec.graph import Value
-from cnnbench.spec.interchange.onnx_batch import is_open
+from cnnbench.spec.interchange.onnx_batch import NUM, is_open, multiple_of_batch
 from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
+from cnnbench.spec.interchange.onnx_places import nd_places, of_one_image, tables_of
 from cnnbench.spec.interchange.onnx_shape import positive, reshaped
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Slice, Split
 
@@ -59,6 +60,9 @@ def split(node: OnnxNode) -> list[Result]:
 def gather(node: OnnxNode) -> Value:
     """Gather: positions that the model fixes, or that are computed or fed. Negative ones must be known."""
     x, axis = node.value(0), node.attribute("axis", 0)
+    known = node.tensor(1)
+    if known is not None and known.by_batch is not None and known.kind == "i" and positive(axis, len(x.shape)) == 0:
+        return _of_every_image(node, x)
     fixed = node.constant(1)
     if fixed is None and node.knowable(1) and (node.static(1, "the indices") < 0).any():
         fixed = node.static(1, "the indices")
@@ -71,3 +75,17 @@ def gather(node: OnnxNode) -> Value:
         return node.add(rows, x)
     taken = node.add(rows, x, part="rows")
     return reshaped(node, taken, (*x.shape[:rank], *fixed.shape, *x.shape[rank + 1 :]))
+
+
+def _of_every_image(node: OnnxNode, x: Value) -> Value:
+    """At positions that depend on the batch size: those of each image in an axis that runs over all images' values."""
+    images = multiple_of_batch(x.shape[0])
+    if images is None or any(map(is_open, x.shape[1:])):
+        return node.add(GatherIndices(axis=0), x, node.value(1))
+    table = of_one_image(node, tables_of(node, x, 1, lambda indices, shape: nd_places(indices[..., None], shape, 0)))
+    target = (*node.shape(1), *x.shape[1:])
+    places = tuple(map(int, table.reshape(-1)))
+    if places == tuple(range(images)):
+        return reshaped(node, x, target)
+    rows = reshaped(node, x, (NUM, images, *x.shape[1:]), "rows")
+    return reshaped(node, node.add(Gather(indices=places, axis=1), rows, part="taken"), target)

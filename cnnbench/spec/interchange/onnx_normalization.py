@@ -31,6 +31,9 @@ def batch_norm(node: OnnxNode) -> list[Result]:
         training = bool(node.attribute("training_mode", 0) if node.version >= 14 else any(node.outputs[1:]))
     if node.version < 9 and not node.attribute("spatial", 1):
         return [_by_position(node, training=training)]
+    known = node.constant(0)
+    if known is not None and not any(map(node.is_read, range(1, len(node.outputs)))):
+        return [_of_known(node, known, training=training)]
     if training:
         return _by_batch(node)
     arrays = {name: node.static(i, name) for i, name in enumerate(_STATISTICS, 1)}
@@ -40,6 +43,17 @@ def batch_norm(node: OnnxNode) -> list[Result]:
         running_variance="biased",
     )
     return [node.add(layer, node.value(0), arrays=arrays)]
+
+
+def _of_known(node: OnnxNode, x: Array, *, training: bool) -> Array:
+    """Of what the model fixes: a weight that is standardised."""
+    wide = np.moveaxis(x.astype(np.float64), 1, -1)
+    scale, bias, mean, variance = (node.static(i, name).astype(np.float64) for i, name in enumerate(_STATISTICS, 1))
+    if training:
+        axes = tuple(range(wide.ndim - 1))
+        mean, variance = wide.mean(axis=axes), wide.var(axis=axes)
+    y = (wide - mean) / np.sqrt(variance + node.attribute("epsilon", 1e-5)) * scale + bias
+    return np.moveaxis(y, -1, 1).astype(x.dtype)
 
 
 def _by_batch(node: OnnxNode) -> list[Result]:

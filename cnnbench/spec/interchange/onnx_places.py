@@ -27,7 +27,7 @@ class Tables(NamedTuple):
         arrays: For each batch size that is tried.
         shapes: The operand's shape for each.
         axes: How many of its axes are taken as one.
-        by_image: Whether the operand's first axis is an open batch, whose images have the same positions.
+        by_image: Whether the first of these axes is an open batch, whose images have the same positions.
     """
 
     arrays: list[Array]
@@ -104,8 +104,8 @@ def tables_of(node: OnnxNode, x: Value, axes: int, places: Places) -> Tables:
     """
     tensor = node.tensor(1)
     known = None if tensor is None else tensor.arrays
-    arrays = (node.static(1, "the indices"),) * len(BATCHES) if known is None else known
-    by_image = any(map(is_open, x.shape))
+    by_image = any(map(is_open, x.shape[:axes]))  # a batch behind these axes stays where it is
+    arrays = (node.static(1, "the indices"),) * len(BATCHES) if known is None or not by_image else known
     count = _TRIED if by_image else 1
     shapes = list(shapes_in(x.shape))[:count]
     found = [places(array.astype(np.int64), shape) for array, shape in zip(arrays[:count], shapes, strict=True)]

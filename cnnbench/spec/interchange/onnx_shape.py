@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from cnnbench.spec.composites.indexing import CenterCropPad
 from cnnbench.spec.graph import Value
@@ -156,7 +157,8 @@ def pad(node: OnnxNode) -> Value:
     pairs = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         pairs[axis] = (given[i], given[len(axes) + i])
-    value = node.scalar(2, "the padding's value")
+    number = node.scalar(2, "the padding's value")
+    value: Any = str(number) if math.isinf(number) else number
     cropped = [axis for axis, pair in enumerate(pairs) if min(pair) < 0]
     if cropped:
         starts = tuple(max(-pairs[axis][0], 0) for axis in cropped)

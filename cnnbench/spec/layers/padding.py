@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shapes, require_one_of
+from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shapes, require_one_of
 
 PadMode = Literal["constant", "reflect", "symmetric", "edge", "wrap"]
 PAD_MODES: tuple[PadMode, ...] = ("constant", "reflect", "symmetric", "edge", "wrap")
@@ -18,7 +18,7 @@ class Pad(Layer, kind="pad"):
 
     Args:
         padding: One (begin, end) pair for each axis after the batch axis, the channel axis first.
-        value: The constant.
+        value: The constant: a number, or "-inf" or "inf" around a maximum or a minimum, to which they add nothing.
         mode: Where the new values come from, for a row a b c d: ``constant``; ``reflect`` c b | a b c d | c b (the
             edge is not repeated: PyTorch's, ONNX's, TensorFlow's REFLECT); ``symmetric`` b a | a b c d | d c
             (TensorFlow's SYMMETRIC); ``edge`` a a | a b c d | d d (PyTorch's replicate); ``wrap`` c d | a b c d | a b
@@ -29,11 +29,16 @@ class Pad(Layer, kind="pad"):
     """
 
     padding: tuple[tuple[int, int], ...]
-    value: float = 0.0
+    value: float | Literal["-inf", "inf"] = 0.0
     mode: PadMode = "constant"
 
     example = Example((1, 4, 6, 6), padding=((0, 0), (1, 1), (1, 2)))
     moves = True
+
+    @property
+    def constant(self) -> float:
+        """The constant as a float."""
+        return float(self.value)
 
     def resolve(self, inputs: Shapes) -> Self:
         require_one_of(self.mode, "mode", PAD_MODES)
@@ -57,6 +62,11 @@ class Pad(Layer, kind="pad"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         grown = (size + begin + end for size, (begin, end) in zip(inputs[0][1:], self.padding, strict=True))
         return ((inputs[0][0], *grown),)
+
+    def output_dtypes(self, inputs: Dtypes, count: int) -> Dtypes:
+        if inputs[:1] == ("int",) and isinstance(self.value, str):
+            raise SpecError("integers have no infinity to be padded with", received=self.value, expected="a number")
+        return super().output_dtypes(inputs, count)
 
 
 def padded_from(mode: PadMode, size: int, begin: int, end: int) -> tuple[int, ...]:

@@ -80,6 +80,10 @@ def in_windows(x):
     return y.reshape(-1, 2, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(x.shape)
 
 
+def _maxima(x):
+    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3))[:, :, ::2, ::2].max((-1, -2))
+
+
 def _positive(x):
     return np.maximum(x, 0).ravel()
 
@@ -217,6 +221,56 @@ CASES = {
         {"first1": np.array([1])},
         (3,),
         lambda x: x[:-1],
+    ),
+    **{
+        f"strided_view_{name}": (  # as PyTorch 2 exports a view with strides of its own
+            [
+                op("Reshape", "x flat", "f"),
+                *batch_size(),
+                op("Range", "zero n_scalar one", "r"),
+                op("Mul", "r size", "m"),
+                op("Unsqueeze", "m second", "starts"),
+                op("Add", "starts within", "at"),
+                op("Gather", "f at"),
+            ],
+            {
+                "flat": np.array([-1]),
+                "one": np.int64(1),
+                "size": np.int64(12),
+                "second": np.array([1]),
+                "within": np.array(within),
+            },
+            (3, 4),
+            lambda x, within=within: x.reshape(-1, 12)[:, within],
+        )
+        for name, within in {"of_all": range(12), "of_some": [0, 3, 3, 11]}.items()
+    },
+    "positions_before_the_batch": (  # as PyTorch 2 exports an index into the spatial axes
+        [
+            op("Transpose", "x", "t", perm=[2, 3, 0, 1]),
+            op("GatherND", "t at", "g"),
+            op("Transpose", "g", perm=[2, 3, 0, 1]),
+        ],
+        {"at": np.stack([np.array([[1, 0], [3, 3]]), np.array([[0, 4], [-1, 2]])], -1)},
+        (3, 4, 5),
+        lambda x: x[:, :, [[1, 0], [3, 3]], [[0, 4], [-1, 2]]],
+    ),
+    "written_before_the_batch": (
+        [
+            op("Transpose", "x", "t", perm=[1, 0, 2]),
+            op("Slice", "t zeros one zeros", "u"),
+            op("ScatterND", "t at u", "s"),
+            op("Transpose", "s", perm=[1, 0, 2]),
+        ],
+        {"at": np.array([[2]]), "zeros": np.array([0]), "one": np.array([1])},
+        (3, 4),
+        lambda x: x[:, [0, 1, 0]],
+    ),
+    "maxima_within_infinite_pads": (
+        [op("Pad", "x pads low", "p"), op("MaxPool", "p", kernel_shape=[3, 3], strides=[2, 2])],
+        {"pads": np.array([0, 0, 0, 1, 0, 0, 1, 0]), "low": np.float32(-np.inf)},
+        (2, 4, 4),
+        lambda x: _maxima(np.pad(x, ((0, 0), (0, 0), (0, 1), (1, 0)), constant_values=-np.inf)),
     ),
     "doubled_batch": ([op("Concat", "x x", axis=0)], {}, (3,), lambda x: np.concatenate([x, x])),
     "tiled_images": ([op("Tile", "x two")], {"two": np.array([2, 1])}, (3,), lambda x: np.tile(x, (2, 1))),

@@ -229,3 +229,37 @@ def test_nodes_out_of_order_are_one_message(tmp_path):
     with pytest.raises(SpecError, match="no earlier node computes 'a'") as raised:
         imported(tmp_path, model([op("Relu", "a"), op("Neg", "x", "a")], {"x": ["n", 3]}))
     assert "node 'relu_y' (Relu of opset 17)" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("opset", "outputs", "training"),
+    [
+        (9, "n mean var saved_mean saved_var", True),
+        (13, "n mean var saved_mean saved_var", True),
+        (14, "n mean var", True),
+        (17, "n", True),
+        (17, "n", False),
+    ],
+)
+def test_a_weight_that_is_standardized_while_it_is_used_is_known(tmp_path, opset, outputs, training):
+    """As PyTorch exports a convolution whose filters are normalised by a batch norm, by their own statistics or not."""
+    weight = numbers(4, 3, 3, 3)
+    mode = {"training_mode": 1} if training and opset >= 14 else {}
+    nodes = [
+        op("Reshape", "w one", "flat"),
+        op("BatchNormalization", "flat gain shift zero unit", outputs, epsilon=1e-3, **mode),
+        op("Reshape", "n back", "standard"),
+        op("Conv", "x standard"),
+    ]
+    gain, shift = numbers(4, seed=1), numbers(4, seed=2)
+    shapes = {"one": np.array([1, 4, -1]), "back": np.array([4, 3, 3, 3])}
+    constants = {"w": weight, "gain": gain, "shift": shift, **shapes}
+    constants |= {"zero": np.zeros(4, np.float32), "unit": np.ones(4, np.float32)}
+    network = imported(tmp_path, model(nodes, {"x": ["n", 3, 3, 3]}, constants, opset=opset))
+    assert [node.layer.kind for node in network.graph.nodes] == ["conv"]
+    rows = weight.reshape(4, -1)
+    mean, var = (rows.mean(1, keepdims=True), rows.var(1, keepdims=True)) if training else (0.0, 1.0)
+    normal = (rows - mean) / np.sqrt(var + 1e-3)
+    filters = normal * gain[:, np.newaxis] + shift[:, np.newaxis]
+    x = numbers(2, 3, 3, 3, seed=3)
+    np.testing.assert_allclose(results(network, x=x)[0][:, :, 0, 0], x.reshape(2, -1) @ filters.T, rtol=1e-5, atol=1e-5)
