@@ -155,8 +155,17 @@ def save_baseline(value: Snapshot, path: Path) -> Path:
     """Writes a baseline in one step: a reader sees the old file or the new one, never a part.
 
     Raises:
-        DataError: No cell of the run was measured, so that it cannot serve as a baseline.
+        DataError: No cell of the run was measured, or one was interrupted or has no record, so that it cannot serve as
+            a baseline.
     """
+    lost = [cell for cell in value.cells if cell.status == "interrupted"]
+    if lost:
+        raise DataError(
+            f"a run that lacks {len(lost)} of its {len(value.cells)} cells cannot be a baseline",
+            where=value.run_id,
+            received=f"{lost[0].cell.id}: {lost[0].reason or 'interrupted'}",
+            remedy="--resume it, then set it",
+        )
     if not any(cell.status == "ok" for cell in value.cells):
         raise DataError("a run without any cell that ended well cannot be a baseline", where=value.run_id)
     write_atomically(path, _text(value))

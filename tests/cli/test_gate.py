@@ -103,6 +103,17 @@ def test_an_interrupted_run_is_no_baseline(here: Path, capfd: pytest.CaptureFixt
     assert "has not come to its end" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{")], ids=["gone", "damaged"])
+def test_a_run_whose_records_were_lost_is_no_baseline(
+    here: Path, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], object]
+) -> None:
+    run = written("a")
+    damage(here / "reports/runs/synthetic/a/cells" / run.records[0].cell.id / "record.json")
+    assert execute(["baseline", "set", "a"]) == 2
+    assert f"lacks 1 of its {len(run.records)} cells" in capfd.readouterr().err
+    assert not (here / "reports/baselines").exists()
+
+
 @pytest.mark.parametrize("selected", [False, True])
 def test_a_run_that_lacks_cells_of_the_baseline_passes_only_where_a_part_was_asked_for(
     here: Path, capfd: pytest.CaptureFixture[str], selected: bool
