@@ -52,8 +52,8 @@ def _of_known(node: OnnxNode, x: Array, *, training: bool) -> Array:
     if training:
         axes = tuple(range(wide.ndim - 1))
         mean, variance = wide.mean(axis=axes), wide.var(axis=axes)
-    y = (wide - mean) / np.sqrt(variance + node.attribute("epsilon", 1e-5)) * scale + bias
-    return np.moveaxis(y, -1, 1).astype(x.dtype)
+    y: Array = (wide - mean) / np.sqrt(variance + node.attribute("epsilon", 1e-5)) * scale + bias
+    return np.moveaxis(y, -1, 1).astype(x.dtype, copy=False)
 
 
 def _by_batch(node: OnnxNode) -> list[Result]:
