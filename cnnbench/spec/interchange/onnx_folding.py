@@ -30,7 +30,7 @@ _UNFIT = frozenset(
         *("If", "Loop", "Scan", "SequenceMap"),
     )
 )
-_MOST = 1 << 22  # elements of what is computed for each batch size
+_MOST = 1 << 24  # elements of what is computed for each batch size
 
 
 def fold(node: OnnxNode) -> list[Tensor] | None:

@@ -245,6 +245,29 @@ CASES = {
         )
         for name, within in {"of_all": range(12), "of_some": [0, 3, 3, 11]}.items()
     },
+    "written_at_every_position_of_every_image": (  # as PyTorch exports attention[:, :, i:, j:] += ...
+        [
+            *batch_size(),
+            op("Range", "zero n_scalar one", "r"),
+            op("Unsqueeze", "r others", "r4"),
+            op("Expand", "r4 n_shape", "image"),
+            op("Unsqueeze", "image last", "image5"),
+            op("Concat", "n_shape three", "all", axis=0),
+            op("Expand", "within all", "rest"),
+            op("Concat", "image5 rest", "at", axis=-1),
+            op("Neg", "x", "u"),
+            op("ScatterND", "x at u"),
+        ],
+        {
+            "one": np.int64(1),
+            "others": np.array([1, 2, 3]),
+            "last": np.array([-1]),
+            "three": np.array([3]),
+            "within": np.stack(np.indices((2, 40, 20)), -1),
+        },
+        (2, 40, 20),
+        lambda x: -x,
+    ),
     "positions_before_the_batch": (  # as PyTorch 2 exports an index into the spatial axes
         [
             op("Transpose", "x", "t", perm=[2, 3, 0, 1]),
