@@ -212,7 +212,10 @@ def one_keras(name: str, wanted: list[tuple[str, str]]) -> Iterator[dict[str, An
     for layer in model.layers:
         if type(layer).__name__ in ("BatchNormalization", "LayerNormalization"):
             layer.set_weights([random.uniform(0.5, 1.5, w.shape).astype("float32") for w in layer.get_weights()])
+            layer.momentum = 0.0
     images = _images(size)
+    # Statistics of real activations: with drawn ones, deep networks grow until float32 says nothing about them.
+    model(images.transpose(0, 2, 3, 1).astype("float32") + 0.1, training=True)
     truth = np.asarray(model(images.transpose(0, 2, 3, 1).astype("float32"), training=False))
     for exporter, batch in wanted:
         with tempfile.TemporaryDirectory() as folder:
