@@ -20,6 +20,7 @@ from cnnbench.output.mlflow_ui import newest_logged
 from cnnbench.output.palette import colours
 from cnnbench.output.recorders.mlflow import Logged, links, log_run, read_mark
 from cnnbench.output.recorders.mlflow_layout import NOTE_LIMIT, note, plan_runs
+from cnnbench.output.recorders.mlflow_store import prepare
 from cnnbench.output.recorders.mlflow_views import LIMIT, View, comparison_points, tag_of, views
 
 
@@ -128,6 +129,14 @@ def test_links_open_the_comparison_in_the_right_mode(store: Store) -> None:
     assert found["report"].startswith("file://")
     assert read_mark(store.folder) == store.logged
     assert newest_logged(store.folder.parent.parent) == store.logged
+
+
+@pytest.mark.parametrize("place", ["sqlite:////proc/x.db", "sqlite:////proc", "http://[", "http://localhost:port"])
+def test_a_store_that_cannot_be_there_is_named_at_once(place: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(UnavailableError, match="MLflow does not take the run"):
+        prepare(place)
+    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("kind", ["refuses", "silent"])

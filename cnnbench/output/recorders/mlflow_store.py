@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.addresses import TRACKING, shown_address, without_secrets
 from cnnbench.errors import UnavailableError
+from cnnbench.harness.run.files import check_writable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,6 +91,8 @@ def _alone(uri: str) -> Iterator[None]:
         return
     import fcntl
 
+    if not file.is_file():
+        check_writable(file)  # MLflow would try for minutes
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(file.parent, os.O_RDONLY)
     try:
@@ -101,6 +104,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 def _probe(uri: str) -> None:
     """Finds out within seconds that a server is down; any answer at all counts as being up."""
+    import http.client
     import urllib.error
     import urllib.request
 
@@ -112,7 +116,7 @@ def _probe(uri: str) -> None:
             pass
     except urllib.error.HTTPError:
         pass
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the last two: it is no address
         raise _unavailable(uri, error) from error
 
 
