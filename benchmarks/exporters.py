@@ -130,6 +130,8 @@ def _general_position(module: Any, key: str, value: Any) -> None:
         value.uniform_(0.5, 1.5)
     elif key in ("bias", "beta", "running_mean"):
         value.normal_(0.0, 0.1)
+    elif not value.any():  # a last layer of zeros would give every image the same output
+        value.normal_(0.0, 0.05)
 
 
 def _takes(model: Any, size: int) -> bool:
