@@ -38,7 +38,12 @@ def test_gradients_equal_central_differences(name):
         result = subject.forward(
             graph, {key: moved[key] for key in arrays}, {key: moved[key] for key in batch}, options
         )
-        return float(sum((cotangents[f"gradient.{out}"] * result.outputs[out]).sum() for out, _ in graph.outputs))
+        total = 0.0
+        for out, _ in graph.outputs:
+            found = result.outputs[out]
+            still = np.isinf(found)  # a padding's constant, which no operand moves
+            total += float((cotangents[f"gradient.{out}"] * np.where(still, 0.0, found)).sum())
+        return total
 
     for _ in range(DIRECTIONS):
         direction = {key: generator.normal(size=np.shape(arrays[key])) for key in trained}

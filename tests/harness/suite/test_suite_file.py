@@ -50,7 +50,7 @@ def test_defaults_and_shorthand(write) -> None:
     (block,) = suite.matrix  # a mapping stands for a list of one block
     assert [(choice.name, choice.mode) for choice in block.backends] == [("numpy", None), ("torch", ("eager",))]
     assert suite.measure.latency is not None
-    assert (suite.measure.latency.rounds, suite.measure.latency.launches) == (4, 2)
+    assert (suite.measure.latency.rounds, suite.measure.latency.launches) == (4, 3)
     assert suite.train is not None
     assert suite.train.architectures == ("lenet5",)
     assert suite.train.optimizer.kind == "sgd"
