@@ -212,7 +212,7 @@ UNUSABLE = (  # a command line, and what its message names
     ("baseline set {run} --runs runs --baselines s.yaml", "s.yaml"),
     ("weights init lenet5 -o .", "--output ."),
     ("weights import lenet5 w.safetensors -o /proc/x.safetensors", "--output /proc/x.safetensors"),
-    ("weights inspect .", "Is a directory"),
+    ("weights inspect .", "weights are read from a file"),
     ("schema -o s.yaml", "s.yaml"),
     ("show lenet5 --graph /proc/x.svg", "/proc/x.svg"),
     ("show .", "unknown architecture '.'"),
