@@ -120,7 +120,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         cnnbench.predict(cnnbench.build("lenet5"), np.zeros((1, 1, 28, 28)))
     with pytest.raises(cnnbench.CnnbenchError, match="do not fit the network"):
         cnnbench.predict("lenet5", {"picture": np.zeros((1, 1, 32, 32))})
-    with pytest.raises(cnnbench.CnnbenchError, match="no array of numbers"):
+    with pytest.raises(cnnbench.CnnbenchError, match="no array of real numbers"):
         cnnbench.predict("lenet5", ["a", "b"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.conformance.sharing import SHARING
 from cnnbench.execution.backends import load_backend
@@ -30,7 +31,7 @@ WAYS = [
 def test_the_shipped_backends_share_weights(backend, mode, program):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")
-    SHARING[program](load_backend(backend), ProgramOptions(mode, precision("float32")))
+    SHARING[program](loaded_backend(backend), ProgramOptions(mode, precision("float32")))
 
 
 @pytest.mark.parametrize("fault", BROKEN_BY)

@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.errors import SpecError
-from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
@@ -91,7 +91,7 @@ def test_tanh_of_a_batch_norm_behind_a_convolution_is_refused(tf):
     graph = builder.build(builder.add("tanh", Tanh(), builder.add("norm", BatchNorm(), x)))
     batch = {"x": np.ones((2, 3, 8, 8), np.float32)}
     options = ProgramOptions("graph", precision("float32"))
-    ours = InProcessSubject(load_backend("tensorflow")).forward(graph, initialize(graph, 0), batch, options)
+    ours = InProcessSubject(loaded_backend("tensorflow")).forward(graph, initialize(graph, 0), batch, options)
     assert np.isfinite(ours.outputs["output"]).all()
 
 

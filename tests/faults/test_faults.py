@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.errors import SuiteError
 from cnnbench.execution.backends import load_backend
@@ -23,7 +24,7 @@ SLOW = [
 def test_every_fault_is_killed_by_ten_budgets_and_located_at_its_node(backend, mode):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")
-    rows = kill_table(load_backend(backend), ProgramOptions(mode, precision("float32")))
+    rows = kill_table(loaded_backend(backend), ProgramOptions(mode, precision("float32")))
     assert {row.fault for row in rows} == set(faults())
     survived = {row.fault: row.message for row in rows if not row.killed and not row.skipped}
     assert survived == {}
@@ -39,7 +40,7 @@ CONFIGURATIONS = 8  # of the faults, for each seed; every one of them comes in i
 
 def no_false_alarms(backend: str, mode: str, seeds: range) -> None:
     """Every fault's configuration without the fault, on seeds that nothing was adjusted to."""
-    subject = InProcessSubject(load_backend(backend))
+    subject = InProcessSubject(loaded_backend(backend))
     options = ProgramOptions(mode, precision("float32"))
     alarms = []
     names = sorted(faults())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loaded_backends import loaded_backend
 
 from cnnbench.conformance import LayerCase, layer_cases
 from cnnbench.errors import SpecError
@@ -34,7 +35,7 @@ BACKENDS = [
 def subject_and_options(backend: tuple[str, str], name: str = "float32") -> tuple[InProcessSubject, ProgramOptions]:
     if backend[0] != "numpy":
         pytest.importorskip(backend[0], reason=f"needs {backend[0]}")
-    return InProcessSubject(load_backend(backend[0])), ProgramOptions(backend[1], precision(name))
+    return InProcessSubject(loaded_backend(backend[0])), ProgramOptions(backend[1], precision(name))
 
 
 def holds(case: LayerCase, backend: tuple[str, str], name: str = "float32", seed: int = 0) -> None:

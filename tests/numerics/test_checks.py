@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.conformance import run_cases
 from cnnbench.errors import CnnbenchError, DataError, SuiteError, UnavailableError
@@ -40,7 +41,7 @@ class Altered:
     """A backend whose forward results are altered on their way."""
 
     def __init__(self, change, backend: str = "numpy") -> None:
-        self.inner = InProcessSubject(load_backend(backend))
+        self.inner = InProcessSubject(loaded_backend(backend))
         self.change = change
         self.gradient = self.inner.gradient
         self.steps = self.inner.steps
@@ -68,7 +69,7 @@ def test_a_correct_backend_passes_every_check(network, backend, mode):
     options = ProgramOptions(mode, precision("float32"), fold_batch_norm=True)
     seen: list[str] = []
     outcomes = run_checks(
-        tuple(CHECKS), InProcessSubject(load_backend(backend)), case_of(network, options), seen.append
+        tuple(CHECKS), InProcessSubject(loaded_backend(backend)), case_of(network, options), seen.append
     )
     assert seen == list(CHECKS)
     for outcome in outcomes:
@@ -85,7 +86,7 @@ def test_xlas_one_pass_variance_is_found_where_the_plain_op_is_used_and_the_back
     """XLA computes the fused batch norm's variance as E[x^2] - E[x]^2, which cancels where the mean is large."""
     pytest.importorskip("tensorflow", reason="needs TensorFlow")
     options = ProgramOptions("xla", precision("float32"))
-    backend = load_backend("tensorflow")
+    backend = loaded_backend("tensorflow")
     (ours,) = run_cases(InProcessSubject(backend), options, ["batch_norm/large_mean"])
     assert ours.status == "passed", ours.message
     own = backend.operations["batch_norm"]

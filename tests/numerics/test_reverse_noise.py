@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
@@ -38,7 +39,7 @@ def pooled(seed: int, mode: str = "fast") -> Case:
 def test_a_correct_backend_stays_inside_over_many_seeds(backend, tmp_path):
     if backend == "torch":
         pytest.importorskip("torch", reason="compares PyTorch's gradients")
-    subject = InProcessSubject(load_backend(backend))
+    subject = InProcessSubject(loaded_backend(backend))
     used = []
     for seed in range(12):
         case = pooled(seed, MODES[backend])

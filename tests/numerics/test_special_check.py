@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.conformance.cases import layer_cases
 from cnnbench.execution.backends import load_backend
@@ -94,7 +95,7 @@ def swallowing(layer, x, y):
 def test_every_backend_hands_on_special_values_or_declares_where_it_does_not(graph, backend, mode, fold):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")
-    loaded = load_backend(backend)
+    loaded = loaded_backend(backend)
     outcome = checked(case_of(graph, options(mode, fold_batch_norm=fold)), InProcessSubject(loaded))
     assert outcome.status == "passed", outcome.message
     named = set(outcome.details.get("declared", ()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 from synthetic_run import Truth, synthetic_run
 
 from cnnbench import registry
@@ -206,7 +207,7 @@ def on(backend: str, mode: str, *names: str) -> dict[str, Any]:
     if backend != "numpy":
         pytest.importorskip(backend, reason="needs the framework")
     case = case_of(network(Halved()), ProgramOptions(mode, precision("float32")))
-    return check(InProcessSubject(load_backend(backend)), *names, case=case)
+    return check(InProcessSubject(loaded_backend(backend)), *names, case=case)
 
 
 @pytest.mark.parametrize(("backend", "mode"), WAYS)

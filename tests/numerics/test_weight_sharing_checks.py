@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 from shared_networks import NETWORKS, copied, general_arrays, general_batch, pyramid_head, siamese, summed, unshared
 
 from cnnbench.errors import SuiteError
@@ -43,7 +44,7 @@ def case_of(graph, mode="reference", **fields) -> Case:
 def test_right_backends_pass_every_check(backend, mode, network):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")
-    outcomes = run_checks(CHECKS, InProcessSubject(load_backend(backend)), case_of(NETWORKS[network](), mode))
+    outcomes = run_checks(CHECKS, InProcessSubject(loaded_backend(backend)), case_of(NETWORKS[network](), mode))
     assert [(outcome.name, outcome.status, outcome.message) for outcome in outcomes if outcome.status != "passed"] == []
 
 

@@ -7,11 +7,11 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
+from loaded_backends import loaded_backend  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from cnnbench.errors import SpecError  # noqa: E402
-from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import ProgramOptions  # noqa: E402
 from cnnbench.execution.precision import precision  # noqa: E402
 from cnnbench.spec.interchange.onnx_import import import_file  # noqa: E402
@@ -46,7 +46,7 @@ def results(tmp_path, proto, x, backend="numpy", mode="reference", policy="float
     path = tmp_path / "net.onnx"
     onnx.save(proto, path)
     network = import_file(path)
-    program = load_backend(backend).compile_forward(network.graph, ProgramOptions(mode, precision(policy)))
+    program = loaded_backend(backend).compile_forward(network.graph, ProgramOptions(mode, precision(policy)))
     program.load(*split_state(network.graph, network.arrays))
     result = program.download(program.run(program.upload(dict.fromkeys(network.inputs, x))))
     return network.results(result.outputs)
