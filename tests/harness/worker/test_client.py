@@ -175,7 +175,7 @@ def test_memory_that_is_not_there_is_out_of_memory_and_the_worker_lives_on(worke
 
 
 def test_an_exception_is_an_error_and_the_worker_lives_on(worker, network):
-    with pytest.raises(RequestFailedError, match="ValueError during 'prepare': no such kernel"):
+    with pytest.raises(RequestFailedError, match="during 'prepare': ValueError: no such kernel, from the plugin"):
         prepare(worker, network, "raise")
     assert "Traceback" in worker.log.text()
     assert prepare(worker, network, "good").build_s >= 0
