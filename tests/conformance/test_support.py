@@ -25,10 +25,10 @@ def test_no_kind_is_missing_in_silence(load, name):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_gap_in_part_of_a_kind_says_in_which(load, name):
-    """A precision, a mode, a condition in words or the gradient: unless the kind as a whole is missing."""
+    """A precision, a mode, a condition in words, the gradient or special values: unless the whole kind is missing."""
     operations = load(name).operations
     for gap in operations.gaps:
-        somewhere = gap.precisions or gap.modes or gap.gradient_only or gap.condition
+        somewhere = gap.precisions or gap.modes or gap.gradient_only or gap.condition or gap.special_values
         assert somewhere or gap.kind not in operations, gap
         assert bool(gap.condition) == (gap.when is not None), gap
 
