@@ -81,7 +81,7 @@ def test_what_a_framework_raises_is_one_cases_failure(subject):
     subject.raising = "relu"
     results = {result.case: result for result in run_cases(subject, OPTIONS, known(NAMES), pack=8)}
     assert {name for name, result in results.items() if result.status == "failed"} == {"relu/plain"}
-    assert results["relu/plain"].message == "ZeroDivisionError: of a framework"
+    assert "ZeroDivisionError: of a framework" in results["relu/plain"].message
 
 
 def test_packs_hold_each_case_once_and_as_many_images():
