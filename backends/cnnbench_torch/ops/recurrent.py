@@ -103,8 +103,15 @@ def gru(layer: GRU, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
         return _gru_before(layer, inputs[0], start[0], weights)
     if layer.activations != GRU_FUNCTIONS or torch.compiler.is_compiling():
         return _gru_by_steps(layer, inputs[0], start[0], weights)
-    y, h = torch.gru(
-        _sequence(layer, inputs[0]),
+    y, h = _native(torch.gru, layer, (inputs[0], start), weights, call)
+    return OpResult((_sequence(layer, y), h[0]))
+
+
+def _native(function: Any, layer: GRU | RNN, operands: Tensors, weights: Tensors, call: Call) -> tuple[Tensor, Tensor]:
+    """A function of PyTorch over the whole sequence, in one layer and one direction: its values and its last state."""
+    x, start = operands
+    y, h = function(
+        _sequence(layer, x),
         start,
         _parameters(weights),
         layer.biases != "none",
@@ -114,7 +121,7 @@ def gru(layer: GRU, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
         bidirectional=False,
         batch_first=True,
     )
-    return OpResult((_sequence(layer, y), h[0]))
+    return y, h
 
 
 def _gru_by_steps(layer: GRU, x: Tensor, h: Tensor, weights: Tensors) -> OpResult:
@@ -154,17 +161,7 @@ def rnn(layer: RNN, inputs: Tensors, weights: Tensors, state: Tensors, call: Cal
     native = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}.get(layer.activations[0])
     if native is None or torch.compiler.is_compiling():
         return _rnn_by_steps(layer, inputs[0], start[0], weights)
-    y, h = native(
-        _sequence(layer, inputs[0]),
-        start,
-        _parameters(weights),
-        layer.biases != "none",
-        num_layers=1,
-        dropout=0.0,
-        train=call.training,
-        bidirectional=False,
-        batch_first=True,
-    )
+    y, h = _native(native, layer, (inputs[0], start), weights, call)
     return OpResult((_sequence(layer, y), h[0]))
 
 
