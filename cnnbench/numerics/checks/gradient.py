@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from cnnbench.errors import UnavailableError
-from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.budgets.loss import loss_gradient_budget
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.local import chunks
-from cnnbench.numerics.checks.verdict import describe, doubted, failing, gather, judge
+from cnnbench.numerics.checks.local_gradient import check_local_gradients
+from cnnbench.numerics.checks.verdict import describe, doubted, failing
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem, largest_differences
-from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
@@ -24,12 +19,10 @@ from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.second_opinions import wrong_gradient
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, owners, teacher_forced
-from cnnbench.numerics.ties import tied
+from cnnbench.numerics.teacher_forcing import owners
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Flatten
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.masks import masks_of
 
 NAME = "gradient"
 
@@ -43,15 +36,7 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case = small.case
     if (doubt := wrong_gradient(small)) is not None:
         return doubted(NAME, doubt)
-    details: dict[str, Any] = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
-    found = gather(_compare_group(subject, small, group) for group in chunks(case, small.differentiated()))
-    comparisons = found.comparisons
-    if found.refused and failing(comparisons) is None:
-        raise UnavailableError(found.refused)
-    order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
-    comparisons.sort(key=lambda c: order[c.use.node])
-    source = ReproducerSource(NAME, case.lowered, case.size, lambda n, w: _reproduction(small, n, w), case.folder)
-    local = judge(NAME, comparisons, details, source)
+    local = check_local_gradients(NAME, subject, small)
     if local.status == "failed" or not case.has_loss:
         return local
     term = loss_term(subject, case)
@@ -77,30 +62,6 @@ def prefetch_gradient(oracle: Oracle) -> None:
         small.gradients(name)  # all are made together
     if small.case.has_loss:
         gradient_envelope(small)
-
-
-def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> Iterator[Comparison]:
-    case = oracle.case
-    graph = teacher_forced(case.lowered, group, case.size).with_float_outputs()
-    truths = {name: oracle.gradients(name) for name in group}
-    batch = {forced_name(name, i): x for name in group for i, x in enumerate(oracle.inputs(name))}
-    batch |= masks_of(graph, case.size, case.seed)
-    for name in group:
-        values = float_outputs(case.lowered, case.lowered.node(name))
-        batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
-    options = replace(case.options, training=True, fold_batch_norm=False)
-    result = subject.gradient(graph, arrays_of(graph, case.lowered, case.stored), batch, options)
-    for name in group:
-        layer = case.lowered.node(name).layer
-        form = budget_form(layer.kind, whole=True)
-        truth = truths[name]
-        for i, exact, budget in truth.inputs:
-            skip = tied(layer, np.asarray(batch[forced_name(name, i)]))
-            place = Place(name, layer.kind, Quantity.input_gradient(i), form)
-            yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, skip)
-        for weight, exact, budget in truth.weights:
-            place = Place(name, layer.kind, Quantity.weight_gradient(weight), form)
-            yield compare(place, result.weights.get(f"{name}.{weight}"), exact, budget, case.policy)
 
 
 def loss_term(subject: Subject, case: Case) -> Comparison:
@@ -172,31 +133,3 @@ def _uses(graph: Graph, owner: str | None) -> str:
     """The nodes over whose uses a shared weight's gradient is summed, as the end of a message."""
     users = graph.sharing.get(owner or "", ())
     return f"; its gradient is a sum over {len(users)} nodes: {', '.join(users)}" if users else ""
-
-
-def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction:
-    case = oracle.case
-    graph = case.lowered.single(name, case.size).with_float_outputs()
-    truth = oracle.gradients(name)
-    inputs = oracle.inputs(name)
-    batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
-    batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
-    skip = None
-    if quantity.role == "input_gradient":
-        i = quantity.index
-        result, skip = f"input{i}", tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
-        exact, budget = next((value, admitted) for position, value, admitted in truth.inputs if position == i)
-    else:
-        result = f"{name}.{quantity.name}"
-        exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == quantity.name)
-    return Reproduction(
-        graph=graph,
-        arrays=arrays_of(graph, case.lowered, case.stored),
-        batch=batch,
-        options=replace(case.options, training=True, fold_batch_norm=False),
-        gradient=True,
-        result=result,
-        exact=exact,
-        budget=budget,
-        skip=skip,
-    )

@@ -1,0 +1,98 @@
+"""The local half of the gradient check: each layer's gradients alone, against its own error budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cnnbench.errors import UnavailableError
+from cnnbench.numerics.budgets import budget_form
+from cnnbench.numerics.checks.local import chunks
+from cnnbench.numerics.checks.verdict import failing, gather, judge
+from cnnbench.numerics.comparison import Comparison, Place, compare
+from cnnbench.numerics.divergence import ReproducerSource, Reproduction
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.quantity import Quantity
+from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, teacher_forced
+from cnnbench.numerics.ties import tied
+from cnnbench.spec.masks import masks_of
+
+
+def check_local_gradients(name: str, subject: Subject, oracle: Oracle) -> CheckOutcome:
+    """Every differentiable node at training on the oracle's operands, with seeded cotangents.
+
+    Args:
+        name: The check's.
+        subject: What is examined.
+        oracle: Of the case as it is, reduced or not.
+
+    Raises:
+        UnavailableError: The subject refuses a group of nodes, and no other one is wrong.
+    """
+    case = oracle.case
+    details: dict[str, Any] = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
+    found = gather(_compare_group(subject, oracle, group) for group in chunks(case, oracle.differentiated()))
+    comparisons = found.comparisons
+    if found.refused and failing(comparisons) is None:
+        raise UnavailableError(found.refused)
+    order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
+    comparisons.sort(key=lambda c: order[c.use.node])
+    source = ReproducerSource(name, case.lowered, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
+    return judge(name, comparisons, details, source)
+
+
+def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> Iterator[Comparison]:
+    case = oracle.case
+    graph = teacher_forced(case.lowered, group, case.size).with_float_outputs()
+    truths = {name: oracle.gradients(name) for name in group}
+    batch = {forced_name(name, i): x for name in group for i, x in enumerate(oracle.inputs(name))}
+    batch |= masks_of(graph, case.size, case.seed)
+    for name in group:
+        values = float_outputs(case.lowered, case.lowered.node(name))
+        batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    result = subject.gradient(graph, arrays_of(graph, case.lowered, case.stored), batch, options)
+    for name in group:
+        layer = case.lowered.node(name).layer
+        form = budget_form(layer.kind, whole=True)
+        truth = truths[name]
+        for i, exact, budget in truth.inputs:
+            skip = tied(layer, np.asarray(batch[forced_name(name, i)]))
+            place = Place(name, layer.kind, Quantity.input_gradient(i), form)
+            yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, skip)
+        for weight, exact, budget in truth.weights:
+            place = Place(name, layer.kind, Quantity.weight_gradient(weight), form)
+            yield compare(place, result.weights.get(f"{name}.{weight}"), exact, budget, case.policy)
+
+
+def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction:
+    case = oracle.case
+    graph = case.lowered.single(name, case.size).with_float_outputs()
+    truth = oracle.gradients(name)
+    inputs = oracle.inputs(name)
+    batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
+    batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
+    skip = None
+    if quantity.role == "input_gradient":
+        i = quantity.index
+        result, skip = f"input{i}", tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
+        exact, budget = next((value, admitted) for position, value, admitted in truth.inputs if position == i)
+    else:
+        result = f"{name}.{quantity.name}"
+        exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == quantity.name)
+    return Reproduction(
+        graph=graph,
+        arrays=arrays_of(graph, case.lowered, case.stored),
+        batch=batch,
+        options=replace(case.options, training=True, fold_batch_norm=False),
+        gradient=True,
+        result=result,
+        exact=exact,
+        budget=budget,
+        skip=skip,
+    )
