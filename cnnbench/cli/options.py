@@ -50,6 +50,7 @@ Folding = Annotated[bool, typer.Option("--fold-batch-norm", help="Fold batch nor
 Image = Annotated[str | None, typer.Option("--image", metavar="CxHxW", help="The image shape: 3x224x224, or 224.")]
 Classes = Annotated[int | None, typer.Option("--num-classes", min=1, help="Instead of the architecture's own.")]
 Fault = Annotated[str | None, typer.Option(metavar="NAME", help="Inject a fault of 'list faults' first.")]
+Thorough = Annotated[bool, typer.Option("--thorough", help="Let each check also do what costs much.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every array that is drawn.")]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML here.")]
 TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow's store or server.")]
@@ -127,6 +128,7 @@ class Selection:
     quick: Annotated[bool, typer.Option("--quick", help="Smallest batches, few rounds, one epoch: a trial only.")] = (
         False
     )
+    thorough: Thorough = False
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="When a worker's answer is overdue.")
     ] = None
@@ -145,6 +147,7 @@ class Selection:
             "threads": self.threads,
             "precision": self.precision,
             "quick": self.quick,
+            "thorough": self.thorough,
             "timeout_s": self.timeout_s,
             "shard": parse_shard(self.shard),
         }

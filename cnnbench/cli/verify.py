@@ -31,6 +31,7 @@ class Question:
     fold_batch_norm: Annotated[bool, typer.Option("--fold-batch-norm", help="Of the end-to-end program.")] = False
     batch: Annotated[int, typer.Option(min=1, help="Images in a check.")] = 2
     threads: o.Threads = None
+    thorough: o.Thorough = False
 
 
 @grouped
@@ -66,6 +67,7 @@ def verify(
         batch=asked.batch,
         fold_batch_norm=asked.fold_batch_norm,
         threads=asked.threads,
+        thorough=asked.thorough,
         folder=output,
         on_backend=on_backend,
     )

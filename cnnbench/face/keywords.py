@@ -27,6 +27,7 @@ class SuiteKeywords(TypedDict, total=False):
         overrides: Changes of the suite, each ``PATH=VALUE``: ``"measure.latency.rounds=3"``.
         seed, threads, precision: Instead of the suite's.
         quick: Smallest batches, few rounds, one epoch: a trial, not a measurement.
+        thorough: Whether each check also does what costs much, such as gradients at full size.
         timeout_s: When a worker's answer is overdue.
         shard: (I, N): the I-th of N parts of the suite, counted from 1.
     """
@@ -38,6 +39,7 @@ class SuiteKeywords(TypedDict, total=False):
     threads: int | None
     precision: str | None
     quick: bool
+    thorough: bool
     timeout_s: float | None
     shard: tuple[int, int] | None
 
@@ -70,6 +72,7 @@ class VerifyKeywords(TypedDict, total=False):
         batch: Images in a check; 2 unless given.
         fold_batch_norm: Whether the end-to-end program has its batch norms folded.
         threads: Computing threads.
+        thorough: Whether each check also does what costs much, such as gradients at full size.
         folder: Where files that reproduce failures go; nowhere unless given.
         on_backend: Called with each backend's name and mode as its checks begin.
     """
@@ -81,6 +84,7 @@ class VerifyKeywords(TypedDict, total=False):
     batch: int
     fold_batch_norm: bool
     threads: int | None
+    thorough: bool
     folder: Path | str | None
     on_backend: Callable[[str], None] | None
 

@@ -110,6 +110,7 @@ def planned(suite: str | Path, chosen: SuiteKeywords, unavailable: Mapping[str, 
     """
     adjustments = Adjustments.of(
         quick=chosen.get("quick", False),
+        thorough=chosen.get("thorough", False),
         seed=chosen.get("seed"),
         threads=chosen.get("threads"),
         precision=chosen.get("precision"),

@@ -68,7 +68,8 @@ def verify(
         options = ProgramOptions(
             item.mode, find_precision(precision), fold_batch_norm=how.get("fold_batch_norm", False)
         )
-        case = _case(Case(model.graph, model.arrays, inputs, options, seed=seed), found)
+        case = Case(model.graph, model.arrays, inputs, options, seed=seed, thorough=how.get("thorough", False))
+        case = _case(case, found)
         if (folder := how.get("folder")) is not None:
             case = replace(case, folder=Path(folder) / f"{model.graph.name}-{item.plugin.name}-{item.mode}")
         outcomes = run_checks(tuple(checks) or tuple(CHECKS), _subject(item, how.get("threads"), found), case)

@@ -75,6 +75,7 @@ class Case:
         whole: The composite kinds that are examined as one node and not as their parts; None for those that the
             subject has an op of its own for.
         positive: Whether cotangents are positive, so that sums do not cancel and a narrow accumulator shows.
+        thorough: Whether checks also do what costs much.
     """
 
     graph: Graph
@@ -87,6 +88,7 @@ class Case:
     folder: Path | None = None
     whole: frozenset[str] | None = None
     positive: bool = False
+    thorough: bool = False
 
     @property
     def policy(self) -> PrecisionPolicy:

@@ -72,6 +72,7 @@ def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: Oracle
         seed=cell.seed,
         training=TrainingSteps.of_steps(checks.training_steps),
         folder=work.facts.folder(cell),
+        thorough=checks.thorough,
     )
 
     def begin(name: str) -> None:

@@ -119,6 +119,7 @@ class OraclePrefetcher:
                 batch=batch,
                 seed=cell.seed,
                 steps=checks.training_steps,
+                thorough=checks.thorough,
                 check=check,
             )
 

@@ -191,10 +191,12 @@ class Adjustments(Frozen):
 
     Args:
         quick: Smallest batch of each block, one launch, three short rounds, one epoch: a look, not a measurement.
+        thorough: Whether each check also does what costs much.
         precision, threads: Instead of the axes of every block. timeout_s: of any request but a worker's start.
     """
 
     quick: bool = False
+    thorough: bool = False
     seed: Seed | None = None
     threads: PositiveInt | None = None
     precision: str | None = None
@@ -232,6 +234,8 @@ def adjusted(suite: Suite, adjustments: Adjustments) -> Suite:
         axes["precision"] = (precision(adjustments.precision).name,)
     if adjustments.quick:
         changes |= _quick(suite)
+    if adjustments.thorough:
+        changes["checks"] = suite.checks.model_copy(update={"thorough": True})
     blocks = []
     for block in suite.matrix:
         smallest = {"batch": (min(block.batch),)} if adjustments.quick and block.batch else {}

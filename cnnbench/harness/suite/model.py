@@ -53,11 +53,13 @@ class Checks(Frozen):
     Args:
         names: Which; each runs once a program, not for each batch size.
         batch: Images in a check. training_steps: optimiser steps of the training check.
+        thorough: Whether each check also does what costs much.
     """
 
     names: CheckNames = CHECKS
     batch: PositiveInt = 2
     training_steps: PositiveInt = 3
+    thorough: bool = False
 
 
 class Warmup(Frozen):

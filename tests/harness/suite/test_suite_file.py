@@ -190,6 +190,14 @@ def test_quick_keeps_the_smallest_batch_and_few_rounds(write) -> None:
     assert quick.train.epochs == 1
 
 
+def test_thorough_is_a_key_of_the_suite_and_an_option(write) -> None:
+    plain = load_suite(write(GOOD))
+    assert not plain.checks.thorough
+    assert adjusted(plain, Adjustments(thorough=True)).checks.thorough
+    assert adjusted(plain, Adjustments(thorough=True)).checks.names == plain.checks.names
+    assert load_suite(write(GOOD), ["checks.thorough=true"]).checks.thorough
+
+
 def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every number that the schema of a suite allows, with its place."""
     if isinstance(schema, dict):

@@ -76,7 +76,7 @@ REQUEST_EXAMPLES = [
         optimizer=SGD(nesterov=True),
         learning_rates=(0.1, 0.05),
     ),
-    checks.PrefetchRequest(**NETWORK, batch=Path("/b"), seed=1, steps=3, check="local"),
+    checks.PrefetchRequest(**NETWORK, batch=Path("/b"), seed=1, steps=3, thorough=True, check="local"),
     training.LossesRequest(**NETWORK, settings=SETTINGS, beside=(1.5, math.inf)),
     training.TrainRequest(**NETWORK, settings=SETTINGS),
 ]

@@ -71,6 +71,7 @@ def prefetch(request: PrefetchRequest, state: WorkerState) -> Done:
         options=request.options,
         seed=request.seed,
         training=TrainingSteps.of_steps(request.steps),
+        thorough=request.thorough,
     )
     prefetch_oracle(request.check, case)
     release_free_memory()

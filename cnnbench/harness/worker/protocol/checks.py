@@ -64,6 +64,7 @@ class PrefetchRequest(Request[Done]):
 
     Args:
         steps: Optimiser steps of the training check.
+        thorough: Whether the check also does what costs much.
     """
 
     method: ClassVar[str] = "prefetch"
@@ -73,4 +74,5 @@ class PrefetchRequest(Request[Done]):
     batch: Path
     seed: int
     steps: int
+    thorough: bool
     check: str
