@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import StepProgram
 from cnnbench.execution.contract import Backend, ProgramOptions
-from cnnbench.execution.host import HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostTraining
 from cnnbench.numerics.case import TrainingSteps
-from cnnbench.numerics.faults.engine.base import Compilers, Fault
+from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import applied_twice
+from cnnbench.numerics.faults.engine.programs import (
+    ChangedStep,
+    Compilers,
+    Loaded,
+    Moment,
+    ProgramChange,
+    changed_programs,
+)
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import BatchNorm, Conv
 from cnnbench.spec.losses import CrossEntropy, Loss
@@ -38,127 +46,60 @@ def _combined(graph: Graph, copies: HostArrays, rule: OfUses) -> dict[str, Array
     return {name: rule(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in found.items() if arrays}
 
 
-class _CombinedGradient(GradientProgram):
-    """A gradient program of copies, whose gradients of one weight are combined by another rule than their sum."""
+def _copies(graph: Graph, gradients: OfUses) -> ProgramChange:
+    """The network with a copy of each shared weight at each of its uses.
 
-    def __init__(self, inner: GradientProgram, graph: Graph, rule: OfUses) -> None:
-        self._inner, self._graph, self._rule = inner, graph, rule
+    Gradients of one weight are combined by a rule, and of its running statistics the last stay.
+    """
 
-    def load(self, weights: HostArrays, state: HostArrays) -> None:
-        self._inner.load(_copied(self._graph, weights), _copied(self._graph, state))
+    def load(given: Loaded, moment: Moment) -> Loaded:
+        return Loaded(_copied(graph, given.weights), _copied(graph, given.state))
 
-    def upload(self, batch: HostArrays) -> Any:
-        return self._inner.upload(batch)
+    def last(state: HostArrays) -> dict[str, Array]:
+        return _combined(graph, state, lambda uses: uses[-1])
 
-    def run(self, operands: Any) -> Any:
-        return self._inner.run(operands)
-
-    def download(self, results: Any) -> HostGradients:
-        found = self._inner.download(results)
-        weights = _combined(self._graph, found.weights, self._rule)
-        return found._replace(weights=weights, state=_combined(self._graph, found.state, lambda uses: uses[-1]))
+    return ProgramChange(
+        graph=with_copies,
+        load=load,
+        outputs=lambda found, moment: found._replace(state=last(found.state)),
+        gradients=lambda found, moment: found._replace(
+            weights=_combined(graph, found.weights, gradients), state=last(found.state)
+        ),
+    )
 
 
 def _gradients_by(rule: OfUses) -> Callable[[Backend], Compilers]:
-    def compilers(backend: Backend) -> Compilers:
-        right = backend.compile_gradient
-
-        def compile_gradient(graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:
-            return _CombinedGradient(right(with_copies(graph), options, loss), graph, rule)
-
-        return {"compile_gradient": compile_gradient}
-
-    return compilers
+    return changed_programs(lambda graph: _copies(graph, rule), ("compile_gradient",))
 
 
-class _ChangedStep(StepProgram):
-    """A step program after each of whose steps ``change`` may alter what training holds.
+def _updated_once_per_use(graph: Graph) -> ProgramChange:
+    uses = copies_of(graph)
 
-    Args:
-        inner: The right program.
-        change: (training state before, after the step, operands of ``upload``) -> the state that training goes on from.
-    """
+    def trained(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
+        moved = {
+            name: before.weights[name] + len(uses[name]) * (array - before.weights[name])
+            for name, array in after.weights.items()
+        }
+        return after._replace(weights=moved)
 
-    def __init__(
-        self, inner: StepProgram, change: Callable[[HostTraining, HostTraining, HostArrays], HostTraining]
-    ) -> None:
-        self._inner, self._change = inner, change
-
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
-        self._inner.load(weights, state, slots)
-
-    def upload(self, batch: HostArrays) -> Any:
-        return batch, self._inner.upload(batch)
-
-    def run(self, operands: Any, learning_rate: float) -> Any:
-        batch, inner = operands
-        before = self._inner.snapshot()
-        loss = self.loss(self._inner.run(inner, learning_rate))
-        self._inner.load(*self._change(before, self._inner.snapshot(), batch))
-        return loss
-
-    def loss(self, result: Any) -> float:
-        return result if isinstance(result, float) else self._inner.loss(result)
-
-    def snapshot(self) -> HostTraining:
-        return self._inner.snapshot()
-
-
-def _updated_once_per_use(backend: Backend) -> Compilers:
-    right = backend.compile_step
-
-    def compile_step(graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        uses = copies_of(graph)
-
-        def change(before: HostTraining, after: HostTraining, batch: HostArrays) -> HostTraining:
-            moved = {
-                name: before.weights[name] + len(uses[name]) * (array - before.weights[name])
-                for name, array in after.weights.items()
-            }
-            return after._replace(weights=moved)
-
-        return _ChangedStep(right(graph, options, loss, optimizer), change)
-
-    return {"compile_step": compile_step}
-
-
-class _LastStatistics(ForwardProgram):
-    """A forward program of copies: each use starts from the same statistics, and those after the last one stay."""
-
-    def __init__(self, inner: ForwardProgram, graph: Graph) -> None:
-        self._inner, self._graph = inner, graph
-
-    def load(self, weights: HostArrays, state: HostArrays) -> None:
-        self._inner.load(_copied(self._graph, weights), _copied(self._graph, state))
-
-    def upload(self, batch: HostArrays) -> Any:
-        return self._inner.upload(batch)
-
-    def run(self, operands: Any) -> Any:
-        return self._inner.run(operands)
-
-    def download(self, results: Any) -> HostResult:
-        found = self._inner.download(results)
-        return found._replace(state=_combined(self._graph, found.state, lambda uses: uses[-1]))
+    return ProgramChange(trained=trained)
 
 
 def _statistics_of_the_last_use(backend: Backend) -> Compilers:
-    forward, step = backend.compile_forward, backend.compile_step
-
-    def compile_forward(graph: Graph, options: ProgramOptions) -> ForwardProgram:
-        return _LastStatistics(forward(with_copies(graph), options), graph)
+    forward = changed_programs(lambda graph: _copies(graph, _sum_for_each_use), ("compile_forward",))(backend)
+    right = backend.compile_step
 
     def compile_step(graph: Graph, options: ProgramOptions, loss: Loss, optimizer: Optimizer) -> StepProgram:
-        passed = compile_forward(graph, replace(options, training=True))
+        passed = forward["compile_forward"](graph, replace(options, training=True))
 
-        def change(before: HostTraining, after: HostTraining, batch: HostArrays) -> HostTraining:
+        def trained(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
             passed.load(before.weights, before.state)
-            inputs = {name: array for name, array in batch.items() if name != "targets"}
+            inputs = {name: array for name, array in moment.batch.items() if name != "targets"}
             return after._replace(state=passed.download(passed.run(passed.upload(inputs))).state)
 
-        return _ChangedStep(step(graph, options, loss, optimizer), change)
+        return ChangedStep(right(graph, options, loss, optimizer), ProgramChange(trained=trained))
 
-    return {"compile_forward": compile_forward, "compile_step": compile_step}
+    return {**forward, "compile_step": compile_step}
 
 
 def _sum_for_each_use(uses: Sequence[Array]) -> Array:
@@ -191,7 +132,7 @@ FAULTS = (
         "a shared weight moved once for each use, as where the optimiser's list of parameters holds it at each node",
         _CONV,
         check="training",
-        programs=_updated_once_per_use,
+        programs=changed_programs(_updated_once_per_use, ("compile_step",)),
     ),
     Fault(
         "sharing.statistics_of_last_use",

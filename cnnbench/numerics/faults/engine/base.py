@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult, WeightLayout
 from cnnbench.numerics.case import Case
+from cnnbench.numerics.faults.engine.programs import Compilers
+from cnnbench.numerics.faults.engine.switching import When
 from cnnbench.spec.layers import Layer
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 
 Arrays = tuple[Any, ...]
 OperationChange = Callable[[Operation, Operations], Operation]
-Compilers = Mapping[str, Callable[..., Any]]
-"""Changed ones of a backend's ``compile_forward``, ``compile_gradient`` and ``compile_step``, by name."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Fault:
         description: What goes wrong, and where it happened.
         operation: The changed op, from the right one and the backend's whole table.
         loss, optimizer: The changed loss or update rule.
-        programs: What the backend compiles with where whole programs are changed, from the right backend.
+        programs: What the backend compiles with where whole programs are changed, from the right backend;
+            ``changed_programs`` makes it.
+        when: The moments of a program's life at which it is wrong; always where None.
         case: A configuration in which it exceeds ten budgets, from a program's options and a seed.
         check: The check that finds it there. node: the node (or term) where it must be located.
     """
@@ -47,6 +49,7 @@ class Fault:
     loss: Callable[[Loss], Loss] | None = None
     optimizer: Callable[[Optimizer], Optimizer] | None = None
     programs: Callable[[Backend], Compilers] | None = None
+    when: When | None = None
 
 
 @dataclass(frozen=True)

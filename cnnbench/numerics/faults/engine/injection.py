@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import Backend
-from cnnbench.execution.gaps import Gap
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.engine.base import Compilers, Fault, LayerChange
+from cnnbench.numerics.faults.engine.base import Fault, LayerChange, OperationChange
+from cnnbench.numerics.faults.engine.programs import COMPILERS, Compilers
 from cnnbench.numerics.faults.engine.registry import fault
-from cnnbench.numerics.subject import InProcessSubject, Subject, TrainedStep, Updates
+from cnnbench.numerics.faults.engine.switching import switching
+from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
 from cnnbench.spec.passes import lower
 
 if TYPE_CHECKING:
-    from cnnbench.execution.contract import ProgramOptions
-    from cnnbench.execution.host import HostArrays, HostGradients, HostResult
     from cnnbench.spec.graph import Graph
-    from cnnbench.spec.losses import Loss
 
 
 @contextmanager
@@ -35,28 +34,59 @@ def inject(backend: Backend, name: str | Fault) -> Iterator[Fault]:
         UnavailableError: A kind that the backend neither has nor lowers with another layer.
     """
     found = fault(name) if isinstance(name, str) else name
-    if found.programs is not None:
-        change = _compiling_by(backend, found.programs(backend))
-    elif found.operation is None:
-        change = _compiling_by(backend, _other_terms(backend, found))
-    elif found.kind in backend.operations:
-        change = _other_op(backend, found)
-    else:
-        change = _other_parts(backend, found)
-    with change:
+    with _compiling_by(backend, faulty_compilers(backend, found)):
         yield found
 
 
-@contextmanager
-def _other_op(backend: Backend, found: Fault) -> Iterator[None]:
+def faulty_compilers(backend: Backend, found: Fault) -> Compilers:
+    """Compilers of faulty programs, and the ``synchronize`` that knows their results; the backend stays as it is.
+
+    Raises:
+        UnavailableError: A kind that the backend neither has nor lowers with another layer.
+    """
+    right = {name: getattr(backend, name) for name in (*COMPILERS, "synchronize")}
+    if found.when is not None:
+        return switching(right, faulty_compilers(backend, replace(found, when=None)), found.when)
+    if found.programs is not None:
+        wrong = found.programs(backend)
+    elif found.operation is None:
+        wrong = _other_terms(backend, found)
+    elif found.kind in backend.operations:
+        wrong = _with_other_op(backend, found, found.operation)
+    else:
+        wrong = _with_other_parts(backend, found)
+    return {**right, **wrong}
+
+
+def faulty_backend(backend: Backend, name: str | Fault) -> Backend:
+    """The backend with a fault: each program that it compiles has it, and the given one stays right.
+
+    Raises:
+        SuiteError, UnavailableError: As ``inject``.
+    """
+    found = fault(name) if isinstance(name, str) else name
+    other = copy(backend)
+    for attribute, function in faulty_compilers(backend, found).items():
+        setattr(other, attribute, function)
+    return other
+
+
+def _with_other_op(backend: Backend, found: Fault, change: OperationChange) -> Compilers:
+    """Programs are bound to another op of the fault's kind."""
     right = backend.operations
-    if found.operation is None:
-        raise TypeError(f"the fault {found.name} changes no op")
-    backend.operations = right.replace(found.kind, found.operation(right[found.kind], right))
-    try:
-        yield
-    finally:
-        backend.operations = right
+    other = right.replace(found.kind, change(right[found.kind], right))
+
+    def with_other(compiler: Any) -> Any:
+        def compile_other(*arguments: Any, **keywords: Any) -> Any:
+            backend.operations = other
+            try:
+                return compiler(*arguments, **keywords)
+            finally:
+                backend.operations = right
+
+        return compile_other
+
+    return {name: with_other(getattr(backend, name)) for name in COMPILERS}
 
 
 def not_injectable(backend: Backend, found: Fault) -> str | None:
@@ -75,13 +105,11 @@ def is_composite(kind: str) -> bool:
     return issubclass(layer_kinds().get(kind, Layer), Composite)
 
 
-@contextmanager
-def _other_parts(backend: Any, found: Fault) -> Iterator[None]:
+def _with_other_parts(backend: Backend, found: Fault) -> Compilers:
     """Programs are compiled for a graph in which nodes of a composite kind are other layers."""
     reason = not_injectable(backend, found)
     if reason is not None:
         raise UnavailableError(reason, where=f"fault {found.name}")
-    compilers = {name: getattr(backend, name) for name in ("compile_forward", "compile_gradient", "compile_step")}
     own = tuple(backend.operations)
 
     def with_other_graph(compiler: Any) -> Any:
@@ -91,8 +119,7 @@ def _other_parts(backend: Any, found: Fault) -> Iterator[None]:
 
         return compile_other
 
-    with _compiling_by(backend, {name: with_other_graph(compiler) for name, compiler in compilers.items()}):
-        yield
+    return {name: with_other_graph(getattr(backend, name)) for name in COMPILERS}
 
 
 def changed_graph(graph: Graph, found: Fault) -> Graph:
@@ -125,51 +152,24 @@ def _other_terms(backend: Backend, found: Fault) -> Compilers:
 
 @contextmanager
 def _compiling_by(backend: Any, compilers: Compilers) -> Iterator[None]:
+    before = dict(vars(backend))
     for name, compiler in compilers.items():
         setattr(backend, name, compiler)
     try:
         yield
     finally:
         for name in compilers:
-            delattr(backend, name)
+            if name in before:
+                setattr(backend, name, before[name])
+            else:
+                delattr(backend, name)
 
 
-def faulty_subject(backend: Backend, name: str | Fault) -> Subject:
+def faulty_subject(backend: Backend, name: str | Fault) -> InProcessSubject:
     """The backend with a fault, as a subject: each of its programs has it, and the backend itself stays right."""
-    return _Faulty(backend, fault(name) if isinstance(name, str) else name)
+    return InProcessSubject(faulty_backend(backend, name))
 
 
 def examined(case: Case, found: Fault) -> Case:
     """The case with a faulty composite as one node, and every other kind as its parts."""
     return replace(case, whole=frozenset({found.kind}) if is_composite(found.kind) else frozenset())
-
-
-@dataclass(frozen=True)
-class _Faulty:
-    backend: Backend
-    fault: Fault
-
-    @property
-    def gaps(self) -> tuple[Gap, ...]:
-        return self.backend.operations.gaps
-
-    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
-        with inject(self.backend, self.fault):
-            return InProcessSubject(self.backend).forward(graph, arrays, batch, options)
-
-    def gradient(
-        self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
-    ) -> HostGradients:
-        with inject(self.backend, self.fault):
-            return InProcessSubject(self.backend).gradient(graph, arrays, batch, options, loss)
-
-    def steps(
-        self,
-        graph: Graph,
-        arrays: HostArrays,
-        batches: Sequence[HostArrays],
-        options: ProgramOptions,
-        updates: Updates,
-    ) -> Generator[TrainedStep, None, None]:
-        with inject(self.backend, self.fault):
-            yield from InProcessSubject(self.backend).steps(graph, arrays, batches, options, updates)

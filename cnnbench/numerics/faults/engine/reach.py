@@ -19,7 +19,7 @@ def require_reach(case: Case, found: Fault) -> None:
     """Raises SuiteError where the case has nothing that the fault would change, with a network that has."""
     where = f"{case.graph.name}, fault {found.name}"
     if found.programs is not None:
-        if not case.graph.sharing:
+        if found.kind == "sharing" and not case.graph.sharing:
             raise _unchanged(found, where, "a network in which no nodes share weights")
         return
     if found.operation is None:
