@@ -74,6 +74,9 @@ class JaxForward(_JaxProgram, ForwardProgram):
     def download(self, results: JaxForwardResults) -> HostResult:
         return self.bound.host_result(hosted(results.outputs), self.state_after(results.changed))
 
+    def held(self) -> HostArrays:
+        return self.bound.host_arrays(hosted(self._weights), hosted(self._state))
+
 
 class JaxGradient(_JaxProgram, GradientProgram):
     """A forward and reverse pass."""

@@ -82,6 +82,9 @@ class NumpyForward(_NumpyProgram, ForwardProgram):
     def download(self, results: ForwardResult) -> HostResult:
         return self.bound.host_result(hosted(results.outputs), hosted(results.state))
 
+    def held(self) -> HostArrays:
+        return self.bound.host_arrays(hosted(self._weights), hosted(self._state))
+
 
 class NumpyFastForward(NumpyForward):
     """A forward pass for inference whose steps are planned once for each shape of operands."""

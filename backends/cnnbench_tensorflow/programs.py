@@ -147,6 +147,9 @@ class TensorFlowForward(_TensorFlowProgram, ForwardProgram):
         outputs, state = results
         return self.bound.host_result(hosted(outputs), hosted(state if self.bound.program.training else self.state))
 
+    def held(self) -> HostArrays:
+        return self.bound.host_arrays(hosted(self.weights), hosted(self.state))
+
 
 class TensorFlowGradient(_TensorFlowProgram, GradientProgram):
     """Gradients by ``tf.GradientTape`` of a loss, or of the outputs' products with given cotangents."""

@@ -93,6 +93,9 @@ class TorchForward(_TorchProgram, ForwardProgram):
     def download(self, results: TorchPass) -> HostResult:
         return self.bound.host_result(hosted(results.outputs), self.state_after(results))
 
+    def held(self) -> HostArrays:
+        return self.bound.host_arrays(hosted(self._weights), hosted(self._state))
+
 
 @dataclass(frozen=True)
 class TorchGradients:

@@ -33,6 +33,14 @@ class ForwardProgram(ABC):
     def download(self, results: Any) -> HostResult:
         """What ``run`` returned, on the host: float64 for float64, else float32 (narrower types widened exactly)."""
 
+    def held(self) -> HostArrays | None:
+        """The weights and running statistics that ``run`` computes with, read back from the device.
+
+        Canonical and by full name, folded where batch norms are; None where the backend does not tell. A check compares
+        them bit for bit with what was loaded.
+        """
+        return None
+
 
 class GradientProgram(ABC):
     """A compiled gradient pass; life as ``ForwardProgram``."""

@@ -193,6 +193,10 @@ class BoundGraph:
             self._named_state(state),
         )
 
+    def host_arrays(self, weights: Arrays, state: Arrays) -> dict[str, NDArray[Any]]:
+        """Host copies of all native weights and of the state, by name and canonical."""
+        return {**self._named(range(len(self.weights)), weights), **self._named_state(state)}
+
     def host_training(self, weights: Arrays, state: Arrays, slots: Mapping[str, Arrays]) -> HostTraining:
         """Names host copies of a training state, and makes them canonical.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,3 +94,46 @@ class BatchReader:
             if item.batched and item.name in batch:
                 return next(iter(np.shape(batch[item.name])), 1)
         return 1
+
+
+def overwrite(operands: Any, source: Any) -> bool:
+    """Puts the values of ``source`` into the memory of ``operands``, which are alike: arrays in tuples, lists or dicts.
+
+    The program then computes on another input behind the same objects, as where a caller fills its buffers anew.
+
+    Returns:
+        Whether that was possible: NumPy's arrays and PyTorch's tensors on the host can be written to, JAX's and
+        TensorFlow's cannot.
+    """
+    pairs = list(_pairs(operands, source))
+    views = [(_writable(target), _writable(value)) for target, value in pairs]
+    if not views or any(target is None or value is None for target, value in views):
+        return False
+    for target, value in views:
+        target[...] = value
+    return True
+
+
+def _pairs(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
+    if target is None:
+        return
+    if isinstance(target, dict):
+        for key, value in target.items():
+            yield from _pairs(value, source[key])
+    elif isinstance(target, tuple | list):
+        for first, second in zip(target, source, strict=True):
+            yield from _pairs(first, second)
+    else:
+        yield target, source
+
+
+def _writable(array: Any) -> Any:
+    """A host array that shares an array's memory and can be written to, or None."""
+    import numpy as np
+
+    if hasattr(array, "copy_"):  # a tensor of PyTorch
+        try:
+            array = array.numpy()
+        except (TypeError, RuntimeError):  # of another device, or of a type that NumPy does not have
+            return None
+    return array if isinstance(array, np.ndarray) and array.flags.writeable else None

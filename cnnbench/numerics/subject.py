@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cnnbench.numerics.session import ProgramSession
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
@@ -170,6 +171,10 @@ class InProcessSubject:
         result = program.run(program.upload(batch))
         self.backend.synchronize()
         return program.download(result)
+
+    def open(self, graph: Graph, options: ProgramOptions) -> ProgramSession:
+        """A forward program that is compiled once and kept."""
+        return ProgramSession(self.backend, graph, self.backend.compile_forward(graph, options))
 
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None

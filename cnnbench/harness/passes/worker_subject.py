@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnnbench.execution.host import HostGradients, HostResult, HostTraining
-from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.passes.worker_session import WorkerSession
+from cnnbench.harness.worker.arrays import grouped, read_arrays, write_arrays
 from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, StepsRequest
 from cnnbench.numerics.subject import TrainedStep, composites_among
 
@@ -46,8 +47,12 @@ class WorkerSubject:
         with self._files(arrays=arrays, batch=batch) as (paths, output):
             request = ForwardRequest(graph=graph, options=options, output=output, **paths)
             self._worker.ask(request, timeout_s=self._timeout_s)
-            groups = _grouped(read_arrays(output))
+            groups = grouped(read_arrays(output))
         return HostResult(groups.get("outputs", {}), groups.get("state", {}))
+
+    def open(self, graph: Graph, options: ProgramOptions) -> WorkerSession:
+        """A program that the worker keeps."""
+        return WorkerSession.opened(self._worker, self._timeout_s, graph, options)
 
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
@@ -56,7 +61,7 @@ class WorkerSubject:
         with self._files(arrays=arrays, batch=batch) as (paths, output):
             request = GradientRequest(graph=graph, options=options, loss=loss, output=output, **paths)
             reply = self._worker.ask(request, timeout_s=self._timeout_s)
-            groups = _grouped(read_arrays(output))
+            groups = grouped(read_arrays(output))
         return HostGradients(reply.loss, groups.get("weights", {}), groups.get("inputs", {}), groups.get("state", {}))
 
     def steps(
@@ -84,7 +89,7 @@ class WorkerSubject:
             try:
                 reply = self._worker.ask(request, timeout_s=self._timeout_s)
                 for loss, file in zip(reply.losses, outputs, strict=True):
-                    groups = _grouped(read_arrays(file))
+                    groups = grouped(read_arrays(file))
                     file.unlink()
                     parts = (groups.get(part, {}) for part in ("weights", "state", "slots"))
                     yield TrainedStep(loss, HostTraining(*parts))
@@ -106,12 +111,3 @@ class WorkerSubject:
         finally:
             for path in (*paths.values(), output):
                 path.unlink(missing_ok=True)
-
-
-def _grouped(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Arrays by ``<group>/<name>``, where names of weights' slots hold slashes of their own."""
-    groups: dict[str, dict[str, Any]] = {}
-    for full, array in arrays.items():
-        head, _, name = full.partition("/")
-        groups.setdefault(head, {})[name] = array
-    return groups

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from cnnbench.errors import CnnbenchError, UnavailableError
 from cnnbench.harness.worker.errors import ProtocolError
-from cnnbench.harness.worker.handlers import checks, memory, setup, timing, training
+from cnnbench.harness.worker.handlers import checks, memory, sessions, setup, timing, training
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, PrefetchRequest, StepsRequest
 from cnnbench.harness.worker.protocol.memory import NullMemoryRequest, PeakMemoryRequest
@@ -21,6 +21,15 @@ from cnnbench.harness.worker.protocol.messages import (
     encode,
     read_content,
     read_head,
+)
+from cnnbench.harness.worker.protocol.sessions import (
+    CallsRequest,
+    CloseSessionRequest,
+    HeldRequest,
+    LoadArraysRequest,
+    OpenSessionRequest,
+    OverwriteRequest,
+    UploadRequest,
 )
 from cnnbench.harness.worker.protocol.setup import Done, EnvironmentRequest, ExitRequest, HelloRequest, LoadRequest
 from cnnbench.harness.worker.protocol.timing import (
@@ -64,6 +73,13 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     GradientRequest: checks.gradient,
     StepsRequest: checks.steps,
     PrefetchRequest: checks.prefetch,
+    OpenSessionRequest: sessions.open_session,
+    LoadArraysRequest: sessions.load_arrays,
+    UploadRequest: sessions.upload,
+    CallsRequest: sessions.calls,
+    OverwriteRequest: sessions.overwrite,
+    HeldRequest: sessions.held,
+    CloseSessionRequest: sessions.close_session,
     LossesRequest: training.losses,
     TrainRequest: training.train,
     ExitRequest: lambda request, state: Done(),

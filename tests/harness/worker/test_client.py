@@ -107,6 +107,32 @@ def test_memory_is_reported_beside_a_network_of_one_relu(worker, network):
     assert null.null_bytes * 0.8 < peak.peak_bytes < null.null_bytes + 64 * 2**20
 
 
+def test_a_program_that_the_worker_keeps_answers_as_one_in_process(worker, network):
+    from cnnbench_numpy.backend import NumpyBackend
+
+    from cnnbench.numerics.subject import InProcessSubject
+
+    graph, arrays, batch = network
+    other = {name: array[::-1] for name, array in batch.items()}
+    sessions = [
+        WorkerSubject(worker, TIMEOUT_S).open(graph, options("good")),
+        InProcessSubject(NumpyBackend()).open(graph, options("reference")),
+    ]
+    found = []
+    for session in sessions:
+        session.load(arrays)
+        session.upload("a", batch)
+        first = session.run("a", 3)
+        session.upload("b", other)
+        rewritten = session.overwrite("a", "b")
+        found.append((first.digests, first.deviation, rewritten, session.run("a").digests))
+        assert first.repeats
+        session.close()
+    assert found[0] == found[1]
+    with pytest.raises(RequestFailedError, match="no program is kept"):
+        sessions[0].run("a")
+
+
 def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
     from cnnbench_numpy.backend import NumpyBackend
 

@@ -17,7 +17,7 @@ from cnnbench.harness.worker import server
 from cnnbench.harness.worker.errors import OutOfMemoryError, ProtocolError, RequestFailedError
 from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
 from cnnbench.harness.worker.handlers.training import signs_of_life
-from cnnbench.harness.worker.protocol import checks, memory, setup, timing, training
+from cnnbench.harness.worker.protocol import checks, memory, sessions, setup, timing, training
 from cnnbench.harness.worker.protocol.messages import (
     LONGEST_LINE_BYTES,
     ReportedError,
@@ -77,6 +77,13 @@ REQUEST_EXAMPLES = [
         learning_rates=(0.1, 0.05),
     ),
     checks.PrefetchRequest(**NETWORK, batch=Path("/b"), seed=1, steps=3, thorough=True, check="local"),
+    sessions.OpenSessionRequest(session="s", graph=GRAPH, options=OPTIONS),
+    sessions.LoadArraysRequest(session="s", arrays=Path("/a")),
+    sessions.UploadRequest(session="s", name="x", batch=Path("/b")),
+    sessions.CallsRequest(session="s", name="x", calls=20, output=Path("/o")),
+    sessions.OverwriteRequest(session="s", name="x", source="y"),
+    sessions.HeldRequest(session="s", output=Path("/o")),
+    sessions.CloseSessionRequest(session="s"),
     training.LossesRequest(**NETWORK, settings=SETTINGS, beside=(1.5, math.inf)),
     training.TrainRequest(**NETWORK, settings=SETTINGS),
 ]
@@ -107,6 +114,8 @@ REPLY_EXAMPLES = [
     memory.PeakMemoryReply(peak_bytes=2**40, device_peak_bytes=None),
     checks.GradientReply(loss=0.5),
     checks.StepsReply(losses=(0.5, -math.inf)),
+    sessions.CallsReply(digests=("0a", "0b"), deviation={"y": math.inf}),
+    sessions.AnswerReply(done=False),
     training.LossesReply(losses=(0.5, math.inf)),
     training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
 ]

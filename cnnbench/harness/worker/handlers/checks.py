@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.arrays import joined, read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.protocol.checks import (
     ForwardRequest,
@@ -26,7 +25,7 @@ def forward(request: ForwardRequest, state: WorkerState) -> Done:
     result = _subject(state).forward(
         request.graph, read_arrays(request.arrays), read_arrays(request.batch), request.options
     )
-    write_arrays(request.output, _joined({"outputs": result.outputs, "state": result.state}))
+    write_arrays(request.output, joined({"outputs": result.outputs, "state": result.state}))
     return Done()
 
 
@@ -36,7 +35,7 @@ def gradient(request: GradientRequest, state: WorkerState) -> GradientReply:
         request.graph, read_arrays(request.arrays), read_arrays(request.batch), request.options, request.loss
     )
     groups = {"weights": result.weights, "inputs": result.inputs, "state": result.state}
-    write_arrays(request.output, _joined(groups))
+    write_arrays(request.output, joined(groups))
     return GradientReply(loss=float(result.loss))
 
 
@@ -54,7 +53,7 @@ def steps(request: StepsRequest, state: WorkerState) -> StepsReply:
     )
     for step, output in zip(run, request.outputs, strict=True):
         losses.append(float(step.loss))
-        write_arrays(output, _joined(step.training._asdict()))
+        write_arrays(output, joined(step.training._asdict()))
     return StepsReply(losses=tuple(losses))
 
 
@@ -82,7 +81,3 @@ def _subject(state: WorkerState) -> InProcessSubject:
     from cnnbench.numerics.subject import InProcessSubject
 
     return InProcessSubject(state.loaded)
-
-
-def _joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}

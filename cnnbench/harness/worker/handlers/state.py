@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
     from cnnbench.measurement.sampling import SampleSettings, TimedCall
     from cnnbench.measurement.turns import Turns
+    from cnnbench.numerics.session import ProgramSession
 
 SIGN_OF_LIFE_S = 1.0
 
@@ -37,6 +38,7 @@ class WorkerState:
         emit: Sends an event about the request that is being served.
         backend: The backend that was loaded.
         prepared: Programs by cell.
+        sessions: Programs that were opened for checks, and those of the cells, by name.
         turns: The round under way whose samples alternate with those of another process.
         clock: Of phases and signs of life.
     """
@@ -44,6 +46,7 @@ class WorkerState:
     emit: Callable[[Message], None] = lambda event: None
     backend: Backend | None = None
     prepared: dict[str, PreparedProgram] = field(default_factory=dict)
+    sessions: dict[str, ProgramSession] = field(default_factory=dict)
     turns: Turns | None = None
     clock: Clock = field(default_factory=lambda: Clock(time.perf_counter))
 
@@ -59,3 +62,9 @@ class WorkerState:
         if cell not in self.prepared:
             raise RuntimeError(f"no program is prepared for {cell!r}")
         return self.prepared[cell]
+
+    def session(self, name: str) -> ProgramSession:
+        """A program that is kept. Raises RuntimeError where there is none."""
+        if name not in self.sessions:
+            raise RuntimeError(f"no program is kept as {name!r}")
+        return self.sessions[name]
