@@ -15,8 +15,10 @@ from cnnbench.numerics.outcome import NodeUse
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.rounding import host_dtype
 from cnnbench.numerics.suspicion import probe
+from cnnbench.numerics.ties import Hull
 
 Array = NDArray[Any]
+TIED_ROUNDINGS = 16  # a value in up to 64 windows: 2 sqrt(64)
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class Comparison:
     Args:
         use: The fraction of the budgets used; infinite where ``problem`` says that nothing could be compared.
         problem: ``nan``, ``wrong_shape``, ``wrong_dtype`` or None. text: the problem in words.
-        left_out: Elements that were not compared because they sit at a tie.
+        at_ties: Elements at a tie, for which a range of values is right.
         probe: Of a value beyond its budget: a few of its elements, to be compared with those of other backends.
     """
 
     use: NodeUse
     problem: str | None = None
     text: str = ""
-    left_out: int = 0
+    at_ties: int = 0
     probe: Mapping[str, Any] | None = None
 
 
@@ -115,7 +117,7 @@ def first_problem(got: Mapping[str, Array], exact: Mapping[str, Array], policy: 
 
 
 def compare(
-    place: Place, got: Array | None, exact: Array, budget: Budget, policy: PrecisionPolicy, skip: Array | None = None
+    place: Place, got: Array | None, exact: Array, budget: Budget, policy: PrecisionPolicy, hull: Hull | None = None
 ) -> Comparison:
     """The largest fraction of the sharp and of the worst-case budget that ``got`` uses, and where.
 
@@ -125,25 +127,24 @@ def compare(
         exact: What is right, in float64.
         budget: The admitted error, of a shape that broadcasts to the value's.
         policy: The subject's precision, which says the dtype.
-        skip: True where an element is at a tie, and is left out.
+        hull: Of a gradient of a kind that has ties: what is right there.
     """
     problem, text = examine(got, exact.shape, policy, exact)
     if problem is not None or got is None:
         return Comparison(place.used(np.inf, np.inf), problem, text)
     if not got.size:
         return Comparison(place.used(0.0, 0.0))
-    fractions = [_fraction(got, np.asarray(exact, np.float64), admitted) for admitted in (budget.sharp, budget.worst)]
-    left_out = 0
-    if skip is not None:
-        left_out = int(skip.sum())
-        for fraction in fractions:
-            fraction[skip] = 0.0
+    exact = np.asarray(exact, np.float64)
+    fractions = [_fraction(got, exact, admitted) for admitted in (budget.sharp, budget.worst)]
+    if hull is not None and hull.tied.any():
+        for fraction, admitted in zip(fractions, (budget.sharp, budget.worst), strict=True):
+            fraction[hull.tied] = _beyond(hull, got, exact, _widened(hull, admitted, policy))[hull.tied]
     fraction = fractions[0]
     worst = int(fraction.argmax())
     index = _index(fraction, worst)
     use = place.used(fraction[index], fractions[1].max(), worst_index=index, got=got[index], expected=exact[index])
     seen = None if fraction[index] <= 1 else probe(got, budget.sharp, str(place.quantity))
-    return Comparison(use, left_out=left_out, probe=seen)
+    return Comparison(use, at_ties=0 if hull is None else int(hull.tied.sum()), probe=seen)
 
 
 def _fraction(got: Array, exact: Array, admitted: Array) -> Array:
@@ -155,6 +156,26 @@ def _fraction(got: Array, exact: Array, admitted: Array) -> Array:
         same = (got == exact) | (np.isnan(got) & np.isnan(exact))
         fraction[special] = np.where(same[special], 0.0, np.inf)
     return np.asarray(fraction)
+
+
+def _widened(hull: Hull, admitted: Array, policy: PrecisionPolicy) -> Array:
+    """The budget at ties, where other sums than the exact one are right: some roundings of the largest besides."""
+    size = np.maximum(np.abs(hull.low), np.abs(hull.high))
+    return np.asarray(admitted + TIED_ROUNDINGS * policy.storage_roundoff * size)
+
+
+def _beyond(hull: Hull, got: Array, exact: Array, admitted: Array) -> Array:
+    """How far values lie outside the hull, in budgets; where their sum is not conserved, how far that is off."""
+    outside = np.maximum(np.maximum(hull.low - got, got - hull.high), 0) / admitted
+    if not hull.conserved:
+        return np.asarray(outside)
+
+    def total(values: Array) -> Array:
+        return np.asarray(np.where(hull.tied, values, 0).sum(axis=hull.conserved, keepdims=True))
+
+    with np.errstate(invalid="ignore"):
+        sums = np.abs(total(np.asarray(got, np.float64) - exact)) / np.maximum(total(admitted), np.min(admitted))
+    return np.asarray(np.maximum(outside, np.where(np.abs(got - exact) > admitted, sums, 0)))
 
 
 def _index(array: Array, flat: int) -> tuple[int, ...]:

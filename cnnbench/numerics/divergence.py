@@ -16,11 +16,12 @@ from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.comparison import Comparison
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.ties import Hull
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import save
 
 Array = NDArray[Any]
-FORMAT = "cnnbench-node-2"
+FORMAT = "cnnbench-node-3"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Reproduction:
         result: The value's name: of an output, a running statistic, an input or a weight.
         exact: What it should be.
         budget: The admitted error.
-        skip: True at elements that are left out because they sit at a tie.
+        hull: What is right at ties.
     """
 
     graph: Graph
@@ -47,7 +48,7 @@ class Reproduction:
     result: str
     exact: Array
     budget: Budget
-    skip: Array | None = None
+    hull: Hull | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def write_reproducer(failure: Comparison, source: ReproducerSource) -> Path | No
     arrays = {f"array.{name}": array for name, array in item.arrays.items()}
     arrays |= {f"batch.{name}": array for name, array in item.batch.items()}
     arrays |= {"exact": item.exact, "sharp": item.budget.sharp, "worst": item.budget.worst}
-    if item.skip is not None:
-        arrays["skip"] = item.skip
+    if item.hull is not None:
+        arrays |= {f"ties.{name}": np.asarray(value) for name, value in item.hull._asdict().items()}
     header = {
         "graph": item.graph.to_json(),
         "mode": item.options.mode,

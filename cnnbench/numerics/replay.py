@@ -19,6 +19,7 @@ from cnnbench.numerics.divergence import FORMAT, Reproduction, run
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.ties import Hull
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.weights import load
 
@@ -54,7 +55,7 @@ def replay(path: Path, subject: Subject, *, mode: str | None = None) -> CheckOut
         raise DataError(
             "the reproducer is damaged", where=str(path), received=f"{type(error).__name__}: {error}"
         ) from None
-    comparison = compare(place, run(item, subject), item.exact, item.budget, item.options.precision, item.skip)
+    comparison = compare(place, run(item, subject), item.exact, item.budget, item.options.precision, item.hull)
     return judge(header["check"], [comparison], {"replayed": str(path)})
 
 
@@ -75,6 +76,13 @@ def _reproduction(
         result=header["result"],
         exact=arrays["exact"],
         budget=Budget(arrays["sharp"], arrays["worst"]),
-        skip=arrays.get("skip"),
+        hull=_hull(arrays),
     )
     return item, header
+
+
+def _hull(arrays: Mapping[str, Array]) -> Hull | None:
+    if "ties.tied" not in arrays:
+        return None
+    tied, low, high, axes = (arrays[f"ties.{name}"] for name in Hull._fields)
+    return Hull(tied, low, high, tuple(map(int, axes)))

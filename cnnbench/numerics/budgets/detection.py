@@ -22,7 +22,7 @@ from cnnbench.numerics.budgets.base import (
     roundings,
 )
 from cnnbench.numerics.reference import LayerCall
-from cnnbench.numerics.ties import ties_of
+from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
 PLACE = 8  # roundings of a sample's place: scale, offset, length, its share of a cell, the sum
@@ -120,16 +120,17 @@ def _still(setting: GradientSetting) -> tuple[Budget | None, ...]:
 
 
 @ties_of("roi_max_pool")
-def equal_features(layer: Any, x: Array) -> Array | None:
+def equal_features(backward: Backward) -> Hull:
     """Pixels whose value another pixel of their channel has: which of them wins a cell is a convention."""
-    if x.ndim != 4:
-        return None
+    x, g = backward.x, backward.cotangent
     flat = x.reshape(-1, *x.shape[2:]).reshape(x.shape[0] * x.shape[1], -1)
     found = np.zeros(flat.shape, bool)
     for row, marks in zip(flat, found, strict=True):
         _values, inverse, count = np.unique(row, return_inverse=True, return_counts=True)
         marks[:] = count[inverse] > 1
-    return found.reshape(x.shape)
+    cells = (0, *range(2, g.ndim))  # at most all cells of all regions
+    least, most = (np.asarray(side(g, 0).sum(axis=cells)).reshape(1, -1, 1, 1) for side in (np.minimum, np.maximum))
+    return backward.between(found.reshape(x.shape), least, most, (2, 3))
 
 
 @forward_formula("anchor_grid")

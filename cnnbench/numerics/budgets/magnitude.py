@@ -18,7 +18,7 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
-from cnnbench.numerics.ties import ties_of
+from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
 
@@ -150,9 +150,15 @@ class _Length:
 
 
 @ties_of("lp_normalization")
-def at_zero(layer: Any, x: Array) -> Array | None:
-    """sign(0), for p = 1."""
-    return np.asarray(x == 0) if layer.p == 1 else None
+def at_zero(backward: Backward) -> Hull | None:
+    """sign(0), for p = 1: anything from -1 to 1 in dx = (g - sign(x) sum(g y)) / N."""
+    layer, x, g = backward.layer, backward.x, backward.cotangent
+    if layer.p != 1:
+        return None
+    norm = np.abs(x).sum(axis=layer.axis, keepdims=True)
+    divisor = np.maximum(norm, layer.eps)
+    along = np.where(norm > layer.eps, (g * x / divisor).sum(axis=layer.axis, keepdims=True), 0.0)
+    return backward.between(x == 0, (g - along) / divisor, (g + along) / divisor)
 
 
 @forward_formula("lp_normalization")

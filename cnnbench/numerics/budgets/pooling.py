@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets.base import (
     Budget,
@@ -21,9 +19,9 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
-from cnnbench.numerics.ties import tied, ties_of
+from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.ties import Backward, Hull, maxima, ties_of
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, Shape
-from cnnbench.spec.layers.pooling import MinPool
 
 exact_on_integers("min_pool")
 
@@ -92,6 +90,6 @@ def moved_gradient(setting: GradientSetting) -> GradientBudget:
 
 
 @ties_of("min_pool")
-def tied_minima(layer: MinPool, x: NDArray[Any]) -> NDArray[Any] | None:
+def tied_minima(backward: Backward) -> Hull:
     """The ties of the maxima of -x."""
-    return tied(layer.maximum(), -x)
+    return maxima(replace(backward, call=LayerCall(backward.layer.maximum(), (-backward.x,))))

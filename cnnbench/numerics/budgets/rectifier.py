@@ -22,7 +22,7 @@ from cnnbench.numerics.budgets.base import (
     roundings,
     sum_of_products,
 )
-from cnnbench.numerics.ties import ties_of
+from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
 
@@ -31,25 +31,33 @@ exact_on_integers("leaky_relu", when=lambda layer, inputs: layer.negative_slope 
 exact_on_integers("shrink", when=lambda layer, inputs: layer.bias % 1 == 0)
 
 
-@ties_of("leaky_relu", "prelu")
-def _at_zero(layer: Any, x: Array) -> Array:
-    return np.asarray(x == 0)
+@ties_of("leaky_relu")
+def _leaky_at_zero(backward: Backward) -> Hull:
+    return backward.slopes(backward.x == 0, backward.layer.negative_slope, 1.0)
+
+
+@ties_of("prelu")
+def _prelu_at_zero(backward: Backward) -> Hull:
+    slope = backward.call.weights[0].reshape(1, -1, *(1,) * (backward.x.ndim - 2))
+    return backward.slopes(backward.x == 0, slope, 1.0)
 
 
 @ties_of("relu6")
-def _at_zero_or_six(layer: Any, x: Array) -> Array:
-    return np.asarray((x == 0) | (x == 6))
+def _at_zero_or_six(backward: Backward) -> Hull:
+    return backward.slopes((backward.x == 0) | (backward.x == 6), 0.0, 1.0)
 
 
 @ties_of("hard_swish")
-def _at_three(layer: Any, x: Array) -> Array:
-    return np.asarray(np.abs(x) == 3)
+def _at_three(backward: Backward) -> Hull:
+    """From 0 to (2 x + 3) / 6 at -3, from there to 1 at 3."""
+    x = backward.x
+    return backward.slopes(np.abs(x) == 3, (2 * x + 3) / 6, np.where(x > 0, 1.0, 0.0))
 
 
 @ties_of("hard_sigmoid")
-def _at_the_ends(layer: Any, x: Array) -> Array:
-    line = layer.slope * x + layer.offset
-    return np.asarray((line == 0) | (line == 1))
+def _at_the_ends(backward: Backward) -> Hull:
+    line = backward.layer.slope * backward.x + backward.layer.offset
+    return backward.slopes((line == 0) | (line == 1), 0.0, backward.layer.slope)
 
 
 @forward_formula("relu6", "thresholded_relu")

@@ -24,9 +24,9 @@ from cnnbench.numerics.budgets.base import (
     roundings,
     sum_of_products,
 )
-from cnnbench.numerics.ties import ties_of
+from cnnbench.numerics.ties import Backward, Hull, ties_of
 from cnnbench.spec.layers import Shapes
-from cnnbench.spec.layers.reduction import Reduce, TopK
+from cnnbench.spec.layers.reduction import Reduce
 
 Array = NDArray[Any]
 
@@ -42,21 +42,25 @@ exact_on_integers("reduce", when=_is_exact)
 
 
 @ties_of("reduce")
-def reduce_ties(layer: Reduce, x: Array) -> Array | None:
+def reduce_ties(backward: Backward) -> Hull | None:
     """Elements that are the extreme together with another; they share its gradient by convention."""
+    layer, x = backward.layer, backward.x
     if layer.function not in ("max", "min") or not x.size:
         return None
     axes = layer.reduced(x.ndim)
     top = x == (x.max(axes, keepdims=True) if layer.function == "max" else x.min(axes, keepdims=True))
-    return np.asarray(top & (top.sum(axes, keepdims=True) > 1))
+    return backward.shared(top & (top.sum(axes, keepdims=True) > 1), axes)
 
 
 @ties_of("top_k")
-def top_k_ties(layer: TopK, x: Array) -> Array:
-    """Elements that equal another along the axis."""
-    moved = np.moveaxis(x, layer.axis, -1)
+def top_k_ties(backward: Backward) -> Hull:
+    """Elements that equal another along the axis: each may be one of those that are taken, or none."""
+    axis = backward.layer.axis
+    moved = np.moveaxis(backward.x, axis, -1)
     equals = (moved[..., :, None] == moved[..., None, :]).sum(-1) > 1
-    return np.moveaxis(equals, -1, layer.axis)
+    g = backward.cotangent
+    least, most = np.minimum(g.min(axis, keepdims=True), 0), np.maximum(g.max(axis, keepdims=True), 0)
+    return backward.between(np.moveaxis(equals, -1, axis), least, most, (axis,))
 
 
 def _times(size: Array, relative: Any) -> Array:

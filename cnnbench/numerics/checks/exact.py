@@ -18,10 +18,10 @@ from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.rounding import host_dtype, to_storage
+from cnnbench.numerics.rounding import Roundoff, host_dtype, to_storage
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import forced_name, output_names, representatives, teacher_forced
-from cnnbench.numerics.ties import tied
+from cnnbench.numerics.ties import Backward, Hull, hull
 from cnnbench.spec.graph import Graph
 
 Array = NDArray[Any]
@@ -56,6 +56,11 @@ class _Question:
 
     def cotangents(self, name: str) -> list[Array]:
         return [self.host(g) for g in self.calls[name].cotangents]
+
+    def ties(self, name: str, position: int, exact: Array) -> Hull | None:
+        item = self.calls[name]
+        u = Roundoff.of(self.case.policy)
+        return None if position else hull(Backward(item.call, item.cotangents[0], exact), u)
 
     def stored(self, exact: Array) -> Array:
         return to_storage(exact, self.case.policy).astype(np.float64)
@@ -149,8 +154,8 @@ def _gradients(subject: Subject, question: _Question) -> Iterator[Comparison]:
             if exact is None:
                 continue
             place = Place(name, layer.kind, Quantity.input_gradient(i), "exact")
-            got, skip = result.inputs.get(forced_name(name, i)), tied(layer, item.call.inputs[i])
-            yield compare(place, got, question.stored(exact), EQUAL, case.policy, skip)
+            got, ties = result.inputs.get(forced_name(name, i)), question.ties(name, i, exact)
+            yield compare(place, got, question.stored(exact), EQUAL, case.policy, ties)
         for weight, value in zip(question.weights(name), item.gradients.weights, strict=True):
             if value is not None:
                 place = Place(name, layer.kind, Quantity.weight_gradient(weight), "exact")
@@ -164,12 +169,12 @@ def _reproduction(question: _Question, name: str, quantity: Quantity) -> Reprodu
     batch = {f"input{i}": x for i, x in enumerate(question.operands(name))}
     if quantity.is_gradient:
         batch |= {f"gradient.output{i}": g for i, g in enumerate(question.cotangents(name))}
-    skip, exact = None, None
+    ties, exact = None, None
     if quantity.role == "output" or item.gradients is None:
         result, exact = f"output{quantity.index}", item.values.outputs[quantity.index]
     elif quantity.role == "input_gradient":
         result, exact = f"input{quantity.index}", item.gradients.inputs[quantity.index]
-        skip = tied(case.lowered.node(name).layer, item.call.inputs[quantity.index])
+        ties = question.ties(name, quantity.index, np.asarray(exact))
     else:
         result = f"{name}.{quantity.name}"
         exact = item.gradients.weights[question.weights(name).index(quantity.name)]
@@ -182,5 +187,5 @@ def _reproduction(question: _Question, name: str, quantity: Quantity) -> Reprodu
         result=result,
         exact=question.stored(np.asarray(exact)),
         budget=EQUAL,
-        skip=skip,
+        hull=ties,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
 from cnnbench.numerics.budgets import budget_form
@@ -14,13 +14,16 @@ from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import failing, gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
-from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.oracle import Oracle, node_call
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
+from cnnbench.numerics.rounding import Roundoff
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import arrays_of, float_outputs, forced_name, teacher_forced
-from cnnbench.numerics.ties import tied
+from cnnbench.numerics.ties import Backward, Hull, hull
 from cnnbench.spec.masks import masks_of
+
+Array = NDArray[Any]
 
 
 def check_local_gradients(name: str, subject: Subject, oracle: Oracle) -> CheckOutcome:
@@ -62,12 +65,21 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> It
         form = budget_form(layer.kind, whole=True)
         truth = truths[name]
         for i, exact, budget in truth.inputs:
-            skip = tied(layer, np.asarray(batch[forced_name(name, i)]))
+            ties = _ties(oracle, name, i, exact)
             place = Place(name, layer.kind, Quantity.input_gradient(i), form)
-            yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, skip)
+            yield compare(place, result.inputs.get(forced_name(name, i)), exact, budget, case.policy, ties)
         for weight, exact, budget in truth.weights:
             place = Place(name, layer.kind, Quantity.weight_gradient(weight), form)
             yield compare(place, result.weights.get(f"{name}.{weight}"), exact, budget, case.policy)
+
+
+def _ties(oracle: Oracle, name: str, position: int, exact: Array) -> Hull | None:
+    """What is right at the ties of a node's first operand."""
+    case, cotangents = oracle.case, oracle.cotangents(name)
+    if position or not cotangents:
+        return None
+    call = node_call(case.lowered, case.lowered.node(name), case.stored, oracle.inputs(name), None)
+    return hull(Backward(call, cotangents[0], exact), Roundoff.of(case.policy))
 
 
 def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction:
@@ -77,11 +89,11 @@ def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction
     inputs = oracle.inputs(name)
     batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
     batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
-    skip = None
+    ties = None
     if quantity.role == "input_gradient":
-        i = quantity.index
-        result, skip = f"input{i}", tied(case.lowered.node(name).layer, np.asarray(inputs[i]))
+        i, result = quantity.index, f"input{quantity.index}"
         exact, budget = next((value, admitted) for position, value, admitted in truth.inputs if position == i)
+        ties = _ties(oracle, name, i, exact)
     else:
         result = f"{name}.{quantity.name}"
         exact, budget = next((value, admitted) for item, value, admitted in truth.weights if item == quantity.name)
@@ -94,5 +106,5 @@ def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction
         result=result,
         exact=exact,
         budget=budget,
-        skip=skip,
+        hull=ties,
     )

@@ -59,8 +59,8 @@ def judge(
     """
     failure = failing(comparisons)
     most = max(comparisons, key=lambda c: c.use.sharp_used, default=None)
-    left_out = sum(c.left_out for c in comparisons)
-    known = dict(details) | {"compared": len(comparisons)} | ({"left_out_at_ties": left_out} if left_out else {})
+    at_ties = sum(c.at_ties for c in comparisons)
+    known = dict(details) | {"compared": len(comparisons)} | ({"at_ties": at_ties} if at_ties else {})
     nodes = tuple(c.use for c in comparisons)
     if most is None:
         return CheckOutcome(name=name, status="skipped", message="no node to compare", details=known)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, choose, other_layer, other_outputs
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, choose, other_gradient, other_layer, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.operands import FedOperands, fed, whole
 from cnnbench.spec.layers import LogSoftmax, ReLU, Softmax, Tanh
 from cnnbench.spec.layers.activation import Hardmax
 from cnnbench.spec.layers.arithmetic import Elementwise
@@ -101,6 +102,16 @@ FAULTS = (
         surrounded(ReLU(), _SQUARE),
         check="special",
         operation=other_outputs(lambda layer, inputs, outputs, call: (outputs[0] + 0.0 * outputs[0][:1],)),
+    ),
+    Fault(
+        "relu.gradient_explodes_at_zero",
+        "relu",
+        "a slope of a million at exactly 0, as by 1 / |x| with a floor",
+        fed(ReLU(), FedOperands(((4, 8, 8),), whole)),
+        check="gradient",
+        operation=other_gradient(
+            lambda layer, x, y, call: choose(x == 0, x, 0.0) * 1e6, lambda layer, x, y, g, call: (x == 0) * g * 1e6
+        ),
     ),
     Fault(
         "softmax.without_maximum",

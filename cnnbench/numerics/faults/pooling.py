@@ -11,6 +11,7 @@ from cnnbench.numerics.faults.engine.base import (
     Arrays,
     Fault,
     choose,
+    other_gradient,
     other_layer,
     other_operands,
     other_outputs,
@@ -18,6 +19,7 @@ from cnnbench.numerics.faults.engine.base import (
     swapped_padding,
 )
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
+from cnnbench.numerics.faults.engine.operands import FedOperands, fed, whole
 from cnnbench.spec.layers import AvgPool, GlobalAvgPool, MaxPool, Pad
 from cnnbench.spec.layers.pooling import MinPool
 
@@ -47,6 +49,28 @@ def _without_nan(
 ) -> tuple[Arrays, Arrays, Arrays, Call]:
     (x,) = inputs
     return (choose(x == x, x, -math.inf),), weights, state, call
+
+
+def _taps(layer: Any, call: Call) -> list[tuple[slice, ...]]:
+    """What each position of the windows reads that lie side by side and cover the input."""
+    rows, columns = ([slice(i, None, size) for i in range(size)] for size in layer.kernel_size)
+    batch, channels = slice(None), slice(None)
+    order = (lambda *at: (batch, *at, channels)) if call.channels_last else (lambda *at: (batch, channels, *at))
+    return [order(row, column) for row in rows for column in columns]
+
+
+def _winners(layer: Any, x: Any, y: Any, call: Call) -> Any:
+    """The sum of all elements that equal their window's maximum, less the one that the right op takes."""
+    return sum(choose(x[tap] == y, x[tap], 0.0) for tap in _taps(layer, call)) - y
+
+
+def _winners_dual(layer: Any, x: Any, y: Any, g: Any, call: Call) -> Any:
+    found, taken = 0 * x, y != y
+    for tap in _taps(layer, call):
+        wins = x[tap] == y
+        found[tap] = g * (wins & taken)
+        taken = taken | wins
+    return found
 
 
 FAULTS = (
@@ -140,6 +164,14 @@ FAULTS = (
         MinPool(kernel_size=2),
         other_outputs(lambda layer, inputs, outputs, call: (-outputs[0],)),
         _IMAGE,
+    ),
+    Fault(
+        "max_pool.gradient_to_all_ties",
+        "max_pool",
+        "the whole gradient of a window to each element that is its maximum, which makes more of it",
+        fed(MaxPool(kernel_size=2), FedOperands(((4, 8, 8),), whole)),
+        check="gradient",
+        operation=other_gradient(_winners, _winners_dual),
     ),
     Fault(
         "max_pool.drops_nan",

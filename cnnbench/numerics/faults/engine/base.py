@@ -13,6 +13,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.programs import Compilers
 from cnnbench.numerics.faults.engine.switching import When
 from cnnbench.spec.layers import Layer
+from cnnbench.spec.layers.loss import StopGradient
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 
@@ -150,6 +151,40 @@ def reversed_field(name: str) -> LayerChange:
 
 swapped_padding = other_layer(lambda layer: replace(layer, padding=tuple((e, b) for b, e in layer.padding)))
 """Padding before and after each axis exchanged."""
+
+
+def other_gradient(addend: Callable[[Any, Any, Any, Call], Any], dual: Callable[..., Any]) -> OperationChange:
+    """The op's value is right, and its gradient with respect to the first input is not.
+
+    An autodiff takes the gradient of y + e - stop_gradient(e); NumPy adds e's gradient itself.
+
+    Args:
+        addend: (layer, input, output, call) -> e, of the output's shape.
+        dual: (layer, input, output, cotangent, call) -> what e's gradient adds.
+    """
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            result = right.forward(layer, inputs, weights, state, call)
+            y = result.outputs[0]
+            if right.backward is not None:
+                return result._replace(saved=(result.saved, inputs[0], y))
+            e = addend(layer, inputs[0], y, call)
+            still = table["stop_gradient"].forward(StopGradient(), (e,), (), (), call).outputs[0]
+            return result._replace(outputs=(y + (e - still), *result.outputs[1:]))
+
+        if right.backward is None:
+            return Operation(forward, None, right.weight_layout)
+        own = right.backward
+
+        def backward(layer: Any, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
+            kept, x, y = saved
+            found = own(layer, kept, gradients, weights, call)
+            return found._replace(inputs=(found.inputs[0] + dual(layer, x, y, gradients[0], call), *found.inputs[1:]))
+
+        return Operation(forward, backward, right.weight_layout)
+
+    return build
 
 
 def rounded(value: Any, bits: int) -> Any:
