@@ -30,7 +30,7 @@ from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 Tests = dict[str, Callable[..., None]]
 EVERY_PROGRAM = {**PROGRAMS, **SHARING}
@@ -223,7 +223,7 @@ def _network(way: _Way, training: TrainingSteps) -> Case:
     graph = small_network()
     generator = stream(0, "conformance network")
     batch = {item.name: generator.normal(size=item.full_shape(4)).astype("float32") for item in graph.inputs}
-    arrays = initialize(graph, 0)
+    arrays = general_position(graph, 0)
     case = Case(graph, arrays, batch, way.options, training=training)
     return replace(case, training=replace(training, rates=training.rates[:3]))
 

@@ -19,7 +19,7 @@ from cnnbench.spec.layers import BatchNorm, Conv, GlobalAvgPool, Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize, split_state
+from cnnbench.spec.weights import general_position, split_state
 
 Arrays = dict[str, Any]
 IMAGE = (3, 6, 7)
@@ -34,15 +34,6 @@ def small_network() -> Graph:
     x = builder.add("act", ReLU(), builder.add("norm", BatchNorm(), x))
     x = builder.add("pool", GlobalAvgPool(), x)
     return builder.build({"logits": builder.add("fc", Linear(out_features=CLASSES), x)})
-
-
-def drawn_arrays(graph: Graph) -> Arrays:
-    """Normal weights, and running variances that are not small."""
-    found = {}
-    for name, array in initialize(graph, 0).items():
-        drawn = stream(0, "conformance programs", name).normal(size=array.shape)
-        found[name] = (np.abs(drawn) + 0.5 if name.endswith("running_var") else drawn).astype(np.float32)
-    return found
 
 
 def drawn_batch(size: int = 4) -> Arrays:
@@ -61,7 +52,7 @@ def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 def weights_survive(backend: Backend, options: ProgramOptions) -> None:
     """Weights, running statistics and slots come back as they were loaded, whatever layout they were held in."""
     graph = small_network()
-    weights, state = split_state(graph, drawn_arrays(graph))
+    weights, state = split_state(graph, general_position(graph, 0))
     slots = {f"{name}/momentum": 2 * array for name, array in weights.items()}
     program = backend.compile_step(graph, replace(options, training=True), CrossEntropy(), SGD(momentum=0.9))
     program.load(weights, state, slots)
@@ -92,7 +83,7 @@ def weight_layouts_are_permutations(backend: Backend, options: ProgramOptions) -
 def state_goes_in_and_comes_out(backend: Backend, options: ProgramOptions) -> None:
     """A training pass returns new running statistics, and leaves those that were loaded (and the caller's) alone."""
     graph = small_network()
-    arrays = drawn_arrays(graph)
+    arrays = general_position(graph, 0)
     before = {name: array.copy() for name, array in arrays.items()}
     weights, state = split_state(graph, arrays)
     program = backend.compile_forward(graph, replace(options, training=True))
@@ -115,7 +106,7 @@ def steps_go_on_from_a_snapshot(backend: Backend, options: ProgramOptions) -> No
         )
 
     straight = program()
-    straight.load(*split_state(graph, drawn_arrays(graph)))
+    straight.load(*split_state(graph, general_position(graph, 0)))
     operands = straight.upload(batch)
     straight.run(operands, 0.1)
     halfway = straight.snapshot()
@@ -131,7 +122,7 @@ def results_are_the_caller_s(backend: Backend, options: ProgramOptions) -> None:
     """What was downloaded does not change when the program runs again on other data."""
     graph = small_network()
     program = backend.compile_forward(graph, options)
-    program.load(*split_state(graph, drawn_arrays(graph)))
+    program.load(*split_state(graph, general_position(graph, 0)))
     batch = drawn_batch()["image"]
     first = program.download(program.run(program.upload({"image": batch}))).outputs["logits"]
     kept = first.copy()
@@ -145,7 +136,7 @@ def a_batch_of_no_images(backend: Backend, options: ProgramOptions) -> None:
     """N = 0 gives outputs of no rows and of the right width."""
     graph = small_network()
     program = backend.compile_forward(graph, options)
-    program.load(*split_state(graph, drawn_arrays(graph)))
+    program.load(*split_state(graph, general_position(graph, 0)))
     found = program.download(program.run(program.upload({"image": drawn_batch(0)["image"]}))).outputs["logits"]
     assert found.shape == (0, CLASSES), f"shape {found.shape}, expected (0, {CLASSES})"
 
@@ -167,7 +158,7 @@ def integers_stay_integers(backend: Backend, options: ProgramOptions) -> None:
 def what_does_not_fit_is_refused(backend: Backend, options: ProgramOptions) -> None:
     """A weight, an input or a slot that is missing or of another shape is a DataError that names it, before any run."""
     graph, batch = small_network(), drawn_batch()
-    weights, state = split_state(graph, drawn_arrays(graph))
+    weights, state = split_state(graph, general_position(graph, 0))
     slots = {f"{name}/momentum": np.zeros_like(array) for name, array in weights.items()}
     program = backend.compile_step(graph, options, CrossEntropy(), SGD(momentum=0.9))
     others = {name: array for name, array in weights.items() if name != "fc.bias"}

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.conformance.programs import CLASSES, IMAGE, Arrays, drawn_arrays, drawn_batch
+from cnnbench.conformance.programs import CLASSES, IMAGE, Arrays, drawn_batch
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Add, BatchNorm, Conv, GlobalAvgPool, Linear, MaxPool, ReLU
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.passes import copies_of, with_copies
-from cnnbench.spec.weights import split_state
+from cnnbench.spec.weights import general_position, split_state
 
 ROUNDINGS = 32  # at most 2 are seen on the shipped backends
 
@@ -42,7 +42,7 @@ def shared_network() -> Graph:
 
 def _both(graph: Graph) -> list[tuple[Graph, Arrays]]:
     """The graph, and the graph with copies, each with its arrays."""
-    arrays = drawn_arrays(graph)
+    arrays = general_position(graph, 0)
     copies = {copy: arrays[name] for name, uses in copies_of(graph).items() for copy in uses}
     return [(graph, arrays), (with_copies(graph), copies)]
 
@@ -81,7 +81,7 @@ def a_shared_weight_takes_one_step(backend: Backend, options: ProgramOptions) ->
     """One step of plain SGD moves a weight that several nodes use by the rate times its whole gradient, once."""
     graph = shared_network()
     training = replace(options, training=True)
-    weights, state = split_state(graph, drawn_arrays(graph))
+    weights, state = split_state(graph, general_position(graph, 0))
     slope = backend.compile_gradient(graph, training, CrossEntropy())
     slope.load(weights, state)
     gradients = slope.download(slope.run(slope.upload(drawn_batch()))).weights
@@ -107,7 +107,7 @@ def shared_statistics_are_updated_in_turn(backend: Backend, options: ProgramOpti
         found.append(program.download(program.run(program.upload({"image": drawn_batch()["image"]}))).state)
     kept = 1 - BatchNorm().momentum
     for role in ("running_mean", "running_var"):
-        start = drawn_arrays(graph)[f"wide.norm.{role}"].astype(np.float64)
+        start = general_position(graph, 0)[f"wide.norm.{role}"].astype(np.float64)
         first, second = (np.asarray(found[1][f"{level}.norm.{role}"], np.float64) for level in ("wide", "narrow"))
         _close(found[0][f"wide.norm.{role}"], kept * first + (second - kept * start), options, f"the {role}")
 

@@ -84,6 +84,44 @@ def load(
         SpecError: As ``build``; an image or classes for a graph, which has its own.
         DataError: The weights do not exist, or do not fit the network.
     """
+    from cnnbench.spec.weights import initialize
+
+    graph, arrays = _found(network, weights, image, num_classes)
+    if isinstance(network, Model) and weights is None:
+        return network
+    return Model(graph, initialize(graph, seed) if arrays is None else arrays)
+
+
+def load_examined(
+    network: Network,
+    weights: Path | str | Mapping[str, NDArray[Any]] | None = None,
+    *,
+    seed: int = 0,
+    image: Image = None,
+    num_classes: int | None = None,
+) -> Model:
+    """A network with the weights on which it is checked: as ``load``, but drawn ones are in general position.
+
+    Args:
+        network: As in ``load``.
+        weights: As in ``load``.
+        seed: As in ``load``.
+        image: As in ``load``.
+        num_classes: As in ``load``.
+
+    Raises:
+        SpecError, DataError: As ``load``.
+    """
+    from cnnbench.spec.weights import general_position
+
+    graph, arrays = _found(network, weights, image, num_classes)
+    return Model(graph, general_position(graph, seed) if arrays is None else arrays)
+
+
+def _found(
+    network: Network, weights: Path | str | Mapping[str, NDArray[Any]] | None, image: Image, num_classes: int | None
+) -> tuple[Graph, Mapping[str, NDArray[Any]] | None]:
+    """The graph, and its arrays where they are not to be drawn."""
     if isinstance(network, Graph | Model):
         if image is not None or num_classes is not None:
             raise SpecError("a graph has its own image and classes", where="load", remedy="build it with others")
@@ -91,17 +129,13 @@ def load(
     else:
         graph = build(network, image, num_classes)
     if weights is not None:
-        return Model(graph, _given(graph, weights))
-    if isinstance(network, Model):
-        return network
-    if isinstance(network, Graph):
-        from cnnbench.spec.weights import initialize
-
-        return Model(graph, initialize(graph, seed))
-    from cnnbench.harness.suite.networks import starting_arrays
+        return graph, _given(graph, weights)
+    if isinstance(network, Graph | Model):
+        return graph, network.arrays if isinstance(network, Model) else None
+    from cnnbench.harness.suite.networks import given_arrays
 
     name = network_name(network)
-    return Model(graph, starting_arrays(name, graph, seed, _shape(name, image)))
+    return graph, given_arrays(name, graph, _shape(name, image))
 
 
 def network_name(network: str | Path) -> str:

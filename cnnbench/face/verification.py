@@ -11,7 +11,7 @@ from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import ChosenBackend, chosen_backend, chosen_backends
 from cnnbench.face.keywords import VerifyKeywords, takes
-from cnnbench.face.networks import Model, Network, load
+from cnnbench.face.networks import Model, Network, load_examined
 from cnnbench.face.verify_result import VerifiedBackend, VerifyResult, with_suspicion
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
@@ -56,7 +56,8 @@ def verify(
     chosen = chosen_backends(backends, precision)
     found = None if fault is None else find_fault(fault)
     seed = how.get("seed", 0)
-    model = load(network, how.get("weights"), seed=seed, image=how.get("image"), num_classes=how.get("num_classes"))
+    image, num_classes = how.get("image"), how.get("num_classes")
+    model = load_examined(network, how.get("weights"), seed=seed, image=image, num_classes=num_classes)
     inputs = _inputs(model, how.get("batch", BATCH), seed)
     results = []
     for item in chosen:

@@ -66,9 +66,7 @@ def why_not(base: CellSnapshot | None, head: CellSnapshot) -> str | None:
         return f"nothing was measured: {head.status}" + (f", {head.reason}" if head.reason else "")
     if base.digests is None:
         return f"the baseline measured nothing: {base.status}" + (f", {base.reason}" if base.reason else "")
-    differing = [
-        name for name in ("graph", "weights", "inputs") if getattr(base.digests, name) != getattr(head.digests, name)
-    ]
+    differing = base.digests.differing(head.digests)
     if differing:
         return f"the digest of the {' and the '.join(differing)} differs"
     return None

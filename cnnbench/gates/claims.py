@@ -150,9 +150,7 @@ def why_not(record: Record, other: Record | None) -> str | None:
         return f"skipped here: {other.reason}"
     if record.digests is None or other.digests is None:
         return f"nothing was measured here: {other.status}, {other.reason}"
-    differing = [
-        name for name in ("graph", "weights", "inputs") if getattr(record.digests, name) != getattr(other.digests, name)
-    ]
+    differing = record.digests.differing(other.digests)
     return f"the digest of the {' and the '.join(differing)} differs" if differing else None
 
 

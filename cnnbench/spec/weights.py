@@ -1,4 +1,4 @@
-"""Canonical arrays of a network: seeded initialisation, and safetensors files."""
+"""Canonical arrays of a network: seeded initialisation, general position, and safetensors files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.errors import DataError, SpecError
-from cnnbench.spec.graph import Graph
-from cnnbench.spec.layers import Initializer, Shape, WeightSpec
-from cnnbench.spec.streams import stream
+from cnnbench.errors import DataError
+from cnnbench.spec.draws import draw
+from cnnbench.spec.graph import Graph, value_names
+from cnnbench.spec.layers import Signal
+from cnnbench.spec.narrow_floats import WIDENED
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -34,39 +35,54 @@ def initialize(graph: Graph, seed: int) -> dict[str, Array]:
     return {spec.name: draw(spec, seed).astype(np.float32) for spec in specs}
 
 
-def draw(spec: WeightSpec, seed: int) -> Array:
-    """One array in float64 from its initialiser."""
+def general_position(graph: Graph, seed: int) -> dict[str, Array]:
+    """Every array of ``graph`` by its full name, float32, so that none of them can be left out, exchanged or ignored.
+
+    Statistics, scales, shifts and biases are random, distinct and far from 0 and 1; what a layer says of each array is
+    ``WeightSpec.general``. Kernels are scaled by the mean square that their input is estimated to have
+    (``Layer.signal``), so that a signal neither grows nor dies in a deep network.
+    """
     import numpy as np
 
-    initializer, shape = spec.initializer, spec.shape
-    generator = stream(seed, "weights", spec.name)
-    match initializer.distribution:
-        case "constant":
-            return np.full(shape, initializer.scale)
-        case "uniform":
-            return generator.uniform(-initializer.scale, initializer.scale, shape)
-        case "normal":
-            return generator.normal(0.0, initializer.scale, shape)
-        case "kaiming_normal":
-            return generator.normal(0.0, initializer.scale / math.sqrt(initializer.fan), shape)
-        case "kaiming_uniform":
-            return _uniform(generator, initializer.scale * math.sqrt(3.0 / initializer.fan), shape)
-        case "fan_in_uniform":
-            return _uniform(generator, 1.0 / math.sqrt(initializer.fan), shape)
-        case "integers":
-            most = int(initializer.scale)
-            return generator.integers(-most, most + 1, shape).astype(np.float64)
-        case "signs":
-            return np.where(generator.random(shape) < 0.5, -1.0, 1.0)
-    raise _unknown(initializer)
+    from cnnbench.spec.passes import lower
+
+    lowered = lower(graph)
+    signals = {item.name: Signal(1.0) for item in lowered.inputs}
+    found: dict[str, Array] = {}
+    for node in lowered.nodes:
+        shapes = lowered.input_shapes(node)
+        read = tuple(signals[value] for value in node.inputs)
+        for spec in (*node.layer.weights(shapes), *node.layer.state(shapes)):
+            name, initializer = f"{node.owner}.{spec.name}", spec.general_initializer
+            if name not in found:
+                drawn = draw(replace(spec, name=name, initializer=initializer), seed, "general position")
+                size = math.sqrt(_coarse(read[0].square)) if initializer.fan and read else 1.0
+                found[name] = (drawn / size).astype(np.float32)
+        made = node.layer.signal(read)
+        signals.update(dict.fromkeys(value_names(node.name, len(lowered.output_shapes(node))), made))
+    return found
 
 
-def _uniform(generator: np.random.Generator, bound: float, shape: Shape) -> Array:
-    return generator.uniform(-bound, bound, shape)
+def _coarse(square: float) -> float:
+    """A mean square that can be divided by, to 12 binary digits: another machine's last bit changes no weight."""
+    fraction, exponent = math.frexp(min(max(square, 2.0**-40), 2.0**40))
+    return math.ldexp(round(fraction * 4096) / 4096, exponent)
 
 
-def _unknown(initializer: Initializer) -> SpecError:
-    return SpecError(f"unknown distribution {initializer.distribution!r}")
+def at_identity(graph: Graph, arrays: Arrays) -> tuple[str, ...]:
+    """The arrays that say nothing of how they are used: all values are 0, or 1, or several and equal.
+
+    For example, the running mean of a batch norm that was never trained: a backend that ignores it gives the same.
+    Arrays that are constants of the computation do not count.
+    """
+    import numpy as np
+
+    def says_nothing(array: Array) -> bool:
+        values = np.asarray(array).reshape(-1)
+        return bool(values.size and (values == values[0]).all() and (values.size > 1 or values[0] in (0, 1)))
+
+    specs = (*graph.named_weights(), *graph.named_state())
+    return tuple(spec.name for spec in specs if not spec.is_fixed and says_nothing(arrays[spec.name]))
 
 
 def check_fits(graph: Graph, arrays: Arrays, *, where: str) -> None:
@@ -166,60 +182,17 @@ def _array(item: Mapping[str, Any], where: str) -> Array:
     import numpy as np
 
     dtype = item["dtype"]
-    if dtype in _WIDENED:
-        return _WIDENED[dtype](item["data"]).reshape(item["shape"])
+    if dtype in WIDENED:
+        return WIDENED[dtype](item["data"]).reshape(item["shape"])
     if dtype not in _DTYPES:
         raise DataError(
             "the dtype cannot be read",
             where=where,
             received=dtype,
-            expected=", ".join((*_DTYPES, *_WIDENED)),
+            expected=", ".join((*_DTYPES, *WIDENED)),
             remedy="save the weights as real floating-point numbers",
         )
     return np.frombuffer(item["data"], _DTYPES[dtype]).reshape(item["shape"])
-
-
-def _bfloat16(data: bytes) -> Array:
-    import numpy as np
-
-    wide: Array = np.left_shift(np.frombuffer(data, "<u2").astype("<u4"), 16).view("<f4")
-    return wide
-
-
-def _e5m2(data: bytes) -> Array:
-    """The upper byte of a float16."""
-    import numpy as np
-
-    wide: Array = np.left_shift(np.frombuffer(data, "u1").astype("<u2"), 8).view("<f2").astype("<f4")
-    return wide
-
-
-def _e4m3(data: bytes) -> Array:
-    """Sign, four bits of exponent with bias 7, three of mantissa; no infinity, NaN where all but the sign are 1."""
-    import numpy as np
-
-    codes = np.arange(256)
-    exponent, mantissa = codes >> 3 & 15, codes & 7
-    size = np.where(exponent == 0, mantissa * 2.0**-9, (8 + mantissa) * 2.0 ** (exponent - 10))
-    values = np.where(codes & 127 == 127, np.nan, np.where(codes < 128, size, -size)).astype("<f4")
-    wide: Array = values[np.frombuffer(data, "u1")]
-    return wide
-
-
-def _e8m0(data: bytes) -> Array:
-    """A power of two with bias 127; NaN where all bits are 1."""
-    import numpy as np
-
-    codes = np.frombuffer(data, "u1")
-    return np.where(codes == 255, np.nan, np.ldexp(1.0, codes.astype(int) - 127)).astype("<f4")
-
-
-_WIDENED: Mapping[str, Callable[[bytes], Array]] = {
-    "BF16": _bfloat16,
-    "F8_E4M3": _e4m3,
-    "F8_E5M2": _e5m2,
-    "F8_E8M0": _e8m0,
-}
 
 
 def split_state(graph: Graph, arrays: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -14,7 +14,7 @@ KINDS = {kind: cls for kind, cls in layer_kinds().items() if cls.__module__.star
 FAMILIES = {cls.family for cls in KINDS.values()}
 # What stands beside the families' files, and what for.
 BESIDE = {
-    "cnnbench/spec/layers": {"axes", "base", "gates", "interpolation", "windows"},
+    "cnnbench/spec/layers": {"arrays", "axes", "base", "gates", "interpolation", "signals", "windows"},
     "cnnbench/spec/composites": {"base"},
     "cnnbench/conformance/cases": {"accumulation", "case"},  # sums that are too long for a narrow accumulator
     "cnnbench/numerics/budgets": {"base", "gates", "moments", "running_error", "sensitivity"},

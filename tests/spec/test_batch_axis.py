@@ -10,7 +10,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, Flatten, Layer, Linear, WeightSpec
-from cnnbench.spec.layers.base import ONES
+from cnnbench.spec.layers.arrays import ONES
 from cnnbench.spec.layers.shape import Reshape
 
 

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as npst
 from cnnbench.errors import DataError, SpecError
 from cnnbench.registry import build
 from cnnbench.spec import weights
+from cnnbench.spec.draws import draw
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, Initializer, Linear, WeightSpec
 
@@ -65,19 +66,19 @@ def test_these_bits_never_change():
 )
 def test_each_distribution_has_its_mean_and_deviation(initializer, mean, deviation):
     count = 200_000
-    drawn = weights.draw(WeightSpec("w", (count,), initializer), 0)
+    drawn = draw(WeightSpec("w", (count,), initializer), 0)
     assert abs(drawn.mean() - mean) <= 5 * deviation / count**0.5
     assert abs(drawn.std() - deviation) <= 0.02 * deviation
 
 
 def test_signs_are_plus_and_minus_one_and_integers_those_within_the_scale():
-    assert set(weights.draw(WeightSpec("w", (64,), Initializer("signs")), 0)) == {-1.0, 1.0}
-    assert set(weights.draw(WeightSpec("w", (99,), Initializer("integers", 2)), 0)) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    assert set(draw(WeightSpec("w", (64,), Initializer("signs")), 0)) == {-1.0, 1.0}
+    assert set(draw(WeightSpec("w", (99,), Initializer("integers", 2)), 0)) == {-2.0, -1.0, 0.0, 1.0, 2.0}
 
 
 def test_an_unknown_distribution_is_refused():
     with pytest.raises(SpecError, match="unknown distribution 'cauchy'"):
-        weights.draw(WeightSpec("w", (1,), Initializer("cauchy")), 0)
+        draw(WeightSpec("w", (1,), Initializer("cauchy")), 0)
 
 
 arrays = st.dictionaries(

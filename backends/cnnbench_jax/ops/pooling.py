@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.pooling import (
     AdaptiveAvgPool,
     AvgPool,

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from cnnbench.execution.operations import Call
-from cnnbench.spec.layers.base import Shape, Window
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Window
 from cnnbench.spec.layers.windows import effective_size
 
 MOST_TAPS = 25  # unrolled; beyond, compile time grows for little

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.filters import ConstantFilter
 from cnnbench_numpy.ops.registry import Arrays, spatial
 

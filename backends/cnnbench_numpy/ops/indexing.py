@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.indexing import Gather, GatherIndices, Roll, Slice, Split
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays
 from cnnbench_numpy.ops.shape import scatter

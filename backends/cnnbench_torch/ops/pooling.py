@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Subsample, Window
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.pooling import MinPool
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_torch.ops.registry import OPERATIONS

@@ -9,7 +9,8 @@ from operator import add
 from torch import Tensor
 from torch.nn import functional
 
-from cnnbench.spec.layers.base import Layer, Shape
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Layer
 from cnnbench.spec.layers.pooling import WindowPool
 from cnnbench.spec.layers.windows import effective_size, output_sizes, require_pairs
 

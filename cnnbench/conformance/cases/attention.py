@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.spec.composites.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 
 # Queries, keys and values of numbers and lengths that all differ.
 QKV: tuple[Shape, ...] = ((4, 6), (5, 6), (5, 8))

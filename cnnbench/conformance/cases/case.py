@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.spec.draws import draw as initial
 from cnnbench.spec.examples import example_graph, example_layer
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import draw as initial
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, PatchEmbedding, SinusoidalPositions
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding
 
 TOKENS: tuple[Shape, ...] = ((5, 6),)

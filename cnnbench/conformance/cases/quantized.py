@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnbench.conformance.cases.case import EVEN, SQUARE, Draw, LayerCase
 from cnnbench.spec.composites.quantized import DynamicQuantize
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.quantized import Dequantize, IntegerConv, IntegerMatMul, Quantize
 
 ONE: Shape = ()

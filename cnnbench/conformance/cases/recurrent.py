@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.spec.composites.recurrent import BidirectionalGRU, BidirectionalLSTM, BidirectionalRNN
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.gates import GateFunction
 from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 

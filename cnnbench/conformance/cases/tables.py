@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.tables import CausalMask, RelativeOffsets, ShiftedWindowMask, SinusoidTable
 
 ANY: tuple[Shape, ...] = ((3,),)

@@ -18,11 +18,22 @@ from cnnbench.training.epoch import Epoch
 
 
 class Digests(Frozen):
-    """SHA-256 of what went in; where one differs, two records are not comparable."""
+    """SHA-256 of what went in; where one differs, two records are not comparable.
+
+    Args:
+        graph, inputs: Of the network and of its inputs.
+        weights: Of what is checked, timed and measured.
+        start: Of the weights that training starts from; None for a cell that does not train.
+    """
 
     graph: str
     weights: str
     inputs: str
+    start: str | None = None
+
+    def differing(self, other: Digests) -> list[str]:
+        """The names of those that differ."""
+        return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
 
 
 class Phases(Frozen):

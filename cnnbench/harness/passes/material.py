@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.findings import Digests
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.networks import network, starting_arrays, weights_digest
+from cnnbench.harness.suite.networks import given_arrays, network, weights_digest
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.scratch import scratch_prefix
+from cnnbench.spec.weights import digest, general_position, initialize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +31,15 @@ class Material:
     """A cell's network and operands.
 
     Args:
-        arrays, batch: Files of weights with running statistics, and of inputs by name.
+        arrays, batch: Files of weights with running statistics, and of inputs by name, for checks, timing and memory:
+            weights in general position where none are given.
+        start: The file of the weights that training starts from.
         options: Of the program that is timed.
     """
 
     graph: Graph
     arrays: Path
+    start: Path
     batch: Path
     options: ProgramOptions
     digests: Digests
@@ -45,13 +50,15 @@ class Materials:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("material"))
-        self._weights: dict[tuple[object, ...], tuple[Path, str]] = {}
+        self._given: dict[tuple[object, ...], tuple[Path, str] | None] = {}
+        self._drawn: dict[tuple[object, ...], tuple[Path, str]] = {}
         self._batches: dict[tuple[object, ...], tuple[Path, str]] = {}
 
     def of(self, cell: Cell) -> Material:
         """The material of a cell. Raises CnnbenchError where there is none: no dataset, a bad or changed file."""
         graph = _planned(cell)
         arrays, weights_digest = self._weights_of(graph, cell)
+        start, start_digest = self._weights_of(graph, cell, start=True) if cell.train else (arrays, weights_digest)
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
         options = ProgramOptions(
             mode=cell.mode,
@@ -59,8 +66,13 @@ class Materials:
             layout=cell.layout,  # type: ignore[arg-type]
             fold_batch_norm=cell.fold_batch_norm,
         )
-        digests = Digests(graph=graph.digest, weights=weights_digest, inputs=inputs_digest)
-        return Material(graph, arrays, batch, options, digests)
+        digests = Digests(
+            graph=graph.digest,
+            weights=weights_digest,
+            inputs=inputs_digest,
+            start=start_digest if cell.train else None,
+        )
+        return Material(graph, arrays, start, batch, options, digests)
 
     def inputs(self, cell: Cell, count: int) -> dict[str, NDArray[Any]]:
         """``count`` images of the cell's data, by input name."""
@@ -74,21 +86,28 @@ class Materials:
         """Removes the files."""
         self._folder.cleanup()
 
-    def _weights_of(self, graph: Graph, cell: Cell) -> tuple[Path, str]:
-        from cnnbench.spec.weights import digest
-
-        key = (graph.digest, cell.architecture, cell.weights, cell.weights_digest, cell.seed)
-        if key not in self._weights:
+    def _weights_of(self, graph: Graph, cell: Cell, *, start: bool = False) -> tuple[Path, str]:
+        """The file of the weights to examine, or of those that training starts from, and its digest."""
+        source = (graph.digest, cell.architecture, cell.weights, cell.weights_digest)
+        if source not in self._given:
             _check_content(cell.weights_digest, weights_digest(cell.architecture, cell.image, cell.weights), cell)
-            arrays = starting_arrays(cell.architecture, graph, cell.seed, cell.image, cell.weights)
-            path = Path(self._folder.name) / f"weights-{len(self._weights)}.safetensors"
-            write_arrays(path, arrays)
-            self._weights[key] = (path, digest(arrays))
-        return self._weights[key]
+            arrays = given_arrays(cell.architecture, graph, cell.image, cell.weights)
+            self._given[source] = None if arrays is None else self._written(arrays)
+        given = self._given[source]
+        if given is not None:
+            return given
+        key = (graph.digest, cell.seed, start)
+        if key not in self._drawn:
+            draw = initialize if start else general_position
+            self._drawn[key] = self._written(draw(graph, cell.seed))
+        return self._drawn[key]
+
+    def _written(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Path, str]:
+        path = Path(self._folder.name) / f"weights-{len(self._given)}-{len(self._drawn)}.safetensors"
+        write_arrays(path, arrays)
+        return path, digest(arrays)
 
     def _batch_of(self, graph: Graph, cell: Cell, count: int) -> tuple[Path, str]:
-        from cnnbench.spec.weights import digest
-
         key = (graph.inputs, cell.data, cell.seed, count)
         if key not in self._batches:
             arrays = draw_inputs(graph, cell.data, cell.seed, count)

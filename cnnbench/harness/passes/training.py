@@ -113,7 +113,7 @@ class _TrainingPass:
         loaded = self._pool.get(self._work.facts.spec(cell))
         name = f"{REFERENCE}{number}"
         path = loaded.worker.folder / f"{name}.safetensors"
-        write_arrays(path, perturbed(read_arrays(self._work.facts.materials.of(cell).arrays), cell.seed, number))
+        write_arrays(path, perturbed(read_arrays(self._work.facts.materials.of(cell).start), cell.seed, number))
         try:
             training = self._trained(loaded, self._request(cell, path))
         finally:
@@ -136,7 +136,7 @@ class _TrainingPass:
         request = LossesRequest(
             graph=material.graph,
             options=replace(material.options, precision=precision(EXACT)),
-            arrays=material.arrays,
+            arrays=material.start,
             settings=train_settings(self._settings, cell.seed),
             beside=tuple(beside),
         )
@@ -160,7 +160,7 @@ class _TrainingPass:
         return TrainRequest(
             graph=material.graph,
             options=material.options,
-            arrays=arrays or material.arrays,
+            arrays=arrays or material.start,
             settings=train_settings(self._settings, cell.seed),
         )
 

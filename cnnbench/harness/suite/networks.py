@@ -80,17 +80,14 @@ def weights_file(name: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def starting_arrays(
-    architecture: str, graph: Graph, seed: int, image: tuple[int, ...] = (), weights: str | None = None
-) -> Mapping[str, NDArray[Any]]:
-    """The weights and running statistics that a network starts with.
-
-    Those of the file ``weights``, else those that an ONNX file holds, else drawn from the seed.
+def given_arrays(
+    architecture: str, graph: Graph, image: tuple[int, ...] = (), weights: str | None = None
+) -> Mapping[str, NDArray[Any]] | None:
+    """The weights and running statistics of the file ``weights``, else those that an ONNX file holds, else None.
 
     Args:
         architecture: As in ``network``.
         graph: That network.
-        seed: Of the drawn weights.
         image: As in ``network``.
         weights: As ``weights_file`` takes it; of any format that there is a reader for.
 
@@ -108,9 +105,7 @@ def starting_arrays(
         from cnnbench.spec.interchange.onnx_import import load_arrays
 
         return load_arrays(Path(architecture.removeprefix(FILE)), image)
-    from cnnbench.spec.weights import initialize
-
-    return initialize(graph, seed)
+    return None
 
 
 def graph_digest(architecture: str, image: tuple[int, ...] = (), num_classes: int | None = None) -> str:

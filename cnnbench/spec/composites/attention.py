@@ -10,7 +10,8 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Softmax, Tanh
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.layers.base import Example, Shape, Shapes, require_int, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Shapes, require_int, require_rank
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.linear import Linear, MatMul
 from cnnbench.spec.layers.merge import Add

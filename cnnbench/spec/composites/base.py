@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from cnnbench.errors import CnnbenchError, SpecError
 from cnnbench.spec.graph import Builder, Graph, Value
-from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, WeightSpec
+from cnnbench.spec.layers.arrays import MaskSpec, WeightSpec
+from cnnbench.spec.layers.base import Layer, Shapes
 
 
 @dataclass(frozen=True, kw_only=True)

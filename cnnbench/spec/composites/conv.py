@@ -7,12 +7,7 @@ from typing import Self
 
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.base import (
-    Example,
-    Shapes,
-    require_int,
-    require_rank,
-)
+from cnnbench.spec.layers.base import Example, Shapes, require_int, require_rank
 from cnnbench.spec.layers.conv import Conv
 from cnnbench.spec.layers.windows import (
     Padding,

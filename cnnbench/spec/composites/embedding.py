@@ -9,12 +9,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Parameter
-from cnnbench.spec.layers.base import (
-    Example,
-    Shapes,
-    require_one_of,
-    require_rank,
-)
+from cnnbench.spec.layers.base import Example, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.conv import Conv
 from cnnbench.spec.layers.merge import Add, Concat
 from cnnbench.spec.layers.shape import Expand, Flatten, Transpose

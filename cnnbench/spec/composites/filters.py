@@ -9,7 +9,8 @@ from typing import Literal, Self, get_args
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.filters import ConstantFilter
 from cnnbench.spec.layers.padding import PAD_MODES, Pad, PadMode
 from cnnbench.spec.layers.pooling import AvgPool, Subsample

@@ -8,7 +8,8 @@ from typing import Literal, Self
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
-from cnnbench.spec.layers.base import Example, Shape, Shapes
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Shapes
 from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.padding import Pad
 

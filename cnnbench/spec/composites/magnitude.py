@@ -9,11 +9,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise, Power
-from cnnbench.spec.layers.base import (
-    Shapes,
-    require_int,
-    require_rank,
-)
+from cnnbench.spec.layers.base import Shapes, require_int, require_rank
 from cnnbench.spec.layers.merge import Multiply
 from cnnbench.spec.layers.pooling import AvgPool
 

@@ -8,19 +8,8 @@ from pkgutil import iter_modules
 
 from cnnbench.spec.layers import windows
 from cnnbench.spec.layers.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from cnnbench.spec.layers.base import (
-    Dtype,
-    Dtypes,
-    Example,
-    Initializer,
-    Layer,
-    LayoutRule,
-    MaskSpec,
-    Shape,
-    Shapes,
-    WeightSpec,
-    Window,
-)
+from cnnbench.spec.layers.arrays import Initializer, MaskSpec, Shape, Signal, WeightSpec
+from cnnbench.spec.layers.base import Dtype, Dtypes, Example, Layer, LayoutRule, Shapes, Window
 from cnnbench.spec.layers.conv import Conv, PartialConv
 from cnnbench.spec.layers.linear import Linear, RadialBasis
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, RMSNorm
@@ -79,6 +68,7 @@ __all__ = [
     "Shapes",
     "SiLU",
     "Sigmoid",
+    "Signal",
     "Softmax",
     "Softplus",
     "StochasticDepth",

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
+from cnnbench.spec.layers.arrays import Signal
 from cnnbench.spec.layers.axes import resolve_axis
 from cnnbench.spec.layers.base import Layer, Shapes
+from cnnbench.spec.layers.signals import rectified
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReLU(Layer, kind="relu"):
     """max(x, 0). The gradient at 0 is 0; NaN stays NaN. Shapes: any -> the same."""
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return rectified(inputs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +32,16 @@ class Tanh(Layer, kind="tanh"):
     input_scale: float = 1.0
     output_scale: float = 1.0
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(self.output_scale**2 * min(1.0, self.input_scale**2 * inputs[0].square))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sigmoid(Layer, kind="sigmoid"):
     """1 / (1 + exp(-x)). Shapes: any -> the same."""
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(0.3, 0.5)  # 1/2 at 0, and a variance of 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

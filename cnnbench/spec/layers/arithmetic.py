@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Initializer, Layer, Shapes, WeightSpec, require_int
+from cnnbench.spec.layers.arrays import SHIFTS, Initializer, Signal, WeightSpec
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int
 
 Distribution = Literal["constant", "uniform", "normal", "kaiming_normal", "kaiming_uniform", "fan_in_uniform", "signs"]
 Function = Literal[
@@ -80,7 +81,11 @@ class Parameter(Layer, kind="parameter"):
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         initializer = Initializer(self.distribution, self.scale, self.fan)
-        return (WeightSpec("value", self.shape, initializer, trainable=self.trainable, decay=self.decay),)
+        general = None if self.trainable else initializer  # a constant of the computation is what it is
+        if self.trainable and self.distribution != "constant":
+            general = SHIFTS  # a table that is added to a signal of size 1
+        value = WeightSpec("value", self.shape, initializer, self.trainable, self.decay, general)
+        return (value,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,11 @@ class Affine(Layer, kind="scalar_affine"):
     shift: float = 0.0
 
     example = Example((1, 4, 6, 6), scale=2.0, shift=-0.5)
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        square, mean = inputs[0]
+        scaled = self.scale**2 * square + 2 * self.scale * self.shift * mean + self.shift**2
+        return Signal(scaled, self.scale * mean + self.shift)
 
 
 @dataclass(frozen=True, kw_only=True)

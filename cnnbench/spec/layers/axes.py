@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Shape
+from cnnbench.spec.layers.arrays import Shape
 
 
 def resolve_axis(axis: int, rank: int) -> int:

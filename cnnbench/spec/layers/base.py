@@ -9,62 +9,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import MaskSpec, Shape, Signal, WeightSpec
 
-Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
 LayoutRule = Literal["spatial", "follow", "canonical"]
 Dtype = Literal["float", "int"]
 Dtypes = tuple[Dtype, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Initializer:
-    """A distribution from which a weight is drawn; ``spec.weights`` draws it.
-
-    Args:
-        distribution: ``constant``, ``uniform`` (in [-scale, scale]), ``normal`` (standard deviation ``scale``),
-            ``kaiming_normal`` (std = gain / sqrt(fan)), ``kaiming_uniform`` (bound = gain sqrt(3 / fan)),
-            ``fan_in_uniform`` (bound = 1 / sqrt(fan)), ``signs`` (-1 or +1 with equal probability), or ``integers``
-            (those in [-scale, scale]).
-        scale: The constant, the bound, the standard deviation or the gain.
-        fan: What ``fan`` is for the last three distributions: the number of products summed into one output.
-    """
-
-    distribution: str
-    scale: float = 0.0
-    fan: int = 0
-
-
-ZEROS = Initializer("constant", 0.0)
-ONES = Initializer("constant", 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class WeightSpec:
-    """One array of a layer: a weight, or (in ``Layer.state``) a running statistic.
-
-    Args:
-        name: Its name within the node; its full name is ``<node>.<name>``.
-        shape: Canonical shape: convolution (O, I/g, *kernel), linear (O, I).
-        initializer: How it starts.
-        trainable: False for a fixed weight, which counts as a buffer.
-        decay: Whether weight decay applies when the optimiser decays ``kernels`` only (biases and norms are exempt).
-    """
-
-    name: str
-    shape: Shape
-    initializer: Initializer
-    trainable: bool = True
-    decay: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class MaskSpec:
-    """A random 0/1 program input of a node, drawn with probability ``keep`` of a one; full name ``<node>.<name>``."""
-
-    name: str
-    shape: Shape
-    keep: float
 
 
 class Window(NamedTuple):
@@ -154,6 +104,15 @@ class Layer:
     def state(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         """The running statistics, in the order in which ops receive and return them."""
         return ()
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        """About how large the outputs are, for weights in general position and inputs of these sizes.
+
+        Weights in general position are scaled by it, so that a signal keeps its size through a deep network. By
+        default as large as the largest input. Rather too large than too small: an estimate that is too small lets the
+        signal grow from layer to layer.
+        """
+        return max(inputs, default=Signal(1.0))
 
     def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:
         """The random program inputs of a training pass."""

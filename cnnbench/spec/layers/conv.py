@@ -7,18 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import (
-    ZEROS,
-    Example,
-    Initializer,
-    Layer,
-    Shape,
-    Shapes,
-    WeightSpec,
-    Window,
-    require_int,
-    require_rank,
-)
+from cnnbench.spec.layers.arrays import ZEROS, Initializer, Shape, Signal, WeightSpec, kernels
+from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_int, require_rank
+from cnnbench.spec.layers.signals import BIASED
 from cnnbench.spec.layers.windows import (
     Padding,
     PerAxis,
@@ -71,6 +62,7 @@ class Convolution(Layer):
             "weight",
             (self.out_channels, inputs[0][1] // self.groups, *kernel),
             Initializer("kaiming_normal", math.sqrt(2.0), fan_out),
+            general=kernels(inputs[0][1] // self.groups * math.prod(kernel)),
         )
         return (weight, WeightSpec("bias", (self.out_channels,), ZEROS, decay=False)) if self.bias else (weight,)
 
@@ -79,6 +71,9 @@ class Convolution(Layer):
 
     def window(self) -> Window:
         return Window(require_axes(self.kernel_size), require_axes(self.stride), require_axes(self.dilation))
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(BIASED if self.bias else 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

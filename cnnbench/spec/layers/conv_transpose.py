@@ -7,18 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import (
-    ZEROS,
-    Example,
-    Initializer,
-    Layer,
-    Shape,
-    Shapes,
-    WeightSpec,
-    Window,
-    require_rank,
-)
+from cnnbench.spec.layers.arrays import ZEROS, Initializer, Shape, Signal, WeightSpec
+from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_rank
 from cnnbench.spec.layers.conv import require_groups
+from cnnbench.spec.layers.signals import BIASED
 from cnnbench.spec.layers.windows import (
     Padding,
     PaddingPairs,
@@ -159,6 +151,9 @@ class ConvTranspose(Layer, kind="conv_transpose"):
         ones = (1,) * len(taps.kernel_size)
         axes = zip(taps.kernel_size, taps.stride, taps.dilation, strict=True)
         return Window(tuple(-(-effective_size(k, d) // s) for k, s, d in axes), ones, ones)
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(BIASED if self.bias else 1.0)
 
 
 def _halves(total: int, *, lower: bool) -> tuple[int, int]:

@@ -7,16 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import (
-    Dtypes,
-    Example,
-    Layer,
-    Shape,
-    Shapes,
-    require_int,
-    require_one_of,
-    require_rank,
-)
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
 
 BoxFormat = Literal["corners", "center"]

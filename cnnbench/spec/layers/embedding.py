@@ -7,15 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import (
-    Example,
-    Initializer,
-    Layer,
-    Shapes,
-    WeightSpec,
-    require_int,
-    require_one_of,
-)
+from cnnbench.spec.layers.arrays import Initializer, WeightSpec
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, Window, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_rank
 from cnnbench.spec.layers.windows import PerAxis, output_sizes, per_axis, require_axes
 
 

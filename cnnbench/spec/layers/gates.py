@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Initializer, Layer, Shapes, WeightSpec, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import SHIFTS, Initializer, WeightSpec, kernels
+from cnnbench.spec.layers.base import Layer, Shapes, require_one_of, require_rank
 
 GateFunction = Literal[
     "sigmoid",
@@ -135,9 +136,9 @@ def gate_weights(gates: int, hidden_size: int, in_features: int, biases: Biases)
     rows = gates * hidden_size
     names = {"two": ("bias_ih", "bias_hh"), "one": ("bias",), "none": ()}[biases]
     return (
-        WeightSpec("weight_ih", (rows, in_features), initializer),
-        WeightSpec("weight_hh", (rows, hidden_size), initializer),
-        *(WeightSpec(name, (rows,), initializer, decay=False) for name in names),
+        WeightSpec("weight_ih", (rows, in_features), initializer, general=kernels(in_features)),
+        WeightSpec("weight_hh", (rows, hidden_size), initializer, general=Initializer("normal", hidden_size**-0.5)),
+        *(WeightSpec(name, (rows,), initializer, decay=False, general=SHIFTS) for name in names),
     )
 
 

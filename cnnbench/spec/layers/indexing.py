@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.axes import resolve_axes, resolve_axis
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import (
-    Example,
-    Initializer,
-    Layer,
-    Shape,
-    Shapes,
-    WeightSpec,
-    require_int,
-    require_one_of,
-    require_rank,
-)
+from cnnbench.spec.layers.arrays import SHIFTS, Initializer, Shape, Signal, WeightSpec
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.merge import broadcast_shape
+from cnnbench.spec.layers.signals import BIASED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +48,17 @@ class Linear(Layer, kind="linear"):
         in_features = inputs[0][-1]
         initializer = Initializer("fan_in_uniform", 1.0, in_features)
         weight = WeightSpec("weight", (self.out_features, in_features), initializer)
-        return (weight, WeightSpec("bias", (self.out_features,), initializer, decay=False)) if self.bias else (weight,)
+        bias = WeightSpec("bias", (self.out_features,), initializer, decay=False, general=SHIFTS)
+        return (weight, bias) if self.bias else (weight,)
 
     def macs(self, inputs: Shapes, outputs: Shapes) -> int:
         return math.prod(outputs[0]) * inputs[0][-1]
 
     def is_global(self) -> bool:
         return True
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(BIASED if self.bias else 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

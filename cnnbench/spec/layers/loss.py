@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_one_of, require_rank
 
 
 @dataclass(frozen=True, kw_only=True)

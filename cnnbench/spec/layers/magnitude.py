@@ -6,16 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import ONES, SCALES, Signal, WeightSpec
 from cnnbench.spec.layers.axes import resolve_axis, resolve_start_axis
-from cnnbench.spec.layers.base import (
-    ONES,
-    Layer,
-    Shapes,
-    WeightSpec,
-    require_int,
-    require_one_of,
-    require_rank,
-)
+from cnnbench.spec.layers.base import Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.normalization import affine_weights
 from cnnbench.spec.layers.standardization import require_eps
 
@@ -97,7 +90,11 @@ class RMSNorm(Layer, kind="rms_norm"):
         return replace(self, start_axis=resolve_start_axis(self.start_axis, inputs[0]))
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        return (WeightSpec("weight", inputs[0][self.start_axis :], ONES, decay=False),) if self.affine else ()
+        weight = WeightSpec("weight", inputs[0][self.start_axis :], ONES, decay=False, general=SCALES)
+        return (weight,) if self.affine else ()
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(1.03)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from cnnbench.spec.layers.base import Dtypes, Example, Shape, Shapes, require_one_of
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Dtypes, Example, Shapes, require_one_of
 from cnnbench.spec.layers.pooling import WindowPool
 from cnnbench.spec.layers.windows import require_pairs
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import Shape, Signal
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes
+from cnnbench.spec.layers.base import Example, Layer, Shapes
+from cnnbench.spec.layers.signals import added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ class Add(Layer, kind="add"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         return (broadcast_shape(inputs),)
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return added(inputs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Broadcasting(Layer):
@@ -69,10 +75,16 @@ class Multiply(_Broadcasting, kind="multiply"):
 
     num_inputs = (2, None)
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(math.prod(x.square for x in inputs), math.prod(x.mean for x in inputs))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subtract(_Broadcasting, kind="subtract"):
     """a - b. Shapes: as ``Multiply``."""
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return added((inputs[0], Signal(inputs[1].square, -inputs[1].mean)))
 
 
 @dataclass(frozen=True, kw_only=True)

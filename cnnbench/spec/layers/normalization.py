@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import ONES, ZEROS, Layer, Shapes, WeightSpec, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import ONES, SCALES, SHIFTS, VARIANCES, ZEROS, Signal, WeightSpec
+from cnnbench.spec.layers.base import Layer, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.signals import normalized_by_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,14 @@ class BatchNorm(Layer, kind="batch_norm"):
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         return affine_weights(inputs[0][1]) if self.affine else ()
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return normalized_by_statistics(inputs[0])
+
     def state(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         shape = (inputs[0][1],)
         return (
-            WeightSpec("running_mean", shape, ZEROS, trainable=False, decay=False),
-            WeightSpec("running_var", shape, ONES, trainable=False, decay=False),
+            WeightSpec("running_mean", shape, ZEROS, trainable=False, decay=False, general=SHIFTS),
+            WeightSpec("running_var", shape, ONES, trainable=False, decay=False, general=VARIANCES),
         )
 
 
@@ -89,10 +94,19 @@ class FrozenBatchNorm(Layer, kind="frozen_batch_norm"):
         return self
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        starts = {"weight": ONES, "bias": ZEROS, "running_mean": ZEROS, "running_var": ONES}
+        arrays = {
+            "weight": (ONES, SCALES),
+            "bias": (ZEROS, SHIFTS),
+            "running_mean": (ZEROS, SHIFTS),
+            "running_var": (ONES, VARIANCES),
+        }
         return tuple(
-            WeightSpec(name, (inputs[0][1],), start, trainable=False, decay=False) for name, start in starts.items()
+            WeightSpec(name, (inputs[0][1],), start, trainable=False, decay=False, general=general)
+            for name, (start, general) in arrays.items()
         )
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return normalized_by_statistics(inputs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +133,6 @@ class ChannelAffine(Layer, kind="channel_affine"):
 def affine_weights(channels: int) -> tuple[WeightSpec, ...]:
     """The weight (ones) and bias (zeros) of an affine map per channel, exempt from decay of kernels."""
     return (
-        WeightSpec("weight", (channels,), ONES, decay=False),
-        WeightSpec("bias", (channels,), ZEROS, decay=False),
+        WeightSpec("weight", (channels,), ONES, decay=False, general=SCALES),
+        WeightSpec("bias", (channels,), ZEROS, decay=False, general=SHIFTS),
     )

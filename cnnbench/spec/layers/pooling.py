@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, Window, require_int, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_int, require_rank
 from cnnbench.spec.layers.windows import (
     Padding,
     PerAxis,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Shape, Shapes
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Shapes
 from cnnbench.spec.layers.pooling import WindowPool
 from cnnbench.spec.layers.windows import require_pairs
 

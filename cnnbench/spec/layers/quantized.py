@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import Initializer, Shape, WeightSpec
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Example, Initializer, Layer, Shape, Shapes, WeightSpec
+from cnnbench.spec.layers.base import Example, Layer, Shapes
 from cnnbench.spec.layers.conv import Conv
 from cnnbench.spec.layers.linear import MatMul
 
@@ -110,8 +111,9 @@ class IntegerConv(Conv, kind="integer_conv"):
     differentiable = False
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        integers = Initializer("integers", 127.0)
-        return tuple(replace(spec, initializer=integers, trainable=False) for spec in super().weights(inputs))
+        drawn = Initializer("integers", 127.0)
+        specs = super().weights(inputs)
+        return tuple(replace(spec, initializer=drawn, trainable=False, general=None) for spec in specs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_int, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
 
 Order = Literal["DCR", "CRD"]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Initializer, Layer, Shapes, WeightSpec, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import Initializer, Signal, WeightSpec
+from cnnbench.spec.layers.base import Layer, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.signals import bent, rectified
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +18,9 @@ class ReLU6(Layer, kind="relu6"):
     Shapes: any -> the same. Source: Howard et al., "MobileNets" (2017); Krizhevsky, "Convolutional deep belief
     networks on CIFAR-10" (2010).
     """
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return rectified(inputs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,9 @@ class LeakyReLU(Layer, kind="leaky_relu"):
     """
 
     negative_slope: float = 0.01
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return rectified(inputs[0], self.negative_slope)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,9 @@ class PReLU(Layer, kind="prelu"):
         count = inputs[0][1] if self.slopes == "channel" else 1
         return (WeightSpec("weight", (count,), Initializer("constant", self.initial), decay=False),)
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return rectified(inputs[0], self.initial)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdedReLU(Layer, kind="thresholded_relu"):
@@ -75,6 +86,9 @@ class ThresholdedReLU(Layer, kind="thresholded_relu"):
     """
 
     alpha: float = 1.0
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return rectified(inputs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +135,9 @@ class HardSigmoid(Layer, kind="hard_sigmoid"):
         """Whether it is relu6(x + 3) / 6, which frameworks have as a function."""
         return self.slope == 1 / 6 and self.offset == 0.5
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(0.3, 0.5)
+
 
 @dataclass(frozen=True, kw_only=True)
 class HardSwish(Layer, kind="hard_swish"):
@@ -128,3 +145,6 @@ class HardSwish(Layer, kind="hard_swish"):
 
     Shapes: any -> the same. Source: Howard et al., "Searching for MobileNetV3" (2019), section 5.2.
     """
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return bent(inputs[0], 0.35, 0.17)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Shapes, WeightSpec, require_int, require_one_of
+from cnnbench.spec.layers.arrays import WeightSpec
+from cnnbench.spec.layers.base import Example, Shapes, require_int, require_one_of
 from cnnbench.spec.layers.gates import Biases, Gated, GateFunction, GateOrder, check_sequence, gate_weights
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.axes import resolve_axis
-from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shape, Shapes, require_int
+from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shapes, require_int
 
 ReduceFunction = Literal["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Layer, MaskSpec, Shapes, require_one_of
+from cnnbench.spec.layers.arrays import MaskSpec
+from cnnbench.spec.layers.base import Layer, Shapes, require_one_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.interpolation import Axis, Coordinates, Mode, Rounding
 from cnnbench.spec.layers.windows import per_axis
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Example, Layer, Shape, Shapes, require_one_of, require_rank
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_one_of, require_rank
 
 CUBIC = -0.75  # Keys' a in PyTorch's and ONNX's cubic sampling
 

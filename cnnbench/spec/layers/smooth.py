@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import Signal
 from cnnbench.spec.layers.base import Layer, Shapes, require_one_of
+from cnnbench.spec.layers.signals import bent
 
 
 def _require_positive(value: float, field: str) -> None:
@@ -78,6 +80,9 @@ class GELU(Layer, kind="gelu"):
         require_one_of(self.form, "form", ("exact", "tanh"))
         return self
 
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return bent(inputs[0], 0.43, 0.28)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiLU(Layer, kind="silu"):
@@ -91,6 +96,9 @@ class SiLU(Layer, kind="silu"):
     """
 
     beta: float = 1.0
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return bent(inputs[0], 0.36, 0.21)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +127,6 @@ class Softsign(Layer, kind="softsign"):
 @dataclass(frozen=True, kw_only=True)
 class Mish(Layer, kind="mish"):
     """x tanh(log(1 + exp(x))). Shapes: any -> the same. Source: Misra, "Mish" (2019), equation 1."""
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return bent(inputs[0], 0.46, 0.24)

@@ -6,19 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.layers.arrays import ONES, SCALES, SHIFTS, ZEROS, Signal, WeightSpec
 from cnnbench.spec.layers.axes import resolve_axis, resolve_start_axis
-from cnnbench.spec.layers.base import (
-    ONES,
-    ZEROS,
-    Example,
-    Layer,
-    Shapes,
-    WeightSpec,
-    require_int,
-    require_one_of,
-    require_rank,
-)
+from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.normalization import affine_weights
+from cnnbench.spec.layers.signals import BIASED
 
 
 def require_eps(eps: float) -> None:
@@ -62,8 +54,14 @@ class LayerNorm(Layer, kind="layer_norm"):
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         shape = inputs[0][self.start_axis :]
-        both = (WeightSpec("weight", shape, ONES, decay=False), WeightSpec("bias", shape, ZEROS, decay=False))
+        both = (
+            WeightSpec("weight", shape, ONES, decay=False, general=SCALES),
+            WeightSpec("bias", shape, ZEROS, decay=False, general=SHIFTS),
+        )
         return both[: (1 + self.bias) * self.affine]
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(BIASED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +93,9 @@ class InstanceNorm(Layer, kind="instance_norm"):
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         return affine_weights(inputs[0][1]) if self.affine else ()
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(BIASED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,9 @@ class GroupNorm(Layer, kind="group_norm"):
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         return affine_weights(inputs[0][1]) if self.affine else ()
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(BIASED)
 
 
 @dataclass(frozen=True, kw_only=True)

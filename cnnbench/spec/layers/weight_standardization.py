@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import ONES, Shapes, WeightSpec, require_one_of
+from cnnbench.spec.layers.arrays import ONES, SCALES, Signal, WeightSpec
+from cnnbench.spec.layers.base import Shapes, require_one_of
 from cnnbench.spec.layers.conv import Conv, Convolution
+from cnnbench.spec.layers.signals import BIASED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,11 @@ class ScaledWSConv(Convolution, kind="scaled_ws_conv"):
         return super().resolve(inputs)
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
-        gain = WeightSpec("gain", (self.out_channels,), ONES, decay=False)
+        gain = WeightSpec("gain", (self.out_channels,), ONES, decay=False, general=SCALES)
         return (*super().weights(inputs), gain) if self.gain else super().weights(inputs)
+
+    def signal(self, inputs: tuple[Signal, ...]) -> Signal:
+        return Signal(inputs[0].square + (BIASED - 1.0) * self.bias)  # whatever scale its weights have
 
     def plain(self) -> Conv:
         """The convolution that runs on the standardised weight."""

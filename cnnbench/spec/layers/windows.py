@@ -6,7 +6,8 @@ import itertools
 from typing import Any, Literal
 
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers.base import Shape, require_int
+from cnnbench.spec.layers.arrays import Shape
+from cnnbench.spec.layers.base import require_int
 
 PerAxis = int | tuple[int, ...]
 PaddingPairs = tuple[tuple[int, int], ...]

@@ -12,9 +12,10 @@ from cnnbench_numpy.backend import NumpyBackend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.host import HostGradients, HostResult
 from cnnbench.execution.precision import precision
+from cnnbench.spec.draws import draw
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Layer
-from cnnbench.spec.weights import draw, split_state
+from cnnbench.spec.weights import split_state
 
 
 @dataclass(frozen=True)

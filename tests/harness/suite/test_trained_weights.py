@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.errors import DataError
 from cnnbench.harness.suite.file import load_suite
-from cnnbench.harness.suite.networks import network, starting_arrays, weights_file
+from cnnbench.harness.suite.networks import given_arrays, network, weights_file
 from cnnbench.harness.suite.plan import plan
 from cnnbench.spec.weights import initialize, save
 
@@ -34,7 +34,7 @@ def test_a_file_beside_the_suite_is_what_the_network_starts_with(tmp_path):
     (cell,) = plan(load_suite(suite(tmp_path, "five.safetensors"))).cells
     assert cell.skip is None
     assert "-trained" in cell.id
-    found = starting_arrays(cell.architecture, graph, cell.seed, cell.image, cell.weights)
+    found = given_arrays(cell.architecture, graph, cell.image, cell.weights)
     np.testing.assert_array_equal(found["fc1.weight"], arrays["fc1.weight"])
 
 
@@ -48,7 +48,7 @@ def test_missing_weights_are_a_skip_with_their_name(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     save(initialize(network("lenet_20_50_500"), 0), tmp_path / "other.safetensors")
     with pytest.raises(DataError, match=r"do not fit|alphabetical"):
-        starting_arrays("lenet5", network("lenet5"), 0, (), str(tmp_path / "other.safetensors"))
+        given_arrays("lenet5", network("lenet5"), (), str(tmp_path / "other.safetensors"))
 
 
 def test_a_file_of_a_package_is_found_without_importing_it():
@@ -77,7 +77,7 @@ def test_the_cat_is_a_cat_the_coffee_an_espresso_the_cameraman_has_a_tripod(name
 
     cell = trained(name)
     graph = network(cell.architecture)
-    arrays = starting_arrays(cell.architecture, graph, 0, cell.image, cell.weights)
+    arrays = given_arrays(cell.architecture, graph, cell.image, cell.weights)
     images = load_dataset(cell.data, DataRequest("test", cell.image)).images
     options = ProgramOptions("fast", precision("float32"), fold_batch_norm=True)
     logits = (

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.configurations import SUSPECT, Configuration
+from cnnbench.spec.draws import draw
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import draw
 
 Array = NDArray[Any]
 Draw = Callable[[np.random.Generator, Shape], Array]
