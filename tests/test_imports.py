@@ -37,7 +37,7 @@ ORDER = {
     "cnnbench.spec": (
         "fields frozen streams",
         "layers",
-        "graph",
+        "graph draws narrow_floats",
         "composites",
         "passes",
         "equality",
