@@ -76,6 +76,7 @@ class Case:
             subject has an op of its own for.
         positive: Whether cotangents are positive, so that sums do not cancel and a narrow accumulator shows.
         thorough: Whether checks also do what costs much.
+        sizes: Other batch sizes at which the timed check calls the program: each may be another compilation.
     """
 
     graph: Graph
@@ -89,6 +90,7 @@ class Case:
     whole: frozenset[str] | None = None
     positive: bool = False
     thorough: bool = False
+    sizes: tuple[int, ...] = (1, 3)
 
     @property
     def policy(self) -> PrecisionPolicy:

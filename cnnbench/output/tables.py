@@ -15,7 +15,7 @@ WARM_CACHE = (
     "of the first launch; a compiler that keeps its code on disk (PyTorch's Inductor) may have found it there, from "
     "the checks or an earlier run"
 )
-FORWARD = ("local", "exact", "end_to_end", "determinism")
+FORWARD = ("local", "exact", "end_to_end", "timed", "determinism")
 BACKWARD = ("gradient", "gradient_determinism", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
 

@@ -64,6 +64,8 @@ def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: Oracle
 
     checks, materials = work.facts.suite.checks, work.facts.materials
     material = materials.of(cell)
+    # Each size is another compilation, and the timing compares every cell's own.
+    sizes = () if "latency" in cell.measure and not checks.thorough else Case.sizes
     case = Case(
         graph=material.graph,
         arrays=read_arrays(material.arrays),
@@ -72,6 +74,7 @@ def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: Oracle
         seed=cell.seed,
         training=TrainingSteps.of_steps(checks.training_steps),
         folder=work.facts.folder(cell),
+        sizes=sizes,
         thorough=checks.thorough,
     )
 

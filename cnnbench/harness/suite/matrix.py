@@ -12,6 +12,7 @@ CheckName = Literal[
     "local",
     "exact",
     "end_to_end",
+    "timed",
     "special",
     "gradient",
     "determinism",

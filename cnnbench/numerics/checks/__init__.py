@@ -1,4 +1,4 @@
-"""The checks of a case: local, exact, end to end, special, gradient, determinism, training, classes."""
+"""The checks of a case: local, exact, end to end, timed, special, gradient, determinism, training, classes."""
 
 from cnnbench.numerics.checks.run import CHECKS, prefetch, run_checks
 

@@ -16,6 +16,7 @@ from cnnbench.numerics.checks.exact import check_exact
 from cnnbench.numerics.checks.gradient import check_gradient, prefetch_gradient
 from cnnbench.numerics.checks.local import check_local, prefetch_local
 from cnnbench.numerics.checks.special import check_special, prefetch_special
+from cnnbench.numerics.checks.timed import check_timed
 from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.oracle import Oracle
@@ -26,6 +27,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
     "local": check_local,
     "exact": check_exact,
     "end_to_end": check_end_to_end,
+    "timed": check_timed,
     "special": check_special,
     "gradient": check_gradient,
     "determinism": check_determinism,
@@ -38,6 +40,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
 PREFETCHED: dict[str, Callable[[Oracle], None]] = {
     "local": prefetch_local,
     "end_to_end": prefetch_end_to_end,
+    "timed": prefetch_end_to_end,
     "special": prefetch_special,
     "gradient": prefetch_gradient,
     "training": prefetch_training,
@@ -80,12 +83,16 @@ def run_checks(
     if case.whole is None:
         case = replace(case, whole=own_composites(subject))
     oracle = Oracle.of(case)
-    memoizing = MemoizingSubject(subject)
+    timed = (case.graph, replace(case.options, training=False)) if "timed" in names else None
+    memoizing = MemoizingSubject(subject, timed)
     outcomes = []
-    for name in names:
-        if on_progress is not None:
-            on_progress(name)
-        outcomes.append(_outcome(name, memoizing, oracle))
+    try:
+        for name in names:
+            if on_progress is not None:
+                on_progress(name)
+            outcomes.append(_outcome(name, memoizing, oracle))
+    finally:
+        memoizing.close()
     return outcomes
 
 

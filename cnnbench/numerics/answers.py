@@ -1,0 +1,156 @@
+"""The answers that images have: from the oracle, or from the first call that had them, whatever their place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.comparison import examine
+from cnnbench.numerics.envelope import Envelope
+from cnnbench.spec.graph import Graph
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Known = tuple[Array, bool]  # a row, and whether it is the oracle's
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """What a call gave that it should not.
+
+    Args:
+        share: Of the admitted distance; infinite where nothing could be compared.
+        text: In words.
+        problem: ``nan``, ``wrong_shape``, ``wrong_dtype``, or None for other numbers.
+        image: The place in the batch; None for an output that is not of single images.
+    """
+
+    share: float
+    text: str
+    problem: str | None = None
+    image: int | None = None
+
+
+class Answers:
+    """Compares the rows of a call's outputs with the answers of its images.
+
+    For example, of the batch (A, B, C) the oracle knows the answers of A and B. A call on (C, A, B) must give them in
+    its second and third row, and in its first row the answer that C had in the call before.
+
+    An output is compared row by row where its first axis alone grows with the batch, and as a whole elsewhere.
+    At inference images do not meet. The oracle's rows admit the end-to-end envelope, and a row of an earlier call twice
+    that, since both may be off.
+
+    Args:
+        graph: What the program computes.
+        policy: Its precision.
+        envelope: Of its outputs.
+    """
+
+    def __init__(self, graph: Graph, policy: PrecisionPolicy, envelope: Envelope) -> None:
+        self._graph, self._policy = graph, policy
+        self._admitted = {name: envelope.factor * size for name, size in envelope.size.items()}
+        self._rows = _rows_per_image(graph)
+        self._known: dict[tuple[str, str], Known] = {}
+        self.largest_share = 0.0
+
+    @property
+    def admitted(self) -> Mapping[str, float]:
+        """How far each output may lie from the oracle's."""
+        return self._admitted
+
+    def learn(self, batch: Arrays, exact: Arrays) -> None:
+        """Takes the oracle's outputs for a batch."""
+        for name, _, key, row in self._parts(batch, exact):
+            self._known[name, key] = (row, True)
+
+    def judge(self, batch: Arrays, outputs: Arrays) -> Disagreement | None:
+        """The worst disagreement of a call's outputs with what is known; what is new becomes known.
+
+        Args:
+            batch: That the call was on.
+            outputs: What it gave.
+        """
+        size = self._size(batch)
+        shapes = self._graph.shapes(size)
+        for name, value in self._graph.outputs:
+            integers = np.zeros(0, np.int64) if self._graph.dtypes[value] == "int" else None
+            problem, text = examine(outputs.get(name), shapes[value], self._policy, integers)
+            if problem is None and integers is None and not np.isfinite(outputs[name]).all():
+                problem, text = "nan", "a value is infinite"
+            if problem is not None:
+                return Disagreement(np.inf, f"output {name}: {text}", problem)
+        found: list[Disagreement] = []
+        for name, image, key, row in self._parts(batch, outputs):
+            exact, is_oracle = self._known.setdefault((name, key), (np.array(row), False))
+            found.append(self._compared(name, image, row, exact, is_oracle))
+        worst = max(found, key=lambda item: item.share, default=None)
+        if worst is None:
+            return None
+        self.largest_share = max(self.largest_share, worst.share)
+        return worst if not worst.share <= 1 else None
+
+    def _compared(self, name: str, image: int | None, row: Array, exact: Array, is_oracle: bool) -> Disagreement:
+        gap = float(np.abs(row.astype(np.float64) - exact).max(initial=0.0))
+        share = gap / (self._admitted[name] * (1 if is_oracle else 2))
+        where = "" if image is None else f" of image {image + 1}"
+        other = "the oracle" if is_oracle else "an earlier call"
+        text = f"output {name}{where} is {gap:.3g} from {other}'s, {share:.3g} times the envelope"
+        return Disagreement(share, text, image=image)
+
+    def _parts(self, batch: Arrays, outputs: Arrays) -> list[tuple[str, int | None, str, Array]]:
+        """(output, place, key of what it is the answer to, values) of each row."""
+        keys, whole = self._keys(batch)
+        parts: list[tuple[str, int | None, str, Array]] = []
+        for name, _ in self._graph.outputs:
+            rows, array = self._rows[name], outputs[name]
+            if rows is None or not keys:
+                parts.append((name, None, whole, array))
+            elif rows == 0:
+                parts.append((name, None, "", array))
+            else:
+                parts += [(name, i, key, array[i * rows : (i + 1) * rows]) for i, key in enumerate(keys)]
+        return parts
+
+    def _size(self, batch: Arrays) -> int:
+        return next((len(batch[item.name]) for item in self._graph.inputs if item.batched), 1)
+
+    def _keys(self, batch: Arrays) -> tuple[list[str], str]:
+        """A digest of each image with what all share, and one of the whole batch."""
+        shared = [_bytes(batch[item.name]) for item in self._graph.inputs if not item.batched]
+        arrays = [batch[item.name] for item in self._graph.inputs if item.batched]
+        size = len(arrays[0]) if arrays else 0
+        keys = [_digest([*shared, *(_bytes(array[i]) for array in arrays)]) for i in range(size)]
+        return keys, _digest([*shared, *map(_bytes, arrays)])
+
+
+def _rows_per_image(graph: Graph) -> dict[str, int | None]:
+    """Rows of each output that belong to an image: 0 where none does, None where it cannot be cut into images."""
+    one, two = graph.shapes(1), graph.shapes(2)
+    rows: dict[str, int | None] = {}
+    for name, value in graph.outputs:
+        first, second = one[value], two[value]
+        if first == second:
+            rows[name] = 0
+        elif first[1:] == second[1:] and second[0] == 2 * first[0]:
+            rows[name] = first[0]
+        else:
+            rows[name] = None
+    return rows
+
+
+def _bytes(array: Array) -> bytes:
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _digest(parts: list[bytes]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()

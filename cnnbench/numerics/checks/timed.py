@@ -1,0 +1,233 @@
+"""The timed check: one compiled program, called as a timing calls it, and in every way that may leave traces in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.answers import Answers, Disagreement
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import largest
+from cnnbench.numerics.envelope import forward_envelope
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.rounding import all_to_storage
+from cnnbench.numerics.session import Calls, OpensSessions, Session, distances
+from cnnbench.numerics.subject import Subject, opens_sessions
+from cnnbench.spec.passes import fold_arrays, fold_batch_norm
+from cnnbench.spec.weights import split_state
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+NAME = "timed"
+MANY_CALLS = 24
+LITTLE_MACS = 10_000_000  # of a call, up to which so many are made
+FEW_CALLS = 3
+
+
+def check_timed(subject: Subject, oracle: Oracle) -> CheckOutcome:
+    """The program as it is timed: compiled once, prepared, and called again and again.
+
+    Calls on one input must agree, whatever was called in between: an input whose images are rotated (each must keep its
+    answer), other values in the same memory, NaN, another batch size, other weights. Weights and running statistics are
+    read back and compared bit for bit where the backend tells them, and at inference statistics must not move.
+    """
+    case = oracle.case
+    if not opens_sessions(subject) or not isinstance(subject, OpensSessions):
+        return CheckOutcome(name=NAME, status="skipped", message="the subject keeps no program from call to call")
+    exact, envelope = forward_envelope(oracle)
+    if not all(np.isfinite(value).all() for value in exact.values()):
+        text = "not applicable: the reference's own outputs are not finite"
+        return CheckOutcome(name=NAME, status="skipped", message=text)
+    answers = Answers(case.graph, case.policy, envelope)
+    answers.learn(case.inputs, exact)
+    options = replace(case.options, training=False)
+    session = subject.open(case.graph, options)
+    try:
+        return _Examination(session, subject, case, answers).outcome()
+    finally:
+        session.close()
+
+
+class _Examination:
+    """What is done to one program, step by step, until a step finds something."""
+
+    def __init__(self, session: Session, subject: Subject, case: Case, answers: Answers) -> None:
+        self._session, self._subject, self._case, self._answers = session, subject, case, answers
+        self._state: Arrays | None = None
+        self._sizes_of: Mapping[str, float] = {}
+        self._details: dict[str, Any] = {"batch": case.size, "calls": 0}
+
+    def outcome(self) -> CheckOutcome:
+        """Failed at the first step that finds something."""
+        for step, found in self._steps():
+            if found is None:
+                continue
+            details = self._details | {"step": step} | ({"problem": found.problem} if found.problem else {})
+            if found.image is not None:
+                details["image"] = found.image
+            return CheckOutcome(
+                name=NAME, status="failed", budget_used=found.share, message=f"{step}: {found.text}", details=details
+            )
+        share, calls = self._answers.largest_share, self._details["calls"]
+        text = f"{calls} calls of one program agree, {share:.3g} of the envelope at most"
+        return CheckOutcome(name=NAME, status="passed", budget_used=share, message=text, details=self._details)
+
+    def _steps(self) -> Iterator[tuple[str, Disagreement | None]]:
+        case, session = self._case, self._session
+        first = dict(case.inputs)
+        turned = _rotated(case, first)
+        session.load(case.stored)
+        yield "weights read back after loading", self._read_back(case.stored)
+        session.upload("first", first)
+        yield from self._called("first", first, "first input", 1)
+        yield from self._called("first", first, "same input again", self._calls)
+        session.upload("second", turned)
+        yield from self._called("second", turned, "images in another order", 1)
+        yield from self._called("first", first, "first input after another", 1)
+        if session.overwrite("first", "second"):
+            yield from self._called("first", turned, "other values in the operands' own memory", 1)
+        session.upload("second", turned)
+        session.upload("first", turned)
+        yield from self._called("first", turned, "other values in the same memory of the host", 1)
+        session.upload("first", first)
+        yield from self._called("first", first, "the first values there again", 1)
+        session.upload("second", {name: _poisoned(array) for name, array in first.items()})
+        self._run("second", 1)
+        yield from self._called("first", first, "after a call on NaN", 2)
+        yield from self._reloaded(first)
+        yield from self._sizes(first)
+        yield "weights read back at the end", self._read_back(case.stored)
+
+    @property
+    def _calls(self) -> int:
+        little = self._case.lowered.macs(self._case.size) <= LITTLE_MACS
+        return MANY_CALLS if little or self._case.thorough else FEW_CALLS
+
+    def _run(self, name: str, calls: int) -> Calls:
+        self._details["calls"] += calls
+        return self._session.run(name, calls)
+
+    def _called(self, name: str, batch: Arrays, step: str, calls: int) -> Iterator[tuple[str, Disagreement | None]]:
+        """Calls, compared with each other, and the last with the answers."""
+        found = self._run(name, calls)
+        yield step, self._answers.judge(batch, found.result.outputs)
+        yield step, self._unsteady(found)
+        yield step, self._moved(found.result.state)
+
+    def _unsteady(self, found: Calls) -> Disagreement | None:
+        """Equal calls that lie farther apart than rounding takes them."""
+        for name, gap in found.deviation.items():
+            share = gap / (2 * self._answers.admitted[name])
+            if not share <= 1:
+                number = next(i for i, digest in enumerate(found.digests) if digest != found.digests[0])
+                text = f"output {name} of call {number + 1} is not that of the first call: up to {gap:.3g} apart"
+                return Disagreement(share, text)
+        self._details["bitwise"] = self._details.get("bitwise", True) and found.repeats
+        return None
+
+    def _moved(self, state: Arrays) -> Disagreement | None:
+        """Running statistics that a call at inference changed."""
+        if self._state is None:
+            self._state = {name: np.array(array) for name, array in state.items()}
+        for name, array in self._state.items():
+            if name not in state or not np.array_equal(array, state[name]):
+                return Disagreement(np.inf, f"{name} has moved at inference")
+        return None
+
+    def _reloaded(self, first: Arrays) -> Iterator[tuple[str, Disagreement | None]]:
+        """Other weights, and the right ones again."""
+        case, session, step = self._case, self._session, "other weights loaded"
+        other = {name: _reversed(array) for name, array in case.stored.items()}
+        weights, _ = split_state(case.graph, case.stored)
+        if all(np.array_equal(other[name], array) for name, array in weights.items()):
+            return
+        before = self._run("first", 1)
+        self._sizes_of = largest(before.result.outputs)
+        session.load(other)
+        yield step, self._read_back(other)
+        after = self._run("first", 1)
+        if after.digests == before.digests and any(map(_varies, before.result.outputs.values())):
+            yield step, Disagreement(np.inf, "the outputs are those of the weights before, bit for bit")
+        if case.thorough:
+            yield step, self._unlike_fresh(other, first, after)
+        session.load(case.stored)
+        yield "the first weights loaded again", self._read_back(case.stored)
+        yield from self._called("first", first, "the first weights loaded again", 1)
+
+    def _unlike_fresh(self, arrays: Arrays, batch: Arrays, found: Calls) -> Disagreement | None:
+        """Outputs that are not those of a program which is compiled for these weights."""
+        options = replace(self._case.options, training=False)
+        fresh = self._subject.forward(self._case.graph, arrays, batch, options).outputs
+        sizes, gaps = largest(fresh), distances(found.result.outputs, fresh)
+        for name, gap in gaps.items():
+            admitted = 2 * self._answers.admitted[name] * max(1.0, sizes[name] / max(self._sizes_of[name], 2.0**-126))
+            if not gap <= admitted:
+                text = f"output {name} is {gap:.3g} from that of a program that is compiled for them"
+                return Disagreement(gap / admitted, text)
+        return None
+
+    def _sizes(self, first: Arrays) -> Iterator[tuple[str, Disagreement | None]]:
+        """Batches of other sizes, made of the images whose answers are known."""
+        case = self._case
+        batched = [item.name for item in case.graph.inputs if item.batched]
+        if not batched or not case.size:
+            return
+        for size in case.sizes:
+            order = np.arange(size) % case.size
+            batch = {name: array[order] if name in batched else array for name, array in first.items()}
+            self._session.upload("sized", batch)
+            yield from self._called("sized", batch, f"a batch of {size}", 2)
+        yield from self._called("first", first, "first batch after those of other sizes", 1)
+
+    def _read_back(self, arrays: Arrays) -> Disagreement | None:
+        """The program's own arrays, bit for bit; folded ones within their two roundings."""
+        held = self._session.held()
+        if held is None:
+            self._details["not_compared"] = "the backend does not tell the arrays that it holds"
+            return None
+        expected = self._expected(arrays)
+        for name, array in expected.items():
+            if name not in held or held[name].shape != array.shape:
+                return Disagreement(np.inf, f"{name} is not held, or in another shape")
+            gap = np.abs(held[name].astype(np.float64) - array)
+            folded = self._case.options.fold_batch_norm
+            allowed = 2 * self._case.policy.storage_roundoff * np.abs(array) + 2.0**-126 if folded else 0.0
+            wrong = int((~(gap <= allowed) & ~(np.isnan(array) & np.isnan(held[name]))).sum())
+            if wrong:
+                return Disagreement(np.inf, f"{wrong} of {array.size} values of {name} are not those that were loaded")
+        return None
+
+    def _expected(self, arrays: Arrays) -> dict[str, Array]:
+        case, graph = self._case, self._case.lowered
+        if not case.options.fold_batch_norm:
+            return dict(arrays)
+        folded = fold_arrays(graph, {name: array.astype(np.float64) for name, array in arrays.items()})
+        after = fold_batch_norm(graph)
+        kept = [spec.name for spec in (*after.named_weights(), *after.named_state())]
+        return all_to_storage({name: folded[name] for name in kept}, case.policy)
+
+
+def _rotated(case: Case, batch: Arrays) -> dict[str, Array]:
+    """The same images, each one place on; of a single image, or where none is batched, its values in reverse."""
+    batched = {item.name for item in case.graph.inputs if item.batched}
+    if case.size > 1 and batched:
+        return {name: np.roll(array, 1, axis=0) if name in batched else array for name, array in batch.items()}
+    return {name: _reversed(array) for name, array in batch.items()}
+
+
+def _reversed(array: Array) -> Array:
+    return np.ascontiguousarray(array.reshape(-1)[::-1].reshape(array.shape))
+
+
+def _poisoned(array: Array) -> Array:
+    return np.full_like(array, np.nan) if array.dtype.kind == "f" else array
+
+
+def _varies(output: Array) -> bool:
+    return output.dtype.kind == "f" and bool(np.ptp(output) > 0) if output.size else False

@@ -1,0 +1,146 @@
+"""The timed check: right programs pass, and one that is right at first sight only is found out, with the step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from deceitful_programs import deceitful
+from loaded_backends import loaded_backend
+
+from cnnbench.execution.backends import load_backend
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, ReLU
+from cnnbench.spec.weights import initialize
+
+
+def network():
+    builder = Builder("timed")
+    x = builder.add("conv", Conv(out_channels=4, kernel_size=3), builder.input("x", (2, 6, 6)))
+    x = builder.add("relu", ReLU(), builder.add("bn", BatchNorm(), x))
+    return builder.build({"logits": builder.add("fc", Linear(out_features=5), builder.add("pool", GlobalAvgPool(), x))})
+
+
+def case_of(graph=None, mode="fast", name="float32", batch=2, seed=0, **more):
+    graph = graph or network()
+    generator = np.random.default_rng(seed)
+    arrays = {key: generator.uniform(0.5, 1.5, a.shape).astype(np.float32) for key, a in initialize(graph, 0).items()}
+    for key, array in arrays.items():
+        if "running_var" not in key:
+            array *= generator.choice([-1, 1], array.shape)
+    x = {item.name: generator.normal(size=item.full_shape(batch)).astype(np.float32) for item in graph.inputs}
+    return Case(graph, arrays, x, ProgramOptions(mode, precision(name), **more), seed=seed)
+
+
+def checked(subject, case):
+    (outcome,) = run_checks(["timed"], subject, case)
+    return outcome
+
+
+FOUND = {
+    "batch_of_three": "a batch of 3",
+    "odd_batch": "a batch of 1",
+    "second_call": "same input again",
+    "twentieth_call": "same input again",
+    "after_reload": "the first weights loaded again",
+    "loaded_once": "other weights loaded",
+    "statistics_kept": "other weights loaded",
+    "one_weight_lost": "weights read back after loading",
+    "moving_state": "same input again",
+    "after_prepare": "first input",
+    "warm_half": "same input again",
+    "one_image": "same input again",
+    "kept_by_identity": "other values in the operands' own memory",
+    "kept_by_number": "other values in the operands' own memory",
+    "kept_by_host_memory": "the first values there again",
+    "lingering_nan": "after a call on NaN",
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_program_that_is_right_at_first_sight_is_found_out(name):
+    outcome = checked(InProcessSubject(deceitful(load_backend("numpy"), name)), case_of())
+    assert outcome.status == "failed", outcome.message
+    assert outcome.message.startswith(f"{FOUND[name]}: "), outcome.message
+    assert outcome.details["step"] == FOUND[name]
+    (first,) = run_checks(["end_to_end"], InProcessSubject(deceitful(load_backend("numpy"), name)), case_of())
+    assert first.status == "passed", "the fault shows at first sight, and tests nothing here"
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize(
+    ("backend", "mode"),
+    [
+        ("numpy", "reference"),
+        ("numpy", "fast"),
+        pytest.param("torch", "eager", marks=pytest.mark.torch),
+        pytest.param("jax", "jit", marks=[pytest.mark.jax, pytest.mark.slow]),
+        pytest.param("tensorflow", "graph", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
+        pytest.param("tensorflow", "xla", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
+        pytest.param("torch", "compile", marks=[pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(600)]),
+    ],
+)
+def test_a_right_program_passes(backend, mode, fold, seed):
+    if backend != "numpy":
+        pytest.importorskip(backend, reason=f"needs {backend}")
+    outcome = checked(InProcessSubject(loaded_backend(backend)), case_of(mode=mode, fold_batch_norm=fold, seed=seed))
+    assert outcome.status == "passed", outcome.message
+    assert outcome.details["calls"] > 30
+    assert 0 < outcome.budget_used < 0.5
+
+
+@pytest.mark.parametrize("name", ["float64", "bfloat16", "float16"])
+def test_narrow_and_wide_programs_are_read_back_in_their_own_type(name):
+    backend = "numpy" if name == "float64" else "torch"
+    mode = "fast" if name == "float64" else "eager"
+    if backend != "numpy":
+        pytest.importorskip(backend, reason=f"needs {backend}")
+    for fold in (False, True):
+        outcome = checked(
+            InProcessSubject(loaded_backend(backend)), case_of(mode=mode, name=name, fold_batch_norm=fold)
+        )
+        assert outcome.status == "passed", outcome.message
+        assert "not_compared" not in outcome.details
+
+
+def test_the_end_to_end_check_before_it_compiles_its_program():
+    class Counting(InProcessSubject):
+        def open(self, graph, options):
+            opened.append(graph)
+            return super().open(graph, options)
+
+        def forward(self, graph, arrays, batch, options):
+            passes.append(graph)
+            return super().forward(graph, arrays, batch, options)
+
+    opened, passes, case = [], [], case_of()
+    found = run_checks(["end_to_end", "timed", "determinism"], Counting(load_backend("numpy")), case)
+    assert [item.status for item in found] == ["passed"] * 3
+    assert len(opened) == len(passes) == 1
+    (alone,) = run_checks(["end_to_end"], Counting(load_backend("numpy")), case)
+    assert alone.status == "passed"
+    assert len(opened) == 1
+
+
+def test_one_image_and_a_network_without_weights_are_checked_too():
+    subject = InProcessSubject(load_backend("numpy"))
+    assert checked(subject, case_of(batch=1)).status == "passed"
+    builder = Builder("bare")
+    graph = builder.build(builder.add("flat", Flatten(), builder.add("relu", ReLU(), builder.input("x", (2, 3, 3)))))
+    assert checked(subject, case_of(graph)).status == "passed"
+
+
+def test_a_subject_that_keeps_no_program_is_skipped():
+    class Plain:
+        def __init__(self):
+            inner = InProcessSubject(load_backend("numpy"))
+            self.forward, self.gradient, self.steps = inner.forward, inner.gradient, inner.steps
+
+    outcome = checked(Plain(), case_of())
+    assert outcome.status == "skipped"
+    assert "keeps no program" in outcome.message
