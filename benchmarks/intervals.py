@@ -9,7 +9,8 @@ comparison groups of four; a group takes ten seconds of each launch, and the gro
 minute disturbs neighbours.
 
 `repeat` makes one run after another of a suite, and goes on where it was interrupted. `table` then asks of every
-interval of every run whether it holds the geometric mean of the other runs' medians.
+interval of every run whether it holds the geometric mean of the other runs' medians: of the interval that the run by
+itself gives, and of that which the runs before it widen.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ import math
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
 
-from cnnbench.measurement.levels import latency_spread, steadied
+from cnnbench.harness.run.store import RunStore
+from cnnbench.measurement.between_runs import LEAST_RUNS, widened
+from cnnbench.measurement.levels import Spread, latency_spread, steadied
 from cnnbench.measurement.noise import proportion_interval
+from cnnbench.measurement.statistics import grouped
 
 Rounds = dict[tuple[int, int], list[float]]
 
@@ -138,34 +142,65 @@ def finished(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*/*/summary.json") if json.loads(path.read_text())["exit_code"] == 0)
 
 
+@dataclass
+class Held:
+    """What became of the intervals of one kind: which hold the mean of the other runs, and their half widths."""
+
+    hits: list[bool]
+    widths: list[float]
+
+    def add(self, spread: Spread, mean: float) -> None:
+        """Counts one interval. Args: spread: the estimate. mean: what it should hold, a logarithm."""
+        found = spread.estimate()
+        self.hits.append(math.log(found.low) <= mean <= math.log(found.high))
+        self.widths.append(math.sqrt(found.high / found.low) - 1)
+
+    def plus(self, other: Held) -> Held:
+        """Both together."""
+        return Held(self.hits + other.hits, self.widths + other.widths)
+
+    @property
+    def text(self) -> str:
+        """How many hold, of how many, and the median width."""
+        return f"{sum(self.hits)} of {len(self.hits)}, ±{median(self.widths):.1%}" if self.hits else "none"
+
+
 def table(folder: Path) -> None:
-    """Prints for each cell how many of its intervals hold the mean of the other runs."""
-    found: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for path in finished(folder):
-        for row in json.loads(path.read_text())["rows"]:
-            if row["median_s"] is not None:
-                found[row["id"]].append(row["median_s"])
-    found = {cell: medians for cell, medians in found.items() if len(medians) > 1}
-    if not found:
-        sys.exit("two runs or more are needed")
-    print("| cell | runs | intervals that hold the mean of the others | width | deviation between runs |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    every: list[bool] = []
-    half: list[float] = []
-    for cell, medians in sorted(found.items()):
-        logs = [math.log(item["value"]) for item in medians]
-        others = [(sum(logs) - own) / (len(logs) - 1) for own in logs]
-        pairs = zip(medians, others, strict=True)
-        hits = [math.log(item["low"]) <= mean <= math.log(item["high"]) for item, mean in pairs]
-        wide = [math.sqrt(item["high"] / item["low"]) - 1 for item in medians]
-        print(f"| {cell} | {len(logs)} | {sum(hits)} | ±{median(wide):.1%} | {np.std(logs, ddof=1):.1%} |")
-        every += hits
-        half += wide
-    share = proportion_interval(sum(every), len(every))
-    print(
-        f"\n{share.value:.1%} of {len(every)} intervals hold it (if they were independent: {share.low:.1%} to "
-        f"{share.high:.1%}); half of them are within ±{median(half):.1%}"
-    )
+    """Prints how many intervals hold the mean of the other runs: of a run by itself, and with the runs before it."""
+    runs = [run_spreads(path.parent) for path in finished(folder)]
+    cells = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
+    if len(runs) < 2 or not cells:
+        sys.exit("two runs or more with the same cells are needed")
+    values = {cell: [run[cell].value for run in runs] for cell in cells}
+    alone, known = ({cell: Held([], []) for cell in cells} for _ in range(2))
+    for number, run in enumerate(runs):
+        own = [run[cell] for cell in cells]
+        wider = widened(own, [values[cell][:number] for cell in cells])
+        for cell, by_itself, spread in zip(cells, own, wider, strict=True):
+            mean = fmean(value for i, value in enumerate(values[cell]) if i != number)
+            alone[cell].add(by_itself, mean)
+            if number >= LEAST_RUNS:
+                known[cell].add(spread, mean)
+    print("| cell | intervals of a run by itself that hold | with the runs before it | deviation between runs |")
+    print("| --- | ---: | ---: | ---: |")
+    for cell in cells:
+        print(f"| {cell} | {alone[cell].text} | {known[cell].text} | {np.std(values[cell], ddof=1):.1%} |")
+    for name, found in (("by itself", alone), ("with the runs before it", known)):
+        total = reduce(Held.plus, found.values())
+        if total.hits:
+            share = proportion_interval(sum(total.hits), len(total.hits))
+            sure = f"if they were independent: {share.low:.1%} to {share.high:.1%}"
+            wide = f"median width ±{median(total.widths):.1%}"
+            print(f"\n{name}: {share.value:.1%} of {len(total.hits)} hold ({sure}), {wide}")
+
+
+def run_spreads(folder: Path) -> dict[str, Spread]:
+    """The estimate of each cell of a run by itself."""
+    store = RunStore.open(folder)
+    records = [record for record in store.records().values() if record.latency is not None]
+    own = [latency_spread(grouped(store.read_samples(record.cell.id))) for record in records]
+    steady = steadied(own, [record.cell.comparison_group for record in records])
+    return {record.cell.id: spread for record, spread in zip(records, steady, strict=True)}
 
 
 def main() -> None:

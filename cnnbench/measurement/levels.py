@@ -13,11 +13,11 @@ from cnnbench.measurement.moderation import Variance, joint_degrees, moderated
 from cnnbench.measurement.statistics import Estimate, Ratio, RoundSamples, checked
 from cnnbench.measurement.student import degrees_of_sum, student_quantile
 
-Covers = Literal["launches", "rounds", "calls", "nothing"]
+Covers = Literal["runs", "launches", "rounds", "calls", "nothing"]
 RoundValues = Mapping[tuple[int, int], float]
 """(launch, round) -> one number of that round, on a logarithmic scale."""
 
-COVERS: tuple[Covers, ...] = ("launches", "rounds", "calls", "nothing")
+COVERS: tuple[Covers, ...] = ("runs", "launches", "rounds", "calls", "nothing")
 MEDIAN_VARIANCE = math.pi / 2  # of the median of many normal values, relative to that of their mean
 
 
@@ -27,8 +27,9 @@ class Spread:
 
     Args:
         value: The logarithm of a latency or a ratio.
-        covers: What the interval covers: how launches differ; how the rounds of the only launch do; how the calls of
-            the only round do; or nothing, where there is a single call.
+        covers: What the interval covers: how this run and earlier ones differ (``between_runs``); how launches differ;
+            how the rounds of the only launch do; how the calls of the only round do; or nothing, where there is a
+            single call.
         unit: The variance of one launch's level (or round's, or call's) around the others.
         share: So much of it is the variance of the estimate: 1 / n for a mean of n.
         levels: The level of each launch, or of each round or call where there is one launch or round; {} where nothing

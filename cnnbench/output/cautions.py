@@ -28,15 +28,19 @@ def cautions(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def precision(records: Sequence[Record]) -> str:
-    """How wide the intervals of the median latencies are; "" where there is none.
+    """How wide the intervals of the median latencies are, and whether earlier runs widened them; "" without any.
 
     Half the width of an interval [low, high] is sqrt(high / low) - 1.
     """
-    known = [record.latency.median_s for record in records if record.latency is not None]
-    widths = [math.sqrt(item.high / item.low) - 1 for item in known if item.confidence]
+    timed = [record.latency for record in records if record.latency is not None]
+    known = [latency for latency in timed if latency.median_s.confidence]
+    widths = [math.sqrt(item.median_s.high / item.median_s.low) - 1 for item in known]
     if not widths:
         return ""
-    return f"intervals of the median latencies: half of them {_within(median(widths))}, all {_within(max(widths))}"
+    over = sum(latency.covers == "runs" for latency in known)
+    where = f" ({over} of {len(known)} with what earlier runs show)" if over else " within this run"
+    said = f"half of them {_within(median(widths))}, all {_within(max(widths))}"
+    return f"intervals of the median latencies{where}: {said}"
 
 
 def _within(width: float) -> str:

@@ -73,7 +73,11 @@ def test_the_width_is_that_of_the_middle_cell_and_of_the_widest(run, widest, sai
         median = record.latency.median_s
         ends = {"low": median.value / (1 + half), "high": median.value * (1 + half), "confidence": 0.95}
         records.append(with_latency(record, median_s=median.model_copy(update=ends)))
-    assert precision(records) == "intervals of the median latencies: half of them within ±4.0 %, all " + said
+    text = f"half of them within ±4.0 %, all {said}"
+    assert precision(records) == f"intervals of the median latencies within this run: {text}"
+    widened = [with_latency(records[0], covers="runs"), *records[1:]]
+    where = f" (1 of {len(records)} with what earlier runs show)"
+    assert precision(widened) == f"intervals of the median latencies{where}: {text}"
     nothing = [with_latency(r, median_s=r.latency.median_s.model_copy(update={"confidence": 0.0})) for r in records]
     assert precision(nothing) == precision([]) == ""
 

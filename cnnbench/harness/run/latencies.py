@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from cnnbench.harness.passes.findings import LaunchPart, Parts, Sample
 from cnnbench.harness.run.record import Control, Interval, Latency, RoundRatio
 from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.measurement.between_runs import widened
 from cnnbench.measurement.levels import Covers, Spread, latency_spread, ratio_interval, ratio_spread, steadied
 from cnnbench.measurement.statistics import Estimate, Ratio, RoundSamples, grouped
 from cnnbench.measurement.turn_ratio import ratio_in_turns
 
 QUANTILES = (0.5, 0.9, 0.99)
+VALUES: tuple[Callable[[Latency], float], ...] = (
+    lambda latency: latency.median_s.value,
+    lambda latency: latency.p90_s.value,
+    lambda latency: latency.p99_s.value,
+)
 COVERED: Mapping[Covers, str] = {
     "rounds": "one launch: the interval says how its rounds differ, not how processes do",
     "calls": "one round: the interval says how its calls differ, not how rounds or processes do",
@@ -29,23 +36,32 @@ class CellFigures:
     control: Control | None = None
 
 
-def cell_figures(found: Sequence[tuple[Cell, Parts]]) -> dict[str, CellFigures]:
+def cell_figures(
+    found: Sequence[tuple[Cell, Parts]], earlier: Mapping[str, Sequence[Latency]] = MappingProxyType({})
+) -> dict[str, CellFigures]:
     """The figures of timed cells, by id, with variances moderated over all that are given.
 
     Args:
         found: The cells that belong together (a run's), each with what passes found of it.
+        earlier: By a cell's id, what earlier runs of the same work found.
     """
     cells = [(cell, parts) for cell, parts in found if parts.samples]
     groups = [cell.comparison_group for cell, _ in cells]
     rounds = [grouped(parts.samples) for _, parts in cells]
     spreads = [steadied([latency_spread(samples, q) for samples in rounds], groups) for q in QUANTILES]
+    before = [earlier.get(cell.id, ()) for cell, _ in cells]
+    spreads = [
+        widened(spread, [[math.log(value(latency)) for latency in runs] for runs in before])
+        for spread, value in zip(spreads, VALUES, strict=True)
+    ]
     shifts = _agreeing({(cell.key, cell.side): samples for (cell, _), samples in zip(cells, rounds, strict=True)})
     controls = _controls(cells)
     figures = {}
     for i, (cell, parts) in enumerate(cells):
         shift = shifts.get((cell.key, cell.side), 0.0)
         own = [replace(of_quantile[i], value=of_quantile[i].value + shift) for of_quantile in spreads]
-        figures[cell.id] = CellFigures(_latency(cell, parts.launches, own), controls.get(cell.id))
+        latency = _latency(cell, parts.launches, own, len(before[i]))
+        figures[cell.id] = CellFigures(latency, controls.get(cell.id))
     return figures
 
 
@@ -66,7 +82,8 @@ def _agreeing(rounds: Mapping[tuple[str, str], RoundSamples]) -> dict[tuple[str,
     return shifts
 
 
-def _latency(cell: Cell, launches: Sequence[LaunchPart], quantiles: Sequence[Spread]) -> Latency:
+def _latency(cell: Cell, launches: Sequence[LaunchPart], quantiles: Sequence[Spread], runs: int) -> Latency:
+    """The latency of a cell. Args: runs: how many earlier ones are known."""
     samples = [sample for part in launches for sample in part.samples]
     middle, p90, p99 = (_interval(spread.estimate()) for spread in quantiles)
     covers = quantiles[0].covers
@@ -77,7 +94,9 @@ def _latency(cell: Cell, launches: Sequence[LaunchPart], quantiles: Sequence[Spr
     apart = [str(part.launch) for part in launches if part.apart]
     if apart:
         notes.append(f"launch {', '.join(apart)} was measured apart from its group")
-    if covers in COVERED:
+    if covers == "runs":
+        notes.append(f"the interval says how this run and {runs} earlier ones differ")
+    elif covers in COVERED:
         notes.append(COVERED[covers])
     return Latency(
         median_s=middle,

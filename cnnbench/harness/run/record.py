@@ -29,8 +29,8 @@ class Latency(Frozen):
     """Steady-state latency of one batch.
 
     Args:
-        covers: What the median's interval covers: how launches differ, how the rounds of the only launch do, how the
-            calls of the only round do, or nothing. None in records of before.
+        covers: What the median's interval covers: how this run and earlier ones differ, how launches differ, how the
+            rounds of the only launch do, how the calls of the only round do, or nothing. None in records of before.
         steady: Whether the steady state was reached before sampling.
     """
 

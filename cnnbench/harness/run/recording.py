@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from cnnbench.harness.passes.findings import Failure, Parts
+from cnnbench.harness.passes.findings import Digests, Failure, Parts
 from cnnbench.harness.run.assembly import assemble
+from cnnbench.harness.run.earlier_runs import earlier_latencies
 from cnnbench.harness.run.events import CellRecorded
 from cnnbench.harness.run.hooks import RunHooks
 from cnnbench.harness.run.latencies import CellFigures, cell_figures
@@ -66,10 +67,7 @@ class Recording:
     def _record(self, cell: Cell, failure: Failure | None) -> None:
         state = self._state
         parts = Parts() if cell.skip else state.parts.read(cell)
-        digests = None
-        if cell.skip is None:
-            with contextlib.suppress(Exception):  # the cell's failure says what is wrong with it
-                digests = state.materials.of(cell).digests
+        digests = None if cell.skip else self._digests(cell)
         started_utc = state.begun.get(cell.id, state.started_utc)
         figures = self._figures(cell, parts)
         record = assemble(cell, parts, figures, failure=failure, digests=digests, started_utc=started_utc)
@@ -82,6 +80,11 @@ class Recording:
         state.tell(CellRecorded(record, folder))
         self._hooks.recorded(record, folder)
 
+    def _digests(self, cell: Cell) -> Digests | None:
+        with contextlib.suppress(Exception):  # the cell's failure says what is wrong with it
+            return self._state.materials.of(cell).digests
+        return None
+
     def _figures(self, cell: Cell, parts: Parts) -> CellFigures:
         """What timing shows of a cell, beside all cells of the run; by itself where it ended before they were timed."""
         state = self._state
@@ -89,5 +92,8 @@ class Recording:
             return cell_figures([(cell, parts)]).get(cell.id, CellFigures())
         if self._steadied is None:
             timed = [other for other in state.plan.runnable if "latency" in other.measure]
-            self._steadied = cell_figures([(other, state.parts.read(other)) for other in timed])
+            found = [(other, own) for other in timed if (own := state.parts.read(other)).samples]
+            known = {other.id: digests for other, _ in found if (digests := self._digests(other)) is not None}
+            earlier = earlier_latencies(state.store, [other for other, _ in found], known)
+            self._steadied = cell_figures(found, earlier)
         return self._steadied.get(cell.id, CellFigures())

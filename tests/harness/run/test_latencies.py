@@ -155,3 +155,41 @@ def test_of_two_runs_the_figures_are_those_of_results_and_the_drift_between_them
             assert figure == pytest.approx(math.exp(latency_spread(grouped(run.samples[verdict.subject])).value))
         drift = verdict.head / verdict.baseline / verdict.change.value - 1
         assert (f"without the machine's drift of {drift:+.1%}" in verdict.reason) == (abs(drift) >= 0.0005)
+
+
+def run_of(level, generator, cells, spread=0.004):
+    """A run's cells, all ``level`` slower than usual."""
+    return [(cell, parts_of(timed(generator, scale=math.exp(level), launch=spread))) for cell in cells]
+
+
+def test_earlier_runs_widen_intervals_that_no_run_by_itself_could_make_wide_enough():
+    """Every run has a minute of its own, 4 % up or down: its launches lie 0.4 % apart, and show nothing of that."""
+    generator = np.random.default_rng(3)
+    cells = [make_cell("resnet18", backend, batch) for backend in BACKENDS for batch in (1, 8)]
+    own, known, history = [], [], {cell.id: () for cell in cells}
+    for _ in range(40):
+        found = run_of(generator.normal(0, 0.04), generator, cells)
+        alone, widened = cell_figures(found), cell_figures(found, history)
+        for cell in cells:
+            middle = alone[cell.id].latency.median_s
+            own.append(middle.low <= 0.01 <= middle.high)
+            if len(history[cell.id]) >= 3:
+                latency = widened[cell.id].latency
+                assert latency.median_s.value == middle.value
+                known.append(latency.median_s.low <= 0.01 <= latency.median_s.high)
+                assert latency.covers == "runs"
+                assert f"this run and {len(history[cell.id])} earlier ones" in latency.note
+            else:
+                assert widened[cell.id] == alone[cell.id]
+            history[cell.id] = (*history[cell.id], alone[cell.id].latency)
+    assert np.mean(own) < 0.5
+    assert 0.92 < np.mean(known) <= 1
+
+
+def test_earlier_runs_that_agree_leave_an_interval_as_it_is():
+    generator = np.random.default_rng(4)
+    cells = [make_cell("resnet18", backend, 1) for backend in BACKENDS]
+    earlier = [cell_figures(run_of(0.0, generator, cells, 0.001)) for _ in range(8)]
+    history = {cell.id: tuple(figures[cell.id].latency for figures in earlier) for cell in cells}
+    found = run_of(0.0, generator, cells, 0.2)
+    assert cell_figures(found, history) == cell_figures(found)
