@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from forked_commands import ForkedCommands
+from forked_commands import CLOSED, FULL, UNREAD, ForkedCommands
 from small_suite import small_suite
-from terminal import shown_on_terminal
 
 REPRODUCER = Path(__file__).parents[2] / "docs" / "reproducers" / "torch_compiled_erf.safetensors"
 SUPPORT = str(Path(__file__).parents[1] / "support")
@@ -68,14 +67,25 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("every")
+
+
+@pytest.fixture(scope="module")
+def commands(empty: Path) -> Iterator[ForkedCommands]:
+    made = ForkedCommands(empty)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def folder(empty: Path, commands: ForkedCommands) -> Path:
     """A run, its two shards, a baseline, a bundle, a network's weights and an input."""
     import numpy as np
 
-    root = tmp_path_factory.mktemp("every")
     suite = small_suite("every", matrix={"batch": [1, 2]})
-    (root / "s.yaml").write_text(json.dumps(suite.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
-    np.save(root / "x.npy", np.zeros((1, 1, 32, 32), np.float32))
+    (empty / "s.yaml").write_text(json.dumps(suite.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    np.save(empty / "x.npy", np.zeros((1, 1, 32, 32), np.float32))
     for line in (
         "run s.yaml -o runs --no-mlflow",
         "run s.yaml -o shards --no-mlflow --shard 1/2",
@@ -84,22 +94,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "bundle every --runs runs -o run.zip",
         "weights init lenet5 -o w.safetensors",
     ):
-        done = subprocess.run([sys.executable, "-m", "cnnbench", *line.split()], cwd=root, capture_output=True)
-        assert done.returncode == 0, done.stderr
-    return root
+        code, _, err = commands.run(line.split())
+        assert code == 0, err
+    return empty
 
 
 def arguments(command: Command, folder: Path) -> list[str]:
     first, second = sorted(path.name for path in (folder / "shards" / "every").iterdir())
     names = {"run": "every", "first": first, "second": second, "python": sys.executable, "reproducer": str(REPRODUCER)}
     return [part.format_map(names) for part in command.line.split()]
-
-
-@pytest.fixture(scope="module")
-def commands(folder: Path) -> Iterator[ForkedCommands]:
-    made = ForkedCommands(folder)
-    yield made
-    made.close()
 
 
 def test_every_command_is_listed_here() -> None:
@@ -134,7 +137,7 @@ def test_json_stands_alone_whatever_plugins_print(command: Command, folder: Path
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda item: item.line[:20])
 def test_readers_that_go_away_change_no_exit_code(command: Command, folder: Path, commands: ForkedCommands) -> None:
     """Both streams lead to a pipe that nobody reads."""
-    code, _, _ = commands.run(arguments(command, folder), broken=True)
+    code, _, _ = commands.run(arguments(command, folder), streams=(UNREAD, UNREAD))
     assert code in command.codes
 
 
@@ -146,11 +149,12 @@ def _shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("line", ["list backends", "--help", "--version", "plan s.yaml --json"])
-def test_a_standard_output_that_is_full_or_closed(line: str, folder: Path) -> None:
-    full = _shell(f"cnnbench {line} >/dev/full", folder)
-    assert (full.returncode, full.stderr) == (2, "error: standard output: No space left on device\n")
-    closed = _shell(f"cnnbench {line} >&-", folder)
-    assert (closed.returncode, closed.stderr) == (0, "")
+@pytest.mark.usefixtures("folder")
+def test_a_standard_output_that_is_full_or_closed(line: str, commands: ForkedCommands) -> None:
+    code, _, err = commands.run(line.split(), streams=(FULL, "stderr"))
+    assert (code, err) == (2, b"error: standard output: No space left on device\n")
+    code, out, err = commands.run(line.split(), streams=(CLOSED, "stderr"))
+    assert (code, out, err) == (0, b"", b"")
 
 
 def test_streams_that_are_closed_lend_their_numbers_to_no_file(folder: Path) -> None:
@@ -180,9 +184,9 @@ def test_a_run_whose_output_ends_goes_on_to_its_summary(folder: Path) -> None:
     ],
 )
 def test_tables_fit_the_terminal_with_their_words_whole(
-    line: str, words: tuple[str, ...], columns: int, folder: Path
+    line: str, words: tuple[str, ...], columns: int, folder: Path, commands: ForkedCommands
 ) -> None:
-    shown = shown_on_terminal(tuple(arguments(Command(line), folder)), columns, folder)
+    shown = commands.shown(arguments(Command(line), folder), columns)
     for word in words:
         assert any(word in text for text in shown), "\n".join(shown)
     sentences = ("note: ", "lenet5: ", "The gate ", "run 20", "report: ", "records: ")
@@ -288,18 +292,18 @@ def test_what_writes_beside_records_refuses_read_only_runs(line: str, folder: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no UTF-8")
-def test_a_folder_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_no_utf_8(tmp_path: Path, commands: ForkedCommands) -> None:
     """A run within it is like any other; a network whose path holds it fits no record, and is refused."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xfcn"))
     folder.mkdir()
     suite = small_suite("odd").model_dump(mode="json", exclude_none=True)
     (folder / "s.yaml").write_text(json.dumps(suite), encoding="utf-8")
     for line in ("run s.yaml", "bundle latest", "report latest", "compare latest --json"):
-        done = _shell(f"cnnbench {line}", folder)
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
+        code, _, err = commands.run(line.split(), folder=folder)
+        assert code == 0, err
+        assert b"Traceback" not in err
     suite["matrix"] = {"architectures": ["file:net.yaml"], "backends": ["numpy"]}
     (folder / "f.yaml").write_text(json.dumps(suite), encoding="utf-8")
-    done = _shell("cnnbench plan f.yaml", folder)
-    assert done.returncode == 2
-    assert "a path that is no UTF-8 fits no record" in done.stderr
+    code, _, err = commands.run(["plan", "f.yaml"], folder=folder)
+    assert code == 2
+    assert b"a path that is no UTF-8 fits no record" in err
