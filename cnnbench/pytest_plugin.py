@@ -107,14 +107,15 @@ class SuiteFile(pytest.File):
 
     def _check_function(self, cell: Cell, check: str) -> Callable[[], None]:
         def run_check() -> None:
-            outcome = self.record(cell).check(check)
+            outcome = (record := self.record(cell)).check(check)
             if outcome is None:
                 pytest.fail(f"{check} has no outcome", pytrace=False)
             if outcome.status == "failed":
                 where = f" at {outcome.node}" if outcome.node else ""
                 pytest.fail(f"{check} failed{where}: {outcome.message}", pytrace=False)
-            if outcome.status == "skipped":
-                pytest.skip(outcome.message)
+            unproven = record.unproven if record.cell.checks == cell.checks else None
+            if outcome.status == "skipped" or unproven is not None:
+                pytest.skip(f"{outcome.message}; inconclusive: {unproven}" if unproven else outcome.message)
 
         return run_check
 
@@ -152,7 +153,7 @@ class SuiteFile(pytest.File):
     def _timed(self, cell: Cell) -> list[float]:
         self.record(cell)
         if (other := self._unproven.get(cell.program_key)) is not None:
-            pytest.fail(f"its program was not proven: {other.cell.id}: {other.reason}", pytrace=False)
+            pytest.fail(f"not proven: {other.cell.id}: {other.reason or other.unproven}", pytrace=False)
         samples = self._samples[cell.id]
         if not samples:
             pytest.fail("no sample was taken", pytrace=False)

@@ -19,7 +19,7 @@ matrix:
   architectures: lenet5
   backends: [{name: numpy, mode: reference}, {name: numpy, mode: fast}]
   data: digits
-checks: [local, determinism]
+checks: [local, end_to_end, determinism]
 measure:
   latency: {launches: 1, rounds: 3, samples: 3, warmup: {max_s: 1}}
   memory: false
@@ -125,7 +125,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
 
 
 def test_verification_passes_on_a_right_backend_and_names_the_node_of_a_fault(tmp_path: Path) -> None:
-    right = cnnbench.verify("lenet5", backends=["numpy"], checks=["local", "exact"])
+    right = cnnbench.verify("lenet5", backends=["numpy"], checks=["local", "end_to_end"])
     assert right.passed
     assert right.exit_code == 0
     wrong = cnnbench.verify("lenet5", backends=["numpy"], checks=["local"], fault="conv.kernel_flip", folder=tmp_path)
@@ -221,7 +221,7 @@ def test_a_run_becomes_frames_and_is_found_by_its_suites_name(suite: Path, tmp_p
     assert frame.equals(cnnbench.results(done.folder))
     calls = cnnbench.samples(done)
     assert calls.groupby("cell").size().tolist() == frame["samples"].tolist()
-    assert set(cnnbench.checks(done)["check"]) == {"local", "determinism"}
+    assert set(cnnbench.checks(done)["check"]) == {"local", "end_to_end", "determinism"}
     assert cnnbench.node_budgets(done)["budget_used"].max() <= 1
     assert len(cnnbench.history(suite, tmp_path)) == 2
     assert cnnbench.compare(done)[0].ratio.value == 1

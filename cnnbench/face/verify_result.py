@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, WRONG_NUMBERS
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import CheckOutcome, why_unproven
 from cnnbench.numerics.suspicion import REFERENCE, suspicion
 from cnnbench.output import figures
 from cnnbench.output.frame_columns import VERIFIED, VERIFIED_NODES
@@ -38,14 +38,20 @@ class VerifiedBackend:
     def status(self) -> Literal["passed", "failed", "inconclusive", "skipped"]:
         """``failed`` with a failed check, ``passed`` with one that passed and none that failed.
 
-        ``inconclusive`` where the backend could not run the network, or its nodes alone, whatever else passed.
+        ``inconclusive`` where no check compared the program's outputs, or the backend could not run the network or its
+        nodes alone, whatever else passed.
         """
         found = {outcome.status for outcome in self.outcomes}
         if "failed" in found:
             return "failed"
-        if any(outcome.left_unproven for outcome in self.outcomes):
+        if self.unproven is not None:
             return "inconclusive"
         return "passed" if "passed" in found else "skipped"
+
+    @property
+    def unproven(self) -> str | None:
+        """Why the program is not proven, where it is not and no check failed."""
+        return None if any(outcome.status == "failed" for outcome in self.outcomes) else why_unproven(self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,9 @@ class VerifyResult:
                 if outcome.status != "passed" and outcome.message:
                     text = outcome.message + _how_to_reproduce(item, outcome)
                     found.setdefault((f"{item.backend} {item.mode}", outcome.status, text), []).append(outcome.name)
-        return tuple(
-            f"{series}, {', '.join(names)} {status}: {text}" for (series, status, text), names in found.items()
-        )
+        said = [f"{series}, {', '.join(names)} {status}: {text}" for (series, status, text), names in found.items()]
+        said += [f"{i.backend} {i.mode}, inconclusive: {i.unproven}" for i in self.backends if _adds(i)]
+        return tuple(said)
 
     def __str__(self) -> str:
         return "\n\n".join((to_text(self.table()).rstrip(), *self.problems()))
@@ -145,6 +151,11 @@ def with_suspicion(results: Sequence[VerifiedBackend]) -> list[VerifiedBackend]:
         replace(item, outcomes=(*item.outcomes, doubt.outcome)) if item.backend == REFERENCE else item
         for item in results
     ]
+
+
+def _adds(item: VerifiedBackend) -> bool:
+    """Whether it is to be said that the program is not proven: no skipped check says so."""
+    return item.unproven is not None and all(outcome.status != "skipped" for outcome in item.outcomes)
 
 
 def _how_to_reproduce(item: VerifiedBackend, outcome: CheckOutcome) -> str:

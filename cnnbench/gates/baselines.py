@@ -15,7 +15,7 @@ from cnnbench.harness.run.files import first_problem, write_atomically
 from cnnbench.harness.run.record import Control, Interval, Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.status import Status
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import PROGRAM, REFUSED, CheckOutcome
 from cnnbench.spec.frozen import Frozen
 
 BASELINE_SCHEMA_VERSION = 1
@@ -118,13 +118,19 @@ def _cell(record: Record, samples: Iterable[Sample], in_turns: bool) -> CellSnap
         control=record.control,
         peak_bytes=record.memory.peak_bytes if record.memory else None,
         device_peak_bytes=record.memory.device_peak_bytes if record.memory else None,
-        checks=tuple(check.model_copy(update={"details": {}}) for check in record.checks),
+        checks=tuple(_without_figures(check) for check in record.checks),
         test_accuracy=training.test_accuracy if training else None,
         predictions=training.predictions if training else (),
         targets=training.targets if training else (),
         versions=record.versions,
         settings=record.settings,
     )
+
+
+def _without_figures(check: CheckOutcome) -> CheckOutcome:
+    """The check without its details, but for what says whether it proves the program."""
+    kept = {name: check.details[name] for name in (REFUSED, PROGRAM) if name in check.details}
+    return check.model_copy(update={"details": kept})
 
 
 def round_medians(samples: Iterable[Sample], *, in_turns: bool = False) -> tuple[RoundMedian, ...]:

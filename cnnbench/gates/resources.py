@@ -12,6 +12,7 @@ from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Rules
 from cnnbench.gates.variation import MINIMUM_RESIDUALS
 from cnnbench.measurement.turn_ratio import MAD_TO_SIGMA
+from cnnbench.numerics.outcome import why_unproven
 
 
 def peak_bytes(cell: CellSnapshot) -> int | None:
@@ -57,7 +58,7 @@ def numerics_verdict(base: CellSnapshot, head: CellSnapshot, rules: Rules) -> tu
     """Regressed where a check that passed fails now, or exceeds its budget; improved the other way round.
 
     A check that one side alone ran makes the cell not comparable, and so does a cell of which neither ran any. A
-    skipped check did not run.
+    skipped check did not run. Where the checks of this run do not prove the program, the verdict is inconclusive.
 
     Args:
         base: The cell in the baseline.
@@ -83,6 +84,9 @@ def numerics_verdict(base: CellSnapshot, head: CellSnapshot, rules: Rules) -> tu
         outcome = next(check for check in head.checks if check.name == worse[0])
         place = f" at {outcome.node}" if outcome.node else ""
         return "regressed", f"the check {worse[0]!r} fails{place}: {outcome.message}".rstrip(": ")
+    unproven = why_unproven(head.checks)
+    if unproven is not None:
+        return "inconclusive", unproven
     if new:
         return "not comparable", f"the check {new[0]!r} is not in the baseline"
     if bad_before - bad_after:

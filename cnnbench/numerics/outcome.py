@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,9 @@ from cnnbench.numerics.quantity import Quantity
 from cnnbench.spec.frozen import Figures
 
 REFUSED = "refused"  # in the details of a skipped check: the subject cannot do what it needs
-ESSENTIAL = ("local", "end_to_end")  # without them a program is not proven, whatever else passes
+ESSENTIAL = ("local", "end_to_end")  # refused, they leave a program unproven, whatever else passes
+OF_PROGRAM = ("end_to_end", "classes", "timed")  # the checks that compare the outputs of the timed program
+PROGRAM = "program"  # in the details of another check: whether it compared these outputs too
 RAISED = "raised"  # the problem of a failed check in which a plugin's code raised
 CheckStatus = Literal["passed", "failed", "skipped"]
 
@@ -73,6 +76,11 @@ class CheckOutcome(Figures):
         """Whether the program's own numbers were not checked, because the subject could not do it."""
         return self.name in ESSENTIAL and self.status == "skipped" and bool(self.details.get(REFUSED))
 
+    @property
+    def compares_program(self) -> bool:
+        """Whether it compared the outputs of the timed program with the right ones."""
+        return self.status != "skipped" and (self.name in OF_PROGRAM or bool(self.details.get(PROGRAM)))
+
     def without_nodes(self) -> CheckOutcome:
         """The outcome as a record holds it."""
         return self.model_copy(update={"nodes": ()})
@@ -82,3 +90,20 @@ class CheckOutcome(Figures):
         if self.reproducer is None or not Path(self.reproducer).is_relative_to(folder):
             return self
         return self.model_copy(update={"reproducer": str(Path(self.reproducer).relative_to(folder))})
+
+
+def why_unproven(outcomes: Sequence[CheckOutcome]) -> str | None:
+    """Why the checks that were asked for do not prove a program, though none may have failed; None where they do.
+
+    Either the backend refused the network or its nodes, or no check compared the outputs of the timed program: each
+    was skipped, or only such checks were asked for as run other programs (``local``, ``gradient``, ``training``) or
+    compare the program with itself (``determinism``).
+    """
+    refused = next((outcome for outcome in outcomes if outcome.left_unproven), None)
+    if refused is not None:
+        return f"{refused.name} check: {refused.message}"
+    if not outcomes or any(outcome.compares_program for outcome in outcomes):
+        return None
+    skipped = [f"{outcome.name}: {outcome.message}" for outcome in outcomes if outcome.status == "skipped"]
+    asked = "; ".join(skipped) or f"only {', '.join(outcome.name for outcome in outcomes)} ran"
+    return f"no check compared the outputs of the timed program ({asked}); ask for end_to_end"

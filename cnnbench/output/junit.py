@@ -13,6 +13,7 @@ from cnnbench.gates.judgement import Judgement
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.status import UNPROVEN
 from cnnbench.output.tables import BAD
 from cnnbench.output.text import printable
 
@@ -34,11 +35,12 @@ def run_cases(records: Iterable[Record], unrecorded: Iterable[Cell] = ()) -> lis
     """A case for each cell, and for each of its checks.
 
     A crash, a hang or an error is an error, and so is a planned cell without a record; wrong numbers are a failure;
-    what was skipped says why.
+    what was skipped says why, and so does a cell whose checks do not prove its program.
     """
     cases = []
     for record in records:
-        cases.append(JUnitCase(record.cell.id, "cell", _outcome(record), record.reason or "", _seconds(record)))
+        reason = record.reason or record.unproven or ""
+        cases.append(JUnitCase(record.cell.id, "cell", _outcome(record), reason, _seconds(record)))
         for check in record.checks:
             outcome: Outcome = {"passed": "passed", "failed": "failure", "skipped": "skipped"}[check.status]  # type: ignore[assignment]
             place = f" at {check.node}" if check.node and check.status == "failed" else ""
@@ -50,7 +52,7 @@ def run_cases(records: Iterable[Record], unrecorded: Iterable[Cell] = ()) -> lis
 
 
 def _outcome(record: Record) -> Outcome:
-    if record.status == "skipped":
+    if record.status == "skipped" or record.exit_code == UNPROVEN:
         return "skipped"
     if record.exit_code == 4:
         return "failure"

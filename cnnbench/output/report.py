@@ -108,13 +108,16 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
 
 def _tiles(run: Evidence, gate: GateResult | None) -> list[ReportTile]:
     records = run.records
-    ok = sum(record.status == "ok" for record in records)
+    unproven = sum(record.status == "ok" and record.unproven is not None for record in records)
+    ok = sum(record.status == "ok" for record in records) - unproven
     failed = sum(record.status in BAD for record in records)
     skipped = sum(record.status == "skipped" for record in records)
     planned = len(records) + len(run.unrecorded)
     tiles = [ReportTile(f"{ok} / {planned}", "cells ended well", "good" if ok + skipped == planned else "bad")]
     if failed:
         tiles.append(ReportTile(str(failed), "cells failed", "bad"))
+    if unproven:
+        tiles.append(ReportTile(str(unproven), "cells not proven", "bad"))
     if run.unrecorded:
         tiles.append(ReportTile(str(len(run.unrecorded)), "cells without a record", "bad"))
     if skipped:

@@ -105,6 +105,8 @@ def _budget_entry(checks: tuple[CheckOutcome, ...], names: Collection[str]) -> E
 
 def status_entry(record: Record) -> Entry:
     """The status with its reason, in the tone that it deserves."""
+    if record.status == "ok" and record.unproven is not None:
+        return Entry("inconclusive", "muted")
     tone: Tone = "good" if record.status == "ok" else "bad" if record.status in BAD else "muted"
     return Entry(record.status.replace("_", " "), tone)
 
@@ -135,10 +137,10 @@ def _order(record: Record) -> tuple[object, ...]:
 
 
 def problems_table(records: Sequence[Record]) -> ReportTable:
-    """Every cell that did not end well, and every check that failed, with the reason or the divergence report."""
+    """Every cell that did not end well or is not proven, and every failed check, with the reason or the report."""
     rows = []
     for record in sorted(records, key=_order):
-        if record.status in ("ok", "skipped"):
+        if record.status == "skipped" or (record.status == "ok" and record.unproven is None):
             continue
         failed = [check for check in record.checks if check.status == "failed"]
         for check in failed:
@@ -153,7 +155,8 @@ def problems_table(records: Sequence[Record]) -> ReportTable:
             )
         if not failed:
             status = status_entry(record)
-            rows.append((Entry(record.cell.id), status, Entry(figures.NOTHING), Entry(record.reason or "")))
+            reason = record.reason or record.unproven or ""
+            rows.append((Entry(record.cell.id), status, Entry(figures.NOTHING), Entry(reason)))
     columns = (
         Column("cell", "left"),
         Column("what", "left"),

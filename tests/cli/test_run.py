@@ -19,7 +19,7 @@ matrix:
   architectures: lenet5
   backends: [{name: numpy, mode: reference}, {name: numpy, mode: fast}]
   data: digits
-checks: [local, determinism]
+checks: [local, end_to_end, determinism]
 measure:
   latency: {launches: 1, rounds: 3, samples: 3, warmup: {max_s: 1}}
   memory: false
@@ -72,7 +72,7 @@ def test_the_runs_folder_holds_records_and_reports(done) -> None:
         record = json.loads((run / "cells" / cell / "record.json").read_text())
         assert record["latency"]["samples"] == 9
         assert record["training"]["test_accuracy"] > 0
-        assert {check["name"] for check in record["checks"]} == {"local", "determinism"}
+        assert {check["name"] for check in record["checks"]} == {"local", "end_to_end", "determinism"}
 
 
 def test_junit_and_the_jobs_summary_are_written(done) -> None:

@@ -49,7 +49,7 @@ def cnnbench(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("show", "resnet50"),
         ("doctor",),
         ("schema", "suite"),
-        ("verify", "lenet5", "-b", "numpy", "--check", "local"),
+        ("verify", "lenet5", "-b", "numpy", "--check", "end_to_end"),
     ],
     ids=" ".join,
 )

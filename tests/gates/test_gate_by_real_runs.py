@@ -35,7 +35,7 @@ matrix:
   backends: [plain, odd_epsilon]
   batch: 2
   data: digits
-checks: [local]
+checks: [end_to_end]
 measure: {latency: null, memory: false}
 """
 

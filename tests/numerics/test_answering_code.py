@@ -94,7 +94,19 @@ def verify(folder: Path) -> tuple[int, str]:
         "CNNBENCH_PLUGINS": "my_plugin",
         "CNNBENCH_CACHE": str(folder / "cache"),
     }
-    command = [sys.executable, "-m", "cnnbench", "verify", "net.yaml", "-b", "numpy", "--check", "local"]
+    command = [
+        sys.executable,
+        "-m",
+        "cnnbench",
+        "verify",
+        "net.yaml",
+        "-b",
+        "numpy",
+        "--check",
+        "local",
+        "--check",
+        "end_to_end",
+    ]
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -95,13 +95,13 @@ def test_numpy_alone_disagrees(frameworks, register, asked):
 
 def test_one_wrong_backend_leaves_the_reference_alone(frameworks, register):
     register(torch=WRONG)
-    result = cnnbench.verify(network(Cube()), backends=["numpy", "torch", "jax"], checks=["local"])
+    result = cnnbench.verify(network(Cube()), backends=["numpy", "torch", "jax"], checks=["local", "end_to_end"])
     assert [item.status for item in result.backends] == ["passed", "failed", "passed"]
 
 
 def test_two_backends_that_are_wrong_in_two_ways_do_not_agree(frameworks, register):
     register(torch=WRONG, jax=op(lambda x: x * x * (x / 101)))
-    result = cnnbench.verify(network(Cube()), backends=["numpy", "torch", "jax"], checks=["local"])
+    result = cnnbench.verify(network(Cube()), backends=["numpy", "torch", "jax"], checks=["local", "end_to_end"])
     assert [item.status for item in result.backends] == ["passed", "failed", "failed"]
 
 
@@ -157,4 +157,4 @@ def test_an_op_is_held_to_what_else_defines_its_kind(register, kind, layer, righ
     assert "contradicts NumPy's op of the plugin 'given'" in result.backends[0].outcomes[0].message
     registry.forget_plugins()
     register(kind, numpy=op(right), others=None)
-    assert cnnbench.verify(network(layer), backends=["numpy"], checks=["local"]).exit_code == 0
+    assert cnnbench.verify(network(layer), backends=["numpy"], checks=["local", "end_to_end"]).exit_code == 0

@@ -18,12 +18,17 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Gradients, OpResult
 from cnnbench.execution.precision import precision
 from cnnbench.face.verify_result import VerifiedBackend, VerifyResult
+from cnnbench.gates.baselines import CellSnapshot
+from cnnbench.gates.resources import numerics_verdict
+from cnnbench.gates.rules import Rules
 from cnnbench.hookspecs import hookimpl
 from cnnbench.numerics.budgets import ForwardBudget, measured_forward
 from cnnbench.numerics.budgets.base import forward_formula
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.output.junit import run_cases
+from cnnbench.output.tables import problems_table, status_entry
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Conv, Flatten, Layer, Linear, ReLU
 from cnnbench.spec.weights import initialize
@@ -154,6 +159,30 @@ def test_a_cell_whose_network_could_not_be_checked_ends_with_5():
     assert record.model_copy(update={"checks": outcomes}).exit_code == 5
     assert record.model_copy(update={"checks": outcomes, "status": "skipped"}).exit_code == 5
     assert record.model_copy(update={"checks": outcomes, "status": "crashed"}).exit_code == 3
+
+
+@pytest.mark.parametrize("names", [("local",), ("exact", "determinism"), ("gradient", "training")])
+def test_a_program_that_no_check_compared_is_not_proven(names):
+    outcomes = tuple(
+        item.model_copy(update={"details": {}}) for item in check(Unable("gradients"), "end_to_end", *names).values()
+    )
+    compared, others = verified(*outcomes), verified(*outcomes[1:])
+    assert compared.status == "passed"
+    assert others.status == "inconclusive"
+    assert "no check compared the outputs of the timed program" in str(others.unproven)
+    said = VerifyResult("unable", "float32", None, (others,)).problems()
+    assert said
+    record = next(item for item in synthetic_run(Truth(seed=1)).records if item.status == "ok")
+    record = record.model_copy(update={"checks": others.outcomes})
+    assert record.exit_code == 5
+    assert record.is_unproven
+    assert status_entry(record).text == "inconclusive"
+    (row,) = problems_table([record]).rows
+    assert "end_to_end" in row[-1].text
+    assert run_cases([record])[0].outcome == "skipped"
+    assert "end_to_end" in run_cases([record])[0].message
+    snapshot = CellSnapshot(cell=record.cell, status="ok", checks=others.outcomes)
+    assert numerics_verdict(snapshot, snapshot, Rules())[0] == "inconclusive"
 
 
 # --- plugins whose code raises

@@ -22,7 +22,7 @@ name: small
 matrix:
   architectures: lenet5
   backends: [{name: numpy, mode: fast}, {name: absent, mode: x}]
-checks: [local, determinism]
+checks: [end_to_end, determinism]
 measure: {latency: {launches: 1, rounds: 2, samples: 4, warmup: {max_s: 1}}, memory: false, yardsticks: false}
 """
 ONE = SUITE.replace(", {name: absent, mode: x}", "")
@@ -121,7 +121,7 @@ def test_checks_and_timings_are_items_and_samples_are_replayed(pytester: pytest.
     result.assert_outcomes(passed=3)
     name = "lenet5-numpy-fast-b1-1x32x32-float32"
     result.stdout.fnmatch_lines(
-        [f"*small.yaml::{name}[[]{what}[]] PASSED*" for what in ("local", "determinism", "latency")]
+        [f"*small.yaml::{name}[[]{what}[]] PASSED*" for what in ("end_to_end", "determinism", "latency")]
     )
     (benchmark,) = json.loads((pytester.path / "out.json").read_text())["benchmarks"]
     (samples,) = (pytester.path / "runs").glob(f"small/*/cells/{name}/samples.jsonl")
@@ -161,7 +161,7 @@ def test_a_program_that_failed_its_checks_has_no_timing_at_any_batch(pytester: p
     monkeypatch.setenv("CNNBENCH_PLUGINS", "faulty_backend")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HARNESS), *sys.path]))
     suite = FAULTY.replace("mode: [good, crash]", "mode: [wrong]").replace("backends:", "batch: [1, 2]\n  backends:")
-    pytester.makefile(".yaml", suite=suite.replace("[local, determinism]", "[end_to_end]"))
+    pytester.makefile(".yaml", suite=suite.replace("[end_to_end, determinism]", "[end_to_end]"))
     result = run(pytester)
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["*its program was not proven: *b1*"])

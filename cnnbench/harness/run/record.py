@@ -10,7 +10,7 @@ from cnnbench.harness.passes.findings import Digests, Memory, Phases, Training
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.status import EXIT_CODES, UNPROVEN, Status
 from cnnbench.measurement.levels import Covers
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import CheckOutcome, why_unproven
 from cnnbench.spec.frozen import Frozen
 
 SCHEMA_VERSION = 1
@@ -101,15 +101,19 @@ class Record(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """0, 3, 4, or 5 where the network could not be checked."""
-        unproven = any(outcome.left_unproven for outcome in self.checks)
-        return EXIT_CODES.get(self.status, UNPROVEN if unproven else 0)
+        """0, 3, 4, or 5 where its checks do not prove the program."""
+        return EXIT_CODES.get(self.status, 0 if self.unproven is None else UNPROVEN)
+
+    @property
+    def unproven(self) -> str | None:
+        """Why the checks do not prove the program, though none failed; None where they do or none was asked for."""
+        return why_unproven(self.checks)
 
     @property
     def is_unproven(self) -> bool:
-        """Whether a check failed, or none of those that were asked for came to its end."""
+        """Whether a check failed, or those that were asked for do not prove the program."""
         failed = any(outcome.status == "failed" for outcome in self.checks)
-        return failed or bool(self.cell.checks and not self.checks)
+        return failed or bool(self.cell.checks and not self.checks) or self.unproven is not None
 
     def check(self, name: str) -> CheckOutcome | None:
         """The outcome of a check, or None where it was not asked for."""
