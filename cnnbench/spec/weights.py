@@ -82,7 +82,9 @@ def at_identity(graph: Graph, arrays: Arrays) -> tuple[str, ...]:
         return bool(values.size and (values == values[0]).all() and (values.size > 1 or values[0] in (0, 1)))
 
     specs = (*graph.named_weights(), *graph.named_state())
-    return tuple(spec.name for spec in specs if not spec.is_fixed and says_nothing(arrays[spec.name]))
+    return tuple(
+        spec.name for spec in specs if not spec.is_fixed and spec.name in arrays and says_nothing(arrays[spec.name])
+    )
 
 
 def check_fits(graph: Graph, arrays: Arrays, *, where: str) -> None:

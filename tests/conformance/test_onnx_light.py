@@ -20,7 +20,7 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.interchange.onnx_import import load_network
 from cnnbench.spec.layers import Softmax
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 onnx = pytest.importorskip("onnx")
 
@@ -70,6 +70,6 @@ def test_it_agrees_within_budget_on_every_backend(load, name, backend):
     (item,) = graph.inputs
     batch = {item.name: stream(0, "light", name).normal(size=item.full_shape(1)).astype(np.float32)}
     options = ProgramOptions(backend_plugin(backend).modes[0], precision("float32"))
-    case = Case(graph, initialize(graph, 0), batch, options)
+    case = Case(graph, general_position(graph, 0), batch, options)
     (outcome,) = run_checks(("end_to_end",), InProcessSubject(load(backend)), case)
     assert outcome.status == "passed", outcome.message

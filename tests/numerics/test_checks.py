@@ -26,7 +26,7 @@ from cnnbench.registry import build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Linear, ReLU
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 FLOAT32 = ProgramOptions("reference", precision("float32"))
 
@@ -34,7 +34,7 @@ FLOAT32 = ProgramOptions("reference", precision("float32"))
 def case_of(name: str, options: ProgramOptions = FLOAT32, seed: int = 0, **fields) -> Case:
     graph = build(name)
     x = stream(seed, "inputs").normal(size=(2, *graph.inputs[0].shape)).astype(np.float32)
-    return Case(graph, initialize(graph, seed), {graph.inputs[0].name: x}, options, seed=seed, **fields)
+    return Case(graph, general_position(graph, seed), {graph.inputs[0].name: x}, options, seed=seed, **fields)
 
 
 class Altered:
@@ -315,7 +315,7 @@ def test_training_comparisons_end_where_the_envelope_is_as_large_as_the_way():
     x = builder.add("fc", Linear(out_features=4), builder.add("flat", Flatten(), x))
     graph = builder.build({"logits": x})
     batch = {"image": stream(0, "inputs").normal(size=(4, 2, 6, 6)).astype(np.float32)}
-    case = Case(graph, initialize(graph, 0), batch, FLOAT32)
+    case = Case(graph, general_position(graph, 0), batch, FLOAT32)
     outcome = run_checks(["training"], InProcessSubject(load_backend("numpy")), case)[0]
     assert outcome.status == "passed", outcome.message
     assert outcome.details["comparisons_ended"] >= 1

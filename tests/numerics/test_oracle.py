@@ -23,7 +23,7 @@ from cnnbench.numerics.teacher_forcing import (
     with_noise,
 )
 from cnnbench.registry import build
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 FLOAT32 = ProgramOptions("reference", precision("float32"))
 
@@ -31,7 +31,7 @@ FLOAT32 = ProgramOptions("reference", precision("float32"))
 def case_of(name: str, seed: int = 0, options: ProgramOptions = FLOAT32, size: int = 2) -> Case:
     graph = build(name)
     x = np.random.default_rng(seed).normal(size=(size, *graph.inputs[0].shape)).astype(np.float32)
-    return Case(graph, initialize(graph, seed), {graph.inputs[0].name: x}, options, seed=seed)
+    return Case(graph, general_position(graph, seed), {graph.inputs[0].name: x}, options, seed=seed)
 
 
 def test_every_node_is_fed_its_predecessors_exact_values_rounded_to_storage(tmp_path):

@@ -18,7 +18,7 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, GlobalAvgPool, Linear, Tanh
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 MODES = {"numpy": "fast", "torch": "eager"}
 
@@ -32,7 +32,7 @@ def pooled(seed: int, mode: str = "fast") -> Case:
     graph = b.build({"logits": b.add("fc", Linear(out_features=10), x)})
     images = stream(seed, "inputs").normal(size=(2, 3, 16, 16)).astype(np.float32)
     options = ProgramOptions(mode, precision("float32"))
-    return Case(graph, initialize(graph, seed), {"image": images}, options, seed=seed)
+    return Case(graph, general_position(graph, seed), {"image": images}, options, seed=seed)
 
 
 @pytest.mark.parametrize("backend", MODES)

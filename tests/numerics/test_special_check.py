@@ -24,7 +24,7 @@ from cnnbench.spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, 
 from cnnbench.spec.layers.reduction import ArgReduce
 from cnnbench.spec.layers.resize import Resize
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 BACKENDS = [
     ("numpy", "reference"),
@@ -43,7 +43,7 @@ def options(mode="fast", **fields):
 
 def case_of(graph, how, batch=2, seed=0, **fields):
     x = {i.name: stream(seed, "x").normal(size=i.full_shape(batch)).astype(np.float32) for i in graph.inputs}
-    return Case(graph, initialize(graph, seed), x, how, seed=seed, **fields)
+    return Case(graph, general_position(graph, seed), x, how, seed=seed, **fields)
 
 
 def small(*layers, image=(3, 32, 32)):

@@ -31,7 +31,7 @@ from cnnbench.output.junit import run_cases
 from cnnbench.output.tables import problems_table, status_entry
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Conv, Flatten, Layer, Linear, ReLU
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 FLOAT32 = ProgramOptions("reference", precision("float32"))
 
@@ -52,7 +52,7 @@ def network(layer: Layer | None = None) -> Graph:
 
 def case_of(graph: Graph, options: ProgramOptions = FLOAT32, **more: Any) -> Case:
     x = np.random.default_rng(0).normal(size=(2, 3, 6, 6)).astype(np.float32)
-    return Case(graph, initialize(graph, 0), {"x": x}, options, **more)
+    return Case(graph, general_position(graph, 0), {"x": x}, options, **more)
 
 
 class Unable(InProcessSubject):

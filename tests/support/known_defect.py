@@ -18,7 +18,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Layer
 from cnnbench.spec.layers.indexing import GatherIndices
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ChainCase:
             x = builder.add("layer" if i == len(layers) - 1 else f"before{i}", layer, x)
         graph = builder.build(x)
         image = np.random.default_rng(0).normal(size=(2, *self.image)).astype(np.float32)
-        return Case(graph, initialize(graph, 0), {"image": image}, options)
+        return Case(graph, general_position(graph, 0), {"image": image}, options)
 
 
 class Undeclared(Operations):

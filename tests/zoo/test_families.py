@@ -19,7 +19,7 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import architectures, build
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position
 
 # family -> its member and the side of the pictures, as small as the network's strides allow
 MEMBERS: dict[str, tuple[str, int | None]] = {
@@ -72,7 +72,7 @@ def case(family: str, backend: str, policy: str, batch: int = 2) -> Case:
         for item in graph.inputs
     }
     options = ProgramOptions(MODES[backend], precision(policy))
-    return Case(graph, initialize(graph, 0), inputs, options, training=TrainingSteps(rates=(0.01, 0.02)))
+    return Case(graph, general_position(graph, 0), inputs, options, training=TrainingSteps(rates=(0.01, 0.02)))
 
 
 def test_every_family_is_here():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.spec.draws import draw as initial
+from cnnbench.spec.draws import draw as draw_array
 from cnnbench.spec.examples import example_graph, example_layer
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Layer, Shape
@@ -122,7 +122,7 @@ class LayerCase:
             elif spec.name.endswith("running_mean"):
                 array = self.shift + self.scale * draw.normal(size=spec.shape)
             elif not spec.trainable:
-                array = initial(spec, seed)
+                array = draw_array(replace(spec, initializer=spec.general_initializer), seed)
             else:
                 array = np.abs(draw.normal(size=spec.shape)) if self.positive else draw.normal(size=spec.shape)
             arrays[spec.name] = np.asarray(array).astype(np.float32)
