@@ -109,7 +109,9 @@ def sizes(name: str, side: int | None):
     large = {
         value for value in found if ".attn." in value or kinds[value] == "radial_basis"
     }  # masks of -100, distances
-    return {value: size for value, size in found.items() if value not in large}, float(np.abs(main[0] / main[1]).std())
+    return {value: size for value, size in found.items() if value not in large}, float(
+        np.abs(main[0] - main[1]).mean() / np.abs(main).mean()
+    )
 
 
 CHEAP = [("resnet20", None), ("mobilenet_v3_small", 32), ("lenet5", None), ("plain110", 16), ("efficientnet_b0", 32)]
