@@ -64,11 +64,15 @@ def test_every_case_passes_where_graphs_are_compiled(load, name, mode, policy, f
 
 @pytest.mark.jax
 @pytest.mark.timeout(900)
-def test_the_first_case_of_each_kind_passes_on_jax(load):
+def test_the_first_case_of_each_of_its_ops_passes_on_jax(load):
+    """A kind without an op of JAX's own runs as its parts, which have cases here, and is held on other backends."""
+    jax = load("jax")
     firsts: dict[str, str] = {}
     for name, case in layer_cases().items():
-        firsts.setdefault(case.layer.kind, name)
-    hold(load("jax"), "jit", "float32", list(firsts.values()), PACK)
+        if case.layer.kind in jax.operations:
+            firsts.setdefault(case.layer.kind, name)
+    assert len(firsts) > 80
+    hold(jax, "jit", "float32", list(firsts.values()), PACK)
 
 
 @pytest.mark.timeout(900)
