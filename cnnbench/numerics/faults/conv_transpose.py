@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.numerics.faults.engine.base import Fault, kernel_only, other_layer, reversed_field
+from cnnbench.numerics.faults.engine.base import Fault, dropped, kernel_only, other_layer, reversed_field
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 
@@ -43,6 +43,7 @@ def _transposed(name: str, description: str, case: Any, operation: Any) -> Fault
 
 
 FAULTS = (
+    *dropped(ConvTranspose(out_channels=4, kernel_size=3), _PLAIN, {"bias": "bias"}),
     _transposed(
         "output_padding_front",
         "output_padding at the beginning and not at the end",

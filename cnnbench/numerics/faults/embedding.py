@@ -8,9 +8,9 @@ import numpy as np
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.faults.engine.base import Fault, other_layer, other_weights
+from cnnbench.numerics.faults.engine.base import Fault, other_array, other_layer, other_weights, zeros
 from cnnbench.numerics.faults.engine.configurations import SUSPECT, Surroundings, surrounded
-from cnnbench.spec.composites.embedding import ClassToken, SinusoidalPositions
+from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, SinusoidalPositions
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding
 from cnnbench.spec.layers.linear import Linear
@@ -63,6 +63,22 @@ FAULTS = (
         "frequencies of the transformer, i / n, where DDPM has i / (n - 1)",
         surrounded(TimestepEmbedding(features=8), _TIME),
         operation=other_layer(lambda layer: replace(layer, shift=0)),
+    ),
+    Fault(
+        "class_token.zeros",
+        "parameter",
+        "a class token of zeros, as a fresh one is",
+        surrounded(ClassToken(), _TOKENS),
+        node="suspect.token",
+        operation=other_array("value", zeros),
+    ),
+    Fault(
+        "learned_positions.not_added",
+        "parameter",
+        "the positions' vectors left out",
+        surrounded(LearnedPositions(), _TOKENS),
+        node="suspect.positions",
+        operation=other_array("value", zeros),
     ),
     Fault(
         "class_token.last",

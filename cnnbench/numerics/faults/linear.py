@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from cnnbench.execution.operations import Call
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_operands, other_weights, rounded
+from cnnbench.numerics.faults.engine.base import (
+    Arrays,
+    Fault,
+    dropped,
+    other_layer,
+    other_operands,
+    other_weights,
+    rounded,
+)
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed
 from cnnbench.spec.layers import Linear, RadialBasis
@@ -22,6 +30,7 @@ def _eight_bits(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call
 
 
 FAULTS = (
+    *dropped(Linear(out_features=6), surrounded(Linear(out_features=6), _TABLE), {"bias": "bias"}),
     Fault(
         "linear.transposed",
         "linear",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cnnbench.numerics.faults.engine.base import Fault, other_kind, other_layer
+from cnnbench.numerics.faults.engine.base import Fault, dropped, other_kind, other_layer
 from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
 from cnnbench.spec.layers.standardization import InstanceNorm, LayerNorm
@@ -13,6 +13,8 @@ _DEEP = Surroundings((8, 4, 3))
 
 
 FAULTS = (
+    *dropped(RMSNorm(), surrounded(RMSNorm(), Surroundings((5, 12))), {"weight": "scale"}),
+    *dropped(FilterResponseNorm(), surrounded(FilterResponseNorm(), _DEEP), {"weight": "scale", "bias": "shift"}),
     Fault(
         "local_response_norm.alpha_not_divided",
         "local_response_norm",

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_operands
+from cnnbench.numerics.faults.engine.base import (
+    Arrays,
+    Fault,
+    OperationChange,
+    dropped,
+    ones,
+    other_layer,
+    other_operands,
+    zeros,
+)
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import BatchNorm, FrozenBatchNorm
+from cnnbench.spec.layers import BatchNorm, ChannelAffine, FrozenBatchNorm, ReLU
 
 _PLAIN = surrounded(BatchNorm(), Surroundings((4, 5, 5)))
 _IMAGE = Surroundings((4, 5, 6))
@@ -35,6 +45,43 @@ def _always_training(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays,
     return inputs, weights, state, call._replace(training=True)
 
 
+class _Arrays(NamedTuple):
+    scale: Any
+    shift: Any
+    mean: Any
+    variance: Any
+
+
+def _other_arrays(change: Callable[[_Arrays], _Arrays]) -> OperationChange:
+    """Other scales, shifts, means and variances, whether the layer holds these two as state or as fixed weights."""
+
+    def changed(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+        found = change(_Arrays(*weights, *state))
+        return inputs, found[: len(weights)], found[len(weights) :], call
+
+    return other_operands(changed)
+
+
+WRONG_ARRAYS: dict[str, tuple[str, Callable[[_Arrays], _Arrays]]] = {
+    "mean_ignored": ("the mean taken as 0", lambda a: a._replace(mean=zeros(a.mean))),
+    "mean_negated": ("the mean added and not subtracted", lambda a: a._replace(mean=-a.mean)),
+    "mean_squared": ("the square of the mean subtracted", lambda a: a._replace(mean=a.mean * a.mean)),
+    "variance_ignored": ("the variance taken as 1", lambda a: a._replace(variance=ones(a.variance))),
+    "scale_ignored": ("the scale taken as 1", lambda a: a._replace(scale=ones(a.scale))),
+    "scale_without_sign": ("the magnitude of the scale", lambda a: a._replace(scale=(a.scale * a.scale) ** 0.5)),
+    "shift_ignored": ("the shift taken as 0", lambda a: a._replace(shift=zeros(a.shift))),
+    "shift_before_scale": ("shift added before the scale", lambda a: a._replace(shift=a.shift * a.scale)),
+    "mean_and_shift_exchanged": (
+        "mean and shift exchanged (arrays read by position)",
+        lambda a: a._replace(mean=a.shift, shift=a.mean),
+    ),
+    "all_in_reverse": (
+        "all four arrays in the reverse order",
+        lambda a: _Arrays(a.variance, a.mean, a.shift, a.scale * a.scale),
+    ),
+}
+
+
 def _batch_statistics(right: Operation, table: Operations) -> Operation:
     def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
         other = BatchNorm(eps=layer.eps)
@@ -45,6 +92,15 @@ def _batch_statistics(right: Operation, table: Operations) -> Operation:
 
 
 FAULTS = (
+    *(
+        replace(item, node="before0")  # which is the first of the kind
+        for item in dropped(ChannelAffine(), surrounded(ReLU(), _IMAGE), {"weight": "scale", "bias": "shift"})
+    ),
+    *(
+        Fault(f"{kind}.{name}", kind, what, case, operation=_other_arrays(change))
+        for kind, case in (("batch_norm", _PLAIN), ("frozen_batch_norm", surrounded(FrozenBatchNorm(), _IMAGE)))
+        for name, (what, change) in WRONG_ARRAYS.items()
+    ),
     Fault(
         "batch_norm.wrong_eps",
         "batch_norm",

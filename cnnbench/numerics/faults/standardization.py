@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, dropped, other_layer, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
 from cnnbench.spec.layers import Concat, GlobalAvgPool
 from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
@@ -67,7 +67,12 @@ def _unbiased(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays
     return (outputs[0] * math.sqrt((count - 1) / count),)
 
 
+_AFFINE = {"weight": "scale", "bias": "shift"}
+
 FAULTS = (
+    *dropped(LayerNorm(), surrounded(LayerNorm(), _TOKENS), _AFFINE),
+    *dropped(InstanceNorm(affine=True), surrounded(InstanceNorm(affine=True), _IMAGE), _AFFINE),
+    *dropped(GroupNorm(groups=2), surrounded(GroupNorm(groups=2), _IMAGE), _AFFINE),
     Fault(
         "layer_norm.wrong_eps",
         "layer_norm",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.numerics.faults.engine.base import Fault, other_layer, other_weights
+from cnnbench.numerics.faults.engine.base import Fault, dropped, other_layer, other_weights
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers.weight_standardization import ScaledWSConv
 
@@ -26,6 +26,7 @@ def _standardised(name: str, description: str, case: Any, operation: Any) -> Fau
 
 
 FAULTS = (
+    *dropped(ScaledWSConv(out_channels=4, kernel_size=2), _STANDARDISED, {"bias": "bias"}),
     _standardised(
         "unbiased_variance",
         "the variance divided by K - 1 (torch.var and torch.std by default) where K was meant",

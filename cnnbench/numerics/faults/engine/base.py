@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -123,6 +123,46 @@ def other_weights(change: Callable[[Any, str, Any], Any]) -> OperationChange:
         return Operation(right.forward, right.backward, WeightLayout(to_native, layout.to_canonical))
 
     return build
+
+
+def other_array(name: str, change: Callable[[Any], Any]) -> OperationChange:
+    """One weight is changed on the host.
+
+    Args:
+        name: The weight's, within its node.
+        change: array -> array.
+    """
+    return other_weights(lambda layer, known, array: change(array) if known == name else array)
+
+
+def dropped(layer: Layer, case: Callable[[ProgramOptions, int], Case], weights: Mapping[str, str]) -> tuple[Fault, ...]:
+    """A fault for each weight of a layer that a backend may ignore, as if it stood at its start: a scale 1, a shift 0.
+
+    Args:
+        layer: The suspect.
+        case: The network that it stands in.
+        weights: By the weight's name, what it is called: ``scale`` is taken as 1, anything else as 0.
+    """
+    return tuple(
+        Fault(
+            f"{layer.kind}.{role}_ignored",
+            layer.kind,
+            f"the {role} taken as {int(role == 'scale')}",
+            case,
+            operation=other_array(name, ones if role == "scale" else zeros),
+        )
+        for name, role in weights.items()
+    )
+
+
+def zeros(array: Any) -> Any:
+    """Zeros in an array's place."""
+    return array * 0
+
+
+def ones(array: Any) -> Any:
+    """Ones in an array's place."""
+    return array * 0 + 1
 
 
 def other_kind(change: Callable[[Any], Layer], weights: Callable[[Arrays], Arrays] = lambda w: w) -> OperationChange:

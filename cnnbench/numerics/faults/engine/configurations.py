@@ -17,6 +17,7 @@ from cnnbench.spec.layers import ChannelAffine, GlobalAvgPool, Layer, Linear, Re
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import general_position
 
 Array = NDArray[Any]
 Configuration = Callable[[ProgramOptions, int], Case]
@@ -29,14 +30,14 @@ class Surroundings:
 
     Args:
         image: (C, *spatial) of the network's input. inputs: how many values the suspect reads.
-        variance: Range of running variances: a fault in epsilon shows where they are small.
+        variance: Range of running variances: a fault in epsilon shows where they are small. None: in general position.
         negative: Whether inputs are all negative, which makes wrong padding win a maximum.
         batch: Images.
     """
 
     image: tuple[int, ...]
     inputs: int = 1
-    variance: tuple[float, float] = (0.5, 1.5)
+    variance: tuple[float, float] | None = None
     negative: bool = False
     batch: int = 2
 
@@ -96,20 +97,12 @@ def on_data(layer: Layer, around: Surroundings, *, mean: float, deviation: float
     return case
 
 
-def _arrays(graph: Graph, seed: int, variance: tuple[float, float]) -> dict[str, Array]:
-    """Weights that are neither 0 nor 1, so that none goes unnoticed, and running statistics away from their start."""
-    arrays = {}
-    for spec in (*graph.named_weights(), *graph.named_state()):
-        generator = stream(seed, "fault weights", spec.name)
-        if spec.name.endswith("running_var"):
-            array = generator.uniform(*variance, spec.shape)
-        elif spec.initializer.distribution == "signs":
-            array = np.where(generator.random(spec.shape) < 0.5, -1.0, 1.0)
-        elif len(spec.shape) == 1:
-            array = generator.uniform(0.5, 1.5, spec.shape)
-        else:
-            array = generator.normal(size=spec.shape)
-        arrays[spec.name] = array.astype(np.float32)
+def _arrays(graph: Graph, seed: int, variance: tuple[float, float] | None = None) -> dict[str, Array]:
+    """Weights in general position."""
+    arrays = general_position(graph, seed)
+    if variance is not None:
+        for name in [name for name in arrays if name.endswith("running_var")]:
+            arrays[name] = stream(seed, "fault weights", name).uniform(*variance, arrays[name].shape).astype(np.float32)
     return arrays
 
 
@@ -143,7 +136,7 @@ def _trained(graph: Graph, options: ProgramOptions, seed: int, training: Trainin
     (item,), classes = graph.inputs, graph.shapes()[graph.outputs[0][1]][1]
     return Case(
         graph=graph,
-        arrays=_arrays(graph, seed, (0.5, 1.5)),
+        arrays=_arrays(graph, seed),
         batch={item.name: stream(seed, "fault inputs").normal(size=item.full_shape(4)).astype(np.float32)},
         options=options,
         targets=stream(seed, "fault targets").integers(0, classes, 4),
