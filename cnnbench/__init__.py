@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from cnnbench.face.bundles import BundleResult as BundleResult
     from cnnbench.face.bundles import bundle as bundle
     from cnnbench.face.bundles import verify_bundle as verify_bundle
+    from cnnbench.face.fuzzing import FuzzResult as FuzzResult
+    from cnnbench.face.fuzzing import fuzz as fuzz
     from cnnbench.face.judging import compare as compare
     from cnnbench.face.judging import gate as gate
     from cnnbench.face.networks import Model as Model
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "cnnbench.errors": ("CnnbenchError",),
     "cnnbench.face.bundles": ("BundleResult", "bundle", "verify_bundle"),
+    "cnnbench.face.fuzzing": ("FuzzResult", "fuzz"),
     "cnnbench.face.judging": ("compare", "gate"),
     "cnnbench.face.networks": ("Model", "build", "load"),
     "cnnbench.face.prediction": ("Prediction", "predict"),

@@ -27,6 +27,7 @@ ORDER = {
         "conformance porting",
         "claims views",
         "harness",
+        "fuzzing",
         "gates",
         "output",
         "face",

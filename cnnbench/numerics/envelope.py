@@ -106,7 +106,7 @@ def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> 
         if item is None:
             continue
         generator = stream(case.seed, f"noise {run}", value, step)
-        drawn = generator.random(shapes[value], dtype=dtype)
+        drawn = np.asarray(generator.random(shapes[value], dtype=dtype))
         drawn -= dtype(0.5)
         known = tuple(slice(0, size) for size in drawn.shape)  # the budget may be of more images
         drawn *= 2 * np.asarray(sharp[known], dtype)
@@ -137,8 +137,8 @@ def _inference_budgets(oracle: Oracle) -> dict[str, Array]:
     budgets = {}
     for node in oracle.case.lowered.nodes:
         truth = oracle.outputs(node.name)
-        for value, budget in zip(output_names(oracle.case.lowered, node), truth.budgets, strict=True):
-            if budget.sharp.ndim:
+        for value, exact, budget in zip(output_names(oracle.case.lowered, node), *truth, strict=True):
+            if budget.sharp.ndim or not exact.ndim:  # of one number, such as a loss, the budget is one, too
                 budgets[value] = budget.sharp
     return budgets
 
@@ -147,8 +147,9 @@ def training_budgets(case: Case) -> dict[str, Array]:
     """The sharp budget of each value that a training pass computes."""
     budgets = {}
     for visit in walk(case, training=True):
-        for value, budget in zip(output_names(case.lowered, visit.node), visit.budget.outputs, strict=True):
-            if np.ndim(budget.sharp):
+        names = output_names(case.lowered, visit.node)
+        for value, exact, budget in zip(names, visit.values.outputs, visit.budget.outputs, strict=True):
+            if np.ndim(budget.sharp) or not np.ndim(exact):
                 budgets[value] = np.asarray(budget.sharp, np.float32)
     return budgets
 
@@ -180,7 +181,8 @@ def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
         budgets = _inference_budgets(oracle)
         graph = with_noise(case.lowered, list(budgets))
         few = case if num_runs(case) == sum(MANY) else case.cut(1)  # images do not meet at inference
-        start = {name: value[: few.size] for name, value in clean.items()}
+        # not a part of the clean outputs: rows of boxes, and joined axes, hold images elsewhere than in the first axis
+        start = clean if few is case else subject.forward(case.lowered, case.stored, few.inputs, options).outputs
         options = reference_options(name=perturbed_precision(case))
         for run in range(num_runs(case)):
             batch = {**few.inputs, **noise(few, budgets, run)}

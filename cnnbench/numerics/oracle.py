@@ -22,7 +22,7 @@ from cnnbench.numerics.cache import Cache, CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
 from cnnbench.numerics.rounding import to_storage
-from cnnbench.numerics.teacher_forcing import output_names, representatives
+from cnnbench.numerics.teacher_forcing import float_outputs, output_names, representatives
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.streams import stream
@@ -209,7 +209,8 @@ class Oracle:
     def differentiated(self) -> list[str]:
         """The nodes whose gradients are compared: the first of each layer with the same operands' shapes."""
         graph = self.case.lowered
-        return [name for name in representatives(graph, self.case.size) if graph.node(name).layer.differentiable]
+        names = representatives(graph, self.case.size)
+        return [n for n in names if graph.node(n).layer.differentiable and float_outputs(graph, graph.node(n))]
 
     @cached_property
     def _gradients(self) -> CacheEntry:

@@ -1,4 +1,4 @@
-"""Runs the node of a reproducer file again, on any subject."""
+"""Runs the node or the network of a reproducer file again, on any subject."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from cnnbench.errors import DataError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.budgets import Budget, budget_form
+from cnnbench.numerics.checks.run import run_checks
 from cnnbench.numerics.checks.verdict import judge
 from cnnbench.numerics.comparison import Place, compare
 from cnnbench.numerics.divergence import FORMAT, Reproduction, run
+from cnnbench.numerics.network_file import FORMAT as NETWORK_FORMAT
+from cnnbench.numerics.network_file import read_network
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
@@ -28,6 +31,8 @@ Array = NDArray[Any]
 
 def replay(path: Path, subject: Subject, *, mode: str | None = None) -> CheckOutcome:
     """Runs the node of a reproducer on ``subject``, in the mode that failed or another, and judges it again.
+
+    Of a file that holds a network, the check that failed is run again.
 
     Args:
         path: The reproducer.
@@ -45,6 +50,9 @@ def replay(path: Path, subject: Subject, *, mode: str | None = None) -> CheckOut
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise DataError(f"the file cannot be read: {error}", where=str(path)) from None
+    if metadata.get("format") == NETWORK_FORMAT:
+        case, check = read_network(path, metadata, mode)
+        return run_checks([check], subject, case)[0]
     if metadata.get("format") != FORMAT:
         raise DataError("the file is no reproducer", where=str(path), received=metadata.get("format"), expected=FORMAT)
     try:

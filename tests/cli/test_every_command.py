@@ -44,6 +44,7 @@ COMMANDS = (
     Command("run s.yaml -o others --no-mlflow"),
     Command("verify simple_cnn --image 1x8x8 --num-classes 10 -b numpy --check exact"),
     Command("replay {reproducer} -b numpy", codes=(0, 4)),
+    Command("fuzz -b numpy --count 1 -o fuzzed"),
     Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
     Command("conformance numpy -k test_relu"),
     Command("compare {run} --runs runs"),

@@ -29,7 +29,7 @@ FAULTS = (
         "fixed_filter.flipped",
         "constant_filter",
         "true convolution for cross-correlation (SciPy, MATLAB flip kernels): an edge changes its sign",
-        surrounded(FixedFilter(name="sobel_x"), _IMAGE),
+        surrounded(FixedFilter(filter="sobel_x"), _IMAGE),
         node="suspect.filter",
         operation=other_layer(_reversed_kernel),
     ),

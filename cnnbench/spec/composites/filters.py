@@ -40,7 +40,7 @@ class FixedFilter(Composite, kind="fixed_filter"):
     """A classic filter on every channel, as cross-correlation: kernels are not flipped.
 
     Args:
-        name: ``finite_difference`` [1, -1] along the last axis, ``finite_difference_y`` along the first;
+        filter: ``finite_difference`` [1, -1] along the last axis, ``finite_difference_y`` along the first;
             ``vertical_edge`` rows 1 0 -1, ``horizontal_edge`` its transpose (Prewitt's operator); ``sobel_x`` rows
             -1 0 1, -2 0 2, -1 0 1, ``sobel_y`` its transpose; ``sharpen`` 5 amid -1 at four sides; ``emboss`` rows
             -2 -1 0, -1 1 1, 0 1 2; ``box_blur`` the mean; ``gaussian_blur``; ``identity``. The first four difference
@@ -55,18 +55,18 @@ class FixedFilter(Composite, kind="fixed_filter"):
         (N, C, *spatial) -> (N, C, *ceil(spatial / stride)) for ``same``.
     """
 
-    name: FilterName
+    filter: FilterName
     size: int = 3
     sigma: float | None = None
     stride: PerAxis = 1
     padding: Literal["same", "valid"] = "same"
     padding_mode: PadMode = "constant"
 
-    example = Example((1, 4, 6, 6), name="sobel_x")
+    example = Example((1, 4, 6, 6), filter="sobel_x")
 
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], "fixed_filter", least=3, most=5)
-        require_one_of(self.name, "name", get_args(FilterName))
+        require_one_of(self.filter, "filter", get_args(FilterName))
         require_one_of(self.padding, "padding", ("same", "valid"))
         require_one_of(self.padding_mode, "padding_mode", PAD_MODES)
         require_int(self.size, "size", least=1)
@@ -77,22 +77,22 @@ class FixedFilter(Composite, kind="fixed_filter"):
 
     def _kernel(self, num: int) -> tuple[Shape, Row]:
         """The kernel's size and its weights in row-major order."""
-        if self.name not in _KERNELS:
+        if self.filter not in _KERNELS:
             row = self._row()
             return (len(row),) * num, _outer(row, num)
-        rows = _KERNELS[self.name]
-        if self.name == "finite_difference":
+        rows = _KERNELS[self.filter]
+        if self.filter == "finite_difference":
             return (*(1,) * (num - 1), 2), rows[0]
-        if self.name == "finite_difference_y":
+        if self.filter == "finite_difference_y":
             return (2, *(1,) * (num - 1)), (1.0, -1.0)
         if num != 2:
-            raise SpecError(f"{self.name} is a filter of images", received=f"{num} spatial axes", expected="2")
+            raise SpecError(f"{self.filter} is a filter of images", received=f"{num} spatial axes", expected="2")
         return (len(rows), len(rows[0])), tuple(w for row in rows for w in row)
 
     def _row(self) -> Row:
-        if self.name == "gaussian_blur":
+        if self.filter == "gaussian_blur":
             return gaussian_row(self.size, self.sigma)
-        if self.name == "box_blur":
+        if self.filter == "box_blur":
             return (1 / self.size,) * self.size
         return tuple(1.0 if i == (self.size - 1) // 2 else 0.0 for i in range(self.size))
 
@@ -122,7 +122,7 @@ class GaussianBlur(Composite, kind="gaussian_blur"):
     padding_mode: PadMode = "reflect"
 
     def resolve(self, inputs: Shapes) -> Self:
-        FixedFilter(name="gaussian_blur", size=self.size, sigma=self.sigma, padding_mode=self.padding_mode).resolve(
+        FixedFilter(filter="gaussian_blur", size=self.size, sigma=self.sigma, padding_mode=self.padding_mode).resolve(
             inputs
         )
         return self

@@ -77,6 +77,13 @@ class Layer:
             known = _KINDS.get(kind)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise SpecError(f"layer kind {kind!r} is defined twice", received=cls, expected=f"only {known}")
+            if taken := sorted(OF_NODES.intersection(cls.__annotations__)):
+                raise SpecError(
+                    f"layer kind {kind!r} has a field of a name that says something of its node",
+                    received=", ".join(taken),
+                    expected=f"another name than {', '.join(sorted(OF_NODES))}",
+                    remedy="a node in JSON and in YAML holds its own name beside the layer's fields: rename the field",
+                )
             cls.kind = kind
             cls.family = cls.__module__.rpartition(".")[2]
             _KINDS[kind] = cls
@@ -143,6 +150,7 @@ class Layer:
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
+OF_NODES = frozenset({"name", "kind", "inputs", "weights_of"})  # keys of a node in JSON and YAML
 _KINDS: dict[str, type[Layer]] = {}
 
 

@@ -27,7 +27,7 @@ def test_a_step_shows_which_edge_each_filter_finds():
     step = np.repeat([[0.0, 0.0, 1.0, 1.0]], 4, axis=0)[None, None]
 
     def middle(name, x):
-        return evaluated(FixedFilter(name=name, padding="valid"), x)[0, 0, 0].tolist()
+        return evaluated(FixedFilter(filter=name, padding="valid"), x)[0, 0, 0].tolist()
 
     assert middle("finite_difference", step) == [0, -1, 0]
     assert middle("finite_difference_y", step) == [0, 0, 0, 0]
@@ -41,7 +41,7 @@ def test_a_step_shows_which_edge_each_filter_finds():
 
 def test_identity_changes_nothing():
     for size in (1, 2, 3, 4):
-        assert np.array_equal(evaluated(FixedFilter(name="identity", size=size), value()), value())
+        assert np.array_equal(evaluated(FixedFilter(filter="identity", size=size), value()), value())
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_identity_changes_nothing():
 def test_filters_are_scipys_correlation(mode, named):
     ndimage = pytest.importorskip("scipy.ndimage", reason="needs SciPy")
     kernel = np.array([[-2.0, -1, 0], [-1, 1, 1], [0, 1, 2]])
-    found = evaluated(FixedFilter(name="emboss", padding_mode=mode), value())
+    found = evaluated(FixedFilter(filter="emboss", padding_mode=mode), value())
     assert np.allclose(found, ndimage.correlate(value(), kernel[None, None], mode=named))
 
 
@@ -58,7 +58,7 @@ def test_gaussian_blur_is_scipys():
     ndimage = pytest.importorskip("scipy.ndimage", reason="needs SciPy")
     expected = ndimage.gaussian_filter(value(), (0, 0, 1.3, 1.3), mode="mirror", radius=(0, 0, 2, 2))
     assert np.allclose(evaluated(GaussianBlur(size=5, sigma=1.3), value()), expected)
-    whole = FixedFilter(name="gaussian_blur", size=5, sigma=1.3, padding_mode="reflect")
+    whole = FixedFilter(filter="gaussian_blur", size=5, sigma=1.3, padding_mode="reflect")
     assert np.allclose(evaluated(whole, value()), expected)
 
 
@@ -100,10 +100,10 @@ def test_counts():
     ("layer", "expected"),
     [
         (ConstantFilter(weights_row_major=(1.0,), kernel_size=(2, 2)), "4 numbers"),
-        (FixedFilter(name="laplace"), "'identity'"),
-        (FixedFilter(name="box_blur", size=0), "an integer of at least 1"),
-        (FixedFilter(name="gaussian_blur", sigma=0.0), "a positive number"),
-        (FixedFilter(name="box_blur", size=14, padding_mode="reflect"), "at most 5"),
+        (FixedFilter(filter="laplace"), "'identity'"),
+        (FixedFilter(filter="box_blur", size=0), "an integer of at least 1"),
+        (FixedFilter(filter="gaussian_blur", sigma=0.0), "a positive number"),
+        (FixedFilter(filter="box_blur", size=14, padding_mode="reflect"), "at most 5"),
         (BlurPool(filter_size=0), "an integer of at least 1"),
         (BlurPool(stride=0), "an integer of at least 1"),
         (Downsample(method="median"), "'decimate', 'average', 'blur'"),
@@ -122,4 +122,4 @@ def test_what_cannot_be_is_refused_where_it_is_added(layer, expected):
 def test_an_edge_filter_of_a_row_is_refused():
     builder = Builder("net")
     with pytest.raises(SpecError, match="sobel_x is a filter of images"):
-        builder.add("filter", FixedFilter(name="sobel_x"), builder.input("row", (3, 6)))
+        builder.add("filter", FixedFilter(filter="sobel_x"), builder.input("row", (3, 6)))

@@ -166,3 +166,10 @@ def test_every_field_is_explained(kind):
 def test_a_kind_cannot_be_defined_twice():
     with pytest.raises(SpecError, match="'relu' is defined twice"):
         type("Other", (Layer,), {}, kind="relu")
+
+
+def test_no_field_has_the_name_of_what_is_said_of_a_node():
+    """A node in JSON and YAML holds its own name beside the layer's fields."""
+    with pytest.raises(SpecError, match=r"'named'.*\n.*received: name"):
+        type("Named", (Layer,), {"__annotations__": {"name": "str"}}, kind="named")
+    assert "named" not in layer_kinds()

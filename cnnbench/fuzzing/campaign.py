@@ -1,0 +1,146 @@
+"""Fuzzing in pieces: network after network on every backend, with progress kept in a folder after each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnbench.fuzzing.coverage import added, classes_of
+from cnnbench.fuzzing.examination import CHECKS, FailedCheck, Series, examine, finding, reduced
+from cnnbench.fuzzing.findings import NETWORK, Finding, Signature
+from cnnbench.fuzzing.known import known_defect
+from cnnbench.fuzzing.network import draw_network
+from cnnbench.fuzzing.progress import Progress, read_progress, write_progress
+from cnnbench.fuzzing.values import draw_case
+from cnnbench.measurement.clock import Clock
+from cnnbench.numerics.case import Case
+
+ATTEMPTS = 2  # at a network that ends this process
+REPEATED = 3  # failures of no single node that are reduced although one of the same backend and check is known
+SPECIAL_EVERY = 4  # networks between two that are run on NaN, infinities and denormals too
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When fuzzing ends: after so many networks or seconds of this call, whichever is first; None for no limit."""
+
+    count: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Fuzzing that goes on where its folder says.
+
+    Args:
+        series: Who runs each network.
+        seed: Of the sequence of networks.
+        folder: Where progress, findings and reproducers are kept; None for nowhere.
+        on_start: Called with the number of the first network.
+        on_network: Called with the progress after each network.
+        on_finding: Called with each new finding.
+        clock: Of the limits.
+    """
+
+    series: Sequence[Series]
+    seed: int = 0
+    folder: Path | None = None
+    on_start: Callable[[int], None] = lambda number: None
+    on_network: Callable[[Progress], None] = lambda progress: None
+    on_finding: Callable[[Finding], None] = lambda finding: None
+    clock: Clock = field(default_factory=Clock)
+
+    def run(self, limits: Limits) -> tuple[Progress, tuple[Finding, ...]]:
+        """Runs networks up to the limits; the progress, and what was found that was not known."""
+        progress = Progress(seed=self.seed) if self.folder is None else read_progress(self.folder, self.seed)
+        before = set(progress.findings)
+        first, start = progress.number, self.clock.now()
+        self.on_start(first)
+        while not self._ended(limits, progress.number - first, self.clock.now() - start):
+            begun = self.clock.now()
+            progress = progress.model_copy(update={"attempts": progress.attempts + 1})
+            self._keep(progress)
+            if progress.attempts <= ATTEMPTS:
+                progress = self._one_network(progress)
+            seconds = progress.seconds + self.clock.now() - begun
+            progress = progress.model_copy(
+                update={"number": progress.number + 1, "attempts": 0, "seconds": round(seconds, 3)}
+            )
+            self._keep(progress)
+            self.on_network(progress)
+        found = {name: item for name, item in progress.findings.items() if name not in before and item.known is None}
+        return progress, tuple(found.values())
+
+    def _ended(self, limits: Limits, count: int, seconds: float) -> bool:
+        return (limits.count is not None and count >= limits.count) or (
+            limits.seconds is not None and seconds >= limits.seconds
+        )
+
+    def _keep(self, progress: Progress) -> None:
+        if self.folder is not None:
+            write_progress(self.folder, progress)
+
+    def _one_network(self, progress: Progress) -> Progress:
+        drawn = draw_case(draw_network(self.seed, progress.number))
+        if drawn is None:
+            return progress.model_copy(update={"empty": progress.empty + 1})
+        checks = (*CHECKS, "special") if progress.number % SPECIAL_EVERY == 0 else CHECKS
+        counts, findings = Counter(progress.outcomes), dict(progress.findings)
+        for series in self.series:
+            case = series.question(drawn.case)
+            if case is None:
+                counts[f"{series.name}, precision: skipped"] += 1
+                continue
+            outcomes, failures = examine(series, case, checks)
+            counts.update(f"{series.name}, {item.name}: {item.status}" for item in outcomes)
+            for failure in failures:
+                self._take(findings, series, case, failure, progress.number)
+        return progress.model_copy(
+            update={
+                "networks": progress.networks + 1,
+                "outcomes": dict(sorted(counts.items())),
+                "coverage": added(progress.coverage, classes_of(drawn.case)),
+                "findings": findings,
+            }
+        )
+
+    def _take(
+        self, findings: dict[str, Finding], series: Series, case: Case, failure: FailedCheck, number: int
+    ) -> None:
+        """Counts a failure that is known; reduces and keeps one that is new."""
+        if (name := _already(findings, failure.signature)) is not None:
+            findings[name] = findings[name].model_copy(update={"seen": findings[name].seen + 1})
+            return
+        small, outcome = reduced(series, case, failure, CHECKS)
+        named = _of_network(failure.signature, small)
+        if (known := findings.get(str(named))) is not None:
+            findings[str(named)] = known.model_copy(update={"seen": known.seen + 1})
+            return
+        item = finding(series, case, small, FailedCheck(named, outcome), number, self.folder)
+        findings[str(named)] = item.model_copy(update={"known": known_defect(item)})
+        self.on_finding(findings[str(named)])
+
+
+def _already(findings: Mapping[str, Finding], signature: Signature) -> str | None:
+    """The finding that a failure is one more case of."""
+    if signature.kind != NETWORK:
+        return str(signature) if str(signature) in findings else None
+    alike = [
+        name
+        for name, item in findings.items()
+        if (item.signature.backend, item.signature.mode, item.signature.check)
+        == (signature.backend, signature.mode, signature.check)
+        and item.signature.kind.startswith(NETWORK)
+    ]
+    seen = sum(findings[name].seen for name in alike)
+    return alike[-1] if seen >= REPEATED else None
+
+
+def _of_network(signature: Signature, small: Case) -> Signature:
+    """The name of a failure of no single node, by the kinds of the smallest network."""
+    if signature.kind != NETWORK:
+        return signature
+    kinds = " > ".join(node.layer.kind for node in small.graph.nodes[:4])
+    return signature.model_copy(update={"kind": f"{NETWORK} of {kinds}"})

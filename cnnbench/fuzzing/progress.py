@@ -1,0 +1,66 @@
+"""What a folder of fuzzing keeps, so that a killed run goes on: the next number, counts, coverage and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from cnnbench.errors import SuiteError
+from cnnbench.fuzzing.findings import Finding
+from cnnbench.harness.run.files import read_model, to_json, write_atomically
+from cnnbench.spec.frozen import Frozen
+
+FILE = "progress.json"
+
+
+class Progress(Frozen):
+    """How far fuzzing has come.
+
+    Args:
+        seed: Of the sequence of networks.
+        number: Of the next network.
+        attempts: How often that network was begun: one that ends this process is left out at the third.
+        networks: That were run. empty: those of which nothing stayed in the range of numbers.
+        seconds: That it took.
+        outcomes: How often each backend, mode and check passed, failed or was skipped.
+        coverage: How often each class of ``coverage`` was seen.
+        findings: By the text of their signature.
+    """
+
+    seed: int
+    number: int = 0
+    attempts: int = 0
+    networks: int = 0
+    empty: int = 0
+    seconds: float = 0.0
+    outcomes: Mapping[str, int] = Field(default_factory=dict)
+    coverage: Mapping[str, int] = Field(default_factory=dict)
+    findings: Mapping[str, Finding] = Field(default_factory=dict)
+
+
+def read_progress(folder: Path, seed: int) -> Progress:
+    """What the folder holds, or a beginning.
+
+    Raises:
+        SuiteError: It holds another seed's progress. DataError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return Progress(seed=seed)
+    found = read_model(path, Progress)
+    if found.seed != seed:
+        raise SuiteError(
+            "the folder holds another sequence of networks",
+            where=str(folder),
+            received=f"seed {seed}",
+            expected=f"seed {found.seed}",
+            remedy="name another folder with -o, or give that seed",
+        )
+    return found
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Replaces what the folder holds."""
+    write_atomically(folder / FILE, to_json(progress))
