@@ -81,7 +81,8 @@ def fuzz(
 
     Args:
         backends: ``NAME`` or ``NAME:MODE`` each; () for every one that is here in each of its modes.
-        count: So many networks. minutes: so long; whichever is first, and ``MINUTES`` where neither is given.
+        count: So many networks.
+        minutes: So long; whichever is first. 10 where neither is given.
         seed: Of the sequence of networks: each is made from the seed and its number alone.
         folder: Where progress, findings and reproducers are kept, and from where a killed call goes on.
         how: The keywords below.
