@@ -16,16 +16,16 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.answering_code import code_digest
 from cnnbench.numerics.cache import key_of
-from cnnbench.numerics.rounding import all_to_storage
-from cnnbench.numerics.subject import Updates
-from cnnbench.numerics.teacher_forcing import resize_images, resized
+from cnnbench.numerics.rounding import all_to_storage, to_storage
+from cnnbench.numerics.teacher_forcing import more_images, resize_images, resized
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import BatchNorm
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from cnnbench.spec.masks import masks_of
-from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import digest
+from cnnbench.training.steps import TrainingSteps
 
 Array = NDArray[Any]
 
@@ -34,29 +34,8 @@ LARGE_MACS = 1_500_000_000
 # Above this many weights, or on smaller images, the training check takes so many steps: each keeps all of the weights.
 LARGE_PARAMETERS = 50_000_000
 LARGE_STEPS = 2
-
-
-@dataclass(frozen=True)
-class TrainingSteps:
-    """What the training check runs: one step a rate, all on the case's batch.
-
-    Args:
-        optimizer: The update rule.
-        rates: Learning rates; they differ, so that the place of the rate in the update rule shows. A network that is
-            checked on smaller images, or that has more than ``LARGE_PARAMETERS`` weights, takes the first
-            ``LARGE_STEPS`` of them.
-        loss: None for cross-entropy on a classifier, mean squared error elsewhere.
-    """
-
-    optimizer: Optimizer = field(default_factory=lambda: SGD(momentum=0.9, weight_decay=1e-4))
-    loss: Loss | None = None
-    rates: tuple[float, ...] = (0.01, 0.02, 0.02, 0.01, 0.01)
-
-    @staticmethod
-    def of_steps(count: int) -> TrainingSteps:
-        """So many steps, with the default rates over and over."""
-        rates = TrainingSteps().rates
-        return TrainingSteps(rates=tuple(rates[i % len(rates)] for i in range(count)))
+# Of so few values in a batch norm the gradients are lost in rounding; of so many images they are not.
+FEW_VALUES, MORE_IMAGES = 4, 8
 
 
 @dataclass(frozen=True)
@@ -131,11 +110,6 @@ class Case:
         return CrossEntropy() if len(self._main_shape) == 2 else MeanSquaredError()
 
     @property
-    def updates(self) -> Updates:
-        """The loss, update rule and rates of the training check."""
-        return Updates(self.loss, self.training.optimizer, self.training.rates)
-
-    @property
     def has_loss(self) -> bool:
         """Whether a loss can be taken: of floats, and as a mean over at least one image."""
         return self.size > 0 and self.graph.dtypes[self.graph.outputs[0][1]] == "float"
@@ -146,16 +120,16 @@ class Case:
 
     @cached_property
     def labels(self) -> Array:
-        """The targets, given or drawn."""
+        """The targets, given or drawn; values rounded to the storage type."""
         shape = self._main_shape
         generator = stream(self.seed, "targets")
         given = self.targets
         if given is not None and given.shape == self.loss.target_shape(shape):
             is_int = given.dtype.kind in "iu"
             if is_int == self.loss.int_targets and (not is_int or given.max(initial=0) < shape[1]):
-                return np.asarray(given)
+                return to_storage(np.asarray(given), self.policy)
         drawn = np.asarray(self.loss.draw_targets(generator, shape))
-        return drawn if self.loss.int_targets else drawn.astype(np.float32)
+        return to_storage(drawn if self.loss.int_targets else drawn.astype(np.float32), self.policy)
 
     def training_batch(self, step: int = 0) -> dict[str, Array]:
         """Inputs, masks and targets of a training pass."""
@@ -183,11 +157,29 @@ class Case:
     def reduced(self) -> Case:
         """The case on smaller images where the network is large and takes them; with fewer steps then, too.
 
-        A network of many weights takes fewer steps in any case.
+        A network of many weights takes fewer steps in any case. Where a batch norm would average ``FEW_VALUES`` or
+        less, there are ``MORE_IMAGES``: of two values, whatever they are, it makes -1 and 1, and the gradients are what
+        rounding leaves of them.
         """
+        smaller = self._smaller
+        if not 0 < smaller.size < MORE_IMAGES or smaller._fewest_averaged > FEW_VALUES:
+            return smaller
+        batch = more_images(smaller.batch, self.graph, MORE_IMAGES, stream(self.seed, "more images"))
+        return replace(smaller, batch=batch, targets=None)
+
+    @property
+    def _fewest_averaged(self) -> float:
+        """The fewest values that a batch norm averages over."""
+        graph = self.lowered
+        norms = (node for node in graph.nodes if isinstance(node.layer, BatchNorm))
+        shapes = (graph.input_shapes(node, self.size)[0] for node in norms)
+        return min((math.prod(shape) / shape[1] for shape in shapes), default=math.inf)
+
+    @cached_property
+    def _smaller(self) -> Case:
         macs = self.lowered.macs(self.size)
         spatial = [n for item in self.graph.inputs for n in item.shape[1:]]
-        few_steps = replace(self.training, rates=self.training.rates[:LARGE_STEPS])
+        few_steps = self.training.few(LARGE_STEPS)
         if macs <= LARGE_MACS or not spatial:
             return self if self.num_parameters <= LARGE_PARAMETERS else replace(self, training=few_steps)
         wanted = max(spatial) * math.sqrt(LARGE_MACS / macs)

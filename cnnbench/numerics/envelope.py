@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import HostGradients
+from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.case import LARGE_PARAMETERS, Case
 from cnnbench.numerics.comparison import largest, largest_differences
 from cnnbench.numerics.oracle import Oracle, walk
+from cnnbench.numerics.outcome import NOT_APPLICABLE
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
+from cnnbench.numerics.rounding import largest_value
 from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
@@ -24,6 +28,10 @@ FEW = (2, 1)  # perturbed runs that make the envelope, and runs on other seeds t
 MANY = (8, 4)  # the same where a run costs little
 LITTLE_MACS = 300_000_000  # and as many parameters as LARGE_PARAMETERS at most
 SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
+ENDS_AT = 0.1  # the share of a value that rounding may move it by while single runs are typical
+ROUGH = 10.0
+LOSS = "loss"  # the name of the loss among the values
+LOSS_SAFETY = 30.0  # a single number may by chance move little in all of its runs
 
 
 @dataclass(frozen=True)
@@ -37,16 +45,22 @@ class Envelope:
     Args:
         size: By name, the largest deviation in the fitted runs (at least one rounding of the value itself).
         factor: ``SAFETY`` times the largest share of ``size`` that a held-out run used, at least ``SAFETY``.
-        loss: The exact loss, where there is one.
     """
 
     size: Mapping[str, float]
     factor: float
-    loss: float = float("nan")
 
     def used(self, deviation: Mapping[str, float]) -> dict[str, float]:
         """The share of the envelope that each deviation uses; above 1 it lies outside."""
         return {name: deviation[name] / (self.factor * size) for name, size in self.size.items()}
+
+
+def leaves_range(exact: Mapping[str, Array], envelope: Envelope, policy: PrecisionPolicy) -> str | None:
+    """Says that values, or those of a perturbed run, are beyond the largest number of the policy, where they are."""
+    most = largest_value(policy)
+    sizes = {**largest(exact), **{name: np.inf for name, size in envelope.size.items() if not np.isfinite(size)}}
+    beyond = next((name for name, size in sizes.items() if not size <= most), None)
+    return None if beyond is None else f"{NOT_APPLICABLE}{beyond} leaves the range of {policy.name}"
 
 
 def num_runs(case: Case) -> int:
@@ -55,8 +69,18 @@ def num_runs(case: Case) -> int:
     return sum(MANY if little else FEW)
 
 
+def joined(parts: Sequence[Envelope]) -> Envelope:
+    """One envelope of several, in units of the smallest factor."""
+    factor = min(part.factor for part in parts)
+    sizes = {name: size * part.factor / factor for part in parts for name, size in part.size.items()}
+    return Envelope(sizes, factor)
+
+
 def calibrate(
-    runs: Sequence[Mapping[str, float]], floor: Mapping[str, float], scale: Mapping[str, float], loss: float = np.nan
+    runs: Sequence[Mapping[str, float]],
+    floor: Mapping[str, float],
+    scale: Mapping[str, float],
+    safety: float = SAFETY,
 ) -> Envelope:
     """The envelope that the deviations of perturbed runs make; the last runs are held out.
 
@@ -66,7 +90,7 @@ def calibrate(
         runs: Deviations by name, one mapping a run.
         floor: One rounding of each value, by name.
         scale: The largest magnitude of each value, by name.
-        loss: The exact loss, where there is one.
+        safety: By how much the next run may lie beyond the largest held-out one.
     """
     count = MANY[0] if len(runs) == sum(MANY) else FEW[0]
     fitted, held_out = runs[:count], runs[count:]
@@ -75,7 +99,7 @@ def calibrate(
     pooled = float(np.median(relative)) if relative else 0.0
     size = {name: max(least, own[name], pooled * scale[name]) for name, least in floor.items()}
     beyond = max((run[name] / size[name] for run in held_out for name in size), default=1.0)
-    return Envelope(size, SAFETY * max(1.0, beyond), loss)
+    return Envelope(size, safety * max(1.0, beyond))
 
 
 def rounding_floor(exact: Mapping[str, Array], case: Case) -> dict[str, float]:
@@ -198,7 +222,11 @@ def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
 
 
 def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
-    """The exact gradient of every trainable weight in a training pass, and the envelope of perturbed runs."""
+    """The exact gradient of every trainable weight in a training pass and the ``LOSS``, with their envelope.
+
+    Where rounding moves a gradient by more than ``ENDS_AT`` of itself, as behind a batch norm of few values, some runs
+    do not show how far it may go: the envelope is ``ROUGH`` times as wide.
+    """
     case = oracle.case
 
     def fill(entry: CacheEntry) -> None:
@@ -213,24 +241,32 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
             noisy = {**batch, **noise(case, budgets, run)}
             with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
                 moved = perturbed.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
-            _write_run(entry, run, largest_differences(moved.weights, clean.weights))
-        for name, value in clean.weights.items():
+            _write_run(entry, run, largest_differences(with_loss(moved), with_loss(clean)))
+        for name, value in with_loss(clean).items():
             entry.write(f"value.{name}", value)
-        entry.write("loss", np.asarray(clean.loss))
 
     entry = oracle.cache.entry(case.key("gradient", loss=case.loss, labels=case.labels.tolist()), fill)
     names = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
-    exact = {name: np.asarray(entry.read(f"value.{name}")) for name in names}
-    runs = _read_runs(entry, names, case)
-    return exact, calibrate(runs, rounding_floor(exact, case), largest(exact), float(entry.read("loss")))
+    exact = {name: np.asarray(entry.read(f"value.{name}")) for name in (*names, LOSS)}
+    runs = _read_runs(entry, exact, case)
+    floor, scale = rounding_floor(exact, case), largest(exact)
+    found = calibrate(runs, {name: floor[name] for name in names}, scale)
+    rough = {name: size * (ROUGH if size > ENDS_AT * scale[name] else 1.0) for name, size in found.size.items()}
+    of_loss = calibrate(runs, {LOSS: floor[LOSS]}, scale, safety=LOSS_SAFETY)
+    return exact, joined([Envelope(rough, found.factor), of_loss]) if names else of_loss
+
+
+def with_loss(result: HostGradients) -> dict[str, Array]:
+    """The gradients of weights, and the loss as ``LOSS``."""
+    return {**result.weights, LOSS: np.asarray(result.loss, np.float64)}
 
 
 def _write_run(entry: CacheEntry, run: int, deviation: Mapping[str, float]) -> None:
     entry.write(f"deviation.{run}", np.array([deviation[name] for name in sorted(deviation)]))
 
 
-def _read_runs(entry: CacheEntry, names: Sequence[str], case: Case) -> list[dict[str, float]]:
+def _read_runs(entry: CacheEntry, names: Collection[str], case: Case) -> list[dict[str, float]]:
     return [
-        dict(zip(sorted(names), map(float, entry.read(f"deviation.{run}")), strict=True))
+        dict(zip(sorted(names), map(float, np.nan_to_num(entry.read(f"deviation.{run}"), nan=np.inf)), strict=True))
         for run in range(num_runs(case))
     ]

@@ -15,6 +15,7 @@ REFUSED = "refused"  # in the details of a skipped check: the subject cannot do 
 ESSENTIAL = ("local", "end_to_end")  # refused, they leave a program unproven, whatever else passes
 OF_PROGRAM = ("end_to_end", "classes", "timed")  # the checks that compare the outputs of the timed program
 PROGRAM = "program"  # in the details of another check: whether it compared these outputs too
+NOT_APPLICABLE = "not applicable: "  # how the message of a check begins that says nothing of this network
 RAISED = "raised"  # the problem of a failed check in which a plugin's code raised
 CheckStatus = Literal["passed", "failed", "skipped"]
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from cnnbench.spec.frozen import Figures
 
-Role = Literal["output", "state", "input_gradient", "weight_gradient", "loss_gradient"]
+Role = Literal["output", "state", "input_gradient", "weight_gradient", "loss_gradient", "loss_value"]
 NAMED = ("state", "weight_gradient")
 
 
@@ -17,7 +17,7 @@ class Quantity(Figures):
 
     Args:
         role: An output, a running statistic after a training pass (``state``), the gradient of an input or of a weight,
-            or the loss's gradient with respect to the network's main output.
+            the loss's gradient with respect to the network's main output, or the loss itself.
         index: Which output or input; 0 for the others.
         name: The weight's or the running statistic's within its node; empty for the others.
         training: Whether an output is one of a training pass.
@@ -63,10 +63,15 @@ class Quantity(Figures):
         """The loss's gradient with respect to the network's main output."""
         return Quantity(role="loss_gradient")
 
+    @staticmethod
+    def loss_value() -> Quantity:
+        """The loss itself."""
+        return Quantity(role="loss_value")
+
     @property
     def is_gradient(self) -> bool:
         """Whether a gradient pass gives it."""
-        return self.role in ("input_gradient", "weight_gradient", "loss_gradient")
+        return self.role in ("input_gradient", "weight_gradient", "loss_gradient", "loss_value")
 
     @property
     def in_training(self) -> bool:
@@ -83,6 +88,7 @@ class Quantity(Figures):
             "input_gradient": f"input gradient {self.index}",
             "weight_gradient": f"gradient of {self.name}",
             "loss_gradient": "gradient of the output",
+            "loss_value": "value",
         }
         return texts[self.role]
 

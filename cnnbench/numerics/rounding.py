@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ Array = NDArray[Any]
 
 ORACLE_ROUNDOFF = 2.0**-53  # the reference rounds too; counted in, so that float64 has a fair budget
 _SMALLEST_NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-14}
+_LARGEST = {"float32": 2.0**128 * (1 - 2.0**-24), "bfloat16": 2.0**128 * (1 - 2.0**-8), "float16": 65504.0}
 _FLOOR = 2.0**-126  # budgets are kept in float32
 
 
@@ -40,6 +42,11 @@ def _to_bfloat16(array: Array) -> Array:
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1)).astype(np.uint32)) & np.uint32(0xFFFF0000)
     values = rounded.view(np.float32).reshape(np.shape(array))  # ascontiguousarray makes a scalar an array of one
     return np.where(np.isfinite(array), values, array)
+
+
+def largest_value(policy: PrecisionPolicy) -> float:
+    """The largest finite number of the storage type."""
+    return _LARGEST.get(policy.storage, sys.float_info.max)
 
 
 def all_to_storage(arrays: Mapping[str, Array], policy: PrecisionPolicy) -> dict[str, Array]:

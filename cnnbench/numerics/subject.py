@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cnnbench.execution.host import HostTraining
 from cnnbench.numerics.session import OpensSessions, ProgramSession, Session
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
@@ -15,32 +16,53 @@ from cnnbench.spec.weights import split_state
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, ProgramOptions
     from cnnbench.execution.gaps import Gap
-    from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+    from cnnbench.execution.host import HostArrays, HostGradients, HostResult
     from cnnbench.spec.graph import Graph
     from cnnbench.spec.losses import Loss
     from cnnbench.spec.optimizers import Optimizer
 
 
+START = -1  # the state before the first step
+
+
 @dataclass(frozen=True)
 class Updates:
-    """What optimiser steps are driven by.
+    """The steps that one step program takes.
+
+    For example, rates (0.1, 0.2, 0.2) with ``loads`` {2: 0} are three steps, of which the second and the third both
+    go on from the state after the first.
 
     Args:
         loss: Of the main output.
         optimizer: The update rule.
         rates: The learning rate of each step.
+        reads: Which of the batches each step reads; () where each has its own.
+        loads: Before a step, by its number from 0: the step after which the state was that it goes on from, or
+            ``START``. The same program takes that state by ``load``.
+        kept: The steps after which the state is read; None for all.
     """
 
     loss: Loss
     optimizer: Optimizer
     rates: Sequence[float]
+    reads: Sequence[int] = ()
+    loads: Mapping[int, int] = field(default_factory=dict)
+    kept: Collection[int] | None = None
+
+    def batch_of(self, step: int) -> int:
+        """The position of a step's batch."""
+        return self.reads[step] if self.reads else step
+
+    def keeps(self, step: int) -> bool:
+        """Whether the state after a step is read."""
+        return self.kept is None or step in self.kept
 
 
 class TrainedStep(NamedTuple):
-    """One optimiser step: the loss before it, and the training state after it."""
+    """One optimiser step: the loss before it, and the training state after it where that is read."""
 
     loss: float
-    training: HostTraining
+    training: HostTraining | None
 
 
 class Subject(Protocol):
@@ -83,14 +105,14 @@ class Subject(Protocol):
         options: ProgramOptions,
         updates: Updates,
     ) -> Generator[TrainedStep, None, None]:
-        """One optimiser step for each batch and rate, run as they are asked for: only one state need be in memory.
+        """One optimiser step for each rate, run as they are asked for: only one state need be in memory.
 
         Args:
             graph: Compiled anew for the call.
             arrays: The weights and running statistics to begin with, by full name.
-            batches: As in ``gradient``, with ``targets``; one for each step.
+            batches: As in ``gradient``, with ``targets``.
             options: How it is compiled.
-            updates: The loss, the update rule and the rates, one for each step.
+            updates: The loss, the update rule, and what each step does.
         """
         ...
 
@@ -223,7 +245,16 @@ class InProcessSubject:
         updates: Updates,
     ) -> Generator[TrainedStep, None, None]:
         program = self.backend.compile_step(graph, options, updates.loss, updates.optimizer)
-        program.load(*split_state(graph, arrays))
-        for batch, rate in zip(batches, updates.rates, strict=True):
-            loss = program.loss(program.run(program.upload(batch), rate))
-            yield TrainedStep(loss, program.snapshot())
+        start = HostTraining(*split_state(graph, arrays), {})
+        wanted, held = set(updates.loads.values()), {START: start}
+        program.load(start.weights, start.state)
+        for i, rate in enumerate(updates.rates):
+            if i in updates.loads:
+                begin = held[updates.loads[i]]
+                program.load(begin.weights, begin.state, begin.slots or None)
+            loss = program.loss(program.run(program.upload(batches[updates.batch_of(i)]), rate))
+            after = program.snapshot() if updates.keeps(i) or i in wanted else None
+            if after is not None and i in wanted:
+                held[i] = after
+            yield TrainedStep(loss, after if updates.keeps(i) else None)
+            del after  # before the next one is made

@@ -178,3 +178,23 @@ def resize_images(batch: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
             array = np.add.reduceat(array.astype(np.float64), starts, axis=axis) / counts
         result[item.name] = array.astype(np.float32)
     return result
+
+
+def more_images(
+    batch: Mapping[str, Array], graph: Graph, count: int, generator: np.random.Generator
+) -> dict[str, Array]:
+    """The batch with further images, each the values of one of its images in another order.
+
+    Args:
+        batch: Inputs by name.
+        graph: Which of them are batched.
+        count: Images in all.
+        generator: Of the orders.
+    """
+    result = dict(batch)
+    for item in graph.inputs:
+        images = result[item.name]
+        if item.batched and 0 < len(images) < count:
+            others = [generator.permuted(images[i % len(images)].ravel()) for i in range(count - len(images))]
+            result[item.name] = np.concatenate([images, np.reshape(others, (-1, *images.shape[1:]))])
+    return result

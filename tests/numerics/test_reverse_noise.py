@@ -12,7 +12,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.cache import Cache
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest_differences
-from cnnbench.numerics.envelope import gradient_envelope, reverse_noise
+from cnnbench.numerics.envelope import gradient_envelope, reverse_noise, with_loss
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
@@ -46,7 +46,7 @@ def test_a_correct_backend_stays_inside_over_many_seeds(backend, tmp_path):
         exact, envelope = gradient_envelope(Oracle(case, Cache(tmp_path, 2**30)))
         options = ProgramOptions(MODES[backend], precision("float32"), training=True)
         result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
-        used.append(max(envelope.used(largest_differences(result.weights, exact)).values()))
+        used.append(max(envelope.used(largest_differences(with_loss(result), exact)).values()))
     assert max(used) < 1
 
 

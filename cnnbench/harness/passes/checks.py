@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cnnbench.harness.passes.events import CheckFinished, WrongNumbersFound
 from cnnbench.harness.passes.findings import ChecksPart, Failure
 from cnnbench.harness.passes.prefetch import OraclePrefetcher, oracle_key
+from cnnbench.harness.passes.train_settings import training_steps
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.passes.worker_subject import WorkerSubject
 from cnnbench.harness.suite.cell import Cell, Key
@@ -59,7 +60,7 @@ def _check(work: Work, cell: Cell, pool: Pool, prefetcher: OraclePrefetcher) -> 
 
 
 def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: OraclePrefetcher) -> list[CheckOutcome]:
-    from cnnbench.numerics.case import Case, TrainingSteps
+    from cnnbench.numerics.case import Case
     from cnnbench.numerics.checks import run_checks
 
     checks, materials = work.facts.suite.checks, work.facts.materials
@@ -72,7 +73,7 @@ def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: Oracle
         batch=materials.inputs(cell, checks.batch),
         options=material.options,
         seed=cell.seed,
-        training=TrainingSteps.of_steps(checks.training_steps),
+        training=training_steps(work.facts.suite, cell),
         folder=work.facts.folder(cell),
         sizes=sizes,
         thorough=checks.thorough,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnbench.errors import CnnbenchError, WorkerError
+from cnnbench.harness.passes.train_settings import training_steps
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.worker.errors import RequestFailedError
@@ -118,7 +119,7 @@ class OraclePrefetcher:
                 arrays=material.arrays,
                 batch=batch,
                 seed=cell.seed,
-                steps=checks.training_steps,
+                training=training_steps(self._parent.facts.suite, cell),
                 thorough=checks.thorough,
                 check=check,
             )

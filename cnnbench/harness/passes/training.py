@@ -12,6 +12,7 @@ from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.events import EpochFinished
 from cnnbench.harness.passes.findings import CurvePart, Failure, Training, TrainingPart
+from cnnbench.harness.passes.train_settings import train_settings
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.model import Train
@@ -19,12 +20,7 @@ from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event, LossesRequest, TrainRequest
 from cnnbench.numerics.training_envelope import agreement, envelope, perturbed
-from cnnbench.spec.losses import loss_from_fields
-from cnnbench.spec.optimizers import optimizer_from_fields
-from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.epoch import Epoch
-from cnnbench.training.schedules import schedule_from_fields
-from cnnbench.training.settings import TrainSettings
 
 EXACT = "float64"
 CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it
@@ -185,20 +181,3 @@ class _TrainingPass:
             targets=reply.targets,
             test_accuracy=epochs[-1].test_accuracy,
         )
-
-
-def train_settings(settings: Train, seed: int) -> TrainSettings:
-    """A suite's training settings as the training loop takes them. Args: seed: of the cell."""
-    return TrainSettings(
-        data=settings.data,
-        epochs=settings.epochs,
-        batch=settings.batch,
-        loss=loss_from_fields(settings.loss.kind, settings.loss.fields),
-        optimizer=optimizer_from_fields(settings.optimizer.kind, settings.optimizer.fields),
-        learning_rate=settings.learning_rate,
-        schedule=schedule_from_fields(settings.schedule.kind, settings.schedule.fields),
-        augmentation=Augmentation(**settings.augmentation.model_dump()),
-        seed=seed,
-        train_images=settings.train_images,
-        test_images=settings.test_images,
-    )

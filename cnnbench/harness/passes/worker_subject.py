@@ -72,10 +72,11 @@ class WorkerSubject:
         options: ProgramOptions,
         updates: Updates,
     ) -> Generator[TrainedStep, None, None]:
-        """One optimiser step a batch; all are run at once, and their states are read one by one."""
+        """Optimiser steps; all are run at once, and the states that are kept are read one by one."""
         named = {f"batch{i}": batch for i, batch in enumerate(batches)}
         with self._files(arrays=arrays, **named) as (paths, output):
-            outputs = tuple(output.with_stem(f"{output.stem}{i}") for i in range(len(batches)))
+            kept = tuple(i for i in range(len(updates.rates)) if updates.keeps(i))
+            outputs = tuple(output.with_stem(f"{output.stem}{i}") for i in kept)
             request = StepsRequest(
                 graph=graph,
                 options=options,
@@ -84,15 +85,16 @@ class WorkerSubject:
                 loss=updates.loss,
                 optimizer=updates.optimizer,
                 learning_rates=tuple(map(float, updates.rates)),
+                reads=tuple(updates.reads),
+                loads=tuple(updates.loads.items()),
+                kept=kept,
                 outputs=outputs,
             )
+            files = dict(zip(kept, outputs, strict=True))
             try:
                 reply = self._worker.ask(request, timeout_s=self._timeout_s)
-                for loss, file in zip(reply.losses, outputs, strict=True):
-                    groups = grouped(read_arrays(file))
-                    file.unlink()
-                    parts = (groups.get(part, {}) for part in ("weights", "state", "slots"))
-                    yield TrainedStep(loss, HostTraining(*parts))
+                for i, loss in enumerate(reply.losses):
+                    yield TrainedStep(loss, _training(files[i]) if i in files else None)
             finally:
                 for file in outputs:
                     file.unlink(missing_ok=True)
@@ -111,3 +113,10 @@ class WorkerSubject:
         finally:
             for path in (*paths.values(), output):
                 path.unlink(missing_ok=True)
+
+
+def _training(file: Path) -> HostTraining:
+    """The state in a worker's file, which is removed."""
+    groups = grouped(read_arrays(file))
+    file.unlink()
+    return HostTraining(*(groups.get(part, {}) for part in ("weights", "state", "slots")))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.execution.precision import PrecisionPolicy, precision
 from cnnbench.numerics.budgets.base import (
     Budget,
     ForwardBudget,
@@ -17,6 +17,7 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
+    forward_budget,
     forward_formula,
     gradient_budget,
     gradient_formula,
@@ -59,11 +60,47 @@ def loss_gradient_budget(
     return Budget(size + 4 * u.smallest, 2 * size + 4 * u.smallest)
 
 
+def loss_budget(loss: Loss, output: NDArray[Any], targets: NDArray[Any], policy: PrecisionPolicy) -> Budget:
+    """The admitted error of a loss, which is summed in float32 at least, whatever the policy stores.
+
+    * Cross-entropy of N images and K classes, with d the depth of a class below the maximum and L the logarithm of the
+      sum of exponentials: c(K + N) and 24 roundings of the mean of q (1 + d + L).
+    * The squared error: c(size) and 6 roundings of the mean itself.
+    * Other losses: the budget of their layer.
+
+    Args:
+        loss: The loss.
+        output: The main output.
+        targets: Of the loss.
+        policy: The arithmetic of the network.
+    """
+    wide = np.asarray(output, np.float64)
+    policy = policy if policy.storage == "float64" else precision("float32")
+    u = Roundoff.of(policy)
+    if isinstance(loss, CrossEntropy) and wide.ndim == 2:
+        depth = wide.max(axis=1, keepdims=True) - wide
+        size = 1 + depth + np.log(np.exp(-depth).sum(axis=1, keepdims=True))
+        e, (count, classes) = loss.label_smoothing, wide.shape
+        of_target = size[np.arange(count), targets]
+        magnitude = np.mean((1 - e) * of_target + e * size.mean(axis=1))
+        terms, few = classes + count, 24
+    elif isinstance(loss, MeanSquaredError):
+        magnitude, terms, few = np.mean((wide - targets) ** 2), wide.size, 6
+    else:
+        call = _layer_call(loss, wide, targets)
+        return forward_budget(Setting(call, reference().forward(call), policy, reference())).outputs[0]
+    return both(lambda c: (c(terms, u.accumulated) + few * u.stored) * magnitude + 4 * u.smallest)
+
+
+def _layer_call(loss: Loss, wide: NDArray[Any], targets: NDArray[Any]) -> LayerCall:
+    known = targets if targets.dtype.kind in "iu" else np.asarray(targets, np.float64)
+    return LayerCall(loss.layer().resolve((wide.shape, known.shape)), (wide, known), training=True)
+
+
 def _of_layer(
     loss: Loss, output: NDArray[Any], targets: NDArray[Any], gradient: NDArray[Any], policy: PrecisionPolicy
 ) -> Budget:
-    known = targets if targets.dtype.kind in "iu" else np.asarray(targets, np.float64)
-    call = LayerCall(loss.layer().resolve((output.shape, known.shape)), (output, known), training=True)
+    call = _layer_call(loss, output, targets)
     values = reference().forward(call)
     one = np.ones(())
     setting = GradientSetting(call, values, policy, reference(), (one,), reference().gradient(call, (one,)))

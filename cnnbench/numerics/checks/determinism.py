@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.envelope import Envelope, forward_envelope, gradient_envelope
+from cnnbench.numerics.envelope import Envelope, forward_envelope, gradient_envelope, with_loss
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import MemoizingSubject, Subject
@@ -50,11 +50,11 @@ def check_gradient_determinism(subject: Subject, oracle: Oracle) -> CheckOutcome
         raise UnavailableError("no loss can be taken of this network's output, so that it has no gradients to compare")
     options = replace(case.options, training=True, fold_batch_norm=False)
     batch = case.training_batch()
-    first = subject.gradient(case.graph, case.stored, batch, options, case.loss).weights
-    second = subject.gradient(case.graph, case.stored, batch, options, case.loss).weights
-    if not first and not second:
+    passes = [subject.gradient(case.graph, case.stored, batch, options, case.loss) for _ in range(2)]
+    if not any(found.weights for found in passes):
         raise UnavailableError("this network has no trainable weights, so that it has no gradients to compare")
     details = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
+    first, second = map(with_loss, passes)
     return _compared("gradient_determinism", "gradient", first, second, details, lambda: gradient_envelope(small)[1])
 
 

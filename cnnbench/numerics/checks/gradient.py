@@ -6,19 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from cnnbench.numerics.budgets.loss import loss_gradient_budget
+from cnnbench.numerics.budgets import Budget
+from cnnbench.numerics.budgets.loss import loss_budget, loss_gradient_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local_gradient import check_local_gradients
 from cnnbench.numerics.checks.verdict import describe, doubted, failing
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem, largest_differences
-from cnnbench.numerics.envelope import gradient_envelope
+from cnnbench.numerics.envelope import LOSS, gradient_envelope, leaves_range
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.second_opinions import wrong_gradient
-from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.subject import Subject, Updates
 from cnnbench.numerics.teacher_forcing import owners
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Flatten
@@ -39,20 +40,20 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     local = check_local_gradients(NAME, subject, small)
     if local.status == "failed" or not case.has_loss:
         return local
-    term = loss_term(subject, case)
-    if failing([term]) is not None:
+    terms = loss_terms(subject, case)
+    if (term := failing(terms)) is not None:
         known = {**local.details, **({"problem": term.problem} if term.problem else {})}
         return CheckOutcome(
             name=NAME,
             status="failed",
             budget_used=term.use.sharp_used,
             worst_case_used=term.use.worst_case_used,
-            node="loss",
+            node=LOSS,
             message=describe(term),
             details=known,
-            nodes=(*local.nodes, term.use),
+            nodes=(*local.nodes, *(term.use for term in terms)),
         )
-    return _end_to_end(subject, small, local, term.use)
+    return _end_to_end(subject, small, local, tuple(term.use for term in terms))
 
 
 def prefetch_gradient(oracle: Oracle) -> None:
@@ -64,8 +65,10 @@ def prefetch_gradient(oracle: Oracle) -> None:
         gradient_envelope(small)
 
 
-def loss_term(subject: Subject, case: Case) -> Comparison:
-    """The loss's gradient with respect to the main output, on seeded normal values around the right size."""
+def loss_terms(subject: Subject, case: Case) -> list[Comparison]:
+    """The loss alone, on seeded normal values around the right size: its value in a gradient pass and in a step, and
+    its gradient with respect to the main output.
+    """
     value = case.graph.outputs[0][1]
     shape = case.graph.shapes(case.size)[value]
     graph = _identity(shape)
@@ -74,10 +77,19 @@ def loss_term(subject: Subject, case: Case) -> Comparison:
     exact = reference().subject.gradient(graph, {}, batch, reference_options(training=True), case.loss)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(graph, {}, batch, options, case.loss)
+    (step,) = subject.steps(graph, {}, [batch], options, Updates(case.loss, case.training.optimizer, (0.0,)))
     gradient = exact.inputs["value"]
     budget = loss_gradient_budget(case.loss, np.asarray(x), case.labels, gradient, case.policy)
-    place = Place("loss", case.loss.kind, Quantity.loss_gradient())
-    return compare(place, result.inputs.get("value"), gradient, budget, case.policy)
+    place = Place(LOSS, case.loss.kind, Quantity.loss_gradient())
+    of_value = loss_budget(case.loss, np.asarray(x), case.labels, case.policy)
+    values = [_compared_loss(found, exact.loss, of_value, case) for found in (result.loss, step.loss)]
+    return [*values, compare(place, result.inputs.get("value"), gradient, budget, case.policy)]
+
+
+def _compared_loss(found: float, exact: float, budget: Budget, case: Case) -> Comparison:
+    place = Place(LOSS, case.loss.kind, Quantity.loss_value())
+    dtype = np.float64 if case.policy.storage == "float64" else np.float32  # losses are summed in float32 at least
+    return compare(place, np.asarray(found, dtype), np.asarray(exact, np.float64), budget, case.policy)
 
 
 def _identity(shape: tuple[int, ...]) -> Graph:
@@ -87,31 +99,37 @@ def _identity(shape: tuple[int, ...]) -> Graph:
     return builder.build(builder.add("same", Flatten(start_axis=len(shape) - 1) if shape else Affine(), x))
 
 
-def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: NodeUse) -> CheckOutcome:
+def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, terms: tuple[NodeUse, ...]) -> CheckOutcome:
     case = oracle.case
     exact, envelope = gradient_envelope(oracle)
+    if (reason := leaves_range(exact, envelope, case.policy)) is not None:
+        text = f"{local.message}; end to end {reason}"
+        return local.model_copy(update={"message": text, "nodes": (*local.nodes, *terms)})
     owner = owners(case.lowered)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
-    wrong = first_problem(result.weights, exact, case.policy)
+    loss = np.asarray(result.loss, np.float64 if case.policy.storage == "float64" else np.float32)
+    got = {**result.weights, LOSS: loss}
+    wrong = first_problem(got, exact, case.policy)
     if wrong is not None:
         return CheckOutcome(
             name=NAME,
             status="failed",
             budget_used=np.inf,
-            node=owner[wrong.name],
+            node=owner.get(wrong.name, wrong.name),
             message=f"end to end, {wrong.name}: {wrong.text}",
             details={**local.details, "problem": wrong.problem},
         )
-    shares = envelope.used(largest_differences(result.weights, exact))
-    worst = max(shares, key=lambda name: shares[name], default=None)
-    share = shares[worst] if worst is not None else 0.0
+    difference = largest_differences(got, exact)
+    shares = envelope.used(difference)
+    worst = max(shares, key=lambda name: shares[name])
+    share = shares[worst]
     details = {
         **local.details,
         "end_to_end_used": share,
         "end_to_end_worst": worst,
         "alarm_factor": envelope.factor,
-        "loss_difference": abs(result.loss - envelope.loss),
+        "loss_difference": difference[LOSS],
     }
     passed = share <= 1
     return CheckOutcome(
@@ -119,13 +137,13 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, term: Nod
         status="passed" if passed else "failed",
         budget_used=max(local.budget_used or 0.0, share) if passed else share,
         worst_case_used=local.worst_case_used if passed else None,
-        node=local.node if passed else owner.get(worst or ""),
+        node=local.node if passed else owner.get(worst, worst),
         message=f"{local.message}; end to end {share:.3g} of the envelope"
         if passed
         else f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
-        + _uses(case.lowered, owner.get(worst or "")),
+        + _uses(case.lowered, owner.get(worst)),
         details=details,
-        nodes=(*local.nodes, term),
+        nodes=(*local.nodes, *terms),
     )
 
 

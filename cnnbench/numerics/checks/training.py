@@ -1,68 +1,42 @@
-"""The training check: some optimiser steps from the same start, inside the envelope of perturbed reference runs."""
+"""The training check: early, late and resumed steps of one program, within the envelopes of reference runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.comparison import first_problem, largest, largest_differences
-from cnnbench.numerics.envelope import (
-    calibrate,
-    noise,
-    num_runs,
-    one_rounding,
-    perturbed_precision,
-    reverse_noise,
-    training_budgets,
-)
+from cnnbench.numerics.checks.gradient import loss_terms
+from cnnbench.numerics.checks.verdict import describe, failing
+from cnnbench.numerics.comparison import examine, largest
+from cnnbench.numerics.envelope import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import CheckOutcome
-from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.subject import Subject, TrainedStep
-from cnnbench.numerics.teacher_forcing import owners, with_noise
+from cnnbench.numerics.outcome import NOT_APPLICABLE, CheckOutcome
+from cnnbench.numerics.subject import START, Subject, TrainedStep, Updates
+from cnnbench.numerics.teacher_forcing import owners
+from cnnbench.numerics.training_course import Course, course, values_of
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear
 from cnnbench.spec.losses import MeanSquaredError
 from cnnbench.spec.streams import stream
+from cnnbench.training.steps import HELD, HELD_SHORT, TrainingSteps
 
 Array = NDArray[Any]
 NAME = "training"
-# A parameter is compared while the envelope is smaller than this share of the way that it has gone.
-ENDS_AT = 0.1
-
-
-@dataclass(frozen=True)
-class _Course:
-    """The exact course: parameters and running statistics after each step, and the perturbed runs' deviations."""
-
-    exact: list[dict[str, Array]]
-    losses: list[float]
-    runs: list[list[dict[str, float]]]
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """How a subject's course compares: the largest share, where, and how many comparisons were open."""
-
-    used: float
-    name: str | None
-    step: int
-    compared: int
-    ended: int
-    factor: float
-    problem: str | None = None
-    text: str = ""
+OPTIMIZER = "optimizer"
 
 
 def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
-    """First the update rule on one linear layer alone, then the network; a large one on smaller images."""
+    """First the update rule on one linear layer alone, then the network; a large one on smaller images.
+
+    Each is one program that takes the first steps, many more at the rate 0, some late steps, those again from the
+    state before them, and the first steps again. So a defect shows that begins at any of these steps, or with a load.
+    """
     small = Oracle(oracle.case.reduced, oracle.cache)
     case = small.case
     rule = _compare(subject, Oracle(_rule_case(case), oracle.cache))
@@ -72,38 +46,55 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
         "steps": len(case.training.rates),
         "optimizer_used": rule.used,
     }
-    if rule.problem is not None or not rule.used <= 1:
-        said = rule.text or f"{rule.name} after step {rule.step} is {rule.used:.3g} times the envelope"
-        details |= {"problem": rule.problem} if rule.problem else {}
-        return CheckOutcome(
-            name=NAME,
-            status="failed",
-            budget_used=rule.used,
-            node="optimizer",
-            message=f"the update rule on one linear layer: {said}",
-            details=details,
-        )
+    if not rule.used <= 1:
+        text = f"the update rule on one linear layer: {rule.where}: {rule.text}"
+        return _failed(rule, LOSS if rule.name == LOSS else OPTIMIZER, text, details)
     found = _compare(subject, small)
-    details |= {"compared": found.compared, "comparisons_ended": found.ended, "alarm_factor": found.factor}
-    if found.problem is None and not found.compared:
-        text = "the envelope ends every comparison at once"
+    if not found.steps:
+        text = f"{NOT_APPLICABLE}the training leaves the range of {case.policy.name} at its first step"
         return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
-    text = f"{found.name} after step {found.step} uses {found.used:.3g} of the envelope"
-    if found.problem is not None:
-        text, details["problem"] = f"{found.name}: {found.text}", found.problem
+    details |= {
+        "compared": found.compared,
+        "comparisons_ended": found.ended,
+        "alarm_factor": found.factor,
+        "steps": found.steps,
+        "steps_of_the_program": found.taken,
+        "learning_rates": list(found.rates),
+    }
+    if not found.used <= 1:
+        node = LOSS if found.name == LOSS else owners(case.lowered).get(str(found.name).partition("/")[0])
+        if found.name != LOSS and (said := _wrong_loss(subject, case)) is not None:
+            return _failed(found, LOSS, f"{found.where}: {found.text}; {said}", details)
+        return _failed(found, node, f"{found.where}: {found.text}", details)
+    if not found.compared:
+        text = f"{NOT_APPLICABLE}rounding moves every value by a tenth of its way within one step"
+        return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
     return CheckOutcome(
         name=NAME,
-        status="passed" if found.used <= 1 else "failed",
+        status="passed",
         budget_used=max(found.used, rule.used),
-        node=owners(case.lowered)[found.name] if found.name else None,
-        message=text,
+        node=owners(case.lowered).get(str(found.name).partition("/")[0]),
+        message=f"{found.where}: {found.text}",
         details=details,
     )
 
 
 def prefetch_training(oracle: Oracle) -> None:
     """Has the oracle compute the network's course and its envelope."""
-    _course(Oracle(oracle.case.reduced, oracle.cache))
+    course(Oracle(oracle.case.reduced, oracle.cache))
+
+
+def _wrong_loss(subject: Subject, case: Case) -> str | None:
+    """What is wrong with the loss alone, in a gradient or in a step, if anything is."""
+    terms = loss_terms(subject, case)
+    return None if failing(terms) is None else next(describe(term) for term in terms if failing([term]))
+
+
+def _failed(found: _Verdict, node: str | None, text: str, details: dict[str, Any]) -> CheckOutcome:
+    more = {"problem": found.problem} if found.problem else {}
+    return CheckOutcome(
+        name=NAME, status="failed", budget_used=found.used, node=node, message=text, details={**details, **more}
+    )
 
 
 def _rule_case(case: Case) -> Case:
@@ -120,96 +111,189 @@ def _rule_case(case: Case) -> Case:
         options=case.options,
         targets=draw.normal(size=(3, 4)).astype(np.float32),
         seed=case.seed,
-        training=replace(case.training, loss=MeanSquaredError()),
+        training=replace(case.training, loss=MeanSquaredError(), held=HELD),
     )
 
 
-def _course(oracle: Oracle) -> _Course:
-    case = oracle.case
-    count = len(case.training.rates)
-    key = case.key("training", training=case.training, loss=case.loss, labels=case.labels.tolist())
-    entry = oracle.cache.entry(key, lambda entry: _fill_course(entry, case))
-    names = sorted(_start(case))
-    exact = [{name: np.asarray(entry.read(f"{step}.{name}")) for name in names} for step in range(count)]
-    runs = [
-        [dict(zip(names, map(float, entry.read(f"{run}.{step}")), strict=True)) for step in range(count)]
-        for run in range(num_runs(case))
-    ]
-    return _Course(exact, [float(value) for value in entry.read("losses")], runs)
+@dataclass(frozen=True)
+class _Plan:
+    """The steps of the one program that is examined.
+
+    For example, of 2 first steps, 4 held ones and 1 late one: steps 0 and 1 are compared with the reference; steps 2 to
+    5, at the rate 0, read the batch of step 1, so that their losses are the same; step 6 is the late one; step 7 takes
+    it again from the state after step 5; steps 8 and 9 are the first ones again, from the start.
+
+    Args:
+        first, held, late, again: How many steps each part has; the late part is there twice.
+    """
+
+    updates: Updates
+    first: int
+    held: int
+    late: int
+    again: int
+
+    @staticmethod
+    def of(case: Case, training: TrainingSteps) -> _Plan:
+        little = num_runs(case) == sum(MANY)
+        first, late = len(training.rates), len(training.later)
+        held = training.held if training.held is not None else HELD if little else HELD_SHORT
+        again = first if little else 1
+        resumed = first + held + late
+        reads = [*range(first), *[first - 1] * held, *[(first - 1 + i) % first for i in range(late)] * 2, *range(again)]
+        updates = Updates(
+            case.loss,
+            training.optimizer,
+            (*training.rates, *(0.0,) * held, *training.later * 2, *training.rates[:again]),
+            reads=reads,
+            loads={resumed: first + held - 1, resumed + late: START},
+            kept={*range(first), resumed - 1, resumed + late - 1, *range(resumed + late, len(reads))},
+        )
+        return _Plan(updates, first, held, late, again)
+
+    @property
+    def resumed(self) -> int:
+        """The step that goes on from the state before the late part."""
+        return self.first + self.held + self.late
+
+    def again_from(self, step: int) -> int:
+        """Which of the first steps this one repeats; negative where it repeats none."""
+        return step - self.resumed - self.late
 
 
-def _fill_course(entry: CacheEntry, case: Case) -> None:
-    """Writes each state as soon as it is there: one of the exact course and one of a perturbed run are in memory."""
-    subject, options = reference().subject, reference_options(training=True)
-    batches = [case.training_batch(step) for step in range(len(case.training.rates))]
-    losses = []
-    for i, step in enumerate(subject.steps(case.lowered, case.stored, batches, options, case.updates)):
-        losses.append(step.loss)
-        for name, value in _values(step).items():
-            entry.write(f"{i}.{name}", value)
-        del step  # before the next one is made
-    entry.write("losses", np.array(losses))
-    budgets = training_budgets(case)
-    graph = with_noise(case.lowered, list(budgets))
-    reverse = reverse_noise(case, graph, budgets, batches[0])
-    options = reference_options(training=True, name=perturbed_precision(case))
-    for run in range(num_runs(case)):
-        noisy = [{**batch, **noise(case, budgets, run, step)} for step, batch in enumerate(batches)]
-        with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
-            for i, step in enumerate(perturbed.steps(graph, one_rounding(case, run), noisy, options, case.updates)):
-                moved = _values(step)
-                apart = largest_differences(moved, {name: entry.read(f"{i}.{name}") for name in moved})
-                entry.write(f"{run}.{i}", np.array([apart[name] for name in sorted(apart)]))
-                del step, moved
+@dataclass
+class _Verdict:
+    """How a subject's steps compare so far: the largest share of an envelope, and where."""
 
+    used: float = 0.0
+    name: str | None = None
+    where: str = ""
+    text: str = "nothing was compared"
+    problem: str | None = None
+    compared: int = 0
+    ended: int = 0
+    factor: float = 0.0
+    steps: int = 0
+    taken: int = 0
+    rates: tuple[float, ...] = ()
 
-def _values(step: TrainedStep) -> dict[str, Array]:
-    """Weights and running statistics by name."""
-    return {**step.training.weights, **step.training.state}
+    def take(self, name: str, share: float, where: str) -> None:
+        """Counts a comparison."""
+        self.compared += 1
+        if self.name is None or not share <= self.used:
+            self.used, self.name, self.where = share, name, where
+            self.text = f"{name} uses {share:.3g} of the envelope"
 
-
-def _start(case: Case) -> dict[str, Array]:
-    graph = case.lowered
-    moving = [spec.name for spec in graph.named_weights() if spec.trainable] + [s.name for s in graph.named_state()]
-    fixed = [spec.name for spec in graph.named_weights() if not spec.trainable]
-    return {name: case.stored[name] for name in (*moving, *fixed)}
+    def end(self, name: str, problem: str, text: str, where: str) -> None:
+        """A value cannot be compared."""
+        self.used, self.name, self.where = np.inf, name, where
+        self.problem, self.text = problem, f"{name}: {text}"
 
 
 def _compare(subject: Subject, oracle: Oracle) -> _Verdict:
     case = oracle.case
-    course = _course(oracle)
+    found = course(oracle)
+    verdict = _Verdict(steps=len(found.exact), rates=found.training.rates)
+    if not found.exact:
+        return verdict
+    verdict.factor = max(envelope.factor for envelope in found.envelopes)
+    verdict.ended = len(found.exact[0]) - len(found.open_names[-1])
+    plan = _Plan.of(case, found.training)
+    verdict.taken = len(plan.updates.rates)
     options = replace(case.options, training=True, fold_batch_norm=False)
-    batches = [case.training_batch(step) for step in range(len(case.training.rates))]
-    start = _start(case)
-    best = _Verdict(0.0, None, 0, 0, 0, 0.0)
-    open_names = set(course.exact[0])
+    batches = [case.training_batch(step) for step in range(plan.first)]
     # Closed before the end where a value is wrong, so that the program and what it holds go.
-    with closing(subject.steps(case.graph, case.stored, batches, options, case.updates)) as steps:
+    with closing(subject.steps(case.graph, case.stored, batches, options, plan.updates)) as steps:
+        judge = _Judge(case, found, plan, verdict)
         for i, step in enumerate(steps):
-            got, exact = _values(step), course.exact[i]
-            wrong = first_problem(got, exact, case.policy)
-            if wrong is not None:
-                return replace(best, used=np.inf, step=i + 1, **wrong._asdict())
-            envelope = calibrate([run[i] for run in course.runs], _floor(case, exact, i), largest(exact))
-            open_names -= _ended(open_names, start, exact, envelope.size)
-            shares = envelope.used(largest_differences(got, exact))
-            best = replace(best, ended=len(exact) - len(open_names), factor=max(best.factor, envelope.factor))
-            for name in sorted(open_names):
-                best = replace(best, compared=best.compared + 1)
-                if best.name is None or shares[name] > best.used:
-                    best = replace(best, used=shares[name], name=name, step=i + 1)
-    return best
+            judge.see(i, step)
+            if not verdict.used <= 1:
+                break
+    return verdict
 
 
-def _floor(case: Case, exact: Mapping[str, Array], step: int) -> dict[str, float]:
-    """Each step stores each value once: (step + 1) roundings."""
-    u = case.policy.storage_roundoff * (step + 1)
-    return {name: max(u * size, 2.0**-126) for name, size in largest(exact).items()}
+@dataclass
+class _Judge:
+    """Compares the steps of a program as they come."""
 
+    case: Case
+    course: Course
+    plan: _Plan
+    verdict: _Verdict
+    _losses: dict[int, float] = field(default_factory=dict)
+    _late: dict[str, Array] | None = None
 
-def _ended(
-    names: set[str], start: Mapping[str, Array], exact: Mapping[str, Array], size: Mapping[str, float]
-) -> set[str]:
-    """The values whose envelope has grown to a share of their way from the start, so that agreement says nothing."""
-    way = largest_differences(start, {name: exact[name] for name in names})
-    return {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}
+    def see(self, i: int, step: TrainedStep) -> None:
+        """Compares one step."""
+        plan, again = self.plan, self.plan.again_from(i)
+        self._losses[i] = step.loss
+        if i < plan.first:
+            self._with_reference(i, step, f"after step {i + 1}")
+        elif again >= 0:
+            self._with_reference(again, step, f"after step {again + 1}, taken again as step {i + 1} of its program")
+        elif i <= plan.first + plan.held:
+            self._still(i)
+        if plan.resumed <= i < plan.resumed + plan.late:
+            self._resumed(i, step)
+        elif i == plan.resumed - 1 and plan.late:
+            self._late = values_of(step)
+
+    def _with_reference(self, number: int, step: TrainedStep, where: str) -> None:
+        exact, envelope = self.course.exact[number], self.course.envelopes[number]
+        self._judge(values_of(step), exact, envelope, self.course.open_names[number], where)
+
+    def _still(self, i: int) -> None:
+        """The loss stays as long as the rate is 0."""
+        first = self.plan.first
+        if i > first and LOSS in self.course.open_names[-1]:
+            where = f"at step {i + 1}, as all since step {first + 1} from the same weights and batch"
+            now, before = ({LOSS: np.asarray(self._losses[step])} for step in (i, first))
+            self._judge(now, before, self.course.envelopes[-1], {LOSS}, where)
+
+    def _resumed(self, i: int, step: TrainedStep) -> None:
+        """A late step taken again from the same state gives the same."""
+        earlier = i - self.plan.late
+        where = f"at step {earlier + 1} of its program and taken again from the same state"
+        if step.training is None:
+            values, before = {LOSS: np.asarray(step.loss)}, {LOSS: np.asarray(self._losses[earlier])}
+        else:
+            values, before = values_of(step), self._late or {}
+        self._judge(values, before, self._grown(before), self.course.open_names[-1] & before.keys(), where)
+
+    def _grown(self, values: Mapping[str, Array]) -> Envelope:
+        """The last envelope, wider by as much as the slots, and with them a step, have grown since then."""
+        envelope, then, now = self.course.envelopes[-1], largest(self.course.exact[-1]), largest(values)
+        known = self.course.open_names[-1] & values.keys()
+        ratios = [now[name] / then[name] for name in known if "/" in name and then[name] > 0]
+        rates, later = max(self.course.training.rates), max(self.course.training.later)
+        growth = max(1.0, *ratios) * max(1.0, later / rates) if ratios and rates else 1.0
+        return Envelope({name: growth * size for name, size in envelope.size.items()}, envelope.factor)
+
+    def _judge(
+        self,
+        got: Mapping[str, Array],
+        exact: Mapping[str, Array],
+        envelope: Envelope,
+        open_names: Collection[str],
+        where: str,
+    ) -> None:
+        for name, difference in self._differences(got, exact, where):
+            if name in open_names:
+                self.verdict.take(name, difference / (envelope.factor * envelope.size[name]), where)
+
+    def _differences(
+        self, got: Mapping[str, Array], exact: Mapping[str, Array], where: str
+    ) -> Iterator[tuple[str, float]]:
+        """The largest difference of each value; ends at one that cannot be compared."""
+        for name in sorted(exact):
+            value, right = got.get(name), np.asarray(exact[name])
+            if value is not None and name == LOSS:  # the policy stores no loss
+                value = value.astype(np.float32 if self.case.policy.storage != "float64" else np.float64)
+            problem, text = examine(value, right.shape, self.case.policy, right)
+            if problem is not None or value is None:
+                self.verdict.end(name, str(problem), text, where)
+                return
+            with np.errstate(invalid="ignore"):
+                apart = np.abs(value.astype(np.float64) - right)
+            either = np.isfinite(right) | np.isfinite(value)  # where neither is, they have left the range alike
+            yield name, float(np.max(apart, where=either, initial=0.0))

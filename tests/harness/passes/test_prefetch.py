@@ -19,6 +19,7 @@ from cnnbench.harness.passes.facts import Machine, PassFacts
 from cnnbench.harness.passes.findings import Parts
 from cnnbench.harness.passes.material import Materials
 from cnnbench.harness.passes.prefetch import OraclePrefetcher
+from cnnbench.harness.passes.train_settings import training_steps
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.run.executors import LocalExecutor
 from cnnbench.harness.run.runner import RunOptions, run
@@ -29,7 +30,7 @@ from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.errors import RequestFailedError
 from cnnbench.harness.worker.protocol.checks import PrefetchRequest
 from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 
@@ -81,7 +82,7 @@ def checked(work, cell):
         materials.inputs(cell, checks.batch),
         replace(material.options, mode="fast"),
         seed=cell.seed,
-        training=TrainingSteps.of_steps(checks.training_steps),
+        training=training_steps(work.facts.suite, cell),
     )
     return run_checks(cell.checks, InProcessSubject(load_backend("numpy")), case)
 

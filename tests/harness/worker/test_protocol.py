@@ -38,6 +38,7 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.schedules import Step
 from cnnbench.training.settings import TrainSettings
+from cnnbench.training.steps import TrainingSteps
 
 GRAPH = build("simple_cnn", image=(3, 8, 8), num_classes=4)
 OPTIONS = ProgramOptions(mode="fast", precision=precision("bfloat16"), layout="channels_last", fold_batch_norm=True)
@@ -50,6 +51,7 @@ SETTINGS = TrainSettings(
 )
 OBSERVED = Observation(1.0, 0.9, None, 2.0, 3, None, 0.5)
 NETWORK = {"graph": GRAPH, "options": OPTIONS, "arrays": Path("/a")}
+STEPS = TrainingSteps(SGD(nesterov=True), SmoothL1(beta=0.5), rates=(0.1, 0.05), held=7)
 REQUEST_EXAMPLES = [
     setup.HelloRequest(protocol=4),
     setup.EnvironmentRequest(),
@@ -75,8 +77,11 @@ REQUEST_EXAMPLES = [
         loss=SmoothL1(beta=0.5),
         optimizer=SGD(nesterov=True),
         learning_rates=(0.1, 0.05),
+        reads=(1, 0),
+        loads=((1, -1),),
+        kept=(1,),
     ),
-    checks.PrefetchRequest(**NETWORK, batch=Path("/b"), seed=1, steps=3, thorough=True, check="local"),
+    checks.PrefetchRequest(**NETWORK, batch=Path("/b"), seed=1, training=STEPS, thorough=True, check="local"),
     sessions.OpenSessionRequest(session="s", graph=GRAPH, options=OPTIONS),
     sessions.LoadArraysRequest(session="s", arrays=Path("/a")),
     sessions.UploadRequest(session="s", name="x", batch=Path("/b")),

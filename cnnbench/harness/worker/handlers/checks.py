@@ -49,18 +49,27 @@ def steps(request: StepsRequest, state: WorkerState) -> StepsReply:
         read_arrays(request.arrays),
         [read_arrays(path) for path in request.batches],
         request.options,
-        Updates(request.loss, request.optimizer, request.learning_rates),
+        Updates(
+            request.loss,
+            request.optimizer,
+            request.learning_rates,
+            reads=request.reads,
+            loads=dict(request.loads),
+            kept=request.kept,
+        ),
     )
-    for step, output in zip(run, request.outputs, strict=True):
+    outputs = iter(request.outputs)
+    for step in run:
         losses.append(float(step.loss))
-        write_arrays(output, joined(step.training._asdict()))
+        if step.training is not None:
+            write_arrays(next(outputs), joined(step.training._asdict()))
     return StepsReply(losses=tuple(losses))
 
 
 def prefetch(request: PrefetchRequest, state: WorkerState) -> Done:
     """Has the oracle compute what a check will ask it for."""
     from cnnbench.measurement.memory import release_free_memory
-    from cnnbench.numerics.case import Case, TrainingSteps
+    from cnnbench.numerics.case import Case
     from cnnbench.numerics.checks import prefetch as prefetch_oracle
 
     case = Case(
@@ -69,7 +78,7 @@ def prefetch(request: PrefetchRequest, state: WorkerState) -> Done:
         batch=read_arrays(request.batch),
         options=request.options,
         seed=request.seed,
-        training=TrainingSteps.of_steps(request.steps),
+        training=request.training,
         thorough=request.thorough,
     )
     prefetch_oracle(request.check, case)

@@ -7,7 +7,13 @@ from typing import ClassVar
 
 from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request
 from cnnbench.harness.worker.protocol.setup import Done
-from cnnbench.harness.worker.protocol.values import GraphValue, LossValue, OptimizerValue, OptionsValue
+from cnnbench.harness.worker.protocol.values import (
+    GraphValue,
+    LossValue,
+    OptimizerValue,
+    OptionsValue,
+    TrainingStepsValue,
+)
 
 
 class ForwardRequest(Request[Done]):
@@ -46,7 +52,12 @@ class StepsReply(Message):
 
 
 class StepsRequest(Request[StepsReply]):
-    """Optimiser steps for a check. Args: outputs: a file a step, for ``weights/``, ``state/`` and ``slots/``."""
+    """Optimiser steps for a check.
+
+    Args:
+        reads, loads, kept: As ``Updates`` has them.
+        outputs: A file for each step of ``kept``, in that order, for ``weights/``, ``state/`` and ``slots/``.
+    """
 
     method: ClassVar[str] = "steps"
     graph: GraphValue
@@ -56,6 +67,9 @@ class StepsRequest(Request[StepsReply]):
     loss: LossValue
     optimizer: OptimizerValue
     learning_rates: tuple[float, ...]
+    reads: tuple[int, ...]
+    loads: tuple[tuple[int, int], ...]
+    kept: tuple[int, ...]
     outputs: tuple[Path, ...]
 
 
@@ -63,7 +77,6 @@ class PrefetchRequest(Request[Done]):
     """Has the oracle compute what a check will ask it for, into the user's cache; no backend need be loaded.
 
     Args:
-        steps: Optimiser steps of the training check.
         thorough: Whether the check also does what costs much.
     """
 
@@ -73,6 +86,6 @@ class PrefetchRequest(Request[Done]):
     arrays: Path
     batch: Path
     seed: int
-    steps: int
+    training: TrainingStepsValue
     thorough: bool
     check: str

@@ -23,6 +23,7 @@ from cnnbench.spec.serialization import graph_from_json
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.schedules import Schedule, schedule_from_fields
 from cnnbench.training.settings import TrainSettings
+from cnnbench.training.steps import TrainingSteps
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,16 @@ def _settings_from_json(data: Mapping[str, Any]) -> TrainSettings:
     return construct(TrainSettings, "TrainSettings", {**data, **parts})
 
 
+def _steps_to_json(steps: TrainingSteps) -> dict[str, Any]:
+    loss = None if steps.loss is None else _component_to_json(steps.loss)
+    return asdict(steps) | {"optimizer": _component_to_json(steps.optimizer), "loss": loss}
+
+
+def _steps_from_json(data: Mapping[str, Any]) -> TrainingSteps:
+    parts = {name: data[name] and _COMPONENTS[name].load(data[name]) for name in ("optimizer", "loss")}
+    return construct(TrainingSteps, "TrainingSteps", {**data, **parts})
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -102,6 +113,7 @@ LossValue = Annotated[Loss, _COMPONENTS["loss"]]
 OptimizerValue = Annotated[Optimizer, _COMPONENTS["optimizer"]]
 OptionsValue = Annotated[ProgramOptions, Carried(ProgramOptions, _options_to_json, _options_from_json)]
 TrainSettingsValue = Annotated[TrainSettings, Carried(TrainSettings, _settings_to_json, _settings_from_json)]
+TrainingStepsValue = Annotated[TrainingSteps, Carried(TrainingSteps, _steps_to_json, _steps_from_json)]
 ProcessSettingsValue = Annotated[ProcessSettings, _record(ProcessSettings)]
 SampleSettingsValue = Annotated[SampleSettings, _record(SampleSettings)]
 WarmUpValue = Annotated[WarmUp, _record(WarmUp)]

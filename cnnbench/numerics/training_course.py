@@ -1,0 +1,214 @@
+"""What a training should come to: the reference's course over some steps, and how far rounding moves it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import largest, largest_differences
+from cnnbench.numerics.envelope import (
+    ENDS_AT,
+    LOSS,
+    LOSS_SAFETY,
+    SAFETY,
+    Envelope,
+    calibrate,
+    joined,
+    noise,
+    num_runs,
+    one_rounding,
+    perturbed_precision,
+    reverse_noise,
+    training_budgets,
+)
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.reverse_noise import ReverseNoise
+from cnnbench.numerics.rounding import largest_value
+from cnnbench.numerics.subject import TrainedStep, Updates
+from cnnbench.numerics.teacher_forcing import with_noise
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.streams import stream
+from cnnbench.training.steps import TrainingSteps
+
+Array = NDArray[Any]
+SHRINKS = (1.0, 0.1, 0.01)  # of the step size, where a training leaves the range of its numbers
+
+
+@dataclass(frozen=True)
+class Course:
+    """The exact course of a training from a case's arrays, and the envelopes of its values.
+
+    Values are weights, running statistics, slots as ``<weight>/<slot>``, and the loss before the step as ``loss``.
+
+    Args:
+        training: The steps, with the step size at which the course stays in range.
+        exact: The values after each step, by name.
+        envelopes: Of each step.
+        open_names: The values that can be compared after each step.
+    """
+
+    training: TrainingSteps
+    exact: list[dict[str, Array]]
+    envelopes: list[Envelope]
+    open_names: list[set[str]]
+
+
+def values_of(step: TrainedStep) -> dict[str, Array]:
+    """Everything that a step gives, by name."""
+    parts = step.training or ()
+    return {name: array for part in parts for name, array in part.items()} | {LOSS: np.asarray(step.loss, np.float64)}
+
+
+def course(oracle: Oracle) -> Course:
+    """The course of a case's training; of no steps where even a small step leaves the range of the policy's numbers."""
+    case = oracle.case
+    asked = replace(case.training, later=(), held=None)
+    key = case.key("training", training=asked, loss=case.loss, labels=case.labels.tolist())
+    entry = oracle.cache.entry(key, lambda entry: _fill(entry, case))
+    names = _names(case)
+    steps, factor = int(entry.read("steps")), float(entry.read("factor"))
+    exact = [{name: entry.read(f"{step}.{i}") for i, name in enumerate(names)} for step in range(steps)]
+    runs = [
+        [dict(zip(names, map(float, entry.read(_deviations(run, step))), strict=True)) for run in range(num_runs(case))]
+        for step in range(steps)
+    ]
+    envelopes = [_envelope(case, values, runs[step], step) for step, values in enumerate(exact)]
+    left, open_names = set(names), []
+    for values, envelope in zip(exact, envelopes, strict=True):
+        left = left - _ended(left, case.stored, values, envelope.size)
+        open_names.append(left)
+    scaled = case.training.scaled(factor)
+    return Course(replace(scaled, rates=scaled.rates[:steps]), exact, envelopes, open_names)
+
+
+def _deviations(run: int, step: int) -> str:
+    return f"deviations.{run}.{step}"
+
+
+def _names(case: Case) -> list[str]:
+    """All values by name, in the order in which an entry holds them."""
+    graph = case.lowered
+    weights = graph.named_weights()
+    slots = [f"{spec.name}/{slot}" for spec in weights if spec.trainable for slot in case.training.optimizer.slots]
+    return sorted([spec.name for spec in (*weights, *graph.named_state())] + slots + [LOSS])
+
+
+def _fill(entry: CacheEntry, case: Case) -> None:
+    """Takes a smaller step where the course, or a perturbed run of it, leaves the range of the policy's numbers."""
+    count, steps, factor = len(case.training.rates), 0, SHRINKS[0]
+    noises = None
+    for factor in SHRINKS:
+        scaled = replace(case, training=case.training.scaled(factor))
+        steps = _fill_exact(entry, scaled)
+        if not steps:
+            break  # the first gradient is out of range, whatever the step size
+        if steps < count and factor != SHRINKS[-1]:
+            continue
+        noises = noises or _Noises.of(case)
+        for run in range(num_runs(case)):
+            steps = _fill_run(entry, scaled, run, noises, steps)
+        if steps == count:
+            break
+    entry.write("steps", np.asarray(steps))
+    entry.write("factor", np.asarray(factor))
+
+
+@dataclass(frozen=True)
+class _Noises:
+    """What perturbs a run: the budgets of values, the graph with noise inputs for them, and noise on gradients."""
+
+    budgets: dict[str, Array]
+    graph: Graph
+    reverse: ReverseNoise
+
+    @staticmethod
+    def of(case: Case) -> _Noises:
+        budgets = training_budgets(case)
+        graph = with_noise(case.lowered, list(budgets))
+        return _Noises(budgets, graph, reverse_noise(case, graph, budgets, case.training_batch()))
+
+
+def _updates(case: Case) -> Updates:
+    return Updates(case.loss, case.training.optimizer, case.training.rates)
+
+
+def _batches(case: Case) -> list[dict[str, Array]]:
+    return [case.training_batch(step) for step in range(len(case.training.rates))]
+
+
+def _fill_exact(entry: CacheEntry, case: Case) -> int:
+    """Writes each state as soon as it is there; how many are in range."""
+    subject, options = reference().subject, reference_options(training=True)
+    most = largest_value(case.policy)
+    with closing(subject.steps(case.lowered, case.stored, _batches(case), options, _updates(case))) as steps:
+        for i, step in enumerate(steps):
+            values = values_of(step)
+            if not all(size <= most for size in largest(values).values()):
+                return i
+            for position, name in enumerate(_names(case)):
+                entry.write(f"{i}.{position}", values[name])
+            del step, values  # before the next one is made
+    return len(case.training.rates)
+
+
+def _fill_run(entry: CacheEntry, case: Case, run: int, noises: _Noises, count: int) -> int:
+    """Writes how far a perturbed run lies from the exact one after each step; after how many it is still finite."""
+    options = reference_options(training=True, name=perturbed_precision(case))
+    names = _names(case)
+    noisy = [{**batch, **noise(case, noises.budgets, run, step)} for step, batch in enumerate(_batches(case))]
+    start = one_rounding(case, run)
+    with (
+        noises.reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed,
+        closing(perturbed.steps(noises.graph, start, noisy, options, _updates(case))) as steps,
+    ):
+        for i, step in enumerate(islice(steps, count)):
+            moved = values_of(step)
+            apart = largest_differences(moved, {name: entry.read(f"{i}.{j}") for j, name in enumerate(names)})
+            if not all(map(math.isfinite, apart.values())):
+                return i
+            entry.write(_deviations(run, i), np.array([apart[name] for name in names]))
+            del step, moved
+    return count
+
+
+def _envelope(case: Case, exact: Mapping[str, Array], runs: Sequence[Mapping[str, float]], step: int) -> Envelope:
+    """Of one step. Weights, running statistics, slots and the loss each have their own typical deviation."""
+    scale = largest(exact)
+    u = case.policy.storage_roundoff * (step + 1)  # each step stores each value once
+    floor = {name: max(u * size, 2.0**-126) for name, size in scale.items()}
+    statistics = {spec.name for spec in case.lowered.named_state()}
+    groups: dict[str, list[str]] = {}
+    for name in exact:
+        group = "slot" if "/" in name else "statistic" if name in statistics else "weight"
+        groups.setdefault(LOSS if name == LOSS else group, []).append(name)
+    found = [
+        calibrate(
+            [{name: run[name] for name in names} for run in runs],
+            {name: floor[name] for name in names},
+            {name: scale[name] for name in names},
+            safety=LOSS_SAFETY if group == LOSS else SAFETY,
+        )
+        for group, names in groups.items()
+    ]
+    return joined(found)
+
+
+def _ended(
+    names: Collection[str], start: Mapping[str, Array], exact: Mapping[str, Array], size: Mapping[str, float]
+) -> set[str]:
+    """The values whose envelope has grown to a share of their way from the start, so that agreement says nothing."""
+    way = {
+        name: float(np.max(np.abs(exact[name] - start.get(name, 0.0)), initial=0.0))  # slots start at zero
+        for name in names
+    }
+    return {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}
