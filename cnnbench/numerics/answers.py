@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.calibration import Envelope
 from cnnbench.numerics.comparison import examine
-from cnnbench.numerics.envelope import Envelope
 from cnnbench.spec.graph import Graph
 
 Array = NDArray[Any]

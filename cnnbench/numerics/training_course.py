@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.cache import CacheEntry
-from cnnbench.numerics.case import Case
-from cnnbench.numerics.comparison import largest, largest_differences
-from cnnbench.numerics.envelope import (
+from cnnbench.numerics.calibration import (
     ENDS_AT,
     LOSS,
     LOSS_SAFETY,
@@ -23,8 +21,12 @@ from cnnbench.numerics.envelope import (
     Envelope,
     calibrate,
     joined,
-    noise,
     num_runs,
+)
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import largest, largest_differences
+from cnnbench.numerics.envelope import (
+    noise,
     one_rounding,
     perturbed_precision,
     reverse_noise,

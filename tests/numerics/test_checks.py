@@ -15,10 +15,10 @@ from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Operation
 from cnnbench.execution.precision import precision
+from cnnbench.numerics.calibration import num_runs
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.divergence import FORMAT
-from cnnbench.numerics.envelope import num_runs
 from cnnbench.numerics.faults import inject
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject

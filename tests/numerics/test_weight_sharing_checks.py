@@ -14,9 +14,10 @@ from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.operations import Operation
 from cnnbench.execution.precision import precision
+from cnnbench.numerics.calibration import LOSS
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
-from cnnbench.numerics.envelope import LOSS, gradient_envelope
+from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.faults import fault, inject, require_reach
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.replay import replay

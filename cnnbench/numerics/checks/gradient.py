@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.budgets.loss import loss_budget, loss_gradient_budget
+from cnnbench.numerics.calibration import LOSS, leaves_range
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local_gradient import check_local_gradients
 from cnnbench.numerics.checks.verdict import describe, doubted, failing
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem, largest_differences
-from cnnbench.numerics.envelope import LOSS, gradient_envelope, leaves_range
+from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.rounding import to_storage
+from cnnbench.numerics.rounding import host_dtype, to_storage
 from cnnbench.numerics.second_opinions import wrong_gradient
 from cnnbench.numerics.subject import Subject, Updates
 from cnnbench.numerics.teacher_forcing import owners
@@ -65,9 +69,13 @@ def prefetch_gradient(oracle: Oracle) -> None:
         gradient_envelope(small)
 
 
-def loss_terms(subject: Subject, case: Case) -> list[Comparison]:
-    """The loss alone, on seeded normal values around the right size: its value in a gradient pass and in a step, and
-    its gradient with respect to the main output.
+def loss_terms(subject: Subject, case: Case, *, in_step: bool = False) -> list[Comparison]:
+    """The loss alone, on seeded normal values around the right size: its value, and its gradient.
+
+    Args:
+        subject: What is examined.
+        case: Whose loss it is, and the shape of its main output.
+        in_step: Whether its value in an optimiser step is compared too, and not only that in a gradient pass.
     """
     value = case.graph.outputs[0][1]
     shape = case.graph.shapes(case.size)[value]
@@ -77,19 +85,27 @@ def loss_terms(subject: Subject, case: Case) -> list[Comparison]:
     exact = reference().subject.gradient(graph, {}, batch, reference_options(training=True), case.loss)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(graph, {}, batch, options, case.loss)
-    (step,) = subject.steps(graph, {}, [batch], options, Updates(case.loss, case.training.optimizer, (0.0,)))
+    losses = [result.loss]
+    if in_step:
+        updates = Updates(case.loss, case.training.optimizer, (0.0,))
+        losses += [step.loss for step in subject.steps(graph, {}, [batch], options, updates)]
     gradient = exact.inputs["value"]
     budget = loss_gradient_budget(case.loss, np.asarray(x), case.labels, gradient, case.policy)
     place = Place(LOSS, case.loss.kind, Quantity.loss_gradient())
     of_value = loss_budget(case.loss, np.asarray(x), case.labels, case.policy)
-    values = [_compared_loss(found, exact.loss, of_value, case) for found in (result.loss, step.loss)]
+    values = [_compared_loss(found, exact.loss, of_value, case) for found in losses]
     return [*values, compare(place, result.inputs.get("value"), gradient, budget, case.policy)]
 
 
 def _compared_loss(found: float, exact: float, budget: Budget, case: Case) -> Comparison:
     place = Place(LOSS, case.loss.kind, Quantity.loss_value())
-    dtype = np.float64 if case.policy.storage == "float64" else np.float32  # losses are summed in float32 at least
-    return compare(place, np.asarray(found, dtype), np.asarray(exact, np.float64), budget, case.policy)
+    got = stored_loss(found, case.policy)
+    return compare(place, got, np.asarray(exact, np.float64), budget, case.policy)
+
+
+def stored_loss(loss: float, policy: PrecisionPolicy) -> NDArray[Any]:
+    """A loss as an array of the type that host arrays of the policy have."""
+    return np.asarray(loss, host_dtype(policy))
 
 
 def _identity(shape: tuple[int, ...]) -> Graph:
@@ -108,8 +124,7 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, terms: tu
     owner = owners(case.lowered)
     options = replace(case.options, training=True, fold_batch_norm=False)
     result = subject.gradient(case.graph, case.stored, case.training_batch(), options, case.loss)
-    loss = np.asarray(result.loss, np.float64 if case.policy.storage == "float64" else np.float32)
-    got = {**result.weights, LOSS: loss}
+    got = {**result.weights, LOSS: stored_loss(result.loss, case.policy)}
     wrong = first_problem(got, exact, case.policy)
     if wrong is not None:
         return CheckOutcome(
@@ -131,20 +146,14 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, terms: tu
         "alarm_factor": envelope.factor,
         "loss_difference": difference[LOSS],
     }
-    passed = share <= 1
-    return CheckOutcome(
-        name=NAME,
-        status="passed" if passed else "failed",
-        budget_used=max(local.budget_used or 0.0, share) if passed else share,
-        worst_case_used=local.worst_case_used if passed else None,
-        node=local.node if passed else owner.get(worst, worst),
-        message=f"{local.message}; end to end {share:.3g} of the envelope"
-        if passed
-        else f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
-        + _uses(case.lowered, owner.get(worst)),
-        details=details,
-        nodes=(*local.nodes, *terms),
-    )
+    known = {"details": details, "nodes": (*local.nodes, *terms)}
+    if share <= 1:
+        text = f"{local.message}; end to end {share:.3g} of the envelope"
+        return local.model_copy(update={**known, "budget_used": max(local.budget_used or 0.0, share), "message": text})
+    text = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
+    node = owner.get(worst, worst)
+    text += _uses(case.lowered, node)
+    return CheckOutcome(name=NAME, status="failed", budget_used=share, node=node, message=text, **known)
 
 
 def _uses(graph: Graph, owner: str | None) -> str:
