@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from cnnbench.face.bundles import BundleResult as BundleResult
     from cnnbench.face.bundles import bundle as bundle
     from cnnbench.face.bundles import verify_bundle as verify_bundle
+    from cnnbench.face.exporting import Exported as Exported
+    from cnnbench.face.exporting import export as export
     from cnnbench.face.fuzzing import FuzzResult as FuzzResult
     from cnnbench.face.fuzzing import fuzz as fuzz
     from cnnbench.face.judging import compare as compare
@@ -42,6 +44,7 @@ _HOMES = {
     "cnnbench.errors": ("CnnbenchError",),
     "cnnbench.face.bundles": ("BundleResult", "bundle", "verify_bundle"),
     "cnnbench.face.fuzzing": ("FuzzResult", "fuzz"),
+    "cnnbench.face.exporting": ("Exported", "export"),
     "cnnbench.face.judging": ("compare", "gate"),
     "cnnbench.face.networks": ("Model", "build", "load"),
     "cnnbench.face.prediction": ("Prediction", "predict"),

@@ -44,6 +44,25 @@ class SuiteKeywords(TypedDict, total=False):
     shard: tuple[int, int] | None
 
 
+class ExportKeywords(TypedDict, total=False):
+    """Which weights an exported network has, and its size.
+
+    Args:
+        weights: A file of any format that ``cnnbench weights import`` reads, or arrays by canonical name; drawn from
+            the seed unless given.
+        seed: Of drawn weights.
+        image: (C, *spatial) of one image, or its side; the network's own unless given.
+        num_classes: The network's own unless given.
+        precision: Of floats in the file: float32 or float64.
+    """
+
+    weights: Path | str | Mapping[str, NDArray[Any]] | None
+    seed: int
+    image: Image
+    num_classes: int | None
+    precision: str
+
+
 class OutputKeywords(TypedDict, total=False):
     """Where a run goes, and who hears of it.
 

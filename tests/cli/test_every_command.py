@@ -46,6 +46,7 @@ COMMANDS = (
     Command("replay {reproducer} -b numpy", codes=(0, 4)),
     Command("fuzz -b numpy --count 1 -o fuzzed"),
     Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
+    Command("export lenet5 -o new.onnx"),
     Command("conformance numpy -k test_relu"),
     Command("compare {run} --runs runs"),
     Command("compare {run} {run} --runs runs", codes=(0, 5)),

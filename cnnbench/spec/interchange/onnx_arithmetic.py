@@ -50,12 +50,6 @@ def clip(node: OnnxNode) -> Value:
     return node.add(Clip(minimum=low, maximum=high), node.value(0))
 
 
-@importer("Identity")
-def identity(node: OnnxNode) -> Value:
-    """The value itself."""
-    return node.value(0)
-
-
 @importer("Cast", "CastLike")
 def cast(node: OnnxNode) -> Value:
     """A number in another width of its kind: the policy decides widths here. Booleans, 0 and 1, become floats too."""

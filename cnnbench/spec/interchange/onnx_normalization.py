@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_metadata import kept_for
 from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_shape import lifted, lowered, positive, reshaped
 from cnnbench.spec.interchange.onnx_tensor import Array
-from cnnbench.spec.layers import Add, BatchNorm, ChannelAffine, Shape
+from cnnbench.spec.kinds import layer_from_fields
+from cnnbench.spec.layers import Add, ChannelAffine, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.magnitude import LocalResponseNorm, LpNorm, RMSNorm
 from cnnbench.spec.layers.merge import Multiply, Subtract
@@ -37,12 +39,19 @@ def batch_norm(node: OnnxNode) -> list[Result]:
     if training:
         return _by_batch(node)
     arrays = {name: node.static(i, name) for i, name in enumerate(_STATISTICS, 1)}
-    layer = BatchNorm(
-        eps=node.attribute("epsilon", 1e-5),
-        momentum=1.0 - node.attribute("momentum", 0.9),
-        running_variance="biased",
-    )
-    return [node.add(layer, node.value(0), arrays=arrays)]
+    layer = _by_running_statistics(node)
+    held = {spec.name for spec in (*layer.weights((node.shape(),)), *layer.state((node.shape(),)))}
+    return [node.add(layer, node.value(0), arrays={name: array for name, array in arrays.items() if name in held})]
+
+
+def _by_running_statistics(node: OnnxNode) -> Layer:
+    """The layer; what ONNX cannot say of its training is in the metadata where cnnbench wrote the model."""
+    eps = node.attribute("epsilon", 1e-5)
+    kept = kept_for(node.proto, "batch_norm", "frozen_batch_norm")
+    if kept is not None and kept.kind == "frozen_batch_norm":
+        return layer_from_fields("frozen_batch_norm", {"eps": eps} | kept.fields)
+    said = {"momentum": 1.0 - node.attribute("momentum", 0.9), "running_variance": "biased", "eps": eps}
+    return layer_from_fields("batch_norm", said | (kept.fields if kept else {}))
 
 
 def _of_known(node: OnnxNode, x: Array, *, training: bool) -> Array:

@@ -1,9 +1,11 @@
-"""Importers of dropout."""
+"""Importers of dropout, and of what passes a value on at inference."""
 
 from __future__ import annotations
 
+from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_metadata import kept_for
 from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
-from cnnbench.spec.layers import Dropout
+from cnnbench.spec.kinds import layer_from_fields
 
 
 @importer("Dropout")
@@ -17,5 +19,14 @@ def dropout(node: OnnxNode) -> list[Result]:
             received=f"training_mode, ratio {ratio:g}",
             expected="training_mode false: the layer's mask is a program input when it is trained here",
         )
-    y = node.add(Dropout(p=ratio), node.value(0))
+    kept = kept_for(node.proto, "dropout")
+    layer = layer_from_fields("dropout", {"p": ratio} | (kept.fields if kept else {}))
+    y = node.add(layer, node.value(0))
     return [y, node.filled(y.shape, True, bool)]
+
+
+@importer("Identity")
+def identity(node: OnnxNode) -> Value:
+    """The value itself; where cnnbench wrote the model, perhaps a layer that only acts in training."""
+    kept = kept_for(node.proto, "stochastic_depth", "stop_gradient")
+    return node.value(0) if kept is None else node.add(layer_from_fields(kept.kind, kept.fields), node.value(0))
