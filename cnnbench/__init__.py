@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnbench.face.bundles import verify_bundle as verify_bundle
     from cnnbench.face.exporting import Exported as Exported
     from cnnbench.face.exporting import export as export
+    from cnnbench.face.fault_scoring import fault_score as fault_score
     from cnnbench.face.fuzzing import FuzzResult as FuzzResult
     from cnnbench.face.fuzzing import fuzz as fuzz
     from cnnbench.face.judging import compare as compare
@@ -45,6 +46,7 @@ _HOMES = {
     "cnnbench.face.bundles": ("BundleResult", "bundle", "verify_bundle"),
     "cnnbench.face.fuzzing": ("FuzzResult", "fuzz"),
     "cnnbench.face.exporting": ("Exported", "export"),
+    "cnnbench.face.fault_scoring": ("fault_score",),
     "cnnbench.face.judging": ("compare", "gate"),
     "cnnbench.face.networks": ("Model", "build", "load"),
     "cnnbench.face.prediction": ("Prediction", "predict"),

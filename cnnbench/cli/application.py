@@ -11,6 +11,7 @@ from cnnbench.cli.bundle import bundle, verify_bundle
 from cnnbench.cli.conformance import conformance
 from cnnbench.cli.doctor import doctor
 from cnnbench.cli.export import export
+from cnnbench.cli.faults import application as faults
 from cnnbench.cli.fuzz import fuzz
 from cnnbench.cli.gate import baseline_application as baseline
 from cnnbench.cli.gate import compare, gate
@@ -62,6 +63,7 @@ application.command("show")(show)
 application.command("verify")(verify)
 application.command("replay")(replay)
 application.command("fuzz")(fuzz)
+application.add_typer(faults, name="faults")
 application.command("predict")(predict)
 application.command("export")(export)
 application.command("conformance")(conformance)

@@ -45,6 +45,8 @@ COMMANDS = (
     Command("verify simple_cnn --image 1x8x8 --num-classes 10 -b numpy --check exact"),
     Command("replay {reproducer} -b numpy", codes=(0, 4)),
     Command("fuzz -b numpy --count 1 -o fuzzed"),
+    Command("faults list"),
+    Command("faults score numpy --network kind:relu --count 1"),
     Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
     Command("export lenet5 -o new.onnx"),
     Command("conformance numpy -k test_relu"),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.host import HostGradients, HostResult, HostTraining
 
@@ -66,6 +68,7 @@ class ProgramChange:
         rate: (learning rate, moment) -> the one that the step is run with.
         kept: moment -> a key, or None for a run of its own: a run whose key was met gives that run's result.
         put_off: Whether ``run`` does nothing and the work is done by ``download``.
+        hidden: Whether ``held`` tells nothing, as that of a backend which cannot.
     """
 
     graph: Callable[[Graph], Graph] | None = None
@@ -79,6 +82,7 @@ class ProgramChange:
     rate: Callable[[float, Moment], float] | None = None
     kept: Callable[[Moment], Hashable | None] | None = None
     put_off: bool = False
+    hidden: bool = False
 
 
 class HeldOperands(NamedTuple):
@@ -132,6 +136,7 @@ class _Changed:
 
     def upload(self, batch: HostArrays) -> HeldOperands:
         """Uploads what the change makes of the batch."""
+        batch = {name: np.array(array) for name, array in batch.items()}  # the caller may overwrite its own
         moment = Moment(self.program, self._loads, self._calls + 1, batch)
         changed = batch if self._change.upload is None else self._change.upload(batch, moment)
         return HeldOperands(batch, self._inner.upload(changed))
@@ -167,6 +172,10 @@ class ChangedForward(_Changed, ForwardProgram):
     def download(self, results: HeldResult) -> HostResult:
         found: HostResult = self._inner.download(results.done())
         return found if self._change.outputs is None else self._change.outputs(found, results.moment)
+
+    def held(self) -> HostArrays | None:
+        found: HostArrays | None = None if self._change.hidden else self._inner.held()
+        return found
 
 
 class ChangedGradient(_Changed, GradientProgram):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.numerics.faults.engine.programs import Compilers, Moment
 
@@ -71,6 +73,7 @@ class _Switched:
 
     def upload(self, batch: HostArrays) -> BothOperands:
         """Uploads to both."""
+        batch = {name: np.array(array) for name, array in batch.items()}  # the caller may overwrite its own
         return BothOperands(batch, self._right.upload(batch), self._wrong.upload(batch))
 
     def prepare(self, operands: BothOperands) -> None:
@@ -96,6 +99,10 @@ class SwitchedForward(_Switched, ForwardProgram):
 
     def download(self, results: ResultOfOne) -> HostResult:
         found: HostResult = results.program.download(results.inner)
+        return found
+
+    def held(self) -> HostArrays | None:
+        found: HostArrays | None = self._right.held()
         return found
 
 

@@ -1,0 +1,129 @@
+"""The mutation score: what becomes of drawn faults, and of clean runs, on disk and in counts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+from loaded_backends import loaded_backend
+
+import cnnbench
+from cnnbench.cli.entry import execute
+from cnnbench.errors import DataError, SuiteError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.faults.engine.base import other_layer
+from cnnbench.numerics.faults.grammar.drawing import DrawnChange
+from cnnbench.numerics.faults.grammar.faults import DrawnFault, FaultId, Occasion
+from cnnbench.numerics.faults.grammar.networks import network_case
+from cnnbench.numerics.faults.score import FaultRow, FaultScore, Rate, Scoring, examine_fault, fault_ids
+from cnnbench.numerics.faults.score.equivalence import bound_of
+
+OPTIONS = ProgramOptions("fast", precision("float32"))
+
+
+def test_twenty_drawn_faults_are_killed_or_equivalent():
+    networks = ("residual", "transformer", "kind:conv", "kind:batch_norm", "kind:softmax", "kind:max_pool")
+    asked = Scoring(loaded_backend("numpy"), OPTIONS, seed=3, networks=networks)
+    rows = [examine_fault(asked, name) for name in islice(fault_ids(asked), 20)]
+    score = FaultScore("numpy", "fast", "float32", rows)
+    assert [row.where for row in rows if row.outcome in ("raised", "not injected")] == []
+    assert score.total.killed >= 14
+    assert all(row.share < 1 for row in rows if row.outcome == "equivalent")
+    assert all(row.share is None or row.share > 1 for row in rows if row.outcome == "killed")
+
+
+def drawn(change):
+    """A change of the residual network's batch norms, as a drawn fault."""
+    operation = other_layer(change)
+    nodes = frozenset({"norm", "block.norm1", "block.norm2"})
+    case = network_case("residual", OPTIONS)
+    return DrawnFault(
+        FaultId("residual", 0, 0),
+        "op",
+        Occasion("always", "always"),
+        DrawnChange("field", "eps", "batch_norm", nodes, operation=operation),
+        case,
+    )
+
+
+def test_an_epsilon_below_rounding_is_equivalent_with_its_bound():
+    bound = bound_of(drawn(lambda layer: replace(layer, eps=layer.eps * (1 + 1e-4))), frozenset())
+    assert bound.equivalent
+    assert 0 < bound.share < 1
+    assert "of the budget at most" in bound.text
+
+
+def test_an_epsilon_that_can_be_seen_is_not_equivalent():
+    bound = bound_of(drawn(lambda layer: replace(layer, eps=layer.eps * 10)), frozenset())
+    assert not bound.equivalent
+    assert bound.share > 10
+
+
+def test_a_row_is_kept_and_made_again_only_from_other_code(tmp_path):
+    path = tmp_path / "score.jsonl"
+    how = {"networks": ("kind:relu",), "count": 3, "clean": 2, "file": path}
+    made = []
+    first = cnnbench.fault_score("numpy:reference", on_row=made.append, **how)
+    assert len(made) == 5
+    again = cnnbench.fault_score("numpy:reference", on_row=made.append, **how)
+    assert len(made) == 5
+    assert again.faults == first.faults
+    assert again.clean == first.clean
+    path.write_text(path.read_text().replace('"made_from": "', '"made_from": "other'))
+    cnnbench.fault_score("numpy:reference", on_row=made.append, **how)
+    assert len(made) == 10
+    path.write_text(path.read_text()[:-20])  # the last line was cut off
+    cnnbench.fault_score("numpy:reference", on_row=made.append, **how)
+    assert len(made) == 11
+    path.write_text('{"id": 1}\n')
+    with pytest.raises(DataError, match="line 1"):
+        cnnbench.fault_score("numpy:reference", **how)
+
+
+def test_time_that_is_up_leaves_the_rest_for_later(tmp_path):
+    how = {"networks": ("kind:relu",), "count": 3, "file": tmp_path / "score.jsonl"}
+    assert len(cnnbench.fault_score("numpy", minutes=0, **how).faults) < 3
+    assert len(cnnbench.fault_score("numpy", **how).faults) == 3
+
+
+def test_one_fault_is_examined_again_by_its_id():
+    score = cnnbench.fault_score("numpy", fault="kind:relu/0/1")
+    assert [row.id for row in score.faults] == ["kind:relu/0/1"]
+    with pytest.raises(SuiteError, match="NETWORK/SEED/NUMBER"):
+        cnnbench.fault_score("numpy", fault="relu")
+
+
+def test_counts_have_the_interval_of_clopper_and_pearson():
+    low, high = Rate(0, 100).interval
+    assert low == 0
+    assert high == pytest.approx(0.0362, abs=1e-4)  # 1 - 0.025^(1/100)
+    assert Rate(99, 100).interval == pytest.approx((0.9455, 0.99975), abs=1e-4)
+    rows = [
+        FaultRow("a", "op", "always", "field", "", "killed", located=True),
+        FaultRow("b", "op", "call", "field", "", "killed"),
+        FaultRow("c", "load", "always", "term", "", "escaped"),
+        FaultRow("d", "op", "always", "field", "", "equivalent", share=0.2),
+        FaultRow("e", "op", "always", "field", "", "raised"),
+    ]
+    score = FaultScore("numpy", "fast", "float32", rows)
+    assert tuple(score.total) == ("all", 4, 2, 1, 1, 1)
+    assert tuple(score.by("where")[1]) == ("op", 3, 2, 1, 0, 1)
+    assert tuple(score.total.killed_rate) == (2, 3)
+    assert [row.id for row in score.misplaced] == ["b"]
+
+
+def test_the_command_says_what_escaped_and_with_json_every_row(capfd):
+    line = "faults score numpy --network kind:relu --count 2 --clean 1"
+    assert execute([*line.split(), "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert [row["id"] for row in data["faults"]] == ["kind:relu/0/0", "kind:relu/0/1"]
+    assert data["clean"]["runs"] == 1
+    assert data["total"]["killed_interval"][0] <= 1
+    assert execute(line.split()) == 0
+    shown = capfd.readouterr()
+    assert "equivalent" in shown.out
+    assert "false alarms: 0 of 1" in shown.out
+    assert "kind:relu/0/1" in shown.err
