@@ -80,6 +80,44 @@ def processor_seconds(pid: int) -> float | None:
         return None
 
 
+def children_seconds(pid: int) -> float:
+    """Processor time so far of all processes that another has started, those that have ended and were waited for too.
+
+    0 where the kernel does not tell.
+    """
+    import os
+
+    return _ended_children(pid, os.sysconf("SC_CLK_TCK")) + sum(
+        (processor_seconds(child) or 0.0) + _ended_children(child, os.sysconf("SC_CLK_TCK"))
+        for child in descendants(pid)
+    )
+
+
+def _ended_children(pid: int, ticks: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return (int(fields[13]) + int(fields[14])) / ticks
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def descendants(pid: int) -> list[int]:
+    """The live processes that a process has started, and theirs; [] where the kernel does not tell."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        try:
+            lists = [
+                path.read_text(encoding="utf-8") for path in Path(f"/proc/{waiting.pop()}/task").glob("*/children")
+            ]
+        except OSError:
+            continue
+        children = [int(number) for text in lists for number in text.split()]
+        found += children
+        waiting += children
+    return found
+
+
 def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float = 0.5) -> float:
     """Sleeps until this process's threads stop spinning; returns the seconds that took.
 

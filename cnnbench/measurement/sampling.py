@@ -1,4 +1,4 @@
-"""Timed calls: warmed up to the steady state, each waited for, and a check that waiting really waits."""
+"""Timed calls: warmed up to the steady state, each waited for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ from cnnbench.measurement.clock import Clock
 
 SHORTEST_SAMPLE_S = 1e-3
 LONGEST_INNER_LOOP = 1000
-LEAST_SCALING = (
-    1.4  # more than twice is a disturbed machine: work that is not waited for takes too little, never too much
-)
-READ_ALLOWANCE = 0.5
-READ_ALLOWANCE_S = 1e-3
-ATTEMPTS = 8
 SETTLING_S = 0.05
 LONG_CALL_S = 0.1
 MOST_SETTLING_SAMPLES = 50
@@ -48,6 +42,10 @@ class SampleSettings:
     max_warmup_s: float = 10.0
 
 
+def unseen(result: Any, seconds: float, calls: int) -> None:
+    """Takes a sample and does nothing with it."""
+
+
 @dataclass(frozen=True)
 class TimedCall:
     """A program with its operands, as something that can be timed.
@@ -56,20 +54,26 @@ class TimedCall:
         run: One call; it may return before its work is done.
         synchronize: Returns when the work behind a result is done.
         read: Copies a result to the host; used by the synchronisation check only.
+        seen: Takes the result of a sample's last call with the sample's seconds and calls, after the clock was read.
     """
 
     run: Callable[[], Any]
     synchronize: Callable[[Any], None]
     read: Callable[[Any], Any]
     clock: Clock = field(default_factory=Clock)
+    seen: Callable[[Any, float, int], None] = unseen
 
     def sample(self, calls: int = 1) -> float:
         """Seconds of one call: the mean of ``calls`` calls, each waited for."""
         run, synchronize, now = self.run, self.synchronize, self.clock.now
         start = now()
-        for _ in range(calls):
+        for _ in range(calls - 1):
             synchronize(run())
-        return (now() - start) / calls
+        result = run()
+        synchronize(result)
+        seconds = now() - start
+        self.seen(result, seconds, calls)
+        return seconds / calls
 
 
 @dataclass(frozen=True)
@@ -88,24 +92,6 @@ class WarmUp:
     steady: bool
     call_s: float
     calls_per_sample: int
-
-
-@dataclass(frozen=True)
-class SynchronizationCheck:
-    """Whether waiting for a result really waits.
-
-    Args:
-        scaling: The time of 2k calls over that of k calls, each lot waited for once: 2 where waiting waits.
-        read_s: How much longer the first copy of a result to the host takes than a second copy of it.
-        call_s: Seconds of one call.
-        message: What is wrong; "" where ``passed``.
-    """
-
-    passed: bool
-    scaling: float
-    read_s: float
-    call_s: float
-    message: str
 
 
 def warm_up(timed: TimedCall, settings: SampleSettings) -> WarmUp:
@@ -200,58 +186,3 @@ def without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def check_synchronization(timed: TimedCall, call_s: float, *, budget_s: float = 0.05) -> SynchronizationCheck:
-    """Checks that the time of a call is the time of its work.
-
-    A ``synchronize`` that does not wait shows in two ways:
-
-    * 2k calls that are waited for once do not take twice as long as k calls.
-    * The first copy of a result to the host has to wait for the work that was left. A second copy of the same result
-      shows what copying alone costs. The first may take longer by half a call or a millisecond, whichever is more.
-
-    A busy machine can only add time, so the least time of up to ``ATTEMPTS`` attempts counts.
-
-    Args:
-        timed: The program, warmed up.
-        call_s: Seconds of one call.
-        budget_s: k calls take about so long.
-    """
-    count = max(1, min(LONGEST_INNER_LOOP, int(budget_s / call_s) if call_s > 0 else LONGEST_INNER_LOOP))
-    once_s = twice_s = first_s = again_s = math.inf
-    for _ in range(ATTEMPTS):
-        once_s = min(once_s, _waited_once(timed, count)[0])
-        elapsed, result = _waited_once(timed, 2 * count)
-        twice_s = min(twice_s, elapsed)
-        first_s, again_s = min(first_s, _read(timed, result)), min(again_s, _read(timed, result))
-        outcome = _verdict(count, once_s, twice_s, max(0.0, first_s - again_s))
-        if outcome.passed:
-            break
-    return outcome
-
-
-def _verdict(count: int, once_s: float, twice_s: float, read_s: float) -> SynchronizationCheck:
-    call_s = twice_s / (2 * count)
-    scaling = twice_s / once_s if once_s > 0 else 2.0  # too short for the clock, which then says nothing
-    problems = []
-    if scaling < LEAST_SCALING:
-        problems.append(f"{2 * count} calls took {scaling:.2f} times as long as {count}")
-    if read_s > max(READ_ALLOWANCE * call_s, READ_ALLOWANCE_S):
-        problems.append(f"reading the result took {read_s * 1e3:.2f} ms longer than reading it again")
-    return SynchronizationCheck(not problems, scaling, read_s, call_s, "; ".join(problems))
-
-
-def _read(timed: TimedCall, result: Any) -> float:
-    start = timed.clock.now()
-    timed.read(result)
-    return timed.clock.now() - start
-
-
-def _waited_once(timed: TimedCall, count: int) -> tuple[float, Any]:
-    start = timed.clock.now()
-    result = None
-    for _ in range(count):
-        result = timed.run()
-    timed.synchronize(result)
-    return timed.clock.now() - start, result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from cnnbench.spec.graph import Graph
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+Images = Sequence[str]  # of a batch in their order, each by a digest of what it holds
 Known = tuple[Array, bool]  # a row, and whether it is the oracle's
 
 
@@ -65,20 +66,19 @@ class Answers:
         """How far each output may lie from the oracle's."""
         return self._admitted
 
-    def learn(self, batch: Arrays, exact: Arrays) -> None:
-        """Takes the oracle's outputs for a batch."""
-        for name, _, key, row in self._parts(batch, exact):
+    def learn(self, images: Images, exact: Arrays) -> None:
+        """Takes the oracle's outputs for a batch of these images."""
+        for name, _, key, row in self._parts(images, exact):
             self._known[name, key] = (row, True)
 
-    def judge(self, batch: Arrays, outputs: Arrays) -> Disagreement | None:
+    def judge(self, images: Images, outputs: Arrays) -> Disagreement | None:
         """The worst disagreement of a call's outputs with what is known; what is new becomes known.
 
         Args:
-            batch: That the call was on.
+            images: That the call was on.
             outputs: What it gave.
         """
-        size = self._size(batch)
-        shapes = self._graph.shapes(size)
+        shapes = self._graph.shapes(len(images) or 1)
         for name, value in self._graph.outputs:
             integers = np.zeros(0, np.int64) if self._graph.dtypes[value] == "int" else None
             problem, text = examine(outputs.get(name), shapes[value], self._policy, integers)
@@ -87,7 +87,7 @@ class Answers:
             if problem is not None:
                 return Disagreement(np.inf, f"output {name}: {text}", problem)
         found: list[Disagreement] = []
-        for name, image, key, row in self._parts(batch, outputs):
+        for name, image, key, row in self._parts(images, outputs):
             exact, is_oracle = self._known.setdefault((name, key), (np.array(row), False))
             found.append(self._compared(name, image, row, exact, is_oracle))
         worst = max(found, key=lambda item: item.share, default=None)
@@ -104,30 +104,28 @@ class Answers:
         text = f"output {name}{where} is {gap:.3g} from {other}'s, {share:.3g} times the envelope"
         return Disagreement(share, text, image=image)
 
-    def _parts(self, batch: Arrays, outputs: Arrays) -> list[tuple[str, int | None, str, Array]]:
+    def _parts(self, images: Images, outputs: Arrays) -> list[tuple[str, int | None, str, Array]]:
         """(output, place, key of what it is the answer to, values) of each row."""
-        keys, whole = self._keys(batch)
+        whole = " ".join(images)
         parts: list[tuple[str, int | None, str, Array]] = []
         for name, _ in self._graph.outputs:
             rows, array = self._rows[name], outputs[name]
-            if rows is None or not keys:
+            if rows is None or not images:
                 parts.append((name, None, whole, array))
             elif rows == 0:
                 parts.append((name, None, "", array))
             else:
-                parts += [(name, i, key, array[i * rows : (i + 1) * rows]) for i, key in enumerate(keys)]
+                parts += [(name, i, key, array[i * rows : (i + 1) * rows]) for i, key in enumerate(images)]
         return parts
 
-    def _size(self, batch: Arrays) -> int:
-        return next((len(batch[item.name]) for item in self._graph.inputs if item.batched), 1)
 
-    def _keys(self, batch: Arrays) -> tuple[list[str], str]:
-        """A digest of each image with what all share, and one of the whole batch."""
-        shared = [_bytes(batch[item.name]) for item in self._graph.inputs if not item.batched]
-        arrays = [batch[item.name] for item in self._graph.inputs if item.batched]
-        size = len(arrays[0]) if arrays else 0
-        keys = [_digest([*shared, *(_bytes(array[i]) for array in arrays)]) for i in range(size)]
-        return keys, _digest([*shared, *map(_bytes, arrays)])
+def images_of(graph: Graph, batch: Arrays) -> Images:
+    """A digest of each image of a batch, with the inputs that all share."""
+    shared = [_bytes(batch[item.name]) for item in graph.inputs if not item.batched]
+    arrays = [batch[item.name] for item in graph.inputs if item.batched]
+    if not arrays:
+        return (_digest(shared),)
+    return tuple(_digest([*shared, *(_bytes(array[i]) for array in arrays)]) for i in range(len(arrays[0])))
 
 
 def _rows_per_image(graph: Graph) -> dict[str, int | None]:

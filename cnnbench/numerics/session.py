@@ -77,11 +77,15 @@ class ProgramSession:
         backend: Loaded.
         graph: What its program computes.
         program: Compiled for it.
+
+    Attributes:
+        shared: Inputs that are of no single image, for who makes batches of images.
     """
 
     def __init__(self, backend: Backend, graph: Graph, program: ForwardProgram) -> None:
         self.backend, self.program = backend, program
         self._graph = graph
+        self.shared: HostArrays = {}
         self._operands: dict[str, Any] = {}
         self._host: dict[str, dict[str, NDArray[Any]]] = {}
 
@@ -99,6 +103,10 @@ class ProgramSession:
         operands = self.program.upload(held)
         self.backend.synchronize()
         self.program.prepare(operands)
+        self._operands[name] = operands
+
+    def adopt(self, name: str, operands: Any) -> None:
+        """Keeps operands that the program's ``upload`` gave."""
         self._operands[name] = operands
 
     def operands(self, name: str) -> Any:

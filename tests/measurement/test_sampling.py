@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import pytest
 
 from cnnbench.measurement.clock import Clock, ManualClock
 from cnnbench.measurement.sampling import (
     SampleSettings,
     TimedCall,
-    check_synchronization,
     is_steady,
     measure_round,
     warm_up,
 )
+from cnnbench.measurement.synchronization import check_synchronization
 
 pytestmark = pytest.mark.alone
 
@@ -43,6 +44,7 @@ class Machine:
     def read(self, result=None):
         self.finish(result)
         self.time.advance(self.copying)
+        return {}, dict.fromkeys(range(200), np.zeros(1))  # outputs, and the statistics of a hundred batch norms
 
     def timed(self):
         return TimedCall(self.run, self.finish if self.waits else lambda _: None, self.read, self.time.clock)
@@ -143,7 +145,7 @@ def test_honest_waiting_passes_the_check():
 def test_waiting_that_does_not_wait_is_found_by_the_forced_read():
     check = check_synchronization(Machine(0.02, dispatch=1e-4, waits=False).timed(), 1e-4)
     assert not check.passed
-    assert "longer than reading it again" in check.message
+    assert "longer than reading" in check.message
 
 
 @pytest.mark.parametrize(("waits", "passes"), [(True, True), (False, False)])

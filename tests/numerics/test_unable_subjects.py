@@ -74,6 +74,11 @@ class Unable(InProcessSubject):
         outputs = {name: value * np.float32(1 + self.wrong) for name, value in result.outputs.items()}
         return result._replace(outputs=outputs)
 
+    def open(self, graph, options):
+        if "network" in self.lacks:
+            raise self.error
+        return super().open(graph, options)
+
     def gradient(self, *arguments):
         if "gradients" in self.lacks:
             raise self.error

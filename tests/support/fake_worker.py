@@ -20,12 +20,13 @@ import numpy as np
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.errors import WorkerCrashError, WorkerHungError
 from cnnbench.harness.worker.interface import START_TIMEOUT_S, OnEvent
-from cnnbench.harness.worker.protocol import memory, setup, timing, training
+from cnnbench.harness.worker.protocol import memory, sessions, setup, timing, training
 from cnnbench.harness.worker.protocol.messages import Message, ReplyT, Request, encode, read_content
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.clock import ManualClock
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.sampling import SampleSettings, SynchronizationCheck, WarmUp
+from cnnbench.measurement.sampling import SampleSettings, WarmUp
+from cnnbench.measurement.synchronization import FreshnessCheck, SynchronizationCheck
 from cnnbench.measurement.turns import Turn
 from cnnbench.training.epoch import Epoch
 
@@ -167,6 +168,7 @@ class FakeWorker:
     alive: bool = True
     log: FakeLog = field(default_factory=FakeLog)
     prepared: dict[str, timing.PrepareRequest] = field(default_factory=dict)
+    sampled: int = 0
 
     def __post_init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fake-worker-")
@@ -239,12 +241,33 @@ class FakeWorker:
                 return timing.WarmUpReply(warm_up=WarmUp(WARM_UP_CALLS, seconds, True, call_s, 1)), seconds
             case timing.SynchronizationRequest():
                 check = SynchronizationCheck(True, 2.0, 0.0, call_s, "")
-                return timing.SynchronizationReply(check=check), 3 * call_s
+                fresh = FreshnessCheck(True, call_s, call_s, "")
+                return timing.SynchronizationReply(check=check, fresh=fresh), 3 * call_s
             case timing.SampleRequest():
                 settings = self._settings(request.cell)
                 count = min(settings.samples, max(settings.min_samples, int(settings.max_round_s / call_s)))
-                reply = timing.SampleReply(samples_s=(call_s,) * count, observed=observed(count * call_s))
+                reply = timing.SampleReply(
+                    samples_s=(call_s,) * count, observed=observed(count * call_s), elapsed_s=count * call_s
+                )
+                self.sampled = count
                 return reply, count * call_s
+            case timing.FeedRequest():
+                return setup.Done(), 0.0
+            case timing.CollectRequest():
+                write_arrays(request.output, {})
+                return timing.CollectReply(
+                    inputs=(),
+                    deviation={},
+                    num_read=1,
+                    calls=self.sampled,
+                    again=(False,) * self.sampled,
+                    late_s=0.0,
+                ), 0.0
+            case sessions.CallsRequest():
+                prepared = self.prepared[request.session]
+                outputs = {f"outputs/{name}": array for name, array in self.workers.outputs(self, prepared).items()}
+                write_arrays(request.output, outputs)
+                return sessions.CallsReply(digests=("0",), deviation={}), call_s
             case timing.TurnRequest():
                 seconds = request.samples * call_s
                 return timing.TurnReply(turn=Turn((call_s,) * request.samples, seconds, 0.0)), seconds
@@ -255,6 +278,8 @@ class FakeWorker:
                 return setup.Done(), 0.0
             case timing.YardsticksRequest():
                 return timing.YardsticksReply(matrix_product_gflop_per_s=100.0, copy_gb_per_s=10.0), 1.0
+            case timing.MachineRatesRequest():
+                return timing.MachineRatesReply(operations_per_s=1e11, copied_bytes_per_s=1e11), 1.0
             case memory.NullMemoryRequest():
                 return memory.NullMemoryReply(null_bytes=50 * 2**20), 0.1
             case memory.PeakMemoryRequest():

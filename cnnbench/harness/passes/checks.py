@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cnnbench.harness.passes.events import CheckFinished, WrongNumbersFound
+from cnnbench.harness.passes.facts import PassFacts
 from cnnbench.harness.passes.findings import ChecksPart, Failure
 from cnnbench.harness.passes.prefetch import OraclePrefetcher, oracle_key
 from cnnbench.harness.passes.train_settings import training_steps
@@ -16,6 +19,9 @@ from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.pool import Pool
 from cnnbench.measurement.memory import release_free_memory
 from cnnbench.numerics.outcome import CheckOutcome
+
+if TYPE_CHECKING:
+    from cnnbench.numerics.case import Case
 
 PROBLEMS: dict[str, Status] = {
     "nan": "nan",
@@ -60,30 +66,39 @@ def _check(work: Work, cell: Cell, pool: Pool, prefetcher: OraclePrefetcher) -> 
 
 
 def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: OraclePrefetcher) -> list[CheckOutcome]:
-    from cnnbench.numerics.case import Case
     from cnnbench.numerics.checks import run_checks
-
-    checks, materials = work.facts.suite.checks, work.facts.materials
-    material = materials.of(cell)
-    # Each size is another compilation, and the timing compares every cell's own.
-    sizes = () if "latency" in cell.measure and not checks.thorough else Case.sizes
-    case = Case(
-        graph=material.graph,
-        arrays=read_arrays(material.arrays),
-        batch=materials.inputs(cell, checks.batch),
-        options=material.options,
-        seed=cell.seed,
-        training=training_steps(work.facts.suite, cell),
-        folder=work.facts.folder(cell),
-        sizes=sizes,
-        thorough=checks.thorough,
-    )
 
     def begin(name: str) -> None:
         work.begin(cell, f"{name} check")
         prefetcher.expect(cell, name)
 
+    case = replace(case_of(work.facts, cell), folder=work.facts.folder(cell))
     return run_checks(cell.checks, subject, case, begin)
+
+
+def case_of(facts: PassFacts, cell: Cell) -> Case:
+    """What the checks of a cell ask.
+
+    Args:
+        facts: Of the pass.
+        cell: The cell.
+    """
+    from cnnbench.numerics.case import Case
+
+    checks, materials = facts.suite.checks, facts.materials
+    material = materials.of(cell)
+    # Each size is another compilation, and the timing compares every cell's own.
+    sizes = () if "latency" in cell.measure and not checks.thorough else Case.sizes
+    return Case(
+        graph=material.graph,
+        arrays=read_arrays(material.arrays),
+        batch=materials.inputs(cell, checks.batch),
+        options=material.options,
+        seed=cell.seed,
+        training=training_steps(facts.suite, cell),
+        sizes=sizes,
+        thorough=checks.thorough,
+    )
 
 
 def failure_of(outcomes: Sequence[CheckOutcome]) -> Failure | None:

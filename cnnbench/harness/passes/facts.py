@@ -9,13 +9,14 @@ from pathlib import Path
 
 from cnnbench.harness.passes.findings import Parts, Sample
 from cnnbench.harness.passes.material import Materials
-from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.interface import StartWorker
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.clock import Clock
 
+PROVING = ("end_to_end", "timed", "classes")  # checks that compare a program's outputs with the oracle's
 Undecided = Callable[[Sequence[tuple[Cell, Sequence[Sample]]]], frozenset[str]]
 """From the samples that each cell has so far to the keys of the cells on which more are worth taking."""
 
@@ -41,6 +42,7 @@ class PassFacts:
         pythons: The interpreter of each side; the one that runs this for a side that is not named.
         anchors: By comparison group that is too large for memory, the key of the cells in each of its parts.
         time_wrong_numbers: Whether cells are timed even where a check failed.
+        proven: Keys of the programs whose outputs a check compares with the oracle's.
         undecided: Where the suite samples sequentially, says after each launch which cells go on.
     """
 
@@ -53,6 +55,7 @@ class PassFacts:
     pythons: Mapping[str, str] = field(default_factory=dict)
     anchors: Mapping[str, str] = field(default_factory=dict)
     time_wrong_numbers: bool = False
+    proven: frozenset[Key] = frozenset()
     undecided: Undecided | None = None
 
     def is_open(self, cell: Cell) -> bool:

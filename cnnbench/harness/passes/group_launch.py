@@ -8,13 +8,17 @@ from dataclasses import replace
 from cnnbench.harness.passes.events import AnchorChosen
 from cnnbench.harness.passes.findings import Failure
 from cnnbench.harness.passes.headroom import MemoryHeadroom
+from cnnbench.harness.passes.limits import dishonest
+from cnnbench.harness.passes.machine_limit import too_little
 from cnnbench.harness.passes.members import GroupMember, GroupWork
 from cnnbench.harness.passes.preparation import start
 from cnnbench.harness.passes.rounds import Rounds
+from cnnbench.harness.passes.worker_session import WorkerSession
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.protocol.timing import ReleaseRequest
+from cnnbench.harness.worker.protocol.timing import FeedRequest, ReleaseRequest
 from cnnbench.spec.streams import stream
 
+SHORT_S = 0.05
 LEAST_BLOCKS = 2  # one would be compared with nothing, whatever memory there is
 
 
@@ -122,10 +126,34 @@ class GroupLaunch:
         started.is_control = True
         return started
 
+    def _confirm(self, member: GroupMember) -> None:
+        """After the last sample: one more call, on an input that the program has not seen, and what the rounds show.
+
+        Where a call is long it is made in the first launch only; the results of the rounds are compared in each.
+        """
+        cell, failure = member.cell, None
+        rows = member.evidence.last_rows()
+        if rows and (self._group.group.launch == 0 or member.warm_up.call_s < SHORT_S):
+            self._group.ask(member.spec, FeedRequest(cell=cell.id, rows=rows))
+            session = WorkerSession(member.worker, self._work.facts.suite.timeouts.call_s, cell.id)
+            outputs = session.run("timed 0").result.outputs
+            failure = member.evidence.call(
+                outputs, [member.evidence.images[i] for i in rows[0]], "after the last sample"
+            )
+        lie = dishonest(member.rounds, len(member.spec.processors)) or too_little(self._work, member)
+        if failure is None and lie is not None:
+            failure = Failure(status="error", reason=f"its latency cannot be believed: {lie}")
+        if failure is not None:
+            self._work.fail(cell, failure)
+
     def _end(self, ended: Sequence[GroupMember]) -> None:
         """Reports what was found of each cell, and frees its program."""
         control = self._control
         launch = self._group.group.launch
+        for member in ended:
+            if self._group.is_open(member):
+                with self._group.attempt(member):
+                    self._confirm(member)
         for member in ended:
             if not member.is_control and self._work.is_open(member.cell):
                 own = control if control and member.cell is control.cell else None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cnnbench.spec.graph import Graph
 
 RANDOM = "random"
+LEAST_STOCK = 8  # images
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Materials:
         self._given: dict[tuple[object, ...], tuple[Path, str] | None] = {}
         self._drawn: dict[tuple[object, ...], tuple[Path, str]] = {}
         self._batches: dict[tuple[object, ...], tuple[Path, str]] = {}
+        self._stocks: dict[tuple[object, ...], Path | None] = {}
+        self.memo: dict[tuple[object, ...], Any] = {}  # what passes work out of it, for those that follow
 
     def of(self, cell: Cell) -> Material:
         """The material of a cell. Raises CnnbenchError where there is none: no dataset, a bad or changed file."""
@@ -81,6 +84,35 @@ class Materials:
     def inputs_file(self, cell: Cell, count: int) -> Path:
         """The file of ``inputs``."""
         return self._batch_of(_planned(cell), cell, count)[0]
+
+    def stock(self, cell: Cell, known: int) -> Path | None:
+        """The file of the images that a cell is timed on: those of a check, then enough others.
+
+        Where few fit into a batch there are mirrored ones too, so that many a call is on an image of its own.
+
+        Args:
+            cell: Whose data they are.
+            known: Images of a check.
+
+        Returns:
+            None for a network that takes no batch.
+        """
+        import numpy as np
+
+        graph = _planned(cell)
+        names = [item.name for item in graph.inputs if item.batched]
+        key = (graph.inputs, cell.data, cell.seed, known, cell.batch)
+        if key not in self._stocks:
+            path = Path(self._folder.name) / f"stock-{len(self._stocks)}.safetensors"
+            if names:
+                first, others = self.inputs(cell, known), self.inputs(cell, max(cell.batch, LEAST_STOCK))
+                stock = {name: [first[name], others[name]] for name in names}
+                for axis in (-1, -2) if cell.batch < LEAST_STOCK else ():
+                    for parts in stock.values():
+                        parts.append(np.flip(parts[1], axis) if parts[1].ndim > 2 else parts[1])
+                write_arrays(path, {name: np.concatenate(parts) for name, parts in stock.items()})
+            self._stocks[key] = path if names else None
+        return self._stocks[key]
 
     def close(self) -> None:
         """Removes the files."""

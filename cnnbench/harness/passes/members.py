@@ -7,14 +7,19 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from cnnbench.errors import CnnbenchError, StorageError
+from cnnbench.execution.host import HostArrays
+from cnnbench.harness.passes.evidence import Evidence
 from cnnbench.harness.passes.findings import Failure, LaunchPart, Phases, Sample
+from cnnbench.harness.passes.limits import RoundFacts
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import LatencySettings
+from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.interface import Worker
 from cnnbench.harness.worker.origin import Origin
 from cnnbench.harness.worker.pool import Pool
 from cnnbench.harness.worker.protocol.messages import ReplyT, Request
+from cnnbench.harness.worker.protocol.timing import CollectReply, CollectRequest
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.observation import Observation
 from cnnbench.measurement.sampling import WarmUp
@@ -45,6 +50,8 @@ class GroupMember:
 
     Args:
         outputs: Digest of what its first call gave.
+        evidence: What its calls are on, and are compared with.
+        rounds: What each round showed of how it was measured.
         lost: Whether a control has ended.
     """
 
@@ -55,6 +62,8 @@ class GroupMember:
     phases: Phases
     warm_up: WarmUp
     outputs: str
+    evidence: Evidence
+    rounds: list[RoundFacts] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -116,6 +125,15 @@ class GroupWork:
     def ask(self, spec: WorkerSpec, request: Request[ReplyT]) -> ReplyT:
         """A request about a prepared cell to the worker that holds it."""
         return self.pool.get(spec).worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
+
+    def collect(self, spec: WorkerSpec, cell: Cell) -> tuple[CollectReply, HostArrays]:
+        """What the samples of a prepared cell gave since the last time, once its worker is idle."""
+        path = self.pool.get(spec).worker.folder / f"{cell.key}.collected"
+        try:
+            found = self.ask(spec, CollectRequest(cell=cell.id, output=path))
+            return found, read_arrays(path)
+        finally:
+            path.unlink(missing_ok=True)
 
     def is_open(self, member: GroupMember) -> bool:
         """Whether it is still to be sampled."""

@@ -10,16 +10,21 @@ from statistics import median
 from typing import Any
 
 from cnnbench.harness.passes.events import RoundFinished
+from cnnbench.harness.passes.evidence import Rows
 from cnnbench.harness.passes.findings import Failure
+from cnnbench.harness.passes.limits import RoundFacts
 from cnnbench.harness.passes.members import GroupMember, GroupWork
 from cnnbench.harness.worker.protocol.timing import (
     BeginTurnsRequest,
+    CollectReply,
     EndTurnsReply,
     EndTurnsRequest,
+    FeedRequest,
     SampleRequest,
     TurnRequest,
 )
-from cnnbench.measurement.observation import processor_seconds
+from cnnbench.harness.worker.specification import WorkerSpec
+from cnnbench.measurement.observation import children_seconds, processor_seconds
 from cnnbench.spec.streams import stream
 
 LEAST_ROUNDS = 3
@@ -101,10 +106,43 @@ class Rounds:
 
     def _sample(self, member: GroupMember, number: int) -> None:
         """One program's round: all of its samples, one right after the other."""
+        rows = self._fed(member)
+        children = children_seconds(member.worker.pid)
         with self._others_idle([member]), self._group.work.watch.timing("samples"):
+            start = self._now()
             reply = self._group.ask(member.spec, SampleRequest(cell=member.cell.id))
+            parent_s = self._now() - start
+        found = self._judged(member, number, rows)
+        used_s = children_seconds(member.worker.pid) - children
         member.observations.append(reply.observed)
         member.add(self._launch, number, reply.samples_s)
+        member.rounds.append(
+            RoundFacts(
+                samples_s=reply.samples_s,
+                again=found.again,
+                elapsed_s=reply.elapsed_s,
+                calls=found.calls,
+                observed=reply.observed,
+                parent_s=parent_s,
+                late_s=found.late_s,
+                children_s=used_s,
+            )
+        )
+
+    def _fed(self, member: GroupMember) -> Rows:
+        """New inputs for a round, uploaded before any clock runs."""
+        rows = member.evidence.rows()
+        if rows:
+            self._group.ask(member.spec, FeedRequest(cell=member.cell.id, rows=rows))
+        return rows
+
+    def _judged(self, member: GroupMember, number: int, rows: Rows) -> CollectReply:
+        """What a round's calls gave; a wrong result ends the cell, its control's as well: they are one program."""
+        found, arrays = self._group.collect(member.spec, member.cell)
+        failure = member.evidence.of(rows, found, arrays, f"launch {self._launch + 1}, round {number + 1}")
+        if failure is not None:
+            self._group.work.fail(member.cell, failure)
+        return found
 
     def _in_turns(self, block: Sequence[GroupMember], number: int, generator: Any) -> None:
         """The round of a cell's two sides: a sample of each in random order, again and again.
@@ -112,8 +150,10 @@ class Rounds:
         What slows the machine for tenths of a second hits neighbouring samples of both sides alike, and cancels in
         their ratio.
         """
+        rows: dict[WorkerSpec, Rows] = {}
         for member in block:
             with self._group.attempt(member):
+                rows[member.spec] = self._fed(member)
                 self._group.ask(member.spec, BeginTurnsRequest(cell=member.cell.id))
         with self._others_idle(block), self._group.work.watch.timing("samples"):
             self._take_turns(block, number, generator)
@@ -122,6 +162,7 @@ class Rounds:
             if self._group.is_open(member):
                 with self._group.attempt(member):
                     ended.append((member, self._group.ask(member.spec, EndTurnsRequest(cell=member.cell.id))))
+                    self._judged(member, number, rows[member.spec])
         used_s = sum(reply.used_s for _, reply in ended)
         for member, reply in ended:
             observed = reply.observed

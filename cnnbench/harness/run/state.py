@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from cnnbench.harness.passes import events
-from cnnbench.harness.passes.facts import Machine, PassFacts
+from cnnbench.harness.passes.facts import PROVING, Machine, PassFacts
 from cnnbench.harness.passes.findings import ChecksPart, Failure, Part
 from cnnbench.harness.passes.material import Materials
 from cnnbench.harness.run.events import Event, Listener
@@ -74,6 +74,7 @@ class RunState:
             pythons=dict(self.options.pythons),
             anchors=dict(self.anchors),
             time_wrong_numbers=self.options.time_wrong_numbers,
+            proven=frozenset(cell.program_key for cell in self.plan.cells if set(cell.checks) & set(PROVING)),
             undecided=self.options.undecided,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.answers import Answers, Disagreement
+from cnnbench.numerics.answers import Answers, Disagreement, images_of
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope
@@ -45,7 +45,7 @@ def check_timed(subject: Subject, oracle: Oracle) -> CheckOutcome:
         text = "not applicable: the reference's own outputs are not finite"
         return CheckOutcome(name=NAME, status="skipped", message=text)
     answers = Answers(case.graph, case.policy, envelope)
-    answers.learn(case.inputs, exact)
+    answers.learn(images_of(case.graph, case.inputs), exact)
     options = replace(case.options, training=False)
     session = subject.open(case.graph, options)
     try:
@@ -116,7 +116,7 @@ class _Examination:
     def _called(self, name: str, batch: Arrays, step: str, calls: int) -> Iterator[tuple[str, Disagreement | None]]:
         """Calls, compared with each other, and the last with the answers."""
         found = self._run(name, calls)
-        yield step, self._answers.judge(batch, found.result.outputs)
+        yield step, self._answers.judge(images_of(self._case.graph, batch), found.result.outputs)
         yield step, self._unsteady(found)
         yield step, self._moved(found.result.state)
 

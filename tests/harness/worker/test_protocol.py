@@ -29,7 +29,8 @@ from cnnbench.harness.worker.protocol.messages import (
 from cnnbench.harness.worker.server import HANDLERS, REQUESTS, serve
 from cnnbench.measurement.clock import ManualClock
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.sampling import SampleSettings, SynchronizationCheck, WarmUp
+from cnnbench.measurement.sampling import SampleSettings, WarmUp
+from cnnbench.measurement.synchronization import FreshnessCheck, SynchronizationCheck
 from cnnbench.measurement.turns import Turn
 from cnnbench.registry import build
 from cnnbench.spec.losses import CrossEntropy, SmoothL1
@@ -60,12 +61,16 @@ REQUEST_EXAMPLES = [
     timing.PrepareRequest(**NETWORK, cell="c", batch=Path("/b"), sampling=SampleSettings(samples=3)),
     timing.WarmUpRequest(cell="c"),
     timing.SynchronizationRequest(cell="c", call_s=0.5),
+    timing.FeedRequest(cell="c", rows=((0, 1), (1, 2))),
+    timing.SynchronizationRequest(cell="c", call_s=0.5, lots=(((0, 1), (1, 2)), ((2, 3),))),
     timing.SampleRequest(cell="c"),
+    timing.CollectRequest(cell="c", output=Path("/o")),
     timing.BeginTurnsRequest(cell="c"),
     timing.TurnRequest(cell="c", samples=2),
     timing.EndTurnsRequest(cell="c"),
     timing.ReleaseRequest(cell="c"),
     timing.YardsticksRequest(),
+    timing.MachineRatesRequest(storage="float32"),
     memory.NullMemoryRequest(precision="float32", mode="fast"),
     memory.PeakMemoryRequest(cell="c", calls=2),
     checks.ForwardRequest(**NETWORK, batch=Path("/b"), output=Path("/o")),
@@ -110,11 +115,15 @@ REPLY_EXAMPLES = [
     setup.LoadReply(import_s=0.5, described={"blas": "none"}, versions={}, kinds=("conv", "relu")),
     timing.PrepareReply(build_s=0.1, weights_s=0.2, compile_s=None, first_call_s=0.3),
     timing.WarmUpReply(warm_up=WarmUp(5, 1.5, True, 0.25, 1)),
-    timing.SynchronizationReply(check=SynchronizationCheck(True, 2.0, 0.0, 0.1, "")),
-    timing.SampleReply(samples_s=(0.1, 0.2), observed=OBSERVED),
+    timing.SynchronizationReply(
+        check=SynchronizationCheck(True, 2.0, 0.0, 0.1, ""), fresh=FreshnessCheck(False, 0.2, 0.1, "kept")
+    ),
+    timing.CollectReply(inputs=(0,), deviation={"y": math.inf}, num_read=2, calls=3, again=(False, True), late_s=0.1),
+    timing.SampleReply(samples_s=(0.1, 0.2), observed=OBSERVED, elapsed_s=0.4),
     timing.TurnReply(turn=Turn((0.1, 0.2), 0.3, 0.01)),
     timing.EndTurnsReply(observed=OBSERVED, used_s=0.5),
     timing.YardsticksReply(matrix_product_gflop_per_s=50.0, copy_gb_per_s=10.0),
+    timing.MachineRatesReply(operations_per_s=1e11, copied_bytes_per_s=1e11),
     memory.NullMemoryReply(null_bytes=2**40),
     memory.PeakMemoryReply(peak_bytes=2**40, device_peak_bytes=None),
     checks.GradientReply(loss=0.5),

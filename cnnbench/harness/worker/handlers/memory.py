@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.protocol.memory import (
     NullMemoryReply,
@@ -45,8 +47,9 @@ def _run_null(request: NullMemoryRequest, state: WorkerState) -> None:
 def peak_memory(request: PeakMemoryRequest, state: WorkerState) -> PeakMemoryReply:
     """The peak while a prepared program is called warm; what compiling it left behind is handed back before."""
     from cnnbench.measurement import memory
+    from cnnbench.measurement.sampling import unseen
 
-    timed = state.program(request.cell).timed
+    timed = replace(state.program(request.cell).timed, seen=unseen)  # results would be read and kept
     timed.sample()
     memory.release_free_memory()
     state.loaded.reset_device_peak()

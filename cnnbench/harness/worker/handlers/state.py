@@ -11,8 +11,8 @@ from cnnbench.harness.worker.protocol.messages import Message
 from cnnbench.measurement.clock import Clock
 
 if TYPE_CHECKING:
-    from cnnbench.execution.compiled import ForwardProgram
     from cnnbench.execution.contract import Backend
+    from cnnbench.harness.worker.handlers.rotation import Rotation
     from cnnbench.measurement.sampling import SampleSettings, TimedCall
     from cnnbench.measurement.turns import Turns
     from cnnbench.numerics.session import ProgramSession
@@ -22,9 +22,9 @@ SIGN_OF_LIFE_S = 1.0
 
 @dataclass
 class PreparedProgram:
-    """A program that is ready to be timed."""
+    """A program that is ready to be timed. Args: rotation: its calls, on one input after another."""
 
-    program: ForwardProgram
+    rotation: Rotation
     timed: TimedCall
     settings: SampleSettings
     calls_per_sample: int = 1

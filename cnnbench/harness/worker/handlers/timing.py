@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.arrays import joined, read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import PreparedProgram, WorkerState
 from cnnbench.harness.worker.protocol.setup import Done
 from cnnbench.harness.worker.protocol.timing import (
     BeginTurnsRequest,
+    CollectReply,
+    CollectRequest,
     EndTurnsReply,
     EndTurnsRequest,
+    FeedRequest,
+    MachineRatesReply,
+    MachineRatesRequest,
     PrepareReply,
     PrepareRequest,
     ReleaseRequest,
@@ -39,12 +44,15 @@ T = TypeVar("T")
 def prepare(request: PrepareRequest, state: WorkerState) -> PrepareReply:
     """Makes a cell's program and calls it once."""
     from cnnbench.execution.compiled import ForwardProgram
+    from cnnbench.harness.worker.handlers.rotation import FIRST, Rotation
     from cnnbench.measurement.sampling import TimedCall
+    from cnnbench.numerics.session import ProgramSession
 
     backend, clock = state.loaded, state.clock
     program, build_s = _timed(clock, lambda: backend.compile_forward(request.graph, request.options))
     weights_s = _load_weights(program, request, state)
-    operands = program.upload(_in_memory(request.batch))
+    batch = _in_memory(request.batch)
+    operands = program.upload(batch)
     backend.synchronize()
     _, compile_s = _timed(clock, lambda: program.prepare(operands))
     compiles_apart = type(program).prepare is not ForwardProgram.prepare
@@ -57,8 +65,12 @@ def prepare(request: PrepareRequest, state: WorkerState) -> PrepareReply:
     result, first_call_s = _timed(clock, call)
     if request.output is not None:
         write_arrays(request.output, program.download(result).outputs)
-    timed = TimedCall(lambda: program.run(operands), backend.synchronize, program.download)
-    state.prepared[request.cell] = PreparedProgram(program, timed, request.sampling)
+    session = state.sessions[request.cell] = ProgramSession(backend, request.graph, program)
+    session.adopt(FIRST, operands)
+    session.shared = {item.name: batch[item.name] for item in request.graph.inputs if not item.batched}
+    rotation = Rotation(session, read_arrays(request.stock) if request.stock is not None else None)
+    timed = TimedCall(rotation.run, backend.synchronize, program.download, seen=rotation.seen)
+    state.prepared[request.cell] = PreparedProgram(rotation, timed, request.sampling)
     return PrepareReply(
         build_s=build_s,
         weights_s=weights_s,
@@ -78,39 +90,68 @@ def _load_weights(program: ForwardProgram, request: PrepareRequest, state: Worke
     return state.clock.now() - start
 
 
+def feed(request: FeedRequest, state: WorkerState) -> Done:
+    """Uploads the inputs that the next calls go round over."""
+    state.program(request.cell).rotation.feed(request.rows)
+    return Done()
+
+
 def warm_up(request: WarmUpRequest, state: WorkerState) -> WarmUpReply:
     """Calls a prepared program until it is steady."""
     from cnnbench.measurement import sampling
-    from cnnbench.measurement.observation import wait_until_idle
 
     prepared = state.program(request.cell)
     found = sampling.warm_up(prepared.timed, prepared.settings)
     prepared.calls_per_sample = found.calls_per_sample
-    wait_until_idle()
     return WarmUpReply(warm_up=found)
 
 
 def check_synchronization(request: SynchronizationRequest, state: WorkerState) -> SynchronizationReply:
-    """Checks that the time of a call is the time of its work."""
-    from cnnbench.measurement import sampling
+    """Checks that the time of a call is the time of its work, on every input."""
+    from cnnbench.harness.worker.handlers.rotation import feeder
+    from cnnbench.measurement import synchronization
     from cnnbench.measurement.observation import wait_until_idle
 
-    found = sampling.check_synchronization(state.program(request.cell).timed, request.call_s)
+    prepared = state.program(request.cell)
+    fresh = synchronization.check_freshness(prepared.timed, feeder(prepared.rotation, request.lots))
+    found = synchronization.check_synchronization(prepared.timed, request.call_s)
     wait_until_idle()
-    return SynchronizationReply(check=found)
+    return SynchronizationReply(check=found, fresh=fresh)
 
 
 def sample(request: SampleRequest, state: WorkerState) -> SampleReply:
     """Takes one round of samples."""
-    from cnnbench.measurement.observation import observe, wait_until_idle
+    from cnnbench.measurement.observation import observe
     from cnnbench.measurement.sampling import measure_round
 
     prepared = state.program(request.cell)
-    end = observe()
+    start, end = prepared.timed.clock.now(), observe()
     samples_s = measure_round(prepared.timed, prepared.settings, prepared.calls_per_sample)
     observed = end()
+    return SampleReply(samples_s=tuple(samples_s), observed=observed, elapsed_s=prepared.timed.clock.now() - start)
+
+
+def collect(request: CollectRequest, state: WorkerState) -> CollectReply:
+    """What the samples since the last collection gave, once the process is idle."""
+    import time
+
+    from cnnbench.measurement.observation import wait_until_idle
+
+    before = time.process_time()
     wait_until_idle()
-    return SampleReply(samples_s=tuple(samples_s), observed=observed)
+    late_s = time.process_time() - before
+    rotation = state.program(request.cell).rotation
+    calls, again = rotation.calls, tuple(rotation.again)
+    first, deviation, num_read = rotation.collect()
+    write_arrays(request.output, joined({str(index): outputs for index, outputs in first.items()}))
+    return CollectReply(
+        inputs=tuple(first),
+        deviation=deviation,
+        num_read=num_read,
+        calls=calls,
+        again=again,
+        late_s=late_s,
+    )
 
 
 def begin_turns(request: BeginTurnsRequest, state: WorkerState) -> Done:
@@ -139,6 +180,7 @@ def end_turns(request: EndTurnsRequest, state: WorkerState) -> EndTurnsReply:
 def release(request: ReleaseRequest, state: WorkerState) -> Done:
     """Forgets a prepared program."""
     state.prepared.pop(request.cell, None)
+    state.sessions.pop(request.cell, None)
     return Done()
 
 
@@ -147,6 +189,14 @@ def yardsticks(request: YardsticksRequest, state: WorkerState) -> YardsticksRepl
     from cnnbench.measurement import yardsticks as measured
 
     return YardsticksReply(**measured.yardsticks())
+
+
+def machine_rates(request: MachineRatesRequest, state: WorkerState) -> MachineRatesReply:
+    """What these processors can do at best."""
+    from cnnbench.measurement import yardsticks as measured
+
+    found = measured.machine_rates(request.storage)
+    return MachineRatesReply(operations_per_s=found.operations_per_s, copied_bytes_per_s=found.copied_bytes_per_s)
 
 
 def _round(state: WorkerState) -> Turns:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from cnnbench.harness.worker.protocol.messages import Message, Request
+from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request
 from cnnbench.harness.worker.protocol.setup import Done
 from cnnbench.harness.worker.protocol.values import (
+    FreshnessValue,
     GraphValue,
     ObservationValue,
     OptionsValue,
@@ -36,6 +37,7 @@ class PrepareRequest(Request[PrepareReply]):
         cell: By which later requests name the program.
         arrays: The file of weights and running statistics. batch: that of inputs by name.
         output: Where the outputs of the first call go; None for nowhere.
+        stock: The file of images of which later inputs are made; None where the first is the only one.
     """
 
     method: ClassVar[str] = "prepare"
@@ -46,6 +48,15 @@ class PrepareRequest(Request[PrepareReply]):
     batch: Path
     sampling: SampleSettingsValue
     output: Path | None = None
+    stock: Path | None = None
+
+
+class FeedRequest(Request[Done]):
+    """Uploads inputs, over which the calls then go round. Args: rows: the images of each, by place in the stock."""
+
+    method: ClassVar[str] = "feed"
+    cell: str
+    rows: tuple[tuple[int, ...], ...] = Field(min_length=1)
 
 
 class WarmUpReply(Message):
@@ -62,24 +73,36 @@ class WarmUpRequest(Request[WarmUpReply]):
 
 
 class SynchronizationReply(Message):
-    """Whether waiting for a result really waits."""
+    """Whether waiting for a result really waits, and whether an input that was seen before costs the same."""
 
     check: SynchronizationValue
+    fresh: FreshnessValue
 
 
 class SynchronizationRequest(Request[SynchronizationReply]):
-    """Checks that the time of a call is the time of its work. Args: call_s: seconds of a call."""
+    """Checks that the time of a call is the time of its work, on every input.
+
+    Args:
+        call_s: Seconds of a call.
+        lots: Inputs that are new to the program, as ``FeedRequest`` has them, lot by lot.
+    """
 
     method: ClassVar[str] = "check_synchronization"
     cell: str
     call_s: float
+    lots: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
 
 class SampleReply(Message):
-    """One round: seconds of one call for each sample, and what the machine did meanwhile."""
+    """One round: seconds of one call for each sample, and what the machine did meanwhile.
+
+    Args:
+        elapsed_s: Seconds of the whole request, by the clock of the samples: the parent's must agree.
+    """
 
     samples_s: tuple[float, ...]
     observed: ObservationValue
+    elapsed_s: float
 
 
 class SampleRequest(Request[SampleReply]):
@@ -87,6 +110,34 @@ class SampleRequest(Request[SampleReply]):
 
     method: ClassVar[str] = "sample"
     cell: str
+
+
+class CollectReply(Message):
+    """What calls gave since they were collected last; the file has each input's first outputs, ``<input>/<output>``.
+
+    Args:
+        inputs: Places, among those that were fed, of the inputs in the file.
+        deviation: By output, how far a later result of the same input lay from the first; {} where none did.
+        num_read: Results that were read.
+        calls: Of all samples together, those that do not count among them.
+        again: For each of them whether its calls were on inputs that had been called before.
+        late_s: Processor time of the process after the last sample, until it was idle.
+    """
+
+    inputs: tuple[int, ...]
+    deviation: dict[str, AnyFloat]
+    num_read: int
+    calls: int
+    again: tuple[bool, ...]
+    late_s: float
+
+
+class CollectRequest(Request[CollectReply]):
+    """Waits until the process is idle, and tells what its samples gave. Args: output: the file for outputs."""
+
+    method: ClassVar[str] = "collect"
+    cell: str
+    output: Path
 
 
 class BeginTurnsRequest(Request[Done]):
@@ -142,3 +193,17 @@ class YardsticksRequest(Request[YardsticksReply]):
     """Measures the machine; no backend need be loaded."""
 
     method: ClassVar[str] = "yardsticks"
+
+
+class MachineRatesReply(Message):
+    """What processors can do at best, as ``MachineRates``."""
+
+    operations_per_s: float
+    copied_bytes_per_s: float
+
+
+class MachineRatesRequest(Request[MachineRatesReply]):
+    """Measures the processors that the worker is bound to; no backend need be loaded. Args: storage: a type's name."""
+
+    method: ClassVar[str] = "machine_rates"
+    storage: str

@@ -13,7 +13,8 @@ from cnnbench.errors import CnnbenchError
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.sampling import SampleSettings, SynchronizationCheck, WarmUp
+from cnnbench.measurement.sampling import SampleSettings, WarmUp
+from cnnbench.measurement.synchronization import FreshnessCheck, SynchronizationCheck
 from cnnbench.measurement.turns import Turn
 from cnnbench.spec.fields import checked, construct
 from cnnbench.spec.graph import Graph
@@ -117,6 +118,7 @@ TrainingStepsValue = Annotated[TrainingSteps, Carried(TrainingSteps, _steps_to_j
 ProcessSettingsValue = Annotated[ProcessSettings, _record(ProcessSettings)]
 SampleSettingsValue = Annotated[SampleSettings, _record(SampleSettings)]
 WarmUpValue = Annotated[WarmUp, _record(WarmUp)]
+FreshnessValue = Annotated[FreshnessCheck, _record(FreshnessCheck)]
 SynchronizationValue = Annotated[SynchronizationCheck, _record(SynchronizationCheck)]
 ObservationValue = Annotated[Observation, _record(Observation)]
 TurnValue = Annotated[Turn, _record(Turn)]
