@@ -43,7 +43,13 @@ class SampleSettings:
 
 
 def unseen(result: Any, seconds: float, calls: int) -> None:
-    """Takes a sample and does nothing with it."""
+    """Takes a sample and does nothing with it.
+
+    Args:
+        result: Of its last call.
+        seconds: Of all its calls.
+        calls: Of it.
+    """
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from cnnbench.errors import CnnbenchError, StorageError
 from cnnbench.execution.host import HostArrays
-from cnnbench.harness.passes.evidence import Evidence
 from cnnbench.harness.passes.findings import Failure, LaunchPart, Phases, Sample
 from cnnbench.harness.passes.limits import RoundFacts
+from cnnbench.harness.passes.timed_answers import TimedAnswers
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import LatencySettings
@@ -62,7 +62,7 @@ class GroupMember:
     phases: Phases
     warm_up: WarmUp
     outputs: str
-    evidence: Evidence
+    evidence: TimedAnswers
     rounds: list[RoundFacts] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnbench.harness.passes.evidence import Evidence, evidence_of
 from cnnbench.harness.passes.findings import Failure, Phases
 from cnnbench.harness.passes.members import GroupMember, GroupWork
 from cnnbench.harness.passes.outputs import judge_outputs
+from cnnbench.harness.passes.timed_answers import TimedAnswers, timed_answers
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.worker.arrays import read_arrays
@@ -81,7 +81,7 @@ def start(group: GroupWork, cell: Cell, spec: WorkerSpec) -> GroupMember | Failu
     work, launch = group.work, group.group.launch
     work.begin(cell, f"launch {launch + 1}: prepare")
     loaded = group.pool.get(spec)
-    evidence = evidence_of(work.facts, cell, loaded)
+    evidence = timed_answers(work.facts, cell, loaded)
     stock = work.facts.materials.stock(cell, evidence.known)
     made = prepare(work, loaded, cell, group.group.settings.sampling(), stock)
     failure = made.failure or _first_judged(work, cell, evidence, made)
@@ -104,7 +104,7 @@ def start(group: GroupWork, cell: Cell, spec: WorkerSpec) -> GroupMember | Failu
     return GroupMember(cell, spec, loaded.worker, origin, phases, warm, digest(made.outputs), evidence, notes=notes)
 
 
-def _first_judged(work: Work, cell: Cell, evidence: Evidence, made: Preparation) -> Failure | None:
+def _first_judged(work: Work, cell: Cell, evidence: TimedAnswers, made: Preparation) -> Failure | None:
     """What the first call gave, compared with the oracle."""
     from cnnbench.numerics.answers import images_of
 
@@ -114,7 +114,9 @@ def _first_judged(work: Work, cell: Cell, evidence: Evidence, made: Preparation)
     return evidence.call(made.outputs, images_of(material.graph, read_arrays(material.batch)))
 
 
-def _unsynchronized(group: GroupWork, spec: WorkerSpec, cell: Cell, evidence: Evidence, warm: WarmUp) -> Failure | None:
+def _unsynchronized(
+    group: GroupWork, spec: WorkerSpec, cell: Cell, evidence: TimedAnswers, warm: WarmUp
+) -> Failure | None:
     """Whether waiting really waits, and calls on inputs that were seen before cost the same."""
     count = int(FRESH_S / max(warm.call_s, 1e-9))  # long calls are compared in the rounds, where they cost nothing
     lots = tuple(evidence.rows(min(count, FRESH_INPUTS)) for _ in range(ATTEMPTS)) if count else ()

@@ -10,10 +10,10 @@ from statistics import median
 from typing import Any
 
 from cnnbench.harness.passes.events import RoundFinished
-from cnnbench.harness.passes.evidence import Rows
 from cnnbench.harness.passes.findings import Failure
 from cnnbench.harness.passes.limits import RoundFacts
 from cnnbench.harness.passes.members import GroupMember, GroupWork
+from cnnbench.harness.passes.timed_answers import Rows
 from cnnbench.harness.worker.protocol.timing import (
     BeginTurnsRequest,
     CollectReply,

@@ -61,7 +61,13 @@ class Rotation:
         return self._program_run(operands)
 
     def seen(self, result: Any, seconds: float, calls: int) -> None:
-        """Takes a sample: its last result, its seconds and its calls."""
+        """Takes a sample.
+
+        Args:
+            result: Of its last call.
+            seconds: Of all its calls.
+            calls: Of it.
+        """
         self.again.append(self.calls >= self._count)
         self.calls += calls
         self._unread = (self._index, result)

@@ -1,4 +1,4 @@
-"""Evidence that what is timed is what was checked: what its calls give on changing inputs, compared with the oracle."""
+"""What a timed program gives on changing inputs, compared with the oracle: it is the program that was checked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROBLEMS: dict[str | None, Status] = {"nan": "nan", "wrong_shape": "wrong_shape"
 
 
 @dataclass
-class Evidence:
+class TimedAnswers:
     """The inputs of one program's calls, and what they gave.
 
     Example: the stock is the images A, B of the check and C ... L. A cell of batch 8 is first called on the batch that
@@ -141,7 +141,7 @@ def windows(count: int, batch: int, known: int) -> Iterator[tuple[int, ...]]:
                 yield tuple((start + stride * i) % count for i in range(batch))
 
 
-def evidence_of(facts: PassFacts, cell: Cell, loaded: LoadedWorker) -> Evidence:
+def timed_answers(facts: PassFacts, cell: Cell, loaded: LoadedWorker) -> TimedAnswers:
     """What a cell's timed program is called on, and what its calls are compared with.
 
     Args:
@@ -165,7 +165,7 @@ def evidence_of(facts: PassFacts, cell: Cell, loaded: LoadedWorker) -> Evidence:
             materials.memo[key] = tuple(images_of(material.graph, {**shared, **arrays}))
         images = materials.memo[key]
     inputs = max(LEAST_INPUTS, min(MOST_INPUTS, BYTES_A_ROUND // max(size, 1)))
-    return Evidence(images, known, cell.batch, inputs, _answers(facts, cell, loaded))
+    return TimedAnswers(images, known, cell.batch, inputs, _answers(facts, cell, loaded))
 
 
 def _answers(facts: PassFacts, cell: Cell, loaded: LoadedWorker) -> Answers | None:
