@@ -80,7 +80,7 @@ def page(tables: Sequence[KillTable]) -> str:
 def _line(item: Fault, rows: Sequence[Kill | None]) -> str:
     cells = [_cell(row) for row in rows]
     wrong = [row for row in rows if row is not None and row.skipped is None and not row.located]
-    located = "elsewhere" if wrong else f"`{item.node}`"
+    located = "elsewhere" if wrong else f"`{item.node}`" if item.node else "the program"
     return f"| `{item.name}` | {item.kind} | {item.description} | {item.check} | {' | '.join(cells)} | {located} |"
 
 

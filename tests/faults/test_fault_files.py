@@ -12,8 +12,15 @@ import cnnbench.numerics.faults as package
 from cnnbench.spec.kinds import layer_kinds
 
 FOLDER = Path(package.__file__).parent
-# What a network is trained by, and how nodes use weights: each with its spec module.
-TERMS = {"loss": "losses", "optimizer": "optimizers", "sharing": "sharing"}
+# What a network is trained by, how nodes use weights, and what happens to whole programs.
+TERMS = {
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "sharing": "sharing",
+    "load": "loads",
+    "folding": "folding",
+    "program": "programs",
+}
 STEMS = sorted(module.name for module in iter_modules([str(FOLDER)]) if not module.ispkg)
 
 

@@ -46,7 +46,7 @@ FOUND = {
     "odd_batch": "a batch of 1",
     "second_call": "same input again",
     "twentieth_call": "same input again",
-    "after_reload": "the first weights loaded again",
+    "after_reload": "other weights loaded",
     "loaded_once": "other weights loaded",
     "statistics_kept": "other weights loaded",
     "one_weight_lost": "weights read back after loading",

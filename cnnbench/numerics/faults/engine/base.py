@@ -37,7 +37,8 @@ class Fault:
             ``changed_programs`` makes it.
         when: The moments of a program's life at which it is wrong; always where None.
         case: A configuration in which it exceeds ten budgets, from a program's options and a seed.
-        check: The check that finds it there. node: the node (or term) where it must be located.
+        check: The check that finds it there. node: the node (or term) where it must be located; None for a fault of
+            the program that no single node has.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Fault:
     description: str
     case: Callable[[ProgramOptions, int], Case]
     check: str = "local"
-    node: str = "suspect"
+    node: str | None = "suspect"
     operation: OperationChange | None = None
     loss: Callable[[Loss], Loss] | None = None
     optimizer: Callable[[Optimizer], Optimizer] | None = None

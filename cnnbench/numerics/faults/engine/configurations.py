@@ -106,6 +106,20 @@ def _arrays(graph: Graph, seed: int, variance: tuple[float, float] | None = None
     return arrays
 
 
+def case_of(graph: Graph, options: ProgramOptions, seed: int, batch: int = 2) -> Case:
+    """A network on normal inputs, its weights in general position.
+
+    Args:
+        graph: The network.
+        options: Of its program.
+        seed: Of inputs and weights.
+        batch: Images.
+    """
+    draw = stream(seed, "fault inputs")
+    inputs = {item.name: draw.normal(size=item.full_shape(batch)).astype(np.float32) for item in graph.inputs}
+    return Case(graph, _arrays(graph, seed), inputs, options, seed=seed)
+
+
 def classifier(training: TrainingSteps) -> Configuration:
     """A linear classifier of five classes under the given loss and update rule."""
 
