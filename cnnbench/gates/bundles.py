@@ -20,6 +20,7 @@ def bundled_evidence(run: BundledRun) -> Evidence:
         suite=run.plan.suite.name,
         run_id=run.manifest.run,
         records=run.records,
+        unrecorded=tuple(cell for cell in run.plan.cells if cell.id not in {item.cell.id for item in run.records}),
         environment=run.environment,
         fingerprint=fingerprint(run.environment),
         yardsticks=run.summary.yardsticks,

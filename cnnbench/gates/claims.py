@@ -103,7 +103,9 @@ def graded(bundled: Evidence, again: Evidence, rules: Rules | None = None) -> tu
     well = {name: item for name, item in after.items() if item.status == "ok"}
     claims += latency_claims(bundled, well, again, rules)
     claims += side_claims(bundled, well, again, rules)
-    order = {record.cell.id: i for i, record in enumerate(bundled.records)}
+    reason = "the bundle has no record of it"
+    claims += [Claim.of(cell, "record", Found("not comparable", reason=reason)) for cell in bundled.unrecorded]
+    order = {cell.id: i for i, cell in enumerate((*(item.cell for item in bundled.records), *bundled.unrecorded))}
     return tuple(sorted(claims, key=lambda claim: order[claim.subject]))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
 from cnnbench.spec.frozen import Frozen
 
 Grade = Literal["bitwise", "within budget", "ratio reproduced", "not reproduced", "not comparable"]
@@ -32,7 +33,7 @@ class Claim(Frozen):
 
     Args:
         subject: The cell's id. claim: ``outputs``, a check's name, ``training curve``, ``memory``, ``latency``,
-            ``head / base``, or ``record`` of a cell that ended badly.
+            ``head / base``, or ``record`` of a cell that ended badly or has none.
         bundled, again: The figures in the bundle and here. failed: the worker failed here.
     """
 
@@ -46,17 +47,18 @@ class Claim(Frozen):
     failed: bool = False
 
     @staticmethod
-    def of(record: Record, claim: str, found: Found) -> Claim:
+    def of(record: Record | Cell, claim: str, found: Found) -> Claim:
         """The claim of a record.
 
         Args:
-            record: In the bundle.
+            record: In the bundle; the cell of one that is not there.
             claim: What is claimed.
             found: Its grade.
         """
+        cell = record if isinstance(record, Cell) else record.cell
         return Claim(
-            subject=record.cell.id,
-            series=record.cell.series,
+            subject=cell.id,
+            series=cell.series,
             claim=claim,
             grade=found.grade,
             bundled=found.bundled,

@@ -114,6 +114,20 @@ def test_a_run_whose_records_were_lost_is_no_baseline(
     assert not (here / "reports/baselines").exists()
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{")], ids=["gone", "damaged"])
+@pytest.mark.parametrize("file", ["record.json", "samples.jsonl"])
+def test_a_run_of_which_something_was_lost_is_not_bundled(
+    here: Path, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], object], file: str
+) -> None:
+    run = written("a")
+    assert execute(["bundle", "a", "-o", "whole.zip"]) == 0
+    cell = run.records[0].cell.id
+    damage(here / "reports/runs/synthetic/a/cells" / cell / file)
+    assert execute(["bundle", "a", "-o", "a.zip"]) == 2
+    assert cell in capfd.readouterr().err
+    assert not (here / "a.zip").exists()
+
+
 @pytest.mark.parametrize("selected", [False, True])
 def test_a_run_that_lacks_cells_of_the_baseline_passes_only_where_a_part_was_asked_for(
     here: Path, capfd: pytest.CaptureFixture[str], selected: bool

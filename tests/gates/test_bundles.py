@@ -67,6 +67,15 @@ def test_what_was_not_altered_is_reproduced_by_itself() -> None:
     assert len(skips) == len(CONTENT["plan.json"]["cells"])
 
 
+def test_a_cell_whose_record_is_not_in_the_bundle_claims_nothing() -> None:
+    lost = CONTENT["plan.json"]["cells"][0]["id"]
+    run = unpack(packed({name: data for name, data in CONTENT.items() if f"/{lost}/" not in name}), "b.zip")
+    found = verification_of(run, bundled_evidence(unpack(packed(CONTENT), "b.zip")))
+    (claim,) = [item for item in found.claims if item.subject == lost and item.claim == "record"]
+    assert (claim.grade, claim.reason) == ("not comparable", "the bundle has no record of it")
+    assert found.exit_code == 5
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every value within plain data."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -79,12 +79,11 @@ def bundle(folder: Path, path: Path) -> BundleFile:
         path: The file to write.
 
     Raises:
-        DataError: A file of the run is missing or damaged, or no cell has a record.
+        DataError: A file of the run is missing or damaged; a cell has no record, was interrupted or lacks samples.
     """
     store = RunStore.open(folder)
     plan, summary, records = store.read_plan(), store.read_summary(), store.records()
-    if not records:
-        raise DataError("the run has no record to bundle", where=str(folder))
+    _check_complete(store, plan, records)
     check_records(plan.cells, records)
     attached = attachments_of(plan.cells)
     names = files_of(plan.suite) | {name: item.name for name, item in attached.items()}
@@ -101,6 +100,29 @@ def bundle(folder: Path, path: Path) -> BundleFile:
         left_out={item.name: item.reason for item in attached.values() if item.data is None},
     )
     return BundleFile(manifest, members, write_bundle(path, manifest, members))
+
+
+def _check_complete(store: RunStore, plan: Plan, records: Mapping[str, Record]) -> None:
+    """Refuses a run that was not finished, or of which something was lost: its bundle would claim less than it did."""
+    lost = {cell.id: reason for cell in plan.cells if (reason := _lost(store, records.get(cell.id))) is not None}
+    if lost or not records:
+        raise DataError(
+            f"a run that lacks {len(lost)} of its {len(plan.cells)} cells cannot be bundled",
+            where=str(store.folder),
+            received="; ".join(f"{name}: {reason}" for name, reason in list(lost.items())[:3]) or "no record at all",
+            remedy="--resume it, then bundle it",
+        )
+
+
+def _lost(store: RunStore, record: Record | None) -> str | None:
+    if record is None:
+        return "the run has no readable record of it"
+    if record.status == "interrupted":
+        return "it was interrupted"
+    found = len(store.read_samples(record.cell.id))
+    if record.latency is not None and found != record.latency.samples:
+        return f"{found} of its {record.latency.samples} samples are there; remove its record"
+    return None
 
 
 def _members(store: RunStore, plan: Plan, records: Mapping[str, Record], rename: Change) -> dict[str, bytes]:
