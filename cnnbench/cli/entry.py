@@ -26,8 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: ends the process with the design's exit codes."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     streams.take_over()
-    with interruptible():
-        code = execute(given)
+    try:
+        with interruptible():
+            code = execute(given)
+    except KeyboardInterrupt:  # in the moment before or after
+        code = _interrupted()
+    exec("")  # noqa: S102 - see cnnbench.cli.main
     failure = streams.give_back()
     if failure is not None:
         print(f"error: standard output: {failure.strerror}", file=sys.stderr)  # noqa: T201
@@ -37,11 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
-    from cnnbench.cli.application import application
-
     verbose = "-v" in arguments or "--verbose" in arguments
     try:
-        result = application(args=list(arguments), standalone_mode=False)
+        from cnnbench.cli.application import application
+
+        command = typer.main.get_command(application)
+        with command.make_context("cnnbench", list(arguments)) as context:  # typer's own call hides interruptions
+            result = command.invoke(context)
     except CnnbenchError as error:
         return _expected(error, verbose=verbose)
     except _USAGE_ERROR as error:
@@ -49,9 +55,8 @@ def execute(arguments: Sequence[str]) -> int:
         return USAGE
     except typer.Exit as stop:
         return stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        return _interrupted(*stop.args)
     except Exception as error:
         explained = _explained(error)
         if explained is not None:
@@ -60,6 +65,12 @@ def execute(arguments: Sequence[str]) -> int:
         print("this is a defect of cnnbench; please report it with the lines above", file=sys.stderr)  # noqa: T201
         return DEFECT
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(said: str = "interrupted before the command was done") -> int:
+    """One sentence; an interrupted run has its own, with its folder."""
+    print(said, file=sys.stderr)  # noqa: T201
+    return INTERRUPTED
 
 
 def _explained(error: Exception) -> CnnbenchError | None:

@@ -127,3 +127,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "0\n"
     assert done.stderr == ""
+
+
+def test_an_interruption_within_an_exec_ends_with_130_and_one_sentence():
+    """As one within a dataclass's making does: CPython would end by the signal itself."""
+    code = "import cnnbench.cli.entry as e; e.execute = lambda a: exec('raise KeyboardInterrupt'); e.main([])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted before the command was done\n")

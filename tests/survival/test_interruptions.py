@@ -75,6 +75,7 @@ def test_control_c(command, stage):
     assert "Traceback" not in stderr
     assert not command.orphans()
     if stage == "plan":
+        assert stderr == "interrupted before the command was done\n"
         assert not command.runs()
         return
     (folder,) = command.runs()
