@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -176,6 +177,7 @@ def _too_large(parameters: int) -> tuple[str, str]:
 
 
 def first_line(error: Exception) -> str:
-    """An error's text on one line, not too long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """An error's text on one line, not too long, without colours and temporary folders."""
+    text = re.sub(r"\x1b\[[0-9;]*m|/tmp/\w+/", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)[:400] if lines else type(error).__name__

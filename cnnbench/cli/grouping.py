@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from cnnbench.cli.streams import reserved
+from cnnbench.numerics.cache_size import cache_bytes
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,6 +33,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
+        cache_bytes()  # refused before anything runs, and not in the first check
         values = {
             name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()
         }

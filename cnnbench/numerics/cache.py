@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import DataError
+from cnnbench.numerics.cache_size import DEFAULT_BYTES, cache_bytes
 
 Array = NDArray[Any]
 FOLDER_VARIABLE = "CNNBENCH_CACHE"
-SIZE_VARIABLE = "CNNBENCH_CACHE_BYTES"
-DEFAULT_BYTES = 8 * 2**30
 RECOUNT = 256
 _TALLIES: dict[Path, tuple[int, int]] = {}  # by folder: bytes, and entries since all of them were counted
 
@@ -74,15 +73,16 @@ class Cache:
 
         Where it cannot be written (no home, a user without a name, a read-only disk) a folder of this process stands in
         for it; processes that are started later share it.
+
+        Raises:
+            SuiteError: ``$CNNBENCH_CACHE_BYTES`` is no number of bytes.
         """
-        text = os.environ.get(SIZE_VARIABLE, str(DEFAULT_BYTES))
-        if not text.isdigit():
-            raise DataError("the size is not valid", where=SIZE_VARIABLE, received=text, expected="a number of bytes")
+        limit_bytes = cache_bytes()
         folder = _folder_of_user()
         if folder is None or not _is_writable(folder):
             folder = _folder_of_process()
             os.environ[FOLDER_VARIABLE] = str(folder.parent)
-        return Cache(folder, int(text))
+        return Cache(folder, limit_bytes)
 
     def entry(self, key: str, fill: Callable[[CacheEntry], None]) -> CacheEntry:
         """The entry of that key, which ``fill`` makes where it is not there yet: whole or not at all.

@@ -250,6 +250,19 @@ def test_what_cannot_be_read_or_written_is_one_message(
     assert len(list(folder.glob("**/cells"))) == before
 
 
+@pytest.mark.parametrize("size", ["8 GB", "-1", "1e9", "²", "9" * 5000])
+@pytest.mark.parametrize("line", ["run s.yaml --no-mlflow", "verify simple_cnn --image 1x8x8 -b numpy"])
+def test_a_size_of_the_cache_that_is_none_is_refused_before_anything_runs(
+    line: str, size: str, folder: Path, commands: ForkedCommands
+) -> None:
+    before = len(list(folder.glob("**/cells")))
+    code, out, err = commands.run(line.split(), CNNBENCH_CACHE_BYTES=size)
+    assert (code, out) == (2, b"")
+    for text in ("error: $CNNBENCH_CACHE_BYTES", f"received: {size[:900]}", "expected: a whole number of bytes"):
+        assert text in err.decode()
+    assert len(list(folder.glob("**/cells"))) == before
+
+
 def test_a_job_s_summary_that_cannot_be_written_changes_no_verdict(folder: Path, commands: ForkedCommands) -> None:
     line = Command("gate {run} --runs runs --base {run} --json")
     code, out, err = commands.run(arguments(line, folder), GITHUB_STEP_SUMMARY="/proc/none/x")

@@ -26,6 +26,7 @@ from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.measurement.clock import now_utc
+from cnnbench.numerics.cache_size import cache_bytes
 
 __all__ = ["RunInterrupted", "RunOptions", "RunResult", "run"]
 
@@ -78,9 +79,10 @@ def run(
         executor: Where; this machine unless given.
 
     Raises:
-        SuiteError: The folder to resume is none, is of another plan, or is in use.
+        SuiteError: The folder to resume is none, is of another plan, or is in use; the cache's size is not valid.
     """
     options = options or RunOptions()
+    cache_bytes()
     with interruptible():
         store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
         with store.locked(), _resumable(store.folder), contextlib.closing(Materials()) as materials:
