@@ -72,10 +72,8 @@ class SuiteFile(pytest.File):
         from cnnbench.errors import CnnbenchError
         from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
         from cnnbench.harness.suite.plan import plan
-        from cnnbench.numerics.cache_size import cache_bytes
 
         try:
-            cache_bytes()
             suite = load_suite(self.path, self.config.getoption("cnnbench_set"))
             quick = bool(self.config.getoption("cnnbench_quick"))
             self.plan = plan(adjusted(suite, Adjustments(quick=quick)))
