@@ -153,7 +153,7 @@ class SuiteFile(pytest.File):
     def _timed(self, cell: Cell) -> list[float]:
         self.record(cell)
         if (other := self._unproven.get(cell.program_key)) is not None:
-            pytest.fail(f"not proven: {other.cell.id}: {other.reason or other.unproven}", pytrace=False)
+            pytest.fail(f"its program was not proven: {other.cell.id}: {other.reason or other.unproven}", pytrace=False)
         samples = self._samples[cell.id]
         if not samples:
             pytest.fail("no sample was taken", pytrace=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from cnnbench.numerics.case import TrainingSteps
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import SMOOTHED, classifier
+from cnnbench.numerics.faults.engine.programs import Moment, ProgramChange, changed_programs
 from cnnbench.spec.losses import BCEWithLogits, CrossEntropy, Loss, SmoothL1
 
 CLASSES = 5
@@ -31,7 +34,35 @@ def _unsmoothed(loss: Loss) -> Loss:
     return replace(loss, label_smoothing=0.0) if isinstance(loss, CrossEntropy) else loss
 
 
+# name: what goes wrong with the loss's value while its gradient is right, and the value that is reported
+WRONG_VALUES: dict[str, tuple[str, Callable[[float, Moment], float]]] = {
+    "value_plus_one": ("the reported loss is 1 more", lambda value, moment: value + 1),
+    "value_zero": ("the reported loss is 0", lambda value, moment: 0.0),
+    "value_nan": ("the reported loss is NaN", lambda value, moment: math.nan),
+    "value_summed": ("the reported loss is a sum over images where a mean was asked for", lambda v, m: v * m.images),
+    "value_percent": ("the reported loss is 1 % less", lambda value, moment: value * 0.99),
+}
+_PLAIN = classifier(TrainingSteps(loss=CrossEntropy()))
+
+
+def _values(check: str, compiler: str, prefix: str = "") -> tuple[Fault, ...]:
+    return tuple(
+        Fault(
+            f"cross_entropy.{prefix}{name}",
+            "loss",
+            what,
+            _PLAIN,
+            check=check,
+            node="loss",
+            programs=changed_programs(ProgramChange(loss=change), (compiler,)),
+        )
+        for name, (what, change) in WRONG_VALUES.items()
+    )
+
+
 FAULTS = (
+    *_values("gradient", "compile_gradient"),
+    *_values("training", "compile_step", "step_"),
     Fault(
         "smooth_l1.training_beta",
         "loss",

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.host import HostTraining
+from cnnbench.numerics.case import Case, TrainingSteps
 from cnnbench.numerics.faults.engine.base import Fault
-from cnnbench.numerics.faults.engine.configurations import DECAYED, classifier
+from cnnbench.numerics.faults.engine.configurations import DECAYED, Configuration, case_of, classifier
+from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChange, changed_programs
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Linear, ReLU
+from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD, Optimizer
 
 
@@ -25,7 +35,99 @@ def _complement(rule: Optimizer) -> Optimizer:
     return replace(rule, momentum=1 - rule.momentum) if isinstance(rule, SGD) else rule
 
 
+def _late(moment: Moment) -> bool:
+    return moment.call > LATE
+
+
+def _slots_lost(given: Loaded, moment: Moment) -> Loaded:
+    return given if given.slots is None else given._replace(slots={n: np.zeros_like(a) for n, a in given.slots.items()})
+
+
+def _with_slots(factor: float) -> Callable[[HostTraining, HostTraining, Moment], HostTraining]:
+    """Slots after each step multiplied by a factor."""
+    return lambda before, after, moment: after._replace(
+        slots={name: array * array.dtype.type(factor) for name, array in after.slots.items()}
+    )
+
+
+def _slots_exchanged(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
+    """The slots of weights of equal size, each with the one before it."""
+    slots = {}
+    for name, array in after.slots.items():
+        alike = [other for other in after.slots if after.slots[other].shape == array.shape]
+        slots[name] = after.slots[alike[alike.index(name) - 1]]
+    return after._replace(slots=slots)
+
+
+def _stopped(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
+    """From a step on nothing moves."""
+    return before if _late(moment) else after
+
+
+def _frozen_bias(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
+    held = {name: array for name, array in before.weights.items() if name.endswith("bias")}
+    return after._replace(weights={**after.weights, **held})
+
+
+def _deep(options: ProgramOptions, seed: int) -> Case:
+    """Two linear layers of equal size."""
+    b = Builder("two layers")
+    x = b.add("first", Linear(out_features=5), b.input("x", (5,)))
+    graph = b.build({"logits": b.add("second", Linear(out_features=5), b.add("relu", ReLU(), x))})
+    return replace(case_of(graph, options, seed, batch=4), training=TrainingSteps(SGD(momentum=0.9)))
+
+
+LATE = 5  # steps that are right
+_MOMENTUM = classifier(TrainingSteps(SGD(momentum=0.9), CrossEntropy()))
+# name: what goes wrong, the change, the configuration, the node
+WRONG_STEPS: dict[str, tuple[str, ProgramChange, Configuration, str | None]] = {
+    "rate_late": (
+        "from the sixth step on half of the learning rate",
+        ProgramChange(rate=lambda rate, moment: rate / 2 if _late(moment) else rate),
+        _MOMENTUM,
+        "optimizer",
+    ),
+    "stops": ("from the sixth step on nothing moves", ProgramChange(trained=_stopped), _MOMENTUM, "optimizer"),
+    "slots_lost_at_load": (
+        "momentum is not taken up again from a checkpoint",
+        ProgramChange(load=_slots_lost),
+        _MOMENTUM,
+        "optimizer",
+    ),
+    "slots_reset": (
+        "momentum is lost after each step",
+        ProgramChange(trained=_with_slots(0.0)),
+        _MOMENTUM,
+        "optimizer",
+    ),
+    "slots_percent": (
+        "momentum is 1 % more after each step",
+        ProgramChange(trained=_with_slots(1.01)),
+        _MOMENTUM,
+        "optimizer",
+    ),
+    "slots_exchanged": (
+        "two weights of equal size move by each other's momentum",
+        ProgramChange(trained=_slots_exchanged),
+        _deep,
+        "first",
+    ),
+    "biases_held": ("biases are not trained", ProgramChange(trained=_frozen_bias), _MOMENTUM, "optimizer"),
+}
+
 FAULTS = (
+    *(
+        Fault(
+            f"sgd.{name}",
+            "optimizer",
+            what,
+            case,
+            check="training",
+            node=node,
+            programs=changed_programs(change, ("compile_step",)),
+        )
+        for name, (what, change, case, node) in WRONG_STEPS.items()
+    ),
     Fault(
         "sgd.doubled_decay",
         "optimizer",
