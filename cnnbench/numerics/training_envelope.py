@@ -32,7 +32,7 @@ class CurveEnvelope:
         spread: The largest distance of a run from ``middle`` up to each step; it never falls. Where there is no run in
             float64, the largest difference between two runs.
         steps: How many steps can be compared.
-        accuracies: Test accuracy of each run at the end.
+        accuracies: Test accuracy at the end of the runs that went so far.
         exact: Whether ``middle`` is a run in float64.
     """
 
@@ -85,19 +85,29 @@ def envelope(
 
     Args:
         losses: Of each run, step by step.
-        accuracies: Of each run, on the test images at the end.
+        accuracies: On the test images at the end, of the runs that went so far.
         exact: The losses of a run in float64 from the unperturbed weights, as far as it went.
     """
     import numpy as np
 
-    curves = np.array(losses, float)
-    middle = curves.mean(axis=0) if exact is None else np.array(exact, float)
-    curves = curves[:, : len(middle)]
+    length = min(map(len, [*losses, *([] if exact is None else [exact])]))
+    curves = np.array([curve[:length] for curve in losses], float)
+    middle = curves.mean(axis=0) if exact is None else np.array(exact[:length], float)
     apart = curves.max(axis=0) - curves.min(axis=0) if exact is None else np.abs(curves - middle).max(axis=0)
     spread = np.maximum.accumulate(apart)
     beyond = np.flatnonzero(~(spread <= CHAOS * np.abs(middle)))
     steps = int(beyond[0]) if beyond.size else len(middle)
     return CurveEnvelope(tuple(middle.tolist()), tuple(spread.tolist()), steps, tuple(accuracies), exact is not None)
+
+
+def rough_envelope(exact: Sequence[float]) -> CurveEnvelope:
+    """The envelope for a precision that the reference lacks: of the first step, ``CHAOS`` of the loss is admitted.
+
+    Args:
+        exact: The losses of a run in float64.
+    """
+    spread = tuple(CHAOS / ALARM * abs(loss) for loss in exact[:1])
+    return CurveEnvelope(tuple(exact[:1]), spread, len(spread), (), exact=True)
 
 
 def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) -> dict[str, Any]:
@@ -143,7 +153,7 @@ def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) ->
         "middle": list(found.middle),
         "spread": list(found.spread),
         "reference_accuracies": list(found.accuracies),
-        "accuracy_difference": accuracy - float(np.mean(found.accuracies)),
+        "accuracy_difference": accuracy - float(np.mean(found.accuracies)) if found.accuracies else None,
     }
 
 

@@ -16,7 +16,7 @@ from cnnbench.hookspecs import hookimpl
 
 MODES = (
     "good", "crash", "hang", "print", "nan", "shape", "dtype", "hog", "lazy", "slow", "raise", "die_once", "wrong",
-    "lacks",
+    "lacks", "stale", "zero_loss",
 )  # fmt: skip
 PRECISIONS = ("float32", "float64")
 
@@ -66,7 +66,10 @@ def _load():
             return super().compile_gradient(graph, replace(options, mode="reference"), loss)
 
         def compile_step(self, graph, options, loss, optimizer):
-            return super().compile_step(graph, replace(options, mode="reference"), loss, optimizer)
+            program = super().compile_step(graph, replace(options, mode="reference"), loss, optimizer)
+            if options.mode == "zero_loss":
+                program.loss = lambda result: 0.0
+            return program
 
     return FaultyBackend()
 
@@ -74,11 +77,13 @@ def _load():
 class FaultyForward(ForwardProgram):
     def __init__(self, program, mode):
         self.program, self.mode = program, mode
-        self.runs = 0
+        self.runs = self.loads = 0
         self.pending = False
 
     def load(self, weights, state):
-        self.program.load(weights, state)
+        self.loads += 1
+        if self.mode != "stale" or self.loads == 1:
+            self.program.load(weights, state)
 
     def upload(self, batch):
         return self.program.upload(batch)

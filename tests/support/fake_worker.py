@@ -287,6 +287,9 @@ class FakeWorker:
                 return reply, request.calls * call_s
             case training.TrainRequest():
                 return training.TrainReply(losses=self._losses(request), predictions=(0,), targets=(0,)), call_s
+            case training.EvaluateRequest():
+                count = len(request.images)
+                return training.EvaluateReply(predictions=(0,) * count, leads=(1.0,) * count), call_s
             case training.LossesRequest():
                 return training.LossesReply(losses=self._losses(request)), call_s
             case timing.BeginTurnsRequest():

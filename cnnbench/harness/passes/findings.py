@@ -64,15 +64,36 @@ class Memory(Frozen):
     device_peak_bytes: int | None = None
 
 
+class Evaluation(Frozen):
+    """How NumPy's predictions with a trained network compare with those of the backend that trained it.
+
+    Args:
+        images: Test images that were compared.
+        near_ties: Test images that were not, because two classes are nearly equal there.
+        differing: The positions of images whose predicted classes differ.
+    """
+
+    images: int
+    near_ties: int
+    differing: tuple[int, ...]
+
+
 class Training(Frozen):
-    """A training run of a cell. ``losses`` holds the loss of each step; ``predictions`` the final test classes."""
+    """A training run of a cell.
+
+    Args:
+        losses: Of each step. predictions, targets: the final test classes. test_accuracy: the share that is right.
+        envelope: The curve's agreement with the reference.
+        evaluation: The predictions' agreement with NumPy's; None where they were not compared.
+    """
 
     epochs: tuple[Epoch, ...]
     losses: tuple[float, ...]
     predictions: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     test_accuracy: float
-    envelope: dict[str, Any] = Field(default_factory=dict)  # the curve's agreement with the reference
+    envelope: dict[str, Any] = Field(default_factory=dict)
+    evaluation: Evaluation | None = None
 
 
 class Sample(Frozen):
@@ -153,14 +174,14 @@ class Parts:
     """All that is known of a cell so far.
 
     Args:
-        references: Perturbed training runs by number. exact_curve: the losses of the run in float64.
+        references: NumPy's training curves by number. exact_curve: the losses of the run in float64.
     """
 
     checks: ChecksPart | None = None
     launches: tuple[LaunchPart, ...] = ()
     memory: MemoryPart | None = None
     training: TrainingPart | None = None
-    references: Mapping[int, TrainingPart] = field(default_factory=dict)
+    references: Mapping[int, CurvePart] = field(default_factory=dict)
     exact_curve: CurvePart | None = None
 
     @property

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from cnnbench.errors import CnnbenchError
-from cnnbench.execution.backends import backend_plugin
-from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.events import EpochFinished
-from cnnbench.harness.passes.findings import CurvePart, Failure, Training, TrainingPart
+from cnnbench.harness.passes.findings import Failure, Training, TrainingPart
+from cnnbench.harness.passes.reference_curves import NUMPY, ReferenceCurves
 from cnnbench.harness.passes.train_settings import train_settings
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.model import Train
-from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
-from cnnbench.harness.worker.protocol.training import EpochEvent, Event, LossesRequest, TrainRequest
-from cnnbench.numerics.training_envelope import agreement, envelope, perturbed
+from cnnbench.harness.worker.protocol.training import EpochEvent, Event, TrainRequest
+from cnnbench.numerics.training_envelope import agreement
 from cnnbench.training.epoch import Epoch
-
-EXACT = "float64"
-CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it
-REFERENCE = "training-reference-"  # and the number: the part that keeps a perturbed run
 
 
 def training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
@@ -45,6 +38,7 @@ class _TrainingPass:
         self._work = work
         self._pool = pool
         self._settings = settings
+        self._references = ReferenceCurves(work, pool, settings)
 
     def run(self, cells: Sequence[Cell]) -> None:
         training = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.train]
@@ -71,93 +65,67 @@ class _TrainingPass:
             if epoch.epoch < epochs:
                 self._work.begin(cell, f"epoch {epoch.epoch + 1} of {epochs}")
 
-        training = self._trained(loaded, self._request(cell), report)
-        self._work.keep(cell, "training", TrainingPart(origin=loaded.origin(cell), training=training))
-        wrong = next((i for i, loss in enumerate(training.losses, 1) if not math.isfinite(loss)), None)
-        if wrong is not None:
-            reason = f"the training loss is not finite from step {wrong} on"
-            self._work.fail(cell, Failure(status="nan", reason=reason))
-
-    def _compare(self, cells: Iterable[Cell]) -> None:
-        """Sets curves against the envelope of reference runs on the fastest of their cells."""
-        found = [(cell, self._work.facts.found(cell).training) for cell in cells]
-        trained = [(cell, part) for cell, part in found if part is not None]
-        if len(trained) < 2 or all(part.training.envelope for _, part in trained):
-            return
-        reference, base = min(trained, key=lambda pair: sum(epoch.seconds for epoch in pair[1].training.epochs))
-        runs = [base.training]
+        path = loaded.worker.folder / "trained.safetensors"
         try:
-            for number in range(1, self._settings.envelope_runs + 1):
-                runs.append(self._perturbed_run(reference, number))
-        except CnnbenchError as error:  # the cell's own training went well
-            self._work.note(f"the training curves of {reference.architecture} have no envelope: {error}")
-            return
-        exact = self._exact_losses(reference, base.training.losses)
-        reached = envelope([run.losses for run in runs], [run.test_accuracy for run in runs], exact)
-        for cell, part in trained:
-            facts = agreement(part.training.losses, part.training.test_accuracy, reached)
-            facts |= {"reference": reference.id, "reference_runs": len(runs)}
-            training = part.training.model_copy(update={"envelope": facts})
-            self._work.keep(cell, "training", part.model_copy(update={"training": training}))
-
-    def _perturbed_run(self, cell: Cell, number: int) -> Training:
-        """A training run from weights that are one unit in the last place off."""
-        kept = self._work.facts.found(cell).references.get(number)
-        if kept is not None:
-            return kept.training
-        self._work.begin(cell, f"reference run {number} of {self._settings.envelope_runs}")
-        loaded = self._pool.get(self._work.facts.spec(cell))
-        name = f"{REFERENCE}{number}"
-        path = loaded.worker.folder / f"{name}.safetensors"
-        write_arrays(path, perturbed(read_arrays(self._work.facts.materials.of(cell).start), cell.seed, number))
-        try:
-            training = self._trained(loaded, self._request(cell, path))
+            training = self._trained(loaded, self._request(cell, path), report)
+            training = self._evaluated(cell, path, training)
         finally:
             path.unlink(missing_ok=True)
-        self._work.keep(cell, name, TrainingPart(origin=loaded.origin(cell), training=training))
-        return training
+        self._work.keep(cell, "training", TrainingPart(origin=loaded.origin(cell), training=training))
+        failure = wrong_training(training)
+        if failure is not None:
+            self._work.fail(cell, failure)
 
-    def _exact_losses(self, cell: Cell, beside: Sequence[float]) -> tuple[float, ...] | None:
-        """The losses of a run from the same weights in float64, until those ``beside`` have parted from them.
+    def _evaluated(self, cell: Cell, final: Path, training: Training) -> Training:
+        """With the comparison of its predictions, where NumPy can make them."""
+        if not all(map(math.isfinite, training.losses)):
+            return training
+        try:
+            found = self._references.evaluated(cell, final, training)
+        except CnnbenchError as error:  # the cell's own training went well
+            self._work.note(f"the predictions of {cell.id} after training were not compared: {error}")
+            return training
+        return training.model_copy(update={"evaluation": found})
 
-        None where there is no such run, or where it fails.
-        """
-        if cell.precision == EXACT or EXACT not in backend_plugin(cell.backend).precisions[cell.mode]:
-            return None
-        kept = self._work.facts.found(cell).exact_curve
-        if kept is not None:
-            return kept.losses
-        self._work.begin(cell, "reference run in float64")
-        material = self._work.facts.materials.of(cell)
-        request = LossesRequest(
-            graph=material.graph,
-            options=replace(material.options, precision=precision(EXACT)),
-            arrays=material.start,
-            settings=train_settings(self._settings, cell.seed),
-            beside=tuple(beside),
+    def _compare(self, cells: Iterable[Cell]) -> None:
+        """Sets curves against the envelope of NumPy's runs; a curve that parts at once ends its cell."""
+        found = [(cell, self._work.facts.found(cell).training) for cell in cells]
+        trained = [(cell, part) for cell, part in found if part is not None]
+        if not trained:
+            return
+        if not all(part.training.envelope for _, part in trained):
+            trained = self._with_envelopes(trained)
+        for cell, part in trained:
+            failure = wrong_training(part.training)
+            if failure is not None:
+                self._work.fail(cell, failure)
+
+    def _with_envelopes(self, trained: Sequence[tuple[Cell, TrainingPart]]) -> list[tuple[Cell, TrainingPart]]:
+        owner, own = next(
+            ((cell, part.training) for cell, part in trained if cell.backend == NUMPY), (trained[0][0], None)
         )
         try:
-            loaded = self._pool.get(self._work.facts.spec(cell))
-            with self._work.watch.timing("training"):
-                reply = loaded.worker.ask(request, timeout_s=self._work.facts.suite.timeouts.call_s)
-        except CnnbenchError as error:
-            architecture = cell.architecture
-            self._work.note(
-                f"the training curves of {architecture} are compared with a mean, not with float64: {error}"
-            )
-            return None
-        part = CurvePart(origin=loaded.origin(cell), losses=reply.losses)
-        self._work.keep(cell, CURVE, part)
-        return part.losses
+            reached = self._references.envelope(owner, own)
+        except CnnbenchError as error:  # the cells' own training went well
+            self._work.note(f"the training curves of {owner.architecture} have no envelope: {error}")
+            return list(trained)
+        compared = []
+        for cell, part in trained:
+            facts = agreement(part.training.losses, part.training.test_accuracy, reached)
+            facts |= {"reference": owner.id if own else NUMPY}
+            training = part.training.model_copy(update={"envelope": facts})
+            compared.append((cell, part.model_copy(update={"training": training})))
+            self._work.keep(cell, "training", compared[-1][1])
+        return compared
 
-    def _request(self, cell: Cell, arrays: Path | None = None) -> TrainRequest:
-        """Training of a cell. Args: arrays: the file of weights, unless they are the cell's own."""
+    def _request(self, cell: Cell, final: Path) -> TrainRequest:
         material = self._work.facts.materials.of(cell)
         return TrainRequest(
             graph=material.graph,
             options=material.options,
-            arrays=arrays or material.start,
+            arrays=material.start,
             settings=train_settings(self._settings, cell.seed),
+            final=final,
         )
 
     def _trained(
@@ -181,3 +149,25 @@ class _TrainingPass:
             targets=reply.targets,
             test_accuracy=epochs[-1].test_accuracy,
         )
+
+
+def wrong_training(training: Training) -> Failure | None:
+    """The failure that a training amounts to: a loss that is no number, a curve or predictions that are not right."""
+    wrong = next((i for i, loss in enumerate(training.losses, 1) if not math.isfinite(loss)), None)
+    if wrong is not None:
+        return Failure(status="nan", reason=f"the training loss is not finite from step {wrong} on")
+    found, envelope = training.evaluation, training.envelope
+    if found is not None and found.differing:
+        text = (
+            f"after training, {len(found.differing)} of {found.images} test images get another class than NumPy gives "
+            f"with the trained weights and running statistics, the first at position {found.differing[0]}"
+        )
+        return Failure(status="mismatch", reason=text)
+    if envelope.get("agrees") is False:
+        step = envelope["parts_at"]
+        text = (
+            f"the training loss parts from NumPy's at step {step}: {training.losses[step - 1]:.6g}, "
+            f"expected {envelope['middle'][step - 1]:.6g}"
+        )
+        return Failure(status="mismatch", reason=text)
+    return None

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, MemoryPart, Part, Parts, TrainingPart
-from cnnbench.harness.passes.training import CURVE, REFERENCE
+from cnnbench.harness.passes.reference_curves import CURVE, REFERENCE
 from cnnbench.harness.run.files import first_problem, read_model, to_json, write_atomically
 from cnnbench.harness.run.provenance import MadeFrom, differences
 from cnnbench.harness.run.store import RunStore
@@ -77,7 +77,7 @@ class KeptParts:
             launches=tuple(numbered("launch-", LaunchPart).values()),
             memory=one("memory", MemoryPart),
             training=one("training", TrainingPart),
-            references=numbered(REFERENCE, TrainingPart),
+            references=numbered(REFERENCE, CurvePart),
             exact_curve=one(CURVE, CurvePart),
         )
 

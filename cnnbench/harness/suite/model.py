@@ -200,7 +200,7 @@ class Train(Frozen):
         data: The dataset, brought to the cell's image shape. batch: images a step.
         learning_rate: The base rate. schedule: how it changes: ``constant``, ``step``, ``cosine`` ..., with fields.
         train_images, test_images: At most so many, chosen by the seed; null for all.
-        envelope_runs: Perturbed reference runs from which the curves' envelope is made.
+        envelope_runs: Perturbed runs of NumPy from which the envelope of the curves is made.
     """
 
     architectures: Names

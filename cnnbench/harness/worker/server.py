@@ -46,7 +46,7 @@ from cnnbench.harness.worker.protocol.timing import (
     WarmUpRequest,
     YardsticksRequest,
 )
-from cnnbench.harness.worker.protocol.training import LossesRequest, TrainRequest
+from cnnbench.harness.worker.protocol.training import EvaluateRequest, LossesRequest, TrainRequest
 
 # MemoryError, torch's and XLA's own words, and CUDA's.
 _OUT_OF_MEMORY = re.compile(
@@ -88,6 +88,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     CloseSessionRequest: sessions.close_session,
     LossesRequest: training.losses,
     TrainRequest: training.train,
+    EvaluateRequest: training.evaluate,
     ExitRequest: lambda request, state: Done(),
 }
 REQUESTS = {kind.method: kind for kind in HANDLERS}

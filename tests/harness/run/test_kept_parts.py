@@ -42,7 +42,7 @@ PARTS = {
     "launch-2": LAUNCH.model_copy(update={"launch": 2}),
     "memory": MemoryPart(phases=Phases(), memory=None, note="none"),
     "training": TRAINED,
-    "training-reference-1": TRAINED,
+    "training-reference-1": CurvePart(losses=(0.5,)),
     "training-curve-float64": CurvePart(losses=(0.5,)),
 }
 TRAIN = {"architectures": ["simple_cnn"], "epochs": 1}

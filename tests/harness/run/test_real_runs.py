@@ -136,6 +136,22 @@ def test_memory_is_measured_and_training_runs_in_workers(go):
         assert training.envelope["centre"] == "float64"
 
 
+def test_a_training_that_cannot_be_right_ends_its_cell_beside_a_right_one(go):
+    """Evaluation with the weights of the first epoch, and losses of zero; NumPy trains in none of the cells."""
+    train = {"architectures": ["simple_cnn"], "epochs": 2, "batch": 250, "train_images": 500, "envelope_runs": 1}
+    measure = {"latency": None, "memory": False, "yardsticks": False}
+    result, _ = go("good", "stale", "zero_loss", checks=(), train=train, measure=measure, timeouts={"compile_s": 20.0})
+    assert statuses(result) == {"good": "ok", "stale": "mismatch", "zero_loss": "mismatch"}
+    good, stale, zero = result.records
+    assert good.training.envelope["reference"] == "numpy"
+    assert good.training.envelope["agrees"]
+    assert good.training.evaluation.differing == ()
+    assert good.training.evaluation.images > 250  # the last part of a batch among them
+    assert "test images get another class than NumPy gives" in stale.reason
+    assert "parts from NumPy's at step 1: 0, expected 2" in zero.reason
+    assert result.exit_code == 4
+
+
 def test_yardsticks_are_in_the_summary(go):
     measure = {"latency": {"launches": 1, "rounds": 1, "samples": 1}, "memory": False, "yardsticks": True}
     summary = go("good", measure=measure)[0].summary

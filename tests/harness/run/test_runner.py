@@ -282,11 +282,12 @@ def test_training_tells_its_epochs_and_holds_curves_to_reference_runs(go, machin
         assert [epoch.epoch for epoch in record.training.epochs] == [1, 2]
         told = [event.epoch for event in events if isinstance(event, EpochFinished) and event.cell == record.cell.id]
         assert told == list(record.training.epochs)
-        assert record.training.envelope["reference_runs"] == 3
+        assert record.training.envelope["agrees"]
         assert record.training.envelope["centre"] == "float64"
+        assert record.training.evaluation.differing == ()
     assert len({record.training.envelope["reference"] for record in result.records}) == 1
-    assert len(machine.requests(TrainRequest)) == 2 + 2
-    assert len(machine.requests(LossesRequest)) == 1
+    assert len(machine.requests(TrainRequest)) == 2
+    assert len(machine.requests(LossesRequest)) == 1 + 2
 
 
 def test_reference_runs_are_kept_for_the_run_that_is_continued(go, machine):
@@ -298,16 +299,45 @@ def test_reference_runs_are_kept_for_the_run_that_is_continued(go, machine):
     assert first.summary.interrupted
     machine.asked.clear()
     again, _ = go(measure=NOT_TIMED, train=TRAIN, resume=first.folder)
-    assert again.records[0].training.envelope["reference_runs"] == 3
-    assert (len(machine.requests(TrainRequest)), len(machine.requests(LossesRequest))) == (0, 1)
+    assert again.records[0].training.envelope["agrees"]
+    assert (len(machine.requests(TrainRequest)), len(machine.requests(LossesRequest))) == (0, 0)
 
 
-def test_curves_are_held_to_the_mean_of_the_runs_where_the_one_in_float64_fails(go, machine):
-    machine.fail(LossesRequest, lambda worker, request: True, WorkerError("no memory for float64"))
+def test_where_reference_runs_fail_curves_have_no_envelope_and_a_note_says_why(go, machine):
+    machine.fail(LossesRequest, lambda worker, request: True, WorkerError("no memory for it"))
     result, _ = go(measure=NOT_TIMED, train=TRAIN)
     assert {record.status for record in result.records} == {"ok"}
-    assert {record.training.envelope["centre"] for record in result.records} == {"mean"}
-    assert any("not with float64: no memory for float64" in note for note in result.summary.notes)
+    assert {str(record.training.envelope) for record in result.records} == {"{}"}
+    assert any("have no envelope: no memory for it" in note for note in result.summary.notes)
+
+
+@pytest.mark.parametrize("mode", ["reference", "fast"])
+@pytest.mark.parametrize(
+    ("change", "step"), [(lambda losses: (0.0,) * len(losses), 1), (lambda losses: (losses[0], 1.01 * losses[1]), 2)]
+)
+def test_a_curve_that_parts_at_once_ends_its_cell_as_a_mismatch(go, machine, change, step, mode):
+    def train(worker, request):
+        reply, _ = worker._reply(request)
+        wrong = request.options.mode == mode
+        return reply.model_copy(update={"losses": change(reply.losses)}) if wrong else reply
+
+    machine.answers[TrainRequest] = train
+    result, _ = go(measure=NOT_TIMED, train=TRAIN)
+    for record in result.records:
+        assert record.status == ("mismatch" if record.cell.mode == mode else "ok"), record.reason
+        if record.cell.mode == mode:
+            assert f"parts from NumPy's at step {step}" in record.reason
+            assert record.training.envelope["agrees"] is False
+    assert result.exit_code == 4
+
+
+def test_predictions_that_the_trained_network_does_not_make_end_their_cell(go, machine):
+    machine.answers[TrainRequest] = lambda worker, request: worker._reply(request)[0].model_copy(
+        update={"predictions": (1,)}
+    )
+    result, _ = go(measure=NOT_TIMED, train=TRAIN)
+    assert {record.status for record in result.records} == {"mismatch"}
+    assert all("1 of 1 test images" in record.reason for record in result.records)
 
 
 def test_of_two_moments_of_a_launch_the_better_counts_and_of_launches_the_median(go, machine):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnnbench.harness.worker.arrays import read_arrays
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
 from cnnbench.harness.worker.protocol.training import (
     EpochEvent,
+    EvaluateReply,
+    EvaluateRequest,
     LossesReply,
     LossesRequest,
     StepEvent,
@@ -25,11 +27,10 @@ def losses(request: LossesRequest, state: WorkerState) -> LossesReply:
     from cnnbench.numerics.training_envelope import parted
     from cnnbench.training.loop import losses_until
 
-    found = losses_until(
-        _task(request, state),
-        lambda step, loss: parted(step, loss, request.beside),
-        on_step=signs_of_life(state),
-    )
+    def enough(step: int, loss: float) -> bool:
+        return step == request.most or (bool(request.beside) and parted(step, loss, request.beside))
+
+    found = losses_until(_task(request, state), enough, on_step=signs_of_life(state))
     return LossesReply(losses=tuple(found))
 
 
@@ -42,10 +43,19 @@ def train(request: TrainRequest, state: WorkerState) -> TrainReply:
         on_epoch=lambda epoch: state.emit(EpochEvent(epoch=epoch)),
         on_step=signs_of_life(state),
     )
+    write_arrays(request.final, {**result.final.weights, **result.final.state})
     return TrainReply(losses=result.losses, predictions=result.predictions, targets=result.targets)
 
 
-def _task(request: LossesRequest | TrainRequest, state: WorkerState) -> TrainingTask:
+def evaluate(request: EvaluateRequest, state: WorkerState) -> EvaluateReply:
+    """Predicts with a trained network."""
+    from cnnbench.training.evaluation import predict_images
+
+    predictions, leads = predict_images(_task(request, state), request.images)
+    return EvaluateReply(predictions=predictions, leads=leads)
+
+
+def _task(request: LossesRequest | TrainRequest | EvaluateRequest, state: WorkerState) -> TrainingTask:
     from cnnbench.training.task import TrainingTask
 
     arrays = read_arrays(request.arrays)

@@ -19,7 +19,12 @@ class LossesReply(Message):
 
 
 class LossesRequest(Request[LossesReply]):
-    """Trains until the losses have parted from those of another run, ``beside``."""
+    """Trains without evaluation, until the losses have parted from those of another run.
+
+    Args:
+        beside: The losses of the other run; () for none.
+        most: Steps at most; None for all.
+    """
 
     method: ClassVar[str] = "losses"
     graph: GraphValue
@@ -27,6 +32,7 @@ class LossesRequest(Request[LossesReply]):
     arrays: Path
     settings: TrainSettingsValue
     beside: tuple[AnyFloat, ...]
+    most: int | None
 
 
 class TrainReply(Message):
@@ -38,13 +44,32 @@ class TrainReply(Message):
 
 
 class TrainRequest(Request[TrainReply]):
-    """Trains a network; each epoch is an event."""
+    """Trains a network; each epoch is an event. Args: final: file for the weights and running statistics at the end."""
 
     method: ClassVar[str] = "train"
     graph: GraphValue
     options: OptionsValue
     arrays: Path
     settings: TrainSettingsValue
+    final: Path
+
+
+class EvaluateReply(Message):
+    """Of each image the predicted class, and by how much of the largest output it leads the next one."""
+
+    predictions: tuple[int, ...]
+    leads: tuple[AnyFloat, ...]
+
+
+class EvaluateRequest(Request[EvaluateReply]):
+    """Predicts the classes of test images with a trained network. Args: images: their positions."""
+
+    method: ClassVar[str] = "evaluate"
+    graph: GraphValue
+    options: OptionsValue
+    arrays: Path
+    settings: TrainSettingsValue
+    images: tuple[int, ...]
 
 
 class EpochEvent(Message):

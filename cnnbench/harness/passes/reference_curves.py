@@ -1,0 +1,161 @@
+"""What training curves and trained networks are held to: NumPy's runs, whoever trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnnbench.execution.backends import backend_plugin
+from cnnbench.execution.precision import precision
+from cnnbench.harness.passes.findings import CurvePart, Evaluation, Training
+from cnnbench.harness.passes.train_settings import train_settings
+from cnnbench.harness.passes.work import Work
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.model import Train
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.pool import Pool
+from cnnbench.harness.worker.protocol.training import EvaluateRequest, LossesRequest
+from cnnbench.numerics.training_envelope import (
+    SURE_STEPS,
+    CurveEnvelope,
+    agreement,
+    envelope,
+    perturbed,
+    rough_envelope,
+)
+
+EXACT = "float64"
+NUMPY = "numpy"
+CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it
+REFERENCE = "training-reference-"  # and the number: the part that keeps the losses of a run; 0 is the unperturbed one
+MOST_STEPS = 100  # of reference runs
+MOST_IMAGES = 256  # whose predictions are compared
+SMALLEST_LEAD, WIDEST_LEAD = 2.0**14, 0.1  # roundoffs by which a class must lead for its prediction to be compared
+
+
+@dataclass(frozen=True)
+class ReferenceCurves:
+    """NumPy's runs of a suite's training.
+
+    Args:
+        work: The pass.
+        pool: Its workers.
+        settings: The suite's training.
+    """
+
+    work: Work
+    pool: Pool
+    settings: Train
+
+    def envelope(self, owner: Cell, own: Training | None) -> CurveEnvelope:
+        """The envelope of the curves of cells that train alike.
+
+        Args:
+            owner: NumPy's cell among them, or one under which NumPy's short runs are kept.
+            own: The training of NumPy's cell; None where there is no such cell, and ``SURE_STEPS`` must do.
+
+        Raises:
+            CnnbenchError: NumPy cannot train the network.
+        """
+        cell = owner if own else numpy_cell(owner)
+        most = MOST_STEPS if own else SURE_STEPS
+        if cell.precision not in backend_plugin(NUMPY).precisions[cell.mode]:
+            return rough_envelope(self._exact(owner, cell, (), 1))
+        base = own.losses if own else self._run(owner, cell, 0, (), most)
+        exact = None if cell.precision == EXACT else self._exact(owner, cell, base, most)
+        numbers = range(1, self.settings.envelope_runs + 1)
+        runs = [self._run(owner, cell, number, exact or base, most) for number in numbers]
+        if own is None:
+            return envelope([base, *runs], [], exact)
+        found = envelope(runs, [own.test_accuracy], exact)
+        if exact is not None and agreement(own.losses, own.test_accuracy, found)["agrees"] is False:
+            return found  # a wrong curve would widen the envelope that it is held to
+        return envelope([base, *runs], [own.test_accuracy], exact)
+
+    def evaluated(self, cell: Cell, final: Path, training: Training) -> Evaluation:
+        """How NumPy's predictions with a trained network compare with those that were made after training.
+
+        Args:
+            cell: That trained.
+            final: The file of its weights and running statistics at the end.
+            training: What it gave.
+
+        Raises:
+            CnnbenchError: NumPy cannot run the network.
+        """
+        count, batch = len(training.targets), self.settings.batch
+        rest = count % batch or batch
+        images = range(count)
+        if count > MOST_IMAGES:
+            images = [*range(max(MOST_IMAGES - rest, 1)), *range(count - rest, count)]
+        helper = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
+        material = self.work.facts.materials.of(helper)
+        request = EvaluateRequest(
+            graph=material.graph,
+            options=replace(material.options, precision=precision("float32" if cell.precision != EXACT else EXACT)),
+            arrays=final,
+            settings=train_settings(self.settings, cell.seed),
+            images=tuple(images),
+        )
+        with self.work.watch.timing("training"):
+            worker = self.pool.get(self.work.facts.spec(helper)).worker
+            reply = worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
+        least = min(WIDEST_LEAD, SMALLEST_LEAD * precision(cell.precision).product_roundoff)
+        clear = [
+            (i, right) for i, right, lead in zip(images, reply.predictions, reply.leads, strict=True) if lead > least
+        ]
+        differing = [i for i, right in clear if i >= len(training.predictions) or training.predictions[i] != right]
+        return Evaluation(images=len(clear), near_ties=len(images) - len(clear), differing=tuple(differing))
+
+    def _run(self, owner: Cell, cell: Cell, number: int, beside: Sequence[float], most: int) -> tuple[float, ...]:
+        """The losses of a run from weights that are one unit in the last place off; number 0 is unperturbed."""
+        kept = self.work.facts.found(owner).references.get(number)
+        if kept is not None:
+            return kept.losses
+        material = self.work.facts.materials.of(cell)
+        name, path = f"{REFERENCE}{number}", material.start
+        if number:
+            path = self.pool.get(self.work.facts.spec(cell)).worker.folder / f"{name}.safetensors"
+            write_arrays(path, perturbed(read_arrays(material.start), cell.seed, number))
+        request = self._request(cell, path, beside, most)
+        try:
+            return self._losses(owner, cell, name, request)
+        finally:
+            if number:
+                path.unlink(missing_ok=True)
+
+    def _exact(self, owner: Cell, cell: Cell, beside: Sequence[float], most: int) -> tuple[float, ...]:
+        """The losses of a run in float64, until those ``beside`` have parted from them."""
+        kept = self.work.facts.found(owner).exact_curve
+        if kept is not None:
+            return kept.losses
+        request = self._request(cell, self.work.facts.materials.of(cell).start, beside, most)
+        request = request.model_copy(update={"options": replace(request.options, precision=precision(EXACT))})
+        return self._losses(owner, cell, CURVE, request)
+
+    def _request(self, cell: Cell, arrays: Path, beside: Sequence[float], most: int) -> LossesRequest:
+        material = self.work.facts.materials.of(cell)
+        return LossesRequest(
+            graph=material.graph,
+            options=material.options,
+            arrays=arrays,
+            settings=train_settings(self.settings, cell.seed),
+            beside=tuple(beside),
+            most=most,
+        )
+
+    def _losses(self, owner: Cell, cell: Cell, name: str, request: LossesRequest) -> tuple[float, ...]:
+        """Runs a training on NumPy, and keeps its losses under the owner."""
+        self.work.begin(owner, "reference run in float64" if name == CURVE else "reference run")
+        loaded = self.pool.get(self.work.facts.spec(cell))
+        with self.work.watch.timing("training"):
+            reply = loaded.worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
+        self.work.keep(owner, name, CurvePart(origin=loaded.origin(cell), losses=reply.losses))
+        return reply.losses
+
+
+def numpy_cell(cell: Cell, mode: str = "fast") -> Cell:
+    """A cell of the same network on NumPy, which is in no plan."""
+    own = {"backend": NUMPY, "mode": mode, "device": "cpu", "layout": "auto", "fold_batch_norm": False}
+    return cell.model_copy(update=own)
