@@ -30,6 +30,8 @@ WORKER = "worker"  # what is called failed where a backend's process ended
 OWN = "cnnbench"  # and where a check raised
 CHECKS = ("local", "exact", "end_to_end", "gradient")
 REDUCTION_S = 180.0
+TRIES = 150
+SLOW_TRIES = 40
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Series:
         subject: Gives what is examined; called anew after a process of it has ended.
         precisions: That it has. layouts: beside ``auto``.
         versions: Of its packages.
-        tries: How many smaller networks are run to reduce a failure.
+        slow: Whether a compiler takes seconds for each program: fewer are then compiled, without those of the check
+            ``special`` and with a few to reduce a failure.
     """
 
     backend: str
@@ -50,12 +53,17 @@ class Series:
     precisions: tuple[str, ...]
     layouts: tuple[str, ...]
     versions: Callable[[], Mapping[str, str]]
-    tries: int = 150
+    slow: bool = False
 
     @property
     def name(self) -> str:
         """``torch compile``."""
         return f"{self.backend} {self.mode}"
+
+    @property
+    def tries(self) -> int:
+        """How many smaller networks are run to reduce a failure."""
+        return SLOW_TRIES if self.slow else TRIES
 
     def question(self, case: Case) -> Case | None:
         """The case in this mode; None where the backend lacks its precision."""

@@ -16,8 +16,7 @@ from cnnbench.measurement.stopwatch import Stopwatch
 
 CALL_S = 120.0  # until a call of a few small layers counts as hung, its compilation included
 SUBJECTS = 60  # networks until a worker is started anew: what was compiled stays in its memory
-SLOW = ("compile", "xla")  # modes in which each smaller network costs seconds
-SLOW_TRIES = 40
+SLOW = ("compile", "xla")  # modes in which each program costs seconds
 
 
 @dataclass
@@ -62,7 +61,7 @@ def worker_series(chosen: Sequence[tuple[BackendPlugin, str]], threads: int | No
                 plugin.precisions[mode],
                 plugin.layouts,
                 worker.used_versions,
-                **({"tries": SLOW_TRIES} if mode in SLOW else {}),
+                slow=mode in SLOW,
             )
         )
     try:

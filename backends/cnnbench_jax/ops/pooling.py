@@ -23,7 +23,7 @@ from cnnbench.spec.layers.pooling import (
 )
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench_jax.ops.registry import OPERATIONS
-from cnnbench_jax.ops.windows import WindowTaps, full_padding, pad_spatial, spatial_axes, unrolls
+from cnnbench_jax.ops.windows import WindowTaps, cropped, full_padding, pad_spatial, spatial_axes, unrolls
 
 Arrays = tuple[Array, ...]
 
@@ -54,6 +54,7 @@ def max_pool(layer: MaxPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
             best = values if best is None else _first_maximum(best, values)
         assert best is not None  # a window has at least one tap
         return OpResult((best,))
+    x, padding = cropped(x, call, padding)
     # The start must be a literal: an array has no gradient here (JAX 0.10).
     y = lax.reduce_window(
         x,
@@ -92,6 +93,7 @@ def windowed_sum(x: Array, layer: WindowPool, call: Call) -> Array:
     if unrolls(window):
         taps = [values for _, values in WindowTaps(pad_spatial(x, call, padding), call, window, sizes)]
         return sum(taps[1:], taps[0])
+    x, padding = cropped(x, call, padding)
     return lax.reduce_window(
         x,
         0.0,
@@ -141,25 +143,20 @@ def global_max_pool(layer: GlobalMaxPool, inputs: Arrays, weights: Arrays, state
 
 @OPERATIONS.register("adaptive_avg_pool")
 def adaptive_avg_pool(layer: AdaptiveAvgPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """The mean, axis by axis, as a product with a matrix of window weights; a reshaped mean where sizes divide."""
+    """The mean of slices, axis by axis.
+
+    Not a product with a matrix of window weights: 0 times NaN or an infinity elsewhere on the axis is NaN.
+    """
     x = inputs[0]
     if all(size == 1 for size in layer.sizes()):
         return OpResult((jnp.mean(x, spatial_axes(call, x.ndim), keepdims=True),))
     y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     for axis, size in zip(spatial_axes(call, x.ndim), layer.sizes(), strict=True):
-        matrix = jnp.asarray(_averaging_matrix(x.shape[axis], size), y.dtype)
-        product = jnp.tensordot(y, matrix, ((axis,), (1,)), precision=lax.Precision.HIGHEST)
-        y = jnp.moveaxis(product, -1, axis)
+        length = x.shape[axis]
+        edges = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+        parts = [lax.slice_in_dim(y, begin, end, axis=axis).mean(axis, keepdims=True) for begin, end in edges]
+        y = jnp.concatenate(parts, axis)
     return OpResult((y.astype(x.dtype),))
-
-
-def _averaging_matrix(size: int, out: int) -> np.ndarray:
-    """(out, size): row i averages positions floor(i size / out) up to ceil((i + 1) size / out)."""
-    matrix = np.zeros((out, size))
-    for i in range(out):
-        begin, end = i * size // out, -(-(i + 1) * size // out)
-        matrix[i, begin:end] = 1.0 / (end - begin)
-    return matrix
 
 
 @OPERATIONS.register("subsample")

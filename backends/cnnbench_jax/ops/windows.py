@@ -57,6 +57,16 @@ def pad_spatial(x: Array, call: Call, padding: Sequence[tuple[int, int]], value:
     return lax.pad(x, jnp.asarray(value, x.dtype), [(begin, end, 0) for begin, end in pairs])
 
 
+def cropped(x: Array, call: Call, padding: Sequence[tuple[int, int]]) -> tuple[Array, list[tuple[int, int]]]:
+    """The operand without what no window reads, and padding that is nowhere negative.
+
+    The gradient of ``lax.reduce_window`` fails for negative padding: "slice limit_indices must be less than or equal to
+    operand shape" (JAX 0.10).
+    """
+    pairs = [(min(begin, 0), min(end, 0)) for begin, end in padding]
+    return pad_spatial(x, call, pairs), [(max(begin, 0), max(end, 0)) for begin, end in padding]
+
+
 @dataclass(frozen=True)
 class WindowTaps:
     """The values that each position of a window sees.

@@ -22,6 +22,9 @@ def batch_norm(layer: BatchNorm, inputs: Tensors, weights: Tensors, state: Tenso
     weight, bias = (w.to(state[0].dtype) for w in weights) if layer.affine else (None, None)
     if not call.training:
         return OpResult((functional.batch_norm(x, *state, weight, bias, False, 0.0, layer.eps),), state)
+    count = x.numel() // x.shape[1]
+    if layer.running_variance == "biased" and count == 1:
+        return _of_one_value(layer, x, weight, bias, state)
     if layer.running_variance == "unbiased":
         mean, variance = state[0].clone(), state[1].clone()
         y = functional.batch_norm(x, mean, variance, weight, bias, True, layer.momentum, layer.eps)
@@ -29,10 +32,24 @@ def batch_norm(layer: BatchNorm, inputs: Tensors, weights: Tensors, state: Tenso
     # PyTorch stores the unbiased variance only: with momentum 1 it hands out the batch's, to be scaled back.
     mean, variance = torch.zeros_like(state[0]), torch.zeros_like(state[1])
     y = functional.batch_norm(x, mean, variance, weight, bias, True, 1.0, layer.eps)
-    count = x.numel() // x.shape[1]
     batch = (mean, variance * ((count - 1) / count))
+    return OpResult((y,), _moved(layer, state, batch))
+
+
+def _moved(layer: BatchNorm, state: Tensors, batch: Tensors) -> Tensors:
+    """The running statistics, moved towards those of a batch."""
     keep, m = 1.0 - layer.momentum, layer.momentum
-    return OpResult((y,), tuple(keep * old + m * new for old, new in zip(state, batch, strict=True)))
+    return tuple(keep * old + m * new for old, new in zip(state, batch, strict=True))
+
+
+def _of_one_value(layer: BatchNorm, x: Tensor, weight: Tensor | None, bias: Tensor | None, state: Tensors) -> OpResult:
+    """One value a channel is its mean: the output is the bias. PyTorch refuses it ("Expected more than 1 value ...")."""
+    shape = (1, -1, *(1,) * (x.dim() - 2))
+    values = x.detach().reshape(-1).to(state[0].dtype)
+    y = (x - x).to(state[0].dtype)
+    if weight is not None and bias is not None:
+        y = y * weight.reshape(shape) + bias.reshape(shape)
+    return OpResult((y.to(x.dtype),), _moved(layer, state, (values, torch.zeros_like(values))))
 
 
 @OPERATIONS.register("frozen_batch_norm")

@@ -34,6 +34,7 @@ CASES = {
     "batch_norm/1d": LayerCase(BatchNorm(), ((5, 7),), batch=3),
     "batch_norm/3d": LayerCase(BatchNorm(eps=1e-3), ((3, 2, 4, 5),)),
     "batch_norm/batch_of_one": LayerCase(BatchNorm(), EVEN, batch=1),
+    "batch_norm/biased_of_one_value": LayerCase(BatchNorm(running_variance="biased"), ((5,),), batch=1),
     "batch_norm/keras": LayerCase(BatchNorm(eps=1e-3, momentum=0.01, running_variance="biased"), ((5, 7),), batch=3),
     "batch_norm/cumulative": LayerCase(BatchNorm(momentum=1.0), EVEN),
     "batch_norm/still": LayerCase(BatchNorm(momentum=0.0), EVEN),

@@ -31,6 +31,9 @@ CASES = {
     "max_pool/3d": LayerCase(
         MaxPool(kernel_size=(2, 3, 1), stride=(1, 2, 2), padding=((1, 0), (0, 1), (0, 0))), VOLUME
     ),
+    "max_pool/3d_rest_left_over": LayerCase(
+        MaxPool(kernel_size=3, stride=3, padding=((2, 0), (2, 0), (0, 1))), ((2, 1, 3, 2),)
+    ),
     "max_pool/3d_padding_of_dilated": LayerCase(
         MaxPool(kernel_size=(1, 1, 3), stride=1, dilation=(1, 1, 2), padding=((0, 0), (0, 0), (2, 2))), VOLUME
     ),
@@ -58,6 +61,9 @@ CASES = {
     "avg_pool/1d": LayerCase(AvgPool(kernel_size=3, stride=2, padding=((1, 0),)), ((3, 11),)),
     "avg_pool/3d": LayerCase(
         AvgPool(kernel_size=(2, 3, 1), stride=(1, 2, 2), padding=((1, 0), (0, 1), (0, 0))), VOLUME
+    ),
+    "avg_pool/3d_rest_left_over": LayerCase(
+        AvgPool(kernel_size=3, stride=3, padding=((2, 0), (2, 0), (0, 1))), ((2, 1, 3, 2),)
     ),
     "avg_pool/3d_padding_makes_it_fit": LayerCase(
         AvgPool(kernel_size=(1, 2, 3), stride=1, padding=((0, 0), (1, 1), (1, 1))), ((2, 2, 1, 1),)
