@@ -43,7 +43,7 @@ def _moved(layer: BatchNorm, state: Tensors, batch: Tensors) -> Tensors:
 
 
 def _of_one_value(layer: BatchNorm, x: Tensor, weight: Tensor | None, bias: Tensor | None, state: Tensors) -> OpResult:
-    """One value a channel is its mean: the output is the bias. PyTorch refuses it ("Expected more than 1 value ...")."""
+    """One value a channel is its mean, so the output is the bias. PyTorch refuses it: "Expected more than 1 value"."""
     shape = (1, -1, *(1,) * (x.dim() - 2))
     values = x.detach().reshape(-1).to(state[0].dtype)
     y = (x - x).to(state[0].dtype)
