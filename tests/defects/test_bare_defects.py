@@ -128,15 +128,15 @@ def test_depthwise_convolution_in_float16_sums_in_float16(tf):
     assert error > 0.02  # of 2,304 positive terms; rounding the result alone is 0.0005
 
 
-def refused(call, message: str, what: str) -> None:
+def refused(call, message: str, what: str, framework: str = "torch") -> None:
     """The call stops with the message; where it answers, the workaround can go."""
     said = None
     try:
         call()
-    except (AssertionError, RuntimeError, TypeError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         said = str(error)
     if said is None:
-        mended(what, "torch")
+        mended(what, framework)
     assert message in said
 
 
@@ -156,6 +156,30 @@ def test_the_gradient_of_the_negative_log_likelihood_refuses_channels_last():
     scores = torch.ones(2, 5, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
     loss = torch.nn.functional.nll_loss(scores, torch.zeros((2, 4, 4), dtype=torch.int64))
     refused(loss.backward, "grad_input must be contiguous", "nll_loss channels-last")
+
+
+@pytest.mark.torch
+def test_batch_norm_refuses_to_train_on_one_value_a_channel():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x, running = torch.ones(1, 3), torch.zeros(3)
+    refused(
+        lambda: torch.nn.functional.batch_norm(x, running, running + 1, training=True),
+        "Expected more than 1 value per channel",
+        "batch_norm of one value",
+    )
+
+
+@pytest.mark.jax
+def test_the_gradient_of_a_window_s_maximum_refuses_negative_padding():
+    jax = pytest.importorskip("jax", reason="needs jax")
+
+    def largest(x):
+        return jax.lax.reduce_window(x, -np.inf, jax.lax.max, (1, 2), (1, 2), ((0, 0), (0, -1))).sum()
+
+    assert float(largest(jax.numpy.arange(6.0).reshape(2, 3))) == 5.0
+    refused(
+        lambda: jax.grad(largest)(jax.numpy.ones((2, 3))), "slice limit_indices", "negative padding of windows", "jax"
+    )
 
 
 @pytest.mark.torch
