@@ -20,6 +20,7 @@ TERMS = {
     "load": "loads",
     "folding": "folding",
     "program": "programs",
+    "trained": "trained",
 }
 STEMS = sorted(module.name for module in iter_modules([str(FOLDER)]) if not module.ispkg)
 

@@ -143,7 +143,8 @@ WRONG: dict[str, tuple[str, ProgramChange | Callable[[Graph], ProgramChange], Wh
     ),
 }
 
+
 FAULTS = tuple(
-    Fault(f"program.{name}", "program", what, _case, check="timed", node=None, programs=_programs(change), when=when)
+    Fault(f"program.{name}", "program", what, _case, "timed", None, programs=_programs(change), when=when)
     for name, (what, change, when) in WRONG.items()
 )

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.configurations import SUSPECT, Configuration
-from cnnbench.spec.draws import draw
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import general_position
 
 Array = NDArray[Any]
 Draw = Callable[[np.random.Generator, Shape], Array]
@@ -97,7 +97,7 @@ def on(layer: Layer, *operands: Drawn, batch: int = 2) -> Configuration:
         if outputs[0].dtype == "float":
             outputs = (builder.add("after", Affine(scale=2.0, shift=1.0), outputs[0]), *outputs[1:])
         graph = builder.build(outputs)
-        weights = {spec.name: draw(spec, seed).astype(np.float32) for spec in graph.named_weights()}
+        weights = general_position(graph, seed)
         given = {name: a if a.dtype.kind in "iu" else a.astype(np.float32) for name, a in arrays.items()}
         return Case(graph, weights, given, options, seed=seed)
 
