@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
+
+from cnnbench.measurement.observation import descendants
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -17,11 +22,14 @@ RESET_PEAK = "5"  # proc(5): resets VmHWM to the current resident size
 
 
 def reset_peak() -> bool:
-    """Sets the high-water mark to what is resident now; False where the kernel offers no way."""
+    """Sets the high-water mark to what is resident now, here and of children; False where the kernel offers no way."""
     try:
         _CLEAR.write_text(RESET_PEAK, encoding="utf-8")
     except OSError:
         return False
+    for child in descendants(os.getpid()):
+        with suppress(OSError):
+            Path(f"/proc/{child}/clear_refs").write_text(RESET_PEAK, encoding="utf-8")
     return True
 
 
@@ -31,6 +39,63 @@ def peak_bytes() -> int | None:
     ``getrusage`` would not do: a child's ``ru_maxrss`` starts at its parent's peak.
     """
     return _status("VmHWM")
+
+
+def children_bytes(pid: int | None = None) -> int:
+    """Private memory of all processes that this one has started, and of theirs, at its most since ``reset_peak``.
+
+    What is shared (a parent's pages after a fork, libraries) is not counted twice: of each process its private pages
+    count, and as much more as its high-water mark lies above what it has resident. 0 where the kernel does not tell.
+    """
+    total = 0
+    for child in descendants(os.getpid() if pid is None else pid):
+        try:
+            private = _lines(Path(f"/proc/{child}/smaps_rollup"))
+            status = _lines(Path(f"/proc/{child}/status"))
+        except OSError:  # it has ended, or belongs to someone else
+            continue
+        total += private.get("Private_Clean", 0) + private.get("Private_Dirty", 0)
+        total += max(0, status.get("VmHWM", 0) - status.get("VmRSS", 0))
+    return total
+
+
+class ChildrenWatch:
+    """Within it, the most that ``children_bytes`` was: of processes that end before it, too.
+
+    Attributes:
+        most_bytes: So far.
+    """
+
+    def __init__(self, step_s: float = 0.005) -> None:
+        self.most_bytes = 0
+        self._step_s = step_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="children", daemon=True)
+
+    def _watch(self) -> None:
+        while True:
+            last = self._ended.wait(self._step_s)
+            self.most_bytes = max(self.most_bytes, children_bytes())
+            if last:
+                return
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def _lines(path: Path) -> dict[str, int]:
+    """Bytes by name, of a file with lines ``Name: 12 kB``."""
+    found = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith(" kB"):
+            found[name] = int(value.split()[0]) * 1024
+    return found
 
 
 def resident_bytes() -> int | None:

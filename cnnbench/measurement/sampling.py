@@ -60,6 +60,7 @@ class TimedCall:
         run: One call; it may return before its work is done.
         synchronize: Returns when the work behind a result is done.
         read: Copies a result to the host; used by the synchronisation check only.
+        begun: Called before a sample, before the clock is read.
         seen: Takes the result of a sample's last call with the sample's seconds and calls, after the clock was read.
     """
 
@@ -67,11 +68,13 @@ class TimedCall:
     synchronize: Callable[[Any], None]
     read: Callable[[Any], Any]
     clock: Clock = field(default_factory=Clock)
+    begun: Callable[[], None] = lambda: None
     seen: Callable[[Any, float, int], None] = unseen
 
     def sample(self, calls: int = 1) -> float:
         """Seconds of one call: the mean of ``calls`` calls, each waited for."""
         run, synchronize, now = self.run, self.synchronize, self.clock.now
+        self.begun()
         start = now()
         for _ in range(calls - 1):
             synchronize(run())

@@ -5,6 +5,11 @@ Used in process (``deceitful(backend, "reload")``), and in workers as the backen
 
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
+import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -13,6 +18,7 @@ import numpy as np
 from cnnbench.execution.compiled import ForwardProgram
 from cnnbench.execution.contract import BackendPlugin, Capabilities
 from cnnbench.hookspecs import hookimpl
+from cnnbench.measurement.clock import Clock
 
 FACTOR = np.float32(1.01)
 
@@ -225,7 +231,68 @@ class Paced(Deceitful):
         return self.results[key]
 
 
+class PatchedClock(Deceitful):
+    """The clock of its process runs at a tenth of its rate."""
+
+    def run(self, operands):
+        if not hasattr(PatchedClock, "right"):
+            right = PatchedClock.right = time.perf_counter
+            start = right()
+            slow = lambda: start + (right() - start) / 10  # noqa: E731
+            for module in list(sys.modules.values()):
+                if module is not time and getattr(module, "__name__", "").startswith("cnnbench"):
+                    for name, value in list(vars(module).items()):
+                        if value is right:
+                            setattr(module, name, slow)
+            time.perf_counter = slow
+            Clock.__init__.__defaults__ = (slow,)
+            for item in gc.get_objects():
+                if isinstance(item, Clock):
+                    object.__setattr__(item, "now", slow)
+        return super().run(operands)
+
+
+class OtherProcess(Deceitful):
+    """Another process works while this one is timed."""
+
+    def run(self, operands):
+        if not hasattr(OtherProcess, "child"):
+            OtherProcess.child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        return super().run(operands)
+
+
+class LargeChild(Deceitful):
+    """The memory is another process's."""
+
+    def run(self, operands):
+        if not hasattr(LargeChild, "child"):
+            code = "import time; x = b'1' * 500 * 2**20; print(flush=True); time.sleep(600)"
+            LargeChild.child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+            LargeChild.child.stdout.readline()
+        return super().run(operands)
+
+
+class TwiceTheThreads(Deceitful):
+    """Takes the processors that it was not given."""
+
+    def run(self, operands):
+        if not hasattr(TwiceTheThreads, "thread"):
+            code = "import hashlib; x = bytes(2**22)\nwhile True: hashlib.sha256(x)"
+            TwiceTheThreads.thread = threading.Thread(target=self._work, args=(code,), daemon=True)
+            TwiceTheThreads.thread.start()
+        return super().run(operands)
+
+    @staticmethod
+    def _work(code):
+        os.sched_setaffinity(0, range(os.cpu_count()))
+        exec(code)
+
+
 PROGRAMS = {
+    "patched_clock": PatchedClock,
+    "other_process": OtherProcess,
+    "large_child": LargeChild,
+    "twice_the_threads": TwiceTheThreads,
     "good": Deceitful,
     "batch_of_three": BatchOfThree,
     "odd_batch": OddBatch,

@@ -261,6 +261,7 @@ class FakeWorker:
                     num_read=1,
                     calls=self.sampled,
                     again=(False,) * self.sampled,
+                    used_s=(call_s,) * self.sampled,
                     late_s=0.0,
                 ), 0.0
             case sessions.CallsRequest():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,12 +11,12 @@ if TYPE_CHECKING:
 
 CLOCK_SHARE, CLOCK_S = 0.15, 0.05  # of a round and seconds besides that a request may spend on its way
 AHEAD, AHEAD_S = 0.02, 1e-3  # by which two right clocks may differ
-THREAD_SHARE = 0.15  # processors that may be busy beyond those asked, as a share of them
+THREAD_SHARE, THREAD_S = 0.05, 0.01  # beyond what the processors that were asked for can give
 LEAST_OBSERVED_S = 0.05  # of wall time, below which a kernel that counts in hundredths of a second says nothing
-CHILD_SHARE, CHILD_S = 0.1, 0.1
-LATE_SHARE, LATE_S = 0.5, 0.4
+CHILD_SHARE, CHILD_S = 0.05, 0.03  # of the rounds that idle children may use; three ticks of the kernel's clock
+LATE_SHARE, LATE_S = 0.5, 0.4  # of the round before, and for two processors: threads that spin before they sleep
 KEPT_RATIO = 2.0
-LEAST_KEPT_S = 1e-3
+LEAST_KEPT_S = 1e-2  # shorter calls were compared before the samples, in processor time
 LEAST_COMPARED = 2
 
 
@@ -26,7 +25,7 @@ class RoundFacts:
     """One round of a program as it was seen from both ends of the pipe.
 
     Args:
-        samples_s: What was reported. again: for each of them, whether it was on inputs that were called before.
+        used_s: Processor time of a call, for each sample. again: whether it was on inputs that were called before.
         elapsed_s: Seconds of the round by the worker's clock.
         calls: All calls of the round, those that do not count among them.
         observed: By the worker, over the round.
@@ -35,7 +34,7 @@ class RoundFacts:
         children_s: Processor time of the worker's children meanwhile.
     """
 
-    samples_s: tuple[float, ...]
+    used_s: tuple[float, ...]
     again: tuple[bool, ...]
     elapsed_s: float
     calls: int
@@ -75,7 +74,7 @@ def _threads(rounds: Sequence[RoundFacts], processors: int) -> str | None:
     """More processors are busy than were asked for."""
     wall = sum(item.observed.wall_s for item in rounds)
     busy = sum(item.observed.processor_s for item in rounds)
-    if wall < LEAST_OBSERVED_S or busy <= processors * (1 + THREAD_SHARE) * wall + CHILD_S:
+    if wall < LEAST_OBSERVED_S or busy <= processors * (1 + THREAD_SHARE) * wall + THREAD_S:
         return None
     return f"it kept {busy / wall:.1f} processors busy, and {processors} were asked for"
 
@@ -99,16 +98,16 @@ def _late(rounds: Sequence[RoundFacts], processors: int) -> str | None:
 
 
 def _kept(rounds: Sequence[RoundFacts], processors: int) -> str | None:
-    """Calls on inputs that were called before are over sooner than those on new ones."""
+    """Calls on inputs that were called before use less processor time than those on new ones."""
     new, again = [], []
     for item in rounds:
-        for value, before in zip(item.samples_s, item.again[-len(item.samples_s) :], strict=False):
+        for value, before in zip(item.used_s, item.again, strict=True):
             (again if before else new).append(value)
     if min(len(new), len(again)) < LEAST_COMPARED or min(new) < LEAST_KEPT_S:
         return None
-    if min(new) <= KEPT_RATIO * median(again):
+    if min(new) <= KEPT_RATIO * max(again):
         return None
     return (
-        f"a call takes {min(new) * 1e3:.3g} ms on a new input and {median(again) * 1e3:.3g} ms on one that was called "
-        "before: results are kept"
+        f"a call uses {min(new) * 1e3:.3g} ms of processor time on a new input and at most {max(again) * 1e3:.3g} ms "
+        "on one that was called before: results are kept"
     )

@@ -118,7 +118,7 @@ class Rounds:
         member.add(self._launch, number, reply.samples_s)
         member.rounds.append(
             RoundFacts(
-                samples_s=reply.samples_s,
+                used_s=found.used_s,
                 again=found.again,
                 elapsed_s=reply.elapsed_s,
                 calls=found.calls,

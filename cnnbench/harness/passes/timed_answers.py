@@ -93,7 +93,7 @@ class TimedAnswers:
         if self.answers is None:
             return None
         if not found.num_read:
-            return Failure(status="error", reason=f"{when}: no result was read")
+            return Failure(status="error", reason=f"the timed program, {when}: no result was read")
         if rows:
             for place, outputs in grouped(arrays).items():
                 images = [self.images[i] for i in rows[int(place)]]
@@ -104,7 +104,7 @@ class TimedAnswers:
             share = gap / (2 * self.answers.admitted[name])
             if not share <= 1:
                 text = f"output {name} of calls on one input is up to {gap:.3g} apart, {share:.3g} times the envelope"
-                return Failure(status="mismatch", reason=f"{when}: {text}")
+                return Failure(status="mismatch", reason=f"the timed program, {when}: {text}")
         return None
 
     def _judged(self, when: str, outputs: HostArrays, images: Sequence[str]) -> Failure | None:

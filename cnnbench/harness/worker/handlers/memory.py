@@ -23,7 +23,8 @@ def null_memory(request: NullMemoryRequest, state: WorkerState) -> NullMemoryRep
     _run_null(request, state)
     memory.release_free_memory()
     memory.reset_peak()
-    return NullMemoryReply(null_bytes=memory.resident_bytes())
+    resident = memory.resident_bytes()
+    return NullMemoryReply(null_bytes=None if resident is None else resident + memory.children_bytes())
 
 
 def _run_null(request: NullMemoryRequest, state: WorkerState) -> None:
@@ -54,9 +55,12 @@ def peak_memory(request: PeakMemoryRequest, state: WorkerState) -> PeakMemoryRep
     memory.release_free_memory()
     state.loaded.reset_device_peak()
     memory.reset_peak()
-    for _ in range(request.calls):
-        timed.sample()
+    with memory.ChildrenWatch() as children:
+        for _ in range(request.calls):
+            timed.sample()
     peak_bytes = memory.peak_bytes()
     if peak_bytes is None:
         raise RuntimeError("the kernel does not tell the peak of resident memory")
-    return PeakMemoryReply(peak_bytes=peak_bytes, device_peak_bytes=state.loaded.device_peak_bytes())
+    return PeakMemoryReply(
+        peak_bytes=peak_bytes + children.most_bytes, device_peak_bytes=state.loaded.device_peak_bytes()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ class Rotation:
 
     Attributes:
         calls: Of all samples since they were collected.
+        used_s: Processor time of a call, for each sample.
         again: For each sample whether its calls were on inputs that had been called before.
     """
 
@@ -60,6 +62,10 @@ class Rotation:
         self._index, operands = next(self._operands)
         return self._program_run(operands)
 
+    def begun(self) -> None:
+        """A sample begins."""
+        self._processor_s = time.process_time()
+
     def seen(self, result: Any, seconds: float, calls: int) -> None:
         """Takes a sample.
 
@@ -68,6 +74,7 @@ class Rotation:
             seconds: Of all its calls.
             calls: Of it.
         """
+        self.used_s.append((time.process_time() - self._processor_s) / calls)
         self.again.append(self.calls >= self._count)
         self.calls += calls
         self._unread = (self._index, result)
@@ -109,6 +116,8 @@ class Rotation:
     def _forget(self) -> None:
         self.calls = 0
         self.again: list[bool] = []
+        self.used_s: list[float] = []
+        self._processor_s = 0.0
         self._first: dict[int, Mapping[str, Any]] = {}
         self._digests: dict[int, str] = {}
         self._deviation: dict[str, float] = {}

@@ -69,7 +69,7 @@ def prepare(request: PrepareRequest, state: WorkerState) -> PrepareReply:
     session.adopt(FIRST, operands)
     session.shared = {item.name: batch[item.name] for item in request.graph.inputs if not item.batched}
     rotation = Rotation(session, read_arrays(request.stock) if request.stock is not None else None)
-    timed = TimedCall(rotation.run, backend.synchronize, program.download, seen=rotation.seen)
+    timed = TimedCall(rotation.run, backend.synchronize, program.download, begun=rotation.begun, seen=rotation.seen)
     state.prepared[request.cell] = PreparedProgram(rotation, timed, request.sampling)
     return PrepareReply(
         build_s=build_s,
@@ -141,7 +141,7 @@ def collect(request: CollectRequest, state: WorkerState) -> CollectReply:
     wait_until_idle()
     late_s = time.process_time() - before
     rotation = state.program(request.cell).rotation
-    calls, again = rotation.calls, tuple(rotation.again)
+    calls, again, used_s = rotation.calls, tuple(rotation.again), tuple(rotation.used_s)
     first, deviation, num_read = rotation.collect()
     write_arrays(request.output, joined({str(index): outputs for index, outputs in first.items()}))
     return CollectReply(
@@ -150,6 +150,7 @@ def collect(request: CollectRequest, state: WorkerState) -> CollectReply:
         num_read=num_read,
         calls=calls,
         again=again,
+        used_s=used_s,
         late_s=late_s,
     )
 

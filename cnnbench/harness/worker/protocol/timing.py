@@ -121,6 +121,7 @@ class CollectReply(Message):
         num_read: Results that were read.
         calls: Of all samples together, those that do not count among them.
         again: For each of them whether its calls were on inputs that had been called before.
+        used_s: For each of them, processor time of a call.
         late_s: Processor time of the process after the last sample, until it was idle.
     """
 
@@ -129,6 +130,7 @@ class CollectReply(Message):
     num_read: int
     calls: int
     again: tuple[bool, ...]
+    used_s: tuple[float, ...]
     late_s: float
 
 
