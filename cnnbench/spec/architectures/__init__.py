@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Literal
 
+from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
+
+Task = Literal[
+    "classification", "segmentation", "detection", "pose", "reconstruction", "generation", "discrimination", "denoising"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +44,11 @@ class Architecture:
     Args:
         name, family, year: How it is listed.
         source: arXiv id and table, or the revision of the reference implementation.
+        task: What its outputs are for.
         build: (image shape (C, H, W), number of classes) -> Graph; its main output is ``logits`` for a classifier.
         facts: What the source says; ``facts.input`` is the default image shape. ``Facts(input=(3, 32, 32))`` where
             there is no source: nothing is then held against the graph.
-        num_classes: The default number of classes.
+        num_classes: The default number of classes; 0 where it has none.
     """
 
     name: str
@@ -51,6 +58,13 @@ class Architecture:
     build: Callable[[Shape, int], Graph]
     facts: Facts
     num_classes: int
+    task: Task = "classification"
+
+
+def require_no_classes(name: str, num_classes: int) -> None:
+    """Raises SpecError where classes are asked of a network that has none."""
+    if num_classes:
+        raise SpecError("the network has no classes", where=name, received=num_classes, remedy="leave them out")
 
 
 @cache

@@ -56,6 +56,22 @@ def build_hrnet(width: int, image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.add("classifier", Linear(out_features=num_classes), y)})
 
 
+def build_hrnet_pose(width: int, image: Shape, num_classes: int) -> Graph:
+    """HRNet for keypoints: a map for each, from the branch of the highest resolution by one 1x1 convolution.
+
+    Args:
+        width: Channels of that branch.
+        image: The shape of one image, (C, H, W), one person's box.
+        num_classes: Keypoints.
+
+    Shapes:
+        image (N, C, H, W) with H and W divisible by 32 -> heatmaps (N, num_classes, H/4, W/4).
+    """
+    b = Builder(f"hrnet_w{width}_pose")
+    x = body(b, stem(b, b.input("image", image)), width, last_fused=1)[0]
+    return b.build({"heatmaps": b.add("final_layer", Conv(out_channels=num_classes, kernel_size=1), x)})
+
+
 def stem(b: Builder, x: Value) -> Value:
     """Two strided 3x3 and four bottlenecks. Shapes: (N, C, H, W) -> (N, 256, H/4, W/4)."""
     for number in ("1", "2"):
@@ -158,5 +174,15 @@ ARCHITECTURES = (
         build=partial(build_hrnet, 32),
         facts=Facts(parameters=41_232_680, macs=8_921_133_056, input=(3, 224, 224)),
         num_classes=1000,
+    ),
+    Architecture(
+        name="hrnet_w32_pose",
+        family="hrnet",
+        task="pose",
+        year=2019,
+        source="arXiv:1902.09212, section 3, as the authors' pose_hrnet w32 (28.5 M)",
+        build=partial(build_hrnet_pose, 32),
+        facts=Facts(parameters=28_536_113, macs=7_645_003_776, input=(3, 256, 192)),
+        num_classes=17,
     ),
 )
