@@ -48,6 +48,7 @@ def architectures(shown: o.Shown) -> None:
         {
             "name": item.name,
             "family": item.family,
+            "task": item.task,
             "year": item.year,
             "parameters": item.facts.parameters,
             "macs": item.facts.macs,
@@ -57,7 +58,7 @@ def architectures(shown: o.Shown) -> None:
         }
         for item in sorted(known().values(), key=lambda item: (item.year, item.family))
     ]
-    _print(rows, ("name", "family", "year", "parameters", "macs", "input", "source"), shown.json)
+    _print(rows, ("name", "family", "task", "year", "parameters", "macs", "input", "source"), shown.json)
 
 
 @application.command("backends")

@@ -27,7 +27,11 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "allcnn": ("allcnn_c", None),
     "bn_inception": ("bn_inception", 64),
     "cifar10": ("cifar10_quick", None),
+    "autoencoder": ("conv_vae", None),
     "convit": ("convit_tiny", 32),
+    "cyclegan": ("patchgan", 64),
+    "dcgan": ("dcgan_discriminator", None),
+    "ddpm": ("ddpm_unet_tiny", None),
     "densenet": ("densenet121", 64),
     "efficientnet": ("efficientnet_b0", 64),
     "googlenet": ("googlenet_bn", 64),
@@ -36,13 +40,16 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "lenet": ("lenet5", None),
     "mobilenet": ("mobilenet_v3_small", 64),
     "nfnet": ("nfnet_f0", 32),
+    "openpose": ("openpose_body25", 32),
     "resnet": ("resnet50", 32),
     "senet": ("se_resnet50", 32),
     "simple_cnn": ("simple_cnn", None),
     "squeezenet": ("squeezenet1_1", 64),
     "swin": ("swin_t", 56),
+    "unet": ("unet_tiny", None),
     "vgg": ("vgg11_bn", 32),
     "vit": ("vit_b_32", 64),
+    "yolo": ("yolo_v1", None),
 }
 MODES = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
 BACKENDS = [pytest.param(name, marks=[] if name == "numpy" else [getattr(pytest.mark, name)]) for name in MODES]
@@ -62,7 +69,10 @@ def loaded(name: str) -> Backend:
 @cache
 def network(family: str) -> Graph:
     name, side = MEMBERS[family]
-    return build(name, num_classes=10, image=None if side is None else (3, side, side))
+    task = architectures()[name].task
+    return build(
+        name, num_classes=10 if task == "classification" else None, image=None if side is None else (3, side, side)
+    )
 
 
 def case(family: str, backend: str, policy: str, batch: int = 2) -> Case:

@@ -35,7 +35,8 @@ def build_coco(image: Shape, num_classes: int) -> Graph:
         raise SpecError("the limbs are those of COCO's keypoints", received=num_classes, expected=COCO_MAPS)
     b = Builder("openpose_coco")
     features = _features(b, b.input("image", image), ReLU, ReLU)
-    x, outputs = features, {}
+    outputs: dict[str, Value] = {}
+    x = features
     for stage in range(1, STAGES + 1):
         found = []
         for name, depth in (("fields", COCO_FIELDS), ("heatmaps", COCO_MAPS)):
