@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, WRONG_NUMBERS
 from cnnbench.numerics.outcome import CheckOutcome, why_unproven
-from cnnbench.numerics.suspicion import REFERENCE, suspicion
+from cnnbench.numerics.suspicion import REFERENCE, one_definition, suspicion
 from cnnbench.output import figures
 from cnnbench.output.frame_columns import VERIFIED, VERIFIED_NODES
 from cnnbench.output.frames import frame_of, node_row
@@ -138,18 +138,21 @@ class VerifyResult:
 
 
 def with_suspicion(results: Sequence[VerifiedBackend]) -> list[VerifiedBackend]:
-    """The same, with a failed check of NumPy's side where it alone disagrees with the others."""
+    """The same, with a failed check of NumPy's side where it alone disagrees with the others.
+
+    Where it was compared with nothing but itself, a skipped one says so.
+    """
     found: dict[str, list[Sequence[CheckOutcome]]] = {}
     for item in results:
         found.setdefault(item.backend, []).append(item.outcomes)
     doubt = suspicion(found)
-    if doubt is None:
+    outcome = one_definition(found) if doubt is None else doubt.outcome
+    if outcome is None:
         return list(results)
     if REFERENCE not in found:
-        return [*results, VerifiedBackend(REFERENCE, "reference", "", (doubt.outcome,))]
+        return [*results, VerifiedBackend(REFERENCE, "reference", "", (outcome,))]
     return [
-        replace(item, outcomes=(*item.outcomes, doubt.outcome)) if item.backend == REFERENCE else item
-        for item in results
+        replace(item, outcomes=(*item.outcomes, outcome)) if item.backend == REFERENCE else item for item in results
     ]
 
 

@@ -12,6 +12,7 @@ from cnnbench.numerics.quantity import Quantity
 from cnnbench.spec.frozen import Figures
 
 REFUSED = "refused"  # in the details of a skipped check: the subject cannot do what it needs
+DEFINED_ONCE = "defined_once"  # in the details of a local check: kinds that only a plugin's op for NumPy defines
 ESSENTIAL = ("local", "end_to_end")  # refused, they leave a program unproven, whatever else passes
 OF_PROGRAM = ("end_to_end", "classes", "timed")  # the checks that compare the outputs of the timed program
 PROGRAM = "program"  # in the details of another check: whether it compared these outputs too

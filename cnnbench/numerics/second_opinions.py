@@ -60,6 +60,12 @@ def contradicted(oracle: Oracle) -> Doubt | None:
     return None
 
 
+def defined_once(oracle: Oracle) -> list[str]:
+    """The kinds of which nothing but a plugin's op for NumPy says what they compute."""
+    found = {node.layer.kind: _second_definition(call) for node, call in _calls(oracle, training=False)}
+    return sorted(kind for kind, other in found.items() if other is None)
+
+
 def wrong_gradient(oracle: Oracle) -> Doubt | None:
     """The first node whose gradient is not that of its forward op."""
     for node, call in _calls(oracle, training=True):

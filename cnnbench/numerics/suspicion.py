@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import DEFINED_ONCE, CheckOutcome
 
 PROBES = 16
 REFERENCE = "numpy"
@@ -71,6 +71,30 @@ def suspicion(found: Mapping[str, Sequence[Sequence[CheckOutcome]]]) -> Suspicio
             )
             return Suspicion(str(failures[0].node), text)
     return None
+
+
+def one_definition(found: Mapping[str, Sequence[Sequence[CheckOutcome]]]) -> CheckOutcome | None:
+    """A skipped outcome of the reference where it was compared with nothing but itself.
+
+    That is so of a kind that only a plugin's op for NumPy defines, where no other backend passed the local check.
+
+    Args:
+        found: As in ``suspicion``.
+    """
+    local = {
+        backend: [o for outcomes in programs for o in outcomes if o.name == "local" and o.status == "passed"]
+        for backend, programs in found.items()
+    }
+    if any("not_compared" not in o.details for name, passed in local.items() if name != REFERENCE for o in passed):
+        return None
+    kinds = sorted({kind for o in local.get(REFERENCE, ()) for kind in o.details.get(DEFINED_ONCE, ())})
+    if not kinds:
+        return None
+    message = (
+        f"nothing but a plugin's op for NumPy says what {', '.join(kinds)} computes, and it was compared with itself: "
+        "an op that is wrong, forward and backward alike, passes; check another backend that has an op of its own too"
+    )
+    return CheckOutcome(name="reference", status="skipped", message=message)
 
 
 def _agree(failures: Sequence[CheckOutcome]) -> bool:

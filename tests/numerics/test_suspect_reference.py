@@ -93,6 +93,29 @@ def test_numpy_alone_disagrees(frameworks, register, asked):
     assert result.exit_code == 4
 
 
+def test_a_pair_that_is_wrong_alike_is_not_right_in_silence(register):
+    def backward(layer, x, gradients, weights, call):
+        return Gradients((3 * x * x / 99 * gradients[0],))
+
+    register(numpy=WRONG, others=None, backward=backward)
+    result = cnnbench.verify(network(Cube()), backends=["numpy"], checks=["local", "gradient"])
+    assert [o.status for item in result.backends for o in item.outcomes] == ["passed", "passed", "skipped"]
+    assert "nothing but a plugin's op for NumPy says what test_cube computes" in str(result)
+
+
+@pytest.mark.torch
+def test_another_backend_is_a_second_definition(register):
+    register()
+    both = cnnbench.verify(network(Cube()), backends=["numpy", "torch"], checks=["local"])
+    assert {o.name for item in both.backends for o in item.outcomes} == {"local"}
+
+
+def test_parts_are_a_second_definition(register):
+    register("test_twice", numpy=op(lambda x: np.tanh(np.tanh(x))), others=None)
+    parts = cnnbench.verify(network(Twice()), backends=["numpy"], checks=["local"])
+    assert [o.name for item in parts.backends for o in item.outcomes] == ["local"]
+
+
 def test_one_wrong_backend_leaves_the_reference_alone(frameworks, register):
     register(torch=WRONG)
     result = cnnbench.verify(network(Cube()), backends=["numpy", "torch", "jax"], checks=["local", "end_to_end"])

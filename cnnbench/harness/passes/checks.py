@@ -136,8 +136,11 @@ def _report_wrong_numbers(work: Work, cells: Sequence[Cell]) -> None:
 
 
 def _suspect_reference(work: Work, cells: Sequence[Cell], wrong: dict[Key, tuple[Cell, Failure]]) -> None:
-    """Where NumPy alone disagrees, its programs are wrong too, and a note says so."""
-    from cnnbench.numerics.suspicion import REFERENCE, suspicion
+    """Where NumPy alone disagrees, its programs are wrong too, and a note says so.
+
+    So does one where it was compared with itself alone.
+    """
+    from cnnbench.numerics.suspicion import REFERENCE, one_definition, suspicion
 
     networks: dict[Key, list[Cell]] = {}
     for cell in cells:
@@ -149,6 +152,8 @@ def _suspect_reference(work: Work, cells: Sequence[Cell], wrong: dict[Key, tuple
                 found.setdefault(cell.backend, []).append(part.outcomes)
         doubt = suspicion(found)
         if doubt is None:
+            if (alone := one_definition(found)) is not None:
+                work.note(f"{members[0].network}: {alone.message}")
             continue
         work.note(f"{members[0].network}: {doubt.text}")
         failure = Failure(status="mismatch", reason=f"reference: {doubt.text}")

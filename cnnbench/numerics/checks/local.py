@@ -13,9 +13,9 @@ from cnnbench.numerics.checks.verdict import doubted, gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import DEFINED_ONCE, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.second_opinions import contradicted
+from cnnbench.numerics.second_opinions import contradicted, defined_once
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, output_names, teacher_forced
 from cnnbench.spec.masks import masks_of
@@ -56,6 +56,8 @@ def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
     order = {name: i for i, name in enumerate(inference)}
     comparisons = sorted(found.comparisons, key=lambda comparison: order[comparison.use.node])
     details: dict[str, Any] = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
+    if once := defined_once(oracle):
+        details[DEFINED_ONCE] = once
     if found.refused:
         details["not_compared"] = f"the rest was not compared: {found.refused}"
     source = ReproducerSource("local", graph, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
