@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: run test test-slow test-browser lint format ui screenshots house faults defects budgets notebooks schema constraints clean
+.PHONY: run test test-slow test-browser lint format ui screenshots house faults fault-scores defects budgets notebooks schema constraints clean
 
 run: $(INSTALLED)
 	$(BIN)/cnnbench run $(SUITE)
@@ -51,6 +51,10 @@ house:
 # Pages that are made from runs: minutes, on every framework that is here.
 faults: $(INSTALLED_DEV)
 	$(BIN)/python docs/write_faults.py
+
+# Drawn faults, a quarter of an hour a backend; what was measured with the same code is kept.
+fault-scores: $(INSTALLED_DEV)
+	$(BIN)/python docs/write_fault_scores.py
 
 defects: $(INSTALLED_DEV)
 	$(BIN)/python docs/write_defects.py

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from cnnbench.cli.fault_listing import KillTable, used, verdict
 from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.faults import Fault, Kill, faults, kill_table
+from cnnbench.numerics.faults.score import Rate
 
 PAGE = Path(__file__).parent / "faults.md"
 WAYS = (
@@ -21,16 +24,53 @@ WAYS = (
     ("jax", "jit"),
     ("tensorflow", "graph"),
 )
-HEAD = """# The faults, and what catches them
+SCORES = Path(__file__).parent / "fault-scores.json"
+HEAD = """# Faults, and what catches them
 
-Real defects of real projects, or plausible ones, that can be injected into any backend by name:
+```console
+$ cnnbench faults list                          # real defects of real projects, or plausible ones
+$ cnnbench verify resnet20 -b torch --fault batch_norm.biased_running_variance
+$ cnnbench list faults --kill torch:eager       # each of them, in a network in which it must be found
+$ cnnbench faults score torch --count 1000 -o rows.jsonl     # faults that nobody thought of
+$ cnnbench faults score torch --fault residual/0/8           # one of these again
+```
 
-    cnnbench list faults
-    cnnbench verify resnet20 -b torch --fault batch_norm.biased_running_variance
-    cnnbench list faults --kill torch:eager
+Faults are put into any backend without knowing its framework: around its ops, its compiled programs, its losses and its
+update rules. The backend itself stays as it is.
+
+"""
+DRAWN = """## Drawn faults: the score
+
+A registered fault is one that somebody thought of. A drawn one is a place, a moment and a change, at random:
+
+* **Where**: the op of a kind of node; an array that is loaded; the folding of a batch norm; a program's inputs or
+  outputs; a node that is wrong only where it is fused with what it reads from; the loss; the update rule; what is
+  repeated from one run to the next.
+* **When**: always; from a call or a step on; from the second load on; for some numbers of images, image sizes or
+  values; in training alone.
+* **What**: an element, a channel or an image; a constant; a term that is left out, negated or exchanged; fewer bits;
+  an output that saturates or swallows NaN; another value of a field of the layer, the rule or the loss; running
+  statistics; a gradient; the order of rows; a result that is kept. Errors are 1e-4 to 1, uniform in their logarithm.
+
+`residual/0/8` is the id of one: the network, the seed, the number of the draw. The networks are one for each layer
+kind, small ones of several kinds, LeNet-5 and ResNet-20.
+
+A fault is **killed** where a check fails. It is **located** where the first check that names a node names the right
+one (a loss or an update rule: its term). Intervals are Clopper and Pearson's at 95 %. A fault with which a program
+does not run is not counted: it is not silent.
+
+A fault is **equivalent** where no check could find it. One that passed all checks is put into the NumPy reference,
+which computes in float64, at all moments. What the checks then see is its exact effect, without the rounding of
+float32. It must stay within every budget: on the operands of the case, on those of two further seeds, on a batch on
+which it shows, and on the hard operands of `--thorough`. The largest share of a budget is its bound. An epsilon of
+1.0001e-5 for 1e-5 is one. A loss or a slot, which has no budget, may move by 64 roundings. What a program keeps from
+call to call is never equivalent.
+
+"""
+REGISTERED = """## Registered faults
 
 Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located at its
-node; a fault of a loss or of an update rule at its term, one of shared weights at the node that owns them. This page
+node; a fault of a loss or of an update rule at its term, one of shared weights at the node that owns them. The table
 is written by `make faults`, from that run: float32, seed 0. A number is how many sharp budgets the faulty backend uses;
 the right one uses less than 1. *exact*: a value is moved or chosen, and no error is admitted. A composite that a
 backend makes of its parts is examined as one node.
@@ -74,7 +114,55 @@ def page(tables: Sequence[KillTable]) -> str:
     rows = [{row.fault: row for row in table.rows} for table in tables]
     lines += [_line(item, [by_name.get(name) for by_name in rows]) for name, item in faults().items()]
     skipped = _skipped(tables)
-    return HEAD + "\n".join(lines) + "\n" + (f"\nNot injected:\n\n{skipped}\n" if skipped else "")
+    registered = REGISTERED + "\n".join(lines) + "\n" + (f"\nNot injected:\n\n{skipped}\n" if skipped else "")
+    known = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.exists() else []
+    return HEAD + DRAWN + scores(known) + registered
+
+
+def scores(measured: Sequence[Mapping[str, Any]]) -> str:
+    """The scores of drawn faults: all of each measurement, then by class, and what escapes now."""
+    head = ("measured", "backend", "drawn", "killed", "located", "escaped", "equivalent", "false alarms")
+    rows = [
+        (
+            f"{item['date']}, {item['label']}",
+            f"{item['backend']} {item['mode']}",
+            *_counts(item["total"]),
+            _alarms(item),
+        )
+        for item in measured
+    ]
+    text = _table_of(head, rows)
+    for name in ("where", "when", "what"):
+        heads = [f"{item['backend']} {item['mode']}, {item['label']}" for item in measured]
+        classes = sorted({found["name"] for item in measured for found in item[name]})
+        by_name = [{found["name"]: found for found in item[name]} for item in measured]
+        cells = [(one, *(_killed(found.get(one)) for found in by_name)) for one in classes]
+        text += f"Killed of those that can be seen, by {name}:\n\n" + _table_of((name, *heads), cells)
+    escaped = [(f"{i['backend']} {i['mode']}", row) for i in measured if i["label"] == "now" for row in i["escaped"]]
+    if escaped:
+        lines = [(f"`{row['id']}`", backend, row["fault"]) for backend, row in escaped]
+        text += "What escapes now:\n\n" + _table_of(("id", "backend", "fault"), lines)
+    return text
+
+
+def _counts(found: Mapping[str, Any]) -> tuple[str, ...]:
+    killed = Rate(found["killed"], found["killed"] + found["escaped"])
+    located = Rate(found["located"], found["killed"])
+    return (f"{found['drawn']}", f"{killed}", f"{located}", f"{found['escaped']}", f"{found['equivalent']}")
+
+
+def _alarms(item: Mapping[str, Any]) -> str:
+    clean = item["clean"]
+    return f"{clean['alarms']} of {clean['runs']}" if clean["runs"] else "–"
+
+
+def _killed(found: Mapping[str, Any] | None) -> str:
+    return "–" if found is None else f"{found['killed']} of {found['killed'] + found['escaped']}"
+
+
+def _table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
 
 
 def _line(item: Fault, rows: Sequence[Kill | None]) -> str:

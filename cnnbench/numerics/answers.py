@@ -71,6 +71,11 @@ class Answers:
         for name, _, key, row in self._parts(images, exact):
             self._known[name, key] = (row, True)
 
+    def lacks(self, images: Images) -> bool:
+        """Whether an output that is not of single images is unknown for a batch of these images."""
+        whole = " ".join(images)
+        return any(rows is None and (name, whole) not in self._known for name, rows in self._rows.items())
+
     def judge(self, images: Images, outputs: Arrays) -> Disagreement | None:
         """The worst disagreement of a call's outputs with what is known; what is new becomes known.
 
@@ -135,12 +140,18 @@ def _rows_per_image(graph: Graph) -> dict[str, int | None]:
     for name, value in graph.outputs:
         first, second = one[value], two[value]
         if first == second:
-            rows[name] = 0
+            rows[name] = None if _reads_inputs(graph, value) else 0
         elif first[1:] == second[1:] and second[0] == 2 * first[0]:
             rows[name] = first[0]
         else:
             rows[name] = None
     return rows
+
+
+def _reads_inputs(graph: Graph, value: str) -> bool:
+    part = graph.prefix([value]) if value not in {item.name for item in graph.inputs} else graph
+    inputs = {item.name for item in graph.inputs}
+    return value in inputs or any(inputs & set(node.inputs) for node in part.nodes)
 
 
 def _bytes(array: Array) -> bytes:

@@ -86,7 +86,7 @@ def examine(
     if got.dtype != expected:
         return "wrong_dtype", f"dtype {got.dtype}, expected {expected}"
     bad = np.isnan(got)
-    if exact is not None:
+    if exact is not None and exact.dtype.kind == "f":
         bad &= ~np.isnan(exact)
     if bad.any():
         return "nan", f"NaN in {int(bad.sum())} of {got.size} values, first at {_index(bad, int(bad.argmax()))}"

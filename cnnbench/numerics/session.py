@@ -180,7 +180,7 @@ def distances(got: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]
             found[name] = np.inf
             continue
         with np.errstate(invalid="ignore"):
-            gap = np.abs(mine.astype(np.float64) - value)
+            gap = np.asarray(np.abs(mine.astype(np.float64) - value))
         same = (mine == value) | (np.isnan(mine) & np.isnan(value))
         gap[np.asarray(same)] = 0.0
         found[name] = float(np.nan_to_num(gap, nan=np.inf, posinf=np.inf).max(initial=0.0))

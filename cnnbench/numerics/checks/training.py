@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnbench.errors import UnavailableError
 from cnnbench.numerics.calibration import LOSS
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.gradient import loss_terms
@@ -35,6 +36,8 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """
     small = Oracle(oracle.case.reduced, oracle.cache)
     case = small.case
+    if not case.has_loss:
+        raise UnavailableError("no loss can be taken of this network's output, so that it cannot be trained")
     rule = compare_steps(subject, Oracle(_rule_case(case), oracle.cache))
     details: dict[str, Any] = {
         "batch": case.size,

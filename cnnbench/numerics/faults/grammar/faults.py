@@ -103,8 +103,8 @@ class DrawnFault:
 
     @property
     def always(self) -> Fault:
-        """The same fault at every moment."""
-        return replace(self.fault, when=None)
+        """The same fault at every moment, and not in training alone."""
+        return replace(self, occasion=Occasion("always", "always")).fault
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.registry import architectures
 from cnnbench.spec.composites import DepthwiseSeparableConv, MultiHeadAttention, SqueezeExcitation
 from cnnbench.spec.examples import example_layer
@@ -37,6 +37,7 @@ from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
+from cnnbench.training.steps import TrainingSteps
 
 SUITE_LIKE = TrainingSteps(
     SGD(momentum=0.9, nesterov=True, weight_decay=0.01, decay="kernels"), CrossEntropy(label_smoothing=0.1)

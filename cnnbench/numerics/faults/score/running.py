@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from time import process_time
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from cnnbench.errors import CnnbenchError
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.checks import CHECKS, run_checks
@@ -20,6 +19,7 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:
+    from cnnbench.numerics.case import Case
     from cnnbench.numerics.outcome import CheckOutcome
 
 Outcome = Literal["killed", "escaped", "equivalent", "raised", "not injected"]
@@ -130,13 +130,9 @@ def _examined(asked: Scoring, drawn: DrawnFault, row: FaultRow) -> FaultRow:
     if reason is not None:
         return replace(row, outcome="not injected", message=reason)
     subject = faulty_subject(asked.backend, drawn.fault)
-    for check in CHECKS:
+    for check in _sound_checks(asked, drawn.case):
         try:
             (outcome,) = run_checks([check], subject, drawn.case)
-        except CnnbenchError as error:
-            if row.outcome != "killed":
-                return replace(row, outcome="raised", check=check, message=f"{type(error).__name__}: {error}")
-            continue
         except Exception as error:
             if row.outcome != "killed":
                 return replace(row, outcome="raised", check=check, message=f"{type(error).__name__}: {error}"[:300])
@@ -149,6 +145,27 @@ def _examined(asked: Scoring, drawn: DrawnFault, row: FaultRow) -> FaultRow:
         return row
     bound = bound_of(drawn, subject.composites)
     return replace(row, outcome="equivalent" if bound.equivalent else "escaped", share=bound.share, message=bound.text)
+
+
+_SOUND: dict[tuple[object, ...], tuple[str, ...]] = {}
+
+
+def _sound_checks(asked: Scoring, case: Case) -> tuple[str, ...]:
+    """The checks that the right backend passes, or skips, on this case: another's failure says nothing of a fault."""
+    key = (asked.backend.name, case.options, case.graph.name, case.seed)
+    if key not in _SOUND:
+        subject = InProcessSubject(asked.backend)
+        _SOUND[key] = tuple(check for check in CHECKS if not _alarm(subject, check, case))
+    return _SOUND[key]
+
+
+def _alarm(subject: InProcessSubject, check: str, case: Case) -> str | None:
+    """What a check says that fails or raises, or None."""
+    try:
+        (outcome,) = run_checks([check], subject, case)
+    except Exception as error:
+        return f"{check}: {type(error).__name__}: {error}"[:300]
+    return f"{check}: {outcome.message}"[:300] if outcome.status == "failed" else None
 
 
 def _with_failure(row: FaultRow, drawn: DrawnFault, outcome: CheckOutcome) -> FaultRow:
@@ -191,10 +208,7 @@ def examine_clean(asked: Scoring, name: CleanId, precisions: Sequence[str]) -> C
     folded, policy = chance.share() < 0.5, chance.weighted([(p, 4.0 if p == "float32" else 1.0) for p in precisions])
     options = replace(asked.options, precision=precision(policy), fold_batch_norm=folded)
     case = network_case(name.network, options, seed, batch)
-    try:
-        outcomes = run_checks(list(CHECKS), InProcessSubject(asked.backend), case)
-        alarms = tuple(f"{o.name}: {o.message}"[:300] for o in outcomes if o.status == "failed")
-    except Exception as error:
-        alarms = (f"{type(error).__name__}: {error}"[:300],)
+    subject = InProcessSubject(asked.backend)
+    alarms = tuple(alarm for check in CHECKS if (alarm := _alarm(subject, check, case)) is not None)
     seconds = round(process_time() - began, 3)
     return CleanRow(str(name), name.network, seed, batch, folded, policy, alarms, seconds)
