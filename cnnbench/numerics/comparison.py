@@ -13,7 +13,7 @@ from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.rounding import host_dtype
+from cnnbench.numerics.rounding import host_dtype, to_storage
 from cnnbench.numerics.suspicion import probe
 from cnnbench.numerics.ties import Hull
 
@@ -134,7 +134,7 @@ def compare(
         return Comparison(place.used(np.inf, np.inf), problem, text)
     if not got.size:
         return Comparison(place.used(0.0, 0.0))
-    exact = np.asarray(exact, np.float64)
+    exact = _within(np.asarray(exact, np.float64), policy)
     fractions = [_fraction(got, exact, admitted) for admitted in (budget.sharp, budget.worst)]
     if hull is not None and hull.tied.any():
         for fraction, admitted in zip(fractions, (budget.sharp, budget.worst), strict=True):
@@ -145,6 +145,14 @@ def compare(
     use = place.used(fraction[index], fractions[1].max(), worst_index=index, got=got[index], expected=exact[index])
     seen = None if fraction[index] <= 1 else probe(got, budget.sharp, str(place.quantity))
     return Comparison(use, at_ties=0 if hull is None else int(hull.tied.sum()), probe=seen)
+
+
+def _within(exact: Array, policy: PrecisionPolicy) -> Array:
+    """Values beyond the storage type's range as the infinities that it holds for them."""
+    if policy.storage == "float64" or not np.any(np.abs(exact) > 6e4):
+        return exact
+    with np.errstate(over="ignore"):
+        return np.where(np.isinf(to_storage(exact, policy)), np.sign(exact) * np.inf, exact)
 
 
 def _fraction(got: Array, exact: Array, admitted: Array) -> Array:

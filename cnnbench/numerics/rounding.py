@@ -26,6 +26,12 @@ def host_dtype(policy: PrecisionPolicy) -> np.dtype[Any]:
     return np.dtype(np.float64 if policy.storage == "float64" else np.float32)
 
 
+def limits(policy: PrecisionPolicy) -> tuple[float, float]:
+    """The largest finite and the smallest normal number of the storage type; for float64 those of float32."""
+    largest = 65504.0 if policy.storage == "float16" else float(np.finfo(np.float32).max)
+    return largest, max(_SMALLEST_NORMAL[policy.storage], _FLOOR)
+
+
 def to_storage(array: Array, policy: PrecisionPolicy) -> Array:
     """``array`` with each value rounded to the storage type, held in ``host_dtype``; integers stay as they are."""
     if array.dtype.kind != "f":

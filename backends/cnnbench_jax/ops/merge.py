@@ -51,7 +51,7 @@ def divide(layer: Divide, inputs: Arrays, weights: Arrays, state: Arrays, call: 
 def power(layer: PowerOf, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """``jnp.power`` without what its gradients make NaN: the base's at exponent 0, the exponent's at a base below 0."""
     base, exponent = jnp.broadcast_arrays(*inputs)
-    held = jnp.where(exponent == 0, jnp.ones_like(base), base)
+    held = jnp.where(exponent == 0, lax.stop_gradient(base), base)
     return OpResult((jnp.power(held, jnp.where(base > 0, exponent, lax.stop_gradient(exponent))),))
 
 

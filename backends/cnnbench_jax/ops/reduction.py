@@ -88,9 +88,13 @@ OPERATIONS.lacks("top_k", "NaN counts as the largest value; in the reference it 
 
 @OPERATIONS.register("top_k")
 def top_k(layer: TopK, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """``lax.top_k`` along the last axis; the smallest are the largest of the negatives."""
+    """``lax.top_k`` along the last axis; the smallest are the largest of the negatives.
+
+    It orders -0 below 0, which are equal: zeros lose their sign first.
+    """
     axis = call.axis(layer.axis, inputs[0].ndim)
     x = jnp.moveaxis(inputs[0], axis, -1)
-    values, positions = lax.top_k(x if layer.largest else -x, layer.k)
-    values = values if layer.largest else -values
+    ordered = jnp.where(x == 0, jnp.zeros_like(x), x)
+    _, positions = lax.top_k(ordered if layer.largest else -ordered, layer.k)
+    values = jnp.take_along_axis(x, positions, axis=-1)
     return OpResult((jnp.moveaxis(values, -1, axis), jnp.moveaxis(positions.astype(jnp.int32), -1, axis)))

@@ -14,6 +14,7 @@ from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays
 
 TANH_FACTOR = math.sqrt(2 / math.pi)
 TANH_CUBE = 0.044715
+BENT = 30.0  # beyond, tanh is 1 and its slope 0 in float64, too: x^2 need not be finite
 
 
 def _sigmoid(x: Array) -> Array:
@@ -72,8 +73,9 @@ def gelu_backward(layer: GELU, saved: Any, gradients: Arrays, weights: Arrays, c
     if layer.form == "exact":
         density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
         return Gradients(((0.5 * erfc(-x * math.sqrt(0.5)) + x * density) * dy,))
-    t = np.tanh(TANH_FACTOR * (x + TANH_CUBE * x * x * x))
-    inner = TANH_FACTOR * (1 + 3 * TANH_CUBE * x * x)
+    bent = np.clip(x, -BENT, BENT)
+    t = np.tanh(TANH_FACTOR * (bent + TANH_CUBE * bent * bent * bent))
+    inner = TANH_FACTOR * (1 + 3 * TANH_CUBE * bent * bent)
     return Gradients(((0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner) * dy,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,14 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, no_hard_operands, of_every_size
+from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.layers.axes import resolve_axis
 
 Array = NDArray[Any]
+
+hard_operands("relu", "tanh", "sigmoid")(of_every_size)
+no_hard_operands("hardmax", because="it chooses, and near ties go either way")
 
 # What good exp, log and tanh in float32 err by, in roundings (1 ulp is at most 2 of them); libraries state up to 4 ulp.
 FUNCTION = 8
@@ -109,6 +115,27 @@ def sigmoid_gradient(setting: GradientSetting) -> GradientBudget:
             ),
         )
     )
+
+
+@hard_operands("softmax", "log_softmax")
+def _hard_simplex(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Values all over exp's range, far from 0, alike, one above all others, and vast ones."""
+    axis, shape = resolve_axis(call.layer.fields()["axis"], call.inputs[0].ndim), call.inputs[0].shape
+
+    def leading(rows: Any) -> Array:
+        values = hard.normal(rows)
+        values[..., -1] = 60.0
+        return values
+
+    patterns = (
+        lambda rows: hard.uniform(rows, 104.0),
+        lambda rows: 1000.0 + hard.normal(rows),
+        lambda rows: np.full(rows, -200.0),
+        leading,
+        lambda rows: hard.every_size(rows),
+        lambda rows: 1e-3 * hard.normal(rows),
+    )
+    return replace(call, inputs=(hard.rows(shape, (axis,), patterns),))
 
 
 class _Simplex:

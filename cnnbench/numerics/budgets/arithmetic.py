@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, no_hard_operands, of_every_size, of_every_square
+from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.spec.layers.arithmetic import Affine, Clip
 
@@ -40,6 +43,42 @@ exact_on_integers("scalar_power", when=lambda layer, inputs: layer.exponent in (
 
 def _small_integers(*numbers: float) -> bool:
     return all(number == math.floor(number) and abs(number) <= 3 for number in numbers)
+
+
+hard_operands("clip")(of_every_size)
+hard_operands("scalar_affine")(of_every_square)
+no_hard_operands("parameter", because="it has no operand")
+_DOMAIN_ENDS_AT_1 = ("asin", "acos", "atanh")
+_POSITIVE = ("log", "sqrt", "rsqrt")
+
+
+@hard_operands("elementwise")
+def hard_arguments(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Arguments of every size in the function's domain; waves and powers of e get moderate ones."""
+    name, shape = call.layer.fields()["function"], call.inputs[0].shape
+    if name in CHOICES:
+        return of_every_size(call, hard)
+    most = hard.square if name in ("square", "reciprocal", *_POSITIVE, "log1p", "atan") else 80.0
+    x = hard.every_size(shape, most=most, least=hard.square_root)
+    if name in _POSITIVE:
+        x = np.abs(x) + hard.square_root
+    elif name in _DOMAIN_ENDS_AT_1:
+        x = x / (1.0625 + np.abs(x))
+    elif name == "log1p":
+        x = np.where(x < 0, x / (1.0625 - x), x)
+    elif name == "acosh":
+        x = 1.0625 + np.abs(x)
+    elif name == "reciprocal":
+        x = np.where(x == 0, 1.0, x)
+    return replace(call, inputs=(x,))
+
+
+@hard_operands("scalar_power")
+def hard_bases(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Bases whose powers stay within the type's range."""
+    most = hard.square ** (1 / max(1.0, abs(call.layer.fields()["exponent"])))
+    x = hard.every_size(call.inputs[0].shape, most=most, least=1 / most)
+    return replace(call, inputs=(np.where(x == 0, 1.0, np.abs(x)),))
 
 
 @forward_formula("parameter")
@@ -61,6 +100,8 @@ _BESIDE: dict[str, Callable[[Array], Array]] = {
     "cos": lambda x: np.minimum(1, np.abs(x)),
     "tan": lambda x: np.minimum(1, np.abs(x)) * (1 + np.tan(x) ** 2),
     "acos": lambda x: np.ones_like(x),  # pi / 2 - asin(x)
+    "sinh": lambda x: np.abs(x * np.sinh(x)) / 4,  # exp(x - log 2), whose argument is rounded (JAX)
+    "cosh": lambda x: np.abs(x * np.cosh(x)) / 4,
     "log": lambda x: np.minimum(1, np.abs(x - 1)),  # log2 of the significand times log 2, and the exponent's part
 }
 
@@ -85,6 +126,8 @@ _BENDS: dict[str, Callable[[Array], Array]] = {
     "sin": lambda x: np.abs(np.cos(x)) + np.minimum(1, np.abs(x)),
     "cos": lambda x: np.abs(np.sin(x)) + np.minimum(1, np.abs(x)),
     "tan": lambda x: (1 + np.tan(x) ** 2) * (1 + 2 * np.abs(x * np.tan(x))),
+    "sinh": lambda x: np.abs(x * np.sinh(x)) / 4 + np.cosh(x),
+    "cosh": lambda x: np.abs(x * np.cosh(x)) / 4 + np.abs(np.sinh(x)),
     "log1p": lambda x: (1 + np.abs(x / (1 + x))) / (1 + x),
     "asin": lambda x: (1 - x * x) ** -1.5,
     "acos": lambda x: (1 - x * x) ** -1.5,

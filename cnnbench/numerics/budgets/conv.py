@@ -19,10 +19,13 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import hard_operands, scaled
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.layers import Conv, PartialConv
 
 Array = NDArray[Any]
+
+hard_operands("conv", "partial_conv")(scaled)
 
 
 def _convolution(call: LayerCall) -> Conv | PartialConv:

@@ -15,8 +15,12 @@ from cnnbench.numerics.budgets.base import (
     sum_of_products,
 )
 from cnnbench.numerics.budgets.conv import product_gradients, rounded_sums, squared
+from cnnbench.numerics.hard_operands import hard_operands, scaled
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
+
+hard_operands("conv_transpose")(scaled)
+
 
 exact_on_integers("conv_transpose")
 

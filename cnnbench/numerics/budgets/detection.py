@@ -21,10 +21,20 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.hard_operands import no_hard_operands
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
+
+no_hard_operands(
+    "anchor_grid",
+    "non_max_suppression",
+    "roi_align",
+    "roi_max_pool",
+    "take_rows",
+    because="operands say where to look, and are judged as the network has them",
+)
 PLACE = 8  # roundings of a sample's place: scale, offset, length, its share of a cell, the sum
 
 

@@ -20,8 +20,11 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import no_hard_operands
 
 Array = NDArray[Any]
+
+no_hard_operands("token_embedding", "timestep_embedding", because="operands are rows and steps")
 
 ANGLE = 3  # roundings of t w: of w, of the product, and one to spare
 

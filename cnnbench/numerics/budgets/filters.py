@@ -20,8 +20,12 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import hard_operands, scaled
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.layers.filters import ConstantFilter
+
+hard_operands("constant_filter")(scaled)
+
 
 exact_on_integers(
     "constant_filter", when=lambda layer, inputs: all(weight % 1 == 0 for weight in layer.weights_row_major)

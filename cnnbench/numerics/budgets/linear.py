@@ -19,7 +19,11 @@ from cnnbench.numerics.budgets.base import (
     sum_of_products,
 )
 from cnnbench.numerics.budgets.conv import product_gradients, rounded_sums, squared
+from cnnbench.numerics.hard_operands import hard_operands, of_moderate_size, scaled
 from cnnbench.numerics.reference import LayerCall
+
+hard_operands("linear")(scaled)
+hard_operands("matmul", "radial_basis")(of_moderate_size)
 
 
 @forward_formula("linear")

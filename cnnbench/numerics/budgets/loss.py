@@ -22,9 +22,13 @@ from cnnbench.numerics.budgets.base import (
     gradient_budget,
     gradient_formula,
 )
+from cnnbench.numerics.hard_operands import hard_operands, no_hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.rounding import Roundoff
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+
+hard_operands("stop_gradient")(of_every_size)
+no_hard_operands("nll_loss", because="it chooses among logarithms, which log_softmax makes")
 
 
 def loss_gradient_budget(

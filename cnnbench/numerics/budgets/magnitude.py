@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_moderate_size
+from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
@@ -64,6 +67,30 @@ def local_response_norm_gradient(setting: GradientSetting) -> GradientBudget:
         return np.asarray(direct + outer * _window_sum(parts, after, before) + 8 * u.smallest)
 
     return GradientBudget((both(error),))
+
+
+hard_operands("local_response_norm")(of_moderate_size)
+
+
+@hard_operands("rms_norm", "filter_response_norm", "lp_normalization")
+def hard_lengths(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Rows whose squares just do not underflow or overflow, near epsilon, of zeros, far from 0, and of every size."""
+    layer, x = call.layer, call.inputs[0]
+    fields = layer.fields()
+    first = fields.get("start_axis", 2)
+    axes = (fields["axis"],) if "axis" in fields else tuple(range(first, x.ndim))
+    count = math.prod(x.shape[axis] for axis in axes)
+    near = fields["eps"] if "axis" in fields else max(fields["eps"], hard.smallest**0.9) ** 0.5
+    near = max(near, hard.square_root)
+    patterns = (
+        lambda rows: hard.square_root * (1 + np.abs(hard.normal(rows))),
+        lambda rows: hard.cube * hard.normal(rows),
+        lambda rows: near / count**0.5 * hard.normal(rows),
+        lambda rows: np.zeros(rows),
+        lambda rows: min(300.0, hard.cube) + hard.normal(rows),
+        lambda rows: hard.every_size(rows, most=hard.cube, least=hard.square_root),
+    )
+    return replace(call, inputs=(hard.rows(x.shape, axes, patterns),))
 
 
 class _Unit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -25,12 +26,44 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_every_size, of_every_square
+from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import Roundoff
 
 Array = NDArray[Any]
 
 exact_on_integers("multiply", "subtract", "minimum", "maximum", "select")
 exact_on_integers("mean", when=lambda layer, inputs: len(inputs) in (1, 2, 4))
+
+
+hard_operands("minimum", "maximum", "select", "concat", "mean")(of_every_size)
+hard_operands("multiply")(of_every_square)
+
+
+@hard_operands("power")
+def hard_power(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Positive bases and exponents of both signs whose powers are finite."""
+    base, exponent = (hard.every_size(x.shape, most=13.0, least=1 / 13) for x in call.inputs)
+    return replace(call, inputs=(np.where(base == 0, 1.0, np.abs(base)), np.clip(exponent, -4.0, 4.0)))
+
+
+@hard_operands("add", "subtract")
+def hard_sum(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Operands of every size, half of which all but cancel the first one."""
+    first = hard.every_size(call.inputs[0].shape)
+    others = [hard.every_size(x.shape) for x in call.inputs[1:]]
+    sign = 1.0 if call.layer.kind == "subtract" else -1.0
+    if others and others[0].shape == first.shape:
+        near = sign * first * (1 + 1e-5 * hard.normal(first.shape))
+        others[0] = np.where(hard.generator.random(first.shape) < 0.5, near, others[0])
+    return replace(call, inputs=(first, *others))
+
+
+@hard_operands("divide")
+def hard_quotient(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Numerators and divisors of every size for which a / b^2 stays within the range, and divisors of 0."""
+    most = hard.cube
+    return replace(call, inputs=tuple(hard.every_size(x.shape, most=most, least=1 / most) for x in call.inputs))
 
 
 @forward_formula("add")

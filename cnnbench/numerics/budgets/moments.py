@@ -21,9 +21,11 @@ _SHORT = 16  # up to so many terms c(n) = min(2 sqrt(n), n) u holds any drift: i
 class Statistics:
     """Means, variances and the normalised values of an input, with their errors to first order.
 
-    dm = (c(n) + b) mean|x| + u |m|;  dv = (c(n + 2) + c(4) + b) v + dm^2 (two passes: deviations sum to 0, so that dm
-    enters squared);  r = 1 / sqrt(v + eps), dr = r (dv / (2 (v + eps)) + c(4)), or r = 1 / (sqrt(v) + eps). b is the
-    sum's drift, of the values and of their squared deviations (``drift``).
+    dm = (c(n) + b) mean|x| + u |m|;  dv = (c(n + 2) + c(4) + b) v + dm^2 + 2 u |m| mean|x - m|: two passes, in which
+    deviations sum to 0, so that dm enters squared, or Welford's updates of a mean that is rounded each time, as in
+    PyTorch's layer norm (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983);  r =
+    1 / sqrt(v + eps) or 1 / (sqrt(v) + eps), dr = r(v - dv) - r + c(4) r. b is the sum's drift, of the values and of
+    their squared deviations (``drift``).
     """
 
     def __init__(self, x: Array, axes: Axes, eps: float, u: Roundoff, *, outside: bool = False) -> None:
@@ -34,8 +36,15 @@ class Statistics:
         self.deviation = x - self.mean
         self.variance = self.average(np.square(self.deviation))
         self.root = np.sqrt(self.variance if outside else self.variance + eps)
-        self.inverse = 1 / (self.root + (eps if outside else 0.0))
+        self._eps, self._outside = eps, outside
+        self.inverse = self._inverse(self.variance)
         self.normal = self.deviation * self.inverse
+
+    def _inverse(self, variance: Array) -> Array:
+        """r at a variance; infinite where that is 0 and no epsilon is added."""
+        with np.errstate(divide="ignore"):
+            root = np.sqrt(variance) + self._eps if self._outside else np.sqrt(variance + self._eps)
+            return np.asarray(1 / root)
 
     def average(self, values: Array) -> Array:
         """Over the axes, which stay."""
@@ -55,12 +64,16 @@ class Statistics:
     def variance_error(self, c: Any) -> Array:
         """dv."""
         relative = c(self.count + 2, self.u.accumulated) + c(4, self.u.stored) + self._drifts[1]
-        return np.asarray(relative * self.variance + self.mean_error(c) ** 2)
+        updated = 2 * c(1, self.u.stored) * np.abs(self.mean) * self.average(np.abs(self.deviation))
+        return np.asarray(relative * self.variance + self.mean_error(c) ** 2 + updated)
 
     def inverse_error(self, c: Any) -> Array:
-        """dr; the root's own error is dv / (2 root), and r's is r^2 times that."""
-        of_root = self.variance_error(c) / (2 * np.where(self.root > 0, self.root, 1))
-        return np.asarray(self.inverse * (self.inverse * of_root + c(4, self.u.stored)))
+        """dr: r at v - dv, which is not below 0, lies farther from r than at v + dv."""
+        error = self.variance_error(c)
+        largest = self._inverse(np.maximum(self.variance - error, 0.0))
+        least = self._inverse(self.variance + error)
+        moved = np.maximum(largest - self.inverse, self.inverse - least)
+        return np.asarray(moved + c(4, self.u.stored) * self.inverse)
 
     def normal_error(self, c: Any) -> Array:
         """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,31 @@ from cnnbench.numerics.budgets.base import (
     sum_of_products,
 )
 from cnnbench.numerics.budgets.moments import Statistics
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_moderate_size, standard_rows
+from cnnbench.numerics.reference import LayerCall
 
 Array = NDArray[Any]
+
+
+hard_operands("channel_affine")(of_moderate_size)
+
+
+@hard_operands("batch_norm")
+def hard_channels(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Channels that are hard to standardise, with running statistics that are their own."""
+    x, axes = call.inputs[0], (0, *range(2, call.inputs[0].ndim))
+    x = standard_rows(hard, x.shape, axes, call.layer.fields()["eps"])
+    return replace(call, inputs=(x,), state=(x.mean(axis=axes), x.var(axis=axes)))
+
+
+@hard_operands("frozen_batch_norm")
+def hard_frozen_channels(call: LayerCall, hard: Hardness) -> LayerCall:
+    """The same, of statistics that are weights; no variance is 0 where there is no epsilon."""
+    moved = hard_channels(call, hard)
+    eps = call.layer.fields()["eps"]
+    mean, variance = moved.state
+    variance = np.maximum(variance, 0.0 if eps else hard.smallest**0.5)
+    return replace(moved, state=(), weights=(*call.weights[:2], mean, variance))
 
 
 def _statistics(setting: Setting) -> Statistics:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets.base import (
     Budget,
@@ -19,11 +21,35 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.moments import drift
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.ties import Backward, Hull, maxima, ties_of
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, Shape
 
 exact_on_integers("min_pool")
+
+
+hard_operands("max_pool", "min_pool", "global_max_pool", "subsample")(of_every_size)
+
+
+@hard_operands("avg_pool", "global_avg_pool", "adaptive_avg_pool")
+def hard_average(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Channels whose values cancel, lie far from 0, are all alike, or are very large and very small."""
+    x = call.inputs[0]
+    mean = min(300.0, hard.square)
+
+    def alternating(rows: Any) -> NDArray[Any]:
+        return np.resize([1.0, -1.0], rows) * (hard.square / 8 + hard.normal(rows))
+
+    patterns = (
+        lambda rows: mean + hard.normal(rows),
+        lambda rows: np.full(rows, 100.3),
+        alternating,
+        lambda rows: hard.square_root * hard.normal(rows),
+        lambda rows: hard.every_size(rows, most=hard.square),
+    )
+    return replace(call, inputs=(hard.rows(x.shape, tuple(range(2, x.ndim)), patterns),))
 
 
 def _window_size(layer: object, spatial: Shape) -> int:
@@ -56,9 +82,14 @@ def _sum(magnitude: np.ndarray, count: int, setting: Setting, rounded: np.ndarra
 
 @forward_formula("avg_pool", "global_avg_pool", "adaptive_avg_pool")
 def average(setting: Setting) -> ForwardBudget:
-    """K positions, S = the mean of |x|."""
-    count = _window_size(setting.layer, setting.call.inputs[0].shape[2:])
-    return ForwardBudget((_sum(setting.magnitudes()[0], count, setting, setting.values.outputs[0]),))
+    """K positions, S = the mean of |x|; over a whole channel the sum's drift besides (``moments``)."""
+    x, y = setting.call.inputs[0], setting.values.outputs[0]
+    count = _window_size(setting.layer, x.shape[2:])
+    budget = _sum(setting.magnitudes()[0], count, setting, y)
+    if setting.layer.kind == "global_avg_pool":  # equal values, of which roundings do not average out
+        drifted = drift(x, tuple(range(2, x.ndim)), setting.u.accumulated).reshape(y.shape) * setting.magnitudes()[0]
+        budget = Budget(budget.sharp + drifted, budget.worst + drifted)
+    return ForwardBudget((budget,))
 
 
 @gradient_formula(

@@ -20,6 +20,9 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
 )
 from cnnbench.numerics.budgets.pooling import windows_per_input
+from cnnbench.numerics.hard_operands import Hardness, hard_operands
+from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
 Factor = Any  # c(n, u): the sharp factor or gamma
@@ -47,6 +50,25 @@ def _relative(setting: Setting, c: Factor) -> Array:
     total = np.abs(y) ** layer.p
     relative = error / (layer.p * np.where(total == 0, 1.0, total)) + _power_error(total, 1 / layer.p, c, u.stored)
     return np.asarray(np.where(total == 0, 0.0, relative))
+
+
+@ties_of("lp_pool")
+def at_zero(backward: Backward) -> Hull | None:
+    """sign(0), for p = 1: anything from -1 to 1 times what a positive value would get."""
+    if backward.layer.p != 1 or not backward.layer.absolute:
+        return None
+    x = backward.x
+    beside = replace(backward.call, inputs=(np.where(x == 0, 1.0, x),))
+    slope = reference().gradient(beside, (backward.cotangent,)).inputs[0]
+    return backward.between(x == 0, -slope, slope)
+
+
+@hard_operands("lp_pool")
+def hard_windows(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Values whose powers stay within the type's range, of every size; positive ones where plain powers are taken."""
+    most = (hard.square / 16) ** (2 / max(2.0, call.layer.fields()["p"]))
+    x = hard.every_size(call.inputs[0].shape, most=most, least=1 / most)
+    return replace(call, inputs=(x if call.layer.fields()["absolute"] else np.abs(x),))
 
 
 @forward_formula("lp_pool")

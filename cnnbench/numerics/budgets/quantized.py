@@ -20,10 +20,15 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.budgets.conv import conv
 from cnnbench.numerics.budgets.linear import matmul
+from cnnbench.numerics.hard_operands import no_hard_operands
 from cnnbench.numerics.rounding import gamma, sharp_factor
 from cnnbench.spec.layers.quantized import Quantize
 
 Array = NDArray[Any]
+
+no_hard_operands(
+    "dequantize", "integer_conv", "integer_matmul", "quantize", because="they compute on integers, exactly"
+)
 _QUOTIENT = 3  # roundings of x / scale, which may be made as x (1 / scale)
 
 

@@ -22,9 +22,12 @@ from cnnbench.numerics.budgets.base import (
     roundings,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import hard_operands, of_every_size
 from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
+
+hard_operands("hard_sigmoid", "hard_swish", "leaky_relu", "prelu", "relu6", "shrink", "thresholded_relu")(of_every_size)
 
 exact_on_integers("relu6", "prelu", "thresholded_relu")
 exact_on_integers("leaky_relu", when=lambda layer, inputs: layer.negative_slope % 1 == 0)

@@ -19,11 +19,14 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.budgets.gates import gate_slope, gate_value
 from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, cut, exactly, joined
+from cnnbench.numerics.hard_operands import no_hard_operands
 from cnnbench.numerics.rounding import gamma, sharp_factor
 from cnnbench.spec.layers.gates import gate_rows
 from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 Array = NDArray[Any]
+
+no_hard_operands("gru", "lstm", "rnn", because="gates saturate on ordinary operands, and errors add up over steps")
 _ORDER = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 
 

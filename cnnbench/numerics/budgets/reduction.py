@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from cnnbench.numerics.budgets.base import (
     roundings,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_every_size
+from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.ties import Backward, Hull, ties_of
 from cnnbench.spec.layers import Shapes
 from cnnbench.spec.layers.reduction import Reduce
@@ -61,6 +64,27 @@ def top_k_ties(backward: Backward) -> Hull:
     g = backward.cotangent
     least, most = np.minimum(g.min(axis, keepdims=True), 0), np.maximum(g.max(axis, keepdims=True), 0)
     return backward.between(np.moveaxis(equals, -1, axis), least, most, (axis,))
+
+
+hard_operands("top_k", "arg_reduce")(of_every_size)
+
+
+@hard_operands("reduce")
+def hard_terms(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Rows that cancel, lie far from 0 or in exp's range, and of every size whose squares are finite."""
+    layer, x = call.layer, call.inputs[0]
+    name, axes = layer.fields()["function"], Reduce.reduced(layer, x.ndim)  # type: ignore[arg-type]
+    if name == "prod":
+        return replace(call, inputs=(np.exp2(hard.generator.uniform(-1.0, 1.0, x.shape)),))
+    if name == "log_sum":
+        return replace(call, inputs=(np.abs(hard.every_size(x.shape, most=hard.square, least=hard.square_root)),))
+    patterns = (
+        lambda rows: hard.uniform(rows, 80.0),
+        lambda rows: min(300.0, hard.square) + hard.normal(rows),
+        lambda rows: hard.every_size(rows, most=hard.square / 16, least=hard.square_root),
+        lambda rows: hard.square_root * (1 + np.abs(hard.normal(rows))),
+    )
+    return replace(call, inputs=(hard.rows(x.shape, axes, patterns),))
 
 
 def _times(size: Array, relative: Any) -> Array:

@@ -15,6 +15,9 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.hard_operands import hard_operands, of_every_square
+
+hard_operands("dropout", "stochastic_depth")(of_every_square)
 
 
 def _scaled(value: np.ndarray, setting: Setting) -> Budget:

@@ -22,10 +22,13 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import hard_operands, scaled
 from cnnbench.numerics.rounding import gamma, sharp_factor
 from cnnbench.spec.layers.interpolation import Axis, coordinates, matrix, matrix_of, taps_at, terms
 
 Array = NDArray[Any]
+
+hard_operands("resize")(scaled)
 COORDINATE_ROUNDINGS = 6  # the factor, its product, the halves, the neighbour's distance and the kernel's argument
 STEP = 1e-6
 

@@ -21,10 +21,13 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.hard_operands import no_hard_operands
 from cnnbench.numerics.rounding import gamma, sharp_factor
 from cnnbench.spec.layers.sampling import CUBIC, GridSample
 
 Array = NDArray[Any]
+
+no_hard_operands("grid_sample", because="operands say where to look, and are judged as the network has them")
 COORDINATE_ROUNDINGS = 6  # g + 1, its product, the half, the reflection, the distance, the kernel's argument
 
 

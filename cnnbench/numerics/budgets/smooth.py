@@ -25,9 +25,12 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.hard_operands import hard_operands, of_every_cube
 from cnnbench.numerics.rounding import Roundoff
 
 Array = NDArray[Any]
+
+hard_operands("celu", "elu", "gelu", "mish", "selu", "silu", "softplus", "softsign")(of_every_cube)
 TANH_FACTOR = np.sqrt(2 / np.pi)
 TANH_CUBE = 0.044715
 
@@ -45,6 +48,7 @@ class _Terms(NamedTuple):
         conditioning: |argument| |derivative| of each function whose argument is rounded before it is applied.
         tail: The argument z of a softplus. TensorFlow gives exp(z) for log(1 + exp(z)) where z < log(2 u) + 2, which is
             off by exp(z) / 2 times the value.
+        flushed: What multiplies an intermediate value that may be flushed to zero: x, in x sigmoid(x).
     """
 
     size: Array
@@ -52,6 +56,7 @@ class _Terms(NamedTuple):
     cancelled: Array | float = 0.0
     conditioning: Array | float = 0.0
     tail: Array | None = None
+    flushed: Array | float = 0.0
 
     def budget(self, scale: Array | float, setting: Setting) -> Budget:
         """The budget of the value times ``scale``: 1, or the cotangents for a gradient."""
@@ -64,6 +69,7 @@ class _Terms(NamedTuple):
                     c(self.roundings, u.stored) * self.size
                     + c(2, u.stored) * (self.cancelled + np.asarray(self.conditioning))
                     + cut_off
+                    + u.smallest * np.abs(self.flushed)
                 )
                 + 8 * u.smallest
             )
@@ -191,7 +197,7 @@ def _silu(layer: Any, x: Array) -> _Terms:
     scaled = layer.beta * x
     s = _sigmoid(scaled)
     conditioning = np.abs(x * scaled) * s * _sigmoid(-scaled) if layer.beta != 1 else 0.0
-    return _Terms(np.abs(x) * s, FUNCTION + 3, conditioning=conditioning)
+    return _Terms(np.abs(x) * s, FUNCTION + 3, conditioning=conditioning, flushed=x)
 
 
 def _silu_slope(layer: Any, x: Array) -> _Terms:
@@ -199,9 +205,8 @@ def _silu_slope(layer: Any, x: Array) -> _Terms:
     scaled = np.abs(layer.beta * x)
     s, rest = _sigmoid(layer.beta * x), _sigmoid(-layer.beta * x)
     conditioning = scaled * s * rest * (2 + scaled) if layer.beta != 1 else 0.0
-    return _Terms(
-        s * (1 + scaled * rest), FUNCTION + 5, cancelled=s * scaled * (1 + FUNCTION / 2 * s), conditioning=conditioning
-    )
+    cancelled = s * scaled * (1 + FUNCTION / 2 * s)
+    return _Terms(s * (1 + scaled * rest), FUNCTION + 5, cancelled=cancelled, conditioning=conditioning, flushed=scaled)
 
 
 _formulas("silu", _silu, _silu_slope)
@@ -231,7 +236,7 @@ _formulas(
 
 def _mish(layer: Any, x: Array) -> _Terms:
     """x t with t = tanh(softplus(x)): tanh does not enlarge the relative error of softplus, so that both add up."""
-    return _Terms(np.abs(x) * np.tanh(_softplus(x)), 2 * FUNCTION + 3)
+    return _Terms(np.abs(x) * np.tanh(_softplus(x)), 2 * FUNCTION + 3, flushed=x)
 
 
 def _mish_slope(layer: Any, x: Array) -> _Terms:
@@ -241,7 +246,8 @@ def _mish_slope(layer: Any, x: Array) -> _Terms:
     rest = 1 - t * t
     cancelled = np.abs(x) * s * t * t * (1 + FUNCTION)
     conditioning = np.abs(x) * s * 2 * t * rest * p * FUNCTION / 2 + np.abs(x) * rest * s * (np.abs(x) + p)
-    return _Terms(t + np.abs(x) * rest * s, 2 * FUNCTION + 4, cancelled=cancelled, conditioning=conditioning)
+    size = t + np.abs(x) * rest * s
+    return _Terms(size, 2 * FUNCTION + 4, cancelled=cancelled, conditioning=conditioning, flushed=x)
 
 
 _formulas("mish", _mish, _mish_slope)

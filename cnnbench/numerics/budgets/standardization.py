@@ -7,6 +7,7 @@ dx = r (h - mean h - n mean(h n)).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
 )
 from cnnbench.numerics.budgets.moments import Axes, Statistics
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, standard_rows
+from cnnbench.numerics.reference import LayerCall
 
 Array = NDArray[Any]
 
@@ -61,6 +64,15 @@ def _weight_and_bias(setting: Setting, shape: _Shape) -> tuple[Array, Array]:
 KINDS = ("layer_norm", "instance_norm", "group_norm", "mean_variance_norm")
 
 
+@hard_operands(*KINDS)
+def hard_rows(call: LayerCall, hard: Hardness) -> LayerCall:
+    """What is averaged together is hard to standardise."""
+    shape = _shape(call.layer, call.inputs[0].shape)
+    fields = call.layer.fields()
+    x = standard_rows(hard, shape.view, shape.axes, fields["eps"], constant=fields.get("eps_place") != "outside")
+    return replace(call, inputs=(x.reshape(call.inputs[0].shape),))
+
+
 @forward_formula(*KINDS)
 def standardized(setting: Setting) -> ForwardBudget:
     """|w| dn + few u ((|x| + |m|) r |w| + |b|)."""
@@ -76,24 +88,30 @@ def standardized(setting: Setting) -> ForwardBudget:
 
 @gradient_formula(*KINDS)
 def standardized_gradient(setting: GradientSetting) -> GradientBudget:
-    """dx = r (h - mean h - n mean(h n)), h = g w: each factor's error. dw = sum g n, db = sum g."""
+    """dx = r (h - mean h - n mean(h n)), h = g w: each factor's error. dw = sum g n, db = sum g.
+
+    PyTorch on a CPU computes r h + b x + c from sums of h and of h x: their terms, which cancel, are as large as those
+    of x r - m r.
+    """
     u, full, g = setting.u, setting.call.inputs[0].shape, setting.cotangents[0]
     shape = _shape(setting.layer, full)
     found = _statistics(setting, shape)
-    weight, _ = _weight_and_bias(setting, shape)
-    h = (g * weight).reshape(shape.view)
+    signed = setting.call.weights[0].reshape(shape.weight) if setting.call.weights else np.ones(())
+    h = (g * signed).reshape(shape.view)
     n = found.count
     first, second = found.average(h), found.average(h * found.normal)
     # with eps outside the root, x - m is divided by the root without it
     along = found.deviation / np.where(found.root > 0, found.root, 1)
     inner = h - first - along * second
     sizes = found.average(np.abs(h)), found.average(np.abs(h * found.normal))
+    far = (np.abs(found.x) + np.abs(found.mean)) * found.inverse
+    plain = found.average(np.abs(h) * far)
 
     def error(c: Any) -> Array:
         normal = found.normal_error(c)
         of_first = (c(n + 1, u.accumulated) + c(2, u.stored)) * sizes[0]
-        of_second = (c(n + 2, u.accumulated) + c(4, u.stored)) * sizes[1] + found.average(np.abs(h) * normal)
-        parts = np.abs(h) + np.abs(first) + np.abs(along * second)
+        of_second = c(n + 2, u.accumulated) * plain + c(4, u.stored) * plain + found.average(np.abs(h) * normal)
+        parts = np.abs(h) + np.abs(first) + np.abs(along * second) + np.abs(second) * far
         of_inner = of_first + np.abs(along) * of_second + np.abs(second) * normal + c(6, u.stored) * parts
         total = found.inverse * of_inner + np.abs(inner) * found.inverse_error(c)
         return np.asarray(total + c(4, u.stored) * found.inverse * np.abs(inner) + 8 * u.smallest).reshape(full)

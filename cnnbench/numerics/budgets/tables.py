@@ -13,8 +13,14 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.hard_operands import no_hard_operands
 
 KINDS = ("sinusoid_table", "causal_mask", "shifted_window_mask", "relative_offsets")
+
+
+no_hard_operands(
+    "causal_mask", "relative_offsets", "shifted_window_mask", "sinusoid_table", because="no operand is read"
+)
 
 
 @forward_formula(*KINDS)

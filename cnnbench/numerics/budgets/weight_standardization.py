@@ -20,10 +20,13 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
 )
 from cnnbench.numerics.budgets.conv import conv, conv_gradient
+from cnnbench.numerics.hard_operands import no_hard_operands
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import gamma, sharp_factor
 
 Array = NDArray[Any]
+
+no_hard_operands("scaled_ws_conv", because="its weights are standardised, and its products are those of conv")
 Factor = Any  # c(n, u): the sharp factor or gamma
 
 

@@ -14,9 +14,10 @@ from cnnbench.numerics.budgets.loss import loss_budget, loss_gradient_budget
 from cnnbench.numerics.calibration import LOSS, leaves_range
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local_gradient import check_local_gradients
-from cnnbench.numerics.checks.verdict import describe, doubted, failing
+from cnnbench.numerics.checks.verdict import describe, doubted, failing, joined
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem, largest_differences
 from cnnbench.numerics.envelope import gradient_envelope
+from cnnbench.numerics.hard_case import hard_oracle
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome, NodeUse
 from cnnbench.numerics.quantity import Quantity
@@ -41,7 +42,10 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case = small.case
     if (doubt := wrong_gradient(small)) is not None:
         return doubted(NAME, doubt)
-    local = check_local_gradients(NAME, subject, small)
+    local, hard = check_local_gradients(NAME, subject, small), hard_oracle(oracle)
+    if hard is not None and local.status == "passed":
+        with np.errstate(all="ignore"):
+            local = joined(local, check_local_gradients(NAME, subject, hard))
     if local.status == "failed" or not case.has_loss:
         return local
     terms = loss_terms(subject, case)
@@ -65,6 +69,11 @@ def prefetch_gradient(oracle: Oracle) -> None:
     small = Oracle(oracle.case.reduced, oracle.cache)
     for name in small.differentiated()[:1]:
         small.gradients(name)  # all are made together
+    hard = hard_oracle(oracle)
+    if hard is not None:
+        with np.errstate(all="ignore"):
+            for name in hard.differentiated()[:1]:
+                hard.gradients(name)
     if small.case.has_loss:
         gradient_envelope(small)
 

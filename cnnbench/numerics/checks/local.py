@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.verdict import doubted, gather, judge
+from cnnbench.numerics.checks.verdict import doubted, gather, joined, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
+from cnnbench.numerics.hard_case import hard_oracle
 from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
 from cnnbench.numerics.outcome import DEFINED_ONCE, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
@@ -42,10 +45,22 @@ def chunks(case: Case, names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
-    """Every node at inference, and those that behave differently at training with their running statistics too."""
-    case, graph = oracle.case, oracle.case.lowered
+    """Every node at inference, and those that behave differently at training with their running statistics too.
+
+    Then each layer with its operands' shapes once on hard operands (``hard_operands``).
+    """
     if (doubt := contradicted(oracle)) is not None:
         return doubted("local", doubt)
+    ordinary, hard = _check_nodes(subject, oracle), hard_oracle(oracle)
+    if hard is None or ordinary.status != "passed":
+        return ordinary
+    with np.errstate(all="ignore"):
+        return joined(ordinary, _check_nodes(subject, hard))
+
+
+def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
+    """Every node of a case."""
+    case, graph = oracle.case, oracle.case.lowered
     inference = [node.name for node in graph.nodes]
     training = [node.name for node in graph.nodes if behaves_differently_in_training(graph, node)]
     found = gather(
@@ -67,6 +82,10 @@ def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
 def prefetch_local(oracle: Oracle) -> None:
     """Has the oracle compute every node's values and budgets."""
     oracle.outputs(oracle.case.lowered.nodes[0].name)
+    hard = hard_oracle(oracle)
+    if hard is not None:
+        with np.errstate(all="ignore"):
+            hard.outputs(hard.case.lowered.nodes[0].name)
 
 
 def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str], training: bool) -> Iterator[Comparison]:

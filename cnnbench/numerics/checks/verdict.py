@@ -96,6 +96,32 @@ def judge(
     )
 
 
+def joined(ordinary: CheckOutcome, hard: CheckOutcome) -> CheckOutcome:
+    """The outcome of layers on ordinary operands, which passed, with that of the same on hard ones.
+
+    Args:
+        ordinary: Of the first.
+        hard: Of the second, whose failure is the whole's.
+    """
+    details = {**ordinary.details, "hard": hard.details.get("compared", 0)}
+    if hard.status == "failed":
+        known = {**details, **hard.details, "operands": "hard"}
+        return hard.model_copy(update={"details": known, "message": f"on hard operands, {hard.message}"})
+    if hard.status == "skipped":
+        return ordinary
+    if "not_compared" in hard.details:
+        details["not_compared"] = f"on hard operands, {hard.details['not_compared']}"
+    most = max(ordinary, hard, key=lambda outcome: outcome.budget_used or 0.0)
+    return most.model_copy(
+        update={
+            "details": details,
+            "worst_case_used": max(ordinary.worst_case_used or 0.0, hard.worst_case_used or 0.0),
+            "message": most.message if most is ordinary else f"{most.message}, on hard operands",
+            "nodes": (*ordinary.nodes, *hard.nodes),
+        }
+    )
+
+
 def evidence(failure: Comparison, source: ReproducerSource) -> dict[str, Any]:
     """The report of a failure and the path of its reproducer; where these cannot be made, why: it stays a failure."""
     found: dict[str, Any] = {} if failure.probe is None else {"probe": dict(failure.probe)}

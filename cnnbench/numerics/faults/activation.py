@@ -6,10 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import Arrays, Fault, choose, other_gradient, other_layer, other_outputs
+from cnnbench.numerics.faults.engine.base import (
+    Arrays,
+    Fault,
+    choose,
+    other_gradient,
+    other_layer,
+    other_operands,
+    other_outputs,
+)
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed, whole
-from cnnbench.spec.layers import LogSoftmax, ReLU, Softmax, Tanh
+from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.activation import Hardmax
 from cnnbench.spec.layers.arithmetic import Elementwise
 from cnnbench.spec.layers.merge import Divide
@@ -50,7 +58,18 @@ def _log_of_softmax(table: Operations, layer: LogSoftmax, x: Any, call: Call) ->
     return _applied(table, Elementwise(function="log"), (_applied(table, Softmax(axis=layer.axis), (x,), call),), call)
 
 
+def _clamped(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    return (choose(inputs[0] > -15.0, inputs[0], -15.0),), weights, state, call
+
+
 FAULTS = (
+    Fault(
+        "sigmoid.clamped",
+        "sigmoid",
+        "arguments below -15 cut off to keep exp within its range",
+        surrounded(Sigmoid(), _SQUARE),
+        operation=other_operands(_clamped),
+    ),
     Fault(
         "hardmax.axis",
         "hardmax",

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from cnnbench.numerics.faults.engine.base import Fault, dropped, other_kind, other_layer
+from cnnbench.execution.operations import Call, Operation, Operations, OpResult
+from cnnbench.numerics.faults.engine.base import Arrays, Fault, dropped, other_kind, other_layer
 from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
+from cnnbench.spec.layers.merge import Divide
+from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.standardization import InstanceNorm, LayerNorm
 
 _DEEP = Surroundings((8, 4, 3))
 
 
+def _epsilon_added(right: Operation, table: Operations) -> Operation:
+    """x / (||x|| + eps)."""
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        norm = Reduce(function="l2", axes=(layer.axis,))
+        length = table["reduce"].forward(norm, inputs, (), (), call).outputs[0] + layer.eps
+        return OpResult(table["divide"].forward(Divide(), (inputs[0], length), (), (), call).outputs)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
 FAULTS = (
     *dropped(RMSNorm(), surrounded(RMSNorm(), Surroundings((5, 12))), {"weight": "scale"}),
     *dropped(FilterResponseNorm(), surrounded(FilterResponseNorm(), _DEEP), {"weight": "scale", "bias": "shift"}),
+    Fault(
+        "lp_normalization.epsilon_added",
+        "lp_normalization",
+        "epsilon added to the norm where it was to be the least divisor: tiny vectors come out half as long",
+        surrounded(LpNorm(), _DEEP),
+        operation=_epsilon_added,
+    ),
     Fault(
         "local_response_norm.alpha_not_divided",
         "local_response_norm",

@@ -109,6 +109,13 @@ FAULTS = (
         operation=other_layer(lambda layer: replace(layer, eps=1e-3)),
     ),
     Fault(
+        "batch_norm.eps_off_by_a_thousandth",
+        "batch_norm",
+        "an epsilon of 1.001e-5, which shows only beside variances as small",
+        _PLAIN,
+        operation=other_layer(lambda layer: replace(layer, eps=1.001 * layer.eps)),
+    ),
+    Fault(
         "batch_norm.eps_outside",
         "batch_norm",
         "epsilon added to the standard deviation and not to the variance",

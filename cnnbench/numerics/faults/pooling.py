@@ -55,8 +55,10 @@ def _taps(layer: Any, call: Call) -> list[tuple[slice, ...]]:
     """What each position of the windows reads that lie side by side and cover the input."""
     rows, columns = ([slice(i, None, size) for i in range(size)] for size in layer.kernel_size)
     batch, channels = slice(None), slice(None)
-    order = (lambda *at: (batch, *at, channels)) if call.channels_last else (lambda *at: (batch, channels, *at))
-    return [order(row, column) for row in rows for column in columns]
+    places = [(row, column) for row in rows for column in columns]
+    if call.channels_last:
+        return [(batch, *place, channels) for place in places]
+    return [(batch, channels, *place) for place in places]
 
 
 def _winners(layer: Any, x: Any, y: Any, call: Call) -> Any:

@@ -116,6 +116,13 @@ FAULTS = (
         operation=_one_pass,
     ),
     Fault(
+        "instance_norm.one_pass_beside_small_means",
+        "instance_norm",
+        "the same where the network's own values hide it: on hard operands alone it shows",
+        surrounded(InstanceNorm(), _IMAGE),
+        operation=_one_pass,
+    ),
+    Fault(
         "mean_variance_norm.eps_inside",
         "mean_variance_norm",
         "epsilon added to the variance and not to the standard deviation",

@@ -1,0 +1,78 @@
+"""A network's layers side by side on hard operands, as a case of its own that the local checks judge as any other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.hard_operands import Hardness, hard_rule
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.reference import LayerCall, layer_arrays
+from cnnbench.numerics.rounding import to_storage
+from cnnbench.numerics.teacher_forcing import forced_name, representatives, teacher_forced
+from cnnbench.spec.graph import Graph, Input, Node
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+
+IMAGES = 6  # of a small operand, so that each of its rows may be hard in another way
+FEW_VALUES = 30_000
+MOST_MACS = 300_000_000  # of a layer and an image, unless checks are thorough
+LARGE_VALUES = 300_000  # an image of more than so many values gets one image
+
+
+def hard_oracle(oracle: Oracle) -> Oracle | None:
+    """What is right for the layers of a case on hard operands; None where no layer has some.
+
+    Each layer with its operands' shapes once, at the network's own size, with one image where that is large.
+    """
+    case = hard_case(oracle.case)
+    return None if case is None else Oracle(case, oracle.cache)
+
+
+def hard_case(case: Case) -> Case | None:
+    """The layers of a case side by side, each on hard operands; None where no layer has some."""
+    inputs: list[Input] = []
+    nodes: list[Node] = []
+    outputs: list[tuple[str, str]] = []
+    arrays: dict[str, Array] = {}
+    batch: dict[str, Array] = {}
+    for name in representatives(case.lowered, case.size):
+        node = case.lowered.node(name)
+        call = _hard_call(case, node)
+        if call is None:
+            continue
+        part = teacher_forced(case.lowered, [name], call.inputs[0].shape[0])
+        inputs += part.inputs
+        nodes += part.nodes
+        outputs += part.outputs
+        batch |= {forced_name(name, i): to_storage(x, case.policy) for i, x in enumerate(call.inputs)}
+        shapes = part.input_shapes(part.nodes[0])
+        specs = (*node.layer.weights(shapes), *node.layer.state(shapes))
+        for spec, array in zip(specs, (*call.weights, *call.state), strict=True):
+            arrays[f"{name}.{spec.name}"] = to_storage(array, case.policy)
+    if not nodes:
+        return None
+    graph = Graph(f"{case.graph.name} (hard operands)", tuple(inputs), tuple(nodes), tuple(outputs))
+    return replace(case, graph=graph, arrays=arrays, batch=batch, targets=None)
+
+
+def _hard_call(case: Case, node: Node) -> LayerCall | None:
+    """The node's call on hard operands; None where its kind has none, or an operand has no images."""
+    graph, rule = case.lowered, hard_rule(node.layer.kind)
+    if rule is None or not node.inputs or any(graph.dtypes[value] != "float" for value in node.inputs):
+        return None
+    one, two = graph.input_shapes(node, 1), graph.input_shapes(node, 2)
+    if any(a == b or a[0] != 1 for a, b in zip(one, two, strict=True)):
+        return None
+    if not case.thorough and node.layer.macs(one, graph.output_shapes(node, 1)) > MOST_MACS:
+        return None
+    size = max(map(math.prod, (*one, *graph.output_shapes(node, 1))))
+    images = IMAGES if size <= FEW_VALUES else 1 if size > LARGE_VALUES else 2
+    hard = Hardness.of(case.policy, stream(case.seed, "hard operands", node.name))
+    ordinary = tuple(hard.normal(shape) for shape in graph.input_shapes(node, images))
+    return rule(LayerCall(node.layer, ordinary, *layer_arrays(graph, node, case.stored)), hard)
