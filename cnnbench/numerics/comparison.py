@@ -152,7 +152,7 @@ def _within(exact: Array, policy: PrecisionPolicy) -> Array:
     if policy.storage == "float64" or not np.any(np.abs(exact) > 6e4):
         return exact
     with np.errstate(over="ignore"):
-        return np.where(np.isinf(to_storage(exact, policy)), np.sign(exact) * np.inf, exact)
+        return np.where(np.isinf(to_storage(exact, policy)), np.copysign(np.inf, exact), exact)
 
 
 def _fraction(got: Array, exact: Array, admitted: Array) -> Array:
