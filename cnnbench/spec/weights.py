@@ -135,7 +135,7 @@ def save(arrays: Arrays, path: Path, *, metadata: Mapping[str, str] | None = Non
 
     # an empty mapping of metadata without arrays would make safetensors write a header that it cannot read
     header = dict(metadata) if metadata else None
-    content = serialize({name: np.ascontiguousarray(array) for name, array in arrays.items()}, header)
+    content = serialize({name: np.asarray(array, order="C") for name, array in arrays.items()}, header)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
     try:

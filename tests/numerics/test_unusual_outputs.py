@@ -16,6 +16,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.layers import Add
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.detection import RoIMaxPool
 from cnnbench.spec.layers.reduction import Reduce
@@ -84,3 +85,14 @@ def test_a_sum_of_another_order_is_within_the_envelope_of_one_number():
     assert outcome.status == "passed", outcome.message
     assert outcome.budget_used is not None
     assert outcome.budget_used > 0
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_sums_of_single_numbers_are_computed(layout):
+    b = Builder("numbers")
+    first, second = b.input("first", (), batched=False), b.input("second", (), batched=False)
+    graph = b.build(b.add("sum", Add(), first, second, second))
+    batch = {"first": np.asarray(1.5, np.float32), "second": np.asarray(2.0, np.float32)}
+    options = ProgramOptions("fast", precision("float32"), layout)
+    found = InProcessSubject(loaded_backend("numpy")).forward(graph, {}, batch, options).outputs["output"]
+    assert (found.shape, float(found)) == ((), 5.5)

@@ -102,6 +102,11 @@ def test_arrays_that_are_not_contiguous_are_saved_by_value(tmp_path):
     np.testing.assert_array_equal(weights.load(tmp_path / "w.safetensors")["a"], array)
 
 
+def test_a_single_number_keeps_its_shape(tmp_path):
+    weights.save({"number": np.asarray(0.5, np.float32)}, tmp_path / "w.safetensors")
+    assert weights.load(tmp_path / "w.safetensors")["number"].shape == ()
+
+
 def test_saving_that_fails_leaves_no_file_and_keeps_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "w.safetensors"
     weights.save({"a": np.zeros(2, np.float32)}, path)

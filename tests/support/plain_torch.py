@@ -24,6 +24,22 @@ def conv2d_without_mkldnn(layer, inputs, weights, state, call):
         return OpResult((functional.conv2d(inputs[0], *weights, stride=layer.stride, padding=padding),))
 
 
+def pointwise(layer, inputs, weights, state, call):
+    """``conv2d`` of an image in the memory format ``channels_last``."""
+    image = inputs[0].to(memory_format=torch.channels_last)
+    return OpResult((functional.conv2d(image, *weights),))
+
+
+def gelu(layer, inputs, weights, state, call):
+    """``gelu`` in its exact form."""
+    return OpResult((functional.gelu(inputs[0]),))
+
+
+def conv_transpose2d(layer, inputs, weights, state, call):
+    """``conv_transpose2d`` with the layer's own settings, without padding."""
+    return OpResult((functional.conv_transpose2d(inputs[0], *weights, layer.stride),))
+
+
 class _IndexAdd(torch.autograd.Function):
     """Rows of a table, whose gradient is ``index_add``."""
 

@@ -80,7 +80,7 @@ class Residual:
 
     def bind(self, operands: KernelOperands) -> Block:
         """The function of a block."""
-        other = operands.inputs[self.input]
+        other = np.atleast_1d(operands.inputs[self.input])
         flat = other.reshape(-1, other.shape[-1])
 
         def add(block: Array, rows: slice, columns: slice) -> None:

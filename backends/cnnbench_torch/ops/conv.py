@@ -35,6 +35,16 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, layer: Conv | Part
     return function(x, weight, bias, window.stride, padding, window.dilation, groups)
 
 
+OPERATIONS.lacks(
+    "conv",
+    "a pointwise convolution of an odd number of channels (oneDNN) takes 0 times the next pixel, NaN where that is not "
+    "finite",
+    precisions=("bfloat16",),
+    modes=("eager",),
+    special_values="always",
+)
+
+
 @OPERATIONS.register("conv", weight_layout=CORRELATED)
 def conv(layer: Conv, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``conv1d``, ``conv2d`` or ``conv3d``; asymmetric padding is added before."""
