@@ -61,7 +61,7 @@ DEFECTS = (
         case=LayerCase(Conv(out_channels=2, kernel_size=1), ((3, 6, 6),)),
         check="special",
         precision="bfloat16",
-        what="`conv2d` of one pixel in bfloat16 (`channels_last`, oneDNN on the host) of an odd number of channels adds 0 "
+        what="Pointwise `conv2d` in bfloat16 (`channels_last`, oneDNN on the host) of an odd number of channels adds 0 "
         "times a value of the next pixel: one infinity makes NaN of a neighbour that is finite.",
         size="NaN for 0.21",
         workaround="nothing: the backend declares it",
@@ -74,7 +74,7 @@ DEFECTS = (
         call="plain_torch.gelu",
         case=LayerCase(GELU(), ((64,),)),
         check="special",
-        what="`functional.gelu` in its exact form (oneDNN on the host) of infinity where the tensor holds more than one "
+        what="`functional.gelu` in its exact form (oneDNN on the host) of infinity where a tensor holds more than one "
         "value. Of a single value, and in the form with tanh, it is infinity.",
         size="NaN for inf, and inf for 3e38",
         workaround="nothing: the backend declares it",
