@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+IDLE_LIMIT_S = 0.5
 _STAT = Path("/proc/stat")
 _CPUINFO = Path("/proc/cpuinfo")
 # of /proc/stat's line "cpu": user nice system idle iowait irq softirq steal
@@ -118,7 +119,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float = 0.5) -> float:
+def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float = IDLE_LIMIT_S) -> float:
     """Sleeps until this process's threads stop spinning; returns the seconds that took.
 
     Libraries spin for a while after their work (OpenBLAS about 0.1 s), which would disturb whoever is timed next.

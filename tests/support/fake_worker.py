@@ -262,7 +262,7 @@ class FakeWorker:
                     calls=self.sampled,
                     again=(False,) * self.sampled,
                     used_s=(call_s,) * self.sampled,
-                    late_s=0.0,
+                    idle_after_s=0.0,
                 ), 0.0
             case sessions.CallsRequest():
                 prepared = self.prepared[request.session]

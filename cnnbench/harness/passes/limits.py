@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cnnbench.measurement.observation import Observation
+from cnnbench.measurement.observation import IDLE_LIMIT_S, Observation
 
 CLOCK_SHARE, CLOCK_S = 0.15, 0.05  # of a round and seconds besides that a request may spend on its way
 AHEAD, AHEAD_S = 0.02, 1e-3  # by which two right clocks may differ
 THREAD_SHARE, THREAD_S = 0.05, 0.01  # beyond what the processors that were asked for can give
 LEAST_OBSERVED_S = 0.05  # of wall time, below which a kernel that counts in hundredths of a second says nothing
 CHILD_SHARE, CHILD_S = 0.05, 0.03  # of the rounds that idle children may use; three ticks of the kernel's clock
-LATE_SHARE, LATE_S = 0.5, 0.4  # of the round before, and for two processors: threads that spin before they sleep
 KEPT_RATIO = 2.0
 LEAST_KEPT_S = 1e-2  # shorter calls were compared before the samples, in processor time
 LEAST_COMPARED = 2
@@ -30,7 +27,7 @@ class RoundFacts:
         calls: All calls of the round, those that do not count among them.
         observed: By the worker, over the round.
         parent_s: Seconds until the worker's reply by the parent's clock; None where other requests lay between.
-        late_s: Processor time after the last call, until the worker was idle.
+        idle_after_s: Seconds after the last call until the worker was idle, at most ``IDLE_LIMIT_S``.
         children_s: Processor time of the worker's children meanwhile.
     """
 
@@ -40,7 +37,7 @@ class RoundFacts:
     calls: int
     observed: Observation
     parent_s: float | None
-    late_s: float
+    idle_after_s: float
     children_s: float
 
 
@@ -88,13 +85,10 @@ def _children(rounds: Sequence[RoundFacts], processors: int) -> str | None:
 
 
 def _late(rounds: Sequence[RoundFacts], processors: int) -> str | None:
-    """Work goes on after the last call, beyond what waiting threads spin."""
-    if not rounds or any(
-        item.late_s <= LATE_S * processors / 2 + LATE_SHARE * item.observed.processor_s for item in rounds
-    ):
+    """Threads work on after the last call, for longer than any library spins."""
+    if not rounds or any(item.idle_after_s < IDLE_LIMIT_S for item in rounds):
         return None
-    least = min(item.late_s for item in rounds)
-    return f"its process used {least:.2f} s of processor time or more after each round, when every call was waited for"
+    return f"its threads were still at work {IDLE_LIMIT_S} s after each round, when every call had been waited for"
 
 
 def _kept(rounds: Sequence[RoundFacts], processors: int) -> str | None:

@@ -124,7 +124,7 @@ class Rounds:
                 calls=found.calls,
                 observed=reply.observed,
                 parent_s=parent_s,
-                late_s=found.late_s,
+                idle_after_s=found.idle_after_s,
                 children_s=used_s,
             )
         )

@@ -120,7 +120,13 @@ REPLY_EXAMPLES = [
         check=SynchronizationCheck(True, 2.0, 0.0, 0.1, ""), fresh=FreshnessCheck(False, 0.2, 0.1, "kept")
     ),
     timing.CollectReply(
-        inputs=(0,), deviation={"y": math.inf}, num_read=2, calls=3, again=(False, True), used_s=(0.1, 0.2), late_s=0.1
+        inputs=(0,),
+        deviation={"y": math.inf},
+        num_read=2,
+        calls=3,
+        again=(False, True),
+        used_s=(0.1, 0.2),
+        idle_after_s=0.1,
     ),
     timing.SampleReply(samples_s=(0.1, 0.2), observed=OBSERVED, elapsed_s=0.4),
     timing.TurnReply(turn=Turn((0.1, 0.2), 0.3, 0.01)),

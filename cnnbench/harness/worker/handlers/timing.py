@@ -133,13 +133,9 @@ def sample(request: SampleRequest, state: WorkerState) -> SampleReply:
 
 def collect(request: CollectRequest, state: WorkerState) -> CollectReply:
     """What the samples since the last collection gave, once the process is idle."""
-    import time
-
     from cnnbench.measurement.observation import wait_until_idle
 
-    before = time.process_time()
-    wait_until_idle()
-    late_s = time.process_time() - before
+    idle_after_s = wait_until_idle()
     rotation = state.program(request.cell).rotation
     calls, again, used_s = rotation.calls, tuple(rotation.again), tuple(rotation.used_s)
     first, deviation, num_read = rotation.collect()
@@ -151,7 +147,7 @@ def collect(request: CollectRequest, state: WorkerState) -> CollectReply:
         calls=calls,
         again=again,
         used_s=used_s,
-        late_s=late_s,
+        idle_after_s=idle_after_s,
     )
 
 

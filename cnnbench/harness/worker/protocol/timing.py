@@ -122,7 +122,7 @@ class CollectReply(Message):
         calls: Of all samples together, those that do not count among them.
         again: For each of them whether its calls were on inputs that had been called before.
         used_s: For each of them, processor time of a call.
-        late_s: Processor time of the process after the last sample, until it was idle.
+        idle_after_s: Seconds after the last sample until the process was idle; ``IDLE_LIMIT_S`` where it was not.
     """
 
     inputs: tuple[int, ...]
@@ -131,7 +131,7 @@ class CollectReply(Message):
     calls: int
     again: tuple[bool, ...]
     used_s: tuple[float, ...]
-    late_s: float
+    idle_after_s: float
 
 
 class CollectRequest(Request[CollectReply]):
