@@ -22,6 +22,8 @@ Arrays = tuple[Array, ...]
 MOVES = ("relu", "max_pool", "global_max_pool", "flatten", "pad", "subsample", "concat", "add")
 PRODUCTS = ("conv", "partial_conv", "linear", "radial_basis", "channel_affine")
 LARGEST = 3  # of an operand's magnitude
+LONG_PRODUCTS = ("conv", "linear")
+LONG_BITS = 12  # of an operand: one more than TF32 holds
 # Integers up to this size are held exactly by accumulator and result.
 _INTEGERS = {2.0**-53: 2**53, 2.0**-24: 2**24, 2.0**-11: 2**11, 2.0**-8: 2**8}
 
@@ -94,6 +96,82 @@ def integer_call(case: Case, node: Node) -> IntegerCall | None:
     if not narrow or _fits(call, cotangents, _INTEGERS[policy.storage_roundoff]):
         gradients = reference().gradient(call, cotangents)
     return IntegerCall(call, cotangents, reference().forward(call), gradients)
+
+
+def long_call(case: Case, node: Node) -> IntegerCall | None:
+    """Operands of a product that a narrower one would round: odd integers of 12 bits against few ones of either sign.
+
+    TF32 holds 11 bits, so that each product of a 12-bit integer is wrong by one unit, and sums that are held in fewer
+    bits lose their ends. Of the three pairs (input, weight), (cotangent, weight) and (input, cotangent) no two operands
+    are of 12 bits where they meet: so are the first image's values in some channels, weights of the other channels in
+    some outputs, and cotangents of the other outputs in later images. All sums stay below 2^24, exact in any order.
+
+    None where the layer is no such product, or its results are stored in fewer bits than sums are held in.
+    """
+    policy, layer = case.policy, node.layer
+    if layer.kind not in LONG_PRODUCTS or policy.storage_roundoff > policy.accumulator_roundoff:
+        return None
+    shapes = case.lowered.input_shapes(node, case.size)
+    (output,), specs = layer.output_shapes(shapes), layer.weights(shapes)
+    draw = _LongDraw(stream(case.seed, "long integers", node.name), _INTEGERS[policy.product_roundoff])
+    axis = 1 if layer.kind == "conv" else len(output) - 1
+    kernel = specs[0].shape
+    wide_channel, wide_output = (draw.chosen(shape[axis]) for shape in (shapes[0], output))
+    groups = shapes[0][axis] // kernel[1]
+    channel = np.arange(kernel[0])[:, np.newaxis] // (kernel[0] // groups) * kernel[1] + np.arange(kernel[1])
+    wide = wide_output[:, np.newaxis] & ~wide_channel[channel]
+    terms = max(int(np.prod(kernel[1:])), int(np.prod(kernel)) // kernel[1], output[0] * int(np.prod(output[1:])))
+    first = np.arange(output[0]) == 0
+
+    def along(flags: Array, images: Array, rank: int) -> Array:
+        return images.reshape(-1, *(1,) * (rank - 1)) & flags.reshape(-1, *(1,) * (rank - 1 - axis))
+
+    x = draw.mixed(shapes[0], along(wide_channel, first, len(shapes[0])), terms)
+    weight = draw.mixed(kernel, wide.reshape(*wide.shape, *(1,) * (len(kernel) - 2)), terms)
+    cotangent = draw.mixed(output, along(~wide_output, ~first, len(output)), terms)
+    bias = tuple(draw.odd(spec.shape) for spec in specs[1:])
+    call = LayerCall(layer, (x,), (weight, *bias))
+    return IntegerCall(call, (cotangent,), reference().forward(call), reference().gradient(call, (cotangent,)))
+
+
+@dataclass(frozen=True)
+class _LongDraw:
+    """Draws odd integers of as many bits as products hold, at most ``LONG_BITS``, and few ones.
+
+    Args:
+        generator: Of all values.
+        limit: Integers up to this size are held exactly by an operand of a product.
+    """
+
+    generator: np.random.Generator
+    limit: int
+
+    @property
+    def largest(self) -> int:
+        """2^bits."""
+        return int(min(2**LONG_BITS, self.limit))
+
+    def chosen(self, count: int) -> Array:
+        """Half of so many, at random; all of one."""
+        return np.asarray(self.generator.permutation(count) < (count + 1) // 2)
+
+    def odd(self, shape: tuple[int, ...]) -> Array:
+        """Odd integers of all bits, of either sign."""
+        half = self.largest // 4
+        odd = 2 * self.generator.integers(half, 2 * half, shape) + 1
+        return np.asarray(odd * np.where(self.generator.random(shape) < 0.5, -1.0, 1.0))
+
+    def mixed(self, shape: tuple[int, ...], wide: Array, terms: int) -> Array:
+        """Odd integers where ``wide``, elsewhere -1, 0 or 1: of ``terms`` such values about 1024 are not 0, or half.
+
+        Args:
+            shape: Of the result.
+            wide: Where odd integers go, of a shape that broadcasts.
+            terms: The length of the longest sum that they are in.
+        """
+        some = self.generator.random(shape) < min(0.5, 1024 / terms)
+        ones = some * np.where(self.generator.random(shape) < 0.5, -1.0, 1.0)
+        return np.where(np.broadcast_to(wide, shape), self.odd(shape), ones)
 
 
 def _fits(call: LayerCall, cotangents: Arrays, limit: int) -> bool:

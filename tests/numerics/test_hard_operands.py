@@ -11,6 +11,7 @@ from loaded_backends import loaded_backend
 from cnnbench.conformance import layer_cases
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faulty_subject
 from cnnbench.numerics.hard_case import hard_case
@@ -19,6 +20,9 @@ from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.rounding import limits
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import layer_kinds
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Conv, MaxPool
+from cnnbench.spec.weights import initialize
 
 FLOAT32 = ProgramOptions("reference", precision("float32"))
 ONLY_HARD = (
@@ -108,3 +112,35 @@ def test_hard_operands_are_those_of_the_seed_and_of_the_precision():
     narrow = hard_case(replace(case, options=ProgramOptions("reference", precision("float16"))))
     assert max(np.abs(x).max() for x in narrow.batch.values()) <= 65504
     assert Oracle.of(one).case is one
+
+
+class WrongAboveEightyRows:
+    """A backend whose gradients are wrong for large images only."""
+
+    def __init__(self) -> None:
+        self.inner = InProcessSubject(loaded_backend("numpy"))
+        self.forward, self.steps = self.inner.forward, self.inner.steps
+
+    def gradient(self, graph, arrays, batch, options, loss=None):
+        found = self.inner.gradient(graph, arrays, batch, options, loss)
+        if max(item.shape[-1] for item in graph.inputs) < 80:
+            return found
+        weights = {name: 1.1 * g if name.startswith("conv") else g for name, g in found.weights.items()}
+        inputs = {name: g[..., ::-1] if "pool" in name else g for name, g in found.inputs.items()}
+        return found._replace(weights=weights, inputs=inputs)
+
+
+@pytest.mark.parametrize("suspect", ["conv", "pool"])
+def test_gradients_that_are_wrong_for_large_images_only_are_found(suspect, monkeypatch):
+    """The network is examined on images of 32 pixels, and each of its layers at its own size besides."""
+    monkeypatch.setattr("cnnbench.numerics.case.LARGE_MACS", 1)
+    layer = Conv(out_channels=2, kernel_size=3) if suspect == "conv" else MaxPool(kernel_size=2)
+    builder = Builder("large")
+    value = builder.add(suspect, layer, builder.input("image", (2, 96, 96)))
+    graph = builder.build(builder.add("after", Conv(out_channels=1, kernel_size=1), value))
+    image = np.random.default_rng(0).normal(size=(2, 2, 96, 96)).astype(np.float32)
+    case = Case(graph, initialize(graph, 0), {"image": image}, FLOAT32)
+    assert case.reduced.graph.inputs[0].shape == (2, 32, 32)
+    (outcome,) = run_checks(["gradient"], WrongAboveEightyRows(), case)
+    assert (outcome.status, outcome.node) == ("failed", suspect)
+    assert run_checks(["gradient"], InProcessSubject(loaded_backend("numpy")), case)[0].status == "passed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.verdict import evidence, gather
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
-from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact
+from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact, long_call
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
@@ -67,20 +67,27 @@ class _Question:
 
 
 def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
-    """Each layer with its operands' shapes once; a large network on smaller images."""
-    case = oracle.case.reduced
+    """Each layer with its operands' shapes once; a large network on smaller images unless the check is thorough.
+
+    Products once more on long integers (``integers.long_call``).
+    """
+    case = oracle.case if oracle.case.thorough else oracle.case.reduced
     calls = _integer_calls(case)
     image = [list(item.shape) for item in case.lowered.inputs]
     details: dict[str, Any] = {"batch": case.size, "image": image, "nodes": len(calls)}
     if not calls:
         return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
-    question = _Question(case, calls)
-    comparisons, refused = gather(half(subject, question) for half in (_forward, _gradients))
-    order = {name: i for i, name in enumerate(calls)}
-    comparisons.sort(key=lambda c: order[c.use.node])
-    wrong = [c for c in comparisons if c.problem is not None or c.use.sharp_used > 1]
-    if wrong:
-        return _failed(question, wrong, details)
+    comparisons: list[Comparison] = []
+    refused = None
+    for question in (_Question(case, calls), _Question(case, _long_calls(case, calls))):
+        found = gather(half(subject, question) for half in (_forward, _gradients) if question.calls)
+        order = {name: i for i, name in enumerate(question.calls)}
+        ordered = sorted(found.comparisons, key=lambda c: order[c.use.node])
+        wrong = [c for c in ordered if c.problem is not None or c.use.sharp_used > 1]
+        if wrong:
+            return _failed(question, wrong, details)
+        comparisons += ordered
+        refused = refused or found.refused
     text = f"{len(comparisons)} values of {len(calls)} nodes are equal bit for bit"
     if refused:
         details["not_compared"] = f"gradients were not compared: {refused}"
@@ -100,6 +107,12 @@ def _integer_calls(case: Case) -> dict[str, IntegerCall]:
             if call is not None:
                 calls[name] = call
     return calls
+
+
+def _long_calls(case: Case, names: Iterable[str]) -> dict[str, IntegerCall]:
+    """Of these nodes the products, on operands that narrower ones would round."""
+    calls = {name: long_call(case, case.lowered.node(name)) for name in names}
+    return {name: call for name, call in calls.items() if call is not None}
 
 
 def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[str, Any]) -> CheckOutcome:

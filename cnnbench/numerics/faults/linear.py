@@ -14,6 +14,7 @@ from cnnbench.numerics.faults.engine.base import (
     dropped,
     other_layer,
     other_operands,
+    other_outputs,
     other_weights,
     rounded,
 )
@@ -29,7 +30,30 @@ def _eight_bits(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call
     return tuple(rounded(x, 8) for x in inputs), weights, state, call
 
 
+_LONG = Surroundings((25_088,))  # VGG's first linear layer
+
+
+def _rounded_operands(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
+    return (rounded(inputs[0], 11),), (rounded(weights[0], 11), *weights[1:]), state, call
+
+
 FAULTS = (
+    Fault(
+        "linear.tf32_of_long_sums",
+        "linear",
+        "operands rounded to TF32's 11 bits, which disappears in the rounding of 25,088 terms",
+        surrounded(Linear(out_features=8), _LONG),
+        check="exact",
+        operation=other_operands(_rounded_operands),
+    ),
+    Fault(
+        "linear.sums_of_sixteen_bits",
+        "linear",
+        "sums held in 16 bits, which small integers and a budget for 25,088 terms allow",
+        surrounded(Linear(out_features=8), _LONG),
+        check="exact",
+        operation=other_outputs(lambda layer, inputs, outputs, call: (rounded(outputs[0], 16),)),
+    ),
     *dropped(Linear(out_features=6), surrounded(Linear(out_features=6), _TABLE), {"bias": "bias"}),
     Fault(
         "linear.transposed",
