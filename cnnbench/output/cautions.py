@@ -9,10 +9,11 @@ from statistics import median
 from cnnbench.harness.run.assembly import foreign_load
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
+from cnnbench.output.tables import DECLARED, checks_by_program, declared_of
 
 
 def cautions(records: Sequence[Record]) -> tuple[str, ...]:
-    """One sentence for each reason to doubt the latencies: a busy machine, one launch, no steady state."""
+    """One sentence for each reason to doubt: a busy machine, one launch, no steady state, what a backend declares."""
     timed = [record.latency for record in records if record.latency is not None]
     one_launch = sum(latency.launches == 1 for latency in timed)
     unsteady = sum(not latency.steady for latency in timed)
@@ -24,7 +25,22 @@ def cautions(records: Sequence[Record]) -> tuple[str, ...]:
         )
     if unsteady:
         found.append(f"{unsteady} of {len(timed)} cells, marked *, were not steady before sampling began")
+    found.append(_declared(records))
     return tuple(sentence for sentence in found if sentence is not None)
+
+
+def _declared(records: Sequence[Record]) -> str | None:
+    """Which cells run kinds whose special values are declared to come out otherwise than in the reference."""
+    checks = checks_by_program(records)
+    found = [declared_of(checks.get(record.cell.program_key, ())) for record in records]
+    marked = [kinds for kinds in found if kinds]
+    if not marked:
+        return None
+    kinds = ", ".join(sorted({kind for item in marked for kind in item}))
+    return (
+        f"{len(marked)} of {len(records)} cells, marked {DECLARED}, may lose NaN, infinities or denormals, as their "
+        f"backends declare of {kinds}"
+    )
 
 
 def precision(records: Sequence[Record]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
@@ -15,6 +16,7 @@ WARM_CACHE = (
     "of the first launch; a compiler that keeps its code on disk (PyTorch's Inductor) may have found it there, from "
     "the checks or an earlier run"
 )
+DECLARED = "†"
 FORWARD = ("local", "exact", "end_to_end", "timed", "determinism")
 BACKWARD = ("gradient", "gradient_determinism", "training")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
@@ -74,7 +76,7 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
                 Entry(label(cell), series=cell.series),
                 *_measured(record, checks.get(cell.program_key, ())),
                 *metrics,
-                status_entry(record),
+                _marked(status_entry(record), checks.get(cell.program_key, ())),
             )
         )
     return ReportTable("Results", columns, tuple(rows))
@@ -109,6 +111,15 @@ def status_entry(record: Record) -> Entry:
         return Entry("inconclusive", "muted")
     tone: Tone = "good" if record.status == "ok" else "bad" if record.status in BAD else "muted"
     return Entry(record.status.replace("_", " "), tone)
+
+
+def _marked(status: Entry, checks: tuple[CheckOutcome, ...]) -> Entry:
+    return replace(status, text=f"{status.text} {DECLARED}") if declared_of(checks) else status
+
+
+def declared_of(checks: Iterable[CheckOutcome]) -> tuple[str, ...]:
+    """The kinds whose NaN, infinities or denormals come out otherwise than in the reference, as is declared."""
+    return tuple(sorted({kind for check in checks for kind in check.details.get("declared", ())}))
 
 
 def _varying(records: Sequence[Record]) -> dict[str, str]:

@@ -290,6 +290,7 @@ def test_what_only_reads_takes_read_only_runs(folder: Path, commands: ForkedComm
         ("bundle {run} --runs runs -o read_only.zip", (0,)),
         ("baseline set {run} --runs runs --baselines read_only", (0,)),
         ("list runs runs", (0,)),
+        ("gc --runs runs --keep 1 --dry-run", (0,)),
     ):
         code, _, err = commands.run(arguments(Command(line), folder), bound=True)
         assert code in codes, err

@@ -8,6 +8,7 @@ import pytest
 from synthetic_run import synthetic_run
 
 from cnnbench.cli.terminal import show_results
+from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output.cautions import cautions, precision
 from cnnbench.output.html import render_html
 from cnnbench.output.markdown import render_markdown
@@ -39,6 +40,19 @@ def with_latency(record, **changes):
 def test_a_quiet_run_of_several_launches_has_nothing_to_doubt(run):
     assert cautions(run.records) == ()
     assert "Caution" not in render_markdown(gather(run))
+
+
+def test_what_a_backend_declares_is_marked_in_the_table_and_said_above_it(run):
+    """In every cell of the program, whichever of them ran its checks."""
+    first = run.records[0]
+    met = CheckOutcome(name="special", status="passed", details={"declared": {"relu": "it loses NaN"}})
+    records = (first.model_copy(update={"checks": (*first.checks, met)}), *run.records[1:])
+    same = [record for record in records if record.cell.program_key == first.cell.program_key]
+    text = render_markdown(gather(replace(run, records=records)))
+    said = f"{len(same)} of {len(records)} cells, marked †, may lose NaN, infinities or denormals"
+    assert 0 < text.index(said) < text.index("## Results")
+    assert "as their backends declare of relu" in text
+    assert text.count("ok †") == len(same)
 
 
 def test_a_busy_machine_stands_above_the_table_and_not_among_the_notes(busy, capsys):

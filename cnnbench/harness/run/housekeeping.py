@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from cnnbench.errors import SuiteError
+from cnnbench.errors import StorageError, SuiteError
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore, runs
 from cnnbench.harness.worker.scratch import abandoned
 
@@ -57,7 +57,7 @@ def remove(found: list[Leftover]) -> list[Leftover]:
             try:
                 with RunStore(path).locked():
                     path = path.rename(path.parent.parent / f"{GONE}{path.name}")
-            except (SuiteError, OSError):
+            except (SuiteError, StorageError, OSError):
                 continue
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
@@ -86,7 +86,7 @@ def _in_use(folder: Path) -> bool:
     try:
         with RunStore(folder).locked():
             return False
-    except (SuiteError, OSError):  # held, or not ours to write to
+    except (SuiteError, StorageError, OSError):  # held, or not ours to write to
         return True
 
 
