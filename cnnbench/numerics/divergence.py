@@ -116,6 +116,7 @@ def write_reproducer(failure: Comparison, source: ReproducerSource) -> Path | No
         "precision": item.options.precision.name,
         "layout": item.options.layout,
         "training": item.options.training,
+        "fold_batch_norm": item.options.fold_batch_norm,
         "gradient": item.gradient,
         "result": item.result,
         "node": failure.use.node,

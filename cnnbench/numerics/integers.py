@@ -25,7 +25,7 @@ LARGEST = 3  # of an operand's magnitude
 LONG_PRODUCTS = ("conv", "linear")
 LONG_BITS = 12  # of an operand: one more than TF32 holds
 # Integers up to this size are held exactly by accumulator and result.
-_INTEGERS = {2.0**-53: 2**53, 2.0**-24: 2**24, 2.0**-11: 2**11, 2.0**-8: 2**8}
+INTEGERS = {2.0**-53: 2**53, 2.0**-24: 2**24, 2.0**-11: 2**11, 2.0**-8: 2**8}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def integer_call(case: Case, node: Node) -> IntegerCall | None:
     policy, seed = case.policy, case.seed
     shapes = case.lowered.input_shapes(node, case.size)
     narrow = policy.storage_roundoff > policy.accumulator_roundoff
-    limit = _INTEGERS[policy.accumulator_roundoff]
+    limit = INTEGERS[policy.accumulator_roundoff]
     inputs = tuple(_integers(seed, f"{node.name}.input{i}", shape) for i, shape in enumerate(shapes))
     weights = tuple(
         np.zeros(spec.shape)
@@ -93,7 +93,7 @@ def integer_call(case: Case, node: Node) -> IntegerCall | None:
     if terms * 4 * LARGEST**2 >= limit and not _fits(call, cotangents, limit):
         return None
     gradients = None
-    if not narrow or _fits(call, cotangents, _INTEGERS[policy.storage_roundoff]):
+    if not narrow or _fits(call, cotangents, INTEGERS[policy.storage_roundoff]):
         gradients = reference().gradient(call, cotangents)
     return IntegerCall(call, cotangents, reference().forward(call), gradients)
 

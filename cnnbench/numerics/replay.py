@@ -73,7 +73,11 @@ def _reproduction(
     header = json.loads(metadata["case"])
     graph = graph_from_json(header["graph"])
     options = ProgramOptions(
-        mode or header["mode"], precision(header["precision"]), header["layout"], training=header["training"]
+        mode or header["mode"],
+        precision(header["precision"]),
+        header["layout"],
+        training=header["training"],
+        fold_batch_norm=header.get("fold_batch_norm", False),
     )
     item = Reproduction(
         graph=graph,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cnnbench.execution.host import HostTraining
-from cnnbench.numerics.session import OpensSessions, ProgramSession, Session
+from cnnbench.numerics.session import ProgramSession
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
@@ -126,78 +126,6 @@ def composites_among(kinds: Iterable[str]) -> frozenset[str]:
 def own_composites(subject: object) -> frozenset[str]:
     """The composite kinds that a subject has ops of its own for, where it says so; the others run as their parts."""
     return frozenset(getattr(subject, "composites", ()))
-
-
-def special_gaps(subject: object) -> tuple[Gap, ...]:
-    """What a subject declares of NaN, infinities and denormals, where it says so."""
-    inner = subject.subject if isinstance(subject, MemoizingSubject) else subject
-    return tuple(getattr(inner, "gaps", ()))
-
-
-def opens_sessions(subject: object) -> bool:
-    """Whether a subject's programs can be kept."""
-    return isinstance(subject.subject if isinstance(subject, MemoizingSubject) else subject, OpensSessions)
-
-
-class MemoizingSubject:
-    """A subject that keeps the result of its latest forward pass, for checks that begin with the same pass.
-
-    For example, the end-to-end check runs the timed program, and the determinism check after it compares that result
-    with one more run instead of two. The program itself is kept too, where a check to come asks for it.
-
-    Args:
-        subject: Whose results they are.
-        kept: The graph and the options of the program that is kept after its pass, for the next who opens it.
-    """
-
-    def __init__(self, subject: Subject, kept: tuple[Graph, ProgramOptions] | None = None) -> None:
-        self.subject = subject
-        self.gradient = subject.gradient
-        self.steps = subject.steps
-        self._kept = kept
-        self._session: Session | None = None
-        self._latest: tuple[object, ...] = ()
-        self._result: HostResult | None = None
-
-    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult:
-        """A pass that is run in any case, and whose result is kept."""
-        if self._kept == (graph, options) and self._session is None and isinstance(self.subject, OpensSessions):
-            self._session = self.subject.open(graph, options)
-            self._session.load(arrays)
-            self._session.upload("pass", batch)
-            self._result = self._session.run("pass").result
-        else:
-            self._result = self.subject.forward(graph, arrays, batch, options)
-        self._latest = (graph, arrays, batch, options)
-        return self._result
-
-    def open(self, graph: Graph, options: ProgramOptions) -> Session:
-        """The program that is kept, which is the caller's from now on, or a new one."""
-        if self._session is not None and self._kept == (graph, options):
-            session, self._session, self._kept = self._session, None, None
-            return session
-        if not isinstance(self.subject, OpensSessions):
-            raise TypeError("the subject keeps no program")
-        return self.subject.open(graph, options)
-
-    def close(self) -> None:
-        """Frees the program that is kept."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    def latest(self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions) -> HostResult | None:
-        """The kept result where it is of these very objects, else None.
-
-        Args:
-            graph: That was run.
-            arrays: Its weights and running statistics.
-            batch: Its inputs.
-            options: Of the program; equal ones are the same.
-        """
-        asked = (graph, arrays, batch, options)
-        same = len(self._latest) == 4 and all(a is b for a, b in zip(self._latest[:3], asked[:3], strict=True))
-        return self._result if same and self._latest[3] == options else None
 
 
 @dataclass(frozen=True)

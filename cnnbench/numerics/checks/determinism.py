@@ -13,9 +13,10 @@ from cnnbench.errors import UnavailableError
 from cnnbench.numerics.calibration import Envelope
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope, gradient_envelope, with_loss
+from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
-from cnnbench.numerics.subject import MemoizingSubject, Subject
+from cnnbench.numerics.subject import Subject
 
 Arrays = Mapping[str, NDArray[Any]]
 

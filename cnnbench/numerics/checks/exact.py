@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.errors import UnavailableError
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.verdict import evidence, gather
+from cnnbench.numerics.checks.exact_program import check_program, prefetch_program
+from cnnbench.numerics.checks.verdict import evidence, gather, in_one_line
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact, long_call
@@ -67,10 +69,33 @@ class _Question:
 
 
 def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
-    """Each layer with its operands' shapes once; a large network on smaller images unless the check is thorough.
+    """Each layer with its operands' shapes once, then the whole program.
 
-    Products once more on long integers (``integers.long_call``).
+    Layers of a large network are on smaller images unless the check is thorough; products once more on long integers
+    (``integers.long_call``).
     """
+    alone = _check_nodes(subject, oracle)
+    if alone.status == "failed":
+        return alone
+    try:
+        whole = check_program(subject, oracle)
+    except UnavailableError as error:
+        if alone.status == "skipped":
+            raise
+        said = {"program_not_compared": in_one_line(error)}
+        return alone.model_copy(update={"details": {**alone.details, **said}})
+    if whole.status == "failed" or alone.status == "skipped":
+        return whole.model_copy(update={"details": {**alone.details, **whole.details}})
+    text = f"{alone.message}; {whole.message}"
+    return alone.model_copy(update={"message": text, "details": {**alone.details, **whole.details}})
+
+
+def prefetch_exact(oracle: Oracle) -> None:
+    """Has the oracle compute the integer networks of the whole program."""
+    prefetch_program(oracle)
+
+
+def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case = oracle.case if oracle.case.thorough else oracle.case.reduced
     calls = _integer_calls(case)
     image = [list(item.shape) for item in case.lowered.inputs]

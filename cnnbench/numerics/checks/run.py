@@ -13,7 +13,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.classes import check_classes
 from cnnbench.numerics.checks.determinism import check_determinism, check_gradient_determinism
 from cnnbench.numerics.checks.end_to_end import check_end_to_end, prefetch_end_to_end
-from cnnbench.numerics.checks.exact import check_exact
+from cnnbench.numerics.checks.exact import check_exact, prefetch_exact
 from cnnbench.numerics.checks.gradient import check_gradient, prefetch_gradient
 from cnnbench.numerics.checks.identities import REPEATED, joined, moved
 from cnnbench.numerics.checks.local import check_local, prefetch_local
@@ -21,9 +21,10 @@ from cnnbench.numerics.checks.special import check_special, prefetch_special
 from cnnbench.numerics.checks.timed import check_timed
 from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.checks.verdict import in_one_line
+from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import RAISED, REFUSED, CheckOutcome
-from cnnbench.numerics.subject import MemoizingSubject, Subject, own_composites
+from cnnbench.numerics.subject import Subject, own_composites
 
 CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
     "local": check_local,
@@ -41,6 +42,7 @@ CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
 
 PREFETCHED: dict[str, Callable[[Oracle], None]] = {
     "local": prefetch_local,
+    "exact": prefetch_exact,
     "end_to_end": prefetch_end_to_end,
     "timed": prefetch_end_to_end,
     "special": prefetch_special,
@@ -86,7 +88,7 @@ def run_checks(
     if case.whole is None:
         case = replace(case, whole=own_composites(subject))
     oracle = Oracle.of(case)
-    timed = (case.graph, replace(case.options, training=False)) if "timed" in names else None
+    timed = (case.graph, replace(case.options, training=False)) if {"timed", "exact"} & {*names} else None
     memoizing = MemoizingSubject(subject, timed)
     repeated = cache(lambda: moved(case))
     outcomes = []

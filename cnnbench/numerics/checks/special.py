@@ -16,6 +16,7 @@ from cnnbench.numerics.checks.verdict import describe
 from cnnbench.numerics.comparison import Comparison, Place, compare, examine
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction, render, write_reproducer
 from cnnbench.numerics.envelope import forward_envelope
+from cnnbench.numerics.memoizing import MemoizingSubject, special_gaps
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
@@ -23,7 +24,7 @@ from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.special_truth import SpecialTruth
 from cnnbench.numerics.special_values import Chain, chains, classes, is_free, poisoned_batch, wide_chains
-from cnnbench.numerics.subject import MemoizingSubject, Subject, special_gaps
+from cnnbench.numerics.subject import Subject
 from cnnbench.spec.graph import Graph
 
 Array = NDArray[Any]

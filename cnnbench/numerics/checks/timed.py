@@ -16,11 +16,12 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.read_back import unlike
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope, perturbed_precision
+from cnnbench.numerics.memoizing import opens_sessions
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.session import Calls, OpensSessions, Session, distances
-from cnnbench.numerics.subject import Subject, opens_sessions
+from cnnbench.numerics.subject import Subject
 from cnnbench.spec.weights import split_state
 
 Array = NDArray[Any]

@@ -1,0 +1,168 @@
+"""The second half of the exact check: the program as it is timed, on weights and inputs that keep every value exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.numerics.budgets import Budget, Setting, forward_budget
+from cnnbench.numerics.case import LARGE_PARAMETERS
+from cnnbench.numerics.checks.verdict import describe, evidence, in_one_line
+from cnnbench.numerics.comparison import Comparison, Place, compare
+from cnnbench.numerics.integer_design import InexactError
+from cnnbench.numerics.integer_network import DRAWS, IntegerNetwork, integer_network, kept_network
+from cnnbench.numerics.location import BisectedProgram, WrongNodes, locate, source_of
+from cnnbench.numerics.memoizing import MemoizingSubject
+from cnnbench.numerics.oracle import Oracle, node_call
+from cnnbench.numerics.outcome import PROGRAM, CheckOutcome
+from cnnbench.numerics.quantity import Quantity
+from cnnbench.numerics.reference import reference
+from cnnbench.numerics.session import OpensSessions
+from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import producers
+from cnnbench.spec.layers import BatchNorm
+from cnnbench.spec.passes import lower
+
+Array = NDArray[Any]
+NAME = "exact"
+LEAST = 2.0**-126
+# Kinds that may round although their results are exact: what they give is then left to their own budgets.
+ROUNDING = ("activation", "rectifier", "smooth", "pooling", "normalization")
+
+
+def check_program(subject: Subject, oracle: Oracle) -> CheckOutcome:
+    """The outputs of the timed program on the two integer networks of ``DRAWS``, bit for bit."""
+    case = oracle.case
+    options = replace(case.options, training=False)
+    details: dict[str, Any] = {}
+    if case.num_parameters > LARGE_PARAMETERS and not case.thorough:
+        text = f"not applicable: so many weights are drawn only where the checks are thorough ({case.num_parameters})"
+        return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
+    with _runner(subject, oracle, options) as run:
+        for draw in DRAWS:
+            try:
+                network = kept_network(oracle, draw)
+            except InexactError as error:
+                text = f"not applicable: {in_one_line(error)}"
+                return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
+            failure = _compared(network, run(network), case.policy)
+            details["cut"] = list(network.cut)
+            if failure is not None:
+                return _failed(subject, oracle, draw, failure)
+    details[PROGRAM] = not details["cut"]
+    what = "the program's outputs" if not details["cut"] else f"all values between {len(details['cut'])} inexact nodes"
+    text = f"{what} are equal bit for bit on integers"
+    return CheckOutcome(name=NAME, status="passed", message=text, details=details)
+
+
+def prefetch_program(oracle: Oracle) -> None:
+    """Has the oracle make the integer networks."""
+    with suppress(InexactError):
+        for draw in DRAWS:
+            kept_network(oracle, draw)
+
+
+@contextmanager
+def _runner(subject: Subject, oracle: Oracle, options: Any) -> Iterator[Any]:
+    """A function that runs an integer network; one program serves both where they are the timed one, and is kept."""
+    graph = oracle.case.graph
+    lent = subject.lend(graph, options) if isinstance(subject, MemoizingSubject) else None
+    inner = subject.subject if isinstance(subject, MemoizingSubject) else subject
+    own: list[Any] = []
+
+    def run(network: IntegerNetwork) -> Mapping[str, Array]:
+        if network.graph is not graph or not isinstance(inner, OpensSessions):
+            return inner.forward(network.graph, network.arrays, network.batch, options).outputs
+        if lent is None and not own:
+            own.append(inner.open(graph, options))
+        session = lent or own[0]
+        session.load(network.arrays)
+        session.upload("integers", network.batch)
+        outputs: Mapping[str, Array] = session.run("integers").result.outputs
+        return outputs
+
+    try:
+        yield run
+    finally:
+        for session in own:
+            session.close()
+
+
+def _compared(network: IntegerNetwork, got: Mapping[str, Array], policy: Any) -> Comparison | None:
+    """The first output that is wrong."""
+    makers = producers(network.graph)
+    values = dict(network.graph.outputs)
+    for name, exact in network.exact.items():
+        node = makers[values[name]]
+        kind = network.graph.node(node).layer.kind
+        admitted = np.maximum(network.admitted[name], LEAST)
+        found = compare(
+            Place(node, kind, Quantity.output(0), "exact"), got.get(name), exact, Budget(admitted, admitted), policy
+        )
+        if found.problem is not None or not found.use.sharp_used <= 1:
+            return found
+    return None
+
+
+def _failed(subject: Subject, oracle: Oracle, draw: str, failure: Comparison) -> CheckOutcome:
+    """The failed outcome with the node that the program goes wrong at; failed, too, where that cannot be found."""
+    case, use = oracle.case, failure.use
+    said = failure.text or f"at {list(use.worst_index)} got {use.got!r}, expected exactly {use.expected!r}"
+    text = f"the whole program on {draw} integers, output of {use.node}: {said}"
+    details: dict[str, Any] = {PROGRAM: True} | ({"problem": failure.problem} if failure.problem else {})
+    outcome = CheckOutcome(name=NAME, status="failed", node=None, message=text, details=details)
+    try:
+        program = _program(oracle, draw)
+        found = locate(subject, program)
+    except Exception as error:
+        said = f"{text}; the node could not be looked for: {in_one_line(error)}"
+        return outcome.model_copy(update={"message": said})
+    if found is None:
+        return outcome.model_copy(update={"message": f"{text}; its nodes compiled one after another are right"})
+    if _only_rounds(program, found):
+        said = f"not applicable: {found.nodes[0]} rounds where others are exact: {describe(found.failure)}"
+        return outcome.model_copy(update={"status": "skipped", "message": said, "details": {}})
+    more = evidence(found.failure, source_of(NAME, program, found, case.folder))
+    more["nodes"] = list(found.nodes)
+    return outcome.model_copy(
+        update={
+            "node": found.nodes[0],
+            "message": f"{text}; it goes wrong at {found.text}: {describe(found.failure)}",
+            "reproducer": more.pop("reproducer", None),
+            "details": {**details, **more},
+        }
+    )
+
+
+def _program(oracle: Oracle, draw: str) -> BisectedProgram:
+    network = integer_network(oracle.case, draw)
+    graph = network.graph if network.cut else lower(oracle.case.graph)
+
+    def truth(value: str) -> tuple[Array, Budget]:
+        admitted = np.maximum(network.errors.get(value, np.zeros(())), LEAST)
+        return network.values[value], Budget(admitted, admitted)
+
+    options = replace(oracle.case.options, training=False)
+    return BisectedProgram(graph, network.arrays, network.batch, options, truth, "exact")
+
+
+def _only_rounds(program: BisectedProgram, found: WrongNodes) -> bool:
+    """Whether one node that computes more than sums and products is off by no more than its own budget."""
+    if len(found.nodes) > 1 or not found.alone or found.failure.problem is not None:
+        return False
+    graph, batch = found.part
+    node = graph.node(found.nodes[0])
+    if node.layer.family not in ROUNDING and not isinstance(node.layer, BatchNorm):
+        return False
+    call = node_call(graph, node, program.arrays, tuple(np.asarray(batch[v]) for v in node.inputs), None)
+    setting = Setting(call, reference().forward(call), program.options.precision, reference())
+    use = found.failure.use
+    if use.got is None or use.expected is None:
+        return False
+    sharp = np.broadcast_to(forward_budget(setting).outputs[0].sharp, call.inputs[0].shape)
+    return bool(abs(use.got - use.expected) <= sharp[use.worst_index])

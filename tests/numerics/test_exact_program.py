@@ -1,0 +1,278 @@
+"""The whole program on integers: right ones are equal bit for bit, and a single wrong value is found and located."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from loaded_backends import loaded_backend
+
+from cnnbench.errors import UnavailableError
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.checks.exact_program import check_program
+from cnnbench.numerics.integer_network import DRAWS, integer_network
+from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.replay import replay
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.spec.graph import Builder, Graph, Input
+from cnnbench.spec.layers import (
+    GELU,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    ReLU,
+    ReLU6,
+    SiLU,
+)
+from cnnbench.spec.weights import initialize
+
+FOLDED = ProgramOptions("reference", precision("float32"), fold_batch_norm=True)
+
+
+def small() -> Graph:
+    """Residual, depthwise, concatenated; pooled by 36, which is no power of two."""
+    build = Builder("small")
+    x = build.input("x", (3, 12, 12))
+    x = build.add("stem", Conv(out_channels=8, kernel_size=3, padding=1, bias=False), x)
+    skip = x = build.add("relu", ReLU(), build.add("norm", BatchNorm(), x))
+    x = build.add("conv1", Conv(out_channels=8, kernel_size=3, padding=1, bias=False), x)
+    x = build.add("act1", SiLU(), build.add("bn1", BatchNorm(), x))
+    x = build.add("conv2", Conv(out_channels=8, kernel_size=3, padding=1, bias=False), x)
+    x = build.add("sum", Add(), build.add("bn2", BatchNorm(), x), skip)
+    x = build.add("expand", Conv(out_channels=16, kernel_size=1, bias=False), x)
+    x = build.add("act2", ReLU6(), build.add("bn3", BatchNorm(eps=1e-3), x))
+    x = build.add("depth", Conv(out_channels=16, kernel_size=3, padding=1, stride=2, groups=16, bias=False), x)
+    x = build.add("act3", ReLU6(), build.add("bn4", BatchNorm(), x))
+    left = build.add("left", Conv(out_channels=8, kernel_size=1), x)
+    right = build.add("right", Conv(out_channels=8, kernel_size=3, padding=1), x)
+    x = build.add("act4", GELU(), build.add("both", Concat(), left, right))
+    x = build.add("flat", Flatten(), build.add("pool", GlobalAvgPool(), x))
+    return build.build(build.add("fc", Linear(out_features=10), x))
+
+
+def case_of(graph: Graph, options: ProgramOptions = FOLDED, **more: Any) -> Case:
+    batch = {item.name: np.ones((2, *item.shape), np.float32) for item in graph.inputs}
+    return Case(graph, initialize(graph, 0), batch, options, **more)
+
+
+class Wrong(InProcessSubject):
+    """NumPy with a defect in its programs of at least ``least`` nodes."""
+
+    def __init__(self, change: Callable[..., Any], least: int = 1, name: str = "numpy") -> None:
+        super().__init__(loaded_backend(name))
+        object.__setattr__(self, "change", change)
+        object.__setattr__(self, "least", least)
+
+    def forward(self, graph, arrays, batch, options):
+        if len(graph.nodes) < self.least or any(item.name.startswith("forced.") for item in graph.inputs):
+            return super().forward(graph, arrays, batch, options)
+        changed = self.change(graph, {name: np.array(array) for name, array in arrays.items()})
+        graph, arrays = changed if isinstance(changed, tuple) else (graph, changed)
+        return super().forward(graph, arrays, batch, options)
+
+    open = None  # so that each program is compiled for its pass
+
+
+class Plain:
+    """A subject that only runs passes."""
+
+    def __init__(self, subject: Wrong) -> None:
+        self.forward, self.gradient, self.steps = subject.forward, subject.gradient, subject.steps
+
+
+def wrong_weight(name: str, *, lost: bool = False) -> Callable[..., Any]:
+    def change(graph, arrays):
+        if name in arrays:
+            flat = arrays[name].reshape(-1)
+            flat[flat.size // 3] *= np.float32(0 if lost else 1.01)
+        return arrays
+
+    return change
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize(("backend", "mode"), [("numpy", "reference"), ("numpy", "fast"), ("torch", "eager")])
+def test_a_right_program_is_equal_bit_for_bit(backend, mode, fold):
+    if backend != "numpy":
+        pytest.importorskip(backend)
+    options = replace(FOLDED, mode=mode, fold_batch_norm=fold)
+    for seed in range(3):
+        outcome = check_program(
+            InProcessSubject(loaded_backend(backend)), Oracle.of(case_of(small(), options, seed=seed))
+        )
+        assert outcome.status == "passed", outcome.message
+        assert outcome.details == {"cut": [], "program": True}
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "bfloat16", "float16"])
+def test_a_right_program_passes_in_every_precision(name):
+    pytest.importorskip("torch")
+    options = ProgramOptions("eager", precision(name), fold_batch_norm=True)
+    outcome = check_program(InProcessSubject(loaded_backend("torch")), Oracle.of(case_of(small(), options)))
+    assert outcome.status in ("passed", "skipped"), outcome.message
+
+
+def test_no_weight_of_the_dense_network_is_zero():
+    network = integer_network(case_of(small()), "dense")
+    assert not {n for n, array in network.arrays.items() if n.endswith(".weight") and (array == 0).any()}
+
+
+def test_every_single_weight_matters():
+    """One weight, bias or statistic at a time is 1 % off: the dense network shows each of them."""
+    case = case_of(small())
+    network = integer_network(case, "dense")
+    subject = InProcessSubject(loaded_backend("numpy"))
+    draw = np.random.default_rng(0)
+    ((output, exact),) = network.exact.items()
+    missed = []
+    for name, array in sorted(network.arrays.items()):
+        for flat in draw.choice(array.size, min(array.size, 6), replace=False):
+            changed = np.array(array)
+            changed.reshape(-1)[flat] *= np.float32(1.01)
+            outputs = subject.forward(
+                case.graph, {**network.arrays, name: changed}, network.batch, case.options
+            ).outputs
+            gap = np.abs(outputs[output] - exact)
+            if not (gap > network.admitted[output]).any() and changed.reshape(-1)[flat] != 0:
+                missed.append((name, int(flat)))
+    assert not missed
+
+
+def found(change: Callable[..., Any], least: int = 1, graph: Graph | None = None, **more: Any) -> Any:
+    subject = Plain(Wrong(change, least))
+    (outcome,) = run_checks(["exact"], subject, case_of(graph or small(), **more))
+    return outcome
+
+
+@pytest.mark.parametrize("name", ["stem.weight", "conv2.weight", "depth.weight", "right.bias", "fc.weight"])
+@pytest.mark.parametrize("lost", [True, False])
+def test_one_wrong_weight_of_a_whole_program_is_located(name, lost, tmp_path):
+    outcome = found(wrong_weight(name, lost=lost), least=2, folder=tmp_path)
+    assert outcome.status == "failed"
+    assert outcome.node == name.partition(".")[0]
+    assert "first node that introduces error" in outcome.details["report"]
+    right = InProcessSubject(loaded_backend("numpy"))
+    assert replay(Path(outcome.reproducer), right).status == "passed"
+
+
+class WrongElement(InProcessSubject):
+    """NumPy whose programs of at least ``least`` nodes have one element of a node's output changed."""
+
+    def __init__(self, node: str, change: Callable[[Any], None], least: int = 1) -> None:
+        super().__init__(loaded_backend("numpy"))
+        for name, value in {"node": node, "change": change, "least": least}.items():
+            object.__setattr__(self, name, value)
+
+    def forward(self, graph, arrays, batch, options):
+        names = [node.name for node in graph.nodes]
+        if self.node not in names or len(names) < self.least or names[0].startswith("forced"):
+            return super().forward(graph, arrays, batch, options)
+        place = names.index(self.node) + 1
+        first = replace(graph, nodes=graph.nodes[:place], outputs=((self.node, self.node),))
+        value = np.array(super().forward(first, arrays, batch, options).outputs[self.node])
+        self.change(value)
+        shape = Input("changed", value.shape, batched=False)
+        nodes = tuple(
+            replace(n, inputs=tuple("changed" if v == self.node else v for v in n.inputs)) for n in graph.nodes
+        )
+        outputs = tuple((n, "changed" if v == self.node else v) for n, v in graph.outputs)
+        rest = replace(graph, inputs=(*graph.inputs, shape), nodes=nodes, outputs=outputs)
+        return super().forward(rest, arrays, {**batch, "changed": value}, options)
+
+
+def corner_off(value):
+    value[0, 0, 0, 0] *= np.float32(1.01)
+
+
+def border_lost(value):
+    value[..., -1, -1] = 0
+
+
+def in_tf32(value):
+    value[...] = value - np.float32(2.0**13) * value + np.float32(2.0**13) * value  # keeps about 11 bits
+
+
+@pytest.mark.parametrize(
+    ("node", "change"),
+    [
+        ("bn1", in_tf32),
+        ("sum", in_tf32),
+        *((n, c) for n in ("norm", "act3", "right") for c in (corner_off, border_lost)),
+    ],
+)
+def test_one_wrong_element_of_a_whole_program_is_located(node, change):
+    subject = Plain(WrongElement(node, change, least=2))
+    (outcome,) = run_checks(["exact"], subject, case_of(small(), replace(FOLDED, fold_batch_norm=False)))
+    assert outcome.status == "failed"
+    assert outcome.node == node
+
+
+def test_what_only_the_whole_program_does_is_found_and_said():
+    whole = len(small().nodes)
+    subject = Plain(WrongElement("bn1", corner_off, least=whole))
+    (outcome,) = run_checks(["exact"], subject, case_of(small(), replace(FOLDED, fold_batch_norm=False)))
+    assert outcome.status == "failed"
+    assert f"in a program of the {whole} nodes up to there and not in fewer" in outcome.message
+
+
+def test_a_mismatch_stays_a_failure_where_its_node_cannot_be_looked_for():
+    class Refuses(Plain):
+        def __init__(self, subject):
+            super().__init__(subject)
+            self.passes = 0
+
+        def __getattribute__(self, name):
+            found = super().__getattribute__(name)
+            return self._refusing(found) if name == "forward" else found
+
+        def _refusing(self, right):
+            def forward(graph, *arguments):
+                if len(graph.nodes) > 1 and any(n.name == "stem" for n in graph.nodes) and graph.name == "small":
+                    self.passes += 1
+                    if self.passes > 1:
+                        raise UnavailableError("no more programs")
+                return right(graph, *arguments)
+
+            return forward
+
+    subject = Refuses(Wrong(wrong_weight("fc.weight"), 2))
+    outcome = check_program(subject, Oracle.of(case_of(small())))
+    assert outcome.status == "failed"
+    assert "could not be looked for: no more programs" in outcome.message
+
+
+def test_a_network_without_an_exact_part_says_so():
+    build = Builder("normalised")
+    x = build.add("norm", LayerNorm(), build.input("x", (4, 8)))
+    outcome = check_program(InProcessSubject(loaded_backend("numpy")), Oracle.of(case_of(build.build(x))))
+    assert outcome.status == "skipped"
+    assert outcome.message.startswith("not applicable: ")
+
+
+def test_inexact_nodes_are_left_out_and_the_rest_is_compared():
+    build = Builder("parted")
+    x = build.input("x", (3, 9, 9))
+    x = build.add("conv1", Conv(out_channels=8, kernel_size=3, padding=1), x)
+    x = build.add("norm", GroupNorm(groups=2), build.add("relu", ReLU(), x))
+    x = build.add("conv2", Conv(out_channels=8, kernel_size=3, padding=1), x)
+    case = case_of(build.build(x))
+    network = integer_network(case, DRAWS[0])
+    assert network.cut == ("norm",)
+    outcome = check_program(InProcessSubject(loaded_backend("numpy")), Oracle.of(case))
+    assert outcome.status == "passed"
+    assert not outcome.compares_program
+    for name in ("conv1", "conv2"):
+        assert found(wrong_weight(f"{name}.weight"), graph=case.graph).node == name
