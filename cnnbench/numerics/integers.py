@@ -113,7 +113,7 @@ def long_call(case: Case, node: Node) -> IntegerCall | None:
         return None
     shapes = case.lowered.input_shapes(node, case.size)
     (output,), specs = layer.output_shapes(shapes), layer.weights(shapes)
-    draw = _LongDraw(stream(case.seed, "long integers", node.name), _INTEGERS[policy.product_roundoff])
+    draw = _LongDraw(stream(case.seed, "long integers", node.name), INTEGERS[policy.product_roundoff])
     axis = 1 if layer.kind == "conv" else len(output) - 1
     kernel = specs[0].shape
     wide_channel, wide_output = (draw.chosen(shape[axis]) for shape in (shapes[0], output))
