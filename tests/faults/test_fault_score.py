@@ -17,7 +17,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.faults.engine.base import other_layer
 from cnnbench.numerics.faults.grammar.drawing import DrawnChange
 from cnnbench.numerics.faults.grammar.faults import DrawnFault, FaultId, Occasion
-from cnnbench.numerics.faults.grammar.networks import network_case
+from cnnbench.numerics.faults.grammar.networks import network_case, score_networks
 from cnnbench.numerics.faults.score import FaultRow, FaultScore, Rate, Scoring, examine_fault, fault_ids
 from cnnbench.numerics.faults.score.equivalence import bound_of
 
@@ -33,6 +33,26 @@ def test_twenty_drawn_faults_are_killed_or_equivalent():
     assert score.total.killed >= 14
     assert all(row.share < 1 for row in rows if row.outcome == "equivalent")
     assert all(row.share is None or row.share > 1 for row in rows if row.outcome == "killed")
+
+
+SLOW = [
+    pytest.param("numpy:fast", 120, 40),
+    pytest.param("torch:eager", 120, 40, marks=pytest.mark.torch),
+    pytest.param("jax:jit", 40, 10, marks=pytest.mark.jax),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("backend", "count", "clean"), SLOW)
+def test_nearly_all_drawn_faults_are_killed_and_no_clean_run_raises_an_alarm(backend, count, clean):
+    name = backend.partition(":")[0]
+    if name != "numpy":
+        pytest.importorskip(name, reason=f"needs {name}")
+    networks = tuple(network for network in score_networks() if network != "resnet20")
+    score = cnnbench.fault_score(backend, count=count, clean=clean, seed=11, networks=networks)
+    assert [row.alarms for row in score.alarms] == []
+    assert score.total.killed_rate.share >= 0.97, [f"{row.id} {row.text}" for row in score.escapes]
 
 
 def drawn(change):
