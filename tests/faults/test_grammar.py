@@ -21,7 +21,7 @@ from cnnbench.numerics.faults.grammar.faults import FaultId, draw_fault
 from cnnbench.numerics.faults.grammar.fields import field_changes, layer_changes
 from cnnbench.numerics.faults.grammar.networks import network, network_case, score_networks
 from cnnbench.numerics.faults.score import Scoring, fault_ids
-from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.numerics.subject import InProcessSubject, Updates
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Conv
 from cnnbench.spec.passes import lower
@@ -92,8 +92,8 @@ def results(subject, fault):
     gradient = subject.gradient(case.graph, case.stored, batch, options, case.loss)
     found |= {f"gradient {name}": array for name, array in {**gradient.weights, **gradient.inputs}.items()}
     found |= {f"state {name}": array for name, array in gradient.state.items()} | {"loss": np.asarray(gradient.loss)}
-    batches = [batch] * len(case.updates.rates)
-    for i, step in enumerate(subject.steps(case.graph, case.stored, batches, options, case.updates)):
+    updates = Updates(case.loss, case.training.optimizer, case.training.rates)
+    for i, step in enumerate(subject.steps(case.graph, case.stored, [batch] * len(updates.rates), options, updates)):
         for part in step.training:
             found |= {f"{i} {name}": array for name, array in part.items()}
         found[f"{i} loss"] = np.asarray(step.loss)

@@ -28,8 +28,11 @@ def layer_norm(layer: LayerNorm, inputs: Tensors, weights: Tensors, state: Tenso
 def _group_norm(x: Tensor, groups: int, weights: Tensors, eps: float) -> Tensor:
     """``functional.group_norm``, of values whose mean is subtracted first where its variance would cancel.
 
-    Narrow types do without: their sums are held in float32, and no deviation is below 2^-11 of its mean.
+    Narrow types do without: their sums are held in float32, and no deviation is below 2^-11 of its mean. The backward
+    pass of PyTorch 2.13 ends in a segmentation fault where channels-last values need no gradient and weights do.
     """
+    if weights and weights[0].requires_grad and not x.requires_grad:
+        x = x.contiguous()
     if x.dtype in (torch.float32, torch.float64) and not x.is_contiguous():
         count, channels = x.shape[:2]
         mean = x.detach().mean(tuple(range(2, x.dim()))).view(count, groups, channels // groups).mean(2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -14,6 +18,7 @@ from cnnbench.numerics.subject import InProcessSubject
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
+from cnnbench_torch.ops.standardization import _group_norm  # noqa: E402 - needs PyTorch
 
 
 def normalized(x, groups):
@@ -59,3 +64,26 @@ def test_masks_that_broadcast_are_drawn_natively_where_none_is_given():
     assert torch.equal(y, first.expand_as(y))
     assert bool(((first == 0) | ((first - 1 / 0.75).abs() < 1e-6)).all())
     assert 0.5 < (first > 0).double().mean() < 0.95
+
+
+def group_normed():
+    """Images that need no gradient, in a group norm whose weights do."""
+    generator = np.random.default_rng(0)
+    x = torch.from_numpy(generator.normal(size=(2, 4, 6, 6)).astype(np.float32))
+    return x.contiguous(memory_format=torch.channels_last), torch.ones(4, requires_grad=True)
+
+
+def test_the_backward_pass_of_group_norm_ends_the_process_where_images_need_no_gradient():
+    program = "import torch; x = torch.ones(2, 4, 6, 6).contiguous(memory_format=torch.channels_last)\n"
+    program += "w = torch.ones(4, requires_grad=True); torch.nn.functional.group_norm(x, 2, w, w).sum().backward()"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=120)
+    assert ended.returncode == -signal.SIGSEGV
+
+
+def test_our_group_norm_trains_behind_images_that_need_no_gradient():
+    x, weight = group_normed()
+    found = _group_norm(x, 2, (weight, weight), 1e-5)
+    found.square().sum().backward()
+    exact, other = x.detach().double(), weight.detach().double().requires_grad_()
+    (normalized(exact, 2) * other.view(1, 4, 1, 1) + other.view(1, 4, 1, 1)).square().sum().backward()
+    assert (weight.grad - other.grad).abs().max() < 1e-3

@@ -141,8 +141,9 @@ def _moved_terms(case: Case, right: ExactSubject, wrong: ExactSubject) -> str:
         return ""
     if not _near(*losses):
         return f"the loss is {losses[1]:.6g} for {losses[0]:.6g}"
-    batches = [batch] * len(case.updates.rates)
-    runs = [s.steps(case.graph, case.stored, batches, options, case.updates) for s in (right, wrong)]
+    updates = Updates(case.loss, case.training.optimizer, case.training.rates)
+    batches = [batch] * len(updates.rates)
+    runs = [s.steps(case.graph, case.stored, batches, options, updates) for s in (right, wrong)]
     for number, (exact, got) in enumerate(zip(*runs, strict=True), 1):
         if not _near(exact.loss, got.loss):
             return f"the loss of step {number} is {got.loss:.6g} for {exact.loss:.6g}"
