@@ -51,10 +51,10 @@ class LeastWork:
     def of(graph: Graph, batch: int, policy: PrecisionPolicy) -> LeastWork:
         """The least work of a network.
 
-        By its definition a convolution of k taps along an axis needs k products for each output. Winograd's
-        and Toom and Cook's algorithms need (m + k - 1) / m of them for m outputs at once, and an FFT of such a tile is
-        not below that: k m / (m + k - 1) times fewer. With ``TILE`` outputs that is 5.06 for 3 x 3. A stride of s parts
-        the taps into s phases of k / s. Nodes that no output needs count nothing.
+        By its definition a convolution of k taps along an axis needs k products for each output. Winograd's algorithms
+        need (m + k - 1) / m of them for m outputs at once, and an FFT of such a tile needs no less: k m / (m + k - 1)
+        times fewer. With ``TILE`` outputs that is 5.06 for 3 x 3. A stride of s parts the taps into s phases of k / s.
+        Nodes that no output needs count nothing.
 
         Args:
             graph: The network.

@@ -105,7 +105,7 @@ class _Reads:
 def _copying_s(result: Any) -> float:
     """What copying a host result may cost."""
     arrays = [array for group in (result if isinstance(result, tuple) else ()) for array in group.values()]
-    return COPYING_S * (2 + len(arrays)) + sum(array.nbytes for array in arrays) / COPIED_PER_S
+    return COPYING_S * (2 + len(arrays)) + sum(int(array.nbytes) for array in arrays) / COPIED_PER_S
 
 
 def _verdict(count: int, once_s: float, twice_s: float, reads: _Reads) -> SynchronizationCheck:

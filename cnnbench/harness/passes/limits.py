@@ -93,7 +93,8 @@ def _late(rounds: Sequence[RoundFacts], processors: int) -> str | None:
 
 def _kept(rounds: Sequence[RoundFacts], processors: int) -> str | None:
     """Calls on inputs that were called before use less processor time than those on new ones."""
-    new, again = [], []
+    new: list[float] = []
+    again: list[float] = []
     for item in rounds:
         for value, before in zip(item.used_s, item.again, strict=True):
             (again if before else new).append(value)

@@ -38,6 +38,7 @@ class Rotation:
         self._program_run = session.program.run
         self._stock = stock or {}
         self._fed = 0
+        self._unread: tuple[int, Any] | None = None
         self._choose([FIRST])
         self._forget()
 
@@ -122,7 +123,7 @@ class Rotation:
         self._digests: dict[int, str] = {}
         self._deviation: dict[str, float] = {}
         self._num_read = 0
-        self._unread: tuple[int, Any] | None = None
+        self._unread = None
         self._reads_each = True
 
 
