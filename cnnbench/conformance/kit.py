@@ -22,7 +22,7 @@ from cnnbench.errors import UnavailableError
 from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faults, kill_table
 from cnnbench.numerics.subject import InProcessSubject
@@ -31,6 +31,7 @@ from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
+from cnnbench.training.steps import TrainingSteps
 
 Tests = dict[str, Callable[..., None]]
 EVERY_PROGRAM = {**PROGRAMS, **SHARING}

@@ -13,13 +13,14 @@ import pytest
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import architectures, build
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
+from cnnbench.training.steps import TrainingSteps
 
 # family -> its member and the side of the pictures, as small as the network's strides allow
 MEMBERS: dict[str, tuple[str, int | None]] = {

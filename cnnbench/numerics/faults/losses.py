@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from cnnbench.numerics.case import TrainingSteps
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import SMOOTHED, classifier
 from cnnbench.numerics.faults.engine.programs import Moment, ProgramChange, changed_programs
 from cnnbench.spec.losses import BCEWithLogits, CrossEntropy, Loss, SmoothL1
+from cnnbench.training.steps import TrainingSteps
 
 CLASSES = 5
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.host import HostTraining
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import DECAYED, Configuration, case_of, classifier
 from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChange, changed_programs
@@ -17,6 +17,7 @@ from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.training.steps import TrainingSteps
 
 
 def _doubled(rule: Optimizer) -> Optimizer:

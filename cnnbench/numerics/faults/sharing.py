@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from cnnbench.execution.compiled import StepProgram
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.host import HostTraining
-from cnnbench.numerics.case import TrainingSteps
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import applied_twice
 from cnnbench.numerics.faults.engine.programs import (
@@ -28,6 +27,7 @@ from cnnbench.spec.layers import BatchNorm, Conv
 from cnnbench.spec.losses import CrossEntropy, Loss
 from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.passes import copies_of, with_copies
+from cnnbench.training.steps import TrainingSteps
 
 if TYPE_CHECKING:
     from cnnbench.execution.host import HostArrays

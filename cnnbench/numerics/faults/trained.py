@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.host import HostArrays, HostGradients, HostTraining
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, rounded
 from cnnbench.numerics.faults.engine.configurations import case_of
 from cnnbench.numerics.faults.engine.programs import Moment, ProgramChange, changed_programs
 from cnnbench.numerics.faults.loads import two_blocks
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
+from cnnbench.training.steps import TrainingSteps
 
 Array = NDArray[Any]
 
@@ -90,7 +91,7 @@ def _statistics(change: Callable[[HostArrays, HostArrays], HostArrays]) -> Progr
     """Running statistics after a step: (before, after) -> those that it goes on with."""
 
     def trained(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
-        return after._replace(state=change(before.state, after.state))
+        return after._replace(state=dict(change(before.state, after.state)))
 
     return ProgramChange(trained=trained)
 

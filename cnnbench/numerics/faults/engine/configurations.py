@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
-from cnnbench.numerics.case import Case, TrainingSteps
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, OperationChange
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import ChannelAffine, GlobalAvgPool, Layer, Linear, ReLU
@@ -18,6 +18,7 @@ from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
+from cnnbench.training.steps import TrainingSteps
 
 Array = NDArray[Any]
 Configuration = Callable[[ProgramOptions, int], Case]
