@@ -87,9 +87,15 @@ def draw_field(kind: type[Layer], name: str, given: Operands, dice: Choices) -> 
         return tuple(dice.shuffled(range(given.rank)) if dice.chance(0.2) else _without_batch(given.rank, dice))
     if name == "shape":
         return _target(given, dice)
-    if name in PER_GATE and get_origin(_hints(kind)[name]) is tuple:
+    hint = _hint(kind, name)
+    origin: Any = get_origin(hint)
+    if name in PER_GATE and origin is tuple:
         return ()
-    return _value(name, _hints(kind)[name], given, dice)
+    return _value(name, hint, given, dice)
+
+
+def _hint(kind: type, name: str) -> Any:
+    return _hints(kind)[name]
 
 
 @cache

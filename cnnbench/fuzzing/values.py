@@ -31,6 +31,7 @@ BATCHES = (1, 2, 2, 3, 5)
 IMAGES = 2  # which the operands of shared cases name by their numbers
 LARGEST = {"float16": 200.0}  # of a value: squares of a few hundred leave float16
 LARGEST_ELSEWHERE = 1e4
+INTEGERS = 2.0**24  # of sums of quantised values
 FLAVOURS: Mapping[str, tuple[float, float]] = {  # mean and deviation of the inputs
     "normal": (0.0, 1.0),
     "positive": (0.0, 1.0),
@@ -129,8 +130,9 @@ def _within_range(case: Case, flavour: str) -> DrawnCase | None:
     values = all_values(case)
     gone: set[str] = set()
     for node in case.graph.nodes:
+        limit = INTEGERS if node.layer.family == "quantized" else largest
         own = [values[v] for v in value_names(node.name, len(case.graph.output_shapes(node)))]
-        beyond = any(not np.isfinite(v).all() or np.abs(v).max(initial=0) > largest for v in own)
+        beyond = any(not np.isfinite(v).all() or np.abs(v).max(initial=0) > limit for v in own)
         if beyond or any(v.partition(":")[0] in gone for v in node.inputs) or node.weights_of in gone:
             gone.add(node.name)
     if not gone:

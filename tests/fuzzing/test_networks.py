@@ -83,3 +83,13 @@ def test_classes_are_counted(networks):
     assert [value_class(v) for v in (None, True, 7, -3, 0.25, (2, 2), (1, 2))] == [
         *("None", "True", "more", "less", "positive", "2", "differ")
     ]
+
+
+def test_sums_of_quantised_values_are_kept(networks):
+    held = {"integer_conv", "integer_matmul"}
+    found = set()
+    for network in networks:
+        if held & {node.layer.kind for node in network.graph.nodes}:
+            drawn = draw_case(network)
+            found |= set() if drawn is None else {node.layer.kind for node in drawn.case.graph.nodes}
+    assert held <= found
