@@ -37,7 +37,7 @@ from cnnbench.spec.layers import (
     ReLU6,
     SiLU,
 )
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position, initialize
 
 FOLDED = ProgramOptions("reference", precision("float32"), fold_batch_norm=True)
 
@@ -178,7 +178,7 @@ class WrongElement(InProcessSubject):
 
     def forward(self, graph, arrays, batch, options):
         names = [node.name for node in graph.nodes]
-        if self.node not in names or len(names) < self.least or names[0].startswith("forced"):
+        if self.node not in names or len(names) < self.least or graph.inputs[0].name.startswith("forced"):
             return super().forward(graph, arrays, batch, options)
         place = names.index(self.node) + 1
         first = replace(graph, nodes=graph.nodes[:place], outputs=((self.node, self.node),))
@@ -276,3 +276,20 @@ def test_inexact_nodes_are_left_out_and_the_rest_is_compared():
     assert not outcome.compares_program
     for name in ("conv1", "conv2"):
         assert found(wrong_weight(f"{name}.weight"), graph=case.graph).node == name
+
+
+def channel_off(value):
+    value[:, 1] *= np.float32(1.5)
+
+
+@pytest.mark.parametrize("node", ["bn1", "sum", "right"])
+def test_what_only_end_to_end_finds_is_located_by_prefixes_of_the_program(node, tmp_path):
+    graph = small()
+    options = replace(FOLDED, fold_batch_norm=False)
+    case = replace(case_of(graph, options, folder=tmp_path), arrays=general_position(graph, 0))
+    subject = Plain(WrongElement(node, channel_off, least=2))
+    (outcome,) = run_checks(["end_to_end"], subject, case)
+    assert outcome.status == "failed"
+    assert outcome.node == node
+    assert replay(Path(outcome.reproducer), subject).status == "failed"
+    assert replay(Path(outcome.reproducer), InProcessSubject(loaded_backend("numpy"))).status == "passed"
