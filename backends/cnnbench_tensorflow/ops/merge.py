@@ -49,7 +49,7 @@ def divide(layer: Divide, inputs: Values, weights: Values, state: Values, call: 
 def power(layer: PowerOf, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
     """``tf.pow``; the base's gradient for the exponent 0, NaN there at 0, is taken out."""
     a, b = inputs
-    return OpResult((tf.pow(tf.where(tf.equal(b, 0), tf.ones_like(a), a), b),))
+    return OpResult((tf.pow(tf.where(tf.equal(b, 0), tf.stop_gradient(a), a), b),))
 
 
 def _halving(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

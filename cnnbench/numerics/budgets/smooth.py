@@ -69,7 +69,7 @@ class _Terms(NamedTuple):
                     c(self.roundings, u.stored) * self.size
                     + c(2, u.stored) * (self.cancelled + np.asarray(self.conditioning))
                     + cut_off
-                    + u.smallest * np.abs(self.flushed)
+                    + 4 * u.smallest * np.abs(self.flushed)
                 )
                 + 8 * u.smallest
             )
