@@ -62,12 +62,12 @@ def hard_case(case: Case) -> Case | None:
 
 
 def _hard_call(case: Case, node: Node) -> LayerCall | None:
-    """The node's call on hard operands; None where its kind has none, or an operand has no images."""
+    """The node's call on hard operands; None where its kind has none, or an operand has no images in its first axis."""
     graph, rule = case.lowered, hard_rule(node.layer.kind)
     if rule is None or not node.inputs or any(graph.dtypes[value] != "float" for value in node.inputs):
         return None
     one, two = graph.input_shapes(node, 1), graph.input_shapes(node, 2)
-    if any(a == b or a[0] != 1 for a, b in zip(one, two, strict=True)):
+    if any(a[:1] != (1,) or b != (2, *a[1:]) for a, b in zip(one, two, strict=True)):
         return None
     if not case.thorough and node.layer.macs(one, graph.output_shapes(node, 1)) > MOST_MACS:
         return None

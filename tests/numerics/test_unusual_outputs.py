@@ -19,8 +19,9 @@ from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Add
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.detection import RoIMaxPool
+from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.reduction import Reduce
-from cnnbench.spec.layers.shape import Flatten, Tile
+from cnnbench.spec.layers.shape import Flatten, Reshape, Tile
 
 BATCH = 5
 
@@ -53,7 +54,13 @@ def integers() -> tuple[Graph, dict]:
     return b.build([shifted, tiled]), {"index": np.arange(3 * BATCH).reshape(BATCH, 3)}
 
 
-@pytest.mark.parametrize("made", [boxes, joined, one_number, integers])
+def images_last() -> tuple[Graph, dict]:
+    b = Builder("last")
+    turned = b.add("turned", Reshape(shape=(1, 72, -1), whole=True), b.input("image", (2, 6, 6)))
+    return b.build(b.add("slice", Slice(starts=(1,), ends=(5,), axes=(1,)), turned)), {}
+
+
+@pytest.mark.parametrize("made", [boxes, joined, one_number, integers, images_last])
 def test_a_right_backend_passes(made):
     graph, given = made()
     image = np.random.default_rng(0).normal(size=(BATCH, 2, 6, 6)).astype(np.float32)
