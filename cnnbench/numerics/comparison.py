@@ -129,6 +129,10 @@ def compare(
         policy: The subject's precision, which says the dtype.
         hull: Of a gradient of a kind that has ties: what is right there.
     """
+    beyond = np.broadcast_to(np.isinf(budget.sharp), exact.shape)
+    if got is not None and got.shape == exact.shape and beyond.any():  # the range is left there: anything is admitted
+        with np.errstate(over="ignore"):
+            got = np.where(beyond, exact.astype(got.dtype), got)
     problem, text = examine(got, exact.shape, policy, exact)
     if problem is not None or got is None:
         return Comparison(place.used(np.inf, np.inf), problem, text)
@@ -156,13 +160,18 @@ def _within(exact: Array, policy: PrecisionPolicy) -> Array:
 
 
 def _fraction(got: Array, exact: Array, admitted: Array) -> Array:
-    """|got - exact| over the budget; where ``exact`` is not finite, 0 if ``got`` is the same, else infinite."""
+    """|got - exact| over the budget; where ``exact`` is not finite, 0 if ``got`` is the same, else infinite.
+
+    An infinite budget is never used.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         fraction = np.asarray(np.abs(got - exact) / admitted)
     special = ~np.isfinite(exact)
     if special.any():
         same = (got == exact) | (np.isnan(got) & np.isnan(exact))
         fraction[special] = np.where(same[special], 0.0, np.inf)
+    if np.isinf(admitted).any():
+        fraction = np.where(np.isinf(admitted), 0.0, fraction)
     return np.asarray(fraction)
 
 

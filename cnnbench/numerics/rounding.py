@@ -36,9 +36,10 @@ def to_storage(array: Array, policy: PrecisionPolicy) -> Array:
     """``array`` with each value rounded to the storage type, held in ``host_dtype``; integers stay as they are."""
     if array.dtype.kind != "f":
         return array
-    if policy.storage == "float16":
-        return array.astype(np.float16).astype(np.float32)
-    rounded = array.astype(host_dtype(policy))
+    with np.errstate(over="ignore"):  # what is beyond the type is infinite in it
+        if policy.storage == "float16":
+            return array.astype(np.float16).astype(np.float32)
+        rounded = array.astype(host_dtype(policy))
     return _to_bfloat16(rounded) if policy.storage == "bfloat16" else rounded
 
 
