@@ -22,6 +22,7 @@ LITTLE_MACS = 300_000_000  # and as many parameters as LARGE_PARAMETERS at most
 SAFETY = 2.0  # with so few held-out runs, the next may lie beyond their largest
 ENDS_AT = 0.1  # the share of a value that rounding may move it by while single runs are typical
 ROUGH = 10.0
+FLUSHED = 2.0**-116  # what a sum loses of whose terms a thousand are flushed to zero
 LOSS = "loss"  # the name of the loss among the values
 LOSS_SAFETY = 30.0  # a single number may by chance move little in all of its runs
 
@@ -103,4 +104,4 @@ def calibrate(
 def rounding_floor(exact: Mapping[str, Array], case: Case) -> dict[str, float]:
     """One rounding of each value to storage, and never 0."""
     u = case.policy.storage_roundoff
-    return {name: max(u * value, 2.0**-126) for name, value in largest(exact).items()}
+    return {name: max(u * value, FLUSHED) for name, value in largest(exact).items()}

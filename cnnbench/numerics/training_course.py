@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.calibration import (
     ENDS_AT,
+    FLUSHED,
     LOSS,
     LOSS_SAFETY,
     SAFETY,
@@ -187,7 +188,7 @@ def _envelope(case: Case, exact: Mapping[str, Array], runs: Sequence[Mapping[str
     """Of one step. Weights, running statistics, slots and the loss each have their own typical deviation."""
     scale = largest(exact)
     u = case.policy.storage_roundoff * (step + 1)  # each step stores each value once
-    floor = {name: max(u * size, 2.0**-126) for name, size in scale.items()}
+    floor = {name: max(u * size, FLUSHED) for name, size in scale.items()}
     statistics = {spec.name for spec in case.lowered.named_state()}
     groups: dict[str, list[str]] = {}
     for name in exact:
@@ -208,9 +209,13 @@ def _envelope(case: Case, exact: Mapping[str, Array], runs: Sequence[Mapping[str
 def _ended(
     names: Collection[str], start: Mapping[str, Array], exact: Mapping[str, Array], size: Mapping[str, float]
 ) -> set[str]:
-    """The values whose envelope has grown to a share of their way from the start, so that agreement says nothing."""
+    """The values whose envelope has grown to a share of their way from the start, so that agreement says nothing.
+
+    So does that of zeros which stay zero and which rounding moves, such as the slots of a weight without a gradient.
+    """
     way = {
         name: float(np.max(np.abs(exact[name] - start.get(name, 0.0)), initial=0.0))  # slots start at zero
         for name in names
     }
-    return {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}
+    still = {name for name, distance in way.items() if not distance and not exact[name].any() and size[name] > FLUSHED}
+    return still | {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}

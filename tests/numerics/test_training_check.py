@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaded_backends import loaded_backend
 
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
@@ -102,7 +103,7 @@ def check(
     return run_checks(["training"], InProcessSubject(backend), case)[0]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 @pytest.mark.parametrize("fields", [{}, {"optimizer": SGD(momentum=0.0)}, {"loss": None, "rates": (0.01,)}])
 def test_a_right_program_passes_with_whatever_the_suite_asks_for(seed, fields):
     found = check(case_of(replace(STEPS, **fields), seed))
@@ -251,3 +252,36 @@ def test_the_suites_settings_give_the_rates_of_its_schedule():
     assert found.rates[1] > found.rates[2] > found.later[0] > found.later[1] > 0
     constant = TrainingSteps.of_settings(TrainSettings(learning_rate=0.1), 3)
     assert constant.rates == (0.05, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])
+@pytest.mark.parametrize(
+    ("weights", "inputs"), [(1e30, 1.0), (1.0, 1e20), (1e-20, 1.0), (1.0, 1e-40), (100.0, 1.0)], ids=str
+)
+def test_numbers_near_their_limits_fail_no_check_of_a_right_backend(backend, weights, inputs):
+    if backend == "torch":
+        pytest.importorskip("torch", reason="examines PyTorch")
+    mode = "reference" if backend == "numpy" else "eager"
+    case = case_of(options=ProgramOptions(mode, precision("float32")))
+    arrays = {name: array * np.float32(weights) for name, array in case.arrays.items()}
+    batch = {name: array * np.float32(inputs) for name, array in case.batch.items()}
+    checks = ["local", "end_to_end", "gradient", "training", "classes"]
+    subject = InProcessSubject(loaded_backend(backend))
+    found = run_checks(checks, subject, replace(case, arrays=arrays, batch=batch))
+    assert [(item.name, item.message) for item in found if item.status == "failed"] == []
+    skipped = [item.message for item in found if item.status == "skipped"]
+    assert all(message.startswith("not applicable: ") for message in skipped)
+    assert bool(skipped) == (max(weights, inputs) > 1e10)
+
+
+def test_a_batch_norm_of_few_values_is_checked_on_more_images():
+    builder = Builder("few values")
+    x = builder.add("conv", Conv(out_channels=4, kernel_size=5), builder.input("image", (2, 5, 5)))
+    x = builder.add("pool", GlobalAvgPool(), builder.add("bn", BatchNorm(), x))
+    graph = builder.build({"logits": builder.add("fc", Linear(out_features=5), x)})
+    for seed in range(2):
+        images = stream(seed, "inputs").normal(size=(2, 2, 5, 5)).astype(np.float32)
+        case = Case(graph, initialize(graph, seed), {"image": images}, FLOAT32, seed=seed)
+        for outcome in run_checks(["gradient", "training"], InProcessSubject(load_backend("numpy")), case):
+            assert outcome.status == "passed", outcome.message
+            assert outcome.details["batch"] == 8

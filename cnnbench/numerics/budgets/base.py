@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.precision import PrecisionPolicy, precision
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.budgets.limits import leaves_limits
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, Reference
-from cnnbench.numerics.rounding import Roundoff, gamma, largest_value, sharp_factor
+from cnnbench.numerics.rounding import Roundoff, gamma, sharp_factor
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 
@@ -180,7 +181,7 @@ def registered() -> dict[str, object]:
 def forward_budget(setting: Setting) -> ForwardBudget:
     """The budget of a forward pass, by the kind's formula or else by the fallback."""
     load_family(setting.layer.kind)
-    if _leaves_range(setting):
+    if leaves_limits(setting.call, setting.values.outputs, setting.policy):
         return ForwardBudget((UNBOUNDED,) * len(setting.values.outputs), (UNBOUNDED,) * len(setting.values.state))
     return (_FORWARD.get(setting.layer.kind) or _FORWARD[FALLBACK])(setting)
 
@@ -188,33 +189,16 @@ def forward_budget(setting: Setting) -> ForwardBudget:
 def gradient_budget(setting: GradientSetting) -> GradientBudget:
     """The budget of a gradient pass, by the kind's formula or else by the fallback."""
     load_family(setting.layer.kind)
-    found, values = setting.gradients, [*setting.gradients.inputs, *setting.gradients.weights]
-    if _leaves_range(setting, *(value for value in values if value is not None)):
+    found = setting.gradients
+    values = [value for value in (*found.inputs, *found.weights) if value is not None]
+    if leaves_limits(setting.call, [*setting.values.outputs, *values], setting.policy):
         parts = (tuple(None if g is None else UNBOUNDED for g in part) for part in (found.inputs, found.weights))
         return GradientBudget(*parts)
     return (_GRADIENT.get(setting.layer.kind) or _GRADIENT[FALLBACK])(setting)
 
 
-def _leaves_range(setting: Setting, *more: Array) -> bool:
-    """Whether a value is beyond the largest number of the policy, or the sum of squares of which variances are made.
-
-    What frameworks give then is a matter of the order of their operations, and ``special`` looks at infinities.
-    """
-    call, policy = setting.call, setting.policy
-    arrays = [x for x in (*call.inputs, *call.weights, *setting.values.outputs, *more) if x.dtype.kind == "f"]
-    sizes = [float(np.max(np.abs(x), initial=0.0)) for x in arrays]
-    if any(size > largest_value(policy) for size in sizes):
-        return True
-    if call.layer.kind not in SUMS_SQUARES or (call.layer.kind == "batch_norm" and not call.training):
-        return False
-    of_sums = largest_value(policy) if policy.storage == "float64" else largest_value(precision("float32"))
-    x = call.inputs[0]
-    return x.dtype.kind == "f" and float(np.max(np.abs(x), initial=0.0)) ** 2 * x.size > of_sums
-
-
 UNBOUNDED = Budget(np.asarray(np.inf), np.asarray(np.inf))
 """Any value is admitted."""
-SUMS_SQUARES = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "mean_variance_norm"}
 
 
 def exact(u: Roundoff) -> Budget:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.numerics.budgets import Budget
+from cnnbench.numerics.calibration import leaves_range
 from cnnbench.numerics.checks.local import check_local
 from cnnbench.numerics.checks.verdict import describe, evidence, in_one_line
 from cnnbench.numerics.comparison import first_problem, largest_differences
@@ -29,6 +30,8 @@ def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
     exact, envelope = forward_envelope(oracle)
     if any(np.isnan(value).any() for value in exact.values()):
         return CheckOutcome(name=NAME, status="skipped", message=f"{NOT_APPLICABLE}the reference's own outputs are NaN")
+    if (reason := leaves_range(exact, envelope, case.policy)) is not None:
+        return CheckOutcome(name=NAME, status="skipped", message=reason)
     options = replace(case.options, training=False)
     outputs = subject.forward(case.graph, case.stored, case.inputs, options).outputs
     details: dict[str, Any] = {
