@@ -155,7 +155,7 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, terms: tu
         "alarm_factor": envelope.factor,
         "loss_difference": difference[LOSS],
     }
-    known = {"details": details, "nodes": (*local.nodes, *terms)}
+    known: dict[str, Any] = {"details": details, "nodes": (*local.nodes, *terms)}
     if share <= 1:
         text = f"{local.message}; end to end {share:.3g} of the envelope"
         return local.model_copy(update={**known, "budget_used": max(local.budget_used or 0.0, share), "message": text})
