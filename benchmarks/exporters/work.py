@@ -33,7 +33,7 @@ class Limits(NamedTuple):
     @property
     def too_much(self) -> tuple[str, str]:
         """The result of a file that takes too much memory."""
-        return "left out", f"it takes more than {self.memory_bytes / 2**30:.0f} GiB of memory"
+        return "left out", f"exporting and reading take more than {self.memory_bytes / 2**30:.0f} GiB of memory"
 
 
 def names_of(output: Path, source: str) -> list[Listed]:
