@@ -146,8 +146,9 @@ class Design:
                 near = y if not isinstance(layer, BatchNorm) else self.affine.ideal(layer, call)
                 y = to_storage(near, self.case.policy).astype(np.float64)
                 step = unit(y)
-                off = np.abs(y - near).max(initial=0) > DUST * np.abs(near).max(initial=0)
-                if step is None or off or np.abs(y).max(initial=0) / step >= self.limit / 4:
+                if step is None or np.abs(y).max(initial=0) / step >= self.limit / 4:
+                    return None
+                if np.abs(y - near).max(initial=0) > DUST * np.abs(near).max(initial=0):
                     return None
             found.append(y)
         return tuple(found)
