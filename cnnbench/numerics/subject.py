@@ -180,6 +180,9 @@ class InProcessSubject:
             if i in updates.loads:
                 begin = held[updates.loads[i]]
                 program.load(begin.weights, begin.state, begin.slots or None)
+                later = {after for step, after in updates.loads.items() if step > i}
+                held = {after: state for after, state in held.items() if after in later}
+                del begin
             loss = program.loss(program.run(program.upload(batches[updates.batch_of(i)]), rate))
             after = program.snapshot() if updates.keeps(i) or i in wanted else None
             if after is not None and i in wanted:

@@ -321,8 +321,11 @@ def test_training_comparisons_end_where_the_envelope_is_as_large_as_the_way():
     assert outcome.details["comparisons_ended"] >= 1
 
 
-def test_the_training_check_holds_one_state_of_a_run_at_a_time(monkeypatch, tmp_path):
-    """Five states of VGG-11 in float64 with their slots are 10 GB; each is written or compared before the next."""
+def test_the_training_check_holds_few_states_of_a_run_at_a_time(monkeypatch, tmp_path):
+    """Five states of VGG-11 in float64 with their slots are 10 GB; each is written or compared before the next.
+
+    One is kept beside it: that of the late steps, with which the resumed ones are compared.
+    """
     monkeypatch.setenv("CNNBENCH_CACHE", str(tmp_path))
     alive: set[int] = set()
     most = 0
@@ -331,6 +334,9 @@ def test_the_training_check_holds_one_state_of_a_run_at_a_time(monkeypatch, tmp_
     def counted(self, *args):
         nonlocal most
         for step in steps(self, *args):
+            if step.training is None:
+                yield step
+                continue
             largest = max(step.training.weights.values(), key=lambda array: array.size)
             alive.add(id(largest))
             weakref.finalize(largest, alive.discard, id(largest))
@@ -342,7 +348,7 @@ def test_the_training_check_holds_one_state_of_a_run_at_a_time(monkeypatch, tmp_
     monkeypatch.setattr(InProcessSubject, "steps", counted)
     outcome = run_checks(["training"], InProcessSubject(load_backend("numpy")), case_of("lenet5"))[0]
     assert outcome.status == "passed", outcome.message
-    assert 1 <= most <= 2  # the program's own weights may be what its snapshot gave
+    assert 1 <= most <= 3  # the program's own weights may be what its snapshot gave
 
 
 @pytest.mark.parametrize("parameters", [False, True])

@@ -191,7 +191,7 @@ def gradient_budget(setting: GradientSetting) -> GradientBudget:
     load_family(setting.layer.kind)
     found = setting.gradients
     values = [value for value in (*found.inputs, *found.weights) if value is not None]
-    if leaves_limits(setting.call, [*setting.values.outputs, *values], setting.policy):
+    if leaves_limits(setting.call, [*setting.values.outputs, *values], setting.policy, of_gradient=True):
         parts = (tuple(None if g is None else UNBOUNDED for g in part) for part in (found.inputs, found.weights))
         return GradientBudget(*parts)
     return (_GRADIENT.get(setting.layer.kind) or _GRADIENT[FALLBACK])(setting)

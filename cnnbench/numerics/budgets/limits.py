@@ -15,7 +15,9 @@ from cnnbench.numerics.rounding import largest_value
 SUMS_SQUARES = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "mean_variance_norm"}
 
 
-def leaves_limits(call: LayerCall, values: Sequence[NDArray[Any]], policy: PrecisionPolicy) -> bool:
+def leaves_limits(
+    call: LayerCall, values: Sequence[NDArray[Any]], policy: PrecisionPolicy, *, of_gradient: bool = False
+) -> bool:
     """Whether a value is beyond the largest number of the policy, or the sum of squares of which a variance is made.
 
     What frameworks give then is a matter of the order of their operations; ``special`` looks at infinities.
@@ -24,10 +26,11 @@ def leaves_limits(call: LayerCall, values: Sequence[NDArray[Any]], policy: Preci
         call: Of a layer, with its operands.
         values: What it gives, and what its gradients are.
         policy: The arithmetic.
+        of_gradient: Whether it is about gradients, which are a matter of convention where a value is not a number, too.
     """
     most = largest_value(policy)
     floats = [x for x in (*call.inputs, *call.weights, *values) if x.dtype.kind == "f"]
-    if any(_size(x) > most for x in floats):
+    if any(_size(x) > most or (of_gradient and not _size(x) <= most) for x in floats):
         return True
     if call.layer.kind not in SUMS_SQUARES or (call.layer.kind == "batch_norm" and not call.training):
         return False

@@ -119,9 +119,10 @@ def drift(terms: Array, axes: Axes, unit: float) -> Array:
     found = np.zeros(rows.shape[0])
     for j in range(math.ceil(math.log2(2 * math.sqrt(count)))):
         q = (largest * 2.0**-j)[:, np.newaxis]
-        errors = np.rint(rows / q)
-        errors *= q
-        errors -= rows
+        with np.errstate(invalid="ignore"):  # infinities of a network that has left the range of its numbers
+            errors = np.rint(rows / q)
+            errors *= q
+            errors -= rows
         found = np.maximum(found, np.abs(errors.sum(axis=1)))
     repeats = np.array([most_repeated(row[row != 0]) for row in rows], np.float64)
     found = found / scale

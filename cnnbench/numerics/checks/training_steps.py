@@ -180,6 +180,8 @@ class _StepJudge:
         else:
             values, before = values_of(step), self._late or {}
         self._judge(values, before, self._grown(before), self.course.open_names[-1] & before.keys(), where)
+        if step.training is not None:
+            self._late = None  # a large network's state is gigabytes
 
     def _grown(self, values: Mapping[str, Array]) -> Envelope:
         """The last envelope, wider by as much as the slots, and with them a step, have grown since then."""
