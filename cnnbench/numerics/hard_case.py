@@ -22,6 +22,7 @@ Array = NDArray[Any]
 IMAGES = 6  # of a small operand, so that each of its rows may be hard in another way
 FEW_VALUES = 30_000
 MOST_MACS = 300_000_000  # of a layer and an image, unless checks are thorough
+FEW_MACS = 100_000_000  # of a layer and all of its images, where it has more than one
 LARGE_VALUES = 300_000  # an image of more than so many values gets one image
 
 
@@ -69,10 +70,12 @@ def _hard_call(case: Case, node: Node) -> LayerCall | None:
     one, two = graph.input_shapes(node, 1), graph.input_shapes(node, 2)
     if any(a[:1] != (1,) or b != (2, *a[1:]) for a, b in zip(one, two, strict=True)):
         return None
-    if not case.thorough and node.layer.macs(one, graph.output_shapes(node, 1)) > MOST_MACS:
+    macs = node.layer.macs(one, graph.output_shapes(node, 1))
+    if macs > MOST_MACS and not case.thorough:
         return None
     size = max(map(math.prod, (*one, *graph.output_shapes(node, 1))))
     images = IMAGES if size <= FEW_VALUES else 1 if size > LARGE_VALUES else 2
+    images = max(1, min(images, FEW_MACS // max(macs, 1)))
     hard = Hardness.of(case.policy, stream(case.seed, "hard operands", node.name))
     ordinary = tuple(hard.normal(shape) for shape in graph.input_shapes(node, images))
     return rule(LayerCall(node.layer, ordinary, *layer_arrays(graph, node, case.stored)), hard)
