@@ -70,7 +70,7 @@ def drawn(change):
 
 
 def test_an_epsilon_below_rounding_is_equivalent_with_its_bound():
-    bound = bound_of(drawn(lambda layer: replace(layer, eps=layer.eps * (1 + 1e-4))), frozenset())
+    bound = bound_of(drawn(lambda layer: replace(layer, eps=layer.eps * (1 + 1e-6))), frozenset())
     assert bound.equivalent
     assert 0 < bound.share < 1
     assert "of the budget at most" in bound.text
