@@ -179,6 +179,10 @@ class TorchStep(_TorchProgram, StepProgram):
             self._rule.zero_grad(set_to_none=True)
             if passed.loss.requires_grad:  # not where no weight reaches it
                 passed.loss.backward()
+            for group in self._rule.param_groups:
+                for weight in group["params"]:
+                    if weight.grad is None:  # the loss does not reach it; PyTorch would leave its decay out, too
+                        weight.grad = torch.zeros_like(weight)
             set_rate(self._rule, learning_rate)
             self._rule.step()
         if passed.state is not None:
