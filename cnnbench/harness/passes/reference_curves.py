@@ -86,7 +86,7 @@ class ReferenceCurves:
         """
         count, batch = len(training.targets), self.settings.batch
         rest = count % batch or batch
-        images = range(count)
+        images: Sequence[int] = range(count)
         if count > MOST_IMAGES:
             images = [*range(max(MOST_IMAGES - rest, 1)), *range(count - rest, count)]
         helper = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
