@@ -26,8 +26,9 @@ LARGEST_BYTES = 150_000  # of a file that is kept in the repository
 HEAD = """# Silent defects of released frameworks
 
 Each of these calls answers, without an error, with a wrong value. cnnbench's checks find every one when a backend uses
-the call plainly, name the node, and write a file that reproduces it; the shipped backends step around them. Written by
-`python docs/write_defects.py`; `tests/defects` holds every row and says so when a newer version has mended one.
+the call plainly, name the node, and write a file that reproduces it; the shipped backends step around them, or declare
+them. Written by `python docs/write_defects.py`; `tests/defects` holds every row and says so when a newer version has
+mended one.
 
 A file of the last column is one layer with operands, exact values and budgets:
 
@@ -65,6 +66,17 @@ BARE = {
             "`tf.nn.depthwise_conv2d` in float16 sums in float16.",
             "3.6 % after 2,304 positive terms",
             "the backend offers no float16",
+        ),
+    ),
+    "Ends the process": (
+        "The backward pass ends in a segmentation fault. Our op takes another way.",
+        ("PyTorch 2.13.0", "measured", "instead"),
+        (
+            "`functional.group_norm(x, groups, weight, bias)` on the host, of images in the memory format "
+            "`channels_last` that need no gradient, while the weights do: the first layer of a network, or one behind "
+            "frozen layers.",
+            "exit by signal (SIGSEGV); right where the images need a gradient too, or are contiguous",
+            "`.contiguous()` before",
         ),
     ),
     "Refused though right": (
@@ -120,6 +132,18 @@ BARE = {
             "contiguous.",
             'AssertionError "expected size 4==4, stride 1==80 at dim=1"',
             "`.contiguous()` before",
+        ),
+    ),
+    "Not stepped around": (
+        "Values of this size come of a network that has diverged; the forward pass is right. Another formulation would "
+        "cost time, and the hard operands of activations with a cube in them end at 4e11.",
+        ("call", "measured", "instead"),
+        (
+            'The gradient of GELU\'s form with tanh in float32: `torch.nn.functional.gelu(x, approximate="tanh")` '
+            "(PyTorch 2.13.0), `jax.nn.gelu(x)` (JAX 0.10.2) and `tf.nn.gelu(x, approximate=True)` (TensorFlow "
+            "2.21.0), beyond 1.8e19, whose square is infinite: infinity times 0.",
+            "NaN at 1e20 and at -1e20, for 1 and 0; right at 1e19",
+            "clip the tanh's argument; the exact form is right",
         ),
     ),
     "Conventions": (

@@ -53,6 +53,14 @@ for height in (10, 4, 2):
     assert torch.allclose(expected, found)
 """
 
+GROUP_NORM = """
+import torch
+
+x = torch.randn(2, 4, 5, 5).to(memory_format=torch.channels_last)
+weights = torch.ones(4, requires_grad=True), torch.zeros(4, requires_grad=True)
+torch.nn.functional.group_norm(x, 2, *weights).square().sum().backward()
+"""
+
 
 def mended(what: str, framework: str = "tensorflow") -> None:
     """Fails with what to do."""
@@ -138,6 +146,40 @@ def refused(call, message: str, what: str, framework: str = "torch") -> None:
     if said is None:
         mended(what, framework)
     assert message in said
+
+
+@pytest.mark.torch
+def test_the_gradient_of_group_norm_s_weights_alone_ends_the_process_channels_last():
+    pytest.importorskip("torch", reason="needs torch")
+    ends = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        for code in (GROUP_NORM, GROUP_NORM.replace(".to(memory_format=torch.channels_last)", ""))
+    ]
+    assert ends[1] == 0
+    if ends[0] == 0:
+        mended("our group norm need not make its input contiguous", "torch")
+    assert ends[0] == -signal.SIGSEGV
+
+
+@pytest.mark.jax
+@pytest.mark.torch
+@pytest.mark.tensorflow
+def test_the_gradient_of_gelu_by_tanh_is_lost_where_the_square_overflows(tf):
+    jax = pytest.importorskip("jax", reason="needs jax")
+    torch = pytest.importorskip("torch", reason="needs torch")
+    values = np.array([1e19, -1e19, 1e20, -1e20], np.float32)
+    x = torch.from_numpy(values).requires_grad_()
+    torch.nn.functional.gelu(x, approximate="tanh").sum().backward()
+    with tf.GradientTape() as tape:
+        v = tf.Variable(values)
+        y = tf.nn.gelu(v, approximate=True)
+    slopes = jax.grad(lambda x: jax.nn.gelu(x).sum())(values)
+    for framework, found in (("torch", x.grad), ("jax", slopes), ("tensorflow", tape.gradient(y, v))):
+        found = np.asarray(found)
+        np.testing.assert_array_equal(found[:2], [1, 0])
+        if np.isfinite(found).all():
+            mended("the page need not name it", framework)
+        assert np.isnan(found[2:]).all()
 
 
 @pytest.mark.torch

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from known_defect import FAR, ROWS, ChainCase, Defect, near, zeros
+from known_defect import FAR, ROWS, ChainCase, Defect, near, signed_zeros, zeros
 
 from cnnbench.conformance import LayerCase
 from cnnbench.spec.composites import Composite
@@ -14,7 +14,7 @@ from cnnbench.spec.layers import AvgPool, Conv, GlobalAvgPool, ReLU, Softmax
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.merge import PowerOf
-from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.reduction import Reduce, TopK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,5 +168,18 @@ DEFECTS = (
         "0 to the power -1); of the constant x ** 0 it is 0.",
         size="NaN for 0",
         workaround="raise 1 instead of x where the exponent is 0",
+    ),
+    Defect(
+        name="jax_top_k_of_signed_zeros",
+        backend="jax",
+        mode="jit",
+        call="plain_jax.top_k",
+        case=LayerCase(TopK(k=8), ((8,),), draws=(signed_zeros,)),
+        check="local",
+        what="`lax.top_k` orders -0 below 0, which are equal, so that the first of equals need not come first: after a "
+        "ReLU written as `x * (x > 0)`, the zeros of negative values come last. `jnp.sort`, `jnp.argsort` and "
+        "`jnp.argmax` take them as equal.",
+        size="positions 3, 1, 0, 2 of (-0, 0, -0, 1), where 3, 0, 1, 2 is right",
+        workaround="`jnp.where(x == 0, 0, x)` before, and the values by their positions",
     ),
 )

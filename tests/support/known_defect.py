@@ -125,6 +125,11 @@ def zeros(generator: Any, shape: tuple[int, ...]) -> Any:
     return np.zeros(shape)
 
 
+def signed_zeros(generator: Any, shape: tuple[int, ...]) -> Any:
+    """Draws zeros of both signs."""
+    return np.where(generator.random(shape) < 0.5, -0.0, 0.0)
+
+
 def minus_infinity(generator: Any, shape: tuple[int, ...]) -> Any:
     """Draws nothing but -inf."""
     return np.full(shape, -np.inf)

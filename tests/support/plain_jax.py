@@ -100,3 +100,8 @@ def relu(layer, inputs, weights, state, call):
 def reduce_maximum(layer, inputs, weights, state, call):
     """``jnp.max``."""
     return OpResult((jnp.max(inputs[0], call.axes(layer.axes, inputs[0].ndim), keepdims=True),))
+
+
+def top_k(layer, inputs, weights, state, call):
+    """``lax.top_k`` along the last axis."""
+    return OpResult(tuple(lax.top_k(inputs[0], layer.k)))
