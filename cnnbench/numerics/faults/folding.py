@@ -79,7 +79,8 @@ def _no_eps(arrays: Arrays, norm: str, conv: str) -> None:
 
 def _of_the_first(arrays: Arrays, norm: str, conv: str) -> None:
     for role in ("running_mean", "running_var"):
-        arrays[f"{norm}.{role}"] = arrays[f"norm1.{role}"]
+        first = next(name for name in arrays if name.endswith(f".{role}"))
+        arrays[f"{norm}.{role}"] = arrays[first]
 
 
 def _variance_as_deviation(arrays: Arrays, norm: str, conv: str) -> None:
@@ -107,6 +108,14 @@ WRONG: dict[str, tuple[str, Callable[[Arrays, str, str], None]]] = {
 }
 
 FAULTS = tuple(
-    Fault(f"folding.{name}", "folding", what, _case, check="end_to_end", node=None, programs=_folding(change))
+    Fault(
+        f"folding.{name}",
+        "folding",
+        what,
+        _case,
+        check="end_to_end",
+        node="conv2" if change is _of_the_first else "conv1",  # the first convolution that is folded wrongly
+        programs=_folding(change),
+    )
     for name, (what, change) in WRONG.items()
 )
