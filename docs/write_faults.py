@@ -66,13 +66,19 @@ which it shows, and on the hard operands of `--thorough`. The largest share of a
 1.000001e-5 for 1e-5 is one. A loss or a slot, which has no budget, may move by 64 roundings. What a program keeps from
 call to call is never equivalent.
 
+*Before* is commit `f716cca`, with freshly initialised weights, each layer on ordinary operands alone, and without
+`timed`. *Now* are weights in general position, hard operands, the program that is timed, whole networks on integers,
+and trainings with late steps ([numerics](numerics.md#the-checks)).
+
 """
 REGISTERED = """## Registered faults
 
-Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located at its
-node; a fault of a loss or of an update rule at its term, one of shared weights at the node that owns them. The table
-is written by `make faults`, from that run: float32, seed 0. A number is how many sharp budgets the faulty backend uses;
-the right one uses less than 1. *exact*: a value is moved or chosen, and no error is admitted. A composite that a
+Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located at
+its node; a fault of a loss or of an update rule at its term, one of shared weights at the node that owns them, one of
+folding at the convolution. What goes wrong in a program's calls or loads has no node: its place is *the program*. The
+table is written by `make faults`, from that run: float32, seed 0. A number is how many sharp budgets the faulty
+backend uses (of a whole program, envelopes); the right one uses less than 1. *exact*: a value is moved or chosen, and
+no error is admitted. *not comparable*: NaN, infinity, another shape, or bits that had to be equal. A composite that a
 backend makes of its parts is examined as one node.
 
 """
