@@ -144,7 +144,9 @@ def test_what_the_suite_asks_for_and_is_not_done_is_located_at_its_term(asked, n
 @pytest.mark.parametrize("after", [0, 1, 2, 5, 20])
 @pytest.mark.parametrize("forgets", [False, True])
 @pytest.mark.parametrize(
-    "loss", [lambda loss: loss + 1, lambda loss: 0.0, lambda loss: np.nan, lambda loss: 4 * loss], ids=str
+    "loss",
+    [lambda loss: loss + 1, lambda loss: 0.0, lambda loss: np.nan, lambda loss: 4 * loss],
+    ids=["one more", "zero", "nan", "four times"],
 )
 def test_a_wrong_loss_is_found_whenever_it_begins(loss, after, forgets):
     found = check(case_of(), Fault(loss=loss, after=after, forgets=forgets))
