@@ -30,12 +30,14 @@ class Disagreement:
         text: In words.
         problem: ``nan``, ``wrong_shape``, ``wrong_dtype``, or None for other numbers.
         image: The place in the batch; None for an output that is not of single images.
+        array: The full name of a weight or a running statistic that is wrong itself.
     """
 
     share: float
     text: str
     problem: str | None = None
     image: int | None = None
+    array: str | None = None
 
 
 class Answers:

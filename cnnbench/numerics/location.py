@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.comparison import Comparison, Place, compare
-from cnnbench.numerics.divergence import ReproducerSource, Reproduction
+from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.quantity import Quantity
+from cnnbench.numerics.recording import Recording
+from cnnbench.numerics.session import OpensSessions
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import output_names, producers
 from cnnbench.spec.graph import Graph, Input, Node
+from cnnbench.spec.layers.arithmetic import Affine, Clip
 from cnnbench.spec.passes import foldable_batch_norms
 
 Array = NDArray[Any]
+COPIES = (Affine(), Clip(minimum=-(2.0**127)))  # two: the op of one may be what is wrong
 Truths = Callable[[str], tuple[Array, Budget]]
 
 
@@ -34,6 +38,8 @@ class BisectedProgram:
         options: How it is compiled, and each part of it.
         truth: A value's right array and the error that is admitted there.
         form: Of the budget.
+        recording: What was done to a kept program until it gave wrong values, where one pass does not.
+        seen: (got, exact) -> what is compared, where ``got`` may be right and another value.
     """
 
     graph: Graph
@@ -42,6 +48,13 @@ class BisectedProgram:
     options: ProgramOptions
     truth: Truths
     form: str
+    recording: Recording | None = None
+    seen: Callable[[Array, Array], Array] = lambda got, exact: got
+
+    @property
+    def images(self) -> int:
+        """In the batch; 1 where no input is batched."""
+        return next((len(self.batch[item.name]) for item in self.graph.inputs if item.batched), 1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,8 @@ class WrongNodes:
     """The first nodes at which a program goes wrong.
 
     Args:
-        nodes: One node, or those that are compiled as one: a convolution and the batch norm that is folded into it.
+        nodes: One node, or those that are compiled as one: a convolution and the batch norm that is folded into it. An
+            input, where a program that only copies it is wrong.
         failure: The value that is wrong.
         part: The smallest part of the program that shows it: (graph, inputs).
         alone: Whether these nodes show it on right operands.
@@ -63,10 +77,17 @@ class WrongNodes:
     compiles: int
 
     @property
+    def is_of_input(self) -> bool:
+        """Whether what is uploaded, kept or given back is wrong, and no node."""
+        return any(item.name in self.nodes for item in self.part[0].inputs)
+
+    @property
     def text(self) -> str:
         """Where, in words."""
         names = " with ".join(self.nodes)
         count = len(self.part[0].nodes)
+        if self.is_of_input:
+            return f"input {names}, before any node: a program that only copies it gives other values too"
         if self.alone:
             return f"{names}, also alone on right operands"
         return f"{names}, in a program of the {count} nodes up to there and not in fewer"
@@ -80,6 +101,9 @@ def locate(subject: Subject, program: BisectedProgram) -> WrongNodes | None:
     node the values are wrong. A convolution is never parted from the batch norm that is folded into it. Then the last
     nodes of that prefix run alone on right operands, one, two, four ...: the fewest that show it reproduce it.
 
+    Where even a program that only copies the inputs is wrong, no node is, but the input. Of a recording all of it is
+    done again to each of these programs.
+
     Args:
         subject: Whose program it is.
         program: That gave wrong values.
@@ -90,6 +114,8 @@ def locate(subject: Subject, program: BisectedProgram) -> WrongNodes | None:
     failures = {high: search.wrong_after(ends[-1])}
     if failures[high] is None:
         return None
+    if (copied := search.wrong_copy()) is not None:
+        return copied
     while high - low > 1:
         middle = (low + high) // 2
         failures[middle] = search.wrong_after(ends[middle - 1])
@@ -99,9 +125,12 @@ def locate(subject: Subject, program: BisectedProgram) -> WrongNodes | None:
     begin = ends[high - 2] if high > 1 else 0
     nodes = tuple(node.name for node in program.graph.nodes[begin : ends[high - 1]])
     count = 1
-    while count <= high:
+    while count <= high and program.recording is None:
         start = ends[high - count - 1] if high > count else 0
-        found = search.wrong_between(start, ends[high - 1])
+        try:
+            found = search.wrong_between(start, ends[high - 1])
+        except Exception:  # what is known is not lost with a program of these nodes
+            break
         if found is not None:
             return WrongNodes(nodes, found[0], found[1], count == 1, search.compiles)
         count *= 2
@@ -115,7 +144,7 @@ class _Search:
         self._subject, self._program = subject, program
         self._readers = program.graph.consumers()
         self._shown = {value for _, value in program.graph.outputs}
-        self._shapes = program.graph.shapes(_images(program))
+        self._shapes = program.graph.shapes(program.images)
         self.compiles = 0
         self.ends = self._ends()
 
@@ -143,7 +172,9 @@ class _Search:
             if v in self._shown or any(n.name in later for n in self._readers.get(v, ())) or end == len(graph.nodes)
         ]
         chosen = [v for v in read if v in self._shown] if end == len(graph.nodes) else read
-        return tuple((value, value) for value in chosen)
+        taken = {v for node in graph.nodes for v in output_names(graph, node)}
+        names = {value: name for name, value in graph.outputs if name not in taken}
+        return tuple((names.get(value, value), value) for value in chosen)
 
     def wrong_after(self, end: int) -> Comparison | None:
         """The first value that the rest of the program reads and that is wrong after its first nodes."""
@@ -170,57 +201,47 @@ class _Search:
         exact = self._program.truth(value)[0]
         return exact if exact.dtype.kind in "iu" else exact.astype(_host(self._program))
 
-    def _first_wrong(self, graph: Graph, batch: Mapping[str, Array]) -> Comparison | None:
-        program = self._program
-        self.compiles += 1
-        wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
-        arrays = {name: array for name, array in program.arrays.items() if name in wanted}
-        got = self._subject.forward(graph, arrays, batch, program.options).outputs
-        makers = producers(graph)
-        for name, value in graph.outputs:
-            node = graph.node(makers[value])
-            exact, budget = program.truth(value)
-            index = output_names(graph, node).index(value)
-            place = Place(node.name, node.layer.kind, Quantity.output(index), program.form)
-            found = compare(place, got.get(name), exact, budget, program.options.precision)
-            if found.problem is not None or not found.use.sharp_used <= 1:
-                return found
+    def wrong_copy(self) -> WrongNodes | None:
+        """The first input that is wrong in programs that copy it, each by another op."""
+        program, graph = self._program, self._program.graph
+        for item in graph.inputs:
+            if item.dtype != "float":
+                continue
+            nodes = [Node(layer.kind, layer, (item.name,)) for layer in COPIES]
+            parts = [Graph(graph.name, graph.inputs, (node,), ((node.name, node.name),)) for node in nodes]
+            found = [self._first_wrong(part, program.batch, item.name) for part in parts]
+            if found[0] is not None and all(found):
+                return WrongNodes((item.name,), found[0], (parts[0], program.batch), True, self.compiles)
         return None
 
+    def _first_wrong(self, graph: Graph, batch: Mapping[str, Array], copied: str | None = None) -> Comparison | None:
+        program = self._program
+        self.compiles += 1
+        makers = producers(graph)
+        for outputs in self._passes(graph, batch):
+            for name, value in graph.outputs:
+                node = graph.node(makers[value])
+                exact, budget = program.truth(copied or value)
+                index = output_names(graph, node).index(value)
+                place = Place(node.name, node.layer.kind, Quantity.output(index), program.form)
+                got = outputs.get(name)
+                seen = got if got is None or got.shape != exact.shape else program.seen(got, exact)
+                found = compare(place, seen, exact, budget, program.options.precision)
+                if found.problem is not None or not found.use.sharp_used <= 1:
+                    return found
+        return None
 
-def _images(program: BisectedProgram) -> int:
-    return next((len(program.batch[item.name]) for item in program.graph.inputs if item.batched), 1)
+    def _passes(self, graph: Graph, batch: Mapping[str, Array]) -> Iterator[Mapping[str, Array]]:
+        program = self._program
+        if program.recording is not None:
+            plain = self._subject.subject if isinstance(self._subject, MemoizingSubject) else self._subject
+            if isinstance(plain, OpensSessions):
+                yield from program.recording.done_again(plain, graph, program.options)
+            return
+        wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
+        arrays = {name: array for name, array in program.arrays.items() if name in wanted}
+        yield self._subject.forward(graph, arrays, batch, program.options).outputs
 
 
 def _host(program: BisectedProgram) -> Any:
     return np.float64 if program.options.precision.storage == "float64" else np.float32
-
-
-def source_of(check: str, program: BisectedProgram, found: WrongNodes, folder: Any) -> ReproducerSource:
-    """What makes the report of a located failure and the file that reproduces it.
-
-    Args:
-        check: The check's name.
-        program: That was bisected.
-        found: Where it goes wrong.
-        folder: Where the file goes; None for nowhere.
-    """
-    graph, batch = found.part
-    wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
-
-    def reproduction(name: str, quantity: Quantity) -> Reproduction:
-        value = output_names(graph, graph.node(name))[quantity.index]
-        exact, budget = program.truth(value)
-        return Reproduction(
-            graph=graph,
-            arrays={key: array for key, array in program.arrays.items() if key in wanted},
-            batch=batch,
-            options=program.options,
-            gradient=False,
-            result=value,
-            exact=exact,
-            budget=Budget(*(np.broadcast_to(b, exact.shape) for b in budget)),
-        )
-
-    notes = (f"  located   {found.text} ({found.compiles} programs were compiled)",)
-    return ReproducerSource(check, program.graph, _images(program), reproduction, folder, notes)

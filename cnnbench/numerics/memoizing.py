@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnbench.numerics.session import OpensSessions, Session
+from cnnbench.numerics.recording import RecordedSession
+from cnnbench.numerics.session import OpensSessions
 from cnnbench.numerics.subject import Subject
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class MemoizingSubject:
         self.gradient = subject.gradient
         self.steps = subject.steps
         self._kept = kept
-        self._session: Session | None = None
+        self._session: RecordedSession | None = None
         self._passed = False
         self._latest: tuple[object, ...] = ()
         self._result: HostResult | None = None
@@ -48,22 +49,22 @@ class MemoizingSubject:
         self._latest = (graph, arrays, batch, options)
         return self._result
 
-    def lend(self, graph: Graph, options: ProgramOptions) -> Session | None:
+    def lend(self, graph: Graph, options: ProgramOptions) -> RecordedSession | None:
         """The program that is kept, or None where it is another one; the caller may use it and does not close it."""
         if self._kept != (graph, options) or not isinstance(self.subject, OpensSessions):
             return None
         if self._session is None:
-            self._session = self.subject.open(graph, options)
+            self._session = RecordedSession(self.subject, graph, options)
         return self._session
 
-    def open(self, graph: Graph, options: ProgramOptions) -> Session:
+    def open(self, graph: Graph, options: ProgramOptions) -> RecordedSession:
         """The program that is kept, which is the caller's from now on, or a new one."""
         if self._session is not None and self._kept == (graph, options):
             session, self._session, self._kept = self._session, None, None
             return session
         if not isinstance(self.subject, OpensSessions):
             raise TypeError("the subject keeps no program")
-        return self.subject.open(graph, options)
+        return RecordedSession(self.subject, graph, options)
 
     def close(self) -> None:
         """Frees the program that is kept."""

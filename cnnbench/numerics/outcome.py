@@ -55,7 +55,8 @@ class CheckOutcome(Figures):
         status: ``passed``, ``failed``, or ``skipped`` with its reason in ``message``.
         budget_used: Largest fraction of the sharp budget used (a failure is above 1); None where none applies.
         worst_case_used: Largest fraction of the worst-case budget used.
-        node: Where that is; on failure the first node that introduces the error, or ``loss`` or ``optimizer``.
+        node: Where that is; on failure the first node that introduces the error, an input that is wrong before any
+            node, or ``loss`` or ``optimizer``.
         message: One sentence.
         reproducer: Path of the file that reproduces a failure; within the cell's folder, in a record.
         details: Further figures; ``problem`` is ``nan``, ``wrong_shape``, ``wrong_dtype`` or ``raised`` where that is

@@ -13,9 +13,12 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.checks.classes import best, probabilities
+from cnnbench.numerics.faults import Fault, faulty_subject
+from cnnbench.numerics.faults.engine.base import other_outputs
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear, ReLU
+from cnnbench.spec.weights import general_position
 
 OPTIONS = ProgramOptions("reference", precision("float32"))
 
@@ -71,6 +74,19 @@ def test_logits_that_are_scaled_keep_their_order_but_not_their_probabilities():
     found = outcome(lambda y: y * 1.01)
     assert found.status == "failed"
     assert "probability" in found.message
+
+
+def test_wrong_classes_are_located_at_the_node_that_moves_them():
+    b = Builder("two layers")
+    x = b.add("hidden", Linear(out_features=6), b.input("x", (5,)))
+    graph = b.build({"logits": b.add("fc", Linear(out_features=7), b.add("relu", ReLU(), x))})
+    case = Case(graph, general_position(graph, 0), classifier().inputs, OPTIONS)
+    doubled = other_outputs(lambda layer, inputs, outputs, call: (outputs[0] * 2,))
+    fault = Fault("relu.doubled", "relu", "twice", lambda options, seed: case, operation=doubled)
+    (found,) = run_checks(["classes"], faulty_subject(load_backend("numpy"), fault), case)
+    assert found.status == "failed"
+    assert found.node == "relu"
+    assert outcome(lambda y: y * 2, case).node == "x"  # of any program, also of one that copies
 
 
 def test_equal_logits_may_change_places():

@@ -290,6 +290,9 @@ def test_what_only_end_to_end_finds_is_located_by_prefixes_of_the_program(node, 
     subject = Plain(WrongElement(node, channel_off, least=2))
     (outcome,) = run_checks(["end_to_end"], subject, case)
     assert outcome.status == "failed"
+    said = f"every node alone that was compared is within its budget; the program goes wrong at {node}, in a program of"
+    assert said in outcome.message
+    assert "programs were compiled" in outcome.details["report"]
     assert outcome.node == node
     assert replay(Path(outcome.reproducer), subject).status == "failed"
     assert replay(Path(outcome.reproducer), InProcessSubject(loaded_backend("numpy"))).status == "passed"

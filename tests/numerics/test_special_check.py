@@ -166,11 +166,12 @@ def test_a_declared_kind_is_named_and_its_other_faults_are_still_found():
 
 
 @pytest.mark.parametrize("change", [lambda x: x[:1] * 0, lambda x: np.nan_to_num(x[:1], nan=1e-2)])
-def test_a_leak_between_the_images_of_a_batch_is_found(change):
+@pytest.mark.parametrize(("everywhere", "node"), [(True, "image"), (False, "linear")])
+def test_a_leak_between_the_images_of_a_batch_is_found(change, everywhere, node):
     class Leaking(InProcessSubject):
         def forward(self, graph, arrays, batch, options):
             result = super().forward(graph, arrays, batch, options)
-            if "chains" in graph.name:
+            if "chains" in graph.name or not (everywhere or "linear" in {n.layer.kind for n in graph.nodes}):
                 return result
             poisoned = any(np.isnan(x).any() for x in batch.values())
             return result._replace(outputs={n: y + poisoned * change(y) for n, y in result.outputs.items()})
@@ -179,6 +180,7 @@ def test_a_leak_between_the_images_of_a_batch_is_found(change):
     outcome = checked(case_of(graph, options(), batch=3), Leaking(load_backend("numpy")))
     assert outcome.status == "failed"
     assert "other images" in outcome.message
+    assert outcome.node == node, outcome.message
 
 
 @pytest.mark.parametrize(

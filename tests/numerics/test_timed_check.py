@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from deceitful_programs import deceitful
@@ -12,6 +14,10 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.faults import Fault, faulty_subject
+from cnnbench.numerics.faults.engine.base import other_outputs
+from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
+from cnnbench.numerics.faults.engine.switching import from_call, from_load, on_images, on_values
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, ReLU
@@ -69,6 +75,74 @@ def test_a_program_that_is_right_at_first_sight_is_found_out(name):
     assert outcome.details["step"] == FOUND[name]
     (first,) = run_checks(["end_to_end"], InProcessSubject(deceitful(load_backend("numpy"), name)), case_of())
     assert first.status == "passed", "the fault shows at first sight, and tests nothing here"
+
+
+def subject_with(when=None, **change):
+    fault = Fault("test.fault", "relu", "a fault", lambda options, seed: None, when=when, **change)
+    return faulty_subject(load_backend("numpy"), fault)
+
+
+LESS = other_outputs(lambda layer, inputs, outputs, call: (outputs[0] * np.float32(0.99),))
+WHEN = {
+    "call": (from_call(4), "same input again"),
+    "batch": (on_images(lambda count: count == 1), "a batch of 1"),
+    "load": (from_load(2), "other weights loaded"),
+    "values": (on_values(lambda array: np.isnan(array).any() or array.reshape(-1)[0] > 0.5), None),
+}
+
+
+@pytest.mark.parametrize("name", WHEN)
+def test_a_node_that_is_wrong_only_at_some_calls_is_located(name):
+    when, step = WHEN[name]
+    outcome = checked(subject_with(when, operation=LESS), case_of(seed=3))
+    assert outcome.status == "failed"
+    assert step in (None, outcome.details["step"])
+    assert outcome.node == "relu", outcome.message
+    assert "the program goes wrong at relu, in a program of the 3 nodes up to there and not in fewer" in outcome.message
+    assert "first node that introduces error: relu" in outcome.details["report"]
+    assert outcome.reproducer is None  # one pass does not show it
+
+
+@pytest.mark.parametrize("call", [2, 3, 4, 9])
+def test_calls_of_the_checks_before_it_count_where_they_were_on_the_same_program(call):
+    subject = subject_with(from_call(call), operation=LESS)
+    found = run_checks(["end_to_end", "exact", "timed"], subject, case_of())
+    assert [item.status for item in found] == ["passed", "failed" if call < 4 else "passed", "failed"]
+    assert {item.node for item in found if item.status == "failed"} == {"relu"}
+
+
+def shifted(found, moment):
+    return found._replace(outputs={n: a + np.float32(0.01) if n == "logits" else a for n, a in found.outputs.items()})
+
+
+WHOLE = {
+    "input": (ProgramChange(upload=lambda batch, moment: {n: -a for n, a in batch.items()}), "x"),
+    "output": (ProgramChange(outputs=shifted), "fc"),
+    "result": (ProgramChange(kept=lambda moment: 0), "x"),
+    "array": (
+        ProgramChange(load=lambda given, moment: given._replace(weights={n: a * 1 for n, a in given.weights.items()})),
+        None,
+    ),
+    "weight": (
+        ProgramChange(
+            load=lambda given, moment: given._replace(
+                weights={n: a * (0.5 if n == "fc.weight" else 1) for n, a in given.weights.items()}
+            )
+        ),
+        "fc",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_what_is_wrong_of_a_program_as_a_whole_is_named(name, hidden):
+    change, node = WHOLE[name]
+    change = replace(change, hidden=hidden)
+    outcome = checked(subject_with(from_call(2), programs=changed_programs(change, ("compile_forward",))), case_of())
+    assert outcome.node == node, outcome.message
+    assert outcome.status == ("passed" if node is None else "failed")
+    assert ("a program that only copies it gives other values too" in outcome.message) == (node == "x")
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.calibration import leaves_range
+from cnnbench.numerics.checks.located import timed_program, with_node
 from cnnbench.numerics.comparison import examine, largest_differences
 from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.oracle import Oracle
@@ -40,7 +41,8 @@ def check_classes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     problem, text = examine(got, truth.shape, case.policy, truth)
     if problem is not None or got is None:
         said, wrong = f"output {name}: {text}", {"problem": problem}
-        return CheckOutcome(name=NAME, status="failed", budget_used=np.inf, node=node, message=said, details=wrong)
+        outcome = CheckOutcome(name=NAME, status="failed", budget_used=np.inf, node=node, message=said, details=wrong)
+        return with_node(outcome, subject, oracle, lambda: [timed_program(oracle)])
     admitted = envelope.factor * envelope.size[name]
     wide = np.asarray(got, np.float64)
     used = largest_differences({name: wide}, {name: truth})[name] / admitted
@@ -62,7 +64,8 @@ def check_classes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     else:
         status, used = "passed", max(used, ratio)
         text = f"the {ours.shape[1]} best classes of {len(truth)} images agree"
-    return CheckOutcome(name=NAME, status=status, budget_used=used, node=node, message=text, details=details)
+    outcome = CheckOutcome(name=NAME, status=status, budget_used=used, node=node, message=text, details=details)
+    return outcome if status == "passed" else with_node(outcome, subject, oracle, lambda: [timed_program(oracle)])
 
 
 def best(logits: NDArray[Any]) -> NDArray[np.int64]:

@@ -7,21 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.calibration import leaves_range
 from cnnbench.numerics.checks.local import check_local
-from cnnbench.numerics.checks.verdict import describe, evidence, in_one_line
+from cnnbench.numerics.checks.located import timed_program, with_node
+from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.comparison import first_problem, largest_differences
 from cnnbench.numerics.envelope import forward_envelope
-from cnnbench.numerics.location import BisectedProgram, locate, source_of
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import NOT_APPLICABLE, CheckOutcome
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import output_names, producers
+from cnnbench.numerics.teacher_forcing import producers
 from cnnbench.spec.layers import ReLU
 
 NAME = "end_to_end"
-LOCATED_AT = 0.25  # of the envelope: right programs use less, so that the first wrong value is seen where it arises
 
 
 def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
@@ -79,53 +77,14 @@ def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: di
         said = f"{text}; the node that introduces it could not be looked for: {in_one_line(error)}"
         return outcome.model_copy(update={"message": said})
     if local.status != "failed":
-        return _bisected(subject, oracle, outcome, local.details.get("not_compared", ""))
+        but = "; every node alone that was compared is within its budget"
+        but += f" ({local.details['not_compared']})" if "not_compared" in local.details else ""
+        return with_node(outcome, subject, oracle, lambda: [timed_program(oracle)], but)
     found = {"node": local.node, "reproducer": local.reproducer}
     said = f"{text}; first introduced by {local.message}"
     return outcome.model_copy(
         update={**found, "message": said, "details": {**details, "report": local.details.get("report", "")}}
     )
-
-
-def _bisected(subject: Subject, oracle: Oracle, outcome: CheckOutcome, not_compared: str) -> CheckOutcome:
-    """The failed outcome with the nodes at which the program goes wrong, where they are right by themselves."""
-    head = f"{outcome.message}; every node alone that was compared is within its budget"
-    head += f" ({not_compared})" if not_compared else ""
-    try:
-        program = _program(oracle)
-        found = locate(subject, program)
-    except Exception as error:
-        said = f"{head}; the node at which the program goes wrong could not be looked for: {in_one_line(error)}"
-        return outcome.model_copy(update={"message": said})
-    if found is None:
-        return outcome.model_copy(update={"message": f"{head}, and so are the prefixes of the program"})
-    more = evidence(found.failure, source_of(NAME, program, found, oracle.case.folder))
-    return outcome.model_copy(
-        update={
-            "node": found.nodes[0],
-            "message": f"{head}; the program goes wrong at {found.text}: {describe(found.failure)}",
-            "reproducer": more.pop("reproducer", None),
-            "details": {**outcome.details, **more, "nodes": list(found.nodes)},
-        }
-    )
-
-
-def _program(oracle: Oracle) -> BisectedProgram:
-    """The timed program; each value within it may be off by a quarter of what the outputs may, relative to its size."""
-    case, graph = oracle.case, oracle.case.lowered
-    exact, envelope = forward_envelope(oracle)
-    sizes = {name: float(np.abs(value).max(initial=0.0)) for name, value in exact.items()}
-    admitted = max(envelope.factor * envelope.size[name] / max(size, 2.0**-100) for name, size in sizes.items())
-    makers = producers(graph)
-
-    def truth(value: str) -> tuple[Any, Budget]:
-        node = graph.node(makers[value])
-        right = np.asarray(oracle.outputs(node.name).values[output_names(graph, node).index(value)])
-        most = np.asarray(max(LOCATED_AT * admitted * float(np.abs(right).max(initial=0.0)), 2.0**-126))
-        return right, Budget(most, most)
-
-    options = replace(case.options, training=False)
-    return BisectedProgram(graph, case.stored, case.inputs, options, truth, "a share of the envelope")
 
 
 def _near_ties(oracle: Oracle) -> int:

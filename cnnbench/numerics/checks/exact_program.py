@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets import Budget, Setting, forward_budget
 from cnnbench.numerics.case import LARGE_PARAMETERS
-from cnnbench.numerics.checks.verdict import describe, evidence, in_one_line
+from cnnbench.numerics.checks.located import with_node
+from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.integer_design import InexactError
 from cnnbench.numerics.integer_network import DRAWS, IntegerNetwork, integer_network, kept_network
-from cnnbench.numerics.location import BisectedProgram, WrongNodes, locate, source_of
+from cnnbench.numerics.location import BisectedProgram, WrongNodes
 from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.oracle import Oracle, node_call
 from cnnbench.numerics.outcome import PROGRAM, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
+from cnnbench.numerics.recording import RecordedSession, Recording
 from cnnbench.numerics.reference import reference
 from cnnbench.numerics.session import OpensSessions
 from cnnbench.numerics.subject import Subject
@@ -43,7 +45,7 @@ def check_program(subject: Subject, oracle: Oracle) -> CheckOutcome:
     if case.num_parameters > LARGE_PARAMETERS and not case.thorough:
         text = f"not applicable: so many weights are drawn only where the checks are thorough ({case.num_parameters})"
         return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
-    with _runner(subject, oracle, options) as run:
+    with _runner(subject, oracle, options) as (run, recording):
         for draw in DRAWS:
             try:
                 network = kept_network(oracle, draw)
@@ -53,7 +55,7 @@ def check_program(subject: Subject, oracle: Oracle) -> CheckOutcome:
             failure = _compared(network, run(network), case.policy)
             details["cut"] = list(network.cut)
             if failure is not None:
-                return _failed(subject, oracle, draw, failure)
+                return _failed(subject, oracle, draw, (failure, recording()))
     details[PROGRAM] = not details["cut"]
     what = "the program's outputs" if not details["cut"] else f"all values between {len(details['cut'])} inexact nodes"
     text = f"{what} are equal bit for bit on integers"
@@ -68,26 +70,33 @@ def prefetch_program(oracle: Oracle) -> None:
 
 
 @contextmanager
-def _runner(subject: Subject, oracle: Oracle, options: Any) -> Iterator[Any]:
-    """A function that runs an integer network; one program serves both where they are the timed one, and is kept."""
+def _runner(subject: Subject, oracle: Oracle, options: Any) -> Iterator[tuple[Any, Callable[[], Recording | None]]]:
+    """A function that runs an integer network; one program serves both where they are the timed one, and is kept.
+
+    With it, what says all that was done to that program.
+    """
     graph = oracle.case.graph
     lent = subject.lend(graph, options) if isinstance(subject, MemoizingSubject) else None
     inner = subject.subject if isinstance(subject, MemoizingSubject) else subject
-    own: list[Any] = []
+    own: list[RecordedSession] = []
 
     def run(network: IntegerNetwork) -> Mapping[str, Array]:
         if network.graph is not graph or not isinstance(inner, OpensSessions):
             return inner.forward(network.graph, network.arrays, network.batch, options).outputs
         if lent is None and not own:
-            own.append(inner.open(graph, options))
+            own.append(RecordedSession(inner, graph, options))
         session = lent or own[0]
         session.load(network.arrays)
         session.upload("integers", network.batch)
         outputs: Mapping[str, Array] = session.run("integers").result.outputs
         return outputs
 
+    def recording() -> Recording | None:
+        found = next(iter(own), lent)
+        return found.recording if found is not None and found.recording.name == "integers" else None
+
     try:
-        yield run
+        yield run, recording
     finally:
         for session in own:
             session.close()
@@ -109,34 +118,22 @@ def _compared(network: IntegerNetwork, got: Mapping[str, Array], policy: Any) ->
     return None
 
 
-def _failed(subject: Subject, oracle: Oracle, draw: str, failure: Comparison) -> CheckOutcome:
+def _failed(subject: Subject, oracle: Oracle, draw: str, found: tuple[Comparison, Recording | None]) -> CheckOutcome:
     """The failed outcome with the node that the program goes wrong at; failed, too, where that cannot be found."""
-    case, use = oracle.case, failure.use
+    failure, recording = found
+    use = failure.use
     said = failure.text or f"at {list(use.worst_index)} got {use.got!r}, expected exactly {use.expected!r}"
     text = f"the whole program on {draw} integers, output of {use.node}: {said}"
     details: dict[str, Any] = {PROGRAM: True} | ({"problem": failure.problem} if failure.problem else {})
     outcome = CheckOutcome(name=NAME, status="failed", node=None, message=text, details=details)
-    try:
+
+    def programs() -> Iterator[BisectedProgram]:
         program = _program(oracle, draw)
-        found = locate(subject, program)
-    except Exception as error:
-        said = f"{text}; the node could not be looked for: {in_one_line(error)}"
-        return outcome.model_copy(update={"message": said})
-    if found is None:
-        return outcome.model_copy(update={"message": f"{text}; its nodes compiled one after another are right"})
-    if _only_rounds(program, found):
-        said = f"not applicable: {found.nodes[0]} rounds where others are exact: {describe(found.failure)}"
-        return outcome.model_copy(update={"status": "skipped", "message": said, "details": {}})
-    more = evidence(found.failure, source_of(NAME, program, found, case.folder))
-    more["nodes"] = list(found.nodes)
-    return outcome.model_copy(
-        update={
-            "node": found.nodes[0],
-            "message": f"{text}; it goes wrong at {found.text}: {describe(found.failure)}",
-            "reproducer": more.pop("reproducer", None),
-            "details": {**details, **more},
-        }
-    )
+        yield program
+        if recording is not None:
+            yield replace(program, recording=recording)
+
+    return with_node(outcome, subject, oracle, programs, only_rounds=_only_rounds)
 
 
 def _program(oracle: Oracle, draw: str) -> BisectedProgram:
@@ -144,6 +141,8 @@ def _program(oracle: Oracle, draw: str) -> BisectedProgram:
     graph = network.graph if network.cut else lower(oracle.case.graph)
 
     def truth(value: str) -> tuple[Array, Budget]:
+        if value in network.batch:
+            return network.batch[value], Budget(np.asarray(LEAST), np.asarray(LEAST))
         admitted = np.maximum(network.errors.get(value, np.zeros(())), LEAST)
         return network.values[value], Budget(admitted, admitted)
 
@@ -153,7 +152,7 @@ def _program(oracle: Oracle, draw: str) -> BisectedProgram:
 
 def _only_rounds(program: BisectedProgram, found: WrongNodes) -> bool:
     """Whether one node that computes more than sums and products is off by no more than its own budget."""
-    if len(found.nodes) > 1 or not found.alone or found.failure.problem is not None:
+    if len(found.nodes) > 1 or not found.alone or found.is_of_input or found.failure.problem is not None:
         return False
     graph, batch = found.part
     node = graph.node(found.nodes[0])

@@ -27,14 +27,15 @@ def unlike(held: Arrays, loaded: Arrays, case: Case) -> Disagreement | None:
     folds = case.options.fold_batch_norm
     for name, array in (_folded(loaded, case) if folds else loaded).items():
         if name not in held or held[name].shape != array.shape:
-            return Disagreement(np.inf, f"{name} is not held, or in another shape")
+            return Disagreement(np.inf, f"{name} is not held, or in another shape", array=name)
         if np.array_equal(held[name], array):
             continue
         gap = np.abs(held[name].astype(np.float64) - array)
         allowed = 2 * case.policy.storage_roundoff * np.abs(array) + 2.0**-126 if folds else 0.0
         wrong = int((~(gap <= allowed) & ~(np.isnan(array) & np.isnan(held[name]))).sum())
         if wrong:
-            return Disagreement(np.inf, f"{wrong} of {array.size} values of {name} are not those that were loaded")
+            text = f"{wrong} of {array.size} values of {name} are not those that were loaded"
+            return Disagreement(np.inf, text, array=name)
     return None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.gaps import Gap
 from cnnbench.numerics.budgets import Budget, budget_form
 from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.checks.located import poisoned_program, with_node
 from cnnbench.numerics.checks.verdict import describe
 from cnnbench.numerics.comparison import Comparison, Place, compare, examine
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction, render, write_reproducer
@@ -56,7 +57,9 @@ def check_special(subject: Subject, oracle: Oracle) -> CheckOutcome:
     if leaked or (swallowed and not declared):
         details["problem"] = "nan"
         text = leaked or f"{swallowed}; the chains of its nodes are right"
-        return CheckOutcome(name=NAME, status="failed", budget_used=np.inf, message=text, details=details)
+        outcome = CheckOutcome(name=NAME, status="failed", budget_used=np.inf, message=text, details=details)
+        batch = poisoned_batch(case)
+        return outcome if batch is None else with_node(outcome, plain, oracle, lambda: [poisoned_program(oracle)])
     if swallowed:
         met = {kind: gap.reason for kind, gap in declared.items()}
     if met:

@@ -14,15 +14,17 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.answers import Answers, Disagreement, images_of
 from cnnbench.numerics.calibration import leaves_range
 from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.located import recorded_program, with_node
 from cnnbench.numerics.checks.read_back import unlike
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope, perturbed_precision
-from cnnbench.numerics.memoizing import opens_sessions
+from cnnbench.numerics.memoizing import MemoizingSubject, opens_sessions
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.session import Calls, OpensSessions, Session, distances
+from cnnbench.numerics.session import Calls, Session, distances
 from cnnbench.numerics.subject import Subject
+from cnnbench.numerics.teacher_forcing import owners
 from cnnbench.spec.weights import split_state
 
 Array = NDArray[Any]
@@ -40,10 +42,11 @@ def check_timed(subject: Subject, oracle: Oracle) -> CheckOutcome:
 
     Calls on one input must agree, whatever was called in between: an input whose images are rotated (each must keep its
     answer), other values in the same memory, NaN, another batch size, other weights. Weights and running statistics are
-    read back and compared bit for bit where the backend tells them, and at inference statistics must not move.
+    read back and compared bit for bit where the backend tells them, and at inference statistics must not move. Where a
+    call is wrong, all steps up to it are done again to prefixes of the program, which says at which node.
     """
     case = oracle.case
-    if not opens_sessions(subject) or not isinstance(subject, OpensSessions):
+    if not opens_sessions(subject):
         return CheckOutcome(name=NAME, status="skipped", message="the subject keeps no program from call to call")
     exact, envelope = forward_envelope(oracle)
     if (reason := leaves_range(exact, envelope, case.policy)) is not None:
@@ -51,20 +54,28 @@ def check_timed(subject: Subject, oracle: Oracle) -> CheckOutcome:
     answers = Answers(case.graph, case.policy, envelope)
     answers.learn(images_of(case.graph, case.inputs), exact)
     options = replace(case.options, training=False)
-    session = subject.open(case.graph, options)
+    memoizing = subject if isinstance(subject, MemoizingSubject) else MemoizingSubject(subject)
+    session = memoizing.open(case.graph, options)
     try:
-        return _Examination(session, subject, case, answers).outcome()
+        examination = _Examination(session, subject, case, answers)
+        found = examination.outcome()
     finally:
         session.close()
+    if found.status != "failed":
+        return found
+    if (array := examination.wrong_array) is not None:
+        return found.model_copy(update={"node": owners(case.lowered).get(array, array.rpartition(".")[0])})
+    return with_node(found, subject, oracle, lambda: [recorded_program(oracle, session.recording)])
 
 
 class _Examination:
-    """What is done to one program, step by step, until a step finds something."""
+    """What is done to one program, until a step finds something: of an array, where one is wrong itself."""
 
     def __init__(self, session: Session, subject: Subject, case: Case, answers: Answers) -> None:
         self._session, self._subject, self._case, self._answers = session, subject, case, answers
         self._state: Arrays | None = None
         self._first: Calls | None = None
+        self.wrong_array: str | None = None
         self._details: dict[str, Any] = {"batch": case.size, "calls": 0}
 
     def outcome(self) -> CheckOutcome:
@@ -75,9 +86,8 @@ class _Examination:
             details = self._details | {"step": step} | ({"problem": found.problem} if found.problem else {})
             if found.image is not None:
                 details["image"] = found.image
-            return CheckOutcome(
-                name=NAME, status="failed", budget_used=found.share, message=f"{step}: {found.text}", details=details
-            )
+            self.wrong_array, text = found.array, f"{step}: {found.text}"
+            return CheckOutcome(name=NAME, status="failed", budget_used=found.share, message=text, details=details)
         share, calls = self._answers.largest_share, self._details["calls"]
         text = f"{calls} calls of one program agree, {share:.3g} of the envelope at most"
         return CheckOutcome(name=NAME, status="passed", budget_used=share, message=text, details=self._details)
@@ -104,7 +114,7 @@ class _Examination:
         session.upload("first", first)
         if not self._is_brief:
             yield from self._called("first", first, "the first values there again", 1)
-        session.upload("second", {name: _poisoned(array) for name, array in first.items()})
+        session.upload("second", {n: np.full_like(a, np.nan) if a.dtype.kind == "f" else a for n, a in first.items()})
         try:
             self._run("second", 1)
         except Exception as error:  # a program may refuse NaN, such as boxes without a size
@@ -169,7 +179,7 @@ class _Examination:
             self._state = {name: np.array(array) for name, array in state.items()}
         for name, array in self._state.items():
             if name not in state or not np.array_equal(array, state[name]):
-                return Disagreement(np.inf, f"{name} has moved at inference")
+                return Disagreement(np.inf, f"{name} has moved at inference", array=name)
         return None
 
     def _reloaded(self, first: Arrays) -> Iterator[tuple[str, Disagreement | None]]:
@@ -244,10 +254,6 @@ def _rotated(case: Case, batch: Arrays) -> dict[str, Array]:
 
 def _reversed(array: Array) -> Array:
     return np.ascontiguousarray(array.reshape(-1)[::-1].reshape(array.shape))
-
-
-def _poisoned(array: Array) -> Array:
-    return np.full_like(array, np.nan) if array.dtype.kind == "f" else array
 
 
 def _varies(output: Array) -> bool:

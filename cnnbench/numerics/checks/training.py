@@ -61,10 +61,15 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
         "learning_rates": list(found.rates),
     }
     if not found.used <= 1:
-        node = LOSS if found.name == LOSS else owners(case.lowered).get(str(found.name).partition("/")[0])
-        if found.name != LOSS and (said := _wrong_loss(subject, case)) is not None:
-            return _failed(found, LOSS, f"{found.where}: {found.text}; {said}", details)
-        return _failed(found, node, f"{found.where}: {found.text}", details)
+        node = owners(case.lowered).get(str(found.name).partition("/")[0])
+        text = f"{found.where}: {found.text}"
+        if (said := _wrong_loss(subject, case)) is not None:
+            node, text = LOSS, f"{text}; {said}"
+        elif found.name == LOSS and (found.problem or found.beyond == {LOSS}):
+            node = LOSS  # what training goes on from is right
+        elif found.name == LOSS:
+            text += "; the loss of right outputs is right"
+        return _failed(found, node, text, details)
     if not found.compared:
         text = f"{NOT_APPLICABLE}rounding moves every value by a tenth of its way within one step"
         return CheckOutcome(name=NAME, status="skipped", message=text, details=details)

@@ -70,7 +70,7 @@ class StepPlan:
 
 @dataclass
 class StepsVerdict:
-    """How a subject's steps compare so far: the largest share of an envelope, and where."""
+    """How a subject's steps compare so far: the largest share of an envelope, where, and what is beyond one."""
 
     used: float = 0.0
     name: str | None = None
@@ -83,6 +83,7 @@ class StepsVerdict:
     steps: int = 0
     taken: int = 0
     rates: tuple[float, ...] = ()
+    beyond: set[str] = field(default_factory=set)
 
     def take(self, name: str, share: float, where: str) -> None:
         """Counts a comparison.
@@ -93,6 +94,8 @@ class StepsVerdict:
             where: At which step, in words.
         """
         self.compared += 1
+        if not share <= 1:
+            self.beyond.add(name)
         if self.name is None or not share <= self.used:
             self.used, self.name, self.where = share, name, where
             self.text = f"{name} uses {share:.3g} of the envelope"

@@ -91,7 +91,7 @@ def _once(take: Callable[[Loaded, Loaded], Loaded]) -> Callable[[Graph], Program
 
 Change = ProgramChange | Callable[[Graph], ProgramChange]
 # name: what goes wrong, the change, the check, the node
-WRONG: dict[str, tuple[str, Change, str, str | None]] = {
+WRONG: dict[str, tuple[str, Change, str, str]] = {
     "statistics_of_another_layer": (
         "a batch norm reads the running statistics of the one before it",
         _of_the_first_block("running_mean", "running_var"),
@@ -135,13 +135,13 @@ WRONG: dict[str, tuple[str, Change, str, str | None]] = {
         "weights that are loaded into a program after others are not taken",
         _once(lambda first, given: first),
         "timed",
-        None,
+        "conv1",
     ),
     "statistics_loaded_once": (
         "weights that are loaded after others are taken, their running statistics are not (folded once, at the start)",
         _once(lambda first, given: given._replace(state=first.state)),
         "timed",
-        None,
+        "norm1",
     ),
     "biases_loaded_once": (
         "arrays of one axis are taken from the first load",
@@ -151,7 +151,7 @@ WRONG: dict[str, tuple[str, Change, str, str | None]] = {
             )
         ),
         "timed",
-        None,
+        "conv1",
     ),
 }
 

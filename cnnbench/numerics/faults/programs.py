@@ -142,9 +142,20 @@ WRONG: dict[str, tuple[str, ProgramChange | Callable[[Graph], ProgramChange], Wh
         None,
     ),
 }
+# Where one is located that is not of every program, even of one that only copies its input.
+NODES = {"state_moves": "norm1", "result_kept_by_first_value": "conv1"}  # only conv1 reads the weights that are new
 
 
 FAULTS = tuple(
-    Fault(f"program.{name}", "program", what, _case, "timed", None, programs=_programs(change), when=when)
+    Fault(
+        f"program.{name}",
+        "program",
+        what,
+        _case,
+        "timed",
+        NODES.get(name, "image"),
+        programs=_programs(change),
+        when=when,
+    )
     for name, (what, change, when) in WRONG.items()
 )

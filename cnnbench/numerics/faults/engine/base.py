@@ -37,8 +37,8 @@ class Fault:
             ``changed_programs`` makes it.
         when: The moments of a program's life at which it is wrong; always where None.
         case: A configuration in which it exceeds ten budgets, from a program's options and a seed.
-        check: The check that finds it there. node: the node (or term) where it must be located; None for a fault of
-            the program that no single node has.
+        check: The check that finds it there. node: the node, term or input where it must be located; an input is named
+            where it is what is uploaded, kept or given back that is wrong.
     """
 
     name: str

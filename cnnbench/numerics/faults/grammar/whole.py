@@ -47,7 +47,7 @@ def draw_input(chance: Chance, ground: Ground) -> DrawnChange | None:
         return None
     item = chance.of(floats)
     change = draw_array_change(chance, item.full_shape(ground.case.size))
-    nodes = frozenset(node.name for node in ground.graph.consumers()[item.name])
+    nodes = frozenset({item.name, *(node.name for node in ground.graph.consumers()[item.name])})
     programs = changed_programs(ProgramChange(upload=one_wrong_batch(item.name, change)), FORWARD)
     return DrawnChange(change.what, f"input {item.name} {change.text}", "program", nodes, programs=programs)
 
