@@ -56,7 +56,8 @@ A registered fault is one that somebody thought of. A drawn one is a place, a mo
 kind, small ones of several kinds, LeNet-5 and ResNet-20.
 
 A fault is **killed** where a check fails. It is **located** where the first check that names a node names the right
-one (a loss or an update rule: its term). Intervals are Clopper and Pearson's at 95 %. A fault with which a program
+one (a loss or an update rule: its term; a program's input: that input or a node that reads it; a program's output: the
+node that makes it). Intervals are Clopper and Pearson's at 95 %. A fault with which a program
 does not run is not counted: it is not silent.
 
 A fault is **equivalent** where no check could find it. One that passed all checks is put into the NumPy reference,

@@ -16,6 +16,9 @@ from cnnbench.execution.host import HostTraining
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.faults import Fault as RegisteredFault
+from cnnbench.numerics.faults import faulty_subject
+from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChange, changed_programs
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
@@ -287,3 +290,17 @@ def test_a_batch_norm_of_few_values_is_checked_on_more_images():
         for outcome in run_checks(["gradient", "training"], InProcessSubject(load_backend("numpy")), case):
             assert outcome.status == "passed", outcome.message
             assert outcome.details["batch"] == 8
+
+
+@pytest.mark.parametrize("size", [0.0, 3.0])
+def test_a_loss_that_is_wrong_because_of_what_the_network_gives_is_not_blamed(size):
+    def load(given: Loaded, moment: Moment) -> Loaded:
+        late = moment.loads > 1 and "fc.bias" in given.weights
+        return given._replace(weights={**given.weights, "fc.bias": given.weights["fc.bias"] + size}) if late else given
+
+    fault = RegisteredFault(
+        "test.load", "load", "a bias", lambda options, seed: None, programs=changed_programs(ProgramChange(load=load))
+    )
+    (found,) = run_checks(["training"], faulty_subject(load_backend("numpy"), fault), case_of())
+    assert found.status == ("failed" if size else "passed")
+    assert found.node != "loss", found.message
