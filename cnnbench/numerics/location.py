@@ -14,8 +14,8 @@ from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.recording import Recording
 from cnnbench.numerics.session import OpensSessions
+from cnnbench.numerics.steps_done import StepsDone
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import output_names, producers
 from cnnbench.spec.graph import Graph, Input, Node
@@ -48,7 +48,7 @@ class BisectedProgram:
     options: ProgramOptions
     truth: Truths
     form: str
-    recording: Recording | None = None
+    recording: StepsDone | None = None
     seen: Callable[[Array, Array], Array] = lambda got, exact: got
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnbench.numerics.recording import RecordedSession
 from cnnbench.numerics.session import OpensSessions
+from cnnbench.numerics.steps_done import RecordedSession
 from cnnbench.numerics.subject import Subject
 
 if TYPE_CHECKING:

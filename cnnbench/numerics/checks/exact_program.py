@@ -22,9 +22,9 @@ from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.oracle import Oracle, node_call
 from cnnbench.numerics.outcome import PROGRAM, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.recording import RecordedSession, Recording
 from cnnbench.numerics.reference import reference
 from cnnbench.numerics.session import OpensSessions
+from cnnbench.numerics.steps_done import RecordedSession, StepsDone
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import producers
 from cnnbench.spec.layers import BatchNorm
@@ -70,7 +70,7 @@ def prefetch_program(oracle: Oracle) -> None:
 
 
 @contextmanager
-def _runner(subject: Subject, oracle: Oracle, options: Any) -> Iterator[tuple[Any, Callable[[], Recording | None]]]:
+def _runner(subject: Subject, oracle: Oracle, options: Any) -> Iterator[tuple[Any, Callable[[], StepsDone | None]]]:
     """A function that runs an integer network; one program serves both where they are the timed one, and is kept.
 
     With it, what says all that was done to that program.
@@ -91,7 +91,7 @@ def _runner(subject: Subject, oracle: Oracle, options: Any) -> Iterator[tuple[An
         outputs: Mapping[str, Array] = session.run("integers").result.outputs
         return outputs
 
-    def recording() -> Recording | None:
+    def recording() -> StepsDone | None:
         found = next(iter(own), lent)
         return found.recording if found is not None and found.recording.name == "integers" else None
 
@@ -118,7 +118,7 @@ def _compared(network: IntegerNetwork, got: Mapping[str, Array], policy: Any) ->
     return None
 
 
-def _failed(subject: Subject, oracle: Oracle, draw: str, found: tuple[Comparison, Recording | None]) -> CheckOutcome:
+def _failed(subject: Subject, oracle: Oracle, draw: str, found: tuple[Comparison, StepsDone | None]) -> CheckOutcome:
     """The failed outcome with the node that the program goes wrong at; failed, too, where that cannot be found."""
     failure, recording = found
     use = failure.use

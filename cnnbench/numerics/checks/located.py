@@ -18,9 +18,9 @@ from cnnbench.numerics.location import BisectedProgram, WrongNodes, locate
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import NOT_APPLICABLE, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.recording import Recording
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.special_values import classes, poisoned_batch
+from cnnbench.numerics.steps_done import StepsDone
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import output_names, producers
 from cnnbench.spec.graph import Graph
@@ -128,7 +128,7 @@ def timed_program(oracle: Oracle) -> BisectedProgram:
     return BisectedProgram(graph, case.stored, case.inputs, options, truth, FORM)
 
 
-def recorded_program(oracle: Oracle, recording: Recording) -> BisectedProgram:
+def recorded_program(oracle: Oracle, recording: StepsDone) -> BisectedProgram:
     """The timed program with all that was done to it."""
     case = oracle.case
     options = replace(case.options, training=False)

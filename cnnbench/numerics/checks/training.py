@@ -61,14 +61,7 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
         "learning_rates": list(found.rates),
     }
     if not found.used <= 1:
-        node = owners(case.lowered).get(str(found.name).partition("/")[0])
-        text = f"{found.where}: {found.text}"
-        if (said := _wrong_loss(subject, case)) is not None:
-            node, text = LOSS, f"{text}; {said}"
-        elif found.name == LOSS and (found.problem or found.beyond == {LOSS}):
-            node = LOSS  # what training goes on from is right
-        elif found.name == LOSS:
-            text += "; the loss of right outputs is right"
+        node, text = _blamed(subject, case, found)
         return _failed(found, node, text, details)
     if not found.compared:
         text = f"{NOT_APPLICABLE}rounding moves every value by a tenth of its way within one step"
@@ -86,6 +79,21 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
 def prefetch_training(oracle: Oracle) -> None:
     """Has the oracle compute the network's course and its envelope."""
     course(Oracle(oracle.case.reduced, oracle.cache))
+
+
+def _blamed(subject: Subject, case: Case, found: StepsVerdict) -> tuple[str | None, str]:
+    """The node or term that a failure of the network's steps names, and what is said of it.
+
+    A wrong loss is the loss's own where it is wrong by itself, or where all that the training goes on from is right.
+    """
+    text = f"{found.where}: {found.text}"
+    if (said := _wrong_loss(subject, case)) is not None:
+        return LOSS, f"{text}; {said}"
+    if found.name != LOSS:
+        return owners(case.lowered).get(str(found.name).partition("/")[0]), text
+    if found.problem or found.beyond == {LOSS}:
+        return LOSS, text
+    return None, f"{text}; the loss of right outputs is right"
 
 
 def _wrong_loss(subject: Subject, case: Case) -> str | None:

@@ -19,7 +19,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass
-class Recording:
+class StepsDone:
     """The steps that led to a call, in order.
 
     Args:
@@ -69,7 +69,7 @@ class RecordedSession:
 
     def __init__(self, subject: OpensSessions, graph: Graph, options: ProgramOptions) -> None:
         self._inner = subject.open(graph, options)
-        self.recording = Recording()
+        self.recording = StepsDone()
 
     def load(self, arrays: HostArrays) -> None:
         """As ``Session.load``."""
