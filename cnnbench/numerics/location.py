@@ -141,7 +141,9 @@ class _Search:
     """The parts of a program, compiled and compared."""
 
     def __init__(self, subject: Subject, program: BisectedProgram) -> None:
-        self._subject, self._program = subject, program
+        # A program that is kept from check to check has been used before.
+        self._subject = subject.subject if isinstance(subject, MemoizingSubject) else subject
+        self._program = program
         self._readers = program.graph.consumers()
         self._shown = {value for _, value in program.graph.outputs}
         self._shapes = program.graph.shapes(program.images)
@@ -234,9 +236,8 @@ class _Search:
     def _passes(self, graph: Graph, batch: Mapping[str, Array]) -> Iterator[Mapping[str, Array]]:
         program = self._program
         if program.recording is not None:
-            plain = self._subject.subject if isinstance(self._subject, MemoizingSubject) else self._subject
-            if isinstance(plain, OpensSessions):
-                yield from program.recording.done_again(plain, graph, program.options)
+            if isinstance(self._subject, OpensSessions):
+                yield from program.recording.done_again(self._subject, graph, program.options)
             return
         wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
         arrays = {name: array for name, array in program.arrays.items() if name in wanted}

@@ -18,7 +18,9 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import Fault as RegisteredFault
 from cnnbench.numerics.faults import faulty_subject
+from cnnbench.numerics.faults.engine.base import other_outputs
 from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChange, changed_programs
+from cnnbench.numerics.faults.grammar.arithmetic import in_training
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
@@ -304,3 +306,14 @@ def test_a_loss_that_is_wrong_because_of_what_the_network_gives_is_not_blamed(si
     (found,) = run_checks(["training"], faulty_subject(load_backend("numpy"), fault), case_of())
     assert found.status == ("failed" if size else "passed")
     assert found.node != "loss", found.message
+
+
+@pytest.mark.parametrize("kind", ["relu", "batch_norm", "global_avg_pool"])
+def test_wrong_gradients_are_located_where_the_forward_pass_of_training_goes_wrong(kind):
+    less = in_training(other_outputs(lambda layer, inputs, outputs, call: (outputs[0] * np.float32(0.999),)))
+    case = case_of()
+    fault = RegisteredFault("test.training", kind, "less in training", lambda options, seed: case, operation=less)
+    (found,) = run_checks(["gradient"], faulty_subject(load_backend("numpy"), fault), case)
+    assert found.status == "failed"
+    assert case.graph.node(found.node).layer.kind == kind, found.message
+    assert "the program goes wrong at" in found.message

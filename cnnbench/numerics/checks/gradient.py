@@ -14,6 +14,7 @@ from cnnbench.numerics.budgets.loss import loss_budget, loss_gradient_budget
 from cnnbench.numerics.calibration import LOSS, leaves_range
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.local_gradient import check_local_gradients
+from cnnbench.numerics.checks.located import training_program, with_node
 from cnnbench.numerics.checks.verdict import describe, doubted, failing, joined
 from cnnbench.numerics.comparison import Comparison, Place, compare, first_problem, largest_differences
 from cnnbench.numerics.envelope import gradient_envelope
@@ -162,7 +163,8 @@ def _end_to_end(subject: Subject, oracle: Oracle, local: CheckOutcome, terms: tu
     text = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
     node = owner.get(worst, worst)
     text += _uses(case.lowered, node)
-    return CheckOutcome(name=NAME, status="failed", budget_used=share, node=node, message=text, **known)
+    outcome = CheckOutcome(name=NAME, status="failed", budget_used=share, node=node, message=text, **known)
+    return with_node(outcome, subject, oracle, lambda: [training_program(oracle)])
 
 
 def _uses(graph: Graph, owner: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.checks.verdict import describe, evidence, in_one_line
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
@@ -27,6 +28,7 @@ from cnnbench.spec.graph import Graph
 
 Array = NDArray[Any]
 LOCATED_AT = 0.25  # of the envelope: right programs use less, so that the first wrong value is seen where it arises
+ROUNDED = 8.0
 FORM = "a share of the envelope"
 Programs = Callable[[], Iterable[BisectedProgram]]
 Excuse = Callable[[BisectedProgram, WrongNodes], bool]
@@ -136,6 +138,28 @@ def recorded_program(oracle: Oracle, recording: StepsDone) -> BisectedProgram:
     return BisectedProgram(case.lowered, recording.arrays, recording.batch, options, truth, FORM, recording)
 
 
+def training_program(oracle: Oracle) -> BisectedProgram:
+    """The forward pass of training, whose gradients were wrong although those of each layer are right.
+
+    Batch norm over few values enlarges rounding. So each value may be off by twice as much as at inference, or by some
+    times what the reference in float32 is; in another precision by as much more as that rounds more.
+    """
+    case = oracle.case
+    batch = {name: array for name, array in case.training_batch().items() if name != "targets"}
+    options = replace(case.options, training=True, fold_batch_norm=False)
+    exact = _truth(oracle, case.lowered, case.stored, batch, reference_options(training=True))
+    rounded = _truth(oracle, case.lowered, case.stored, batch, reference_options(training=True, name="float32"))
+    scale = ROUNDED * max(1.0, case.policy.storage_roundoff / 2.0**-24)
+
+    def truth(value: str) -> tuple[Array, Budget]:
+        right, budget = exact(value)
+        gap = np.abs(rounded(value)[0] - np.asarray(right, np.float64)).max(initial=0.0)
+        most = np.maximum(2 * budget.sharp, scale * gap)
+        return right, Budget(most, most)
+
+    return BisectedProgram(case.lowered, case.stored, batch, options, truth, FORM)
+
+
 def poisoned_program(oracle: Oracle) -> BisectedProgram:
     """The timed program on a batch whose first image holds a NaN; of that image, which values are finite."""
     case = oracle.case
@@ -152,7 +176,13 @@ def poisoned_program(oracle: Oracle) -> BisectedProgram:
     return BisectedProgram(case.lowered, case.stored, batch, options, truth, FORM, seen=seen)
 
 
-def _truth(oracle: Oracle, graph: Graph, arrays: Mapping[str, Array], batch: Mapping[str, Array]) -> Any:
+def _truth(
+    oracle: Oracle,
+    graph: Graph,
+    arrays: Mapping[str, Array],
+    batch: Mapping[str, Array],
+    options: ProgramOptions | None = None,
+) -> Any:
     """The values of a network on other arrays or inputs than the case's, by the reference."""
     admitted = _admitted(oracle)
 
@@ -161,7 +191,7 @@ def _truth(oracle: Oracle, graph: Graph, arrays: Mapping[str, Array], batch: Map
         every = tuple((value, value) for node in graph.nodes for value in output_names(graph, node))
         with np.errstate(all="ignore"):
             whole = replace(graph, outputs=every)
-            return reference().subject.forward(whole, arrays, batch, reference_options()).outputs
+            return reference().subject.forward(whole, arrays, batch, options or reference_options()).outputs
 
     def truth(value: str) -> tuple[Array, Budget]:
         right = np.asarray(batch[value] if value in batch else values()[value])
