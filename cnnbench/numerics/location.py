@@ -68,6 +68,7 @@ class WrongNodes:
         part: The smallest part of the program that shows it: (graph, inputs).
         alone: Whether these nodes show it on right operands.
         compiles: How many programs were compiled.
+        output: The name under which the program gives the value, where it is right under another one.
     """
 
     nodes: tuple[str, ...]
@@ -75,6 +76,7 @@ class WrongNodes:
     part: tuple[Graph, Mapping[str, Array]]
     alone: bool
     compiles: int
+    output: str | None = None
 
     @property
     def is_of_input(self) -> bool:
@@ -88,6 +90,8 @@ class WrongNodes:
         count = len(self.part[0].nodes)
         if self.is_of_input:
             return f"input {names}, before any node: a program that only copies it gives other values too"
+        if self.output is not None:
+            return f"{names}, as output {self.output} and under no other name"
         if self.alone:
             return f"{names}, also alone on right operands"
         return f"{names}, in a program of the {count} nodes up to there and not in fewer"
@@ -101,8 +105,7 @@ def locate(subject: Subject, program: BisectedProgram) -> WrongNodes | None:
     node the values are wrong. A convolution is never parted from the batch norm that is folded into it. Then the last
     nodes of that prefix run alone on right operands, one, two, four ...: the fewest that show it reproduce it.
 
-    Where even a program that only copies the inputs is wrong, no node is, but the input. Of a recording all of it is
-    done again to each of these programs.
+    Where a program that only copies an input is wrong, that is it. A recording is done again to each of these programs.
 
     Args:
         subject: Whose program it is.
@@ -124,6 +127,9 @@ def locate(subject: Subject, program: BisectedProgram) -> WrongNodes | None:
     assert failure is not None
     begin = ends[high - 2] if high > 1 else 0
     nodes = tuple(node.name for node in program.graph.nodes[begin : ends[high - 1]])
+    part = search.prefix(ends[high - 1])
+    if (output := search.wrong_name(part[0])) is not None:
+        return WrongNodes(nodes, failure, part, False, search.compiles, output)
     count = 1
     while count <= high and program.recording is None:
         start = ends[high - count - 1] if high > count else 0
@@ -134,7 +140,7 @@ def locate(subject: Subject, program: BisectedProgram) -> WrongNodes | None:
         if found is not None:
             return WrongNodes(nodes, found[0], found[1], count == 1, search.compiles)
         count *= 2
-    return WrongNodes(nodes, failure, search.prefix(ends[high - 1]), False, search.compiles)
+    return WrongNodes(nodes, failure, part, False, search.compiles)
 
 
 class _Search:
@@ -203,6 +209,12 @@ class _Search:
         exact = self._program.truth(value)[0]
         return exact if exact.dtype.kind in "iu" else exact.astype(_host(self._program))
 
+    def wrong_name(self, part: Graph) -> str | None:
+        """An output of a wrong prefix, where the prefix is right with its outputs named by their values."""
+        named = [name for name, value in part.outputs if name != value]
+        part = replace(part, outputs=tuple((value, value) for _, value in part.outputs))
+        return named[0] if named and self._first_wrong(part, self._program.batch) is None else None
+
     def wrong_copy(self) -> WrongNodes | None:
         """The first input that is wrong in programs that copy it, each by another op."""
         program, graph = self._program, self._program.graph
@@ -236,8 +248,8 @@ class _Search:
     def _passes(self, graph: Graph, batch: Mapping[str, Array]) -> Iterator[Mapping[str, Array]]:
         program = self._program
         if program.recording is not None:
-            if isinstance(self._subject, OpensSessions):
-                yield from program.recording.done_again(self._subject, graph, program.options)
+            assert isinstance(self._subject, OpensSessions)  # whose session was recorded
+            yield from program.recording.done_again(self._subject, graph, program.options)
             return
         wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
         arrays = {name: array for name, array in program.arrays.items() if name in wanted}

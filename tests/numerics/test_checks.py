@@ -155,14 +155,15 @@ def test_a_nan_that_the_network_itself_makes_is_no_problem():
     assert outcome.status == "passed", outcome.message
 
 
-def test_an_error_between_nodes_is_seen_end_to_end_and_said_not_to_be_a_nodes():
+def test_an_output_that_is_wrong_after_its_node_is_seen_end_to_end_and_said_to_be_the_outputs():
     case = case_of("lenet5")
     swapped = Altered(lambda name, value: value[::-1].copy() if name == "logits" else value)
     local, end_to_end = run_checks(["local", "end_to_end"], swapped, case)
     assert local.status == "passed"
     assert end_to_end.status == "failed"
-    assert end_to_end.node is None
-    assert "between nodes" in end_to_end.message
+    assert end_to_end.node == "fc3"
+    assert "every node alone that was compared is within its budget" in end_to_end.message
+    assert "fc3, as output logits and under no other name" in end_to_end.message
 
 
 def test_one_wrong_weight_is_found_by_equality_alone(tmp_path):
@@ -356,7 +357,7 @@ def test_a_network_of_many_weights_takes_fewer_steps_and_fewer_perturbed_runs(mo
     case = case_of("lenet5")
     if parameters:
         monkeypatch.setattr("cnnbench.numerics.case.LARGE_PARAMETERS", 1000)
-        monkeypatch.setattr("cnnbench.numerics.envelope.LARGE_PARAMETERS", 1000)
+        monkeypatch.setattr("cnnbench.numerics.calibration.LARGE_PARAMETERS", 1000)
     assert len(case.reduced.training.rates) == (2 if parameters else 5)
     assert num_runs(case) == (3 if parameters else 12)
 

@@ -144,7 +144,7 @@ WRONG: dict[str, tuple[str, ProgramChange | Callable[[Graph], ProgramChange], Wh
 }
 # Where one is located that is not of every program, even of one that only copies its input.
 NODES = {"state_moves": "norm1", "result_kept_by_first_value": "conv1"}  # only conv1 reads the weights that are new
-
+ALSO = {"result_kept_by_identity": "conv1"}  # other weights show it where operands cannot be overwritten
 
 FAULTS = tuple(
     Fault(
@@ -156,6 +156,7 @@ FAULTS = tuple(
         NODES.get(name, "image"),
         programs=_programs(change),
         when=when,
+        also=ALSO.get(name),
     )
     for name, (what, change, when) in WRONG.items()
 )

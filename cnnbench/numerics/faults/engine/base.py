@@ -39,6 +39,7 @@ class Fault:
         case: A configuration in which it exceeds ten budgets, from a program's options and a seed.
         check: The check that finds it there. node: the node, term or input where it must be located; an input is named
             where it is what is uploaded, kept or given back that is wrong.
+        also: Another node where it is located as rightly, by what operands of a framework let be seen.
     """
 
     name: str
@@ -46,12 +47,13 @@ class Fault:
     description: str
     case: Callable[[ProgramOptions, int], Case]
     check: str = "local"
-    node: str | None = "suspect"
+    node: str = "suspect"
     operation: OperationChange | None = None
     loss: Callable[[Loss], Loss] | None = None
     optimizer: Callable[[Optimizer], Optimizer] | None = None
     programs: Callable[[Backend], Compilers] | None = None
     when: When | None = None
+    also: str | None = None
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _kill(backend: Backend, options: ProgramOptions, item: Fault, seed: int) -> 
         fault=item.name,
         check=item.check,
         killed=_is_killed(found),
-        located=found.node == item.node,
+        located=found.node is not None and found.node in (item.node, item.also),
         budget_used=found.budget_used,
         clean_budget_used=clean.budget_used,
         false_alarm=clean.status == "failed",
