@@ -64,7 +64,8 @@ A fault is **equivalent** where no check could find it. One that passed all chec
 which computes in float64, at all moments. What the checks then see is its exact effect, without the rounding of
 float32. It must stay within every budget: on the operands of the case, on those of two further seeds, on a batch on
 which it shows, and on the hard operands of `--thorough`. The largest share of a budget is its bound. An epsilon of
-1.000001e-5 for 1e-5 is one. A loss or a slot, which has no budget, may move by 64 roundings. What a program keeps from
+1.000001e-5 for 1e-5 is one. A loss or a slot, which has no budget, may move by 64 roundings; a slot that rounding moves
+by a tenth of itself, such as that of a bias before a batch norm, by as much as that. What a program keeps from
 call to call is never equivalent.
 
 *Before* is commit `f716cca`, with freshly initialised weights, each layer on ordinary operands alone, and without

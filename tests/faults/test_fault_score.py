@@ -15,6 +15,7 @@ from cnnbench.errors import DataError, SuiteError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.faults.engine.base import other_layer
+from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
 from cnnbench.numerics.faults.grammar.drawing import DrawnChange
 from cnnbench.numerics.faults.grammar.faults import DrawnFault, FaultId, Occasion
 from cnnbench.numerics.faults.grammar.networks import network_case, score_networks
@@ -147,3 +148,18 @@ def test_the_command_says_what_escaped_and_with_json_every_row(capfd):
     assert "equivalent" in shown.out
     assert "false alarms: 0 of 1" in shown.out
     assert "kind:relu/0/1" in shown.err
+
+
+@pytest.mark.parametrize(("weight", "equivalent"), [("block.conv2.bias", True), ("block.conv2.weight", False)])
+def test_a_slot_of_a_gradient_that_is_0_may_be_off_by_less_than_rounding_makes_of_it(weight, equivalent):
+    def trained(before, after, moment):
+        slots = {name: a * 1.008 if name.startswith(f"{weight}/") else a for name, a in after.slots.items()}
+        return after._replace(slots=slots)
+
+    programs = changed_programs(ProgramChange(trained=trained), ("compile_step",))
+    change = DrawnChange("constant", "a slot 0.8 % off", "optimizer", frozenset({"optimizer"}), programs=programs)
+    case = network_case("residual", OPTIONS)
+    found = bound_of(
+        DrawnFault(FaultId("residual", 0, 0), "optimizer", Occasion("always", "always"), change, case), frozenset()
+    )
+    assert found.equivalent is equivalent, found.text

@@ -15,9 +15,11 @@ from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults.engine.injection import faulty_subject, not_injectable
 from cnnbench.numerics.faults.grammar.faults import DrawnFault
 from cnnbench.numerics.faults.grammar.networks import network_case
+from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import reference_options
 from cnnbench.numerics.rounding import host_dtype
 from cnnbench.numerics.subject import InProcessSubject, TrainedStep, Updates
+from cnnbench.numerics.training_course import Course, course
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
@@ -144,15 +146,27 @@ def _moved_terms(case: Case, right: ExactSubject, wrong: ExactSubject) -> str:
     updates = Updates(case.loss, case.training.optimizer, case.training.rates)
     batches = [batch] * len(updates.rates)
     runs = [s.steps(case.graph, case.stored, batches, options, updates) for s in (right, wrong)]
+    rounding = course(Oracle.of(case))
     for number, (exact, got) in enumerate(zip(*runs, strict=True), 1):
         if not _near(exact.loss, got.loss):
             return f"the loss of step {number} is {got.loss:.6g} for {exact.loss:.6g}"
         if exact.training is None or got.training is None:
             continue
         for name, slot in exact.training.slots.items():
-            if not _near(slot, got.training.slots[name]):
+            gap = np.abs(got.training.slots[name] - slot).max(initial=0.0)
+            if not _near(slot, got.training.slots[name]) and not _is_lost(rounding, number, name, gap):
                 return f"the slot {name} after step {number} is another"
     return ""
+
+
+def _is_lost(found: Course, number: int, name: str, gap: float) -> bool:
+    """Whether rounding alone moves a value by this much and by a good share of its size.
+
+    So it moves the slot of a bias before a batch norm, whose gradient is 0.
+    """
+    if number > len(found.exact) or name in found.open_names[number - 1]:
+        return False
+    return bool(gap <= found.envelopes[number - 1].size[name])
 
 
 def _near(exact: Any, got: Any) -> bool:
