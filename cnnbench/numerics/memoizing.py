@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnbench.numerics.session import OpensSessions
+from cnnbench.numerics.session import OpensGradientSessions, OpensSessions, Session
 from cnnbench.numerics.steps_done import RecordedSession
 from cnnbench.numerics.subject import Subject
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnbench.execution.gaps import Gap
     from cnnbench.execution.host import HostArrays, HostResult
     from cnnbench.spec.graph import Graph
+    from cnnbench.spec.losses import Loss
 
 
 class MemoizingSubject:
@@ -66,6 +67,12 @@ class MemoizingSubject:
             raise TypeError("the subject keeps no program")
         return RecordedSession(self.subject, graph, options)
 
+    def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> Session:
+        """A new gradient program, the caller's."""
+        if not isinstance(self.subject, OpensGradientSessions):
+            raise TypeError("the subject keeps no program")
+        return self.subject.open_gradient(graph, options, loss)
+
     def close(self) -> None:
         """Frees the program that is kept."""
         if self._session is not None:
@@ -95,3 +102,9 @@ def special_gaps(subject: object) -> tuple[Gap, ...]:
 def opens_sessions(subject: object) -> bool:
     """Whether a subject's programs can be kept."""
     return isinstance(subject.subject if isinstance(subject, MemoizingSubject) else subject, OpensSessions)
+
+
+def opens_gradients(subject: object) -> bool:
+    """Whether a subject's gradient programs can be kept."""
+    inner = subject.subject if isinstance(subject, MemoizingSubject) else subject
+    return isinstance(inner, OpensGradientSessions)

@@ -166,8 +166,10 @@ class Oracle:
         return to_storage(np.asarray(exact), self.case.policy)
 
     def outputs(self, node: str, *, training: bool = False) -> Truth:
-        """A node's outputs at inference, or at training for a node that behaves differently then."""
-        return _read(self._local, f"{self._positions[node]}.{'training' if training else 'out'}")
+        """A node's outputs at inference or at training."""
+        graph = self.case.lowered
+        other = training and behaves_differently_in_training(graph, graph.node(node))
+        return _read(self._local, f"{self._positions[node]}.{'training' if other else 'out'}")
 
     def state(self, node: str) -> Truth:
         """A node's running statistics after a training pass."""

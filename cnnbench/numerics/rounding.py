@@ -100,3 +100,8 @@ def gamma(count: float, roundoff: float) -> float:
 def sharp_factor(count: float, roundoff: float) -> float:
     """min(2 sqrt(n), n) u: what n independent roundings stay within (Higham, Mary 2019), never above the worst."""
     return min(2 * math.sqrt(count), count) * roundoff
+
+
+def stored_loss(loss: float, policy: PrecisionPolicy) -> NDArray[Any]:
+    """A loss as an array of the type that host arrays of the policy have."""
+    return np.asarray(loss, host_dtype(policy))

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.compiled import ForwardProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram
+from cnnbench.execution.host import HostGradients, HostResult
 from cnnbench.execution.operands import overwrite
 from cnnbench.spec.weights import split_state
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, ProgramOptions
-    from cnnbench.execution.host import HostArrays, HostResult
+    from cnnbench.execution.host import HostArrays
     from cnnbench.spec.graph import Graph
+    from cnnbench.spec.losses import Loss
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ class Calls:
 
 
 class Session(Protocol):
-    """A forward program that is compiled once. Operands are kept under names of the caller's."""
+    """A forward or gradient program that is compiled once. Operands are kept under names of the caller's.
+
+    A gradient program's outputs are ``weights/<name>``, ``inputs/<name>`` and, where there is a loss, ``loss``.
+    """
 
     def load(self, arrays: HostArrays) -> None:
         """Weights and running statistics by full name, the first time or in place of others."""
@@ -70,6 +75,14 @@ class OpensSessions(Protocol):
         """Compiles a forward program to be kept."""
 
 
+@runtime_checkable
+class OpensGradientSessions(Protocol):
+    """A subject whose gradient programs can be kept."""
+
+    def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> Session:
+        """Compiles a gradient program to be kept; ``loss`` as in ``Subject.gradient``."""
+
+
 class ProgramSession:
     """A session of a backend in this process.
 
@@ -82,7 +95,7 @@ class ProgramSession:
         shared: Inputs that are of no single image, for who makes batches of images.
     """
 
-    def __init__(self, backend: Backend, graph: Graph, program: ForwardProgram) -> None:
+    def __init__(self, backend: Backend, graph: Graph, program: ForwardProgram | GradientProgram) -> None:
         self.backend, self.program = backend, program
         self._graph = graph
         self.shared: HostArrays = {}
@@ -134,7 +147,12 @@ class ProgramSession:
     def _read(self, name: str) -> HostResult:
         result = self.program.run(self._operands[name])
         self.backend.synchronize(result)
-        return self.program.download(result)
+        return self.download(result)
+
+    def download(self, result: Any) -> HostResult:
+        """What the program's ``run`` returned, on the host."""
+        found = self.program.download(result)
+        return found if isinstance(found, HostResult) else as_result(found)
 
     def overwrite(self, name: str, source: str) -> bool:
         """As ``Session.overwrite``."""
@@ -142,12 +160,31 @@ class ProgramSession:
 
     def held(self) -> HostArrays | None:
         """As ``Session.held``."""
-        return self.program.held()
+        return self.program.held() if isinstance(self.program, ForwardProgram) else None
 
     def close(self) -> None:
         """As ``Session.close``."""
         self._operands.clear()
         self._host.clear()
+
+
+def as_result(found: HostGradients) -> HostResult:
+    """Gradients as the outputs of a session: ``weights/<name>``, ``inputs/<name>``, and ``loss`` where it is one."""
+    outputs = {f"weights/{name}": array for name, array in found.weights.items()}
+    outputs |= {f"inputs/{name}": array for name, array in found.inputs.items()}
+    if not np.isnan(found.loss):
+        outputs["loss"] = np.asarray(found.loss, np.float64)
+    return HostResult(outputs, found.state)
+
+
+def as_gradients(result: HostResult) -> HostGradients:
+    """What ``as_result`` was made of."""
+    parts: dict[str, dict[str, NDArray[Any]]] = {"weights": {}, "inputs": {}}
+    for name, array in result.outputs.items():
+        part, _, own = name.partition("/")
+        if own:
+            parts[part][own] = array
+    return HostGradients(float(result.outputs.get("loss", np.nan)), parts["weights"], parts["inputs"], result.state)
 
 
 def _overwritten(held: Mapping[str, NDArray[Any]], batch: HostArrays) -> bool:

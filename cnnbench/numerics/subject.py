@@ -155,6 +155,10 @@ class InProcessSubject:
         """A forward program that is compiled once and kept."""
         return ProgramSession(self.backend, graph, self.backend.compile_forward(graph, options))
 
+    def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> ProgramSession:
+        """A gradient program that is compiled once and kept."""
+        return ProgramSession(self.backend, graph, self.backend.compile_gradient(graph, options, loss))
+
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
     ) -> HostGradients:

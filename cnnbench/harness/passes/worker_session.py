@@ -15,6 +15,7 @@ from cnnbench.harness.worker.protocol.sessions import (
     CloseSessionRequest,
     HeldRequest,
     LoadArraysRequest,
+    OpenGradientRequest,
     OpenSessionRequest,
     OverwriteRequest,
     UploadRequest,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cnnbench.execution.host import HostArrays
     from cnnbench.harness.worker.interface import Worker
     from cnnbench.spec.graph import Graph
+    from cnnbench.spec.losses import Loss
 
 _numbers = count()
 
@@ -54,6 +56,23 @@ class WorkerSession:
         """
         session = WorkerSession(worker, timeout_s, f"session {next(_numbers)}")
         session._ask(OpenSessionRequest(session=session._name, graph=graph, options=options))
+        return session
+
+    @staticmethod
+    def opened_gradient(
+        worker: Worker, timeout_s: float, graph: Graph, options: ProgramOptions, loss: Loss | None
+    ) -> WorkerSession:
+        """A gradient program that is compiled for the session.
+
+        Args:
+            worker: With its backend loaded.
+            timeout_s: Of each request.
+            graph: What is compiled.
+            options: How.
+            loss: As in ``Subject.gradient``.
+        """
+        session = WorkerSession(worker, timeout_s, f"session {next(_numbers)}")
+        session._ask(OpenGradientRequest(session=session._name, graph=graph, options=options, loss=loss))
         return session
 
     def load(self, arrays: HostArrays) -> None:

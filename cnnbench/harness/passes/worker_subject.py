@@ -54,6 +54,10 @@ class WorkerSubject:
         """A program that the worker keeps."""
         return WorkerSession.opened(self._worker, self._timeout_s, graph, options)
 
+    def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> WorkerSession:
+        """A gradient program that the worker keeps."""
+        return WorkerSession.opened_gradient(self._worker, self._timeout_s, graph, options, loss)
+
     def gradient(
         self, graph: Graph, arrays: HostArrays, batch: HostArrays, options: ProgramOptions, loss: Loss | None = None
     ) -> HostGradients:

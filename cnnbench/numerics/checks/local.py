@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.verdict import doubted, gather, joined, judge
+from cnnbench.numerics.checks.verdict import doubted, gather, joined, judge, of_images
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.hard_case import hard_oracle
@@ -19,8 +19,9 @@ from cnnbench.numerics.oracle import Oracle, behaves_differently_in_training
 from cnnbench.numerics.outcome import DEFINED_ONCE, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.second_opinions import contradicted, defined_once
+from cnnbench.numerics.sized_case import sized_oracles
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, output_names, teacher_forced
+from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, output_names, representatives, teacher_forced
 from cnnbench.spec.masks import masks_of
 
 CHUNK_BYTES = 384 * 2**20
@@ -45,17 +46,21 @@ def chunks(case: Case, names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:
-    """Every node at inference, and those that behave differently at training with their running statistics too.
+    """Every node at inference; at training those that behave differently then, with their running statistics.
 
-    Then each layer with its operands' shapes once on hard operands (``hard_operands``).
+    The others are at training too, each layer with its operands' shapes once: a program may take other kernels then.
+    Then each layer with its operands' shapes once on hard operands (``hard_operands``), and on other numbers of images.
     """
     if (doubt := contradicted(oracle)) is not None:
         return doubted("local", doubt)
-    ordinary, hard = _check_nodes(subject, oracle), hard_oracle(oracle)
-    if hard is None or ordinary.status != "passed":
-        return ordinary
-    with np.errstate(all="ignore"):
-        return joined(ordinary, _check_nodes(subject, hard))
+    outcome, hard = _check_nodes(subject, oracle), hard_oracle(oracle)
+    if hard is not None and outcome.status == "passed":
+        with np.errstate(all="ignore"):
+            outcome = joined(outcome, _check_nodes(subject, hard))
+    for images, sized in sized_oracles(oracle):
+        if outcome.status == "passed":
+            outcome = joined(outcome, _check_nodes(subject, sized), *of_images(images))
+    return outcome
 
 
 def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
@@ -63,14 +68,16 @@ def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case, graph = oracle.case, oracle.case.lowered
     inference = [node.name for node in graph.nodes]
     training = [node.name for node in graph.nodes if behaves_differently_in_training(graph, node)]
+    alike = [name for name in representatives(graph, case.size) if name not in training]
     found = gather(
         _compare_group(subject, oracle, group, in_training)
-        for names, in_training in ((inference, False), (training, True))
+        for names, in_training in ((inference, False), (training, True), (alike, True))
         for group in chunks(case, names)
     )
     order = {name: i for i, name in enumerate(inference)}
     comparisons = sorted(found.comparisons, key=lambda comparison: order[comparison.use.node])
-    details: dict[str, Any] = {"batch": case.size, "nodes": len(inference), "nodes_in_training": len(training)}
+    at_training = len(training) + len(alike)
+    details: dict[str, Any] = {"batch": case.size, "nodes": len(inference), "nodes_in_training": at_training}
     if once := defined_once(oracle):
         details[DEFINED_ONCE] = once
     if found.refused:
@@ -86,6 +93,8 @@ def prefetch_local(oracle: Oracle) -> None:
     if hard is not None:
         with np.errstate(all="ignore"):
             hard.outputs(hard.case.lowered.nodes[0].name)
+    for _, sized in sized_oracles(oracle):
+        sized.outputs(sized.case.lowered.nodes[0].name)
 
 
 def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str], training: bool) -> Iterator[Comparison]:

@@ -9,7 +9,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.host import HostGradients
 from cnnbench.numerics.budgets import budget_form
+from cnnbench.numerics.checks.gradient_calls import (
+    AGAIN,
+    FIRST,
+    OPPOSITE,
+    OTHER,
+    GradientProgramCalls,
+    gradient_calls,
+    negated,
+    opposite,
+)
 from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import failing, gather, judge
 from cnnbench.numerics.comparison import Comparison, Place, compare
@@ -26,30 +37,42 @@ from cnnbench.spec.masks import masks_of
 Array = NDArray[Any]
 
 
-def check_local_gradients(name: str, subject: Subject, oracle: Oracle) -> CheckOutcome:
+def check_local_gradients(name: str, subject: Subject, oracle: Oracle, *, once: bool = False) -> CheckOutcome:
     """Every differentiable node at training on the oracle's operands, with seeded cotangents.
 
     Args:
         name: The check's.
         subject: What is examined.
         oracle: Of the case as it is, reduced or not.
+        once: Whether each program is called once; else also on the opposite cotangents, with other weights, and as at
+            first again.
 
     Raises:
         UnavailableError: The subject refuses a group of nodes, and no other one is wrong.
     """
     case = oracle.case
     details: dict[str, Any] = {"batch": case.size, "image": [list(item.shape) for item in case.graph.inputs]}
-    found = gather(_compare_group(subject, oracle, group) for group in chunks(case, oracle.differentiated()))
+    later: dict[str, list[Comparison]] = {}
+    kept = None if once else later
+    found = gather(_compare_group(subject, oracle, group, kept) for group in chunks(case, oracle.differentiated()))
     comparisons = found.comparisons
+    calls = [call for call, known in later.items() if failing(comparisons) is None and failing(known) is not None]
+    if calls:
+        comparisons = later[calls[0]]
+        details["call"] = calls[0]
     if found.refused and failing(comparisons) is None:
         raise UnavailableError(found.refused)
     order = {node.name: i for i, node in enumerate(case.lowered.nodes)}
     comparisons.sort(key=lambda c: order[c.use.node])
     source = ReproducerSource(name, case.lowered, case.size, lambda n, w: _reproduction(oracle, n, w), case.folder)
-    return judge(name, comparisons, details, source)
+    outcome = judge(name, comparisons, details, source)
+    return outcome.model_copy(update={"message": f"{calls[0]}: {outcome.message}"}) if calls else outcome
 
 
-def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> Iterator[Comparison]:
+def _compare_group(
+    subject: Subject, oracle: Oracle, group: Sequence[str], later: dict[str, list[Comparison]] | None
+) -> Iterator[Comparison]:
+    """Compares the first call; what later calls of the same program give goes into ``later``; None for none."""
     case = oracle.case
     graph = teacher_forced(case.lowered, group, case.size).with_float_outputs()
     truths = {name: oracle.gradients(name) for name in group}
@@ -59,7 +82,22 @@ def _compare_group(subject: Subject, oracle: Oracle, group: Sequence[str]) -> It
         values = float_outputs(case.lowered, case.lowered.node(name))
         batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
     options = replace(case.options, training=True, fold_batch_norm=False)
-    result = subject.gradient(graph, arrays_of(graph, case.lowered, case.stored), batch, options)
+    arrays = arrays_of(graph, case.lowered, case.stored)
+    asked = GradientProgramCalls(graph, options, None, arrays, batch, opposite(batch))
+    if later is None:
+        yield from _compared(oracle, group, subject.gradient(graph, arrays, batch, options))
+        return
+    for call in gradient_calls(subject, asked):
+        if call.name == FIRST:
+            yield from _compared(oracle, group, call.result)
+        elif call.name == OTHER:
+            later.setdefault(OPPOSITE, []).extend(_compared(oracle, group, negated(call.result)))
+        elif call.name == AGAIN:
+            later.setdefault(AGAIN, []).extend(_compared(oracle, group, call.result))
+
+
+def _compared(oracle: Oracle, group: Sequence[str], result: HostGradients) -> Iterator[Comparison]:
+    case, truths = oracle.case, {name: oracle.gradients(name) for name in group}
     for name in group:
         layer = case.lowered.node(name).layer
         form = budget_form(layer.kind, whole=True)

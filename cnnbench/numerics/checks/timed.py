@@ -20,6 +20,7 @@ from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope, perturbed_precision
 from cnnbench.numerics.memoizing import MemoizingSubject, opens_sessions
 from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.other_operands import in_reverse, rotated
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.session import Calls, Session, distances
@@ -95,7 +96,7 @@ class _Examination:
     def _steps(self) -> Iterator[tuple[str, Disagreement | None]]:
         case, session = self._case, self._session
         first = dict(case.inputs)
-        turned = _rotated(case, first)
+        turned = rotated(case, first)
         session.load(case.stored)
         if not self._is_brief:
             yield "weights read back after loading", self._read_back(case.stored)
@@ -185,7 +186,7 @@ class _Examination:
     def _reloaded(self, first: Arrays) -> Iterator[tuple[str, Disagreement | None]]:
         """Other weights, and the right ones again."""
         case, session, step = self._case, self._session, "other weights loaded"
-        other = {name: _reversed(array) for name, array in case.stored.items()}
+        other = {name: in_reverse(array) for name, array in case.stored.items()}
         weights, _ = split_state(case.graph, case.stored)
         if all(np.array_equal(other[name], array) for name, array in weights.items()):
             return
@@ -242,18 +243,6 @@ class _Examination:
             self._details["not_compared"] = "the backend does not tell the arrays that it holds"
             return None
         return unlike(held, arrays, self._case)
-
-
-def _rotated(case: Case, batch: Arrays) -> dict[str, Array]:
-    """The same images, each one place on; of a single image, or where none is batched, its values in reverse."""
-    batched = {item.name for item in case.graph.inputs if item.batched}
-    if case.size > 1 and batched:
-        return {name: np.roll(array, 1, axis=0) if name in batched else array for name, array in batch.items()}
-    return {name: _reversed(array) for name, array in batch.items()}
-
-
-def _reversed(array: Array) -> Array:
-    return np.ascontiguousarray(array.reshape(-1)[::-1].reshape(array.shape))
 
 
 def _varies(output: Array) -> bool:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.calibration import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.checks.gradient import stored_loss
 from cnnbench.numerics.comparison import examine, largest
 from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.rounding import stored_loss
 from cnnbench.numerics.subject import START, Subject, TrainedStep, Updates
 from cnnbench.numerics.training_course import Course, course, values_of
 from cnnbench.training.steps import HELD, HELD_SHORT, TrainingSteps

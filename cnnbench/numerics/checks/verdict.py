@@ -96,30 +96,39 @@ def judge(
     )
 
 
-def joined(ordinary: CheckOutcome, hard: CheckOutcome) -> CheckOutcome:
-    """The outcome of layers on ordinary operands, which passed, with that of the same on hard ones.
+def joined(
+    ordinary: CheckOutcome, hard: CheckOutcome, operands: str = "hard", words: str = "on hard operands"
+) -> CheckOutcome:
+    """The outcome of layers on ordinary operands, which passed, with that of the same on others.
 
     Args:
         ordinary: Of the first.
         hard: Of the second, whose failure is the whole's.
+        operands: What details call the others.
+        words: The same in a sentence.
     """
-    details = {**ordinary.details, "hard": hard.details.get("compared", 0)}
+    details = {**ordinary.details, operands: hard.details.get("compared", 0)}
     if hard.status == "failed":
-        known = {**details, **hard.details, "operands": "hard"}
-        return hard.model_copy(update={"details": known, "message": f"on hard operands, {hard.message}"})
+        known = {**details, **hard.details, "operands": operands}
+        return hard.model_copy(update={"details": known, "message": f"{words}, {hard.message}"})
     if hard.status == "skipped":
         return ordinary
     if "not_compared" in hard.details:
-        details["not_compared"] = f"on hard operands, {hard.details['not_compared']}"
+        details["not_compared"] = f"{words}, {hard.details['not_compared']}"
     most = max(ordinary, hard, key=lambda outcome: outcome.budget_used or 0.0)
     return most.model_copy(
         update={
             "details": details,
             "worst_case_used": max(ordinary.worst_case_used or 0.0, hard.worst_case_used or 0.0),
-            "message": most.message if most is ordinary else f"{most.message}, on hard operands",
+            "message": most.message if most is ordinary else f"{most.message}, {words}",
             "nodes": (*ordinary.nodes, *hard.nodes),
         }
     )
+
+
+def of_images(images: int) -> tuple[str, str]:
+    """What details and sentences call operands of so many images, for ``joined``."""
+    return f"of_{images}", "on 1 image" if images == 1 else f"on {images} images"
 
 
 def evidence(failure: Comparison, source: ReproducerSource) -> dict[str, Any]:

@@ -133,6 +133,33 @@ def test_a_program_that_the_worker_keeps_answers_as_one_in_process(worker, netwo
         sessions[0].run("a")
 
 
+def test_a_gradient_session_over_the_pipe_gives_what_one_in_process_gives(worker, network):
+    from cnnbench_numpy.backend import NumpyBackend
+
+    from cnnbench.numerics.session import as_gradients
+    from cnnbench.numerics.subject import InProcessSubject
+
+    graph, arrays, batch = network
+    targets = {**batch, "targets": np.array([1, 3])}
+    loss = CrossEntropy()
+    sessions = [
+        WorkerSubject(worker, TIMEOUT_S).open_gradient(graph, options("good"), loss),
+        InProcessSubject(NumpyBackend()).open_gradient(graph, options("reference"), loss),
+    ]
+    found = []
+    for session in sessions:
+        session.load(arrays)
+        session.upload("a", targets)
+        found.append(session.run("a", 2))
+        assert session.held() is None
+        session.close()
+    assert found[0].digests == found[1].digests
+    assert found[0].repeats
+    far, near = (as_gradients(calls.result) for calls in found)
+    assert far.loss == near.loss
+    assert far.weights.keys() == near.weights.keys() == {spec.name for spec in graph.named_weights() if spec.trainable}
+
+
 def test_a_subject_over_the_pipe_answers_as_one_in_process(worker, network):
     from cnnbench_numpy.backend import NumpyBackend
 

@@ -99,7 +99,7 @@ class Rotation:
             return
         index, result = self._unread
         self._unread = None
-        outputs = self.session.program.download(result).outputs
+        outputs = self.session.download(result).outputs
         self._num_read += 1
         self._reads_each = sum(array.nbytes for array in outputs.values()) <= READ_EACH_BYTES
         digest = digest_of(outputs)

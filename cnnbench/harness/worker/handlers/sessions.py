@@ -11,6 +11,7 @@ from cnnbench.harness.worker.protocol.sessions import (
     CloseSessionRequest,
     HeldRequest,
     LoadArraysRequest,
+    OpenGradientRequest,
     OpenSessionRequest,
     OverwriteRequest,
     UploadRequest,
@@ -23,6 +24,15 @@ def open_session(request: OpenSessionRequest, state: WorkerState) -> Done:
     from cnnbench.numerics.subject import InProcessSubject
 
     state.sessions[request.session] = InProcessSubject(state.loaded).open(request.graph, request.options)
+    return Done()
+
+
+def open_gradient(request: OpenGradientRequest, state: WorkerState) -> Done:
+    """Compiles a gradient program and keeps it."""
+    from cnnbench.numerics.subject import InProcessSubject
+
+    subject = InProcessSubject(state.loaded)
+    state.sessions[request.session] = subject.open_gradient(request.graph, request.options, request.loss)
     return Done()
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request
 from cnnbench.harness.worker.protocol.setup import Done
-from cnnbench.harness.worker.protocol.values import GraphValue, OptionsValue
+from cnnbench.harness.worker.protocol.values import GraphValue, LossValue, OptionsValue
 
 
 class OpenSessionRequest(Request[Done]):
@@ -19,6 +19,16 @@ class OpenSessionRequest(Request[Done]):
     session: str
     graph: GraphValue
     options: OptionsValue
+
+
+class OpenGradientRequest(Request[Done]):
+    """Compiles a gradient program and keeps it under a name. Args: loss: None where gradients of outputs are given."""
+
+    method: ClassVar[str] = "open_gradient"
+    session: str
+    graph: GraphValue
+    options: OptionsValue
+    loss: LossValue | None
 
 
 class LoadArraysRequest(Request[Done]):
