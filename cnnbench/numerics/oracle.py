@@ -167,9 +167,8 @@ class Oracle:
 
     def outputs(self, node: str, *, training: bool = False) -> Truth:
         """A node's outputs at inference or at training."""
-        graph = self.case.lowered
-        other = training and behaves_differently_in_training(graph, graph.node(node))
-        return _read(self._local, f"{self._positions[node]}.{'training' if other else 'out'}")
+        stem = f"{self._positions[node]}.{'training' if training else 'out'}"
+        return _read(self._local, stem if self._local.has(f"{stem}.0") else f"{self._positions[node]}.out")
 
     def state(self, node: str) -> Truth:
         """A node's running statistics after a training pass."""
