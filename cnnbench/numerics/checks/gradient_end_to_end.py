@@ -50,10 +50,9 @@ def check_gradient_end_to_end(
     batch = case.training_batch()
     options = replace(case.options, training=True, fold_batch_norm=False)
     asked = GradientProgramCalls(case.graph, options, case.loss, case.stored, batch, rotated(case, batch))
-    outcome, first = local, None
+    outcome = local
     for call in gradient_calls(subject, asked):
         if call.name in (FIRST, AGAIN):
-            first = first or call.result
             found = _judged(case, exact, envelope, call.result, local)
             if found.status == "failed" and call.name == AGAIN:
                 return found.model_copy(update={"message": f"{call.name}: {found.message}"})
