@@ -68,7 +68,13 @@ class MemoizingSubject:
         return RecordedSession(self.subject, graph, options)
 
     def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> Session:
-        """A new gradient program, the caller's."""
+        """A new gradient program, the caller's.
+
+        Args:
+            graph: What is compiled.
+            options: How.
+            loss: Of the main output; None: gradients of the outputs are given.
+        """
         if not isinstance(self.subject, OpensGradientSessions):
             raise TypeError("the subject keeps no program")
         return self.subject.open_gradient(graph, options, loss)

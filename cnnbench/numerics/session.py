@@ -80,7 +80,13 @@ class OpensGradientSessions(Protocol):
     """A subject whose gradient programs can be kept."""
 
     def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> Session:
-        """Compiles a gradient program to be kept; ``loss`` as in ``Subject.gradient``."""
+        """Compiles a gradient program to be kept.
+
+        Args:
+            graph: What is compiled.
+            options: How.
+            loss: Of the main output; None: gradients of the outputs are given.
+        """
 
 
 class ProgramSession:

@@ -156,7 +156,13 @@ class InProcessSubject:
         return ProgramSession(self.backend, graph, self.backend.compile_forward(graph, options))
 
     def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> ProgramSession:
-        """A gradient program that is compiled once and kept."""
+        """A gradient program that is compiled once and kept.
+
+        Args:
+            graph: What is compiled.
+            options: How.
+            loss: Of the main output; None: gradients of the outputs are given.
+        """
         return ProgramSession(self.backend, graph, self.backend.compile_gradient(graph, options, loss))
 
     def gradient(

@@ -55,7 +55,13 @@ class WorkerSubject:
         return WorkerSession.opened(self._worker, self._timeout_s, graph, options)
 
     def open_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None) -> WorkerSession:
-        """A gradient program that the worker keeps."""
+        """A gradient program that the worker keeps.
+
+        Args:
+            graph: What is compiled.
+            options: How.
+            loss: Of the main output; None: gradients of the outputs are given.
+        """
         return WorkerSession.opened_gradient(self._worker, self._timeout_s, graph, options, loss)
 
     def gradient(
