@@ -81,7 +81,7 @@ def _deep(options: ProgramOptions, seed: int) -> Case:
 LATE = 5  # steps that are right
 _MOMENTUM = classifier(TrainingSteps(SGD(momentum=0.9), CrossEntropy()))
 # name: what goes wrong, the change, the configuration, the node
-WRONG_STEPS: dict[str, tuple[str, ProgramChange, Configuration, str | None]] = {
+WRONG_STEPS: dict[str, tuple[str, ProgramChange, Configuration, str]] = {
     "rate_late": (
         "from the sixth step on half of the learning rate",
         ProgramChange(rate=lambda rate, moment: rate / 2 if _late(moment) else rate),
