@@ -110,7 +110,10 @@ def _is_text(call: ast.Call) -> bool:
     return not any("b" in mode for mode in modes)
 
 
-NO_TEXT = ("os", "RunStore", "archive", "Image", "webbrowser", "tarfile", "zipfile")
+NO_TEXT = (
+    "os", "RunStore", "archive", "Image", "webbrowser", "tarfile", "zipfile",
+    "subject", "memoizing", "InProcessSubject(state.loaded)",  # sessions of programs
+)  # fmt: skip
 
 
 def test_no_text_is_read_or_written_in_the_locale_s_encoding() -> None:

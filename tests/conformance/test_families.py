@@ -17,8 +17,8 @@ BESIDE = {
     "cnnbench/spec/layers": {"arrays", "axes", "base", "gates", "interpolation", "signals", "windows"},
     "cnnbench/spec/composites": {"base"},
     "cnnbench/conformance/cases": {"accumulation", "case"},  # sums that are too long for a narrow accumulator
-    "cnnbench/numerics/budgets": {"base", "gates", "moments", "running_error", "sensitivity"},
-    "cnnbench/numerics/faults": {"losses", "optimizers", "sharing"},
+    "cnnbench/numerics/budgets": {"base", "gates", "limits", "moments", "running_error", "sensitivity"},
+    "cnnbench/numerics/faults": {"folding", "loads", "losses", "optimizers", "programs", "sharing", "trained"},
     "backends/cnnbench_numpy/ops": {"gates", "layout_change", "registry", "taps"},
     "backends/cnnbench_torch/ops": {"gates", "inductor", "layout_change", "registry", "windows"},
     "backends/cnnbench_jax/ops": {"gates", "layout_change", "registry", "windows"},

@@ -9,8 +9,7 @@ from cnnbench.spec.interchange.onnx_metadata import kept_for
 from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
 from cnnbench.spec.interchange.onnx_shape import lifted, lowered, positive, reshaped
 from cnnbench.spec.interchange.onnx_tensor import Array
-from cnnbench.spec.kinds import layer_from_fields
-from cnnbench.spec.layers import Add, ChannelAffine, Layer, Shape
+from cnnbench.spec.layers import Add, BatchNorm, ChannelAffine, FrozenBatchNorm, Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.magnitude import LocalResponseNorm, LpNorm, RMSNorm
 from cnnbench.spec.layers.merge import Multiply, Subtract
@@ -49,9 +48,9 @@ def _by_running_statistics(node: OnnxNode) -> Layer:
     eps = node.attribute("epsilon", 1e-5)
     kept = kept_for(node.proto, "batch_norm", "frozen_batch_norm")
     if kept is not None and kept.kind == "frozen_batch_norm":
-        return layer_from_fields("frozen_batch_norm", {"eps": eps} | kept.fields)
+        return FrozenBatchNorm(**{"eps": eps} | kept.fields)
     said = {"momentum": 1.0 - node.attribute("momentum", 0.9), "running_variance": "biased", "eps": eps}
-    return layer_from_fields("batch_norm", said | (kept.fields if kept else {}))
+    return BatchNorm(**said | (kept.fields if kept else {}))
 
 
 def _of_known(node: OnnxNode, x: Array, *, training: bool) -> Array:

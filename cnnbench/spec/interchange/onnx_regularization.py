@@ -5,7 +5,8 @@ from __future__ import annotations
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_metadata import kept_for
 from cnnbench.spec.interchange.onnx_node import OnnxNode, Result, importer
-from cnnbench.spec.kinds import layer_from_fields
+from cnnbench.spec.layers import Dropout, StochasticDepth
+from cnnbench.spec.layers.loss import StopGradient
 
 
 @importer("Dropout")
@@ -20,7 +21,7 @@ def dropout(node: OnnxNode) -> list[Result]:
             expected="training_mode false: the layer's mask is a program input when it is trained here",
         )
     kept = kept_for(node.proto, "dropout")
-    layer = layer_from_fields("dropout", {"p": ratio} | (kept.fields if kept else {}))
+    layer = Dropout(**{"p": ratio} | (kept.fields if kept else {}))
     y = node.add(layer, node.value(0))
     return [y, node.filled(y.shape, True, bool)]
 
@@ -29,4 +30,7 @@ def dropout(node: OnnxNode) -> list[Result]:
 def identity(node: OnnxNode) -> Value:
     """The value itself; where cnnbench wrote the model, perhaps a layer that only acts in training."""
     kept = kept_for(node.proto, "stochastic_depth", "stop_gradient")
-    return node.value(0) if kept is None else node.add(layer_from_fields(kept.kind, kept.fields), node.value(0))
+    if kept is None:
+        return node.value(0)
+    layer = StochasticDepth(**kept.fields) if kept.kind == "stochastic_depth" else StopGradient(**kept.fields)
+    return node.add(layer, node.value(0))

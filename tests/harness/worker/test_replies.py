@@ -31,6 +31,7 @@ OBSERVED = (
 
 
 def result(samples=b"[0.5]", more=b"", observed=OBSERVED, number=b"2"):
+    more = b', "elapsed_s": 1.0' + more
     return b'{"number": %s, "result": {"samples_s": %s, "observed": %s%s}}' % (number, samples, observed, more)
 
 
