@@ -27,4 +27,4 @@ def rotated(case: Case, batch: Mapping[str, Array]) -> dict[str, Array]:
 
 def in_reverse(array: Array) -> Array:
     """The same values from the last to the first."""
-    return np.ascontiguousarray(array.reshape(-1)[::-1].reshape(array.shape))
+    return np.array(array.reshape(-1)[::-1].reshape(array.shape), order="C")  # a single number keeps its shape ()

@@ -15,6 +15,8 @@ from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.teacher_forcing import arrays_of, forced_name, representatives, teacher_forced
 from cnnbench.spec.graph import Node
 from cnnbench.spec.layers import BatchNorm
+from cnnbench.spec.layers.detection import RoIMaxPool
+from cnnbench.spec.layers.indexing import GatherIndices
 
 Array = NDArray[Any]
 
@@ -38,7 +40,8 @@ def sized_oracles(oracle: Oracle) -> Iterator[tuple[int, Oracle]]:
 def _nodes(oracle: Oracle, images: int) -> list[str]:
     """The nodes whose operands have images in one axis at most, and that cost little.
 
-    A batch norm of few values is left out, whose gradients are what rounding leaves of them.
+    A batch norm of few values is left out, whose gradients are what rounding leaves of them, and what reads images by
+    number where one of them is not there.
     """
     case, graph = oracle.case, oracle.case.lowered
     costs: dict[str, dict[str, int]] = {}
@@ -46,7 +49,7 @@ def _nodes(oracle: Oracle, images: int) -> list[str]:
         node = graph.node(name)
         shapes = graph.input_shapes(node, images)
         averages_few = isinstance(node.layer, BatchNorm) and math.prod(shapes[0]) <= FEW_VALUES * shapes[0][1]
-        if _axes(case, node) is not None and not averages_few:
+        if _axes(case, node) is not None and not averages_few and not _misses_images(oracle, node, images):
             macs = node.layer.macs(shapes, graph.output_shapes(node, images))
             costs.setdefault(node.layer.kind, {})[name] = macs
     return [
@@ -67,6 +70,22 @@ def _axes(case: Case, node: Node) -> list[int | None] | None:
             return None
         found.append(grown[0] if grown else None)
     return found if any(axis is not None for axis in found) else None
+
+
+def _misses_images(oracle: Oracle, node: Node, images: int) -> bool:
+    """Whether an operand of a node holds numbers of images (a region's, for one), and one that so many do not have."""
+    layer, axes = node.layer, _axes(oracle.case, node)
+    position = 2 if isinstance(layer, RoIMaxPool) else 1
+    along = layer.axis if isinstance(layer, GatherIndices) else 0
+    if (
+        not isinstance(layer, RoIMaxPool | GatherIndices)
+        or len(node.inputs) <= position
+        or axes is None
+        or axes[0] != along
+    ):
+        return False
+    count = oracle.case.lowered.input_shapes(node, images)[0][along]
+    return int(np.max(oracle.inputs(node.name)[position], initial=-1)) >= count
 
 
 def _sized(oracle: Oracle, names: list[str], images: int) -> Case:

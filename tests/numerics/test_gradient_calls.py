@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from loaded_backends import loaded_backend
 
+from cnnbench.conformance import layer_cases
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.checks import run_checks
@@ -19,6 +20,7 @@ from cnnbench.numerics.faults.engine.switching import from_call, from_load, on_i
 from cnnbench.numerics.faults.grammar.arithmetic import in_training
 from cnnbench.numerics.faults.grammar.networks import network_case
 from cnnbench.numerics.oracle import Oracle
+from cnnbench.numerics.other_operands import in_reverse
 from cnnbench.numerics.sized_case import sized_oracles
 from cnnbench.numerics.subject import InProcessSubject
 
@@ -112,6 +114,17 @@ def test_layers_on_other_numbers_of_images_read_the_images_of_the_case():
     np.testing.assert_array_equal(found[1].inputs("conv1")[0], x[:1])
     np.testing.assert_array_equal(found[3].inputs("conv1")[0], x[[0, 1, 0]])
     assert not [*sized_oracles(Oracle.of(replace(case_of("lenet5"), sizes=(2,))))]
+
+
+def test_regions_of_an_image_that_is_not_there_are_left_out():
+    case = layer_cases()["roi_align/aligned"].case(ProgramOptions("fast", precision("float32")))
+    assert max(case.batch["input2"]) == 1
+    assert [*dict(sized_oracles(Oracle.of(case)))] == [3]
+
+
+def test_a_single_number_in_reverse_keeps_its_shape():
+    assert in_reverse(np.ones(())).shape == ()
+    np.testing.assert_array_equal(in_reverse(np.arange(4).reshape(2, 2)), [[3, 2], [1, 0]])
 
 
 def test_opposite_cotangents_leave_the_inputs_as_they_are():

@@ -26,10 +26,11 @@ def layer_norm(layer: LayerNorm, inputs: Tensors, weights: Tensors, state: Tenso
 
 
 def _group_norm(x: Tensor, groups: int, weights: Tensors, eps: float) -> Tensor:
-    """``functional.group_norm``, of values whose mean is subtracted first where its variance would cancel.
+    """``torch.group_norm``, of values whose mean is subtracted first where its variance would cancel.
 
     Narrow types do without: their sums are held in float32, and no deviation is below 2^-11 of its mean. The backward
     pass of PyTorch 2.13 ends in a segmentation fault where channels-last values need no gradient and weights do.
+    ``functional.group_norm`` is the same behind a test that refuses one image of one value for each channel.
     """
     if weights and weights[0].requires_grad and not x.requires_grad:
         x = x.contiguous()
@@ -38,7 +39,7 @@ def _group_norm(x: Tensor, groups: int, weights: Tensors, eps: float) -> Tensor:
         mean = x.detach().mean(tuple(range(2, x.dim()))).view(count, groups, channels // groups).mean(2)
         mean = mean.repeat_interleave(channels // groups, 1)
         x = x - mean.view(count, channels, *(1,) * (x.dim() - 2))  # the same output: a shift makes no difference
-    return functional.group_norm(x, groups, *weights, eps=eps)
+    return torch.group_norm(x, groups, *weights, eps=eps)
 
 
 @OPERATIONS.register("instance_norm")
@@ -49,7 +50,7 @@ def instance_norm(layer: InstanceNorm, inputs: Tensors, weights: Tensors, state:
 
 @OPERATIONS.register("group_norm")
 def group_norm(layer: GroupNorm, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """``functional.group_norm``."""
+    """``torch.group_norm``."""
     return OpResult((_group_norm(inputs[0], layer.groups, weights, layer.eps),))
 
 

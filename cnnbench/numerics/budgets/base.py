@@ -198,6 +198,7 @@ def gradient_budget(setting: GradientSetting) -> GradientBudget:
 
 
 UNBOUNDED = Budget(np.asarray(np.inf), np.asarray(np.inf))
+_BEYOND = 2.0**256  # the square of its product with any float32 or bfloat16 is finite
 """Any value is admitted."""
 
 
@@ -247,5 +248,9 @@ def roundings(magnitude: Array, count: float, u: Roundoff) -> Budget:
 
 
 def both(sharp: Callable[[Callable[[float, float], float]], Array]) -> Budget:
-    """A budget from one formula written in terms of c(n, u): evaluated with the sharp factor and with gamma."""
-    return Budget(sharp(sharp_factor), sharp(gamma))
+    """A budget from one formula written in terms of c(n, u): evaluated with the sharp factor and with gamma.
+
+    Where n u >= 1 there is no worst case. In place of infinity there is then a number beyond any error, since formulas
+    multiply c by what may be 0, and what is relative to 0 is 0 all the same.
+    """
+    return Budget(sharp(sharp_factor), sharp(lambda count, roundoff: min(gamma(count, roundoff), _BEYOND)))

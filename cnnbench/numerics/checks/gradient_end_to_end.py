@@ -98,7 +98,8 @@ def _judged(
     known: dict[str, Any] = {"details": details, "nodes": local.nodes}
     if share <= 1:
         text = f"{local.message}; end to end {share:.3g} of the envelope"
-        return local.model_copy(update={**known, "budget_used": max(local.budget_used or 0.0, share), "message": text})
+        known |= {"status": "passed", "budget_used": max(local.budget_used or 0.0, share)}  # without nodes, too
+        return local.model_copy(update={**known, "message": text})
     text = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
     node = owner.get(worst, worst)
     text += _uses(case.lowered, node)
