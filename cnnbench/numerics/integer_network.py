@@ -129,8 +129,7 @@ def _without(graph: Graph, cut: frozenset[str], size: int) -> Graph:
     fresh = [v for n in graph.nodes if n.name in cut for v in output_names(graph, n)]
     kept = [n for n in graph.nodes if n.name not in cut]
     made = {value for node in kept for value in output_names(graph, node)}
-    shapes = graph.shapes(size)
-    inputs = (*graph.inputs, *(Input(f"{FED}{v}", shapes[v], batched=False) for v in fresh))
+    inputs = (*graph.inputs, *(_fed(graph, value, size) for value in fresh))
     shown = [v for n in graph.nodes if n.name in cut for v in n.inputs] + [v for _, v in graph.outputs]
     outputs = tuple((v, v) for v in dict.fromkeys(shown) if v in made and graph.dtypes[v] == "float")
     needed = {value.partition(":")[0] for value, _ in outputs}
@@ -141,3 +140,10 @@ def _without(graph: Graph, cut: frozenset[str], size: int) -> Graph:
     nodes = tuple(replace(n, inputs=tuple(renamed.get(v, v) for v in n.inputs)) for n in kept if n.name in needed)
     read = {value for node in nodes for value in node.inputs}
     return Graph(graph.name, tuple(item for item in inputs if item.name in read), nodes, outputs)
+
+
+def _fed(graph: Graph, value: str, size: int) -> Input:
+    """The input that stands for a value that is cut: of images where the value is, so that it fits any batch."""
+    one, two, shape = (graph.shapes(images)[value] for images in (1, 2, size))
+    batched = one[:1] == (1,) and two == (2, *one[1:])
+    return Input(f"{FED}{value}", shape[1:] if batched else shape, batched=batched)

@@ -296,3 +296,19 @@ def test_what_only_end_to_end_finds_is_located_by_prefixes_of_the_program(node, 
     assert outcome.node == node
     assert replay(Path(outcome.reproducer), subject).status == "failed"
     assert replay(Path(outcome.reproducer), InProcessSubject(loaded_backend("numpy"))).status == "passed"
+
+
+def test_what_is_left_of_a_network_can_be_sent_to_a_worker():
+    """A cut value that meets one which is not cut has the batch axis, too: workers read graphs for one image."""
+    from cnnbench.numerics.integer_network import _without
+    from cnnbench.spec.layers import Tanh
+    from cnnbench.spec.layers.merge import Add
+    from cnnbench.spec.serialization import graph_from_json
+
+    builder = Builder("branches")
+    x = builder.add("conv", Conv(out_channels=3, kernel_size=1), builder.input("image", (3, 4, 4)))
+    graph = builder.build(builder.add("add", Add(), x, builder.add("tanh", Tanh(), x)))
+    left = _without(graph, frozenset({"tanh"}), 2)
+    again = graph_from_json(left.to_json())
+    assert again == left
+    assert again.shapes(3)["add"] == (3, 3, 4, 4)
