@@ -137,7 +137,7 @@ def test_verification_passes_on_a_right_backend_and_names_the_node_of_a_fault(tm
     assert "conv1" in str(wrong)
     assert "reproduce with" in str(wrong)
     nodes = wrong.nodes()
-    assert nodes.loc[nodes["budget_used"] > 1, "node"].tolist() == ["conv1", "conv2"]
+    assert set(nodes.loc[nodes["budget_used"] > 1, "node"]) == {"conv1", "conv2"}
     assert cnnbench.replay(row["reproducer"], fault="conv.kernel_flip").status == "failed"
     assert cnnbench.replay(row["reproducer"]).status == "passed"
 

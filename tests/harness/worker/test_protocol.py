@@ -88,6 +88,7 @@ REQUEST_EXAMPLES = [
     ),
     checks.PrefetchRequest(**NETWORK, batch=Path("/b"), seed=1, training=STEPS, thorough=True, check="local"),
     sessions.OpenSessionRequest(session="s", graph=GRAPH, options=OPTIONS),
+    sessions.OpenGradientRequest(session="s", graph=GRAPH, options=OPTIONS, loss=None),
     sessions.LoadArraysRequest(session="s", arrays=Path("/a")),
     sessions.UploadRequest(session="s", name="x", batch=Path("/b")),
     sessions.CallsRequest(session="s", name="x", calls=20, output=Path("/o")),
