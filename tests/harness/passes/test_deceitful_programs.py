@@ -35,6 +35,8 @@ LIES = {
     "lazy": "reading a result took",
     "lazy_once": "longer than reading them again",
 }
+# What puts its work off is also faster than this machine can be: whichever of two true reasons comes first.
+TOO_FAST = "no less than"
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_what_timed_calls_give_is_compared_with_the_oracle_and_with_each_other(g
         assert found[mode].latency is None
     for mode, reason in LIES.items():
         assert (mode, found[mode].status) == (mode, "error"), found[mode].reason
-        assert reason in found[mode].reason
+        assert reason in found[mode].reason or (mode.startswith("lazy") and TOO_FAST in found[mode].reason)
         assert found[mode].latency is None
 
 
