@@ -41,7 +41,7 @@ ORDER = {
         "graph draws narrow_floats",
         "composites",
         "passes",
-        "equality",
+        "equality meanings",
         "examples kinds masks weights",
         "losses optimizers serialization",
         "interchange architectures",

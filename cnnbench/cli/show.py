@@ -82,3 +82,6 @@ def _print(data: dict[str, Any]) -> None:
         echo(f"  MACs of attention: {data['macs_attention']:,}")
     if data["parameters_inference"] != data["parameters"]:
         echo(f"  parameters at inference: {data['parameters_inference']:,}")
+    for name, meaning in data["meanings"].items():
+        said = f": {meaning['text']} [{meaning['unit']}]" if meaning is not None else ""
+        echo(f"  output {name} {tuple(data['outputs'][name])}{said}")

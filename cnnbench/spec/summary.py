@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph, Node, value_names
 from cnnbench.spec.layers import Shape, Shapes, WeightSpec
+from cnnbench.spec.meanings import AUXILIARY, meaning_of
 
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture, Facts
-
-AUXILIARY = "aux"  # outputs whose names start so serve training only
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class NetworkSummary:
     def to_json(self, architecture: Architecture | None = None) -> dict[str, Any]:
         """What ``show NAME --json`` prints: every key is always there.
 
-        ``input`` and ``output`` are the main ones' shapes; ``source`` is null for a network that is not registered.
+        ``input`` and ``output`` are the main ones' shapes; ``source`` is null for a network that is not registered, and
+        so is the meaning of an output whose name has none.
         """
         return {
             "name": self.name,
@@ -87,6 +87,9 @@ class NetworkSummary:
             "output": list(next(iter(self.outputs.values()))),
             "inputs": {name: list(shape) for name, shape in self.inputs.items()},
             "outputs": {name: list(shape) for name, shape in self.outputs.items()},
+            "meanings": {
+                name: asdict(meaning) if (meaning := meaning_of(name)) is not None else None for name in self.outputs
+            },
             "source": architecture.source if architecture is not None else None,
             "nodes": [_node_json(node) for node in self.nodes],
         }

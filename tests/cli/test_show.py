@@ -50,6 +50,13 @@ def test_published_counts(capsys: pytest.CaptureFixture[str], name: str, paramet
     assert data["source"]
 
 
+def test_outputs_are_shown_with_what_they_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "unet_tiny")["meanings"]["logits"]["unit"] == "natural logarithm of odds"
+    assert execute(["show", "conv_vae"]) == 0
+    out = capsys.readouterr().out
+    assert "output mean (2,): mean of the code's distribution [as the latent]" in out
+
+
 def test_every_key_of_the_contract_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     data = shown(capsys, "resnet50")
     keys = {
