@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from cnnbench.errors import DataError, SpecError, did_you_mean
 from cnnbench.face.keywords import ExportKeywords, takes
 from cnnbench.face.networks import Model, Network, load
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 PRECISIONS = ("float32", "float64")
 APART = 1e-5  # of the largest value: constants are held in float32, and products of theirs
@@ -86,15 +86,11 @@ def _apart(model: Model, path: Path) -> float:
     import numpy as np
 
     from cnnbench.face.prediction import predict
+    from cnnbench.spec.draws import draw_inputs
     from cnnbench.spec.interchange.onnx_import import import_file
-    from cnnbench.spec.streams import stream
 
     graph = model.graph
-    batch: dict[str, NDArray[Any]] = {}
-    for item in graph.inputs:
-        draw = stream(0, "export", item.name)
-        shape = item.full_shape(1)
-        batch[item.name] = draw.integers(0, 2, shape) if item.dtype == "int" else draw.normal(size=shape)
+    batch = draw_inputs(graph, 0, 1, "export")
     ours = predict(model, batch, backend="numpy", precision="float64").outputs
     back = import_file(path)
     if back.graph is None:

@@ -11,7 +11,7 @@ from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import ChosenBackend, chosen_backend, chosen_backends
 from cnnbench.face.keywords import VerifyKeywords, takes
-from cnnbench.face.networks import Model, Network, load_examined
+from cnnbench.face.networks import Network, load_examined
 from cnnbench.face.verify_result import VerifiedBackend, VerifyResult, with_suspicion
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
@@ -19,11 +19,10 @@ from cnnbench.numerics.faults import examined, faulty_subject, require_reach
 from cnnbench.numerics.faults import fault as find_fault
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject, Subject
-from cnnbench.spec.streams import stream
+from cnnbench.spec.draws import draw_inputs
 
 if TYPE_CHECKING:
     from cnnbench.numerics.faults import Fault
-    from cnnbench.spec.weights import Arrays
 
 BATCH = 2
 
@@ -58,7 +57,7 @@ def verify(
     seed = how.get("seed", 0)
     image, num_classes = how.get("image"), how.get("num_classes")
     model = load_examined(network, how.get("weights"), seed=seed, image=image, num_classes=num_classes)
-    inputs = _inputs(model, how.get("batch", BATCH), seed)
+    inputs = draw_inputs(model.graph, seed, how.get("batch", BATCH))
     results = []
     for item in chosen:
         if item.reason is not None:
@@ -76,14 +75,6 @@ def verify(
         outcomes = run_checks(tuple(checks) or tuple(CHECKS), _subject(item, how.get("threads"), found), case)
         results.append(VerifiedBackend(item.plugin.name, item.mode, "", tuple(outcomes)))
     return VerifyResult(model.graph.name, precision, fault, tuple(results if found else with_suspicion(results)))
-
-
-def _inputs(model: Model, batch: int, seed: int) -> Arrays:
-    """Seeded normal numbers."""
-    return {
-        item.name: stream(seed, "inputs", item.name).normal(size=item.full_shape(batch)).astype("float32")
-        for item in model.graph.inputs
-    }
 
 
 def _case(case: Case, fault: Fault | None) -> Case:

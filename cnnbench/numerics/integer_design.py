@@ -14,13 +14,14 @@ from cnnbench.numerics.budgets import Setting, forward_budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.integer_affine import IntegerAffine, roles
 from cnnbench.numerics.integer_weights import Products, dense, inner_taps, sparse, unit
-from cnnbench.numerics.integers import INTEGERS, is_exact
+from cnnbench.numerics.integers import INTEGERS, has_exact_weights, is_exact
 from cnnbench.numerics.oracle import node_call
 from cnnbench.numerics.reference import LayerCall, LayerValues, reference
 from cnnbench.numerics.rounding import host_dtype, to_storage
 from cnnbench.numerics.teacher_forcing import output_names
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, BatchNorm, Conv, GlobalAvgPool, GlobalMaxPool, Linear
+from cnnbench.spec.layers.resize import Resize
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
@@ -138,6 +139,8 @@ class Design:
         averages = isinstance(layer, AvgPool | AdaptiveAvgPool | GlobalAvgPool) and not isinstance(layer, GlobalMaxPool)
         if averages and not is_exact(layer, tuple(x.shape for x in call.inputs)):
             return None
+        if isinstance(layer, Resize) and not has_exact_weights(layer, call.inputs[0].shape):
+            return None  # 1/3 a + 2/3 a is a in real numbers only
         if isinstance(layer, Conv | Linear) and not self._fits(call):
             return None
         found = []

@@ -12,7 +12,9 @@ from cnnbench.numerics.budgets.base import exact_rule
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
 from cnnbench.spec.graph import Node
-from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Layer, Shapes
+from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Layer, Shape, Shapes
+from cnnbench.spec.layers.interpolation import taps
+from cnnbench.spec.layers.resize import Resize
 from cnnbench.spec.layers.windows import require_pairs
 from cnnbench.spec.streams import stream
 
@@ -62,6 +64,12 @@ def is_exact(layer: Layer, inputs: Shapes) -> bool:
         even = all(size % out == 0 for size, out in zip(inputs[0][2:], layer.sizes(), strict=True))
         return even and _power_of_two(int(np.prod([s // o for s, o in zip(inputs[0][2:], layer.sizes(), strict=True)])))
     return False
+
+
+def has_exact_weights(layer: Resize, shape: Shape) -> bool:
+    """Whether all weights of the interpolation are multiples of 1/256: no type rounds them, nor the places of points."""
+    found = (taps(axis).weights for axis in layer.axes(shape[2:]))
+    return all(bool((weights * 256 == np.rint(weights * 256)).all()) for weights in found)
 
 
 def _power_of_two(number: int) -> bool:

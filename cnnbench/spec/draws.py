@@ -1,4 +1,4 @@
-"""One array of a network from its initialiser and a seed."""
+"""Arrays of a network from a seed: a weight by its initialiser, the inputs of a batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.graph import Graph, value_names
 from cnnbench.spec.layers import Initializer, Shape, WeightSpec
 from cnnbench.spec.streams import stream
 
@@ -51,6 +52,46 @@ def draw(spec: WeightSpec, seed: int, purpose: str = "weights") -> Array:
         case "signed_factors":
             return initializer.scale * _factors(generator, shape) * _signs(generator, shape)
     raise _unknown(initializer)
+
+
+def draw_inputs(graph: Graph, seed: int, batch: int, purpose: str = "inputs") -> dict[str, Array]:
+    """Seeded normal numbers in float32, and for integers any place that every layer which reads them has.
+
+    Args:
+        graph: The network.
+        seed: Of the run.
+        batch: Images.
+        purpose: Of the stream of random numbers.
+    """
+    import numpy as np
+
+    limits = _limits(graph) if any(item.dtype == "int" for item in graph.inputs) else {}
+    found: dict[str, Array] = {}
+    for item in graph.inputs:
+        generator, shape = stream(seed, purpose, item.name), item.full_shape(batch)
+        if item.dtype == "int":
+            found[item.name] = generator.integers(0, limits.get(item.name, 2), shape)
+        else:
+            found[item.name] = np.asarray(generator.normal(size=shape)).astype(np.float32)
+    return found
+
+
+def _limits(graph: Graph) -> dict[str, int]:
+    """How many places each value of integers may choose among: as many as the layer with the fewest that reads it."""
+    limits: dict[str, int] = {}
+    for node in reversed(graph.nodes):
+        shapes = graph.input_shapes(node)
+        moved = min(
+            (limits[value] for value in value_names(node.name, len(graph.output_shapes(node))) if value in limits),
+            default=None,
+        )
+        for position, value in enumerate(node.inputs):
+            if graph.dtypes[value] != "int":
+                continue
+            places = node.layer.num_indices(shapes) if position in node.layer.int_inputs else moved
+            if places is not None:
+                limits[value] = min(places, limits.get(value, places))
+    return limits
 
 
 def _uniform(generator: np.random.Generator, bound: float, shape: Shape) -> Array:

@@ -17,8 +17,8 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import architectures, build
+from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
 from cnnbench.training.steps import TrainingSteps
 
@@ -78,10 +78,7 @@ def network(family: str) -> Graph:
 
 def case(family: str, backend: str, policy: str, batch: int = 2) -> Case:
     graph = network(family)
-    inputs = {
-        item.name: stream(0, "inputs", item.name).normal(size=item.full_shape(batch)).astype(np.float32)
-        for item in graph.inputs
-    }
+    inputs = draw_inputs(graph, 0, batch)
     options = ProgramOptions(MODES[backend], precision(policy))
     return Case(graph, general_position(graph, 0), inputs, options, training=TrainingSteps(rates=(0.01, 0.02)))
 

@@ -16,6 +16,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.networks import given_arrays, network, weights_digest
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.scratch import scratch_prefix
+from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.weights import digest, general_position, initialize
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Materials:
     def _batch_of(self, graph: Graph, cell: Cell, count: int) -> tuple[Path, str]:
         key = (graph.inputs, cell.data, cell.seed, count)
         if key not in self._batches:
-            arrays = draw_inputs(graph, cell.data, cell.seed, count)
+            arrays = batch_inputs(graph, cell.data, cell.seed, count)
             path = Path(self._folder.name) / f"batch-{len(self._batches)}.safetensors"
             write_arrays(path, arrays)
             self._batches[key] = (path, digest(arrays))
@@ -167,7 +168,7 @@ def _check_content(planned: str | None, found: str | None, cell: Cell) -> None:
         )
 
 
-def draw_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, NDArray[Any]]:
+def batch_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, NDArray[Any]]:
     """Inputs by name, float32: seeded normal numbers, or test images of a dataset, repeated as needed.
 
     Inputs after the first, and those that take no batch, are random in any case.
@@ -178,17 +179,7 @@ def draw_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, NDA
         seed: Of the random numbers, and of the choice of images.
         count: How many images a batch holds.
     """
-    import numpy as np
-
-    from cnnbench.spec.streams import stream
-
-    def drawn(name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        generator = stream(seed, "inputs", name)
-        if dtype == "int":
-            return generator.integers(0, 2, shape)
-        return generator.standard_normal(shape).astype(np.float32)
-
-    inputs = {item.name: drawn(item.name, item.full_shape(count), item.dtype) for item in graph.inputs}
+    inputs = draw_inputs(graph, seed, count)
     if data != RANDOM:
         from cnnbench.training.data import batch_of
 

@@ -14,7 +14,16 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
 
 Task = Literal[
-    "classification", "segmentation", "detection", "pose", "reconstruction", "generation", "discrimination", "denoising"
+    "classification",
+    "segmentation",
+    "detection",
+    "pose",
+    "reconstruction",
+    "generation",
+    "discrimination",
+    "denoising",
+    "captioning",
+    "features",
 ]
 
 

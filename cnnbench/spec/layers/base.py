@@ -141,6 +141,10 @@ class Layer:
         """The sliding window where it depends on the input's size; else ``window()``."""
         return self.window()
 
+    def num_indices(self, inputs: Shapes) -> int:
+        """How many places its inputs of integers choose among, from 0 on; 0 and 1 are right for every layer."""
+        return 2
+
     def is_global(self) -> bool:
         """Whether an output value sees every position of its input."""
         return False

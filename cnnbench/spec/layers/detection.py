@@ -242,3 +242,6 @@ class TakeRows(Layer, kind="take_rows"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         values, indices = inputs
         return ((*indices, *values[2:]),)
+
+    def num_indices(self, inputs: Shapes) -> int:
+        return inputs[0][1]

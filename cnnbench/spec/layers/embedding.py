@@ -56,6 +56,9 @@ class TokenEmbedding(Layer, kind="token_embedding"):
     def output_shapes(self, inputs: Shapes) -> Shapes:
         return ((*inputs[0], self.embedding_dim),)
 
+    def num_indices(self, inputs: Shapes) -> int:
+        return self.num_embeddings
+
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
         return (WeightSpec("weight", (self.num_embeddings, self.embedding_dim), Initializer("normal", 1.0)),)
 

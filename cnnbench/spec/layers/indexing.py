@@ -173,6 +173,9 @@ class GatherIndices(Layer, kind="gather_indices"):
         x, indices = inputs
         return ((*x[: self.axis], *indices[self.shared_axes :], *x[self.axis + 1 :]),)
 
+    def num_indices(self, inputs: Shapes) -> int:
+        return inputs[0][self.axis]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Roll(Layer, kind="roll"):

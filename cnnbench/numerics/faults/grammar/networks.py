@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
 from cnnbench.registry import architectures
 from cnnbench.spec.composites import DepthwiseSeparableConv, MultiHeadAttention, SqueezeExcitation
+from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.examples import example_layer
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.kinds import layer_kinds
@@ -35,7 +32,6 @@ from cnnbench.spec.layers import (
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
-from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
 from cnnbench.training.steps import TrainingSteps
 
@@ -140,17 +136,5 @@ def network_case(name: str, options: ProgramOptions, seed: int = 0, batch: int =
     """
     graph = network(name)
     training = SUITE_LIKE if graph.outputs[0][0] == "logits" else TrainingSteps()
-    arrays, inputs = general_position(graph, seed), _inputs(graph, seed, batch)
+    arrays, inputs = general_position(graph, seed), draw_inputs(graph, seed, batch)
     return Case(graph, arrays, inputs, options, seed=seed, training=training)
-
-
-def _inputs(graph: Graph, seed: int, batch: int) -> dict[str, NDArray[Any]]:
-    """Normal values, and zeros and ones where integers are read."""
-    found: dict[str, NDArray[Any]] = {}
-    for item in graph.inputs:
-        generator, shape = stream(seed, "inputs", item.name), item.full_shape(batch)
-        if item.dtype == "int":
-            found[item.name] = generator.integers(0, 2, shape)
-        else:
-            found[item.name] = generator.normal(size=shape).astype(np.float32)
-    return found
