@@ -67,7 +67,7 @@ def is_exact(layer: Layer, inputs: Shapes) -> bool:
 
 
 def has_exact_weights(layer: Resize, shape: Shape) -> bool:
-    """Whether all weights of the interpolation are multiples of 1/256: no type rounds them, nor the places of points."""
+    """Whether all weights of the interpolation are multiples of 1/256, so that no type rounds them."""
     found = (taps(axis).weights for axis in layer.axes(shape[2:]))
     return all(bool((weights * 256 == np.rint(weights * 256)).all()) for weights in found)
 

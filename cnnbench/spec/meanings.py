@@ -42,12 +42,12 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "natural logarithm of odds",
         ),
         "boxes": Meaning(
-            "corners x1, y1, x2, y2 of detections by falling score, zeros behind the last",
+            "corners x1, y1, x2, y2 of detections by falling score, theirs or their proposal's; zeros behind the last",
             ("(N, M, 4)",),
             "pixels of the input, x1 of a box at the left border being 0",
             ("scores", "counts"),
         ),
-        "scores": Meaning("how sure each detection is, by falling score", ("(N, M)",), "probability", ("counts",)),
+        "scores": Meaning("how sure each detection is", ("(N, M)",), "probability", ("counts",)),
         "classes": Meaning("the class of each detection", ("(N, M)",), "number of a class, from 0", ("counts",)),
         "counts": Meaning("how many detections an image has; what is behind them is padding", ("(N,)",), "detections"),
         "masks": Meaning(
@@ -82,6 +82,9 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "log_variance": Meaning(
             "logarithm of the variance of the code's distribution", ("(N, Z)",), "natural logarithm", ("mean",)
         ),
+        "codes": Meaning("the vector of each region", ("(N, M, D)",), "none", ("counts",)),
+        "h": Meaning("state of an LSTM: what it gives", ("(N, D)", "(N, M, D)"), "from -1 to 1", ("c",)),
+        "c": Meaning("state of an LSTM: its cells", ("(N, D)", "(N, M, D)"), "none", ("h",)),
         "context": Meaning("features weighted by attention", ("(N, D)", "(N, D, H, W)"), "none"),
         "attention": Meaning(
             "how much each place counts; the sum is 1", ("(N, L)", "(N, H, W)", "(N, 1, H, W)"), "share"

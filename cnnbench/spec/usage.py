@@ -18,7 +18,6 @@ from cnnbench.spec.losses import losses
 
 # What cannot be computed: what a kind waits for that nothing uses yet. A line goes once something does.
 PLANNED: Mapping[str, str] = {
-    "additive_attention": "the network soft_attention, the notes' example of a caption's attention",
     "box_encode": "the network faster_rcnn_resnet50_fpn",
     "box_iou": "the network faster_rcnn_resnet50_fpn, which matches anchors with boxes",
     "channel_shuffle": "the promised list of layers that only move values",
@@ -35,7 +34,6 @@ PLANNED: Mapping[str, str] = {
     "rpn_box_loss": "the network faster_rcnn_resnet50_fpn",
     "rpn_objectness_loss": "the network faster_rcnn_resnet50_fpn",
     "sinusoidal_positions": "the promised list of embeddings",
-    "token_embedding": "the network densecap",
     "yolo_decode": "the boxes of yolo_v1",
 }
 

@@ -37,6 +37,8 @@ from cnnbench.spec.layers import (
     ReLU6,
     SiLU,
 )
+from cnnbench.spec.layers.arithmetic import Affine
+from cnnbench.spec.layers.resize import Resize
 from cnnbench.spec.weights import general_position, initialize
 
 FOLDED = ProgramOptions("reference", precision("float32"), fold_batch_norm=True)
@@ -276,6 +278,20 @@ def test_inexact_nodes_are_left_out_and_the_rest_is_compared():
     assert not outcome.compares_program
     for name in ("conv1", "conv2"):
         assert found(wrong_weight(f"{name}.weight"), graph=case.graph).node == name
+
+
+@pytest.mark.parametrize(("size", "cut"), [(4, ("up",)), (3, ())], ids=["thirds", "halves"])
+def test_weights_that_are_rounded_make_an_interpolation_inexact_even_where_all_values_are_alike(size, cut):
+    """1/3 a + 2/3 a is a in real numbers; PyTorch gives 0.99999994 for 1."""
+    build = Builder("resized")
+    x = build.add("alike", Affine(scale=0.0, shift=-1.0), build.input("x", (3, 2, 2)))
+    x = build.add("up", Resize(size=size, mode="linear", coordinates="align_corners"), x)
+    options = ProgramOptions("eager", precision("float32"))
+    case = case_of(build.build(build.add("conv", Conv(out_channels=4, kernel_size=1), x)), options)
+    assert integer_network(case, DRAWS[0]).cut == cut
+    pytest.importorskip("torch")
+    outcome = check_program(InProcessSubject(loaded_backend("torch")), Oracle.of(case))
+    assert outcome.status == "passed", outcome.message
 
 
 def channel_off(value):

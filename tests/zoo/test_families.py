@@ -24,15 +24,18 @@ from cnnbench.training.steps import TrainingSteps
 
 # family -> its member and the side of the pictures, as small as the network's strides allow
 MEMBERS: dict[str, tuple[str, int | None]] = {
+    "adversarial_autoencoder": ("adversarial_autoencoder_tiny", None),
     "alexnet": ("alexnet", 64),
     "allcnn": ("allcnn_c", None),
+    "blocks": ("soft_attention", None),
     "bn_inception": ("bn_inception", 64),
     "cifar10": ("cifar10_quick", None),
     "autoencoder": ("conv_vae", None),
     "convit": ("convit_tiny", 32),
-    "cyclegan": ("patchgan", 64),
-    "dcgan": ("dcgan_discriminator", None),
+    "cyclegan": ("cyclegan_generator_tiny", None),
+    "dcgan": ("dcgan_generator_tiny", None),
     "ddpm": ("ddpm_unet_tiny", None),
+    "densecap": ("densecap_tiny", None),
     "densenet": ("densenet121", 64),
     "efficientnet": ("efficientnet_b0", 64),
     "googlenet": ("googlenet_bn", 64),
@@ -41,7 +44,7 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "lenet": ("lenet5", None),
     "mobilenet": ("mobilenet_v3_small", 64),
     "nfnet": ("nfnet_f0", 32),
-    "openpose": ("openpose_body25", 32),
+    "openpose": ("openpose_tiny", None),
     "resnet": ("resnet50", 32),
     "senet": ("se_resnet50", 32),
     "simple_cnn": ("simple_cnn", None),
@@ -50,7 +53,7 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "unet": ("unet_tiny", None),
     "vgg": ("vgg11_bn", 32),
     "vit": ("vit_b_32", 64),
-    "yolo": ("yolo_v1", None),
+    "yolo": ("yolo_v1_tiny", None),
 }
 MODES = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
 BACKENDS = [pytest.param(name, marks=[] if name == "numpy" else [getattr(pytest.mark, name)]) for name in MODES]

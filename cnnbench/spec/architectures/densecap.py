@@ -118,7 +118,7 @@ def build_regions(variant: _Variant, image: Shape, num_classes: int) -> Graph:
         num_classes: As ``build_densecap``; this part does not depend on it.
 
     Shapes:
-        image (N, C, H, W) -> boxes (N, R, 4), scores (N, R), counts (N,), codes (N, R, code), h and c (N, R, hidden).
+        image (N, C, H, W) -> codes (N, R, code), boxes (N, R, 4), scores (N, R), counts (N,), h and c (N, R, hidden).
     """
     b = Builder(f"{variant.name}_regions")
     found = _regions(b, variant, b.input("image", image))
@@ -127,8 +127,8 @@ def build_regions(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     def by_image(name: str, x: Value) -> Value:
         return b.add(f"{name}.by_image", Reshape(shape=(-1, variant.regions, x.shape[1]), whole=True), x)
 
-    outputs = {"boxes": found.boxes, "scores": found.scores, "counts": found.counts}
-    outputs["codes"] = by_image("codes", found.codes)
+    outputs = {"codes": by_image("codes", found.codes), "boxes": found.boxes}
+    outputs |= {"scores": found.scores, "counts": found.counts}
     return b.build(outputs | {name: by_image(name, x) for name, x in zip("hc", state, strict=True)})
 
 

@@ -41,7 +41,8 @@ TINY = Captioner("densecap_tiny", code=128, hidden=64, steps=6, words=16)
 def build_captioner(captioner: Captioner, code: Shape, num_classes: int) -> Graph:
     """The part that writes captions, with the words so far given: teacher forcing.
 
-    Word 0 starts and ends a caption, V + 1 is padding, which is never predicted: logits[t] are of what follows words[t].
+    Word 0 starts and ends a caption, V + 1 is padding, which is never predicted: logits[t] say what
+    follows words[t].
 
     Args:
         captioner: Its sizes.

@@ -19,27 +19,41 @@ class _Stage(NamedTuple):
     branches: int
 
 
-STAGES = (_Stage(1, 2), _Stage(4, 3), _Stage(3, 4))
-BLOCKS = 4  # basic blocks in a branch of a module
-STEM_WIDTH = 64
+class _Variant(NamedTuple):
+    """Section 3.
+
+    Args:
+        width: Channels of the branch of the highest resolution.
+        stem: Channels of the two strided convolutions.
+        blocks: Bottlenecks behind them, and basic blocks in a branch of a module.
+        stages: In their order.
+    """
+
+    width: int
+    stem: int = 64
+    blocks: int = 4
+    stages: tuple[_Stage, ...] = (_Stage(1, 2), _Stage(4, 3), _Stage(3, 4))
+
+
+W32 = _Variant(32)
+TINY = _Variant(8, stem=16, blocks=1, stages=(_Stage(1, 2), _Stage(1, 3)))
 HEAD_WIDTHS = (32, 64, 128, 256)  # of the bottlenecks that the head begins with, before their expansion by 4
 HEAD = 2048
 
 
-def build_hrnet(width: int, image: Shape, num_classes: int) -> Graph:
+def build_hrnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """HRNet for classification (section 3.4); its nodes are named as in the authors' release.
 
     Args:
-        width: Channels of the branch of the highest resolution.
+        variant: Its sizes.
         image: The shape of one image, (C, H, W).
         num_classes: The number of logits.
 
     Shapes:
         image (N, C, H, W) with H and W divisible by 32 -> logits (N, num_classes).
     """
-    b = Builder(f"hrnet_w{width}")
-    x = stem(b, b.input("image", image))
-    branches = body(b, x, width)
+    b = Builder(f"hrnet_w{variant.width}")
+    branches = body(b, stem(b, b.input("image", image), variant), variant)
     y = branches[0]
     for number, (branch, head_width) in enumerate(zip(branches, HEAD_WIDTHS, strict=True)):
         with b.scope(f"incre_modules.{number}.0"):
@@ -56,34 +70,41 @@ def build_hrnet(width: int, image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.add("classifier", Linear(out_features=num_classes), y)})
 
 
-def build_hrnet_pose(width: int, image: Shape, num_classes: int) -> Graph:
+def build_hrnet_pose(name: str, variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """HRNet for keypoints: a map for each, from the branch of the highest resolution by one 1x1 convolution.
 
     Args:
-        width: Channels of that branch.
+        name: Its name.
+        variant: Its sizes.
         image: The shape of one image, (C, H, W), one person's box.
         num_classes: Keypoints.
 
     Shapes:
         image (N, C, H, W) with H and W divisible by 32 -> heatmaps (N, num_classes, H/4, W/4).
     """
-    b = Builder(f"hrnet_w{width}_pose")
-    x = body(b, stem(b, b.input("image", image)), width, last_fused=1)[0]
+    b = Builder(name)
+    x = body(b, stem(b, b.input("image", image), variant), variant, last_fused=1)[0]
     return b.build({"heatmaps": b.add("final_layer", Conv(out_channels=num_classes, kernel_size=1), x)})
 
 
-def stem(b: Builder, x: Value) -> Value:
-    """Two strided 3x3 and four bottlenecks. Shapes: (N, C, H, W) -> (N, 256, H/4, W/4)."""
+def stem(b: Builder, x: Value, variant: _Variant) -> Value:
+    """Two strided 3x3 and four bottlenecks. Shapes: (N, C, H, W) -> (N, 256, H/4, W/4).
+
+    Args:
+        b: Where the nodes go.
+        x: The image.
+        variant: The sizes.
+    """
     for number in ("1", "2"):
-        conv = Conv(out_channels=STEM_WIDTH, kernel_size=3, stride=2, padding=1, bias=False)
+        conv = Conv(out_channels=variant.stem, kernel_size=3, stride=2, padding=1, bias=False)
         x = b.add(f"relu{number}", ReLU(), b.add(f"bn{number}", BatchNorm(), b.add(f"conv{number}", conv, x)))
-    for index in range(BLOCKS):
+    for index in range(variant.blocks):
         with b.scope(f"layer1.{index}"):
-            x = bottleneck_block(b, x, STEM_WIDTH, 1, "3x3")
+            x = bottleneck_block(b, x, variant.stem, 1, "3x3")
     return x
 
 
-def body(b: Builder, x: Value, width: int, *, last_fused: int | None = None) -> list[Value]:
+def body(b: Builder, x: Value, variant: _Variant, *, last_fused: int | None = None) -> list[Value]:
     """The stages: one more branch of half the resolution and twice the width in each; highest resolution first.
 
     The last module gives ``last_fused`` branches, or all.
@@ -91,16 +112,16 @@ def body(b: Builder, x: Value, width: int, *, last_fused: int | None = None) -> 
     Args:
         b: Where the nodes go.
         x: The output of the stem, (N, C, H, W).
-        width: Channels of the branch of the highest resolution.
+        variant: The sizes.
         last_fused: How many branches the last module gives, highest resolution first; None for all.
     """
     branches = [x]
-    for number, stage in enumerate(STAGES, start=2):
-        branches = _transition(b, branches, stage, width, number - 1)
+    for number, stage in enumerate(variant.stages, start=2):
+        branches = _transition(b, branches, stage, variant.width, number - 1)
         for module in range(stage.modules):
-            last = number == len(STAGES) + 1 and module == stage.modules - 1
+            last = number == len(variant.stages) + 1 and module == stage.modules - 1
             with b.scope(f"stage{number}.{module}"):
-                branches = _module(b, branches, width, last_fused if last and last_fused else stage.branches)
+                branches = _module(b, branches, variant, last_fused if last and last_fused else stage.branches)
     return branches
 
 
@@ -120,20 +141,20 @@ def _transition(b: Builder, branches: list[Value], stage: _Stage, width: int, nu
     return result
 
 
-def _module(b: Builder, branches: list[Value], width: int, outputs: int) -> list[Value]:
+def _module(b: Builder, branches: list[Value], variant: _Variant, outputs: int) -> list[Value]:
     """Basic blocks in each branch, then every output sums all branches at its resolution (figure 3)."""
     through = []
     for i, x in enumerate(branches):
-        for index in range(BLOCKS):
+        for index in range(variant.blocks):
             with b.scope(f"branches.{i}.{index}"):
-                x = basic_block(b, x, width * 2**i, 1)
+                x = basic_block(b, x, variant.width * 2**i, 1)
         through.append(x)
     fused = []
     for i in range(outputs):
         with b.scope(f"fuse_layers.{i}"):
             total: Value | None = None
             for j, x in enumerate(through):
-                x = _to_resolution(b, x, i, j, width)
+                x = _to_resolution(b, x, i, j, variant.width)
                 total = x if total is None else b.add(f"add{j}", Add(), total, x)
             if total is None:
                 raise RuntimeError("a module has branches")
@@ -171,7 +192,7 @@ ARCHITECTURES = (
         family="hrnet",
         year=2019,
         source="arXiv:1908.07919, section 3, as the authors' HRNet-Image-Classification (41.2 M, 8.31 GFLOPs)",
-        build=partial(build_hrnet, 32),
+        build=partial(build_hrnet, W32),
         facts=Facts(parameters=41_232_680, macs=8_921_133_056, input=(3, 224, 224)),
         num_classes=1000,
     ),
@@ -181,8 +202,19 @@ ARCHITECTURES = (
         task="pose",
         year=2019,
         source="arXiv:1902.09212, section 3, as the authors' pose_hrnet w32 (28.5 M)",
-        build=partial(build_hrnet_pose, 32),
+        build=partial(build_hrnet_pose, "hrnet_w32_pose", W32),
         facts=Facts(parameters=28_536_113, macs=7_645_003_776, input=(3, 256, 192)),
         num_classes=17,
+    ),
+    # Stem 7,728, transitions 13,872 + 4,672, modules 7,184 + 24,832, head 117.
+    Architecture(
+        name="hrnet_pose_tiny",
+        family="hrnet",
+        task="pose",
+        year=2019,
+        source="arXiv:1902.09212, section 3",
+        build=partial(build_hrnet_pose, "hrnet_pose_tiny", TINY),
+        facts=Facts(parameters=58_405, buffers=896, macs=5_650_432, input=(3, 64, 64)),
+        num_classes=13,
     ),
 )

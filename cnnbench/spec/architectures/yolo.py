@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 from cnnbench.spec.architectures import Architecture, Facts
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Conv, Dropout, Flatten, Linear, MaxPool, Shape
 from cnnbench.spec.layers.rectifier import LeakyReLU
 from cnnbench.spec.layers.shape import Reshape
 
-GRID, BOXES, CLASSES = 7, 2, 20
-SLOPE, HIDDEN = 0.1, 4096
-# Figure 3, row by row: (kernel size, channels, stride), or None for a 2x2 pooling.
-LAYERS: tuple[tuple[int, int, int] | None, ...] = (
+BOXES, SLOPE = 2, 0.1
+Layers = tuple[tuple[int, int, int] | None, ...]  # (kernel size, channels, stride), or None for a 2x2 pooling
+# Figure 3, row by row.
+LAYERS: Layers = (
     (7, 64, 2), None,
     (3, 192, 1), None,
     (1, 128, 1), (3, 256, 1), (1, 256, 1), (3, 512, 1), None,
@@ -21,21 +24,43 @@ LAYERS: tuple[tuple[int, int, int] | None, ...] = (
 )  # fmt: skip
 
 
-def build_yolo_v1(image: Shape, num_classes: int) -> Graph:
+TINY_LAYERS: Layers = (
+    (3, 16, 1), None,
+    (3, 32, 1), None,
+    (3, 64, 1), None,
+    (1, 32, 1), (3, 64, 1), (3, 64, 2),
+)  # fmt: skip
+
+
+class _Variant(NamedTuple):
+    """Figure 3.
+
+    Args:
+        grid: S, cells along each side. hidden: units of the first linear layer.
+    """
+
+    name: str
+    layers: Layers
+    grid: int
+    hidden: int
+
+
+def build_yolo_v1(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The 24 convolutions and two linear layers of figure 3, leaky ReLU of slope 0.1 and dropout of section 2.2.
 
     Args:
+        variant: The registered network.
         image: The shape of one image, (C, H, W).
         num_classes: C of the classes.
 
     Shapes:
-        image (N, 3, 448, 448) -> cells (N, S, S, B 5 + C), S = 7, B = 2: for each cell x, y, w, h and confidence of
-        each box, then the classes' probabilities.
+        image (N, C, H, W) -> cells (N, S, S, B 5 + C), S = 7 for 448x448, B = 2: for each cell x, y, w, h and
+        confidence of each box, then the classes' probabilities.
     """
-    b = Builder("yolo_v1")
+    b = Builder(variant.name)
     x = b.input("image", image)
     number, pools = 0, 0
-    for row in LAYERS:
+    for row in variant.layers:
         if row is None:
             pools += 1
             x = b.add(f"pool{pools}", MaxPool(kernel_size=2), x)
@@ -44,22 +69,34 @@ def build_yolo_v1(image: Shape, num_classes: int) -> Graph:
         kernel, channels, stride = row
         conv = Conv(out_channels=channels, kernel_size=kernel, stride=stride, padding=kernel // 2)
         x = b.add(f"relu{number}", LeakyReLU(negative_slope=SLOPE), b.add(f"conv{number}", conv, x))
-    x = b.add("fc1", Linear(out_features=HIDDEN), b.add("flatten", Flatten(), x))
-    x = b.add("dropout", Dropout(p=0.5), b.add("relu25", LeakyReLU(negative_slope=SLOPE), x))
+    x = b.add("fc1", Linear(out_features=variant.hidden), b.add("flatten", Flatten(), x))
+    x = b.add("dropout", Dropout(p=0.5), b.add(f"relu{number + 1}", LeakyReLU(negative_slope=SLOPE), x))
     depth = 5 * BOXES + num_classes
-    x = b.add("fc2", Linear(out_features=GRID * GRID * depth), x)
-    return b.build({"cells": b.add("reshape", Reshape(shape=(GRID, GRID, depth)), x)})
+    x = b.add("fc2", Linear(out_features=variant.grid**2 * depth), x)
+    return b.build({"cells": b.add("reshape", Reshape(shape=(variant.grid, variant.grid, depth)), x)})
 
 
-ARCHITECTURES = (
-    Architecture(
-        name="yolo_v1",
+def _architecture(variant: _Variant, num_classes: int, facts: Facts) -> Architecture:
+    return Architecture(
+        name=variant.name,
         family="yolo",
         task="detection",
         year=2015,
         source="arXiv:1506.02640, figure 3 and section 2.2",
-        build=build_yolo_v1,
-        facts=Facts(parameters=271_703_550, macs=20_285_153_280, input=(3, 448, 448)),
-        num_classes=CLASSES,
+        build=partial(build_yolo_v1, variant),
+        facts=facts,
+        num_classes=num_classes,
+    )
+
+
+ARCHITECTURES = (
+    _architecture(
+        _Variant("yolo_v1", LAYERS, 7, 4096),
+        20,
+        Facts(parameters=271_703_550, macs=20_285_153_280, input=(3, 448, 448)),
+    ),
+    # Convolutions 448 + 4,640 + 18,496 + 2,080 + 18,496 + 36,928, then 1024 128 + 128 and 129 64 13.
+    _architecture(
+        _Variant("yolo_v1_tiny", TINY_LAYERS, 8, 128), 3, Facts(parameters=319_616, macs=13_344_768, input=(3, 64, 64))
     ),
 )
