@@ -38,7 +38,8 @@ ORDER = {
     "cnnbench.spec": (
         "fields frozen streams",
         "layers",
-        "graph draws narrow_floats",
+        "graph narrow_floats",
+        "draws",
         "composites",
         "passes",
         "equality meanings",
