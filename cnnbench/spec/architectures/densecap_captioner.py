@@ -96,7 +96,13 @@ def captions(b: Builder, captioner: Captioner, codes: Value, words: Value, vocab
 
 
 def first_state(b: Builder, captioner: Captioner, codes: Value) -> tuple[Value, ...]:
-    """h and c, both (M, hidden), after the region's vector (M, code) has been read."""
+    """h and c, both (M, hidden), after the region's vector has been read.
+
+    Args:
+        b: Where the nodes go.
+        captioner: Its sizes.
+        codes: (M, code).
+    """
     return b.add_all("captioner.lstm", _lstm(captioner), _encoded(b, captioner, codes))[1:]
 
 
