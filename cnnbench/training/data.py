@@ -60,5 +60,5 @@ def batch_of(name: str, image: Shape, batch: int, seed: int, *, input_name: str 
 
     split = dataset(name).splits[-1]
     found = load_dataset(name, DataRequest(split, image, limit=batch, seed=seed))
-    again = np.arange(batch) % len(found)
-    return {input_name: found.images[again], "targets": found.labels[again]}
+    again = found.take(np.arange(batch) % len(found))
+    return {input_name: again.images, "targets": again.labels}

@@ -1,11 +1,12 @@
-"""What a dataset is: labelled images, a request for some of them, and how a plugin offers them."""
+"""What a dataset is: images with what is true of them, a request for some of them, and how a plugin offers them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from cnnbench.errors import DataError
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.streams import stream
 
@@ -16,13 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images, normalised.
+    """Images, normalised, with their labels and whatever else is true of them.
 
     Args:
         name, split: What it is.
         images: (N, C, *spatial) float32. labels: (N,) int64.
         classes: The names of the classes, in the order of the labels.
         licence: Whose it is, and under which licence.
+        truth: Arrays whose first axis is the image, empty for classifiers: ``boxes`` (N, M, 4) float32, the corners x1,
+            y1, x2, y2 in pixels; ``box_classes`` (N, M) int64, -1 where there is no box; ``masks`` (N, M, H, W) uint8
+            of 0 and 1; ``segmentation`` (N, H, W) int64; ``keypoints`` (N, P, K, 3) float32, x, y and visibility (0 not
+            labelled, 1 hidden, 2 visible); ``captions`` (N, T) int64, words with 0 as end and padding. Rows of one
+            image describe the same object in each array.
+        names: What the entries of a truth are called: the vocabulary of ``captions`` (word 0 is the end), the classes
+            of ``segmentation``, the points of ``keypoints``.
+        limbs: Pairs of keypoints between which a limb is drawn.
+
+    Raises:
+        DataError: A truth for another number of images.
     """
 
     name: str
@@ -31,9 +43,24 @@ class Dataset:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     licence: str
+    truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limbs: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values in (("images", self.images), *self.truth.items()):
+            if len(values) != len(self.labels):
+                raise DataError(
+                    f"{name} and labels differ in number", where=self.name, received=(len(values), len(self.labels))
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, positions: NDArray[np.int64]) -> Dataset:
+        """The images at these positions, in this order, with their labels and their truth."""
+        truth = {name: values[positions] for name, values in self.truth.items()}
+        return replace(self, images=self.images[positions], labels=self.labels[positions], truth=truth)
 
 
 @dataclass(frozen=True)
