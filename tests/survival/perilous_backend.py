@@ -39,15 +39,16 @@ def _plugin(name, load):
 def hold(stage: str) -> None:
     """Waits to be struck where the test wants this stage; the mark tells it that the stage is reached.
 
-    A held run goes on when the mark is removed.
+    A held run goes on when the mark is removed, and is held once.
     """
     mark = os.environ.get("PERIL_MARK")
-    if mark is None or os.environ.get("PERIL_STAGE") != stage:
+    if mark is None or os.environ.get("PERIL_STAGE") != stage or Path(f"{mark}.passed").exists():
         return
     Path(mark).write_text(stage)
     end = time.monotonic() + 60
     while Path(mark).exists() and time.monotonic() < end:
         time.sleep(0.02)
+    Path(f"{mark}.passed").touch()
 
 
 def _in_worker() -> bool:
