@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 SUITE ?= suites/resnet.yaml
 PYTEST_OPTIONS ?=
-TEST_PROCESSES ?= auto
+# One beside each processor where these are few, since commands under test wait for one another.
+TEST_PROCESSES ?= $(shell $(PYTHON) -c "import os; n = os.cpu_count() or 1; print(n + 1 if n < 4 else min(n, 8))")
+SLOW_PROCESSES ?= auto
 PARTS ?=
 
 BIN := $(VENV)/bin
@@ -26,7 +28,7 @@ test: $(INSTALLED_DEV)
 
 # In parts of less than an hour; one that has passed at this commit is not run again. PARTS="faults zoo" runs these alone.
 test-slow: $(INSTALLED_DEV)
-	BIN=$(BIN) PROCESSES=$(TEST_PROCESSES) .ci/slow $(PARTS)
+	BIN=$(BIN) PROCESSES=$(SLOW_PROCESSES) .ci/slow $(PARTS)
 
 test-browser: $(INSTALLED_DEV)
 	$(BIN)/pytest -m "browser and not slow" $(PYTEST_OPTIONS)

@@ -152,6 +152,7 @@ def test_a_base_side_for_a_run_that_has_none_is_refused(packed, tmp_path: Path) 
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.slow
 def test_a_bundled_ab_run_is_verified_on_both_sides(packed, tmp_path: Path) -> None:
     folder = packed[0]
     suite = ["packed.yaml", "--base", sys.executable, "-k", "tiny", "--threads", "1", "--no-mlflow", "-q"]

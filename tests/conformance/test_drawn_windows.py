@@ -24,7 +24,7 @@ from cnnbench.spec.layers.pooling import AdaptiveAvgPool, MinPool
 from cnnbench.spec.layers.power_pooling import LpPool
 
 MODES = {"numpy": "fast", "torch": "eager", "jax": "jit", "tensorflow": "graph"}
-FEW = {"numpy": 10, "torch": 4, "jax": 3, "tensorflow": 3}
+FEW = {"numpy": 10, "torch": 4, "jax": 1, "tensorflow": 2}
 MANY = {"numpy": 150, "torch": 60, "jax": 10, "tensorflow": 10}
 
 

@@ -14,13 +14,14 @@ from cnnbench.numerics.faults import fault, faults, inject, kill_table
 from cnnbench.numerics.subject import InProcessSubject
 
 SLOW = [
+    pytest.param("numpy", "reference", marks=pytest.mark.slow),
     pytest.param("torch", "eager", marks=[pytest.mark.torch, pytest.mark.slow]),
     pytest.param("jax", "jit", marks=[pytest.mark.jax, pytest.mark.slow]),
     pytest.param("tensorflow", "graph", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
 ]
 
 
-@pytest.mark.parametrize(("backend", "mode"), [("numpy", "reference"), ("numpy", "fast"), *SLOW])
+@pytest.mark.parametrize(("backend", "mode"), [("numpy", "fast"), *SLOW])
 def test_every_fault_is_killed_by_ten_budgets_and_located_at_its_node(backend, mode):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")
@@ -54,7 +55,7 @@ def no_false_alarms(backend: str, mode: str, seeds: range) -> None:
     assert alarms == []
 
 
-@pytest.mark.parametrize("mode", ["reference", "fast"])
+@pytest.mark.parametrize("mode", [pytest.param("reference", marks=pytest.mark.slow), "fast"])
 def test_clean_runs_raise_no_alarm(mode):
     no_false_alarms("numpy", mode, range(1000, 1020))
 

@@ -33,15 +33,18 @@ def case_of(graph, mode="reference", **fields) -> Case:
 
 
 @pytest.mark.parametrize(
-    ("backend", "mode"),
+    ("backend", "mode", "network"),
     [
-        ("numpy", "fast"),
-        pytest.param("torch", "eager", marks=pytest.mark.torch),
-        pytest.param("jax", "jit", marks=pytest.mark.jax),
-        pytest.param("tensorflow", "graph", marks=pytest.mark.tensorflow),
+        pytest.param(name, mode, network, marks=[*marks, *([pytest.mark.slow] if costly and place else [])])
+        for name, mode, marks, costly in (
+            ("numpy", "fast", [], False),
+            ("torch", "eager", [pytest.mark.torch], False),
+            ("jax", "jit", [pytest.mark.jax], True),
+            ("tensorflow", "graph", [pytest.mark.tensorflow], True),
+        )
+        for place, network in enumerate(NETWORKS)
     ],
 )
-@pytest.mark.parametrize("network", NETWORKS)
 def test_right_backends_pass_every_check(backend, mode, network):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")

@@ -90,7 +90,8 @@ def test_control_c(command, stage):
 
 
 @pytest.mark.parametrize(
-    "word", ["checks", *(pytest.param(word, marks=pytest.mark.slow) for word in ("launch 2: round 1", "memory", "epoch"))]
+    "word",
+    ["checks", *(pytest.param(word, marks=pytest.mark.slow) for word in ("launch 2: round 1", "memory", "epoch"))],
 )
 def test_control_c_while_it_says(command, word):
     """As above, when the run tells of checks, of the second launch, of memory, of training."""
