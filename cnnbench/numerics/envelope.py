@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,14 @@ from cnnbench.numerics.calibration import (
 )
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
+from cnnbench.numerics.forced_choices import OPERAND, ForcedChoices
 from cnnbench.numerics.oracle import Oracle, walk
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
 from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import digest
 
 Array = NDArray[Any]
 
@@ -121,30 +123,90 @@ def reverse_noise(case: Case, graph: Graph, budgets: Mapping[str, Array], batch:
     return result
 
 
-def forward_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
-    """The exact outputs at inference, and the envelope of perturbed runs."""
+class Inference(NamedTuple):
+    """What an inference pass gives under given choices.
+
+    Args:
+        exact: The exact outputs. envelope: theirs.
+        operands: The exact values that choices are made of, by value. around: their envelope.
+    """
+
+    exact: dict[str, Array]
+    envelope: Envelope
+    operands: dict[str, Array]
+    around: Envelope
+
+
+def forward_envelope(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> tuple[dict[str, Array], Envelope]:
+    """The exact outputs at inference, and the envelope of perturbed runs.
+
+    Args:
+        oracle: Of the case.
+        choices: The network's discrete choices, by value; None for the reference's own. All runs make the same ones.
+    """
+    found = inference(oracle, choices)
+    return found.exact, found.envelope
+
+
+def inference(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> Inference:
+    """As ``forward_envelope``, with what choices are made of.
+
+    Args:
+        oracle: Of the case.
+        choices: As there.
+    """
     case = oracle.case
+    forced = ForcedChoices(case)
+    chosen = {value: choices[value] for value in forced.values} if choices is not None else own_choices(oracle)
 
     def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options()
-        clean = subject.forward(case.lowered, case.stored, case.inputs, options).outputs
+        clean = subject.forward(forced.given, case.stored, forced.batch(chosen), options).outputs
         budgets = _inference_budgets(oracle)
-        graph = with_noise(case.lowered, list(budgets))
+        graph = with_noise(forced.given, list(budgets))
         few = case if num_runs(case) == sum(MANY) else case.cut(1)  # images do not meet at inference
+        inputs = ForcedChoices(few).batch(chosen)
         # not a part of the clean outputs: rows of boxes, and joined axes, hold images elsewhere than in the first axis
-        start = clean if few is case else subject.forward(case.lowered, case.stored, few.inputs, options).outputs
+        start = clean if few is case else subject.forward(forced.given, case.stored, inputs, options).outputs
         options = reference_options(name=perturbed_precision(case))
         for run in range(num_runs(case)):
-            batch = {**few.inputs, **noise(few, budgets, run)}
+            batch = {**inputs, **noise(few, budgets, run)}
             moved = subject.forward(graph, one_rounding(case, run), batch, options).outputs
             _write_run(entry, run, largest_differences(moved, start))
-        for i, (name, _) in enumerate(case.lowered.outputs):
+        for i, (name, _) in enumerate(forced.given.outputs):
             entry.write(f"value.{i}", clean[name])
 
-    entry = oracle.cache.entry(case.key("end to end"), fill)
-    names = [name for name, _ in case.lowered.outputs]
+    entry = oracle.cache.entry(case.key("end to end", **({"choices": digest(chosen)} if chosen else {})), fill)
+    names = [name for name, _ in forced.given.outputs]
     exact = {name: np.asarray(entry.read(f"value.{i}")) for i, name in enumerate(names)}
-    return exact, calibrate(_read_runs(entry, names, case), rounding_floor(exact, case), largest(exact))
+    runs = _read_runs(entry, names, case)
+    outputs, operands = (
+        {name: value for name, value in exact.items() if name.startswith(OPERAND) is of_choices}
+        for of_choices in (False, True)
+    )
+    envelopes = [calibrate(runs, rounding_floor(part, case), largest(part)) for part in (outputs, operands)]
+    by_value = {name.removeprefix(OPERAND): value for name, value in operands.items()}
+    around = Envelope(
+        {name.removeprefix(OPERAND): size for name, size in envelopes[1].size.items()}, envelopes[1].factor
+    )
+    return Inference(outputs, envelopes[0], by_value, around)
+
+
+def own_choices(oracle: Oracle) -> dict[str, Array]:
+    """The reference's choices; none for a network that does not choose."""
+    case, forced = oracle.case, ForcedChoices(oracle.case)
+    if not forced.values:
+        return {}
+
+    def fill(entry: CacheEntry) -> None:
+        outputs = (
+            reference().subject.forward(forced.with_choices, case.stored, case.inputs, reference_options()).outputs
+        )
+        for i, value in enumerate(forced.of(outputs).values()):
+            entry.write(f"choice.{i}", value)
+
+    entry = oracle.cache.entry(case.key("choices"), fill)
+    return {value: np.asarray(entry.read(f"choice.{i}")) for i, value in enumerate(forced.values)}
 
 
 def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:

@@ -21,20 +21,23 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     roundings,
 )
-from cnnbench.numerics.hard_operands import no_hard_operands
+from cnnbench.numerics.choices import choice_rule
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, no_hard_operands
 from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.suppression import suppression
 from cnnbench.numerics.ties import Backward, Hull, ties_of
+from cnnbench.spec.layers.detection import NonMaxSuppression
 
 Array = NDArray[Any]
 
 no_hard_operands(
     "anchor_grid",
-    "non_max_suppression",
     "roi_align",
     "roi_max_pool",
     "take_rows",
     because="operands say where to look, and are judged as the network has them",
 )
+choice_rule("non_max_suppression")(suppression)
 PLACE = 8  # roundings of a sample's place: scale, offset, length, its share of a cell, the sum
 
 
@@ -166,3 +169,35 @@ def indices(setting: Setting) -> ForwardBudget:
 def no_gradient(setting: GradientSetting) -> GradientBudget:
     """No gradient."""
     return GradientBudget(tuple(exact(setting.u) for _ in setting.call.inputs))
+
+
+@hard_operands("non_max_suppression")
+def pairs_around_the_bounds(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Pairs of boxes that overlap by a little more or a little less than the threshold, far from all others.
+
+    Sizes lie around the least one, scores around their threshold, and in every other set some scores are equal. Two
+    boxes of width w, one of them (1 - v) / (1 + v) w further, overlap by v.
+    """
+    layer, shape, draw = call.layer, call.inputs[0].shape, hard.generator
+    assert isinstance(layer, NonMaxSuppression)
+    count = (shape[-2] + 1) // 2
+    beyond = np.exp2(-draw.uniform(1, 12, (*shape[:-2], count))) * draw.choice([-1.0, 1.0], (*shape[:-2], count))
+    wanted = np.clip(layer.iou_threshold + beyond, 0, 1)
+    size = draw.uniform(4, 16, (*wanted.shape, 2))
+    if layer.min_size is not None:
+        around = layer.min_size * (1 + draw.choice([-0.3, -0.01, 0.01, 0.3], size.shape))
+        size = np.where(draw.random((*wanted.shape, 1)) < 0.25, around, size)
+    side = math.isqrt(count) + 1
+    place = 48.0 * np.stack([np.arange(count) % side, np.arange(count) // side], -1) + draw.uniform(0, 8, size.shape)
+    moved = place + np.stack([(1 - wanted) / (1 + wanted) * size[..., 0], 0 * wanted], -1)
+    first = np.concatenate([place, moved], -2)[..., : shape[-2], :]
+    sizes = np.concatenate([size, size], -2)[..., : shape[-2], :]
+    if layer.box_format == "center":
+        boxes = np.concatenate([first + sizes / 2, sizes], -1)
+    else:
+        boxes = np.concatenate([first, first + sizes], -1)
+    scores = draw.normal(size=shape[:-1]) * 0.3 + (layer.score_threshold or 0.0)
+    every_other = (np.arange(len(scores)) % 2 == 1).reshape(-1, *(1,) * (scores.ndim - 1))
+    scores = np.where(every_other, np.round(scores * 16) / 16, scores)
+    order = draw.permutation(shape[-2])
+    return replace(call, inputs=(boxes[..., order, :], scores[..., order]))

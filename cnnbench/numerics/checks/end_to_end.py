@@ -13,6 +13,7 @@ from cnnbench.numerics.checks.located import timed_program, with_node
 from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.comparison import first_problem, largest_differences
 from cnnbench.numerics.envelope import forward_envelope
+from cnnbench.numerics.made_choices import made_choices
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import NOT_APPLICABLE, CheckOutcome
 from cnnbench.numerics.subject import Subject
@@ -23,9 +24,14 @@ NAME = "end_to_end"
 
 
 def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
-    """The network's outputs at inference, with the options (folding, layout, mode) of the timed program."""
+    """The network's outputs at inference, with the options (folding, layout, mode) of the timed program.
+
+    Of a network that chooses (suppression, top-k, argmax), the choices are judged first: one that rounding cannot
+    decide is wrong at its node. The outputs are then compared with what the reference makes of the same choices.
+    """
     case = oracle.case
-    exact, envelope = forward_envelope(oracle)
+    made = made_choices(subject, oracle)
+    exact, envelope = forward_envelope(oracle, None if made is None else made.choices)
     if any(np.isnan(value).any() for value in exact.values()):
         return CheckOutcome(name=NAME, status="skipped", message=f"{NOT_APPLICABLE}the reference's own outputs are NaN")
     if (reason := leaves_range(exact, envelope, case.policy)) is not None:
@@ -38,6 +44,10 @@ def check_end_to_end(subject: Subject, oracle: Oracle) -> CheckOutcome:
         "alarm_factor": envelope.factor,
         "near_ties": _near_ties(oracle),
     }
+    if made is not None:
+        details["choices_at_ties"] = made.ties
+        if made.node is not None:
+            return _blame(subject, oracle, made.text, np.inf, details, made.node)
     wrong = first_problem(outputs, exact, case.policy)
     if wrong is not None:
         details["problem"] = wrong.problem
@@ -65,12 +75,22 @@ def prefetch_end_to_end(oracle: Oracle) -> None:
     forward_envelope(oracle)
 
 
-def _blame(subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any]) -> CheckOutcome:
+def _blame(
+    subject: Subject, oracle: Oracle, text: str, used: float, details: dict[str, Any], node: str | None = None
+) -> CheckOutcome:
     """A failed outcome that names the first node which introduces the error on its own, if one does.
 
     It stays a failure where that node cannot be looked for.
+
+    Args:
+        subject: What failed.
+        oracle: Of the case.
+        text: What is wrong.
+        used: Of the envelope.
+        details: Figures to go with it.
+        node: The node that shows it, where no other is found.
     """
-    outcome = CheckOutcome(name=NAME, status="failed", budget_used=used, message=text, details=details)
+    outcome = CheckOutcome(name=NAME, status="failed", budget_used=used, message=text, details=details, node=node)
     try:
         local = check_local(subject, oracle)
     except Exception as error:

@@ -18,6 +18,8 @@ from cnnbench.numerics.checks.located import recorded_program, with_node
 from cnnbench.numerics.checks.read_back import unlike
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope, perturbed_precision
+from cnnbench.numerics.forced_choices import ForcedChoices
+from cnnbench.numerics.made_choices import made_choices
 from cnnbench.numerics.memoizing import MemoizingSubject, opens_sessions
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.other_operands import in_reverse, rotated
@@ -49,7 +51,8 @@ def check_timed(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case = oracle.case
     if not opens_sessions(subject):
         return CheckOutcome(name=NAME, status="skipped", message="the subject keeps no program from call to call")
-    exact, envelope = forward_envelope(oracle)
+    made = made_choices(subject, oracle)
+    exact, envelope = forward_envelope(oracle, None if made is None else made.choices)
     if (reason := leaves_range(exact, envelope, case.policy)) is not None:
         return CheckOutcome(name=NAME, status="skipped", message=reason)
     answers = Answers(case.graph, case.policy, envelope)
@@ -204,10 +207,10 @@ class _Examination:
     def _unlike_another(self, arrays: Arrays, batch: Arrays, found: Calls) -> Disagreement | None:
         """Outputs that are not those of another program with these weights, such as where some arrays were not taken.
 
-        It is NumPy's, or where checks are thorough the subject's own, compiled for these weights.
+        It is NumPy's, or the subject's own, compiled for these weights, in thorough checks and if the network chooses.
         """
         case = self._case
-        if case.thorough:
+        if case.thorough or ForcedChoices(case).nodes:  # another's rounding may choose otherwise
             fresh = self._subject.forward(case.graph, arrays, batch, replace(case.options, training=False)).outputs
         else:
             plain = ProgramOptions("fast", precision(perturbed_precision(case)))
