@@ -91,6 +91,7 @@ def course(oracle: Oracle) -> Course:
         left = left - _ended(left, case.stored, values, envelope.size)
         open_names.append(left)
     scaled = case.training.scaled(factor)
+    scaled = scaled if entry.read("goes_on") else replace(scaled, held=0, later=())
     return Course(replace(scaled, rates=scaled.rates[:steps]), exact, envelopes, open_names)
 
 
@@ -108,21 +109,23 @@ def _names(case: Case) -> list[str]:
 
 def _fill(entry: CacheEntry, case: Case) -> None:
     """Takes a smaller step where the course, or a perturbed run of it, leaves the range of the policy's numbers."""
-    count, steps, factor = len(case.training.rates), 0, SHRINKS[0]
+    count, steps, goes_on, factor = len(case.training.rates), 0, True, SHRINKS[0]
     noises = None
     for factor in SHRINKS:
         scaled = replace(case, training=case.training.scaled(factor))
-        steps = _fill_exact(entry, scaled)
+        steps, goes_on = _fill_exact(entry, scaled)
         if not steps:
             break  # the first gradient is out of range, whatever the step size
-        if steps < count and factor != SHRINKS[-1]:
+        if (steps < count or not goes_on) and factor != SHRINKS[-1]:
             continue
         noises = noises or _Noises.of(case)
         for run in range(num_runs(case)):
-            steps = _fill_run(entry, scaled, run, noises, steps)
+            left = _fill_run(entry, scaled, run, noises, steps)
+            steps, goes_on = left, goes_on or left < steps
         if steps == count:
             break
     entry.write("steps", np.asarray(steps))
+    entry.write("goes_on", np.asarray(goes_on))
     entry.write("factor", np.asarray(factor))
 
 
@@ -149,19 +152,29 @@ def _batches(case: Case) -> list[dict[str, Array]]:
     return [case.training_batch(step) for step in range(len(case.training.rates))]
 
 
-def _fill_exact(entry: CacheEntry, case: Case) -> int:
-    """Writes each state as soon as it is there; how many are in range."""
+def _fill_exact(entry: CacheEntry, case: Case) -> tuple[int, bool]:
+    """Writes each state as soon as it is there; how many are in range, and whether a program can go on from the last.
+
+    It cannot where the loss or the gradient there is out of range: 0 times an infinite gradient is no number.
+    """
     subject, options = reference().subject, reference_options(training=True)
-    most = largest_value(case.policy)
-    with closing(subject.steps(case.lowered, case.stored, _batches(case), options, _updates(case))) as steps:
+    most, count = largest_value(case.policy), len(case.training.rates)
+    updates = replace(_updates(case), rates=(*case.training.rates, 0.0), reads=(*range(count), count - 1))
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        closing(subject.steps(case.lowered, case.stored, _batches(case), options, updates)) as steps,
+    ):
         for i, step in enumerate(steps):
             values = values_of(step)
-            if not all(size <= most for size in largest(values).values()):
-                return i
-            for position, name in enumerate(_names(case)):
+            beyond = {name for name, size in largest(values).items() if not size <= most}
+            if i and any(name == LOSS or "/" in name for name in beyond):
+                return i, False
+            if beyond:
+                return i, True
+            for position, name in enumerate(_names(case) if i < count else ()):
                 entry.write(f"{i}.{position}", values[name])
             del step, values  # before the next one is made
-    return len(case.training.rates)
+    return count, True
 
 
 def _fill_run(entry: CacheEntry, case: Case, run: int, noises: _Noises, count: int) -> int:

@@ -23,12 +23,14 @@ from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChan
 from cnnbench.numerics.faults.grammar.arithmetic import in_training
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Dropout, GlobalAvgPool, Linear, ReLU
-from cnnbench.spec.losses import CrossEntropy
+from cnnbench.spec.layers.arithmetic import Elementwise
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.streams import stream
-from cnnbench.spec.weights import initialize
+from cnnbench.spec.weights import general_position, initialize
 from cnnbench.training.schedules import Cosine
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.steps import HELD, TrainingSteps
@@ -317,3 +319,18 @@ def test_wrong_gradients_are_located_where_the_forward_pass_of_training_goes_wro
     assert found.status == "failed"
     assert case.graph.node(found.node).layer.kind == kind, found.message
     assert "the program goes wrong at" in found.message
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.03])
+def test_a_step_that_makes_the_next_gradient_infinite_is_taken_smaller(rate):
+    """The steps at the rate 0 go on from the last state, where 0 times infinity would be no number."""
+    build = Builder("growing")
+    x = build.add("linear", Linear(out_features=3), build.input("x", (4,)))
+    x = build.add("square", Elementwise(function="square"), x)
+    graph = build.build(build.add("exp", Elementwise(function="exp"), x))
+    training = TrainingSteps(rates=(rate,), loss=MeanSquaredError())
+    options = ProgramOptions("fast", precision("float32"))
+    case = Case(graph, general_position(graph, 0), draw_inputs(graph, 0, 3), options, training=training)
+    (outcome,) = run_checks(["training"], InProcessSubject(loaded_backend("numpy")), case)
+    assert outcome.status == "passed", outcome.message
+    assert max(outcome.details["learning_rates"]) < rate
