@@ -35,7 +35,7 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
 
 @hookimpl
 def cnnbench_datasets() -> Sequence[DatasetPlugin]:
-    """Data that needs no download: digits, photographs, Fashion-MNIST where Debian's package is, seeded numbers."""
+    """Data that needs no download: digits, photographs, Fashion-MNIST where Debian's package is, drawings, numbers."""
     from cnnbench.training.datasets.digits import DIGITS
     from cnnbench.training.datasets.idx import FASHION_MNIST
     from cnnbench.training.datasets.noise import RANDOM
@@ -44,8 +44,10 @@ def cnnbench_datasets() -> Sequence[DatasetPlugin]:
         PHOTOGRAPHS_EFFICIENTNET_LITE,
         PHOTOGRAPHS_IMAGENET,
     )
+    from cnnbench.training.datasets.shapes import SHAPES
 
-    return (DIGITS, PHOTOGRAPHS_DATASET, PHOTOGRAPHS_EFFICIENTNET_LITE, PHOTOGRAPHS_IMAGENET, FASHION_MNIST, RANDOM)
+    photographs = (PHOTOGRAPHS_DATASET, PHOTOGRAPHS_EFFICIENTNET_LITE, PHOTOGRAPHS_IMAGENET)
+    return (DIGITS, *photographs, FASHION_MNIST, RANDOM, SHAPES)
 
 
 @hookimpl
