@@ -37,6 +37,7 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
 def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     """Data that needs no download: digits, photographs, Fashion-MNIST where Debian's package is, drawings, numbers."""
     from cnnbench.training.datasets.digits import DIGITS
+    from cnnbench.training.datasets.figures import FIGURES, FIGURES_SEVERAL
     from cnnbench.training.datasets.idx import FASHION_MNIST
     from cnnbench.training.datasets.noise import RANDOM
     from cnnbench.training.datasets.photographs import (
@@ -47,7 +48,7 @@ def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     from cnnbench.training.datasets.shapes import SHAPES
 
     photographs = (PHOTOGRAPHS_DATASET, PHOTOGRAPHS_EFFICIENTNET_LITE, PHOTOGRAPHS_IMAGENET)
-    return (DIGITS, *photographs, FASHION_MNIST, RANDOM, SHAPES)
+    return (DIGITS, *photographs, FASHION_MNIST, RANDOM, SHAPES, FIGURES, FIGURES_SEVERAL)
 
 
 @hookimpl

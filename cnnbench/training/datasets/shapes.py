@@ -30,7 +30,7 @@ TRIALS = 40
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DrawnShape:
     """One object.
 
     Args:
@@ -44,7 +44,7 @@ class Drawn:
     mask: NDArray[np.bool_]
 
 
-def visible(objects: list[Drawn]) -> list[NDArray[np.bool_]]:
+def visible(objects: list[DrawnShape]) -> list[NDArray[np.bool_]]:
     """The pixels of each that no later one covers."""
     found, covered = [], np.zeros_like(objects[0].mask)
     for item in reversed(objects):
@@ -53,7 +53,7 @@ def visible(objects: list[Drawn]) -> list[NDArray[np.bool_]]:
     return found[::-1]
 
 
-def draw_object(size: tuple[int, int], radii: tuple[float, float], generator: np.random.Generator) -> Drawn:
+def draw_object(size: tuple[int, int], radii: tuple[float, float], generator: np.random.Generator) -> DrawnShape:
     """An object whole within the picture.
 
     Args:
@@ -66,12 +66,12 @@ def draw_object(size: tuple[int, int], radii: tuple[float, float], generator: np
     x, y = (generator.uniform(radius, side - radius) for side in (size[1], size[0]))
     turn = generator.uniform(-0.3, 0.3)
     if kind == 0:
-        return Drawn(kind, colour, drawing.disc(size, (x, y), radius))
+        return DrawnShape(kind, colour, drawing.disc(size, (x, y), radius))
     corners = 4 if kind == 1 else 3
     start = np.pi / 4 if kind == 1 else -np.pi / 2
     angles = start + turn + 2 * np.pi * np.arange(corners) / corners
     outline = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)
-    return Drawn(kind, colour, drawing.convex_polygon(size, outline))
+    return DrawnShape(kind, colour, drawing.convex_polygon(size, outline))
 
 
 def offset(masks: list[NDArray[np.bool_]]) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def offset(masks: list[NDArray[np.bool_]]) -> tuple[float, float]:
     return float(two[0] + two[2] - one[0] - one[2]) / 2, float(two[1] + two[3] - one[1] - one[3]) / 2
 
 
-def is_clear(objects: list[Drawn]) -> bool:
+def is_clear(objects: list[DrawnShape]) -> bool:
     """Whether enough of each object shows, and whether the first two lie clearly above or beside each other."""
     masks = visible(objects)
     if any(mask.sum() < SHOWN * item.mask.sum() for mask, item in zip(masks, objects, strict=True)):
@@ -91,9 +91,9 @@ def is_clear(objects: list[Drawn]) -> bool:
     return abs(abs(dx) - abs(dy)) >= MARGIN * min(objects[0].mask.shape)
 
 
-def place(size: tuple[int, int], generator: np.random.Generator) -> list[Drawn]:
+def place(size: tuple[int, int], generator: np.random.Generator) -> list[DrawnShape]:
     """One to four objects, the first two large; one that finds no place is left out."""
-    objects: list[Drawn] = []
+    objects: list[DrawnShape] = []
     for position in range(int(generator.integers(1, OBJECTS + 1))):
         for _ in range(TRIALS):
             candidate = draw_object(size, LARGE if position < 2 else SMALL, generator)
@@ -105,12 +105,12 @@ def place(size: tuple[int, int], generator: np.random.Generator) -> list[Drawn]:
     return objects
 
 
-def phrase(item: Drawn) -> list[str]:
+def phrase(item: DrawnShape) -> list[str]:
     """Its colour and its class."""
     return [tuple(COLOURS)[item.colour], CLASSES[item.kind]]
 
 
-def caption(objects: list[Drawn]) -> list[str]:
+def caption(objects: list[DrawnShape]) -> list[str]:
     """Of the two large objects the upper one above the other, or the left one left of it: whichever lies further."""
     if len(objects) == 1:
         return phrase(objects[0])
@@ -127,7 +127,7 @@ def tokens(words: list[str], length: int) -> NDArray[np.int64]:
     return found
 
 
-def truth_of(objects: list[Drawn]) -> dict[str, Array]:
+def truth_of(objects: list[DrawnShape]) -> dict[str, Array]:
     """What is true of one picture, in rows of ``OBJECTS``."""
     size = objects[0].mask.shape
     boxes, classes = np.zeros((OBJECTS, 4), np.float32), np.full(OBJECTS, -1, np.int64)
