@@ -36,6 +36,7 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
 @hookimpl
 def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     """Data that needs no download: digits, photographs, Fashion-MNIST where Debian's package is, drawings, numbers."""
+    from cnnbench.training.datasets.digit_domains import DIGITS_A, DIGITS_ANOMALY, DIGITS_B
     from cnnbench.training.datasets.digits import DIGITS
     from cnnbench.training.datasets.figures import FIGURES, FIGURES_SEVERAL
     from cnnbench.training.datasets.idx import FASHION_MNIST
@@ -48,7 +49,8 @@ def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     from cnnbench.training.datasets.shapes import SHAPES
 
     photographs = (PHOTOGRAPHS_DATASET, PHOTOGRAPHS_EFFICIENTNET_LITE, PHOTOGRAPHS_IMAGENET)
-    return (DIGITS, *photographs, FASHION_MNIST, RANDOM, SHAPES, FIGURES, FIGURES_SEVERAL)
+    digits = (DIGITS, DIGITS_A, DIGITS_B, DIGITS_ANOMALY)
+    return (*digits, *photographs, FASHION_MNIST, RANDOM, SHAPES, FIGURES, FIGURES_SEVERAL)
 
 
 @hookimpl
