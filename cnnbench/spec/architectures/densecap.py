@@ -66,7 +66,7 @@ TINY = _Variant(
     densecap_captioner.TINY,
     stages=((16,), (32,), (64, 64)),
     proposing=32,
-    anchors=((16, 16), (12, 24), (24, 12)),
+    anchors=((14, 14), (20, 20), (28, 28)),
     considered=64,
     regions=8,
     grid=4,
@@ -237,6 +237,6 @@ ARCHITECTURES = (
     _architecture(
         FULL, "_regions", build_regions, Facts(parameters=139_676_301, macs=144_446_976_000, input=(3, 480, 720))
     ),
-    _architecture(TINY, "", build_densecap, Facts(parameters=271_464, macs=28_647_424, input=(3, 64, 64))),
+    _architecture(TINY, "", build_densecap, Facts(parameters=270_690, macs=28_896_768, input=(3, 64, 64))),
     _architecture(TINY, "_regions", build_regions, Facts(parameters=269_207, macs=27_022_336, input=(3, 64, 64))),
 )

@@ -35,7 +35,7 @@ class Captioner(NamedTuple):
 
 
 FULL = Captioner("densecap", code=4096, hidden=512, steps=16, words=10_497)
-TINY = Captioner("densecap_tiny", code=128, hidden=64, steps=6, words=16)
+TINY = Captioner("densecap_tiny", code=128, hidden=64, steps=7, words=10)
 
 
 def build_captioner(captioner: Captioner, code: Shape, num_classes: int) -> Graph:
@@ -156,5 +156,5 @@ def _pieces(captioner: Captioner, whole: tuple[int, int], step: tuple[int, int])
 # Multiply-accumulates: D H + 8 H^2 (T + 1) + T H (V + 1), and of a step 8 H^2 + H (V + 1).
 ARCHITECTURES = (
     *_pieces(FULL, (14_957_826, 123_748_352), (12_860_162, 7_472_128)),
-    *_pieces(TINY, (43_537, 244_096), (35_281, 33_856)),
+    *_pieces(TINY, (42_763, 275_264), (34_507, 33_472)),
 )

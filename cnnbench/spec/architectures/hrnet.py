@@ -206,7 +206,7 @@ ARCHITECTURES = (
         facts=Facts(parameters=28_536_113, macs=7_645_003_776, input=(3, 256, 192)),
         num_classes=17,
     ),
-    # Stem 7,728, transitions 13,872 + 4,672, modules 7,184 + 24,832, head 117.
+    # Stem 7,728, transitions 13,872 + 4,672, modules 7,184 + 24,832, head 126.
     Architecture(
         name="hrnet_pose_tiny",
         family="hrnet",
@@ -214,7 +214,7 @@ ARCHITECTURES = (
         year=2019,
         source="arXiv:1902.09212, section 3",
         build=partial(build_hrnet_pose, "hrnet_pose_tiny", TINY),
-        facts=Facts(parameters=58_405, buffers=896, macs=5_650_432, input=(3, 64, 64)),
-        num_classes=13,
+        facts=Facts(parameters=58_414, buffers=896, macs=5_652_480, input=(3, 64, 64)),
+        num_classes=14,
     ),
 )
