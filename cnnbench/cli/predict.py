@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnnbench.face.prediction import Prediction
+    from cnnbench.training.decoders.decoded import Decoded
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Files:
     node: Annotated[
         list[str], typer.Option(metavar="NAME", help="Also write this node's output to Y.NAME.npy (repeatable).")
     ] = field(default_factory=list)
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also draw what was found there: boxes, masks, limbs ...")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def predict(
     """Run a network forward on arrays from files."""
     from cnnbench.face.prediction import predict as predicted
     from cnnbench.harness.run.files import check_writable
+    from cnnbench.training.decoders.decoded import decode
 
     check_writable(files.output, "--output")
     x = _read_inputs(files.inputs)
@@ -76,13 +81,41 @@ def predict(
         threads=program.threads,
     )
     written = _write(result, files.output)
+    image = next((array for array in x.values() if array.ndim == 4), None)
+    decoded = decode(result.outputs, tuple(image.shape[2:])) if image is not None else []
+    if files.save is not None:
+        written.append(_draw(image, decoded, result, files.save))
     if shown.json:
         names = ("backend", "mode", "precision")
         head = {"architecture": result.network, **{name: getattr(result, name) for name in names}}
-        print_json({**head, "files": written})
+        said = {"decoded": [found.lines() for found in decoded]} if decoded else {}
+        print_json({**head, "files": written, **said})
     else:
         for item in written:
             echo(f"{item['value']} {tuple(item['shape'])} -> {item['file']}")
+        for number, found in enumerate(decoded):
+            for line in found.lines():
+                echo(f"image {number}: {line}")
+
+
+def _draw(image: NDArray[Any] | None, decoded: Sequence[Decoded], result: Prediction, folder: Path) -> dict[str, Any]:
+    """Draws what was found in the images; the file, as ``_write`` tells of it."""
+    from cnnbench.errors import SuiteError
+    from cnnbench.harness.run.files import write_atomically
+    from cnnbench.output.pictures import side_by_side
+
+    if image is None or not decoded:
+        raise SuiteError(
+            "these outputs say nothing that can be drawn",
+            where="--save",
+            received=", ".join(result.outputs),
+            expected="outputs of boxes, masks, keypoints, words, pictures or classes of pixels",
+            remedy="leave --save out",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', result.network)}.{result.backend}.png"
+    write_atomically(path, side_by_side(image, {result.backend: decoded}))
+    return {"value": "picture", "file": str(path), "shape": list(image.shape), "dtype": "png"}
 
 
 def _read_inputs(texts: Sequence[str]) -> Mapping[str, NDArray[Any]]:

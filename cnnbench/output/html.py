@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cnnbench.output.charts import charts
@@ -13,8 +14,13 @@ from cnnbench.output.verdict_tables import headline
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_html(report: RunReport) -> str:
-    """The page. Everything but our own SVG is escaped; a content policy forbids scripts and outside resources."""
+def render_html(report: RunReport, pictures: Mapping[str, bytes] | None = None) -> str:
+    """The page. Everything but our own SVG is escaped; a content policy forbids scripts and outside resources.
+
+    Args:
+        report: Of the run.
+        pictures: PNGs by name, which stand in the page.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -29,6 +35,7 @@ def render_html(report: RunReport) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         charts=named,
+        pictures={name: base64.b64encode(data).decode() for name, data in (pictures or {}).items()},
         machine=_machine(report),
         gate_headline=headline(report.gate) if report.gate else "",
         version=__version__,

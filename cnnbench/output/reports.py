@@ -11,6 +11,7 @@ from cnnbench.harness.run.hooks import offered_metrics
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
 from cnnbench.output.markdown import render_markdown
+from cnnbench.output.pictures import pictures_of
 from cnnbench.output.report import RunReport, gather
 
 
@@ -25,7 +26,7 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
     cases = run_cases(report.run.records, report.run.unrecorded) + (gate_cases(gate) if gate else [])
     contents = {
         "report.md": render_markdown(report),
-        "report.html": render_html(report),
+        "report.html": render_html(report, pictures_of(folder)),
         "junit.xml": render_junit(report.title, cases),
     }
     for name, text in contents.items():

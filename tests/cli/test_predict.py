@@ -142,3 +142,24 @@ def test_resnet50_in_float64_agrees_to_1e_12(tmp_path: Path, backend: str, fold:
     got = predict(tmp_path / "got.npy", "-b", backend, *options)
     expected = predict(tmp_path / "expected.npy", "-b", "numpy", *options)
     assert agree(got, expected) < 1e-12
+
+
+def test_networks_beyond_classification_say_what_they_found_and_draw_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "x.npy"
+    np.save(images, np.random.default_rng(0).normal(size=(2, 1, 32, 32)))
+    options = ("unet_tiny", "-b", "numpy", "--input", str(images))
+    predict(tmp_path / "y.npy", *options, "--save", str(tmp_path / "drawn"))
+    out = capsys.readouterr().out
+    assert "image 1: pixels: class 0 " in out
+    assert (tmp_path / "drawn" / "unet_tiny.numpy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_there_is_nothing_to_draw_of_a_classifier(
+    batch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("lenet5", "-b", "numpy", "--input", str(batch), "--save", str(tmp_path / "drawn"))
+    assert execute(["predict", *options, "-o", str(tmp_path / "y.npy")]) == 2
+    assert "these outputs say nothing that can be drawn" in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()

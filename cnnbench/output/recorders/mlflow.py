@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 MARK = "mlflow.json"  # in the run's folder: where it was logged
+PICTURES = "pictures"  # beside the records: what was found in images, drawn
 ARTIFACTS = ("report.html", "report.md", "environment.json", "summary.json", "junit.xml", "suite.resolved.yaml")
 BATCH = 1000  # metrics that MLflow takes in one request
 
@@ -174,6 +175,8 @@ def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path)
     for name in ARTIFACTS:
         if (folder / name).exists():
             client.log_artifact(parent, str(folder / name))
+    for path in sorted((folder / PICTURES).glob("*.png")):
+        client.log_artifact(parent, str(path), PICTURES)
     belonging = {"mlflow.parentRunId": parent, "cnnbench.suite_id": parent}
     for child in planned.children:
         _log(client, experiment, child, belonging)
