@@ -19,7 +19,7 @@ def datasets() -> dict[str, DatasetPlugin]:
 
 
 def dataset(name: str) -> DatasetPlugin:
-    """The dataset of that name, or of files: ``idx:``, ``cifar10:``, ``cifar100:`` or ``images:`` before a folder.
+    """A dataset by its name, or of files: ``idx:``, ``cifar10:``, ``cifar100:``, ``coco:`` or ``images:`` and a path.
 
     Raises:
         UnavailableError: There is none of that name; with the nearest one.

@@ -1,4 +1,4 @@
-"""Datasets that a user has as files: a folder of IDX or CIFAR files, or of pictures."""
+"""Datasets that a user has as files: a folder of IDX, CIFAR or COCO files, or of pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from cnnbench.errors import DataError, UnavailableError, did_you_mean
 from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
-from cnnbench.training.datasets import cifar, idx
+from cnnbench.training.datasets import cifar, coco, coco_files, idx
 from cnnbench.training.datasets.pictures import IMAGENET, normalised, require_picture, resize_and_crop, with_channels
 
-KINDS = ("idx", "cifar10", "cifar100", "images")
+KINDS = ("idx", "cifar10", "cifar100", "coco", "images")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -31,6 +31,15 @@ def from_files(kind: str, path: str) -> DatasetPlugin:
             both,
             lambda request: cifar.load_folder(folder, kind, request),
             lambda: cifar.missing(folder, cifar.FORMS[kind]),
+        )
+    if kind == "coco":
+        splits = tuple(coco_files.suffixes(folder)) or ("test",)
+        return DatasetPlugin(
+            name,
+            "COCO's format",
+            splits,
+            lambda request: coco.load_folder(folder, request),
+            lambda: coco.missing(folder),
         )
     if kind == "images":
         splits = tuple(split for split in both if (folder / split).is_dir()) or ("test",)
