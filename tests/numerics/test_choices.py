@@ -15,7 +15,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.choices import Choosing, nearest_choice
 from cnnbench.numerics.faults import Fault, faulty_subject
-from cnnbench.numerics.faults.engine.base import other_layer, other_operands
+from cnnbench.numerics.faults.engine.base import other_layer, other_operands, other_outputs
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.composites.proposals import ProposalSelection
@@ -71,6 +71,21 @@ def worst_first(layer, inputs, weights, state, call):
     return (inputs[0], -inputs[1]), weights, state, call
 
 
+def across_classes(layer, inputs, outputs, call):
+    """Boxes of one class suppress those of another, as where boxes are not set apart by their class."""
+    indices, count = outputs[0].copy(), outputs[1].copy()
+    for image in range(len(indices)):
+        boxes, scores = inputs[0][image].reshape(-1, 4), inputs[1][image].reshape(-1)
+        joint = layer.__class__(iou_threshold=layer.iou_threshold, max_outputs=len(scores))
+        (stay,), (number,) = reference().forward(LayerCall(joint, (boxes[None], scores[None]))).outputs
+        kept = set(stay[:number].tolist())
+        for kind, row in enumerate(indices[image]):
+            left = [i for i in row if i >= 0 and kind * inputs[1].shape[-1] + i in kept]
+            indices[image, kind] = [*left, *[-1] * (len(row) - len(left))]
+            count[image, kind] = len(left)
+    return indices, count
+
+
 FAULTS = {
     "wrong threshold": other_layer(lambda layer: replace(layer, iou_threshold=layer.iou_threshold + 0.02)),
     "off by one": other_operands(further),
@@ -85,6 +100,20 @@ def test_a_suppression_with_another_rule_is_found_at_its_node(name, seed):
     fault = Fault(name, "non_max_suppression", name, None, operation=FAULTS[name])
     (local,) = run_checks(["local"], faulty_subject(loaded_backend("numpy"), fault), case_of(detector(), seed))
     assert (local.status, local.node) == ("failed", "rpn.suppression")
+
+
+def test_a_suppression_that_ignores_classes_is_found_at_its_node():
+    b = Builder("classes")
+    boxes, scores = b.input("boxes", (3, 8, 4)), b.input("scores", (3, 8))
+    graph = b.build(b.add_all("suppression", NonMaxSuppression(iou_threshold=0.5, max_outputs=6), boxes, scores))
+    fault = Fault("classes", "non_max_suppression", "", None, operation=other_outputs(across_classes))
+    for subject, status in (
+        (InProcessSubject(loaded_backend("numpy")), "passed"),
+        (faulty_subject(loaded_backend("numpy"), fault), "failed"),
+    ):
+        outcomes = run_checks(["local", "end_to_end"], subject, case_of(graph))
+        assert [outcome.status for outcome in outcomes] == [status] * 2, [o.message for o in outcomes]
+        assert status == "passed" or [outcome.node for outcome in outcomes] == ["suppression"] * 2
 
 
 def test_a_wrong_choice_of_the_whole_program_is_named_though_every_node_alone_is_right():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnbench.training.datasets.figures import KEYPOINTS, LIMBS
 from cnnbench.training.decoders.decoded import decode
 
 
@@ -31,6 +32,23 @@ def test_each_meaning_has_its_decoder():
     assert decode({"heatmaps": maps}, (16, 16))[0].lines() == ["person 0: 1 of 2 keypoints, mean score 1.000"]
     empty = {"heatmaps": np.zeros((1, 19, 4, 4)), "fields": np.zeros((1, 38, 4, 4))}
     assert decode(empty, (32, 32))[0].lines() == ["no person found"]
+
+
+def test_a_drawn_figure_is_put_together_of_its_limbs():
+    """Maps and fields as a trained network would give them, one person on a grid of cells of 4 pixels."""
+    size, stride = 24, 4
+    place = {k: np.array([3 + 5 * (k % 4), 3 + 5 * (k // 4)]) for k in range(len(KEYPOINTS))}
+    maps, fields = np.zeros((1, len(KEYPOINTS) + 1, size, size)), np.zeros((1, 2 * len(LIMBS), size, size))
+    for kind, (x, y) in place.items():
+        maps[0, kind, y, x] = 1.0
+    for number, (first, last) in enumerate(LIMBS):
+        way = place[last] - place[first]
+        fields[0, 2 * number : 2 * number + 2] = (way / np.hypot(*way))[:, None, None]
+    (found,) = decode({"heatmaps": maps, "fields": fields}, (size * stride, size * stride))
+    assert found.lines() == ["person 0: 14 of 14 keypoints, mean score 1.000"]
+    assert found.limbs == LIMBS
+    assert np.array_equal(found.keypoints[0, :, :2], stride * np.array([place[k] for k in range(len(KEYPOINTS))]))
+    assert decode({"heatmaps": maps, "fields": fields[:, :4]}, (96, 96)) == []
 
 
 def test_what_classes_and_losses_read_says_nothing_of_the_image():

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.training.datasets.figures import KEYPOINTS, LIMBS
 from cnnbench.training.decoders.boxes import Detections, YoloGrid, detections_of
 from cnnbench.training.decoders.keypoints import keypoints_of
 from cnnbench.training.decoders.masks import pasted
-from cnnbench.training.decoders.persons import COCO_LIMBS, PersonDecoder
+from cnnbench.training.decoders.persons import COCO_LIMBS, Limb, PersonDecoder
 from cnnbench.training.decoders.segmentation import classes_of_pixels
 
 Array = NDArray[Any]
-COCO_FIELDS = 2 * len(COCO_LIMBS)
+# By the number of maps (keypoints and the background): the limbs, whose fields lie in this order in drawn figures.
+BODIES = {19: COCO_LIMBS, len(KEYPOINTS) + 1: tuple(Limb(*ends, field) for field, ends in enumerate(LIMBS))}
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,12 @@ def _keypoints(outputs: Mapping[str, Array], size: tuple[int, int]) -> list[Deco
     stride = size[1] / heatmaps.shape[3]
     if fields is None:
         return [Decoded(keypoints=found[None]) for found in keypoints_of(heatmaps, stride)]
-    if fields.shape[1] != COCO_FIELDS or heatmaps.shape[1] != 19:
+    limbs = BODIES.get(heatmaps.shape[1], ())
+    if fields.shape[1] != 2 * len(limbs):
         return []  # of other bodies the limbs are not known here
-    limbs = tuple((limb.first, limb.last) for limb in COCO_LIMBS)
-    persons = PersonDecoder(stride=stride).decode(heatmaps, fields)
-    return [Decoded(keypoints=found, limbs=limbs) for found in persons]
+    pairs = tuple((limb.first, limb.last) for limb in limbs)
+    persons = PersonDecoder(limbs, stride=stride).decode(heatmaps, fields)
+    return [Decoded(keypoints=found, limbs=pairs) for found in persons]
 
 
 def _end(row: Array) -> int:
