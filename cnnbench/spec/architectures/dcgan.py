@@ -34,7 +34,7 @@ class _Variant(NamedTuple):
     @property
     def side(self) -> int:
         """Of the image."""
-        return self.first * 2 ** len(self.widths)
+        return self.first << len(self.widths)
 
 
 FULL = _Variant("", 100, 3, (512, 256, 128, 64), 4)

@@ -37,7 +37,7 @@ class _Branches(NamedTuple):
         stages: How many.
         width: Channels of the convolutions of a branch.
         wide: Of the first stage's 1x1.
-        kernel, count: Of the convolutions of the later stages, and how many there are.
+        kernel, repeats: Of the convolutions of the later stages, and how many there are.
     """
 
     name: str
@@ -46,7 +46,7 @@ class _Branches(NamedTuple):
     width: int
     wide: int
     kernel: int
-    count: int
+    repeats: int
 
     def fields(self, maps: int) -> int:
         """Two for each limb: COCO's 19, or, where the keypoints make a tree, one less than there are keypoints."""
@@ -54,7 +54,7 @@ class _Branches(NamedTuple):
 
 
 VGG = _Features(((64, 64), (128, 128), (256, 256, 256, 256), (512, 512)), (256, 128))
-COCO = _Branches("openpose_coco", VGG, stages=6, width=128, wide=512, kernel=7, count=5)
+COCO = _Branches("openpose_coco", VGG, stages=6, width=128, wide=512, kernel=7, repeats=5)
 TINY = _Branches("openpose_tiny", _Features(((16,), (32, 32), (48,)), (32, 32)), 3, 24, 64, 5, 2)
 
 
@@ -93,7 +93,7 @@ def build_coco(variant: _Branches, image: Shape, num_classes: int) -> Graph:
 
 def _branch(b: Builder, variant: _Branches, x: Value, depth: int, *, first: bool) -> Value:
     """Three 3x3 and a wide 1x1 in the first stage, five 7x7 in the others (figure 3 of the first paper)."""
-    kernel, count, wide = (3, 3, variant.wide) if first else (variant.kernel, variant.count, variant.width)
+    kernel, count, wide = (3, 3, variant.wide) if first else (variant.kernel, variant.repeats, variant.width)
     for part in range(1, count + 1):
         x = _conv_act(b, f"conv{part}", x, variant.width, kernel, ReLU)
     x = _conv_act(b, f"conv{count + 1}", x, wide, 1, ReLU)
