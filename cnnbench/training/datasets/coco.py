@@ -71,18 +71,19 @@ def read_picture(folder: Path, suffix: str, entry: Entry, image: tuple[int, ...]
         entry: Of the picture, in the JSON file.
         image: (C, H, W) of the result.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     places = [root / entry["file_name"] for root in (folder / "images" / suffix, folder / "images", folder / suffix)]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        remedy = f"put it into {places[0].parent} or {places[1].parent}"
-        raise DataError("the picture is missing", where=str(folder), received=entry["file_name"], remedy=remedy)
     try:
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            remedy = f"put it into {places[0].parent} or {places[1].parent}"
+            raise DataError("the picture is missing", where=str(folder), received=entry["file_name"], remedy=remedy)
         with Image.open(path) as file:
             picture = np.asarray(file.convert("RGB")).transpose(2, 0, 1)[None] / 255
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's and the file system's
+        where = str(folder / entry["file_name"])
+        raise DataError(f"the picture cannot be read: {error}", where=where) from None
     height, width = picture.shape[2:]
     if (height, width) != (entry["height"], entry["width"]):
         expected = f"{entry['width']} x {entry['height']} as in the JSON file"

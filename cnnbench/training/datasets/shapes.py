@@ -88,7 +88,7 @@ def is_clear(objects: list[DrawnShape]) -> bool:
     if len(objects) == 1:
         return True
     dx, dy = offset(masks)
-    return abs(abs(dx) - abs(dy)) >= MARGIN * min(objects[0].mask.shape)
+    return bool(abs(abs(dx) - abs(dy)) >= MARGIN * min(objects[0].mask.shape))
 
 
 def place(size: tuple[int, int], generator: np.random.Generator) -> list[DrawnShape]:
