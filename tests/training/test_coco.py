@@ -99,6 +99,7 @@ def test_a_folder_is_read_with_all_its_truth(folder: Path) -> None:
     assert (found.names["keypoints"], found.limbs) == (("nose", "neck", "tail"), ((0, 1), (1, 2)))
     assert found.names["captions"] == ("<end>", "<unknown>", "a", "another", "blue", "picture", "red")
     assert truth["captions"].tolist() == [[2, 6, 6, 5, 0], [4, 0, 0, 0, 0]]
+    assert truth["references"].tolist() == [[[2, 6, 6, 5, 0], [3, 0, 0, 0, 0]], [[4, 0, 0, 0, 0], [0] * 5]]
 
 
 def test_truth_follows_a_picture_that_is_stretched(folder: Path) -> None:

@@ -57,7 +57,8 @@ def load_folder(folder: Path, request: DataRequest) -> Dataset:
     if split.captions:
         trained = coco_files.read_captions(folder, known["train"]) if "train" in known else {}
         names["captions"] = coco_files.vocabulary(trained or split.captions)
-        truth["captions"] = _captions(split, chosen, names["captions"])
+        truth["references"] = _captions(split, chosen, names["captions"])
+        truth["captions"] = truth["references"][:, 0]
     labels = np.maximum(truth["box_classes"][:, 0], 0)
     return Dataset(name, request.split, images, labels, classes, "the user's own", truth, names, split.limbs)
 
@@ -139,14 +140,19 @@ def _objects(split: CocoSplit, chosen: list[Entry], size: tuple[int, ...]) -> di
 
 
 def _captions(split: CocoSplit, chosen: list[Entry], words: tuple[str, ...]) -> NDArray[np.int64]:
-    """(N, T), the first caption of each picture, with one end at least; a word that is not in ``words`` is unknown."""
+    """(N, R, T), all captions of each picture, with one end at least; a word that is not in ``words`` is unknown."""
     place = {word: token for token, word in enumerate(words)}
     unknown = words.index(coco_files.UNKNOWN)
     rows = [
-        [place.get(word, unknown) for word in coco_files.words_of(split.captions.get(entry["id"], [""])[0])]
+        [
+            [place.get(word, unknown) for word in coco_files.words_of(text)]
+            for text in split.captions.get(entry["id"], [])
+        ]
         for entry in chosen
     ]
-    found = np.zeros((len(rows), max(map(len, rows)) + 1), np.int64)
-    for row, tokens in zip(found, rows, strict=True):
-        row[: len(tokens)] = tokens
+    longest = max((len(tokens) for several in rows for tokens in several), default=0)
+    found = np.zeros((len(rows), max(1, *map(len, rows)), longest + 1), np.int64)
+    for row, several in enumerate(rows):
+        for column, tokens in enumerate(several):
+            found[row, column, : len(tokens)] = tokens
     return found
