@@ -1,0 +1,157 @@
+"""A figure over images, its interval by the bootstrap, and the difference between two backends on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import DataError
+from cnnbench.spec.streams import stream
+
+Array = NDArray[Any]
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+class Statistic(Protocol):
+    """What was found in each image of a set, from which a figure follows for any choice of them."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def of(self, images: NDArray[np.int64]) -> float:
+        """The figure over these images, one of which may occur several times; NaN where it is not defined."""
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """A figure and between which values it lies with a confidence of 95 %.
+
+    Args:
+        value: Over all images; NaN where it is not defined for them.
+        low, high: The interval by the bootstrap over images; NaN where the figure is not defined for most choices.
+        images: How many there are.
+    """
+
+    value: float
+    low: float
+    high: float
+    images: int
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """How far a figure of one backend lies above another's on the same images.
+
+    Args:
+        value: The difference.
+        low, high: Its interval by the bootstrap over images, both figures taken on the same choice of them.
+        p_value: Two-sided: twice the share of the choices on which the difference has the other sign or is 0, at
+            most 1. It is never 0: of B choices none can speak for less than 1 / (B + 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def measured(statistic: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> MetricValue:
+    """The figure over all images with its percentile interval.
+
+    Args:
+        statistic: Of at least one image.
+        seed: Of the choices, from the stream ``bootstrap``.
+        resamples: How many choices of as many images, with replacement.
+
+    Source: Efron, "Bootstrap methods: another look at the jackknife" (1979); percentile intervals. Where a figure has
+    few images or lies at an end of its range, the interval is too narrow.
+
+    Raises:
+        DataError: No image.
+    """
+    value = statistic.of(_all(statistic))
+    drawn = np.array([statistic.of(choice) for choice in _choices(len(statistic), seed, resamples)])
+    return MetricValue(value, *_ends(drawn), len(statistic))
+
+
+def compared(first: Statistic, second: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> MetricDifference:
+    """The first figure less the second on the same images.
+
+    Args:
+        first: Of some images.
+        second: Of the same ones in the same order.
+        seed: Of the choices of images.
+        resamples: How many choices.
+
+    Raises:
+        DataError: No image, or another number of them.
+    """
+    if len(first) != len(second):
+        raise DataError("figures of other images cannot be compared", received=(len(first), len(second)))
+    everything = _all(first)
+    value = first.of(everything) - second.of(everything)
+    choices = _choices(len(first), seed, resamples)
+    drawn = np.array([first.of(choice) - second.of(choice) for choice in choices])
+    defined = drawn[np.isfinite(drawn)]
+    beyond = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    p_value = min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    return MetricDifference(value, *_ends(drawn), p_value)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanStatistic:
+    """The mean of a figure that each image has; images without one (NaN) are left out.
+
+    Args:
+        figures: (N,).
+    """
+
+    figures: Array
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def of(self, images: NDArray[np.int64]) -> float:
+        """Their mean."""
+        chosen = self.figures[images]
+        chosen = chosen[~np.isnan(chosen)]
+        return float(chosen.mean()) if chosen.size else float("nan")
+
+
+def finite(values: Array, what: str) -> Array:
+    """The values in float64. Raises DataError where one is NaN or infinite."""
+    found = np.asarray(values, np.float64)
+    if not np.isfinite(found).all():
+        raise DataError(f"{what} must be finite numbers", received=f"{int((~np.isfinite(found)).sum())} that are not")
+    return found
+
+
+def same_images(**arrays: Array) -> None:
+    """Raises DataError where these do not have one row for each image."""
+    counts = {name: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        raise DataError("one row for each image is expected", received=counts)
+
+
+def _all(statistic: Statistic) -> NDArray[np.int64]:
+    if not len(statistic):
+        raise DataError("a metric needs at least one image")
+    return np.arange(len(statistic))
+
+
+def _choices(count: int, seed: int, resamples: int) -> NDArray[np.int64]:
+    return stream(seed, "bootstrap").integers(0, count, (resamples, count))
+
+
+def _ends(drawn: Array) -> tuple[float, float]:
+    """The interval's ends; NaN where most choices define no figure."""
+    defined = drawn[np.isfinite(drawn)]
+    if 2 * len(defined) < len(drawn):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
