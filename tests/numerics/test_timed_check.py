@@ -14,13 +14,16 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.checks.read_back import unlike
 from cnnbench.numerics.faults import Fault, faulty_subject
 from cnnbench.numerics.faults.engine.base import other_outputs
 from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
 from cnnbench.numerics.faults.engine.switching import from_call, from_load, on_images, on_values
+from cnnbench.numerics.rounding import all_to_storage
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, ReLU
+from cnnbench.spec.passes import fold_arrays
 from cnnbench.spec.weights import initialize
 
 
@@ -218,3 +221,25 @@ def test_a_subject_that_keeps_no_program_is_skipped():
     outcome = checked(Plain(), case_of())
     assert outcome.status == "skipped"
     assert "keeps no program" in outcome.message
+
+
+@pytest.mark.parametrize("name", ["float16", "float32", "float64"])
+def test_folded_weights_may_lie_one_step_beside_and_no_further(name):
+    """PyTorch rounds float64 to float16 by way of float32, so one weight in some thousands is the neighbour of another.
+
+    Small ones are 2^-24 apart in float16, more than any share of them.
+    """
+    policy = precision(name)
+    case = replace(case_of(name=name), options=ProgramOptions("fast", policy, fold_batch_norm=True))
+    stored = all_to_storage(case.arrays, policy)
+    loaded = {**stored, "conv.weight": stored["conv.weight"] * stored["conv.weight"].dtype.type(2.0**-17)}
+    exact = fold_arrays(case.graph, {key: array.astype(np.float64) for key, array in loaded.items()})
+    held = all_to_storage({key: array for key, array in exact.items() if not key.startswith("bn.")}, policy)
+    assert unlike(held, loaded, case) is None
+    weight = held["conv.weight"].astype(name)
+    for steps, admitted in ((1, True), (4, False)):
+        beside = weight
+        for _ in range(steps):
+            beside = np.nextafter(beside, np.inf, dtype=name)
+        found = unlike({**held, "conv.weight": beside.astype(held["conv.weight"].dtype)}, loaded, case)
+        assert (found is None) is admitted, steps

@@ -15,9 +15,15 @@ from cnnbench.spec.passes import fold_arrays, fold_batch_norm
 
 Arrays = Mapping[str, NDArray[Any]]
 
+# The least gap between values of a format, or its smallest normal number where a processor may take less for 0.
+LEAST = {"float64": 2.0**-1022, "float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-24}
+
 
 def unlike(held: Arrays, loaded: Arrays, case: Case) -> Disagreement | None:
     """The first array that is not the one that was loaded; folded ones may differ by two roundings.
+
+    Two, since a framework may round folded weights to float32 on the way to what it stores: |a - b| <= 2 u |a| + s with
+    the unit roundoff u and the least gap s of what is stored.
 
     Args:
         held: As the program was read back.
@@ -31,7 +37,7 @@ def unlike(held: Arrays, loaded: Arrays, case: Case) -> Disagreement | None:
         if np.array_equal(held[name], array):
             continue
         gap = np.abs(held[name].astype(np.float64) - array)
-        allowed = 2 * case.policy.storage_roundoff * np.abs(array) + 2.0**-126 if folds else 0.0
+        allowed = 2 * case.policy.storage_roundoff * np.abs(array) + LEAST[case.policy.storage] if folds else 0.0
         wrong = int((~(gap <= allowed) & ~(np.isnan(array) & np.isnan(held[name]))).sum())
         if wrong:
             text = f"{wrong} of {array.size} values of {name} are not those that were loaded"
