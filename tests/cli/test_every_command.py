@@ -193,7 +193,7 @@ def test_tables_fit_the_terminal_with_their_words_whole(
     shown = commands.shown(arguments(Command(line), folder), columns)
     for word in words:
         assert any(word in text for text in shown), "\n".join(shown)
-    sentences = ("note: ", "lenet5: ", "The gate ", "run 20", "report: ", "records: ")
+    sentences = ("note: ", "lenet5: ", "  output ", "The gate ", "run 20", "report: ", "records: ")
     assert [text for text in shown if len(text) > columns and not text.startswith(sentences)] == []
 
 
