@@ -92,6 +92,17 @@ def test_average_precision_by_hand(found, expected):
     assert value(mean_average_precision([found], 2)) == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize(("mine", "true"), [(0, 7), (7, 0), (-1, 0)])
+def test_a_class_that_does_not_exist_is_refused(mine, true):
+    with pytest.raises(DataError, match="a class does not exist"):
+        mean_average_precision([objects([0.9], [mine], [BOX], [true], [BOX])], 3)
+
+
+def test_boxes_that_are_no_numbers_are_refused():
+    with pytest.raises(DataError, match="boxes must be finite"):
+        box_overlap(np.array([[0, 0, np.nan, 1]]), np.array([BOX]), np.zeros(1, bool))
+
+
 def test_masks_overlap_by_pixels():
     masks = np.zeros((2, 4, 4), np.uint8)
     masks[0, :2], masks[1, 1:3] = 1, 1
@@ -108,6 +119,16 @@ def test_segmentation_by_hand():
     assert math.isnan(value(segmentation(found, np.full_like(truth, 255), 3, ignore=255)))
     with pytest.raises(DataError, match="a found class does not exist"):
         segmentation(found + 3, truth, 3, ignore=255)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint64"])
+def test_segmentation_counts_beyond_the_range_of_its_dtype(dtype):
+    truth = np.arange(21).reshape(1, 3, 7).astype(dtype)
+    assert value(segmentation(truth, truth, 21)) == 1
+    with pytest.raises(DataError, match=r"(?s)received: 20.*0 to 19"):
+        segmentation(truth, truth, 20)
+    with pytest.raises(DataError, match="whole numbers"):
+        segmentation(truth.astype(float), truth, 21)
 
 
 def test_keypoints_by_hand():
@@ -206,6 +227,7 @@ def test_backends_that_differ_are_told_apart_and_equal_ones_are_not():
     drawn = [[MeanStatistic(generator.normal(size=40)) for _ in range(2)] for _ in range(200)]
     rates = [compared(*pair, seed, 200).p_value for seed, pair in enumerate(drawn)]
     assert np.mean(np.array(rates) < 0.05) < 0.12
+    assert math.isnan(compared(MeanStatistic(np.array([np.inf, *first.figures[1:]])), first).p_value)
     with pytest.raises(DataError, match="other images"):
         compared(first, MeanStatistic(np.zeros(3)))
 

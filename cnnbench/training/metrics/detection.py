@@ -109,10 +109,16 @@ def mean_average_precision(
     Source: Lin et al., "Microsoft COCO: common objects in context" (2014), and the evaluation code published with it.
 
     Raises:
-        DataError: An unknown range of areas.
+        DataError: An unknown range of areas, or a class that does not exist.
     """
     if area not in AREAS:
         raise DataError("there is no such range of areas", received=area, expected=", ".join(AREAS))
+    for item in images:
+        numbers = np.concatenate([np.asarray(item.classes), np.asarray(item.true_classes)])
+        if (numbers >= classes).any() or (np.asarray(item.classes) < 0).any():
+            raise DataError(
+                "a class does not exist", received=np.unique(numbers).tolist(), expected=f"0 to {classes - 1}"
+            )
     limits = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)
     matches = []
     for number in range(classes):
@@ -137,7 +143,7 @@ def box_overlap(boxes: Array, truth: Array, crowd: Array) -> Array:
         truth: The same of the objects.
         crowd: (M,).
     """
-    boxes, truth = np.asarray(boxes, np.float64), np.asarray(truth, np.float64)
+    boxes, truth = finite(boxes, "boxes"), finite(truth, "true boxes")
     sides = np.minimum(boxes[:, None, 2:], truth[None, :, 2:]) - np.maximum(boxes[:, None, :2], truth[None, :, :2])
     common = np.maximum(sides, 0).prod(-1)
     return _share(common, box_areas(boxes), box_areas(truth), crowd)

@@ -13,7 +13,7 @@ from cnnbench.training.metrics.statistic import MeanStatistic, finite, same_imag
 
 Array = NDArray[Any]
 
-# COCO's constants for its 17 points, nose to ankles: twice the standard deviation of people's marks by size.
+# COCO's constants for its 17 points, nose to ankles: the deviation of people's marks by size.
 COCO_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
     0.107, 0.107, 0.087, 0.087, 0.089, 0.089,

@@ -69,14 +69,18 @@ def segmentation(
     same_images(found=found, truth=truth)
     if found.shape != truth.shape:
         raise DataError("a segmentation has another shape than the truth", received=found.shape, expected=truth.shape)
+    for name, values in (("found", found), ("true", truth)):
+        if values.dtype.kind not in "iu":
+            raise DataError(f"{name} classes are whole numbers", received=str(values.dtype))
     counts = np.zeros((len(truth), classes, classes), np.int64)
-    for place, (mine, right) in enumerate(zip(found, truth, strict=True)):
+    for place, (mine, right) in enumerate(zip(found.astype(np.int64), truth.astype(np.int64), strict=True)):
         counted = right != ignore if ignore is not None else np.ones(right.shape, bool)
         mine, right = mine[counted], right[counted]
         for name, values in (("found", mine), ("true", right)):
-            if values.size and (values.min() < 0 or values.max() >= classes):
+            outside = values[(values < 0) | (values >= classes)]
+            if outside.size:
                 raise DataError(
-                    f"a {name} class does not exist", received=int(values.max()), expected=f"0 to {classes - 1}"
+                    f"a {name} class does not exist", received=int(outside[0]), expected=f"0 to {classes - 1}"
                 )
         counts[place] = np.bincount(right * classes + mine, minlength=classes**2).reshape(classes, classes)
     return SegmentationStatistic(counts, figure)

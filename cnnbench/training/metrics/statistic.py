@@ -51,7 +51,8 @@ class MetricDifference:
         value: The difference.
         low, high: Its interval by the bootstrap over images, both figures taken on the same choice of them.
         p_value: Two-sided: twice the share of the choices on which the difference has the other sign or is 0, at
-            most 1. It is never 0: of B choices none can speak for less than 1 / (B + 1).
+            most 1. It is never 0: of B choices none can speak for less than 1 / (B + 1). NaN where some choice has no
+            finite difference.
     """
 
     value: float
@@ -99,7 +100,7 @@ def compared(first: Statistic, second: Statistic, seed: int = 0, resamples: int 
     drawn = np.array([first.of(choice) - second.of(choice) for choice in choices])
     defined = drawn[np.isfinite(drawn)]
     beyond = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    p_value = min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    p_value = min(1.0, 2 * (beyond + 1) / (len(defined) + 1)) if len(defined) == len(drawn) else float("nan")
     return MetricDifference(value, *_ends(drawn), p_value)
 
 
