@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 from cnnbench.errors import DataError, SpecError, did_you_mean
 from cnnbench.face.keywords import ExportKeywords, takes
 from cnnbench.face.networks import Model, Network, load
-
-if TYPE_CHECKING:
-    pass
 
 PRECISIONS = ("float32", "float64")
 APART = 1e-5  # of the largest value: constants are held in float32, and products of theirs

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.errors import DataError
 from cnnbench.output.drawing import STYLE
 from cnnbench.training.decoders.boxes import Detections, overlaps
 from cnnbench.training.decoders.decoded import Decoded
@@ -35,12 +36,17 @@ def side_by_side(images: Array, results: Mapping[str, Sequence[Decoded]], most: 
         images: (N, C, H, W) of any range; one channel is grey, of more than three the first is shown.
         results: Decoded outputs by the backend's label, one for each image; the first is what others are held to.
         most: Images that are drawn.
+
+    Raises:
+        DataError: No result, or a backend without any image.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = min(most, *(len(found) for found in results.values()))
+    rows = min([most, *(len(found) for found in results.values())])
+    if not results or rows < 1:
+        raise DataError("there is no picture to draw", received={label: len(found) for label, found in results.items()})
     first = next(iter(results.values()))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.6 * len(results), 2.8 * rows), layout="constrained")
@@ -134,12 +140,12 @@ def _tint(axis: Axes, mask: Array, colour: str) -> None:
 
 def _pixels(axis: Axes, pixels: Array, first: Array | None, image: Array | None) -> int:
     """Classes over the image; where unpadded convolutions leave a border, over its middle."""
+    from matplotlib.colors import to_rgba
+
     top, left = 0.0, 0.0
     if image is not None:
         top, left = ((whole - part) / 2 for whole, part in zip(image.shape[1:], pixels.shape, strict=True))
     extent = (left, left + pixels.shape[1], top + pixels.shape[0], top)
-    from matplotlib.colors import to_rgba
-
     layer = np.zeros((*pixels.shape, 4))
     for kind in np.unique(pixels):
         layer[pixels == kind] = to_rgba(COLOURS[int(kind) % len(COLOURS)], 0.45 if kind else 0.0)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from synthetic_run import synthetic_run
 
+from cnnbench.errors import DataError
 from cnnbench.output.html import render_html
 from cnnbench.output.pictures import DIFFERENT, _draw, as_picture, missing, pictures_of, side_by_side
 from cnnbench.output.report import gather
@@ -73,6 +74,12 @@ def test_a_png_holds_a_row_for_each_image_and_a_column_for_each_backend() -> Non
     small, large = (imread(io.BytesIO(data), format="png") for data in (one, wide))
     assert (large.shape[1], large.shape[0]) == (2 * small.shape[1], small.shape[0])
     assert side_by_side(IMAGES, {"numpy": column}) == one
+
+
+@pytest.mark.parametrize("results", [{}, {"numpy": []}, {"numpy": [Decoded()], "torch eager": []}])
+def test_no_image_is_refused_in_words(results: dict[str, list[Decoded]]) -> None:
+    with pytest.raises(DataError, match="no picture to draw"):
+        side_by_side(IMAGES, results)
 
 
 def test_pictures_of_any_range_and_channels_are_shown() -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 MARK = "mlflow.json"  # in the run's folder: where it was logged
-PICTURES = "pictures"  # beside the records: what was found in images, drawn
 ARTIFACTS = ("report.html", "report.md", "environment.json", "summary.json", "junit.xml", "suite.resolved.yaml")
 BATCH = 1000  # metrics that MLflow takes in one request
 
@@ -171,12 +170,14 @@ def _all_runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any
 
 def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path) -> str:
     """The parent, its artifacts, then every child; the id of the parent."""
+    from cnnbench.output.pictures import FOLDER
+
     parent = _log(client, experiment, planned.parent, {})
     for name in ARTIFACTS:
         if (folder / name).exists():
             client.log_artifact(parent, str(folder / name))
-    for path in sorted((folder / PICTURES).glob("*.png")):
-        client.log_artifact(parent, str(path), PICTURES)
+    for path in sorted((folder / FOLDER).glob("*.png")):
+        client.log_artifact(parent, str(path), FOLDER)
     belonging = {"mlflow.parentRunId": parent, "cnnbench.suite_id": parent}
     for child in planned.children:
         _log(client, experiment, child, belonging)

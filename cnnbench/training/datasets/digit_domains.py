@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnbench.spec.streams import stream
 from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
-from cnnbench.training.datasets.digits import LEVELS, LICENCE, split
+from cnnbench.training.datasets.digits import LICENCE, read_digits, split
 from cnnbench.training.datasets.pictures import Moments, normalised, require_picture, resize, with_channels
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ MOMENTS = Moments((0.5,), (0.5,))  # values from -1 to 1, as of a generator that
 COLOURS = {"a": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), "b": ((0.95, 0.9, 0.6), (0.1, 0.1, 0.6))}
 """Paper and ink of each domain."""
 NORMAL = 0
-
-
-def _read() -> tuple[Array, NDArray[np.int64]]:
-    """(pictures (N, 1, 8, 8) of values in [0, 1], labels)."""
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    return np.asarray(raw.images)[:, None] / LEVELS, np.asarray(raw.target, np.int64)
 
 
 def _positions(request: DataRequest, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -60,7 +52,7 @@ def load_domain(domain: str, request: DataRequest) -> Dataset:
     """
     name = f"digits_{domain}"
     require_picture(request.image, name)
-    pictures, labels = _read()
+    pictures, labels = read_digits()
     both = stream(0, "split", "digits/domains").permutation(_positions(request, labels))
     half = np.sort(both[: len(both) // 2] if domain == "a" else both[len(both) // 2 :])
     chosen = half[request.choose(len(half))]
@@ -74,7 +66,7 @@ def load_domain(domain: str, request: DataRequest) -> Dataset:
 def load_anomaly(request: DataRequest) -> Dataset:
     """Zeros only to train on; all digits to test on, with the truth ``anomalous`` (N,): 1 for what is no zero."""
     require_picture(request.image, "digits_anomaly")
-    pictures, labels = _read()
+    pictures, labels = read_digits()
     positions = _positions(request, labels)
     if request.split == "train":
         positions = positions[labels[positions] == NORMAL]

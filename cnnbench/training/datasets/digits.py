@@ -20,12 +20,8 @@ LEVELS = 16
 
 def load(request: DataRequest) -> Dataset:
     """One split: a fifth of each class is the test split, chosen once and for all; writers appear in both."""
-    from sklearn.datasets import load_digits
-
     require_picture(request.image, "digits")
-    raw = load_digits()
-    labels = np.asarray(raw.target, np.int64)
-    pictures = np.asarray(raw.images)[:, None] / LEVELS
+    pictures, labels = read_digits()
     train, test = split(labels)
     moments = Moments((float(pictures[train].mean()),), (float(pictures[train].std()),))
     positions = train if request.split == "train" else test
@@ -33,6 +29,14 @@ def load(request: DataRequest) -> Dataset:
     channels, height, width = request.image
     images = normalised(resize(with_channels(pictures[chosen], channels), height, width), moments)
     return Dataset("digits", request.split, images, labels[chosen], tuple("0123456789"), LICENCE)
+
+
+def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(pictures (N, 1, 8, 8) of values in [0, 1], labels (N,))."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    return np.asarray(raw.images)[:, None] / LEVELS, np.asarray(raw.target, np.int64)
 
 
 def split(labels: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
