@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.losses import BoundLoss, LossFunction, LossFunctions, bound_loss
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError, Objective
 from cnnbench_numpy.ops import REFERENCE
 
 Array = NDArray[Any]
@@ -24,6 +24,8 @@ def loss_function(loss: Loss, output: Shape, options: ProgramOptions) -> LossFun
 
     A loss without a function here is its layer on the reference ops, whatever op of the network was replaced.
     """
+    if isinstance(loss, Objective):
+        loss.require_scalar(output, "loss")
     return LOSSES.find(loss, output) or partial(by_layer, bound_loss(loss, output, REFERENCE, options))
 
 
@@ -43,6 +45,12 @@ def mean_squared_error(loss: MeanSquaredError, output: Array, targets: Array) ->
     """mean (output - target)^2; the gradient is 2 (output - target) / elements."""
     difference = output - targets
     return np.square(difference).mean(), difference * (2 / difference.size)
+
+
+@LOSSES.register("objective")
+def objective(loss: Objective, output: Array, targets: Array) -> tuple[Array, Array]:
+    """The output itself, whose gradient is 1."""
+    return output, np.ones_like(output)
 
 
 def by_layer(bound: BoundLoss, output: Array, targets: Array) -> tuple[Array, Array]:

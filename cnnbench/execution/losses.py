@@ -14,7 +14,7 @@ from cnnbench.execution.operations import Array, Operations
 from cnnbench.execution.program import Program, Tape
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.losses import Loss
+from cnnbench.spec.losses import Loss, Objective
 from cnnbench.spec.passes import lower
 
 LossFunction = Callable[[Array, Array], Any]  # (output, targets) -> the scalar, or with its gradient
@@ -70,6 +70,9 @@ class LossFunctions:
         if loss is None:
             return None
         output, widen = main_output(graph), self._widen
+        if isinstance(loss, Objective):
+            loss.require_scalar(output, graph.name)
+            return lambda output, targets: widen(output)
         function = self.find(loss, output) or bound_loss(loss, output, operations, options)
         return lambda output, targets: function(widen(output), widen(targets))
 

@@ -18,7 +18,7 @@ class ProgramOperands(NamedTuple):
     Args:
         inputs: The inputs, in the order of the graph.
         masks: The dropout masks in the layout of the op that takes them, in the order of ``Program.mask_names``.
-        targets: The targets of the loss, where there is one.
+        targets: The targets of the loss, where there is one that takes any.
         cotangents: One for each output in its order, where gradients are taken without a loss.
     """
 
@@ -65,7 +65,7 @@ class BatchReader:
             ArraySpec("input", item.name, item.full_shape(size), item.dtype).take(batch, where) for item in graph.inputs
         )
         targets = None
-        if self.loss is not None:
+        if self.loss is not None and self.loss.has_targets:
             shape = self.loss.target_shape(shapes[graph.outputs[0][1]])
             spec = ArraySpec("target array", "targets", shape, "int" if self.loss.int_targets else "float")
             targets = spec.take(batch, where)

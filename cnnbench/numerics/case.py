@@ -134,7 +134,7 @@ class Case:
     def training_batch(self, step: int = 0) -> dict[str, Array]:
         """Inputs, masks and targets of a training pass."""
         masks = masks_of(self.lowered, self.size, self.seed, step)
-        return {**self.inputs, **masks, "targets": self.labels}
+        return {**self.inputs, **masks, **({"targets": self.labels} if self.loss.has_targets else {})}
 
     def key(self, question: str, **more: object) -> str:
         """The cache key of an oracle's answer to a question on this case."""

@@ -13,6 +13,7 @@ from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.fields import construct
 from cnnbench.spec.layers import Layer, Shape
+from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.loss import NLLLoss
 
 
@@ -23,10 +24,12 @@ class Loss:
     Class attributes:
         kind: The registered name.
         int_targets: Whether targets are class indices; the others are values.
+        has_targets: Whether a batch holds targets at all.
     """
 
     kind: ClassVar[str] = ""
     int_targets: ClassVar[bool] = False
+    has_targets: ClassVar[bool] = True
 
     def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -181,6 +184,38 @@ class Yolo(Loss, kind="yolo"):
 
     def draw_targets(self, generator: Any, output: Shape) -> Any:
         return generator.uniform(0.1, 0.9, self.target_shape(output))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Loss, kind="objective"):
+    """The main output itself, for a graph that ends in its own loss and takes what it compares with as inputs.
+
+    Shapes: output () -> (); no targets.
+    """
+
+    has_targets = False
+
+    def layer(self) -> Layer:
+        return Affine()
+
+    def target_shape(self, output: Shape) -> Shape:
+        return ()
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        import numpy as np
+
+        return np.zeros(())
+
+    def require_scalar(self, output: Shape, where: str) -> None:
+        """Raises SpecError where the main output is no scalar."""
+        if output != ():
+            raise SpecError(
+                "the loss 'objective' is the main output itself, which must be a scalar",
+                where=where,
+                received=f"an output of shape {output}",
+                expected="an output of shape (), as a loss layer gives",
+                remedy="end the graph in its loss, or name a loss that takes targets",
+            )
 
 
 def losses() -> Mapping[str, type[Loss]]:

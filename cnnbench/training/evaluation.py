@@ -11,7 +11,7 @@ from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.losses import loss_graph
 from cnnbench.execution.precision import precision
-from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError, Objective
 from cnnbench.spec.weights import split_state
 from cnnbench.training.task import TrainingTask
 
@@ -26,6 +26,8 @@ def host_loss(loss: Loss, outputs: Any, targets: Any) -> float:
         outputs: The main output (N, classes).
         targets: Classes (N,), or values of the output's shape.
     """
+    if isinstance(loss, Objective):
+        return float(outputs)
     if isinstance(loss, MeanSquaredError):
         return float(np.mean((outputs - targets) ** 2))
     if not isinstance(loss, CrossEntropy) or outputs.ndim > 2:

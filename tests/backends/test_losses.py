@@ -14,6 +14,7 @@ from cnnbench.execution.losses import bound_loss, loss_graph
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject, Updates
+from cnnbench.spec.composites.element_loss import MSELoss
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv
 from cnnbench.spec.losses import (
@@ -23,6 +24,7 @@ from cnnbench.spec.losses import (
     Dice,
     MeanSquaredError,
     NegativeLogLikelihood,
+    Objective,
     SmoothL1,
     Yolo,
     loss_from_fields,
@@ -104,6 +106,45 @@ def test_a_step_lowers_a_loss_without_a_function_of_its_own(name, mode):
     steps = subject.steps(network(), arrays, [batch] * 3, options(mode), Updates(loss, SGD(), [0.1] * 3))
     losses = [step.loss for step in steps]
     assert losses[0] > losses[1] > losses[2]
+
+
+def ending_in_its_loss():
+    """The network with its mean squared error as last layer, of what comes in as ``targets``."""
+    builder = Builder("maps and loss")
+    x, wanted = builder.input("x", (2, 4, 3)), builder.input("targets", (7, 4, 3))
+    maps = builder.add("conv", Conv(out_channels=7, kernel_size=1), x)
+    return builder.build({"loss": builder.add("loss", MSELoss(), maps, wanted), "maps": maps})
+
+
+@pytest.mark.parametrize(("name", "mode"), BACKENDS)
+def test_a_network_that_ends_in_its_loss_trains_as_one_with_that_loss(name, mode):
+    if name != "numpy":
+        pytest.importorskip(name, reason=f"needs {name}")
+    arrays, batch = operands(MeanSquaredError())
+    subject = InProcessSubject(loaded(name))
+    whole = subject.gradient(ending_in_its_loss(), arrays, batch, options(mode), Objective())
+    apart = subject.gradient(network(), arrays, batch, options(mode), MeanSquaredError())
+    assert whole.loss == pytest.approx(apart.loss, rel=1e-12)
+    for weight, gradient in apart.weights.items():
+        np.testing.assert_allclose(whole.weights[weight], gradient, rtol=1e-10, atol=1e-12)
+    pairs = ((ending_in_its_loss(), Objective()), (network(), MeanSquaredError()))
+    steps = [
+        subject.steps(graph, arrays, [batch] * 2, options(mode), Updates(x, SGD(), [0.1] * 2)) for graph, x in pairs
+    ]
+    assert [step.loss for step in steps[0]] == pytest.approx([step.loss for step in steps[1]], rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "mode"), BACKENDS)
+def test_an_objective_is_a_scalar(name, mode):
+    if name != "numpy":
+        pytest.importorskip(name, reason=f"needs {name}")
+    with pytest.raises(SpecError, match="must be a scalar") as caught:
+        loaded(name).compile_gradient(network(), options(mode), Objective())
+    assert "(1, 7, 4, 3)" in str(caught.value)
+
+
+def test_the_objective_of_outputs_on_the_host_is_the_output():
+    assert host_loss(Objective(), np.asarray(2.5), None) == 2.5
 
 
 def test_losses_are_made_from_plain_data():

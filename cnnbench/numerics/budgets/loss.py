@@ -39,6 +39,7 @@ def loss_gradient_budget(
     * Cross-entropy, (p - q) / N with p = softmax(output) and known q: the relative error of p grows with the depth of
       an element below the maximum, as that of log-softmax does.
     * The squared error, 2 (output - target) / size: a few roundings.
+    * The main output itself: its gradient is 1, exactly.
     * Other losses: the budget of the gradient of their layer.
 
     Args:
@@ -50,6 +51,8 @@ def loss_gradient_budget(
     """
     u = Roundoff.of(policy)
     wide = np.asarray(output, np.float64)
+    if not loss.has_targets:
+        return exact(u)
     if isinstance(loss, CrossEntropy) and wide.ndim == 2:
         depth = np.abs(wide - wide.max(axis=1, keepdims=True))
         p = np.exp(-depth) / np.exp(-depth).sum(axis=1, keepdims=True)
@@ -70,6 +73,7 @@ def loss_budget(loss: Loss, output: NDArray[Any], targets: NDArray[Any], policy:
     * Cross-entropy of N images and K classes, with d the depth of a class below the maximum and L the logarithm of the
       sum of exponentials: c(K + N) and 24 roundings of the mean of q (1 + d + L).
     * The squared error: c(size) and 6 roundings of the mean itself.
+    * The main output itself: exact, but for the rounding to the narrower of its type and the loss's.
     * Other losses: the budget of their layer.
 
     Args:
@@ -81,6 +85,8 @@ def loss_budget(loss: Loss, output: NDArray[Any], targets: NDArray[Any], policy:
     wide = np.asarray(output, np.float64)
     policy = policy if policy.storage == "float64" else precision("float32")
     u = Roundoff.of(policy)
+    if not loss.has_targets:
+        return exact(u)
     if isinstance(loss, CrossEntropy) and wide.ndim == 2:
         depth = wide.max(axis=1, keepdims=True) - wide
         size = 1 + depth + np.log(np.exp(-depth).sum(axis=1, keepdims=True))
