@@ -14,7 +14,7 @@ from cnnbench.spec.composites import Composite
 from cnnbench.spec.interchange.onnx_import import importers
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
-from cnnbench.spec.losses import losses
+from cnnbench.spec.losses import Loss, losses
 
 # What cannot be computed: what a kind waits for that nothing uses yet. A line goes once something does.
 PLANNED: Mapping[str, str] = {
@@ -27,8 +27,6 @@ PLANNED: Mapping[str, str] = {
     "gaussian_blur": "the claim that image pyramids make up for the lack of scale invariance",
     "head_box_loss": "the network fast_rcnn",
     "head_class_loss": "the network fast_rcnn",
-    "kl_divergence_vae": "the training of conv_vae",
-    "least_squares_gan": "the training of cyclegan_generator",
     "min_pool": "the promised list of poolings",
     "proposal_selection": "the network faster_rcnn_resnet50_fpn",
     "rpn_box_loss": "the network faster_rcnn_resnet50_fpn",
@@ -86,10 +84,12 @@ def kind_uses(architectures: Iterable[Architecture]) -> dict[str, Uses]:
     kinds = layer_kinds()
     networks = _inverted({item.name: _kinds_of(item) for item in architectures})
     operators = _inverted({name: _named_in(function, name) for name, function in importers().items()})
-    by_loss = _inverted({name: _named_in(cls.layer) for name, cls in losses().items()})
+    by_loss = _inverted(
+        {name: set().union(*map(_named_in, _methods(cls, Loss))) for name, cls in losses().items()}
+    )
     composites = _inverted(
         {
-            kind: set().union(*map(_named_in, _methods(cls))) - {kind}
+            kind: set().union(*map(_named_in, _methods(cls, Composite))) - {kind}
             for kind, cls in kinds.items()
             if issubclass(cls, Composite)
         }
@@ -121,9 +121,9 @@ def _kinds_of(item: Architecture) -> set[str]:
     return {node.layer.kind for node in item.build(item.facts.input, item.num_classes).nodes}
 
 
-def _methods(cls: type[Composite]) -> Iterator[Callable[..., Any]]:
-    """The functions of a composite's own class and of those between it and ``Composite``."""
-    for base in cls.__mro__[: cls.__mro__.index(Composite)]:
+def _methods(cls: type, root: type) -> Iterator[Callable[..., Any]]:
+    """The functions of a class and of those between it and ``root``."""
+    for base in cls.__mro__[: cls.__mro__.index(root)]:
         yield from filter(inspect.isfunction, vars(base).values())
 
 

@@ -9,7 +9,6 @@ from cnnbench.conformance.cases.loss import shares
 from cnnbench.spec.composites.element_loss import (
     BCEWithLogitsLoss,
     L1Loss,
-    LeastSquaresGAN,
     MSELoss,
     SmoothL1Loss,
     VAEDivergence,
@@ -42,6 +41,4 @@ CASES = {
     "bce_with_logits_loss/pos_weight": _pair(BCEWithLogitsLoss(pos_weight=3.0), shares),
     "kl_divergence_vae/code": LayerCase(VAEDivergence(), ((8,), (8,))),
     "kl_divergence_vae/near_standard": LayerCase(VAEDivergence(reduction="none"), ((8,), (8,)), scale=0.01),
-    "least_squares_gan/real": LayerCase(LeastSquaresGAN(label=1.0), ((1, 4, 5),)),
-    "least_squares_gan/fake": LayerCase(LeastSquaresGAN(label=0.0, scale=1.0, reduction="none"), ((1, 4, 5),)),
 }

@@ -216,31 +216,3 @@ class VAEDivergence(ElementLoss, kind="kl_divergence_vae"):
         growth = builder.add("expm1", Elementwise(function="expm1"), target)  # exp(v) - 1 without its cancellation
         spread = builder.add("spread", Subtract(), growth, target)
         return builder.add("element", Affine(scale=0.5), builder.add("total", Add(), square, spread))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeastSquaresGAN(Composite, kind="least_squares_gan"):
-    """scale (D - label)^2, a discriminator's judgements against what they should be.
-
-    Args:
-        label: 1 for images that should be judged real, 0 for fakes.
-        scale: 1/2 (arXiv:1611.04076, equation 2); CycleGAN has 1.
-        reduction: As ``ElementLoss``, without weights.
-
-    Shapes: judgements S -> S for ``none``, else ().
-    """
-
-    label: float
-    scale: float = 0.5
-    reduction: Literal["none", "mean", "sum", "batch_mean"] = "mean"
-
-    example = Example((1, 1, 4, 5), label=1.0)
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_one_of(self.reduction, "reduction", ("none", "mean", "sum", "batch_mean"))
-        return self
-
-    def expand(self, builder: Builder, *inputs: Value) -> Value:
-        distance = builder.add("distance", Affine(shift=-self.label), inputs[0])
-        square = builder.add("square", Elementwise(function="square"), distance)
-        return reduced(builder, builder.add("element", Affine(scale=self.scale), square), self.reduction)

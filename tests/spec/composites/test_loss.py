@@ -7,11 +7,11 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.spec.composites.adversarial_loss import LeastSquaresGAN, NonSaturatingGAN
 from cnnbench.spec.composites.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss
 from cnnbench.spec.composites.element_loss import (
     BCEWithLogitsLoss,
     L1Loss,
-    LeastSquaresGAN,
     MSELoss,
     SmoothL1Loss,
     VAEDivergence,
@@ -122,6 +122,18 @@ def test_least_squares_judges_by_label():
     x = np.array([[0.5, 2.0]])
     np.testing.assert_allclose(value(LeastSquaresGAN(label=1.0), x), (0.25 + 1) / 4)
     np.testing.assert_allclose(value(LeastSquaresGAN(label=0.0, scale=1.0, reduction="sum"), x), 4.25)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("label", [0.0, 0.9, 1.0])
+def test_judgements_against_one_label_equal_pytorch(label):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x = RNG.normal(size=PLANE) * 20
+    leaf = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(leaf, torch.full(PLANE, label, dtype=leaf.dtype))
+    np.testing.assert_allclose(value(NonSaturatingGAN(label=label), x), expected.detach().numpy(), rtol=1e-13)
+    expected.backward()
+    np.testing.assert_allclose(gradient(NonSaturatingGAN(label=label), x), leaf.grad.numpy(), rtol=1e-12, atol=1e-17)
 
 
 @pytest.mark.parametrize("squared", [False, True])

@@ -1,56 +1,18 @@
-"""Losses as data: what is minimised; a backend maps them to its framework's own, or to the layer that computes them."""
+"""Losses of a network's main output: what is minimised; a backend maps them to its framework's own, or to their layer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.errors import SpecError
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
 from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
-from cnnbench.spec.fields import construct
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.loss import NLLLoss
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """A scalar function of the main output and the targets, averaged over the batch.
-
-    Class attributes:
-        kind: The registered name.
-        int_targets: Whether targets are class indices; the others are values.
-        has_targets: Whether a batch holds targets at all.
-    """
-
-    kind: ClassVar[str] = ""
-    int_targets: ClassVar[bool] = False
-    has_targets: ClassVar[bool] = True
-
-    def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.kind = kind
-        _LOSSES[kind] = cls
-
-    def layer(self) -> Layer:
-        """The layer that computes it from (output, targets), for a backend that has no function of its own."""
-        raise NotImplementedError(f"{type(self).__name__} does not name its layer")
-
-    def target_shape(self, output: Shape) -> Shape:
-        """The shape of the targets for a main output of this shape."""
-        return (output[0], *output[2:]) if self.int_targets else output
-
-    def draw_targets(self, generator: Any, output: Shape) -> Any:
-        """Targets from a NumPy generator that fit a main output of this shape."""
-        shape = self.target_shape(output)
-        return generator.integers(0, output[1], shape) if self.int_targets else generator.normal(size=shape)
-
-
-_LOSSES: dict[str, type[Loss]] = {}
+from cnnbench.spec.losses.base import Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,15 +178,3 @@ class Objective(Loss, kind="objective"):
                 expected="an output of shape (), as a loss layer gives",
                 remedy="end the graph in its loss, or name a loss that takes targets",
             )
-
-
-def losses() -> Mapping[str, type[Loss]]:
-    """Every loss by name."""
-    return MappingProxyType(_LOSSES)
-
-
-def loss_from_fields(kind: str, fields: dict[str, Any]) -> Loss:
-    """A loss from plain data. Raises SpecError for an unknown kind or field, or a value of the wrong type."""
-    if kind not in _LOSSES:
-        raise SpecError(f"unknown loss {kind!r}", remedy=did_you_mean(kind, _LOSSES))
-    return construct(_LOSSES[kind], kind, fields)
