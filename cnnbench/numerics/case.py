@@ -20,7 +20,15 @@ from cnnbench.numerics.rounding import all_to_storage, to_storage
 from cnnbench.numerics.teacher_forcing import more_images, resize_images, resized
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import BatchNorm
-from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
+from cnnbench.spec.losses import (
+    CrossEntropy,
+    JointLoss,
+    Loss,
+    MeanSquaredError,
+    Objective,
+    draw_loss_targets,
+    objective_graph,
+)
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
@@ -108,6 +116,27 @@ class Case:
         if self.training.loss is not None:
             return self.training.loss
         return CrossEntropy() if len(self._main_shape) == 2 else MeanSquaredError()
+
+    @cached_property
+    def with_objective(self) -> Case:
+        """The case as it is trained: a loss of several outputs stands in the graph, its targets among the inputs.
+
+        Targets that the batch does not hold are drawn from the seed. Any other case is itself.
+        """
+        loss = self.training.loss
+        if not isinstance(loss, JointLoss):
+            return self
+        graph = objective_graph(self.graph, loss)
+        drawn = draw_loss_targets(self.graph, loss, stream(self.seed, "targets"), self.size)
+        kept = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
+        return replace(
+            self,
+            graph=graph,
+            arrays={name: array for name, array in self.arrays.items() if name in kept},
+            batch={name: _narrowed(array) for name, array in drawn.items()} | dict(self.batch),
+            targets=None,
+            training=replace(self.training, loss=Objective()),
+        )
 
     @property
     def has_loss(self) -> bool:
@@ -198,3 +227,9 @@ class Case:
         }
         targets = None if self.targets is None else self.targets[:images]
         return replace(self, batch=batch, targets=targets)
+
+
+def _narrowed(array: Any) -> Array:
+    """Drawn values in float32, indices as they are."""
+    drawn = np.asarray(array)
+    return drawn if drawn.dtype.kind in "iu" else drawn.astype(np.float32)

@@ -84,9 +84,7 @@ def kind_uses(architectures: Iterable[Architecture]) -> dict[str, Uses]:
     kinds = layer_kinds()
     networks = _inverted({item.name: _kinds_of(item) for item in architectures})
     operators = _inverted({name: _named_in(function, name) for name, function in importers().items()})
-    by_loss = _inverted(
-        {name: set().union(*map(_named_in, _methods(cls, Loss))) for name, cls in losses().items()}
-    )
+    by_loss = _inverted({name: set().union(*map(_named_in, _methods(cls, Loss))) for name, cls in losses().items()})
     composites = _inverted(
         {
             kind: set().union(*map(_named_in, _methods(cls, Composite))) - {kind}

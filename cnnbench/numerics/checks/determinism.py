@@ -46,7 +46,7 @@ def check_gradient_determinism(subject: Subject, oracle: Oracle) -> CheckOutcome
     Raises:
         UnavailableError: The network has no loss (no images, or no floating-point output), or no trainable weights.
     """
-    small = Oracle(oracle.case.reduced, oracle.cache)
+    small = Oracle(oracle.case.reduced.with_objective, oracle.cache)
     case = small.case
     if not case.has_loss:
         raise UnavailableError("no loss can be taken of this network's output, so that it has no gradients to compare")

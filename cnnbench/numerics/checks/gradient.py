@@ -36,11 +36,14 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
 
     A large network is checked on smaller images; ``details`` says which.
     """
-    small = Oracle(oracle.case.reduced, oracle.cache)
+    small = Oracle(oracle.case.reduced.with_objective, oracle.cache)
     case = small.case
     if (doubt := wrong_gradient(small)) is not None:
         return doubted(NAME, doubt)
-    local, hard = check_local_gradients(NAME, subject, small), hard_oracle(oracle)
+    local, hard = (
+        check_local_gradients(NAME, subject, small),
+        hard_oracle(Oracle(oracle.case.with_objective, oracle.cache)),
+    )
     if hard is not None and local.status == "passed":
         with np.errstate(all="ignore"):
             local = joined(local, check_local_gradients(NAME, subject, hard, once=True))
@@ -68,11 +71,11 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
 
 def prefetch_gradient(oracle: Oracle) -> None:
     """Has the oracle compute each layer's gradients, and the network's with their envelope."""
-    small = Oracle(oracle.case.reduced, oracle.cache)
+    small = Oracle(oracle.case.reduced.with_objective, oracle.cache)
     for ordinary in (small, *(sized for _, sized in sized_oracles(small))):
         for name in ordinary.differentiated()[:1]:
             ordinary.gradients(name)  # all are made together
-    hard = hard_oracle(oracle)
+    hard = hard_oracle(Oracle(oracle.case.with_objective, oracle.cache))
     if hard is not None:
         with np.errstate(all="ignore"):
             for name in hard.differentiated()[:1]:

@@ -34,7 +34,7 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
     Each is one program that takes the first steps, many more at the rate 0, some late steps, those again from the
     state before them, and the first steps again. So a defect shows that begins at any of these steps, or with a load.
     """
-    small = Oracle(oracle.case.reduced, oracle.cache)
+    small = Oracle(oracle.case.reduced.with_objective, oracle.cache)
     case = small.case
     if not case.has_loss:
         raise UnavailableError("no loss can be taken of this network's output, so that it cannot be trained")
@@ -78,7 +78,7 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
 
 def prefetch_training(oracle: Oracle) -> None:
     """Has the oracle compute the network's course and its envelope."""
-    course(Oracle(oracle.case.reduced, oracle.cache))
+    course(Oracle(oracle.case.reduced.with_objective, oracle.cache))
 
 
 def _blamed(subject: Subject, case: Case, found: StepsVerdict) -> tuple[str | None, str]:

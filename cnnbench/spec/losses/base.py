@@ -74,7 +74,7 @@ class Loss:
         return generator.integers(0, output[1], shape) if self.int_targets else generator.normal(size=shape)
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
-        """The names of the outputs that it is a function of, in the order in which ``targets`` and ``terms`` take them."""
+        """The names of the outputs that it reads, in the order in which ``targets`` and ``terms`` take them."""
         return (graph.outputs[0][0],)
 
     def targets(self, outputs: Shapes) -> tuple[LossTarget, ...]:

@@ -1,4 +1,4 @@
-"""Losses of a network's main output: what is minimised; a backend maps them to its framework's own, or to their layer."""
+"""Losses of the main output: what is minimised; a backend maps them to its framework's own, or to their layer."""
 
 from __future__ import annotations
 

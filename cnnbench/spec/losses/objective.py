@@ -35,9 +35,7 @@ def objective_graph(graph: Graph, loss: Loss) -> Graph:
     given = {f"{SCOPE}_{i}": values[name] for i, name in enumerate(names)}
     kept = graph.prefix(tuple(dict.fromkeys(given.values()))).nodes
     _require_free(graph, kept, targets)
-    nodes = tuple(
-        replace(node, inputs=tuple(given.get(value, value) for value in node.inputs)) for node in added.nodes
-    )
+    nodes = tuple(replace(node, inputs=tuple(given.get(value, value) for value in node.inputs)) for node in added.nodes)
     inputs = (*graph.inputs, *(_as_input(target) for target in new_targets(graph, targets)))
     return Graph(f"{graph.name} with {loss.kind}", inputs, (*kept, *nodes), added.outputs)
 
