@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.interchange.weight_readers import WeightReader
     from cnnbench.training.dataset import DatasetPlugin
+    from cnnbench.training.metrics.registry import ImageMetric
 
 
 @hookimpl
@@ -62,6 +63,14 @@ def cnnbench_metrics() -> Sequence[Metric]:
 
 
 @hookimpl
+def cnnbench_image_metrics() -> Sequence[ImageMetric]:
+    """Of classes, pixels, boxes, masks, keypoints, captions, pictures and anomalies."""
+    from cnnbench.training.metrics.shipped import SHIPPED
+
+    return SHIPPED
+
+
+@hookimpl
 def cnnbench_recorders() -> Mapping[str, Recorder]:
     """JSON lines in the run's folder, and MLflow."""
     from cnnbench.output.recorders.jsonl import JsonlRecorder
@@ -103,6 +112,9 @@ if TYPE_CHECKING:  # the classes are what the hooks' protocols say of them
         return value
 
     def _is_offered_metric(value: Metric) -> hookspecs.OfferedMetric:
+        return value
+
+    def _is_offered_image_metric(value: ImageMetric) -> hookspecs.OfferedImageMetric:
         return value
 
     def _is_offered_recorder(value: Recorder) -> hookspecs.OfferedRecorder:

@@ -75,6 +75,18 @@ class OfferedMetric(Protocol):
         """(``Record``) -> the figure, or None where the record has not what it needs."""
 
 
+class OfferedImageMetric(Protocol):
+    """A ``cnnbench.training.metrics.registry.ImageMetric``."""
+
+    @property
+    def name(self) -> str:
+        """What suites and tables call it."""
+
+    @property
+    def statistic(self) -> Callable[[Sequence[Any], Any], Any]:
+        """(what was decoded of each image, ``Dataset``) -> ``Statistic``."""
+
+
 class OfferedRecorder(Protocol):
     """A ``cnnbench.harness.run.extensions.Recorder``."""
 
@@ -161,6 +173,14 @@ def cnnbench_metrics() -> Sequence[OfferedMetric]:  # type: ignore[empty-body]
 
     Called by ``harness.run.hooks`` once a run, before its first record, and by reports for the units. Each metric's
     ``compute`` is called with every record before it is written.
+    """
+
+
+@hookspec
+def cnnbench_image_metrics() -> Sequence[OfferedImageMetric]:  # type: ignore[empty-body]
+    """Figures of what a network says of test images: mean intersection over union, average precision and the like.
+
+    Called by ``training.metrics.registry`` whenever a metric is looked up: in a worker that evaluates a training.
     """
 
 

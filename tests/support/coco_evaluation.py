@@ -15,7 +15,8 @@ def drawn(
     seed: int, images: int = 12, classes: int = 3
 ) -> tuple[list[FoundObjects], list[tuple[np.ndarray, np.ndarray]]]:
     """Random objects, some of them crowds, and detections near them and elsewhere; with their boxes."""
-    from cnnbench.training.metrics.detection import box_areas, box_overlap
+    from cnnbench.training.decoders.boxes import box_areas
+    from cnnbench.training.metrics.overlap import box_overlap
 
     generator = np.random.default_rng(seed)
     found, boxes = [], []

@@ -9,16 +9,10 @@ import pytest
 from coco_evaluation import drawn, evaluated
 
 from cnnbench.errors import DataError
+from cnnbench.training.decoders.boxes import box_areas
 from cnnbench.training.metrics.anomaly import auroc
 from cnnbench.training.metrics.captions import bleu, exact_match
-from cnnbench.training.metrics.detection import (
-    THRESHOLDS,
-    FoundObjects,
-    box_areas,
-    box_overlap,
-    mask_overlap,
-    mean_average_precision,
-)
+from cnnbench.training.metrics.detection import THRESHOLDS, FoundObjects, mean_average_precision
 from cnnbench.training.metrics.generative import (
     covered_classes,
     frechet_distance,
@@ -27,6 +21,7 @@ from cnnbench.training.metrics.generative import (
     reconstruction_error,
 )
 from cnnbench.training.metrics.keypoints import COCO_SIGMAS, object_keypoint_similarity, oks, pck
+from cnnbench.training.metrics.overlap import box_overlap, mask_overlap
 from cnnbench.training.metrics.segmentation import segmentation
 from cnnbench.training.metrics.statistic import MeanStatistic, compared, measured
 

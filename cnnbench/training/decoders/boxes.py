@@ -29,12 +29,21 @@ class Detections:
         return len(self.boxes)
 
 
+def box_areas(boxes: Array) -> Array:
+    """(x2 - x1) (y2 - y1) of boxes (M, 4), 0 where a side is negative."""
+    return np.asarray(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(-1))
+
+
+def common_areas(first: Array, second: Array) -> Array:
+    """The area that boxes (A, 4) have in common with boxes (B, 4) -> (A, B)."""
+    sides = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
+    return np.asarray(np.maximum(sides, 0).prod(-1))
+
+
 def overlaps(first: Array, second: Array) -> Array:
     """Intersection over union of boxes (A, 4) with boxes (B, 4) -> (A, B); 0 where the union is 0."""
-    sides = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
-    common = np.maximum(sides, 0).prod(-1)
-    areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(-1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - common
+    common = common_areas(first, second)
+    union = box_areas(first)[:, None] + box_areas(second)[None, :] - common
     return np.asarray(np.divide(common, union, out=np.zeros_like(union, np.float64), where=union > 0))
 
 

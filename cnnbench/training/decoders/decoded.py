@@ -32,6 +32,9 @@ class Decoded:
         limbs: Pairs of keypoints that are joined.
         words: Numbers of words up to the end.
         picture: (C, H, W).
+        label: The class of the image. probabilities: (K,) of its classes; of a generated picture, by a classifier that
+            judges it.
+        features: (F,) of the picture in such a classifier.
     """
 
     detections: Detections | None = None
@@ -41,6 +44,9 @@ class Decoded:
     limbs: tuple[tuple[int, int], ...] = ()
     words: tuple[int, ...] | None = None
     picture: Array | None = None
+    label: int | None = None
+    probabilities: Array | None = None
+    features: Array | None = None
 
     def lines(self) -> list[str]:
         """In words, one line for each thing."""
@@ -66,6 +72,8 @@ class Decoded:
         if self.picture is not None:
             size = "x".join(map(str, self.picture.shape))
             found.append(f"picture {size}, values from {self.picture.min():.3f} to {self.picture.max():.3f}")
+        if self.label is not None:
+            found.append(f"class {self.label}")
         return found
 
 

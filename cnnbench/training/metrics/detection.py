@@ -29,7 +29,8 @@ class FoundObjects:
         true_classes: (M,), below 0 in rows without an object. true_areas: (M,). crowd: (M,), whether a row is a crowd,
             which any number of detections may match without counting.
         overlap: (D, M): intersection over union, or similarity of keypoints; for a crowd the share of the detection
-            that lies in it. See ``box_overlap``.
+            that lies in it. See ``overlap``.
+        ignored: (M,), whether an object counts neither for nor against, but is matched once; None for none.
     """
 
     scores: Array
@@ -39,6 +40,13 @@ class FoundObjects:
     true_areas: Array
     crowd: Array
     overlap: Array
+    ignored: Array | None = None
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """(M,): the objects that do not count."""
+        crowd = np.asarray(self.crowd, bool)
+        return crowd if self.ignored is None else crowd | np.asarray(self.ignored, bool)
 
     def __post_init__(self) -> None:
         finite(self.scores, "scores")
@@ -52,7 +60,7 @@ class FoundObjects:
 
 
 @dataclass(frozen=True, eq=False)
-class _ClassMatches:
+class ClassMatches:
     """Detections of a class over all images, images in order, each image's by falling score."""
 
     scores: Array
@@ -71,7 +79,7 @@ class AveragePrecisionStatistic:
         images: How many there are.
     """
 
-    matches: tuple[_ClassMatches, ...]
+    matches: tuple[ClassMatches, ...]
     images: int
 
     def __len__(self) -> int:
@@ -124,7 +132,7 @@ def mean_average_precision(
     for number in range(classes):
         parts = [_matched(item, number, limits, AREAS[area], most) for item in images]
         matches.append(
-            _ClassMatches(
+            ClassMatches(
                 scores=np.concatenate([part[0] for part in parts] or [np.zeros(0)]),
                 images=np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts]),
                 right=np.concatenate([part[1] for part in parts] or [np.zeros((len(limits), 0), bool)], 1),
@@ -135,43 +143,6 @@ def mean_average_precision(
     return AveragePrecisionStatistic(tuple(matches), len(images))
 
 
-def box_overlap(boxes: Array, truth: Array, crowd: Array) -> Array:
-    """Intersection over union of boxes (D, 4) with (M, 4) -> (D, M); for a crowd over the detection's area alone.
-
-    Args:
-        boxes: Corners x1, y1, x2, y2 of what was found.
-        truth: The same of the objects.
-        crowd: (M,).
-    """
-    boxes, truth = finite(boxes, "boxes"), finite(truth, "true boxes")
-    sides = np.minimum(boxes[:, None, 2:], truth[None, :, 2:]) - np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    common = np.maximum(sides, 0).prod(-1)
-    return _share(common, box_areas(boxes), box_areas(truth), crowd)
-
-
-def box_areas(boxes: Array) -> Array:
-    """(x2 - x1) (y2 - y1) of boxes (M, 4), 0 where a side is negative."""
-    return np.asarray(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(-1))
-
-
-def mask_overlap(masks: Array, truth: Array, crowd: Array) -> Array:
-    """The same of masks (D, H, W) with (M, H, W) of 0 and 1 -> (D, M).
-
-    Args:
-        masks: 1 where the object was found.
-        truth: 1 where it is.
-        crowd: (M,).
-    """
-    mine = masks.reshape(len(masks), -1).astype(np.float64)
-    right = truth.reshape(len(truth), -1).astype(np.float64)
-    return _share(mine @ right.T, mine.sum(1), right.sum(1), crowd)
-
-
-def _share(common: Array, areas: Array, true_areas: Array, crowd: Array) -> Array:
-    union = np.where(np.asarray(crowd, bool)[None], areas[:, None], areas[:, None] + true_areas[None] - common)
-    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
-
-
 def _matched(
     item: FoundObjects, number: int, limits: Array, area: tuple[float, float], most: int
 ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_], int]:
@@ -180,7 +151,7 @@ def _matched(
     mine = mine[np.argsort(-item.scores[mine], kind="stable")][:most]
     true = np.flatnonzero(np.asarray(item.true_classes) == number)
     areas = item.true_areas[true]
-    left_out = np.asarray(item.crowd, bool)[true] | (areas < area[0]) | (areas > area[1])
+    left_out = item.left_out[true] | (areas < area[0]) | (areas > area[1])
     order = np.argsort(left_out, kind="stable")
     true, left_out = true[order], left_out[order]
     crowd = np.asarray(item.crowd, bool)[true]
@@ -208,7 +179,7 @@ def _best(overlap: Array, limit: float, taken: Array, left_out: Array) -> int | 
     return None
 
 
-def _precisions(item: _ClassMatches, counts: Array) -> float | None:
+def _precisions(item: ClassMatches, counts: Array) -> float | None:
     """The average precision of a class over images that occur so often; None without an object."""
     objects = int((item.objects * counts).sum())
     if not objects:
