@@ -121,8 +121,8 @@ def test_pictures_are_compared_with_the_images():
 def test_what_cannot_be_computed_is_said():
     dataset = load_dataset("digits", DataRequest("test", (1, 8, 8), 2))
     labels = [Decoded(label=0), Decoded(label=1)]
-    with pytest.raises(SpecError, match=r"(?s)unknown metric 'acuracy'.*accuracy"):
-        score(["acuracy"], labels, dataset)
+    with pytest.raises(SpecError, match=r"(?s)unknown metric 'exact_caption'.*exact_captions"):
+        score(["exact_caption"], labels, dataset)
     with pytest.raises(DataError, match="the network gives no pixels"):
         score(["mean_iou"], labels, dataset)
     with pytest.raises(DataError, match="digits has no truth 'segmentation'"):
