@@ -60,7 +60,7 @@ def keypoint_overlap(found: Array, truth: Array, boxes: Array, areas: Array, sig
     below = (boxes[:, :2] - sides)[None, :, None] - places[:, None]
     above = places[:, None] - (boxes[:, 2:] + sides)[None, :, None]
     outside = np.maximum(below, 0) + np.maximum(above, 0)
-    is_known = labelled.any(2)
+    is_known = np.asarray(labelled.any(2))
     distances = np.where(is_known[..., None], (gaps**2).sum(-1), (outside**2).sum(-1))
     widths = (2 * np.asarray(sigmas, np.float64)) ** 2
     near = np.exp(-distances / widths / (np.asarray(areas, np.float64)[None, :, None] + np.spacing(1)) / 2)

@@ -63,7 +63,7 @@ def of_keypoints(item: Decoded, dataset: Dataset, place: int) -> FoundObjects:
         true_areas=areas,
         crowd=crowd_of(dataset, place),
         overlap=keypoint_overlap(found, truth, boxes, areas, sigmas_of(dataset)),
-        ignored=~(truth[..., 2] > 0).any(1),
+        ignored=np.asarray(~(truth[..., 2] > 0).any(1)),
     )
 
 

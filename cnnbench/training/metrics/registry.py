@@ -92,12 +92,12 @@ def _of_pictures(graph: Graph, shapes: Mapping[str, Any], dataset: Dataset) -> f
     takes_images = [item.shape for item in graph.inputs] == [image]
     if "image" in shapes:
         return frozenset({"picture"} if takes_images and shapes["image"][1:] == image else ())
-    logits = shapes.get("logits", ())
+    logits: tuple[int, ...] = shapes.get("logits", ())
     if len(logits) == 4 and {"mean", "log_variance"} <= set(shapes):
         return frozenset({"picture"} if takes_images and logits[1:] == image else ())
     if len(logits) == 4:
         return frozenset({"pixels"} if 1 < logits[1] == len(dataset.names.get("segmentation", ())) else ())
-    main = shapes[graph.outputs[0][0]] if graph.outputs else ()
+    main: tuple[int, ...] = shapes[graph.outputs[0][0]] if graph.outputs else ()
     return frozenset({"label"} if len(main) == 2 and main[1] >= len(dataset.classes) > 1 else ())
 
 
