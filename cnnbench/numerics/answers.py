@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from cnnbench.spec.graph import Graph
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Images = Sequence[str]  # of a batch in their order, each by a digest of what it holds
-Known = tuple[Array, bool]  # a row, and whether it is the oracle's
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,35 @@ class Disagreement:
     array: str | None = None
 
 
+@dataclass(frozen=True)
+class _Known:
+    """One answer of an image, or of a whole batch.
+
+    Args:
+        rows: By output.
+        is_oracle: Whether the oracle gave it; else an earlier call.
+        admitted: How far each output may lie from it.
+    """
+
+    rows: dict[str, Array]
+    is_oracle: bool
+    admitted: Mapping[str, float]
+
+
+class _Part(NamedTuple):
+    """What a call gave for one image.
+
+    Args:
+        image: Its place in the batch; None for what is not of single images.
+        key: Of what it is the answer to.
+        rows: By output.
+    """
+
+    image: int | None
+    key: str
+    rows: dict[str, Array]
+
+
 class Answers:
     """Compares the rows of a call's outputs with the answers of its images.
 
@@ -48,7 +76,8 @@ class Answers:
 
     An output is compared row by row where its first axis alone grows with the batch, and as a whole elsewhere.
     At inference images do not meet. The oracle's rows admit the end-to-end envelope, and a row of an earlier call twice
-    that, since both may be off.
+    that, since both may be off. An image may have several answers, where rounding decides a discrete choice: all
+    outputs of a call must then agree with the same one.
 
     Args:
         graph: What the program computes.
@@ -58,9 +87,9 @@ class Answers:
 
     def __init__(self, graph: Graph, policy: PrecisionPolicy, envelope: Envelope) -> None:
         self._graph, self._policy = graph, policy
-        self._admitted = {name: envelope.factor * size for name, size in envelope.size.items()}
+        self._admitted = admitted_by(envelope)
         self._rows = _rows_per_image(graph)
-        self._known: dict[tuple[str, str], Known] = {}
+        self._known: dict[str, list[_Known]] = {}
         self.largest_share = 0.0
 
     @property
@@ -68,18 +97,26 @@ class Answers:
         """How far each output may lie from the oracle's."""
         return self._admitted
 
-    def learn(self, images: Images, exact: Arrays) -> None:
-        """Takes the oracle's outputs for a batch of these images."""
-        for name, _, key, row in self._parts(images, exact):
-            self._known[name, key] = (row, True)
+    def learn(self, images: Images, exact: Arrays, envelope: Envelope | None = None) -> None:
+        """Takes the oracle's outputs for a batch of these images, beside those that it has.
+
+        Args:
+            images: Of the batch.
+            exact: The outputs.
+            envelope: Of these; None for that of all.
+        """
+        admitted = self._admitted if envelope is None else admitted_by(envelope)
+        for part in self._parts(images, exact):
+            self._known.setdefault(part.key, []).append(_Known(part.rows, True, admitted))
 
     def lacks(self, images: Images) -> bool:
         """Whether an output that is not of single images is unknown for a batch of these images."""
-        whole = " ".join(images)
-        return any(rows is None and (name, whole) not in self._known for name, rows in self._rows.items())
+        return None in self._rows.values() and _whole(images) not in self._known
 
     def judge(self, images: Images, outputs: Arrays) -> Disagreement | None:
         """The worst disagreement of a call's outputs with what is known; what is new becomes known.
+
+        ``largest_share`` is that of calls that agree.
 
         Args:
             images: That the call was on.
@@ -93,37 +130,59 @@ class Answers:
                 problem, text = "nan", "a value is infinite"
             if problem is not None:
                 return Disagreement(np.inf, f"output {name}: {text}", problem)
-        found: list[Disagreement] = []
-        for name, image, key, row in self._parts(images, outputs):
-            exact, is_oracle = self._known.setdefault((name, key), (np.array(row), False))
-            found.append(self._compared(name, image, row, exact, is_oracle))
+        found = [self._of_part(part) for part in self._parts(images, outputs)]
         worst = max(found, key=lambda item: item.share, default=None)
         if worst is None:
             return None
+        if not worst.share <= 1:
+            return worst
         self.largest_share = max(self.largest_share, worst.share)
-        return worst if not worst.share <= 1 else None
+        return None
 
-    def _compared(self, name: str, image: int | None, row: Array, exact: Array, is_oracle: bool) -> Disagreement:
-        gap = float(np.abs(row.astype(np.float64) - exact).max(initial=0.0))
-        share = gap / (self._admitted[name] * (1 if is_oracle else 2))
-        where = "" if image is None else f" of image {image + 1}"
-        other = "the oracle" if is_oracle else "an earlier call"
-        text = f"output {name}{where} is {gap:.3g} from {other}'s, {share:.3g} times the envelope"
-        return Disagreement(share, text, image=image)
+    def _of_part(self, part: _Part) -> Disagreement:
+        """The worst of its outputs, beside the answer that is nearest; the first answer is taken as it comes."""
+        if part.key not in self._known:
+            rows = {name: np.array(row) for name, row in part.rows.items()}
+            self._known[part.key] = [_Known(rows, False, self._admitted)]
+        found = [
+            max((_compared(name, part.image, row, known) for name, row in part.rows.items()), key=lambda at: at.share)
+            for known in self._known[part.key]
+        ]
+        return min(found, key=lambda item: item.share)
 
-    def _parts(self, images: Images, outputs: Arrays) -> list[tuple[str, int | None, str, Array]]:
-        """(output, place, key of what it is the answer to, values) of each row."""
-        whole = " ".join(images)
-        parts: list[tuple[str, int | None, str, Array]] = []
+    def _parts(self, images: Images, outputs: Arrays) -> list[_Part]:
+        """What the outputs are for each image, for the batch as a whole, and whatever the batch is."""
+        every, whole = _Part(None, "whatever batch", {}), _Part(None, _whole(images), {})
+        single = [_Part(i, f"image {key}", {}) for i, key in enumerate(images)]
         for name, _ in self._graph.outputs:
             rows, array = self._rows[name], outputs[name]
             if rows is None or not images:
-                parts.append((name, None, whole, array))
+                whole.rows[name] = array
             elif rows == 0:
-                parts.append((name, None, "", array))
+                every.rows[name] = array
             else:
-                parts += [(name, i, key, array[i * rows : (i + 1) * rows]) for i, key in enumerate(images)]
-        return parts
+                for i, part in enumerate(single):
+                    part.rows[name] = array[i * rows : (i + 1) * rows]
+        return [part for part in (every, whole, *single) if part.rows]
+
+
+def admitted_by(envelope: Envelope) -> dict[str, float]:
+    """How far each value may lie from the oracle's."""
+    return {name: envelope.factor * size for name, size in envelope.size.items()}
+
+
+def _whole(images: Images) -> str:
+    return f"batch {' '.join(images)}"
+
+
+def _compared(name: str, image: int | None, row: Array, known: _Known) -> Disagreement:
+    exact = known.rows[name]
+    gap = float(np.abs(row.astype(np.float64) - exact).max(initial=0.0))
+    share = gap / (known.admitted[name] * (1 if known.is_oracle else 2))
+    where = "" if image is None else f" of image {image + 1}"
+    other = "the oracle" if known.is_oracle else "an earlier call"
+    text = f"output {name}{where} is {gap:.3g} from {other}'s, {share:.3g} times the envelope"
+    return Disagreement(share, text, image=image)
 
 
 def images_of(graph: Graph, batch: Arrays) -> Images:

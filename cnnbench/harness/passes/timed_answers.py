@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from cnnbench.harness.worker.pool import LoadedWorker
     from cnnbench.harness.worker.protocol.timing import CollectReply
     from cnnbench.numerics.answers import Answers, Disagreement
+    from cnnbench.numerics.case import Case
+    from cnnbench.numerics.same_choices import RightAnswers
 
 Rows = tuple[tuple[int, ...], ...]
 
@@ -44,6 +48,7 @@ class TimedAnswers:
         inputs: Inputs of a round.
         answers: What is known of the images; None where the suite asks for no check that needs the oracle's outputs.
         exact: Gives the oracle's outputs for a batch of these images of the stock.
+        choosing: Gives what is right for such a batch under the program's own choices; None of a network without any.
     """
 
     images: tuple[str, ...]
@@ -52,6 +57,7 @@ class TimedAnswers:
     inputs: int
     answers: Answers | None
     exact: Callable[[Sequence[int]], HostArrays] | None = None
+    choosing: Callable[[Sequence[int]], RightAnswers | None] | None = None
     compared: int = 0
     _windows: Iterator[tuple[int, ...]] = field(init=False)
 
@@ -115,10 +121,27 @@ class TimedAnswers:
         self.compared += 1
         if found is None:
             return None
-        if found.problem is None and self._images_meet(outputs, images):
+        wrong = ""
+        if found.problem is None and (right := self._right(images)) is not None:
+            found = self._under_choices(images, outputs, right)
+            wrong = right.wrong
+        elif found.problem is None and self._images_meet(outputs, images):
             self.answers = None  # whose rows are then no images' own
             return None
-        return failure_of(found, when)
+        return None if found is None else failure_of(found, when, wrong)
+
+    def _right(self, images: Sequence[str]) -> RightAnswers | None:
+        """What is right for a batch of a network that chooses; None for another one, or for images from elsewhere."""
+        if self.choosing is None or not set(images) <= set(self.images):
+            return None
+        return self.choosing([self.images.index(image) for image in images])
+
+    def _under_choices(self, images: Sequence[str], outputs: HostArrays, right: RightAnswers) -> Disagreement | None:
+        """Judges a call anew, with the answers that were just worked out."""
+        assert self.answers is not None
+        for answer in right.answers:
+            self.answers.learn(images, answer.exact, answer.envelope)
+        return self.answers.judge(images, outputs)
 
     def _images_meet(self, outputs: HostArrays, images: Sequence[str]) -> bool:
         """Whether the reference gives the same for this very batch, as where a network takes a mean over images."""
@@ -131,9 +154,16 @@ class TimedAnswers:
         return all(gap <= admitted.get(name, 0.0) for name, gap in gaps.items())
 
 
-def failure_of(found: Disagreement, when: str) -> Failure:
-    """A disagreement as the end of a cell."""
-    return Failure(status=PROBLEMS.get(found.problem, "mismatch"), reason=f"the timed program, {when}: {found.text}")
+def failure_of(found: Disagreement, when: str, wrong: str = "") -> Failure:
+    """A disagreement as the end of a cell.
+
+    Args:
+        found: The disagreement.
+        when: In the message.
+        wrong: What is wrong with a discrete choice, where one is.
+    """
+    reason = f"the timed program, {when}: {found.text}" + (f"; {wrong}" if wrong else "")
+    return Failure(status=PROBLEMS.get(found.problem, "mismatch"), reason=reason)
 
 
 def windows(count: int, batch: int, known: int) -> Iterator[tuple[int, ...]]:
@@ -182,15 +212,30 @@ def timed_answers(facts: PassFacts, cell: Cell, loaded: LoadedWorker) -> TimedAn
         images = materials.memo[key]
     inputs = max(LEAST_INPUTS, min(MOST_INPUTS, BYTES_A_ROUND // max(size, 1)))
 
+    on = partial(_on_rows, facts, cell, stock)
+
     def exact(rows: Sequence[int]) -> HostArrays:
         from cnnbench.numerics.reference import reference, reference_options
 
-        case = case_of(facts, cell)
-        chosen = {name: array[list(rows)] for name, array in read_arrays(stock).items()} if stock else {}
-        batch = {**read_arrays(material.batch), **chosen}
-        return reference().subject.forward(case.lowered, case.stored, batch, reference_options()).outputs
+        case = on(rows)
+        return reference().subject.forward(case.lowered, case.stored, case.inputs, reference_options()).outputs
 
-    return TimedAnswers(images, known, cell.batch, inputs, _answers(facts, cell, loaded), exact)
+    def choosing(rows: Sequence[int]) -> RightAnswers | None:
+        from cnnbench.harness.passes.worker_subject import WorkerSubject
+        from cnnbench.numerics.same_choices import right_answers
+        from cnnbench.numerics.subject import composites_among
+
+        subject = WorkerSubject(loaded.worker, facts.suite.timeouts.call_s, loaded.kinds, loaded.special_gaps)
+        return right_answers(subject, replace(on(rows), whole=composites_among(loaded.kinds)))
+
+    return TimedAnswers(images, known, cell.batch, inputs, _answers(facts, cell, loaded), exact, choosing)
+
+
+def _on_rows(facts: PassFacts, cell: Cell, stock: Path | None, rows: Sequence[int]) -> Case:
+    """The case of a cell on images of its stock."""
+    chosen = {name: array[list(rows)] for name, array in read_arrays(stock).items()} if stock else {}
+    batch = {**read_arrays(facts.materials.of(cell).batch), **chosen}
+    return replace(case_of(facts, cell), batch=batch, targets=None)
 
 
 def _answers(facts: PassFacts, cell: Cell, loaded: LoadedWorker) -> Answers | None:

@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.contract import ProgramOptions
-from cnnbench.execution.precision import precision
 from cnnbench.numerics.answers import Answers, Disagreement, images_of
 from cnnbench.numerics.calibration import leaves_range
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.located import recorded_program, with_node
+from cnnbench.numerics.checks.other_weights import outputs_of_another, unlike_another
 from cnnbench.numerics.checks.read_back import unlike
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.envelope import forward_envelope, perturbed_precision
-from cnnbench.numerics.forced_choices import ForcedChoices
+from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.made_choices import made_choices
 from cnnbench.numerics.memoizing import MemoizingSubject, opens_sessions
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.other_operands import in_reverse, rotated
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.same_choices import right_answers
 from cnnbench.numerics.session import Calls, Session, distances
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import owners
@@ -158,7 +157,15 @@ class _Examination:
         yield step, self._moved(found.result.state)
 
     def _confirmed(self, wrong: Disagreement, batch: Arrays, outputs: Arrays) -> Disagreement | None:
-        """None where the reference gives the same for this very batch: images meet in this network, as in a mean."""
+        """None where the reference gives the same for this very batch: images meet in this network, as in a mean.
+
+        Or where rounding decides a discrete choice, and the outputs are right under the one that the subject makes.
+        """
+        right = None if wrong.problem else right_answers(self._subject, replace(self._case, batch=batch, targets=None))
+        if right is not None:
+            for answer in right.answers:
+                self._answers.learn(images_of(self._case.graph, batch), answer.exact, answer.envelope)
+            return self._answers.judge(images_of(self._case.graph, batch), outputs)
         gaps = distances(outputs, self._exact(batch)) if wrong.problem is None else {"": np.inf}
         self._details["images_meet"] = all(gap <= self._answers.admitted.get(name, 0.0) for name, gap in gaps.items())
         return None if self._details["images_meet"] else wrong
@@ -196,35 +203,15 @@ class _Examination:
         before = self._first or self._run("first", 1)
         session.load(other)
         yield step, self._read_back(other)
-        after = self._run("first", 1)
-        if after.digests[-1] == before.digests[-1] and any(map(_varies, before.result.outputs.values())):
+        after, fresh = self._run("first", 1), outputs_of_another(self._subject, case, other, first)
+        differ = any(not gap <= self._answers.admitted[n] for n, gap in distances(before.result.outputs, fresh).items())
+        if differ and after.digests[-1] == before.digests[-1] and any(map(_varies, before.result.outputs.values())):
             yield step, Disagreement(np.inf, "the outputs are those of the weights before, bit for bit")
-        yield step, self._unlike_another(other, first, after)
+        usual = largest(self._first.result.outputs) if self._first else {}
+        yield step, unlike_another(after.result.outputs, fresh, usual, self._answers.admitted)
         session.load(case.stored)
         yield "the first weights loaded again", self._read_back(case.stored)
         yield from self._called("first", first, "the first weights loaded again", 1)
-
-    def _unlike_another(self, arrays: Arrays, batch: Arrays, found: Calls) -> Disagreement | None:
-        """Outputs that are not those of another program with these weights, such as where some arrays were not taken.
-
-        It is NumPy's, or the subject's own, compiled for these weights, in thorough checks and if the network chooses.
-        """
-        case = self._case
-        if case.thorough or ForcedChoices(case).nodes:  # another's rounding may choose otherwise
-            fresh = self._subject.forward(case.graph, arrays, batch, replace(case.options, training=False)).outputs
-        else:
-            plain = ProgramOptions("fast", precision(perturbed_precision(case)))
-            fresh = reference().subject.forward(case.lowered, arrays, batch, plain).outputs
-        if not all(np.isfinite(value).all() for value in fresh.values()):
-            return None
-        usual = largest(self._first.result.outputs) if self._first else {}
-        sizes, gaps = largest(fresh), distances(found.result.outputs, fresh)
-        for name, gap in gaps.items():
-            admitted = 2 * self._answers.admitted[name] * max(1.0, sizes[name] / max(usual.get(name, 1.0), 2.0**-126))
-            if not gap <= admitted:
-                text = f"output {name} is {gap:.3g} from that of another program with them"
-                return Disagreement(gap / admitted, text)
-        return None
 
     def _sizes(self, first: Arrays) -> Iterator[tuple[str, Disagreement | None]]:
         """Batches of other sizes, made of the images whose answers are known."""
