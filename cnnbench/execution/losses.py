@@ -49,7 +49,7 @@ class LossFunctions:
 
     def find(self, loss: Loss, output: Shape) -> LossFunction | None:
         """(output, targets) -> what the registered function returns; None: there is none for outputs of this shape."""
-        function, rank = self._table.get(loss.kind, (None, None))
+        function, rank = (None, None) if loss.of_layer else self._table.get(loss.kind, (None, None))
         return partial(function, loss) if function is not None and rank in (None, len(output)) else None
 
     def bind(

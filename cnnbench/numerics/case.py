@@ -155,7 +155,7 @@ class Case:
         given = self.targets
         if given is not None and given.shape == self.loss.target_shape(shape):
             is_int = given.dtype.kind in "iu"
-            if is_int == self.loss.int_targets and (not is_int or given.max(initial=0) < shape[1]):
+            if is_int == self.loss.int_targets and (not is_int or given.max(initial=0) < self.loss.num_classes(shape)):
                 return to_storage(np.asarray(given), self.policy)
         drawn = np.asarray(self.loss.draw_targets(generator, shape))
         return to_storage(drawn if self.loss.int_targets else drawn.astype(np.float32), self.policy)

@@ -30,7 +30,7 @@ def host_loss(loss: Loss, outputs: Any, targets: Any) -> float:
         return float(outputs)
     if isinstance(loss, MeanSquaredError):
         return float(np.mean((outputs - targets) ** 2))
-    if not isinstance(loss, CrossEntropy) or outputs.ndim > 2:
+    if not isinstance(loss, CrossEntropy) or loss.of_layer or outputs.ndim > 2:
         return _of_layer(loss, outputs, targets)
     shifted = outputs - outputs.max(axis=1, keepdims=True)
     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

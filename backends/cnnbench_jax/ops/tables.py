@@ -14,6 +14,7 @@ Arrays = tuple[Array, ...]
 
 @OPERATIONS.register("sinusoid_table")
 @OPERATIONS.register("causal_mask")
+@OPERATIONS.register("constant_table")
 @OPERATIONS.register("shifted_window_mask")
 @OPERATIONS.register("relative_offsets")
 def table(layer: Table, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:

@@ -16,6 +16,7 @@ def table_backward(layer: Table, saved: Any, gradients: Arrays, weights: Arrays,
 
 @REFERENCE.register("sinusoid_table", backward=table_backward)
 @REFERENCE.register("causal_mask", backward=table_backward)
+@REFERENCE.register("constant_table", backward=table_backward)
 @REFERENCE.register("shifted_window_mask", backward=table_backward)
 @REFERENCE.register("relative_offsets", backward=table_backward)
 def table(layer: Table, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:

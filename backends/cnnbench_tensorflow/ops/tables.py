@@ -14,6 +14,7 @@ Values = tuple[Any, ...]
 
 @OPERATIONS.register("sinusoid_table")
 @OPERATIONS.register("causal_mask")
+@OPERATIONS.register("constant_table")
 @OPERATIONS.register("shifted_window_mask")
 @OPERATIONS.register("relative_offsets")
 def table(layer: Table, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:

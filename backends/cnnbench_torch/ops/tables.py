@@ -23,6 +23,7 @@ def _made(layer: Table, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 @OPERATIONS.register("sinusoid_table")
 @OPERATIONS.register("causal_mask")
+@OPERATIONS.register("constant_table")
 @OPERATIONS.register("shifted_window_mask")
 @OPERATIONS.register("relative_offsets")
 def table(layer: Table, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:

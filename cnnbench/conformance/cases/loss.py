@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.conformance.cases.case import Draw, LayerCase
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.layers.loss import NLLLoss, StopGradient
 
@@ -68,6 +68,19 @@ CASES = {
     "cross_entropy_loss/image_none": _classes(CrossEntropyLoss(reduction="none")),
     "cross_entropy_loss/smoothed": _classes(CrossEntropyLoss(label_smoothing=0.1, ignore_index=None)),
     "cross_entropy_loss/weighted_ignoring": _classes(CrossEntropyLoss(), ignored=-100, weighted=True),
+    "cross_entropy_loss/class_weights": _classes(
+        CrossEntropyLoss(class_weights=(0.2, 1.0, 3.0, 0.5, 0.0, 1.0), label_smoothing=0.1, ignore_index=-1), ignored=-1
+    ),
+    "token_cross_entropy_loss/captions": LayerCase(
+        TokenCrossEntropyLoss(), ((5, CLASSES), (5,)), batch=3, draws=(None, classes(CLASSES, -1)), scale=3.0
+    ),
+    "token_cross_entropy_loss/regions": LayerCase(
+        TokenCrossEntropyLoss(ignore_index=-100),
+        ((2, 4, CLASSES), (2, 4)),
+        batch=3,
+        draws=(None, classes(CLASSES, -100)),
+        scale=3.0,
+    ),
     "dice_loss/each": LayerCase(DiceLoss(reduction="none"), (IMAGE, IMAGE), draws=(shares, indicator)),
     "dice_loss/v_net": LayerCase(
         DiceLoss(squared=True, smooth=0.0, activation="softmax"), ((3, 2, 3, 4),) * 2, draws=(None, indicator)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.spec.layers.arrays import Shape
-from cnnbench.spec.layers.tables import CausalMask, RelativeOffsets, ShiftedWindowMask, SinusoidTable
+from cnnbench.spec.layers.tables import CausalMask, ConstantTable, RelativeOffsets, ShiftedWindowMask, SinusoidTable
 
 ANY: tuple[Shape, ...] = ((3,),)
 
 CASES = {
+    "constant_table/weights": LayerCase(ConstantTable(entries=(0.1, 1.0, 1 / 3)), ANY),
     "sinusoid_table/interleaved": LayerCase(SinusoidTable(length=9, features=6), ANY),
     "sinusoid_table/halves": LayerCase(SinusoidTable(length=5, features=8, arrangement="halves"), ANY),
     "causal_mask/plain": LayerCase(CausalMask(length=4), ANY),

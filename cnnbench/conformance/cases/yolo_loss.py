@@ -22,13 +22,15 @@ def truth(generator: Any, shape: Shape) -> Any:
 
 
 def _yolo(layer: YoloLoss, differences: bool = True) -> LayerCase:
-    images = ((5 * layer.boxes + layer.classes, 3, 4), (5 + layer.classes, 3, 4))
+    depth = 5 * layer.boxes + layer.classes
+    images = ((3, 4, depth) if layer.channels_last else (depth, 3, 4), (5 + layer.classes, 3, 4))
     return LayerCase(layer, images, draws=(shares, truth), differences=differences)
 
 
 CASES = {
     "yolo_loss/one": _yolo(YoloLoss(boxes=2, classes=3, confidence="one")),
     "yolo_loss/iou": _yolo(YoloLoss(boxes=2, classes=3), differences=False),
+    "yolo_loss/channels_last": _yolo(YoloLoss(boxes=2, classes=3, confidence="one", channels_last=True)),
     "yolo_loss/three_boxes": _yolo(
         YoloLoss(boxes=3, classes=2, confidence="one", squared=False, reduction="none", coord=3.0, noobj=0.25)
     ),

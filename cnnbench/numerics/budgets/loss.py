@@ -53,7 +53,7 @@ def loss_gradient_budget(
     wide = np.asarray(output, np.float64)
     if not loss.has_targets:
         return exact(u)
-    if isinstance(loss, CrossEntropy) and wide.ndim == 2:
+    if isinstance(loss, CrossEntropy) and wide.ndim == 2 and not loss.of_layer:
         depth = np.abs(wide - wide.max(axis=1, keepdims=True))
         p = np.exp(-depth) / np.exp(-depth).sum(axis=1, keepdims=True)
         q = np.abs(gradient * len(wide) - p)
@@ -87,7 +87,7 @@ def loss_budget(loss: Loss, output: NDArray[Any], targets: NDArray[Any], policy:
     u = Roundoff.of(policy)
     if not loss.has_targets:
         return exact(u)
-    if isinstance(loss, CrossEntropy) and wide.ndim == 2:
+    if isinstance(loss, CrossEntropy) and wide.ndim == 2 and not loss.of_layer:
         depth = wide.max(axis=1, keepdims=True) - wide
         size = 1 + depth + np.log(np.exp(-depth).sum(axis=1, keepdims=True))
         e, (count, classes) = loss.label_smoothing, wide.shape

@@ -15,11 +15,16 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.hard_operands import no_hard_operands
 
-KINDS = ("sinusoid_table", "causal_mask", "shifted_window_mask", "relative_offsets")
+KINDS = ("sinusoid_table", "causal_mask", "constant_table", "shifted_window_mask", "relative_offsets")
 
 
 no_hard_operands(
-    "causal_mask", "relative_offsets", "shifted_window_mask", "sinusoid_table", because="no operand is read"
+    "causal_mask",
+    "constant_table",
+    "relative_offsets",
+    "shifted_window_mask",
+    "sinusoid_table",
+    because="no operand is read",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, integers, normal, on, shares
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
 
 _LOGITS = Drawn((5, 3, 4), normal())
 
@@ -42,6 +42,28 @@ FAULTS = (
         "the smoothed mass spread over the K - 1 other classes and not over all K",
         on(CrossEntropyLoss(label_smoothing=0.1), _LOGITS, Drawn((3, 4), integers(5))),
         operation=other_layer(lambda layer: replace(layer, label_smoothing=layer.label_smoothing * 5 / 4)),
+    ),
+    Fault(
+        "cross_entropy_loss.unweighted",
+        "cross_entropy_loss",
+        "the weights of classes forgotten",
+        on(CrossEntropyLoss(class_weights=(0.2, 1.0, 3.0, 0.5, 1.0)), _LOGITS, Drawn((3, 4), integers(5))),
+        operation=other_layer(lambda layer: replace(layer, class_weights=(1.0,) * 5)),
+    ),
+    Fault(
+        "token_cross_entropy_loss.padding_counts",
+        "nll_loss",
+        "a mean over all places of a caption, those behind its end among them",
+        on(TokenCrossEntropyLoss(), Drawn((7, 5), normal()), Drawn((7,), integers(5, ignored=-1))),
+        node="suspect.cross_entropy.nll",
+        operation=_counts_ignored,
+    ),
+    Fault(
+        "token_cross_entropy_loss.end_is_padding",
+        "token_cross_entropy_loss",
+        "the word that ends a caption taken for what lies behind it",
+        on(TokenCrossEntropyLoss(), Drawn((7, 5), normal()), Drawn((7,), integers(5))),
+        operation=other_layer(lambda layer: replace(layer, ignore_index=0)),
     ),
     Fault(
         "dice_loss.no_smooth",

@@ -34,6 +34,10 @@ def _unsmoothed(loss: Loss) -> Loss:
     return replace(loss, label_smoothing=0.0) if isinstance(loss, CrossEntropy) else loss
 
 
+def _without_class_weights(loss: Loss) -> Loss:
+    return replace(loss, class_weights=None) if isinstance(loss, CrossEntropy) else loss
+
+
 # name: what goes wrong with the loss's value while its gradient is right, and the value that is reported
 WRONG_VALUES: dict[str, tuple[str, Callable[[float, Moment], float]]] = {
     "value_plus_one": ("the reported loss is 1 more", lambda value, moment: value + 1),
@@ -98,5 +102,14 @@ FAULTS = (
         check="gradient",
         node="loss",
         loss=_unsmoothed,
+    ),
+    Fault(
+        "cross_entropy.unweighted",
+        "loss",
+        "a network trained without the weights of classes",
+        classifier(TrainingSteps(loss=CrossEntropy(class_weights=(0.2, 1.0, 3.0, 0.5, 1.0)))),
+        check="gradient",
+        node="loss",
+        loss=_without_class_weights,
     ),
 )

@@ -15,6 +15,8 @@ from cnnbench.spec.layers.base import Example, Shapes, require_one_of, require_r
 from cnnbench.spec.layers.loss import NLLLoss, check_classes
 from cnnbench.spec.layers.merge import Add, Divide, Multiply
 from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.shape import Transpose
+from cnnbench.spec.layers.tables import ConstantTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
         reduction: ``none``, ``sum``, or ``mean`` over the targets that count, each by its class' weight.
         ignore_index: A target that counts as nothing; None: all count.
         label_smoothing: The share of the target's probability that is spread evenly over all classes.
+        class_weights: One of each class, where they are no input.
 
     Shapes:
         logits (N, K, *spatial), targets (N, *spatial) integers [, class weights (K,)] -> as ``NLLLoss``.
@@ -34,6 +37,7 @@ class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
     reduction: Literal["none", "mean", "sum"] = "mean"
     ignore_index: int | None = -100
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     example = Example((1, 6), (1,))
     num_inputs = (2, 3)
@@ -42,12 +46,54 @@ class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
 
     def resolve(self, inputs: Shapes) -> Self:
         check_classes(inputs, self.kind, self.reduction, self.label_smoothing)
+        if self.class_weights is not None:
+            if len(inputs) == 3:
+                raise SpecError("the class weights are given twice", received="an input and the field class_weights")
+            if len(self.class_weights) != inputs[0][1] or not all(weight >= 0 for weight in self.class_weights):
+                raise SpecError(
+                    "class_weights are not valid",
+                    received=self.class_weights,
+                    expected=f"{inputs[0][1]} numbers of at least 0",
+                )
         return self
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:
         log_p = builder.add("log_softmax", LogSoftmax(), inputs[0])
         nll = NLLLoss(reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing)
-        return builder.add("nll", nll, log_p, *inputs[1:])
+        weights = inputs[2:]
+        if self.class_weights is not None:
+            weights = (builder.add("class_weights", ConstantTable(entries=self.class_weights), log_p),)
+        return builder.add("nll", nll, log_p, inputs[1], *weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCrossEntropyLoss(Composite, kind="token_cross_entropy_loss"):
+    """Cross-entropy of the words of sequences, averaged over those of the batch that count.
+
+    Args:
+        ignore_index: A target that counts as nothing: what lies behind the end of a sequence. The end itself is a word.
+
+    Shapes:
+        logits (N, *, T, V), targets (N, *, T) integers -> ().
+    """
+
+    ignore_index: int = -1
+
+    example = Example((1, 4, 6), (1, 4))
+    num_inputs = (2, 2)
+    int_inputs = (1,)
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=3)
+        if inputs[1] != inputs[0][:-1]:
+            raise SpecError("the targets have the wrong shape", received=inputs[1], expected=inputs[0][:-1])
+        return self
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        rank = len(inputs[0].shape)
+        classes_second = Transpose(permutation=(0, rank - 1, *range(1, rank - 1)))
+        logits = builder.add("classes_second", classes_second, inputs[0])
+        return builder.add("cross_entropy", CrossEntropyLoss(ignore_index=self.ignore_index), logits, inputs[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.loss import StopGradient
 from cnnbench.spec.layers.merge import Add, Concat, Multiply, Subtract
 from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.shape import Transpose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class YoloLoss(Composite, kind="yolo_loss"):
             constant, or ``one``.
         squared: Whether the network gives the roots of sizes, as above; otherwise w - w' (compared as they are).
         reduction: ``batch_mean``: the mean over images; ``sum``; ``none``: each image's.
+        channels_last: Whether the prediction is (N, S, S, 5 B + C), as ``yolo_v1`` gives it.
 
     Shapes:
         prediction (N, 5 B + C, S, S) as ``YoloDecode`` takes it, target (N, 5 + C, S, S): x', y' within the cell,
@@ -48,6 +50,7 @@ class YoloLoss(Composite, kind="yolo_loss"):
     confidence: Literal["iou", "one"] = "iou"
     squared: bool = True
     reduction: Literal["batch_mean", "sum", "none"] = "batch_mean"
+    channels_last: bool = False
 
     example = Example((1, 13, 3, 4), (1, 8, 3, 4), classes=3)
     num_inputs = (2, 2)
@@ -59,16 +62,21 @@ class YoloLoss(Composite, kind="yolo_loss"):
         require_int(self.boxes, "boxes", least=1)
         require_one_of(self.confidence, "confidence", ("iou", "one"))
         require_one_of(self.reduction, "reduction", ("batch_mean", "sum", "none"))
-        grid = prediction[2:]
+        grid, depth = prediction[2:], (5 * self.boxes + self.classes,)
+        if self.channels_last:
+            grid = prediction[1:-1]
         expected = (
-            (prediction[0], 5 * self.boxes + self.classes, *grid),
+            (prediction[0], *((*grid, *depth) if self.channels_last else (*depth, *grid))),
             (prediction[0], 5 + self.classes, *grid),
         )
         require_shapes(inputs, expected, f"{expected[0]} and {expected[1]}")
         return self
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:
-        *heads, classes = builder.add_all("head", Split(sizes=(*(5,) * self.boxes, self.classes)), inputs[0])
+        prediction = inputs[0]
+        if self.channels_last:
+            prediction = builder.add("channels_second", Transpose(permutation=(0, 3, 1, 2)), prediction)
+        *heads, classes = builder.add_all("head", Split(sizes=(*(5,) * self.boxes, self.classes)), prediction)
         target = builder.add("target", StopGradient(), inputs[1])
         tx, ty, tw, th, object_here, true_classes = builder.add_all(
             "truth", Split(sizes=(1, 1, 1, 1, 1, self.classes)), target

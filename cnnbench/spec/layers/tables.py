@@ -90,6 +90,35 @@ class SinusoidTable(Table, kind="sinusoid_table"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConstantTable(Table, kind="constant_table"):
+    """Numbers that are written down, such as the weights of classes.
+
+    Args:
+        entries: The numbers.
+
+    Shapes:
+        any -> (len(entries),).
+    """
+
+    entries: tuple[float, ...]
+
+    example = Example((1, 4, 6, 6), entries=(1.0, 0.5, 2.0))
+
+    def resolve(self, inputs: Shapes) -> Self:
+        if not self.entries:
+            raise SpecError("entries are not valid", received=self.entries, expected="one number or more")
+        return self
+
+    def shape(self) -> Shape:
+        return (len(self.entries),)
+
+    def compute(self) -> Array:
+        import numpy as np
+
+        return np.array(self.entries, np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CausalMask(Table, kind="causal_mask"):
     """0 where a query may see a key, at its own position or before, ``masked`` where not.
 

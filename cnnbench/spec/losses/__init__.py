@@ -11,6 +11,7 @@ from cnnbench.spec.losses.main_output import (
     NegativeLogLikelihood,
     Objective,
     SmoothL1,
+    TokenCrossEntropy,
     Yolo,
 )
 from cnnbench.spec.losses.objective import draw_loss_targets, loss_targets, objective_graph
@@ -31,6 +32,7 @@ __all__ = [
     "NonSaturating",
     "Objective",
     "SmoothL1",
+    "TokenCrossEntropy",
     "Yolo",
     "draw_loss_targets",
     "loss_from_fields",

@@ -60,9 +60,18 @@ class Loss:
             cls.kind = kind
             _LOSSES[kind] = cls
 
+    @property
+    def of_layer(self) -> bool:
+        """Whether only its layer computes it: a backend's function for its kind does not know these fields."""
+        return False
+
     def layer(self) -> Layer:
         """The layer that computes it from (output, targets), for a backend that has no function of its own."""
         raise NotImplementedError(f"{type(self).__name__} does not name its layer")
+
+    def num_classes(self, output: Shape) -> int:
+        """Below which targets that are class indices stay."""
+        return output[1]
 
     def target_shape(self, output: Shape) -> Shape:
         """The shape of the targets for a main output of this shape."""
@@ -71,7 +80,9 @@ class Loss:
     def draw_targets(self, generator: Any, output: Shape) -> Any:
         """Targets from a NumPy generator that fit a main output of this shape."""
         shape = self.target_shape(output)
-        return generator.integers(0, output[1], shape) if self.int_targets else generator.normal(size=shape)
+        return (
+            generator.integers(0, self.num_classes(output), shape) if self.int_targets else generator.normal(size=shape)
+        )
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
         """The names of the outputs that it reads, in the order in which ``targets`` and ``terms`` take them."""

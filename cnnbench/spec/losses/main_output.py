@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
@@ -15,27 +15,85 @@ from cnnbench.spec.layers.loss import NLLLoss
 from cnnbench.spec.losses.base import Loss
 
 
+def some_ignored(generator: Any, targets: Any, ignore_index: int) -> Any:
+    """Targets of which about a third, but never the first, are those that count as nothing."""
+    hidden = generator.random(targets.shape) < 0.3
+    hidden.flat[:1] = False
+    targets[hidden] = ignore_index
+    return targets
+
+
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Loss, kind="cross_entropy"):
     """Mean over the batch of -sum_k q_k log softmax(logits)_k, q = (1 - e) onehot(target) + e / K.
 
+    With weights w it is the sum of w_t times that over the sum of w_t, over targets t that are not ignored; of none at
+    all it is NaN.
+
     Args:
         label_smoothing: e (Szegedy et al., "Rethinking the inception architecture" (2015), section 7).
+        class_weights: w, one for each class; None: all 1.
+        ignore_index: A target that counts as nothing; None: all count.
 
     Shapes:
         logits (N, K, *spatial), targets (N, *spatial) integers -> ().
     """
 
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    ignore_index: int | None = None
 
     int_targets = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise SpecError("label_smoothing is not valid", received=self.label_smoothing, expected="0 to below 1")
+        weights = self.class_weights
+        if weights is not None and not (weights and min(weights) >= 0 and max(weights) > 0):
+            raise SpecError(
+                "class_weights are not valid", received=weights, expected="numbers of at least 0, not all of them 0"
+            )
+
+    @property
+    def of_layer(self) -> bool:
+        return self.class_weights is not None or self.ignore_index is not None
 
     def layer(self) -> Layer:
-        return CrossEntropyLoss(label_smoothing=self.label_smoothing)
+        return CrossEntropyLoss(
+            label_smoothing=self.label_smoothing, class_weights=self.class_weights, ignore_index=self.ignore_index
+        )
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        drawn = super().draw_targets(generator, output)
+        return drawn if self.ignore_index is None else some_ignored(generator, drawn, self.ignore_index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCrossEntropy(Loss, kind="token_cross_entropy"):
+    """``CrossEntropy`` of words over time, averaged over the words of the batch that count.
+
+    Args:
+        ignore_index: A target that counts as nothing: what lies behind the word that ends a caption.
+
+    Shapes:
+        logits (N, T, V) or (N, M, T, V), targets (N, T) or (N, M, T) integers -> ().
+    """
+
+    ignore_index: int = -1
+
+    int_targets = True
+
+    def layer(self) -> Layer:
+        return TokenCrossEntropyLoss(ignore_index=self.ignore_index)
+
+    def num_classes(self, output: Shape) -> int:
+        return output[-1]
+
+    def target_shape(self, output: Shape) -> Shape:
+        return output[:-1]
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        return some_ignored(generator, super().draw_targets(generator, output), self.ignore_index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,19 +188,27 @@ class Dice(Loss, kind="dice"):
 class Yolo(Loss, kind="yolo"):
     """Mean over the batch of ``YoloLoss``, which says what the fields mean.
 
-    Shapes: output (N, 5 B + C, S, S), targets (N, 5 + C, S, S) (floats) -> ().
+    Shapes:
+        output (N, 5 B + C, S, S) or, ``channels_last``, (N, S, S, 5 B + C), targets (N, 5 + C, S, S) (floats) -> ().
     """
 
     boxes: int = 2
     classes: int = 20
     coord: float = 5.0
     noobj: float = 0.5
+    channels_last: bool = False
 
     def layer(self) -> Layer:
-        return YoloLoss(boxes=self.boxes, classes=self.classes, coord=self.coord, noobj=self.noobj)
+        return YoloLoss(
+            boxes=self.boxes,
+            classes=self.classes,
+            coord=self.coord,
+            noobj=self.noobj,
+            channels_last=self.channels_last,
+        )
 
     def target_shape(self, output: Shape) -> Shape:
-        return (output[0], 5 + self.classes, *output[2:])
+        return (output[0], 5 + self.classes, *(output[1:-1] if self.channels_last else output[2:]))
 
     def draw_targets(self, generator: Any, output: Shape) -> Any:
         return generator.uniform(0.1, 0.9, self.target_shape(output))

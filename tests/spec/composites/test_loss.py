@@ -16,7 +16,7 @@ from cnnbench.spec.composites.element_loss import (
     SmoothL1Loss,
     VAEDivergence,
 )
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.loss import NLLLoss
@@ -80,6 +80,38 @@ def test_cross_entropy_equals_pytorch(reduction, smoothing, weighted, shape):
     layer = CrossEntropyLoss(reduction=reduction, label_smoothing=smoothing)
     found = value(layer, x, t, *([w] if weighted else []))
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.torch
+def test_weights_of_classes_as_a_field_equal_pytorch():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x, t, w = RNG.normal(size=(4, 6, 3)), RNG.integers(0, 6, (4, 3)), (0.2, 1.0, 3.0, 0.0, 1.0, 0.5)
+    t[0, 0] = -1
+    leaf = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        leaf, torch.tensor(t), torch.tensor(w, dtype=leaf.dtype), ignore_index=-1
+    )
+    expected.backward()
+    layer = CrossEntropyLoss(class_weights=w, ignore_index=-1)
+    np.testing.assert_allclose(value(layer, x, t), expected.item(), rtol=1e-13)
+    np.testing.assert_allclose(gradient(layer, x, t), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
+    with pytest.raises(SpecError, match="given twice"):
+        value(layer, x, t, np.ones(6))
+    with pytest.raises(SpecError, match="class_weights are not valid"):
+        value(CrossEntropyLoss(class_weights=(1.0, 2.0)), x, t)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("shape", [(3, 5, 4), (3, 2, 5, 4)])
+def test_words_over_time_equal_pytorch(shape):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x, t = RNG.normal(size=shape), RNG.integers(0, 4, shape[:-1])
+    t[..., 3:] = -1
+    leaf = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(leaf.reshape(-1, 4), torch.tensor(t).reshape(-1), ignore_index=-1)
+    expected.backward()
+    np.testing.assert_allclose(value(TokenCrossEntropyLoss(), x, t), expected.item(), rtol=1e-13)
+    np.testing.assert_allclose(gradient(TokenCrossEntropyLoss(), x, t), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
 def test_nll_equals_a_loop():

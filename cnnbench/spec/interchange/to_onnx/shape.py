@@ -222,7 +222,7 @@ def parameter(node: NodeWriter) -> list[str]:
     return [node.op("Identity", node.weight("value"))]
 
 
-@exporter("sinusoid_table", "causal_mask", "shifted_window_mask", "relative_offsets")
+@exporter("sinusoid_table", "causal_mask", "constant_table", "shifted_window_mask", "relative_offsets")
 def table(node: NodeWriter) -> list[str]:
     """The table's values, as an initializer."""
     return [node.op("Identity", node.constant(np.array(node.layer.values()), "values"))]
