@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 from jax import Array
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
+from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
@@ -126,6 +127,17 @@ class JaxStep(_JaxProgram, StepProgram):
 
     def loss(self, result: Array) -> float:
         return float(result)
+
+    def arrays(self) -> Mapping[str, NativeArray]:
+        return handed(self.bound, self._weights, self._state)
+
+    def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
+        """The next run gives their buffers away, so that they are gone for the program that handed them over."""
+        self.bound.require_loaded(self._weights)
+        found = received(self.bound, arrays)
+        for own, taken in ((self._weights, found.weights), (self._state, found.state)):
+            for position, value in taken:
+                own[position] = value
 
     def snapshot(self) -> HostTraining:
         slots = {slot: hosted(arrays) for slot, arrays in self._slots.items()}

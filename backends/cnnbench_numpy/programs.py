@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
+from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
@@ -193,6 +194,16 @@ class NumpyStep(_NumpyReverse, StepProgram):
                 self._slots[slot][order] = array
         self._state = result.state
         return np.asarray(result.loss)
+
+    def arrays(self) -> Mapping[str, NativeArray]:
+        return handed(self.bound, self._weights, self._state)
+
+    def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
+        self.bound.require_loaded(self._weights)
+        found = received(self.bound, arrays)
+        for own, taken in ((self._weights, found.weights), (self._state, found.state)):
+            for position, value in taken:
+                own[position] = value
 
     def loss(self, result: Array) -> float:
         return float(result)

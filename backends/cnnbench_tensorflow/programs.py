@@ -7,13 +7,14 @@ The first call traces, optimises the graph and, in mode ``xla``, compiles. Tenso
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
+from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
@@ -188,6 +189,7 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
         self._update = OPTIMIZERS.rule(optimizer)
         self._decaying = self.bound.decaying(optimizer)
         self._slots: dict[str, list[Any]] = {}
+        self._traced = False
 
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
         super().load(weights, state)
@@ -213,10 +215,25 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Any:
         rate = tf.constant(learning_rate, self.setting.dtype)
+        self._traced = True
         return self.function(operands.inputs, operands.masks, operands.targets, rate)
 
     def loss(self, result: Any) -> float:
         return float(result.numpy())
+
+    def arrays(self) -> Mapping[str, NativeArray]:
+        return handed(self.bound, self.weights, self.state)
+
+    def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
+        """Before the first run the other program's variables become this one's, too; a trace keeps those it has."""
+        self.bound.require_loaded(self.weights)
+        found = received(self.bound, arrays)
+        for own, taken in ((self.weights, found.weights), (self.state, found.state)):
+            for position, variable in taken:
+                if not self._traced:
+                    own[position] = variable
+                elif own[position] is not variable:
+                    own[position].assign(variable)
 
     def snapshot(self) -> HostTraining:
         slots = {slot: hosted(variables) for slot, variables in self._slots.items()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
+from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader, ProgramOperands
@@ -191,6 +192,18 @@ class TorchStep(_TorchProgram, StepProgram):
 
     def loss(self, result: Tensor) -> float:
         return float(result)
+
+    def arrays(self) -> Mapping[str, NativeArray]:
+        return handed(self.bound, [weight.detach() for weight in self._weights], self._state)
+
+    def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
+        """A trained weight stays the leaf that the optimiser knows, and takes over the memory of the other tensor."""
+        self.bound.require_loaded(self._weights)
+        found = received(self.bound, arrays)
+        for position, value in found.weights:
+            self._weights[position].data = value
+        for position, value in found.state:
+            self._state[position] = value
 
     def snapshot(self) -> HostTraining:
         slots: dict[str, list[Any]] = {slot: [] for slot in self.optimizer.slots}

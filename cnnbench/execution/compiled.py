@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+
+
+class NativeArray(NamedTuple):
+    """An array as a backend holds it.
+
+    Args:
+        value: The framework's own array; it may change with the next run of a program that holds it.
+        channels_last: Whether a weight is in the layout for channels-last images.
+    """
+
+    value: Any
+    channels_last: bool = False
 
 
 class ForwardProgram(ABC):
@@ -99,3 +112,21 @@ class StepProgram(ABC):
     @abstractmethod
     def snapshot(self) -> HostTraining:
         """The current training state on the host, canonical."""
+
+    def arrays(self) -> Mapping[str, NativeArray]:
+        """The current weights and running statistics by full name, for ``adopt`` of another program of the backend.
+
+        They are the program's own and not copies. They go to the host and back where a backend does no better.
+        """
+        found = self.snapshot()
+        return {name: NativeArray(array) for part in found[:2] for name, array in part.items()}
+
+    def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
+        """Goes on with these arrays in place of its own of the same names; its slots stay, and other names are ignored.
+
+        The program must have been loaded. From then on the arrays are the program's, too: the one that handed them over
+        must adopt this one's before it runs again.
+        """
+        own = self.snapshot()
+        weights, state = ({n: arrays[n].value if n in arrays else a for n, a in part.items()} for part in own[:2])
+        self.load(weights, state, own.slots)

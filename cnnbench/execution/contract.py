@@ -79,6 +79,8 @@ class ProgramOptions:
         training: Batch statistics and dropout (forward programs; gradients and steps are always training passes
             unless ``training`` is false).
         fold_batch_norm: Fold batch norms at load (inference only).
+        trained: The full names of the weights that gradients are taken of and that steps update; None for all that are
+            trainable. Running statistics change with every training pass, whatever is trained.
     """
 
     mode: str
@@ -86,6 +88,7 @@ class ProgramOptions:
     layout: Layout = "auto"
     training: bool = False
     fold_batch_norm: bool = False
+    trained: tuple[str, ...] | None = None
 
     def require(self, backend: str, *, modes: Sequence[str], precisions: Sequence[str], layouts: Sequence[str]) -> None:
         """Raises UnavailableError where a backend does not have this mode, precision or layout.
@@ -172,7 +175,7 @@ class Backend(ABC):
             graph: Any graph, lowered here as far as the backend needs.
             options: How the program runs.
             loss: Of the main output and the targets.
-            optimizer: The update rule of every trainable weight.
+            optimizer: The update rule of every weight that the options name as trained.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.errors import SpecError, UnavailableError
+from cnnbench.errors import SpecError, UnavailableError, did_you_mean
 from cnnbench.execution.binding import bind_program
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.host import (
@@ -60,7 +60,7 @@ class BoundGraph:
         program: The bound program.
         folded: Whether batch norms are folded when arrays are loaded.
         weights: One entry for each of ``program.weight_names``.
-        trainable: The positions among them that are trained.
+        trainable: The positions among them that are trained: all that can be, or those that the options name.
         masks_channels_last: For each of ``program.mask_names``, whether its op takes it channels-last.
     """
 
@@ -90,7 +90,7 @@ class BoundGraph:
             gradient: Whether the program differentiates.
 
         Raises:
-            SpecError: Folding is asked of a training pass.
+            SpecError: Folding is asked of a training pass; a weight to be trained is none.
             UnavailableError: Ops are missing, or a node falls into a declared gap.
         """
         fold = options.fold_batch_norm and not gradient
@@ -110,7 +110,7 @@ class BoundGraph:
                 raise UnavailableError(reason, where=where)
         program = bind_program(bound, operations, training=options.training, channels_last=channels_last)
         weights = _held_weights(program, operations)
-        trainable = tuple(i for i, held in enumerate(weights) if held.spec.trainable)
+        trainable = _trained(weights, options.trained, graph.name)
         last = [False] * len(program.mask_names)
         for step in program.steps:
             for position in step.masks:
@@ -218,6 +218,19 @@ class BoundGraph:
 
     def _named_state(self, state: Arrays) -> dict[str, NDArray[Any]]:
         return dict(zip(self.program.state_names, state, strict=True))
+
+
+def _trained(weights: Sequence[HeldWeight], names: tuple[str, ...] | None, where: str) -> tuple[int, ...]:
+    """The positions of the trained weights. Raises SpecError for a name that is no trainable weight."""
+    found = {held.spec.name: i for i, held in enumerate(weights) if held.spec.trainable}
+    if names is None:
+        return tuple(found.values())
+    for name in names:
+        if name not in found:
+            raise SpecError(
+                f"there is no trainable weight {name!r} to train", where=where, remedy=did_you_mean(name, found)
+            )
+    return tuple(sorted({found[name] for name in names}))
 
 
 def _held_weights(program: Program, operations: Operations) -> tuple[HeldWeight, ...]:
