@@ -121,8 +121,8 @@ def test_a_handover_by_the_host_gives_the_same():
 
 
 def test_a_weight_that_is_not_there_cannot_be_trained():
-    options = ProgramOptions("reference", precision("float64"), training=True, trained=("head.weigth",))
-    with pytest.raises(SpecError, match=r"no trainable weight 'head.weigth'(.|\n)*'head\.weight'"):
+    options = ProgramOptions("reference", precision("float64"), training=True, trained=("head.weihgt",))
+    with pytest.raises(SpecError, match=r"no trainable weight 'head.weihgt'(.|\n)*'head\.weight'"):
         loaded("numpy").compile_step(network("a"), options, Objective(), SGD())
 
 
