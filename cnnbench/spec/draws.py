@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph, value_names
 from cnnbench.spec.layers import Initializer, Shape, WeightSpec
+from cnnbench.spec.layers.detection import RoIMaxPool
+from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ def draw(spec: WeightSpec, seed: int, purpose: str = "weights") -> Array:
 
 
 def draw_inputs(graph: Graph, seed: int, batch: int, purpose: str = "inputs") -> dict[str, Array]:
-    """Seeded normal numbers in float32, and for integers any place that every layer which reads them has.
+    """Seeded normal numbers in float32; boxes within the image where a layer reads them as regions of features.
+
+    Integers are any place that every layer which reads them has.
 
     Args:
         graph: The network.
@@ -66,11 +70,14 @@ def draw_inputs(graph: Graph, seed: int, batch: int, purpose: str = "inputs") ->
     import numpy as np
 
     limits = _limits(graph) if any(item.dtype == "int" for item in graph.inputs) else {}
+    extents = _extents(graph)
     found: dict[str, Array] = {}
     for item in graph.inputs:
         generator, shape = stream(seed, purpose, item.name), item.full_shape(batch)
         if item.dtype == "int":
             found[item.name] = generator.integers(0, limits.get(item.name, 2), shape)
+        elif item.name in extents:
+            found[item.name] = _boxes(generator, shape, extents[item.name]).astype(np.float32)
         else:
             found[item.name] = np.asarray(generator.normal(size=shape)).astype(np.float32)
     return found
@@ -92,6 +99,32 @@ def _limits(graph: Graph) -> dict[str, int]:
             if places is not None:
                 limits[value] = min(places, limits.get(value, places))
     return limits
+
+
+def _extents(graph: Graph) -> dict[str, tuple[float, float]]:
+    """Width and height of the image in which values are boxes: those that a layer pools, and what was reshaped to them.
+
+    Corners of other origin are computed within the network and are no inputs.
+    """
+    extents: dict[str, tuple[float, float]] = {}
+    for node in reversed(graph.nodes):
+        if isinstance(node.layer, RoIMaxPool):
+            height, width = graph.input_shapes(node)[0][2:]
+            scale = node.layer.spatial_scale
+            extents[node.inputs[1]] = (width / scale, height / scale)
+        elif isinstance(node.layer, Reshape) and node.name in extents:
+            extents[node.inputs[0]] = extents[node.name]
+    return extents
+
+
+def _boxes(generator: np.random.Generator, shape: Shape, extent: tuple[float, float]) -> Array:
+    """Corners x1, y1, x2, y2 in the image, sides from a tenth to the half of it."""
+    import numpy as np
+
+    size = np.asarray(extent)
+    sides = size * generator.uniform(0.1, 0.5, (*shape[:-1], 2))
+    first = (size - sides) * generator.random(sides.shape)
+    return np.concatenate([first, first + sides], axis=-1)
 
 
 def _uniform(generator: np.random.Generator, bound: float, shape: Shape) -> Array:

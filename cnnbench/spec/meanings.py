@@ -47,6 +47,11 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "pixels of the input, x1 of a box at the left border being 0",
             ("scores", "counts"),
         ),
+        "deltas": Meaning(
+            "for each region and each class, the background first, how the class moves the region (``box_decode``)",
+            ("(N, M, 4 K)",),
+            "shares of the region, logarithms of growth; times 10 and 5 in heads of detectors",
+        ),
         "scores": Meaning("how sure each detection is", ("(N, M)",), "probability", ("counts",)),
         "classes": Meaning("the class of each detection", ("(N, M)",), "number of a class, from 0", ("counts",)),
         "counts": Meaning("how many detections an image has; what is behind them is padding", ("(N,)",), "detections"),

@@ -45,6 +45,7 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "mobilenet": ("mobilenet_v3_small", 64),
     "nfnet": ("nfnet_f0", 32),
     "openpose": ("openpose_tiny", None),
+    "rcnn": ("fast_rcnn_tiny", None),
     "resnet": ("resnet50", 32),
     "senet": ("se_resnet50", 32),
     "simple_cnn": ("simple_cnn", None),
