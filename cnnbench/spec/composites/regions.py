@@ -73,8 +73,8 @@ class ClassDetections(Composite, kind="class_detections"):
 
     def expand(self, builder: Builder, *inputs: Value) -> tuple[Value, ...]:
         logits, deltas, regions = inputs
-        _, count, classes = logits.shape
-        kinds, each = classes - 1, min(self.detections, count)
+        count, kinds = logits.shape[1], logits.shape[2] - 1
+        each = min(self.detections, count)
         scores = builder.add("probabilities", Softmax(axis=2), logits)
         scores = builder.add("objects", Slice(starts=(1,), ends=(None,), axes=(2,)), scores)
         scores = builder.add("by_class", Transpose(permutation=(0, 2, 1)), scores)
