@@ -127,7 +127,7 @@ def describe(event: run_events.Event, *, verbose: bool = False) -> str | None:
             epoch = event.epoch
             return (
                 f"{event.cell}: epoch {epoch.epoch}, loss {epoch.train_loss:.4f}, "
-                f"test accuracy {epoch.test_accuracy:.2%} ({epoch.seconds:.1f} s)"
+                f"{epoch.in_words} ({epoch.seconds:.1f} s)"
             )
         case run_events.CellRecorded():
             return f"{event.record.cell.id}: {outcome(event.record)}{' (from before)' if event.resumed else ''}"
@@ -150,5 +150,5 @@ def outcome(record: Record) -> str:
     if record.latency is not None:
         parts.append(f"median {record.latency.median_s.value * 1e3:.3g} ms")
     if record.training is not None:
-        parts.append(f"test accuracy {record.training.test_accuracy:.2%}")
+        parts.append(record.training.in_words)
     return ", ".join(parts)

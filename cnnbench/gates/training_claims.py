@@ -21,10 +21,10 @@ def training_claim(before: Training, other: Record, rules: Rules) -> Found:
         rules: The tolerances, for a bundle without an envelope.
     """
     after = other.training
-    shown = f"test accuracy {before.test_accuracy:.2%}"
+    shown = before.in_words
     if after is None:
         return Found("not comparable", shown, reason=f"it was not trained here: {other.reason or other.status}")
-    now = f"test accuracy {after.test_accuracy:.2%}"
+    now = after.in_words
     if before.losses == after.losses and before.predictions == after.predictions:
         return Found("bitwise", shown, now)
     if before.envelope:

@@ -110,7 +110,7 @@ def rough_envelope(exact: Sequence[float]) -> CurveEnvelope:
     return CurveEnvelope(tuple(exact[:1]), spread, len(spread), (), exact=True)
 
 
-def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) -> dict[str, Any]:
+def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvelope) -> dict[str, Any]:
     """How a curve lies in an envelope, as plain data for ``Training.envelope``.
 
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be
@@ -128,7 +128,7 @@ def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) ->
 
     Args:
         losses: Of the curve, step by step.
-        accuracy: Of its run, on the test images at the end.
+        accuracy: Of its run, on the test images at the end; None for a network that does not classify.
         found: The envelope.
     """
     import numpy as np
@@ -153,8 +153,12 @@ def agreement(losses: Sequence[float], accuracy: float, found: CurveEnvelope) ->
         "middle": list(found.middle),
         "spread": list(found.spread),
         "reference_accuracies": list(found.accuracies),
-        "accuracy_difference": accuracy - float(np.mean(found.accuracies)) if found.accuracies else None,
+        "accuracy_difference": _difference(accuracy, found.accuracies),
     }
+
+
+def _difference(accuracy: float | None, others: Sequence[float]) -> float | None:
+    return accuracy - sum(others) / len(others) if others and accuracy is not None else None
 
 
 def _verdict(compared: int, parts_at: int | None) -> bool | None:

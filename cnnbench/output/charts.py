@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
 from cnnbench.numerics.outcome import NodeUse
@@ -139,21 +141,34 @@ def training_curves(records: Sequence[Record], colours: Colours) -> Figure:
                 distance.plot(*_distances(members[0], record), **(style | {"linestyle": "-", "linewidth": 1.0}))
             epochs = [epoch.epoch + (training.epochs[0].epoch == 0) for epoch in training.epochs]
             marker = MARKERS[number % len(MARKERS)]
-            accuracy.plot(epochs, [epoch.test_accuracy for epoch in training.epochs], marker=marker, **style)
+            reached, after_epochs = _reached(training)
+            accuracy.plot(epochs, after_epochs, marker=marker, **style)
         loss.set_title(f"{short(network_label(members[0].cell))}: training loss")
         loss.set_yscale("log" if min(min(r.training.losses) for r in members if r.training) > 0 else "linear")
         plain_ticks(loss.yaxis)
         distance.set_title(f"|loss / {short(label(members[0].cell))} - 1|")
         distance.set_yscale("log")
         power_ticks(distance.yaxis)
-        accuracy.set_title("test accuracy")
+        accuracy.set_title(reached)
         accuracy.locator_params(axis="x", integer=True)
-        percent_ticks(accuracy)
+        if reached == "test accuracy":
+            percent_ticks(accuracy)
         for axis, unit in ((loss, "step"), (distance, "step"), (accuracy, "epoch")):
             axis.set_xlabel(unit)
             axis.grid()
         loss.legend(fontsize=8)
     return figure
+
+
+def _reached(training: Training) -> tuple[str, list[float]]:
+    """What is drawn of each epoch's test images: the accuracy, the first metric, or the loss where there is neither."""
+    epochs = training.epochs
+    if epochs and epochs[0].test_accuracy is None:
+        if not epochs[0].metrics:
+            return "test loss", [epoch.test_loss for epoch in epochs]
+        values = [epoch.metrics[0].value for epoch in epochs]
+        return f"test {epochs[0].metrics[0].metric}", [math.nan if value is None else value for value in values]
+    return "test accuracy", [epoch.test_accuracy or 0.0 for epoch in epochs]
 
 
 def _distances(reference: Record, record: Record) -> tuple[list[int], list[float]]:

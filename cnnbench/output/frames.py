@@ -195,6 +195,9 @@ def _found(record: Record) -> Row:
         row |= {"peak_memory_bytes": memory.peak_bytes, "peak_device_memory_bytes": memory.device_peak_bytes}
     if record.training is not None:
         row["test_accuracy"] = record.training.test_accuracy
+        for score in record.training.metrics:
+            name = f"test_{score.metric}"
+            row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
     return row
 
 

@@ -14,6 +14,7 @@ from cnnbench.output.cautions import cautions, precision
 from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
+from cnnbench.output.score_tables import score_table
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import (
     BAD,
@@ -77,6 +78,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
     ratios = relative(run)
     doubts = cautions(run.records)
     tables = (
+        score_table(run.records),
         relative_table(ratios),
         controls_table(run.records),
         break_even_table(run.records),

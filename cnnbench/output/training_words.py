@@ -17,11 +17,16 @@ def training_findings(records: Sequence[Record]) -> list[str]:
     (12.0 % of the admitted difference at most); later steps cannot be compared".
     """
     return [
-        f"{network_label(record.cell)}, {label(record.cell)}: test accuracy "
-        f"{figures.percent(record.training.test_accuracy)}; {_curve(record.training)}"
+        f"{network_label(record.cell)}, {label(record.cell)}: {_reached(record.training)}; {_curve(record.training)}"
         for record in records
         if record.training is not None
     ]
+
+
+def _reached(training: Training) -> str:
+    if training.test_accuracy is not None:
+        return f"test accuracy {figures.percent(training.test_accuracy)}"
+    return training.in_words
 
 
 def _curve(training: Training) -> str:

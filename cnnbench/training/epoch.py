@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnnbench.spec.frozen import Figures
+from cnnbench.training.metrics.score import Score
 
 
 class Epoch(Figures):
@@ -13,13 +14,22 @@ class Epoch(Figures):
         step: Steps done when it ended.
         train_loss: The mean loss of its steps.
         test_loss: Of the test images after it.
-        test_accuracy: The share of test images whose class is predicted after it.
+        test_accuracy: The share of test images whose class is predicted after it; None for a network of another task.
         seconds: Of its training steps; evaluation and data preparation are left out.
+        metrics: Of the test images after it; with intervals and what each image contributed after the last one.
     """
 
     epoch: int
     step: int
     train_loss: float
     test_loss: float
-    test_accuracy: float
+    test_accuracy: float | None = None
     seconds: float
+    metrics: tuple[Score, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """What it reached on the test images: "test accuracy 97.20%", "mean_iou 0.912"; its loss where nothing else."""
+        parts = [] if self.test_accuracy is None else [f"test accuracy {self.test_accuracy:.2%}"]
+        parts += [score.in_words for score in self.metrics if score.metric != "accuracy" or not parts]
+        return ", ".join(parts) or f"test loss {self.test_loss:.4g}"

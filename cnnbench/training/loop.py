@@ -40,7 +40,7 @@ class TrainingResult:
     final: HostTraining
 
     @property
-    def test_accuracy(self) -> float:
+    def test_accuracy(self) -> float | None:
         """The share of test images whose class is predicted after the last epoch."""
         return self.epochs[-1].test_accuracy
 

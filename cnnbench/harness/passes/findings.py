@@ -15,6 +15,7 @@ from cnnbench.measurement.observation import Observation
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
 from cnnbench.training.epoch import Epoch
+from cnnbench.training.metrics.score import Score
 
 
 class Digests(Frozen):
@@ -82,7 +83,8 @@ class Training(Frozen):
     """A training run of a cell.
 
     Args:
-        losses: Of each step. predictions, targets: the final test classes. test_accuracy: the share that is right.
+        losses: Of each step. predictions, targets: the final test classes. test_accuracy: the share that is right;
+            None for a network that does not classify.
         envelope: The curve's agreement with the reference.
         evaluation: The predictions' agreement with NumPy's; None where they were not compared.
     """
@@ -91,9 +93,19 @@ class Training(Frozen):
     losses: tuple[float, ...]
     predictions: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
-    test_accuracy: float
+    test_accuracy: float | None = None
     envelope: dict[str, Any] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
+
+    @property
+    def metrics(self) -> tuple[Score, ...]:
+        """Of the test images at the end."""
+        return self.epochs[-1].metrics if self.epochs else ()
+
+    @property
+    def in_words(self) -> str:
+        """What it reached on the test images."""
+        return self.epochs[-1].in_words if self.epochs else "no epoch"
 
 
 class Sample(Frozen):

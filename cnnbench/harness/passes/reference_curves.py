@@ -68,10 +68,11 @@ class ReferenceCurves:
         runs = [self._run(owner, cell, number, exact or base, most) for number in numbers]
         if own is None:
             return envelope([base, *runs], [], exact)
-        found = envelope(runs, [own.test_accuracy], exact)
+        reached = [] if own.test_accuracy is None else [own.test_accuracy]
+        found = envelope(runs, reached, exact)
         if exact is not None and agreement(own.losses, own.test_accuracy, found)["agrees"] is False:
             return found  # a wrong curve would widen the envelope that it is held to
-        return envelope([base, *runs], [own.test_accuracy], exact)
+        return envelope([base, *runs], reached, exact)
 
     def evaluated(self, cell: Cell, final: Path, training: Training) -> Evaluation:
         """How NumPy's predictions with a trained network compare with those that were made after training.

@@ -16,6 +16,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.cautions import cautions
 from cnnbench.output.figures import rounded
 from cnnbench.output.labels import label, network_label
+from cnnbench.output.recorders.mlflow_training import final_scores, training_points
 from cnnbench.output.recorders.mlflow_views import network_tag
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
 from cnnbench.output.text import escape_markdown, to_markdown
@@ -129,6 +130,7 @@ def _figures(record: Record, used: float | None) -> Iterator[MetricPoint]:
     values["compile_s"] = record.phases.compile_s
     values["err_budget_pct"] = None if used is None else 100 * used
     values["test_accuracy"] = record.training.test_accuracy if record.training else None
+    values |= final_scores(record.training) if record.training else {}
     if latency := record.latency:
         values["latency/p90_ms"], values["latency/p99_ms"] = latency.p90_s.value * 1e3, latency.p99_s.value * 1e3
     for check in record.checks:
@@ -166,18 +168,10 @@ def _scaling(run: Evidence, records: list[Record], colours: Mapping[str, str]) -
 
 
 def _training(run: Evidence, record: Record, colours: Mapping[str, str]) -> PlannedRun:
-    """The loss of each step and the accuracy after each epoch."""
+    """The loss of each step, and what was reached on the test images after each epoch."""
     training = record.training
     assert training is not None
-    points = [
-        MetricPoint("train/loss", rounded(loss), step)
-        for step, loss in enumerate(training.losses, 1)
-        if math.isfinite(loss)
-    ]
-    for epoch in training.epochs:
-        points.append(MetricPoint("train/test_accuracy", rounded(epoch.test_accuracy), epoch.step))
-        if math.isfinite(epoch.test_loss):
-            points.append(MetricPoint("train/test_loss", rounded(epoch.test_loss), epoch.step))
+    points = [MetricPoint(name, rounded(value), step) for name, value, step in training_points(training)]
     return _curve(run, record, "training", points, colours)
 
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.output.labels import network_labels
+from cnnbench.output.recorders.mlflow_training import training_lines
 
 PREFIX = "mlflow.sharedViewState."
 OWN = "cnnbench-"
@@ -60,8 +61,8 @@ def views(records: Sequence[Record], parent_id: str) -> list[View]:
         state = _state("scaling", parent_id, [("Latency and throughput by batch size", lines)])
         found.append(View(f"{OWN}scaling", "cnnbench: scaling with the batch size", True, state))
     if any(record.training for record in records):
-        keys = ("train/loss", "train/test_accuracy", "train/test_loss")
-        state = _state("training", parent_id, [("Training", [_line(key) for key in keys])])
+        lines = [_line(key) for key in training_lines(records)]
+        state = _state("training", parent_id, [("Training", lines)])
         found.append(View(f"{OWN}training", "cnnbench: training curves", True, state))
     if timed and any(check.budget_used is not None for record in records for check in record.checks):
         state = _state("point", parent_id, [("Speed against error budget", [_scatter("img_per_s", "err_budget_pct")])])

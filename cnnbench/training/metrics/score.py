@@ -31,3 +31,9 @@ class Score(Figures):
     higher_is_better: bool = True
     unit: str = ""
     per_image: dict[str, Any] | None = None
+
+    @property
+    def in_words(self) -> str:
+        """The name and the figure."""
+        value = "undefined" if self.value is None else f"{self.value:.3g}{self.unit and ' ' + self.unit}"
+        return f"{self.metric} {value}"

@@ -1,0 +1,85 @@
+"""Scores of test images on their way: epochs, words, tables, MLflow, frames, charts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from synthetic_run import synthetic_run, write_run
+
+import cnnbench
+from cnnbench.output.charts import training_curves
+from cnnbench.output.recorders.mlflow_training import final_scores, training_lines, training_points
+from cnnbench.output.report import gather
+from cnnbench.output.score_tables import score_table
+from cnnbench.output.training_words import training_findings
+from cnnbench.training.metrics.score import Score
+
+IOU = Score(metric="mean_iou", value=0.912, low=0.89, high=0.93, images=50, per_image={"kind": "mean", "figures": [1]})
+ERROR = Score(metric="reconstruction_error", value=None, images=50, higher_is_better=False)
+
+
+@pytest.fixture
+def run():
+    """A run whose training segments."""
+    made = synthetic_run()
+    records = []
+    for record in made.records:
+        if record.training is not None:
+            epochs = tuple(
+                epoch.model_copy(update={"test_accuracy": None, "metrics": (IOU, ERROR)})
+                for epoch in record.training.epochs
+            )
+            training = record.training.model_copy(
+                update={"test_accuracy": None, "epochs": epochs, "predictions": (), "targets": ()}
+            )
+            record = record.model_copy(update={"training": training})
+        records.append(record)
+    return replace(made, records=tuple(records))
+
+
+def trained(run):
+    return [record for record in run.records if record.training is not None]
+
+
+def test_an_epoch_says_what_it_reached(run):
+    epoch = trained(run)[0].training.epochs[0]
+    assert epoch.in_words == "mean_iou 0.912, reconstruction_error undefined"
+    assert epoch.model_copy(update={"metrics": (), "test_loss": 0.25}).in_words == "test loss 0.25"
+    assert epoch.model_copy(update={"metrics": (), "test_accuracy": 0.5}).in_words == "test accuracy 50.00%"
+    assert "mean_iou 0.912" in training_findings(run.records)[0]
+
+
+def test_a_record_keeps_its_scores(run):
+    record = trained(run)[0]
+    assert type(record).model_validate_json(record.model_dump_json()).training.metrics == (IOU, ERROR)
+
+
+def test_the_report_has_a_table_of_scores(run):
+    table = score_table(run.records)
+    assert table in gather(run).tables
+    assert len(table.rows) == 2 * len(trained(run))
+    assert [entry.text for entry in table.rows[0]][3:] == ["0.912", "0.89", "0.93", "50", "higher"]
+    assert [entry.text for entry in table.rows[-1]][3:] == ["–", "–", "–", "50", "lower"]
+    assert not score_table([record for record in run.records if record.training is None])
+
+
+def test_mlflow_gets_each_epoch_s_scores(run):
+    training = trained(run)[0].training
+    points = [point for point in training_points(training) if point[0] == "train/test_mean_iou"]
+    assert points == [("train/test_mean_iou", 0.912, epoch.step) for epoch in training.epochs]
+    assert final_scores(training)["test_mean_iou"] == 0.912
+    assert training_lines(run.records)[3:] == ("train/test_mean_iou", "train/test_reconstruction_error")
+
+
+def test_frames_have_the_scores_with_their_intervals(run, tmp_path):
+    frame = cnnbench.results(write_run(run, tmp_path))
+    row = frame[frame["test_mean_iou"].notna()].iloc[0]
+    assert (row["test_mean_iou"], row["test_mean_iou_low"], row["test_mean_iou_high"]) == (0.912, 0.89, 0.93)
+
+
+def test_the_training_chart_shows_the_first_metric(run):
+    colours = {record.cell.series: "#000000" for record in run.records}
+    figure = training_curves(trained(run), colours)
+    assert figure.axes[2].get_title() == "test mean_iou"
+    assert list(figure.axes[2].lines[0].get_ydata()) == [0.912] * 3
