@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from cnnbench.face.bundles import BundleResult as BundleResult
     from cnnbench.face.bundles import bundle as bundle
     from cnnbench.face.bundles import verify_bundle as verify_bundle
+    from cnnbench.face.claiming import ClaimFindings as ClaimFindings
+    from cnnbench.face.claiming import examine_claims as examine_claims
     from cnnbench.face.exporting import Exported as Exported
     from cnnbench.face.exporting import export as export
     from cnnbench.face.fault_scoring import fault_score as fault_score
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "cnnbench.errors": ("CnnbenchError",),
     "cnnbench.face.bundles": ("BundleResult", "bundle", "verify_bundle"),
+    "cnnbench.face.claiming": ("ClaimFindings", "examine_claims"),
     "cnnbench.face.fuzzing": ("FuzzResult", "fuzz"),
     "cnnbench.face.exporting": ("Exported", "export"),
     "cnnbench.face.fault_scoring": ("fault_score",),

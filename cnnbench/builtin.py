@@ -9,6 +9,7 @@ from cnnbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from cnnbench import hookspecs
+    from cnnbench.claims.claim import NetworkClaim
     from cnnbench.execution.contract import BackendPlugin
     from cnnbench.execution.operations import Operations
     from cnnbench.harness.run.extensions import FinishedRun, Metric, Recorder, StartedRun
@@ -68,6 +69,14 @@ def cnnbench_image_metrics() -> Sequence[ImageMetric]:
     from cnnbench.training.metrics.shipped import SHIPPED
 
     return SHIPPED
+
+
+@hookimpl
+def cnnbench_claims() -> Sequence[NetworkClaim]:
+    """The notes' statements."""
+    from cnnbench.claims import arithmetic, images, signals
+
+    return (*arithmetic.CLAIMS, *images.CLAIMS, *signals.CLAIMS)
 
 
 @hookimpl

@@ -87,6 +87,18 @@ class OfferedImageMetric(Protocol):
         """(what was decoded of each image, ``Dataset``) -> ``Statistic``."""
 
 
+class OfferedClaim(Protocol):
+    """A ``cnnbench.claims.claim.NetworkClaim``."""
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+
+    @property
+    def experiment(self) -> Callable[[Any], Sequence[Any]]:
+        """(``Laboratory``) -> the figures, each a ``ClaimEvidence``."""
+
+
 class OfferedRecorder(Protocol):
     """A ``cnnbench.harness.run.extensions.Recorder``."""
 
@@ -181,6 +193,14 @@ def cnnbench_image_metrics() -> Sequence[OfferedImageMetric]:  # type: ignore[em
     """Figures of what a network says of test images: mean intersection over union, average precision and the like.
 
     Called by ``training.metrics.registry`` whenever a metric is looked up: in a worker that evaluates a training.
+    """
+
+
+@hookspec
+def cnnbench_claims() -> Sequence[OfferedClaim]:  # type: ignore[empty-body]
+    """Statements with the experiments that try them.
+
+    Called by ``claims.claim.claims`` for ``cnnbench claims`` and ``cnnbench.examine_claims``.
     """
 
 

@@ -53,7 +53,7 @@ RANKS = {
     package: {part: rank for rank, parts in enumerate(order) for part in parts.split()}
     for package, order in ORDER.items()
 }
-PLANNED = {"porting", "claims", "views"}  # rooms that are not built yet
+PLANNED = {"porting", "views"}  # rooms that are not built yet
 FRAMEWORKS = {"torch", "torchvision", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras"}
 BACKEND_MAY_IMPORT = {"errors", "hookspecs", "spec", "execution"}
 OWN_FRAMEWORK = {

@@ -8,6 +8,7 @@ import typer
 
 from cnnbench.cli.ab import ab
 from cnnbench.cli.bundle import bundle, verify_bundle
+from cnnbench.cli.claims import claims
 from cnnbench.cli.conformance import conformance
 from cnnbench.cli.doctor import doctor
 from cnnbench.cli.export import export
@@ -67,6 +68,7 @@ application.add_typer(faults, name="faults")
 application.command("predict")(predict)
 application.command("export")(export)
 application.command("conformance")(conformance)
+application.command("claims")(claims)
 application.command("compare")(compare)
 application.command("ab")(ab)
 application.add_typer(baseline, name="baseline")

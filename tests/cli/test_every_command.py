@@ -50,6 +50,7 @@ COMMANDS = (
     Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
     Command("export lenet5 -o new.onnx"),
     Command("conformance numpy -k test_relu"),
+    Command("claims separable_cost bottlenecks --seeds 3"),
     Command("compare {run} --runs runs"),
     Command("compare {run} {run} --runs runs", codes=(0, 5)),
     Command("baseline set {run} --runs runs --baselines b"),

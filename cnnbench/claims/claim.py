@@ -1,0 +1,124 @@
+"""A claim: a statement, the experiment that tries it, the figures that it yields, and the verdict that follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnbench.claims.laboratory import Laboratory
+from cnnbench.errors import SpecError
+
+Verdict = Literal["holds", "holds with conditions", "does not hold", "undecided"]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class ClaimEvidence:
+    """A figure of which the statement says where it lies.
+
+    Args:
+        what: What was measured, in words.
+        values: One for each seed; a single one is exact, and has no interval.
+        least, most: Where the figure lies if the statement is true, both included; None: anywhere.
+
+    Raises:
+        SpecError: No value, or no bound.
+    """
+
+    what: str
+    values: tuple[float, ...]
+    least: float | None = None
+    most: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.values or (self.least is None and self.most is None):
+            raise SpecError("evidence needs a value, and a bound that the statement sets", where=self.what)
+
+    @property
+    def value(self) -> float:
+        """The mean over the seeds."""
+        return math.fsum(self.values) / len(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Student's interval of the mean at 95 %; of a single value, that value."""
+        if len(self.values) == 1:
+            return self.values[0], self.values[0]
+        from scipy.stats import t
+
+        count, mean = len(self.values), self.value
+        variance = math.fsum((value - mean) ** 2 for value in self.values) / (count - 1)
+        half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * math.sqrt(variance / count)
+        return mean - half, mean + half
+
+    @property
+    def supports(self) -> bool | None:
+        """Whether the whole interval lies where the statement says; None where only a part of it does, or none can."""
+        low, high = self.interval
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return None
+        least = -math.inf if self.least is None else self.least
+        most = math.inf if self.most is None else self.most
+        if least <= low and high <= most:
+            return True
+        return False if high < least or low > most else None
+
+
+@dataclass(frozen=True)
+class ClaimFinding:
+    """What an experiment came to."""
+
+    claim: NetworkClaim
+    evidence: tuple[ClaimEvidence, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """``does not hold`` where a figure contradicts the statement, ``undecided`` where one does neither."""
+        found = [item.supports for item in self.evidence]
+        if False in found:
+            return "does not hold"
+        if None in found or not found:
+            return "undecided"
+        return "holds with conditions" if self.claim.conditions else "holds"
+
+
+Experiment = Callable[[Laboratory], Sequence[ClaimEvidence]]
+
+
+@dataclass(frozen=True)
+class NetworkClaim:
+    """A statement that an experiment tries.
+
+    Args:
+        name: What the command line calls it.
+        number: In the notes' order; those of plugins follow.
+        statement: In one sentence.
+        source: Where it is made.
+        experiment: (laboratory) -> the figures, from its backend and its seeds alone.
+        conditions: What the statement leaves unsaid and needs; () for none.
+    """
+
+    name: str
+    number: int
+    statement: str
+    source: str
+    experiment: Experiment
+    conditions: tuple[str, ...] = ()
+
+    def examine(self, laboratory: Laboratory) -> ClaimFinding:
+        """Runs the experiment.
+
+        Raises:
+            UnavailableError: The backend lacks what it needs.
+        """
+        return ClaimFinding(self, tuple(self.experiment(laboratory)))
+
+
+def claims() -> dict[str, NetworkClaim]:
+    """Every claim by name, in the order of their numbers; plugins add theirs by ``cnnbench_claims``."""
+    from cnnbench.registry import offered
+
+    found = offered("cnnbench_claims", NetworkClaim)
+    return dict(sorted(found.items(), key=lambda item: item[1].number))
