@@ -6,7 +6,7 @@ The protocols below say what is used of values whose classes belong to later roo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -95,7 +95,7 @@ class OfferedClaim(Protocol):
         """What the command line calls it."""
 
     @property
-    def experiment(self) -> Callable[[Any], Sequence[Any]]:
+    def experiment(self) -> Callable[[Any], Iterable[Any]]:
         """(``Laboratory``) -> the figures, each a ``ClaimEvidence``."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,7 +84,7 @@ class ClaimFinding:
         return "holds with conditions" if self.claim.conditions else "holds"
 
 
-Experiment = Callable[[Laboratory], Sequence[ClaimEvidence]]
+Experiment = Callable[[Laboratory], Iterable[ClaimEvidence]]
 
 
 @dataclass(frozen=True)
