@@ -15,6 +15,7 @@ from cnnbench.spec.losses.main_output import (
     Yolo,
 )
 from cnnbench.spec.losses.objective import draw_loss_targets, loss_targets, objective_graph
+from cnnbench.spec.losses.pose import KeypointHeatmaps, PoseStages
 
 __all__ = [
     "L1",
@@ -23,6 +24,7 @@ __all__ = [
     "CrossEntropy",
     "Dice",
     "JointLoss",
+    "KeypointHeatmaps",
     "LeastSquares",
     "Loss",
     "LossTarget",
@@ -31,6 +33,7 @@ __all__ = [
     "NoisePrediction",
     "NonSaturating",
     "Objective",
+    "PoseStages",
     "SmoothL1",
     "TokenCrossEntropy",
     "Yolo",

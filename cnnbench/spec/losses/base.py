@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Builder, Graph, Value
-from cnnbench.spec.layers import Layer, Shape, Shapes
+from cnnbench.spec.layers import Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -85,27 +85,28 @@ class Loss:
         )
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
-        """The names of the outputs that it reads, in the order in which ``targets`` and ``terms`` take them."""
+        """The names of the outputs that it reads."""
         return (graph.outputs[0][0],)
 
-    def targets(self, outputs: Shapes) -> tuple[LossTarget, ...]:
-        """What it compares outputs of these shapes (of one image, with its batch axis) with."""
+    def targets(self, outputs: Mapping[str, Shape]) -> tuple[LossTarget, ...]:
+        """What it compares outputs of these shapes (of one image, with its batch axis), by name, with."""
+        (output,) = outputs.values()
 
         def draw(generator: Any, shape: Shape) -> Any:
-            return self.draw_targets(generator, (shape[0], *outputs[0][1:]))
+            return self.draw_targets(generator, (shape[0], *output[1:]))
 
         dtype: Literal["float", "int"] = "int" if self.int_targets else "float"
-        return (LossTarget("targets", self.target_shape(outputs[0])[1:], draw, dtype),)
+        return (LossTarget("targets", self.target_shape(output)[1:], draw, dtype),)
 
-    def terms(self, builder: Builder, outputs: tuple[Value, ...], targets: tuple[Value, ...]) -> dict[str, Value]:
+    def terms(self, builder: Builder, outputs: Mapping[str, Value], targets: Mapping[str, Value]) -> dict[str, Value]:
         """Adds the layers that compute it, and returns ``loss``, the whole, and the terms that have a name.
 
         Args:
             builder: Where the nodes go.
-            outputs: Those of ``reads``.
-            targets: Those of ``targets``.
+            outputs: Those of ``reads`` by name.
+            targets: Those of ``targets`` by name.
         """
-        return {"loss": builder.add("loss", self.layer(), *outputs, *targets)}
+        return {"loss": builder.add("loss", self.layer(), *outputs.values(), *targets.values())}
 
 
 _LOSSES: dict[str, type[Loss]] = {}

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.adversarial_loss import LeastSquaresGAN, NonSaturatingGAN
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, MSELoss, VAEDivergence
 from cnnbench.spec.graph import Builder, Graph, Value
-from cnnbench.spec.layers import Add, Layer, Shape, Shapes, Sigmoid
+from cnnbench.spec.layers import Add, Layer, Shape, Sigmoid
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.losses.base import JointLoss, LossTarget
-
-
-def shares(generator: Any, shape: Shape) -> Any:
-    """Values between 0 and 1, as pictures have them."""
-    return generator.uniform(0.0, 1.0, shape)
-
-
-def normal(generator: Any, shape: Shape) -> Any:
-    """Standard normal values."""
-    return generator.normal(size=shape)
+from cnnbench.spec.losses.drawn import normal, shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +47,18 @@ class VAE(JointLoss, kind="vae"):
     def reads(self, graph: Graph) -> tuple[str, ...]:
         return ("logits", "mean", "log_variance")
 
-    def targets(self, outputs: Shapes) -> tuple[LossTarget, ...]:
-        return (LossTarget(self.target, outputs[0][1:], shares),)
+    def targets(self, outputs: Mapping[str, Shape]) -> tuple[LossTarget, ...]:
+        return (LossTarget(self.target, outputs["logits"][1:], shares),)
 
-    def terms(self, builder: Builder, outputs: tuple[Value, ...], targets: tuple[Value, ...]) -> dict[str, Value]:
-        logits, mean, log_variance = outputs
+    def terms(self, builder: Builder, outputs: Mapping[str, Value], targets: Mapping[str, Value]) -> dict[str, Value]:
+        logits, mean, log_variance = outputs.values()
+        target = targets[self.target]
         reduction: Literal["batch_mean", "mean"] = "batch_mean" if self.pixels == "sum" else "mean"
         if self.reconstruction == "bce":
-            made = builder.add("reconstruction", BCEWithLogitsLoss(reduction=reduction), logits, targets[0])
+            made = builder.add("reconstruction", BCEWithLogitsLoss(reduction=reduction), logits, target)
         else:
             pixels = builder.add("pixels", Sigmoid(), logits)
-            made = builder.add("reconstruction", MSELoss(reduction=reduction), pixels, targets[0])
+            made = builder.add("reconstruction", MSELoss(reduction=reduction), pixels, target)
         divergence = builder.add("divergence", VAEDivergence(), mean, log_variance)
         weighted = builder.add("beta", Affine(scale=self.beta), divergence)
         return {
@@ -101,18 +94,18 @@ class Adversary(JointLoss):
     def reads(self, graph: Graph) -> tuple[str, ...]:
         return (self.real, self.fake) if self.side == "discriminator" else (self.fake,)
 
-    def targets(self, outputs: Shapes) -> tuple[LossTarget, ...]:
+    def targets(self, outputs: Mapping[str, Shape]) -> tuple[LossTarget, ...]:
         return ()
 
     def judged(self, *, real: bool) -> Layer:
         """The loss of judgements that should say so."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it is")
 
-    def terms(self, builder: Builder, outputs: tuple[Value, ...], targets: tuple[Value, ...]) -> dict[str, Value]:
+    def terms(self, builder: Builder, outputs: Mapping[str, Value], targets: Mapping[str, Value]) -> dict[str, Value]:
         if self.side == "generator":
-            return {"loss": self._scaled(builder, builder.add("fake", self.judged(real=True), *outputs))}
-        real = builder.add("real", self.judged(real=True), outputs[0])
-        fake = builder.add("fake", self.judged(real=False), outputs[1])
+            return {"loss": self._scaled(builder, builder.add("fake", self.judged(real=True), outputs[self.fake]))}
+        real = builder.add("real", self.judged(real=True), outputs[self.real])
+        fake = builder.add("fake", self.judged(real=False), outputs[self.fake])
         return {"loss": self._scaled(builder, builder.add("both", Add(), real, fake)), "real": real, "fake": fake}
 
     def _scaled(self, builder: Builder, value: Value) -> Value:
@@ -182,8 +175,8 @@ class NoisePrediction(JointLoss, kind="noise_prediction"):
     def reads(self, graph: Graph) -> tuple[str, ...]:
         return (self.output,)
 
-    def targets(self, outputs: Shapes) -> tuple[LossTarget, ...]:
-        return (LossTarget(self.target, outputs[0][1:], normal),)
+    def targets(self, outputs: Mapping[str, Shape]) -> tuple[LossTarget, ...]:
+        return (LossTarget(self.target, outputs[self.output][1:], normal),)
 
-    def terms(self, builder: Builder, outputs: tuple[Value, ...], targets: tuple[Value, ...]) -> dict[str, Value]:
-        return {"loss": builder.add("loss", MSELoss(), *outputs, *targets)}
+    def terms(self, builder: Builder, outputs: Mapping[str, Value], targets: Mapping[str, Value]) -> dict[str, Value]:
+        return {"loss": builder.add("loss", MSELoss(), outputs[self.output], targets[self.target])}

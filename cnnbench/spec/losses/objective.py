@@ -43,7 +43,7 @@ def objective_graph(graph: Graph, loss: Loss) -> Graph:
 def loss_targets(graph: Graph, loss: Loss) -> tuple[LossTarget, ...]:
     """What a loss compares a network's outputs with, whether or not the network has it as an input."""
     values, shapes = dict(graph.outputs), graph.shapes()
-    return loss.targets(tuple(shapes[values[name]] for name in _known(graph, loss)))
+    return loss.targets({name: shapes[values[name]] for name in _known(graph, loss)})
 
 
 def new_targets(graph: Graph, targets: tuple[LossTarget, ...]) -> tuple[LossTarget, ...]:
@@ -68,7 +68,7 @@ def draw_loss_targets(graph: Graph, loss: Loss, generator: Any, batch: int) -> M
 
 
 def _known(graph: Graph, loss: Loss) -> tuple[str, ...]:
-    names, there = loss.reads(graph), dict(graph.outputs)
+    names, there = tuple(dict.fromkeys(loss.reads(graph))), dict(graph.outputs)
     for name in names:
         if name not in there:
             raise SpecError(
@@ -90,13 +90,14 @@ def _added(graph: Graph, loss: Loss, names: tuple[str, ...], targets: tuple[Loss
     """The loss alone, on inputs ``objective_0`` ... for the outputs that it reads, and its targets."""
     builder = Builder(f"{graph.name}: loss {loss.kind}")
     values, shapes = dict(graph.outputs), graph.shapes()
-    outputs = tuple(
-        builder.input(f"{SCOPE}_{i}", shapes[values[name]], dtype=graph.dtypes[values[name]], batched=False)
+    outputs = {
+        name: builder.input(f"{SCOPE}_{i}", shapes[values[name]], dtype=graph.dtypes[values[name]], batched=False)
         for i, name in enumerate(names)
-    )
-    wanted = tuple(
-        builder.input(target.name, target.full_shape(1), dtype=target.dtype, batched=False) for target in targets
-    )
+    }
+    wanted = {
+        target.name: builder.input(target.name, target.full_shape(1), dtype=target.dtype, batched=False)
+        for target in targets
+    }
     with builder.scope(SCOPE):
         terms = loss.terms(builder, outputs, wanted)
     if terms["loss"].shape != ():
