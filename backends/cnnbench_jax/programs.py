@@ -108,10 +108,12 @@ class JaxStep(_JaxProgram, StepProgram):
 
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
         super().load(weights, state)
-        native = self.bound.native_slots(self.optimizer, slots)
-        self._slots = {
-            slot: [self.setting.placement.array(array) for array in arrays] for slot, arrays in native.items()
-        }
+        place, native = self.setting.placement, self.bound.native_slots(self.optimizer, slots)
+        self._slots = {}
+        for slot, arrays in native.items():
+            wide = self.optimizer.wide_slots and slot not in self.optimizer.counters
+            dtype = place.state_dtype if wide else None
+            self._slots[slot] = [place.array(array, dtype=dtype) for array in arrays]
 
     def _rate(self, learning_rate: float) -> Array:
         return self.setting.placement.array(learning_rate, dtype=self.setting.placement.state_dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD
+from cnnbench.spec.optimizers import SGD, Adam, AdamW
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -25,3 +27,29 @@ def sgd(optimizer: SGD, weight: Array, gradient: Array, slots: Slots, rate: floa
     momentum = optimizer.momentum * slots["momentum"] + gradient
     direction = gradient + optimizer.momentum * momentum if optimizer.nesterov else momentum
     return weight - rate * direction, {"momentum": momentum}
+
+
+@OPTIMIZERS.register("adam")
+@OPTIMIZERS.register("adamw")
+def adam(
+    optimizer: Adam | AdamW, weight: Array, gradient: Array, slots: Slots, rate: float, decays: bool
+) -> tuple[Array, Slots]:
+    """The specification as it stands; c1 and c2 are float64 numbers."""
+    step = int(slots["step"]) + 1
+    decay = optimizer.weight_decay if decays else 0.0
+    if decay and not optimizer.decoupled:
+        gradient = gradient + decay * weight
+    mean = optimizer.beta1 * slots["mean"] + (1 - optimizer.beta1) * gradient
+    square = optimizer.beta2 * slots["square"] + (1 - optimizer.beta2) * gradient * gradient
+    first, second = (
+        (1 - beta**step) if optimizer.bias_correction else 1.0 for beta in (optimizer.beta1, optimizer.beta2)
+    )
+    if optimizer.epsilon_place == "inside":
+        divisor = np.sqrt(square / second + optimizer.epsilon)
+    else:
+        epsilon = optimizer.epsilon / (math.sqrt(second) if optimizer.epsilon_place == "uncorrected" else 1.0)
+        divisor = np.sqrt(square / second) + epsilon
+    move = mean / first / divisor
+    if decay and optimizer.decoupled:
+        move = move + decay * weight
+    return weight - rate * move, {"mean": mean, "square": square, "step": np.asarray(step)}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD
+from cnnbench.spec.optimizers import SGD, Adam, AdamW
 from cnnbench_tensorflow.framework import tf
 
 OPTIMIZERS = OptimizerRules("tensorflow")
@@ -28,3 +29,40 @@ def sgd(optimizer: SGD, variable: Any, slots: Mapping[str, Any], gradient: Any, 
         momentum=tf.constant(optimizer.momentum, variable.dtype),
         use_nesterov=optimizer.nesterov,
     )
+
+
+@OPTIMIZERS.register("adam")
+@OPTIMIZERS.register("adamw")
+def adam(
+    optimizer: Adam | AdamW, variable: Any, slots: Mapping[str, Any], gradient: Any, rate: Any, decays: bool
+) -> None:
+    """The specification in TensorFlow's operations, in the slots' type.
+
+    ``ResourceApplyAdam`` is not used: it makes 1 - beta2, and 1 - beta2^t, of two numbers of the weight's type, and
+    that is wrong by 1.3e-5 of itself for 0.999 in float32. Keras' Adam makes 1 - beta2^t so, too.
+    """
+    dtype = slots["mean"].dtype
+    weight, gradient, rate = tf.cast(variable, dtype), tf.cast(gradient, dtype), tf.cast(rate, dtype)
+    decay = optimizer.weight_decay if decays else 0.0
+    if decay and not optimizer.decoupled:
+        gradient = gradient + decay * weight
+    step = tf.cast(slots["step"].assign_add(1), tf.float64)
+    first, second = (tf.cast(_correction(optimizer, beta, step), dtype) for beta in (optimizer.beta1, optimizer.beta2))
+    mean = slots["mean"].assign(optimizer.beta1 * slots["mean"] + (1 - optimizer.beta1) * gradient)
+    square = slots["square"].assign(optimizer.beta2 * slots["square"] + (1 - optimizer.beta2) * gradient * gradient)
+    if optimizer.epsilon_place == "inside":
+        divisor = tf.sqrt(square / second + optimizer.epsilon)
+    else:
+        epsilon = optimizer.epsilon / (tf.sqrt(second) if optimizer.epsilon_place == "uncorrected" else 1.0)
+        divisor = tf.sqrt(square / second) + epsilon
+    move = mean / first / divisor
+    if decay and optimizer.decoupled:
+        move = move + decay * weight
+    variable.assign(tf.cast(weight - rate * move, variable.dtype))
+
+
+def _correction(optimizer: Adam, beta: float, step: Any) -> Any:
+    """1 - beta^step as a float64 number."""
+    if not optimizer.bias_correction or not beta:
+        return tf.constant(1.0, tf.float64)
+    return -tf.math.expm1(step * math.log(beta))

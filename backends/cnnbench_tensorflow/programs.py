@@ -194,7 +194,9 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
         super().load(weights, state)
         for slot, arrays in self.bound.native_slots(self._optimizer, slots).items():
-            self._slots[slot] = self.assign(self._slots.get(slot, []), arrays)
+            wide = self._optimizer.wide_slots and slot not in self._optimizer.counters
+            dtype = self.setting.state_dtype if wide else None
+            self._slots[slot] = self.assign(self._slots.get(slot, []), arrays, dtype)
 
     def body(self, *operands: Any) -> Any:
         inputs, masks, targets, rate = operands
@@ -214,7 +216,8 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
         return value
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Any:
-        rate = tf.constant(learning_rate, self.setting.dtype)
+        setting = self.setting
+        rate = tf.constant(learning_rate, setting.state_dtype if self._optimizer.wide_slots else setting.dtype)
         self._traced = True
         return self.function(operands.inputs, operands.masks, operands.targets, rate)
 

@@ -3,36 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.optimizers import SGD, Adam, AdamW, Optimizer
+from cnnbench_torch.written import WrittenAdam, WrittenRule
 
-_SLOTS = {"sgd": {"momentum": "momentum_buffer"}}  # slot of the spec -> key of the optimiser's state
+_ADAM = {"mean": "exp_avg", "square": "exp_avg_sq", "step": "step"}
+_SLOTS = {  # slot of the spec -> key of the optimiser's state
+    "sgd": {"momentum": "momentum_buffer"},
+    "adam": _ADAM,
+    "adamw": _ADAM,
+}
 
 
 OPTIMIZERS = OptimizerRules("torch")
 
 
+def _groups(parameters: Sequence[Tensor], decays: Sequence[bool], weight_decay: float) -> list[dict[str, Any]]:
+    """A parameter group that decays and one that does not, where they are not empty."""
+    groups = [
+        {"params": [p for p, decay in zip(parameters, decays, strict=True) if decay is group], "weight_decay": rate}
+        for group, rate in ((True, weight_decay), (False, 0.0))
+    ]
+    return [group for group in groups if group["params"]]
+
+
 @OPTIMIZERS.register("sgd")
 def sgd(optimizer: SGD, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
-    """``torch.optim.SGD`` with a parameter group that decays and one that does not.
+    """``torch.optim.SGD``.
 
     Its momentum starts as the first gradient, which is what a buffer of zeros becomes; PyTorch keeps the rate
     outside of the buffer, as the spec does.
     """
-    groups = [
-        {"params": [p for p, decay in zip(parameters, decays, strict=True) if decay is group], "weight_decay": rate}
-        for group, rate in ((True, optimizer.weight_decay), (False, 0.0))
-    ]
     return torch.optim.SGD(
-        [group for group in groups if group["params"]],
+        _groups(parameters, decays, optimizer.weight_decay),
         lr=0.0,  # each step sets it
         momentum=optimizer.momentum,
         nesterov=optimizer.nesterov and optimizer.momentum > 0,  # without momentum both forms are the same
     )
+
+
+@OPTIMIZERS.register("adam")
+@OPTIMIZERS.register("adamw")
+def adam(optimizer: Adam | AdamW, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
+    """``torch.optim.Adam`` or ``AdamW`` where epsilon stands as in them and parameters are float32 or float64.
+
+    Their slots have the parameters' type, in which a running mean with 0.999 would be none; and they always correct
+    the bias. What they cannot do is written out.
+    """
+    groups = _groups(parameters, decays, optimizer.weight_decay)
+    narrow = parameters[0].dtype not in (torch.float32, torch.float64)
+    if narrow or optimizer.epsilon_place != "outside" or not optimizer.bias_correction:
+        return WrittenAdam(groups, optimizer)
+    make = torch.optim.AdamW if optimizer.decoupled else torch.optim.Adam
+    return make(groups, lr=0.0, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon)
 
 
 def set_rate(rule: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -41,18 +69,42 @@ def set_rate(rule: torch.optim.Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate
 
 
-def read_slots(optimizer: Optimizer, rule: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
-    """The slots of one weight; zeros where the optimiser keeps none (yet)."""
-    held = rule.state.get(parameter, {})
-    return {slot: _or_zeros(held.get(_SLOTS[optimizer.kind][slot]), parameter) for slot in optimizer.slots}
+def read_slots(optimizer: Optimizer, rule: torch.optim.Optimizer | None, parameter: Tensor) -> dict[str, Tensor]:
+    """The slots of one weight; zeros where the optimiser keeps none (yet).
 
-
-def _or_zeros(value: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if value is None else value
+    Args:
+        optimizer: The rule of the specification.
+        rule: PyTorch's; None where nothing is trained.
+        parameter: The weight.
+    """
+    held = {} if rule is None else rule.state.get(parameter, {})
+    wide = torch.promote_types(parameter.dtype, torch.float32) if optimizer.wide_slots else parameter.dtype
+    found = {}
+    for slot in optimizer.slots:
+        value = held.get(_key(optimizer, rule, slot))
+        if slot in optimizer.counters:
+            found[slot] = torch.tensor(0 if value is None else int(value))
+        else:
+            found[slot] = torch.zeros_like(parameter, dtype=wide) if value is None else value
+    return found
 
 
 def write_slots(
     optimizer: Optimizer, rule: torch.optim.Optimizer, parameter: Tensor, slots: Mapping[str, Tensor]
 ) -> None:
-    """Starts one weight's slots from the given values."""
-    rule.state[parameter] = {_SLOTS[optimizer.kind][slot]: value for slot, value in slots.items()}
+    """Starts one weight's slots from the given values.
+
+    Args:
+        optimizer: The rule of the specification.
+        rule: PyTorch's.
+        parameter: The weight.
+        slots: By the specification's names.
+    """
+    rule.state[parameter] = {
+        _key(optimizer, rule, slot): torch.tensor(float(value)) if slot in optimizer.counters else value
+        for slot, value in slots.items()
+    }
+
+
+def _key(optimizer: Optimizer, rule: torch.optim.Optimizer | None, slot: str) -> str:
+    return slot if isinstance(rule, WrittenRule) else _SLOTS[optimizer.kind][slot]

@@ -169,7 +169,8 @@ class TorchStep(_TorchProgram, StepProgram):
             return
         place, native = self.setting.placement, self.bound.native_slots(self.optimizer, slots)
         for order, parameter in enumerate(parameters):
-            own = {slot: place.tensor(arrays[order]) for slot, arrays in native.items()}
+            wide = place.state_dtype if self.optimizer.wide_slots else None
+            own = {slot: place.tensor(arrays[order], dtype=wide) for slot, arrays in native.items()}
             write_slots(self.optimizer, self._rule, parameter, own)
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Tensor:

@@ -27,7 +27,7 @@ from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faults, kill_table
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
-from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.optimizers import SGD, AdamW, Optimizer
 from cnnbench.spec.passes import lower
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
@@ -41,6 +41,7 @@ RULES: tuple[Optimizer, ...] = (
     SGD(momentum=0.0, weight_decay=0.1),
     SGD(momentum=0.9, weight_decay=0.01, decay="kernels"),
     SGD(momentum=0.9, nesterov=True),
+    AdamW(weight_decay=0.1, decay="kernels"),
 )
 
 

@@ -138,22 +138,24 @@ class BoundGraph:
     def native_slots(self, optimizer: Optimizer, slots: HostArrays | None) -> dict[str, list[NDArray[Any]]]:
         """For each of the optimiser's slots one native array a trained weight; zeros where ``slots`` is None.
 
+        A counter is an integer array without dimensions.
+
         Raises DataError where a slot is missing, unknown, of another shape or not of real numbers.
         """
         import numpy as np
 
         where = self.source.name
         held = [self.weights[position] for position in self.trainable]
-        specs = {
-            slot: [ArraySpec("slot", f"{one.spec.name}/{slot}", one.spec.shape) for one in held]
-            for slot in optimizer.slots
-        }
+        specs = {slot: [_slot_spec(one, slot, optimizer) for one in held] for slot in optimizer.slots}
         every = [spec for of_slot in specs.values() for spec in of_slot]
-        given = {spec.name: np.zeros(spec.shape) for spec in every} if slots is None else slots
+        given = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in every} if slots is None else slots
         refuse_unknown(given, {spec.name for spec in every}, "slot", where)
+        taken = {slot: [spec.take(given, where) for spec in of_slot] for slot, of_slot in specs.items()}
         return {
-            slot: [one.to_native(spec.take(given, where)) for one, spec in zip(held, of_slot, strict=True)]
-            for slot, of_slot in specs.items()
+            slot: arrays
+            if slot in optimizer.counters
+            else [one.to_native(array) for one, array in zip(held, arrays, strict=True)]
+            for slot, arrays in taken.items()
         }
 
     def decaying(self, optimizer: Optimizer) -> tuple[bool, ...]:
@@ -206,9 +208,9 @@ class BoundGraph:
             slots: By slot one native array a trained weight, as ``native_slots`` gives them.
         """
         named_slots = {
-            f"{name}/{slot}": array
+            f"{one.spec.name}/{slot}": array if array.dtype.kind == "i" else one.to_canonical(array)  # a counter
             for slot, arrays in slots.items()
-            for name, array in self._named(self.trainable, arrays).items()
+            for one, array in zip([self.weights[i] for i in self.trainable], arrays, strict=True)
         }
         return HostTraining(self._named(range(len(self.weights)), weights), self._named_state(state), named_slots)
 
@@ -231,6 +233,11 @@ def _trained(weights: Sequence[HeldWeight], names: tuple[str, ...] | None, where
                 f"there is no trainable weight {name!r} to train", where=where, remedy=did_you_mean(name, found)
             )
     return tuple(sorted({found[name] for name in names}))
+
+
+def _slot_spec(held: HeldWeight, slot: str, optimizer: Optimizer) -> ArraySpec:
+    name, counts = f"{held.spec.name}/{slot}", slot in optimizer.counters
+    return ArraySpec("slot", name, () if counts else held.spec.shape, "int" if counts else "float")
 
 
 def _held_weights(program: Program, operations: Operations) -> tuple[HeldWeight, ...]:

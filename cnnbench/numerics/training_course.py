@@ -198,14 +198,19 @@ def _fill_run(entry: CacheEntry, case: Case, run: int, noises: _Noises, count: i
 
 
 def _envelope(case: Case, exact: Mapping[str, Array], runs: Sequence[Mapping[str, float]], step: int) -> Envelope:
-    """Of one step. Weights, running statistics, slots and the loss each have their own typical deviation."""
+    """Of one step. Weights, running statistics, slots and the loss each have their own typical deviation.
+
+    Counters are exact.
+    """
     scale = largest(exact)
     u = case.policy.storage_roundoff * (step + 1)  # each step stores each value once
-    floor = {name: max(u * size, FLUSHED) for name, size in scale.items()}
+    counters = {name for name in exact if name.rpartition("/")[2] in case.training.optimizer.counters}
+    floor = {name: FLUSHED if name in counters else max(u * size, FLUSHED) for name, size in scale.items()}
     statistics = {spec.name for spec in case.lowered.named_state()}
     groups: dict[str, list[str]] = {}
     for name in exact:
         group = "slot" if "/" in name else "statistic" if name in statistics else "weight"
+        group = "counter" if name in counters else group
         groups.setdefault(LOSS if name == LOSS else group, []).append(name)
     found = [
         calibrate(

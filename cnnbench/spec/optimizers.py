@@ -22,6 +22,7 @@ class Optimizer:
     """
 
     kind: ClassVar[str] = ""
+    wide_slots: ClassVar[bool] = False  # whether slots are float32 where weights are narrower
 
     decay: DecayGroup = "all"
 
@@ -31,7 +32,12 @@ class Optimizer:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The names of the arrays kept for each weight, of its shape, zero at the start."""
+        """The names of what is kept for each weight, zero at the start."""
+        return ()
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """Those among ``slots`` that are one integer a weight; the others are arrays of the weight's shape."""
         return ()
 
     def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
@@ -67,9 +73,84 @@ class SGD(Optimizer, kind="sgd"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field, value in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
-            if not 0 <= value < 1:
-                raise SpecError(f"{field} is not valid", received=value, expected="a number from 0 to below 1")
+        _require_shares(momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer, kind="adam"):
+    """Adam (Kingma, Ba 2014, algorithm 1) with coupled L2 decay.
+
+    t <- t + 1; g <- gradient + weight_decay * w (where w decays);
+    m <- beta1 * m + (1 - beta1) * g; v <- beta2 * v + (1 - beta2) * g^2;
+    w <- w - rate * (m / c1) / (sqrt(v / c2) + epsilon), where c1 = 1 - beta1^t and c2 = 1 - beta2^t.
+
+    Slots ``mean`` (m), ``square`` (v) and ``step`` (t, an integer for each weight). They are never narrower than
+    float32: beta2 = 0.999 is 1 in bfloat16.
+
+    Args:
+        beta1, beta2: How much of each running mean stays.
+        epsilon: Keeps the quotient finite.
+        epsilon_place: ``"outside"`` of the root as above (the paper, PyTorch, optax' ``eps``); ``"inside"``:
+            sqrt(v / c2 + epsilon) (optax' ``eps_root``); ``"uncorrected"``: sqrt(v / c2) + epsilon / sqrt(c2), so that
+            it stands beside the root of v itself (Keras, TensorFlow, the paper's section 2).
+        bias_correction: False: c1 = c2 = 1.
+        weight_decay: The L2 coefficient.
+    """
+
+    wide_slots: ClassVar[bool] = True
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    epsilon_place: Literal["outside", "inside", "uncorrected"] = "outside"
+    bias_correction: bool = True
+    weight_decay: float = 0.0
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("mean", "square", "step")
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return ("step",)
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether decay moves the weight itself, and not its gradient."""
+        return False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_shares(beta1=self.beta1, beta2=self.beta2, weight_decay=self.weight_decay)
+        _require_epsilon(self.epsilon, self.epsilon_place, ("outside", "inside", "uncorrected"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Adam, kind="adamw"):
+    """Adam whose weight decay is decoupled from the gradient (Loshchilov, Hutter 2017).
+
+    As ``Adam`` with g = gradient, and w <- w - rate * weight_decay * w (where w decays) beside its step. The rate
+    multiplies the decay, as in PyTorch, optax and Keras; in the paper only the schedule does.
+    """
+
+    weight_decay: float = 0.01
+
+    @property
+    def decoupled(self) -> bool:
+        return True
+
+
+def _require_shares(**values: float) -> None:
+    for field, value in values.items():
+        if not 0 <= value < 1:
+            raise SpecError(f"{field} is not valid", received=value, expected="a number from 0 to below 1")
+
+
+def _require_epsilon(epsilon: float, place: str, places: tuple[str, ...]) -> None:
+    if not 0 < epsilon < 1:
+        raise SpecError("epsilon is not valid", received=epsilon, expected="a number above 0 and below 1")
+    if place not in places:
+        raise SpecError("epsilon_place is not valid", received=place, expected=" or ".join(map(repr, places)))
 
 
 def decays(graph: Graph, group: DecayGroup) -> dict[str, bool]:

@@ -7,7 +7,7 @@ import pytest
 from cnnbench.errors import SpecError
 from cnnbench.registry import build
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError, loss_from_fields
-from cnnbench.spec.optimizers import SGD, decays, optimizer_from_fields
+from cnnbench.spec.optimizers import SGD, AdamW, decays, optimizer_from_fields
 
 
 def test_losses_are_made_by_kind():
@@ -18,6 +18,13 @@ def test_losses_are_made_by_kind():
 def test_optimizers_are_made_by_kind():
     made = optimizer_from_fields("sgd", {"momentum": 0.9, "weight_decay": 1e-4, "decay": "kernels"})
     assert made == SGD(momentum=0.9, weight_decay=1e-4, decay="kernels")
+
+
+def test_adamw_keeps_two_means_and_a_count_for_each_weight():
+    made = optimizer_from_fields("adamw", {"epsilon_place": "uncorrected"})
+    assert made == AdamW(epsilon_place="uncorrected")
+    assert (made.slots, made.counters) == (("mean", "square", "step"), ("step",))
+    assert made.decoupled
 
 
 @pytest.mark.parametrize(
@@ -33,6 +40,10 @@ def test_optimizers_are_made_by_kind():
         (lambda: optimizer_from_fields("sgd", {"weight_decay": -1.0}), "weight_decay is not valid", None),
         (lambda: optimizer_from_fields("sgd", {"decay": "some"}), "decay is not valid", None),
         (lambda: optimizer_from_fields("sgd", {"nesterov": "yes"}), "nesterov is not valid", None),
+        (lambda: optimizer_from_fields("adam", {"beta2": 1.0}), "beta2 is not valid", None),
+        (lambda: optimizer_from_fields("adam", {"epsilon": 0.0}), "epsilon is not valid", None),
+        (lambda: optimizer_from_fields("adamw", {"epsilon_place": "below"}), "epsilon_place is not valid", None),
+        (lambda: optimizer_from_fields("adam", {"eps": 1e-8}), "no field 'eps'", None),
     ],
 )
 def test_what_cannot_be_is_refused(make, message, remedy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,3 +61,43 @@ def cross_entropy(logits: Any, targets: Sequence[int], smoothing: float) -> tupl
     exponentials = np.exp(logits)
     softmax = exponentials / exponentials.sum(1, keepdims=True)
     return float(-(q * np.log(softmax)).sum(1).mean()), (softmax - q) / count
+
+
+@dataclass
+class AdaptiveTraining:
+    """The steps of an adaptive optimiser on mean((x W^T + b - t)^2), by its definition, in float64."""
+
+    optimizer: Any
+    weights: dict[str, Any]
+    slots: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def step(self, x: Any, targets: Any, rate: float) -> float:
+        """One step; returns the loss before it."""
+        error = x @ self.weights["fc.weight"].T + self.weights["fc.bias"] - targets
+        slope = 2.0 * error / error.size
+        self.update({"fc.weight": slope.T @ x, "fc.bias": slope.sum(0)}, rate)
+        return float((error**2).mean())
+
+    def update(self, gradients: dict[str, Any], rate: float) -> None:
+        """One update of every weight."""
+        move = {"adam": self._adam, "adamw": self._adam}[self.optimizer.kind]
+        for name, gradient in gradients.items():
+            w = self.weights[name]
+            decay = self.optimizer.weight_decay if self.optimizer.decay == "all" or name != "fc.bias" else 0.0
+            zeros = {slot: np.zeros_like(w) for slot in self.optimizer.slots}
+            coupled = self.optimizer.kind != "adamw"
+            found = move(self.slots.setdefault(name, zeros), gradient + decay * w * coupled)
+            self.weights[name] = w - rate * (found + decay * w * (not coupled))
+
+    def _adam(self, slots: dict[str, Any], g: Any) -> Any:
+        o = self.optimizer
+        t = slots["step"] = int(np.max(slots["step"])) + 1
+        m = slots["mean"] = o.beta1 * slots["mean"] + (1 - o.beta1) * g
+        v = slots["square"] = o.beta2 * slots["square"] + (1 - o.beta2) * g**2
+        c1, c2 = (1 - o.beta1**t, 1 - o.beta2**t) if o.bias_correction else (1.0, 1.0)
+        divisor = {
+            "outside": np.sqrt(v / c2) + o.epsilon,
+            "inside": np.sqrt(v / c2 + o.epsilon),
+            "uncorrected": (np.sqrt(v) + o.epsilon) / np.sqrt(c2),
+        }
+        return m / c1 / divisor[o.epsilon_place]

@@ -110,16 +110,24 @@ def _failed(found: StepsVerdict, node: str | None, text: str, details: dict[str,
 
 
 def _rule_case(case: Case) -> Case:
-    """One linear layer under the same optimiser and rates: decay, momentum and the rate's place show here."""
+    """One linear layer under the same optimiser and rates: decay, momentum and the rate's place show here.
+
+    Where the rule has an epsilon, a column of weights has gradients of its size, so that its place shows too.
+    """
     builder = Builder("update rule")
     x = builder.input("x", (5,))
     graph = builder.build(builder.add("linear", Linear(out_features=4), x))
     draw = stream(case.seed, "update rule")
     arrays = {"linear.weight": draw.normal(size=(4, 5)), "linear.bias": draw.normal(size=4)}
+    x = draw.normal(size=(3, 5))
+    epsilon = getattr(case.training.optimizer, "epsilon", None)
+    if epsilon is not None:
+        arrays["linear.weight"][:, 0] = 0.0  # so that no decay hides the gradient
+        x[:, 0] *= epsilon
     return Case(
         graph=graph,
         arrays={name: array.astype(np.float32) for name, array in arrays.items()},
-        batch={"x": draw.normal(size=(3, 5)).astype(np.float32)},
+        batch={"x": x.astype(np.float32)},
         options=case.options,
         targets=draw.normal(size=(3, 4)).astype(np.float32),
         seed=case.seed,

@@ -190,7 +190,9 @@ class _StepJudge:
         """The last envelope, wider by as much as the slots, and with them a step, have grown since then."""
         envelope, then, now = self.course.envelopes[-1], largest(self.course.exact[-1]), largest(values)
         known = self.course.open_names[-1] & values.keys()
-        ratios = [now[name] / then[name] for name in known if "/" in name and then[name] > 0]
+        counters = self.course.training.optimizer.counters
+        slots = [name for name in known if "/" in name and name.rpartition("/")[2] not in counters]
+        ratios = [now[name] / then[name] for name in slots if then[name] > 0]
         rates, later = max(self.course.training.rates), max(self.course.training.later)
         growth = max(1.0, *ratios) * max(1.0, later / rates) if ratios and rates else 1.0
         return Envelope({name: growth * size for name, size in envelope.size.items()}, envelope.factor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChan
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
-from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.optimizers import SGD, Adam, AdamW, Optimizer
 from cnnbench.training.steps import TrainingSteps
 
 
@@ -78,8 +79,61 @@ def _deep(options: ProgramOptions, seed: int) -> Case:
     return replace(case_of(graph, options, seed, batch=4), training=TrainingSteps(SGD(momentum=0.9)))
 
 
+def _steps_forgotten(given: Loaded, moment: Moment) -> Loaded:
+    if given.slots is None:
+        return given
+    counted = {n: np.zeros_like(a) if n.endswith("/step") else a for n, a in given.slots.items()}
+    return given._replace(slots=counted)
+
+
+def _counted_twice(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
+    """The step count begins at 1."""
+    if moment.call > 1:
+        return after
+    return after._replace(slots={n: a + 1 if n.endswith("/step") else a for n, a in after.slots.items()})
+
+
+def _with(**fields: Any) -> Callable[[Optimizer], Optimizer]:
+    """The same rule with other fields."""
+    return lambda rule: replace(rule, **fields)
+
+
+def _as(kind: type[Adam]) -> Callable[[Optimizer], Optimizer]:
+    """Adam's other form of decay with the same fields."""
+    return lambda rule: kind(**asdict(rule))
+
+
 LATE = 5  # steps that are right
 _MOMENTUM = classifier(TrainingSteps(SGD(momentum=0.9), CrossEntropy()))
+_ADAM = classifier(TrainingSteps(Adam(weight_decay=0.05, decay="kernels"), CrossEntropy()))
+_ADAMW = classifier(TrainingSteps(AdamW(weight_decay=0.05, decay="kernels"), CrossEntropy()))
+# name: what goes wrong, the configuration, the rule that runs
+WRONG_RULES: dict[str, tuple[str, Configuration, Callable[[Optimizer], Optimizer]]] = {
+    "adam.epsilon_inside": (
+        "epsilon added below the root and not to it (optax' eps_root for eps)",
+        _ADAM,
+        _with(epsilon_place="inside"),
+    ),
+    "adam.epsilon_uncorrected": (
+        "epsilon added to the root before the bias is corrected (Keras, TensorFlow)",
+        _ADAM,
+        _with(epsilon_place="uncorrected"),
+    ),
+    "adam.epsilon_of_keras": ("an epsilon of 1e-7 (Keras' default) for 1e-8 (PyTorch's)", _ADAM, _with(epsilon=1e-7)),
+    "adam.no_bias_correction": (
+        "running means not corrected for their start at 0",
+        _ADAM,
+        _with(bias_correction=False),
+    ),
+    "adam.betas_exchanged": ("each running mean moved by the other's share", _ADAM, _with(beta1=0.999, beta2=0.9)),
+    "adam.decoupled": ("decay applied to the weight (AdamW) where it belongs to the gradient", _ADAM, _as(AdamW)),
+    "adamw.coupled": ("decay added to the gradient (Adam) where it moves the weight alone", _ADAMW, _as(Adam)),
+    "adamw.decays_biases": (
+        "decay applied to biases too, where kernels only were to decay",
+        _ADAMW,
+        _with(decay="all"),
+    ),
+}
 # name: what goes wrong, the change, the configuration, the node
 WRONG_STEPS: dict[str, tuple[str, ProgramChange, Configuration, str]] = {
     "rate_late": (
@@ -115,6 +169,11 @@ WRONG_STEPS: dict[str, tuple[str, ProgramChange, Configuration, str]] = {
     ),
     "biases_held": ("biases are not trained", ProgramChange(trained=_frozen_bias), _MOMENTUM, "optimizer"),
 }
+# name: what goes wrong, the change
+WRONG_COUNTS: dict[str, tuple[str, ProgramChange]] = {
+    "adam.steps_lost_at_load": ("the count of steps begins anew at a checkpoint", ProgramChange(load=_steps_forgotten)),
+    "adam.step_off_by_one": ("the count of steps is one too many", ProgramChange(trained=_counted_twice)),
+}
 
 FAULTS = (
     *(
@@ -128,6 +187,22 @@ FAULTS = (
             programs=changed_programs(change, ("compile_step",)),
         )
         for name, (what, change, case, node) in WRONG_STEPS.items()
+    ),
+    *(
+        Fault(name, "optimizer", what, case, check="training", node="optimizer", optimizer=change)
+        for name, (what, case, change) in WRONG_RULES.items()
+    ),
+    *(
+        Fault(
+            name,
+            "optimizer",
+            what,
+            _ADAM,
+            check="training",
+            node="optimizer",
+            programs=changed_programs(change, ("compile_step",)),
+        )
+        for name, (what, change) in WRONG_COUNTS.items()
     ),
     Fault(
         "sgd.doubled_decay",

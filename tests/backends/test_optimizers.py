@@ -1,0 +1,213 @@
+"""Adaptive optimisers on every backend: their closed form, the frameworks' own by name, and slots that travel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from loaded_backends import loaded_backend
+from step_cases import AdaptiveTraining, batches, linear_graph
+
+from cnnbench.conformance.programs import drawn_batch, small_network, steps_go_on_from_a_snapshot
+from cnnbench.execution.backends import backend_plugin
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import precision
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
+from cnnbench.spec.optimizers import Adam, AdamW, Optimizer
+from cnnbench.spec.weights import general_position, split_state
+from cnnbench.training.checkpoints import Checkpoint, load, save
+from cnnbench.training.steps import TrainingSteps
+
+BACKENDS = ("numpy", "torch", "jax", "tensorflow")
+RULES: dict[str, Optimizer] = {
+    "adam": Adam(),
+    "adam decayed": Adam(beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.1, decay="kernels"),
+    "adam inside": Adam(epsilon=1e-3, epsilon_place="inside"),
+    "adam uncorrected epsilon": Adam(epsilon=1e-3, epsilon_place="uncorrected", weight_decay=0.1),
+    "adam biased": Adam(bias_correction=False, beta1=0.0),
+    "adamw": AdamW(weight_decay=0.1),
+    "adamw kernels": AdamW(weight_decay=0.1, decay="kernels", epsilon=1e-3, epsilon_place="inside"),
+}
+
+
+def options(backend: str, name: str = "float64") -> ProgramOptions:
+    return ProgramOptions(backend_plugin(backend).modes[0], precision(name), training=True)
+
+
+def trained(backend: str, rule: Optimizer, rates: Any = (0.1, 0.1, 0.02, 0.05)) -> tuple[Any, Any]:
+    """What a backend's program holds after some steps on a linear layer, and the same by the definition."""
+    rng = np.random.default_rng(2)
+    weights = {"fc.weight": rng.normal(size=(3, 4)), "fc.bias": rng.normal(size=3)}
+    program = loaded_backend(backend).compile_step(linear_graph(), options(backend), MeanSquaredError(), rule)
+    program.load(weights, {})
+    truth = AdaptiveTraining(rule, dict(weights))
+    for rate, (x, targets) in zip(rates, batches(len(rates)), strict=True):
+        loss = program.loss(program.run(program.upload({"x": x, "targets": targets}), rate))
+        assert loss == pytest.approx(truth.step(x, targets, rate), rel=1e-12)
+    return program.snapshot(), truth
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_steps_equal_the_closed_form(backend, rule):
+    found, truth = trained(backend, rule)
+    for name, value in truth.weights.items():
+        np.testing.assert_allclose(found.weights[name], value, rtol=1e-12, atol=1e-15)
+    assert set(found.slots) == {f"{name}/{slot}" for name in truth.weights for slot in rule.slots}
+    for name, value in found.slots.items():
+        weight, _, slot = name.partition("/")
+        np.testing.assert_allclose(value, truth.slots[weight][slot], rtol=1e-12, atol=1e-15)
+        if slot in rule.counters:
+            assert value.dtype == np.int64
+            assert value.shape == ()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slots_and_their_count_survive_a_checkpoint_file(backend, tmp_path):
+    def program() -> Any:
+        return loaded_backend(backend).compile_step(
+            small_network(), options(backend, "float32"), CrossEntropy(), AdamW()
+        )
+
+    straight, batch = program(), drawn_batch()
+    straight.load(*split_state(small_network(), general_position(small_network(), 0)))
+    for rate in (0.01, 0.02):
+        straight.run(straight.upload(batch), rate)
+    save(Checkpoint("task", straight.snapshot(), (), ()), tmp_path / "run.safetensors")
+    held = load(tmp_path / "run.safetensors").training
+    assert held.slots["fc.bias/step"] == 2
+    straight.run(straight.upload(batch), 0.01)
+    resumed = program()
+    resumed.load(*held)
+    resumed.run(resumed.upload(batch), 0.01)
+    for one, other in zip(resumed.snapshot(), straight.snapshot(), strict=True):
+        assert set(one) == set(other)
+        for name, array in other.items():
+            np.testing.assert_array_equal(one[name], array)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_slots_are_float32_where_weights_are_narrow(dtype):
+    """In bfloat16 a running mean with 0.999 of itself would stay where it is."""
+    program = loaded_backend("torch").compile_step(linear_graph(), options("torch", dtype), MeanSquaredError(), Adam())
+    program.load({"fc.weight": np.ones((3, 4)), "fc.bias": np.zeros(3)}, {})
+    x, targets = next(batches(1))
+    for _ in range(2):
+        program.run(program.upload({"x": x, "targets": targets}), 0.1)
+    halfway = program.snapshot()
+    square = halfway.slots["fc.weight/square"]
+    assert (square != square.astype(np.float16)).any()
+    program.load(*halfway)
+    np.testing.assert_array_equal(program.snapshot().slots["fc.weight/square"], square)
+
+
+def by_torch(rule: Any, arrays: Any, gradients: Any, rate: float) -> Any:
+    torch = pytest.importorskip("torch")
+    parameter = torch.tensor(arrays, dtype=torch.float64, requires_grad=True)
+    own = rule([parameter], lr=rate)
+    for gradient in gradients:
+        parameter.grad = torch.tensor(gradient)
+        own.step()
+    return parameter.detach().numpy()
+
+
+def by_optax(rule: Any, arrays: Any, gradients: Any, rate: float) -> Any:
+    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    with jax.enable_x64(True):
+        weight, own = jax.numpy.array(arrays), rule(rate)
+        state = own.init(weight)
+        for gradient in gradients:
+            move, state = own.update(jax.numpy.array(gradient), state, weight)
+            weight = optax.apply_updates(weight, move)
+        return np.asarray(weight)
+
+
+def by_keras(rule: Any, arrays: Any, gradients: Any, rate: float) -> Any:
+    keras = pytest.importorskip("keras")
+    variable = keras.Variable(arrays, dtype="float64")
+    own = rule(rate)
+    for gradient in gradients:
+        own.apply([keras.ops.convert_to_tensor(gradient, "float64")], [variable])
+    return np.asarray(variable)
+
+
+def by_definition(rule: Optimizer, arrays: Any, gradients: Any, rate: float) -> Any:
+    truth = AdaptiveTraining(rule, {"weight": np.array(arrays)})
+    for gradient in gradients:
+        truth.update({"weight": gradient}, rate)
+    return truth.weights["weight"]
+
+
+def _torch(name: str, **fields: Any) -> Any:
+    return lambda parameters, lr: getattr(pytest.importorskip("torch").optim, name)(parameters, lr=lr, **fields)
+
+
+def _optax(name: str, **fields: Any) -> Any:
+    return lambda rate: getattr(pytest.importorskip("optax"), name)(rate, **fields)
+
+
+def _keras(name: str, **fields: Any) -> Any:
+    return lambda rate: getattr(pytest.importorskip("keras").optimizers, name)(rate, **fields)
+
+
+NAMED: dict[str, tuple[Any, Any, Optimizer]] = {  # a framework's own, and the fields that say the same
+    "torch.optim.Adam": (by_torch, _torch("Adam", weight_decay=0.1), Adam(weight_decay=0.1)),
+    "torch.optim.AdamW": (by_torch, _torch("AdamW"), AdamW()),
+    "optax.adam": (by_optax, _optax("adam"), Adam()),
+    "optax.adam eps_root": (
+        by_optax,
+        _optax("adam", eps=0.0, eps_root=1e-3),
+        Adam(epsilon=1e-3, epsilon_place="inside"),
+    ),
+    "optax.adamw": (by_optax, _optax("adamw", weight_decay=0.1), AdamW(weight_decay=0.1)),
+    "keras.optimizers.Adam": (
+        by_keras,
+        _keras("Adam", epsilon=1e-3),
+        Adam(epsilon=1e-3, epsilon_place="uncorrected"),
+    ),
+    "keras.optimizers.AdamW": (
+        by_keras,
+        _keras("AdamW", weight_decay=0.1, epsilon=1e-3),
+        AdamW(weight_decay=0.1, epsilon=1e-3, epsilon_place="uncorrected"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_frameworks_own_optimizer_is_named_by_fields(name):
+    """Some gradients are as small as epsilon, so that its place shows; another rule of the same kind is not it."""
+    run, own, rule = NAMED[name]
+    rng = np.random.default_rng(3)
+    arrays = rng.normal(size=6) * [1, 1, 1, 0, 0, 1]  # no decay hides the small gradients
+    gradients = rng.normal(size=(4, 6)) * [1, 1, 1, rule.epsilon, rule.epsilon, 0.1]
+    found = run(own, arrays, gradients, 0.02)
+    close = {"rtol": 2e-6, "atol": 2e-7} if "keras" in name else {"rtol": 1e-12, "atol": 1e-14}  # float32 powers
+    np.testing.assert_allclose(found, by_definition(rule, arrays, gradients, 0.02), **close)
+    places = [place for place in ("outside", "inside") if place != rule.epsilon_place]
+    for place in places:
+        other = by_definition(replace(rule, epsilon_place=place), arrays, gradients, 0.02)
+        assert np.abs(found - other).max() > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [RULES["adam"], RULES["adamw kernels"]], ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fifty_steps_lie_within_the_envelope(backend, rule):
+    graph, training = small_network(), TrainingSteps.of_steps(50)
+    batch = {"image": drawn_batch()["image"]}
+    case = Case(graph, general_position(graph, 0), batch, options(backend, "float32"), training=training)
+    case = replace(case, training=replace(training, optimizer=rule))
+    (found,) = run_checks(["training"], InProcessSubject(loaded_backend(backend)), case)
+    assert found.status == "passed", found.message
+    assert found.details["steps"] == 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_steps_of_momentum_go_on_too(backend):
+    steps_go_on_from_a_snapshot(loaded_backend(backend), options(backend, "float32"))
