@@ -119,15 +119,15 @@ def _rule_case(case: Case) -> Case:
     graph = builder.build(builder.add("linear", Linear(out_features=4), x))
     draw = stream(case.seed, "update rule")
     arrays = {"linear.weight": draw.normal(size=(4, 5)), "linear.bias": draw.normal(size=4)}
-    x = draw.normal(size=(3, 5))
+    inputs = draw.normal(size=(3, 5))
     epsilon = getattr(case.training.optimizer, "epsilon", None)
     if epsilon is not None:
         arrays["linear.weight"][:, 0] = 0.0  # so that no decay hides the gradient
-        x[:, 0] *= epsilon
+        inputs[:, 0] *= epsilon
     return Case(
         graph=graph,
         arrays={name: array.astype(np.float32) for name, array in arrays.items()},
-        batch={"x": x.astype(np.float32)},
+        batch={"x": inputs.astype(np.float32)},
         options=case.options,
         targets=draw.normal(size=(3, 4)).astype(np.float32),
         seed=case.seed,
