@@ -52,6 +52,15 @@ def crowd(generator: np.random.Generator, shape: Shape) -> Array:
     return np.concatenate([centre - half, centre + half], -1)
 
 
+CLASS_GAP = 64.0
+
+
+def crowds(generator: np.random.Generator, shape: Shape) -> Array:
+    """A crowd of each of three classes, set apart by ``CLASS_GAP``; before that all lie between 0 and it."""
+    kinds = generator.integers(0, 3, (*shape[:-1], 1))
+    return crowd(generator, shape) + 8.0 + kinds * CLASS_GAP
+
+
 def integers(count: int, *, ignored: int | None = None) -> Draw:
     """Indices below a number; every other one is ignored."""
 
