@@ -14,6 +14,7 @@ from cnnbench.numerics.checks.gradient_end_to_end import check_gradient_end_to_e
 from cnnbench.numerics.checks.local_gradient import check_local_gradients
 from cnnbench.numerics.checks.verdict import describe, doubted, failing, joined, of_images
 from cnnbench.numerics.comparison import Comparison, Place, compare
+from cnnbench.numerics.cut_choices import cut_at_choices
 from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.hard_case import hard_oracle
 from cnnbench.numerics.oracle import Oracle
@@ -35,6 +36,7 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Local gradients with seeded cotangents, on other batch sizes too, the loss, then the whole network's gradients.
 
     A large network is checked on smaller images; ``details`` says which.
+    Discrete choices are given to the whole network, so that none flips.
     """
     small = Oracle(oracle.case.reduced.with_objective, oracle.cache)
     case = small.case
@@ -66,7 +68,7 @@ def check_gradient(subject: Subject, oracle: Oracle) -> CheckOutcome:
             details=known,
             nodes=(*local.nodes, *(term.use for term in terms)),
         )
-    return check_gradient_end_to_end(subject, small, local, tuple(term.use for term in terms))
+    return check_gradient_end_to_end(subject, cut_at_choices(small), local, tuple(term.use for term in terms))
 
 
 def prefetch_gradient(oracle: Oracle) -> None:
@@ -81,7 +83,7 @@ def prefetch_gradient(oracle: Oracle) -> None:
             for name in hard.differentiated()[:1]:
                 hard.gradients(name)
     if small.case.has_loss:
-        gradient_envelope(small)
+        gradient_envelope(cut_at_choices(small))
 
 
 def loss_terms(subject: Subject, case: Case, *, in_step: bool = False) -> list[Comparison]:

@@ -13,6 +13,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.gradient import loss_terms
 from cnnbench.numerics.checks.training_steps import StepsVerdict, compare_steps
 from cnnbench.numerics.checks.verdict import describe, failing
+from cnnbench.numerics.cut_choices import cut_at_choices
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import NOT_APPLICABLE, CheckOutcome
 from cnnbench.numerics.subject import Subject
@@ -31,10 +32,12 @@ OPTIMIZER = "optimizer"
 def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """First the update rule on one linear layer alone, then the network; a large one on smaller images.
 
+    Discrete choices of the network are given, so that none flips from step to step.
+
     Each is one program that takes the first steps, many more at the rate 0, some late steps, those again from the
     state before them, and the first steps again. So a defect shows that begins at any of these steps, or with a load.
     """
-    small = Oracle(oracle.case.reduced.with_objective, oracle.cache)
+    small = cut_at_choices(Oracle(oracle.case.reduced.with_objective, oracle.cache))
     case = small.case
     if not case.has_loss:
         raise UnavailableError("no loss can be taken of this network's output, so that it cannot be trained")
@@ -78,7 +81,7 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
 
 def prefetch_training(oracle: Oracle) -> None:
     """Has the oracle compute the network's course and its envelope."""
-    course(Oracle(oracle.case.reduced.with_objective, oracle.cache))
+    course(cut_at_choices(Oracle(oracle.case.reduced.with_objective, oracle.cache)))
 
 
 def _blamed(subject: Subject, case: Case, found: StepsVerdict) -> tuple[str | None, str]:
