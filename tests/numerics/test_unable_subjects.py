@@ -26,6 +26,7 @@ from cnnbench.numerics.budgets import ForwardBudget, measured_forward
 from cnnbench.numerics.budgets.base import forward_formula
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
+from cnnbench.numerics.session import Calls
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.output.junit import run_cases
 from cnnbench.output.tables import problems_table, status_entry
@@ -55,6 +56,25 @@ def case_of(graph: Graph, options: ProgramOptions = FLOAT32, **more: Any) -> Cas
     return Case(graph, general_position(graph, 0), {"x": x}, options, **more)
 
 
+class ThroughForward:
+    """A session of layers side by side whose calls are the subject's forward passes."""
+
+    def __init__(self, subject: Any, graph: Graph, options: ProgramOptions) -> None:
+        self.subject, self.graph, self.options = subject, graph, options
+
+    def load(self, arrays):
+        self.arrays = arrays
+
+    def upload(self, name, batch):
+        self.batch = batch
+
+    def run(self, name, calls=1):
+        return Calls(self.subject.forward(self.graph, self.arrays, self.batch, self.options), ("",) * calls, {})
+
+    def close(self):
+        pass
+
+
 class Unable(InProcessSubject):
     """NumPy's reference without what ``lacks`` names, and with an error put into its network's outputs."""
 
@@ -75,9 +95,16 @@ class Unable(InProcessSubject):
         return result._replace(outputs=outputs)
 
     def open(self, graph, options):
+        if len(graph.inputs) > 1:
+            return ThroughForward(self, graph, options)
         if "network" in self.lacks:
             raise self.error
         return super().open(graph, options)
+
+    def open_gradient(self, *arguments):
+        if "gradients" in self.lacks:
+            raise self.error
+        return super().open_gradient(*arguments)
 
     def gradient(self, *arguments):
         if "gradients" in self.lacks:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.host import HostGradients, HostResult
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.exact_program import check_program, prefetch_program
+from cnnbench.numerics.checks.integer_question import IntegerQuestion
+from cnnbench.numerics.checks.kept_program import forward_program, gradient_program
 from cnnbench.numerics.checks.verdict import evidence, gather, in_one_line
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
@@ -20,52 +23,15 @@ from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact, long
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.quantity import Quantity
-from cnnbench.numerics.rounding import Roundoff, host_dtype, to_storage
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import forced_name, output_names, representatives, teacher_forced
-from cnnbench.numerics.ties import Backward, Hull, hull
-from cnnbench.spec.graph import Graph
+from cnnbench.numerics.teacher_forcing import forced_name, output_names, representatives
 
 Array = NDArray[Any]
 NAME = "exact"
 EQUAL = Budget(np.asarray(np.float32(2.0**-126)), np.asarray(np.float32(2.0**-126)))  # -0 and 0 are equal
 
 
-@dataclass(frozen=True)
-class _Question:
-    """The nodes that are exact, their operands, and one graph of all of them."""
-
-    case: Case
-    calls: Mapping[str, IntegerCall]
-
-    @property
-    def graph(self) -> Graph:
-        return teacher_forced(self.case.lowered, list(self.calls), self.case.size)
-
-    def host(self, array: Array) -> Array:
-        return array.astype(host_dtype(self.case.policy))
-
-    def weights(self, name: str) -> list[str]:
-        node = self.case.lowered.node(name)
-        return [spec.name for spec in node.layer.weights(self.case.lowered.input_shapes(node))]
-
-    def arrays(self, name: str) -> dict[str, Array]:
-        held = zip(self.weights(name), self.calls[name].call.weights, strict=True)
-        return {f"{name}.{weight}": self.host(array) for weight, array in held}
-
-    def operands(self, name: str) -> list[Array]:
-        return [self.host(x) for x in self.calls[name].call.inputs]
-
-    def cotangents(self, name: str) -> list[Array]:
-        return [self.host(g) for g in self.calls[name].cotangents]
-
-    def ties(self, name: str, position: int, exact: Array) -> Hull | None:
-        item = self.calls[name]
-        u = Roundoff.of(self.case.policy)
-        return None if position else hull(Backward(item.call, item.cotangents[0], exact), u)
-
-    def stored(self, exact: Array) -> Array:
-        return to_storage(exact, self.case.policy).astype(np.float64)
+_Questions = tuple[IntegerQuestion, IntegerQuestion]
 
 
 def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
@@ -102,17 +68,18 @@ def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     details: dict[str, Any] = {"batch": case.size, "image": image, "nodes": len(calls)}
     if not calls:
         return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
+    questions = (IntegerQuestion(case, calls), IntegerQuestion(case, _long_calls(case, calls)))
+    later: list[Comparison] = []
+    found = gather(half(subject, questions, later) for half in (_forward, _gradients))
     comparisons: list[Comparison] = []
-    refused = None
-    for question in (_Question(case, calls), _Question(case, _long_calls(case, calls))):
-        found = gather(half(subject, question) for half in (_forward, _gradients) if question.calls)
+    for question, compared in zip(questions, (found.comparisons, later), strict=True):
         order = {name: i for i, name in enumerate(question.calls)}
-        ordered = sorted(found.comparisons, key=lambda c: order[c.use.node])
+        ordered = sorted(compared, key=lambda c: order[c.use.node])
         wrong = [c for c in ordered if c.problem is not None or c.use.sharp_used > 1]
         if wrong:
             return _failed(question, wrong, details)
         comparisons += ordered
-        refused = refused or found.refused
+    refused = found.refused
     text = f"{len(comparisons)} values of {len(calls)} nodes are equal bit for bit"
     if refused:
         details["not_compared"] = f"gradients were not compared: {refused}"
@@ -140,7 +107,7 @@ def _long_calls(case: Case, names: Iterable[str]) -> dict[str, IntegerCall]:
     return {name: call for name, call in calls.items() if call is not None}
 
 
-def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[str, Any]) -> CheckOutcome:
+def _failed(question: IntegerQuestion, wrong: Sequence[Comparison], details: Mapping[str, Any]) -> CheckOutcome:
     """The first node that is wrong, with its report and the file that reproduces it."""
     case, failure = question.case, wrong[0]
     use = failure.use
@@ -159,12 +126,19 @@ def _failed(question: _Question, wrong: Sequence[Comparison], details: Mapping[s
     )
 
 
-def _forward(subject: Subject, question: _Question) -> Iterator[Comparison]:
+def _forward(subject: Subject, questions: _Questions, later: list[Comparison]) -> Iterator[Comparison]:
+    """Compares the first question; the second, which the same program answers, goes into ``later``."""
+    first, second = questions
+    options = replace(first.case.options, training=False, fold_batch_norm=False)
+    with forward_program(subject, first.graph, options) as run:
+        yield from _outputs(first, run(first.all_arrays, first.batch))
+        if second.calls:
+            operands = first.all_arrays | second.all_arrays, first.batch | second.batch
+            later += _outputs(second, run(*operands))
+
+
+def _outputs(question: IntegerQuestion, result: HostResult) -> Iterator[Comparison]:
     case = question.case
-    options = replace(case.options, training=False, fold_batch_norm=False)
-    arrays = {key: array for name in question.calls for key, array in question.arrays(name).items()}
-    batch = {forced_name(n, i): x for n in question.calls for i, x in enumerate(question.operands(n))}
-    result = subject.forward(question.graph, arrays, batch, options)
     for name, item in question.calls.items():
         node = case.lowered.node(name)
         for i, (value, exact) in enumerate(zip(output_names(case.lowered, node), item.values.outputs, strict=True)):
@@ -172,18 +146,21 @@ def _forward(subject: Subject, question: _Question) -> Iterator[Comparison]:
             yield compare(place, result.outputs.get(value), question.stored(exact), EQUAL, case.policy)
 
 
-def _gradients(subject: Subject, question: _Question) -> Iterator[Comparison]:
-    question = _Question(question.case, {n: item for n, item in question.calls.items() if item.gradients is not None})
-    case = question.case
-    if not question.calls:
+def _gradients(subject: Subject, questions: _Questions, later: list[Comparison]) -> Iterator[Comparison]:
+    """As ``_forward``, of the nodes whose gradients are exact."""
+    first, second = (question.with_gradients() for question in questions)
+    if not first.calls:
         return
-    options = replace(case.options, training=True, fold_batch_norm=False)
-    arrays = {key: array for name in question.calls for key, array in question.arrays(name).items()}
-    batch = {forced_name(n, i): x for n in question.calls for i, x in enumerate(question.operands(n))}
-    for name in question.calls:
-        values = output_names(case.lowered, case.lowered.node(name))
-        batch |= {f"gradient.{v}": g for v, g in zip(values, question.cotangents(name), strict=True)}
-    result = subject.gradient(question.graph, arrays, batch, options)
+    options = replace(first.case.options, training=True, fold_batch_norm=False)
+    with gradient_program(subject, first.graph, options) as run:
+        yield from _found_gradients(first, run(first.all_arrays, first.batch | first.all_cotangents))
+        if second.calls:
+            batch = first.batch | first.all_cotangents | second.batch | second.all_cotangents
+            later += _found_gradients(second, run(first.all_arrays | second.all_arrays, batch))
+
+
+def _found_gradients(question: IntegerQuestion, result: HostGradients) -> Iterator[Comparison]:
+    case = question.case
     for name, item in question.calls.items():
         layer = case.lowered.node(name).layer
         if item.gradients is None:
@@ -201,7 +178,7 @@ def _gradients(subject: Subject, question: _Question) -> Iterator[Comparison]:
                 yield compare(place, got, question.stored(value), EQUAL, case.policy)
 
 
-def _reproduction(question: _Question, name: str, quantity: Quantity) -> Reproduction:
+def _reproduction(question: IntegerQuestion, name: str, quantity: Quantity) -> Reproduction:
     case, item = question.case, question.calls[name]
     arrays = question.arrays(name)
     batch = {f"input{i}": x for i, x in enumerate(question.operands(name))}
