@@ -13,6 +13,7 @@ from cnnbench.errors import DataError
 from cnnbench.training.metrics.statistic import finite, same_images
 
 Array = NDArray[Any]
+LEAST_OF_EACH = 25  # with ten of each, intervals of 95 % were measured to cover 77 %
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,12 @@ class AUROCStatistic:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are so many of both kinds that the bootstrap's interval holds its coverage."""
+        positives = int(self.anomalous.sum())
+        return min(positives, len(self) - positives) >= LEAST_OF_EACH
 
     def of(self, images: NDArray[np.int64]) -> float:
         """U / (anomalies x normal ones), U by the sum of ranks; NaN where one of the two is not there."""

@@ -37,6 +37,7 @@ class ImageMetric:
         higher_is_better: For tables and gates.
         unit: For headings; "" for a share of 1.
         default: Whether it is taken where a suite names no metric.
+        limits: Between which figures lie; an interval ends there.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ImageMetric:
     higher_is_better: bool = True
     unit: str = ""
     default: bool = True
+    limits: tuple[float, float] = (0.0, 1.0)
 
 
 def image_metrics() -> dict[str, ImageMetric]:
@@ -152,7 +154,8 @@ def _score(metric: ImageMetric, decoded: Sequence[Decoded], dataset: Dataset, in
     if not intervals:
         return Score(value=_defined(statistic.of(np.arange(len(statistic)))), **facts)
     found = measured(statistic)
-    value, low, high = map(_defined, (found.value, found.low, found.high))
+    low, high = np.clip((found.low, found.high), *metric.limits)
+    value, low, high = map(_defined, (found.value, float(low), float(high)))
     return Score(value=value, low=low, high=high, per_image=kept(statistic), **facts)
 
 

@@ -23,6 +23,7 @@ from cnnbench.training.metrics.statistic import MeanStatistic, Statistic
 Array = NDArray[Any]
 Many = Sequence[Decoded]
 HALF = (0.5,)
+POSITIVE, ANY = (0.0, np.inf), (-np.inf, np.inf)
 
 
 def accuracy(decoded: Many, dataset: Dataset) -> Statistic:
@@ -122,8 +123,10 @@ SHIPPED = (
     ImageMetric("exact_captions", WORDS, ("captions",), partial(of_captions, exact_match)),
     ImageMetric("bleu", WORDS, ("captions",), partial(of_captions, bleu)),
     ImageMetric("auroc", PICTURE, ("anomalous",), anomalies),
-    ImageMetric("reconstruction_error", PICTURE, (), partial(of_pictures, reconstruction_error), False),
-    ImageMetric("psnr", PICTURE, (), partial(of_pictures, _peak_signal), unit="dB"),
-    ImageMetric("frechet_distance", ("features",), ("features",), features, False),
+    ImageMetric(
+        "reconstruction_error", PICTURE, (), partial(of_pictures, reconstruction_error), False, limits=POSITIVE
+    ),
+    ImageMetric("psnr", PICTURE, (), partial(of_pictures, _peak_signal), unit="dB", limits=ANY),
+    ImageMetric("frechet_distance", ("features",), ("features",), features, False, limits=POSITIVE),
     ImageMetric("recognised", ("probabilities",), (), samples),
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import DataError
 from cnnbench.spec.streams import stream
+from cnnbench.training.metrics.intervals import NOT_DEFINED, influences, share_interval, studentised
 
 Array = NDArray[Any]
 
@@ -33,7 +34,7 @@ class MetricValue:
 
     Args:
         value: Over all images; NaN where it is not defined for them.
-        low, high: The interval by the bootstrap over images; NaN where the figure is not defined for most choices.
+        low, high: The interval over images; NaN where there is none.
         images: How many there are.
     """
 
@@ -62,22 +63,30 @@ class MetricDifference:
 
 
 def measured(statistic: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> MetricValue:
-    """The figure over all images with its percentile interval.
+    """The figure over all images with its interval: exact for a share of images, else by the studentised bootstrap.
 
     Args:
         statistic: Of at least one image.
         seed: Of the choices, from the stream ``bootstrap``.
         resamples: How many choices of as many images, with replacement.
 
-    Source: Efron, "Bootstrap methods: another look at the jackknife" (1979); percentile intervals. Where a figure has
-    few images or lies at an end of its range, the interval is too narrow.
+    There is no interval where all images agree in what is no share of images, or where a statistic says that it has
+    not enough of them (``is_enough``).
 
     Raises:
         DataError: No image.
     """
     value = statistic.of(_all(statistic))
-    drawn = np.array([statistic.of(choice) for choice in _choices(len(statistic), seed, resamples)])
-    return MetricValue(value, *_ends(drawn), len(statistic))
+    count = len(statistic)
+    if isinstance(statistic, MeanStatistic) and statistic.is_share:
+        known = statistic.figures[~np.isnan(statistic.figures)]
+        return MetricValue(value, *share_interval(int(known.sum()), len(known), CONFIDENCE), count)
+    if not getattr(statistic, "is_enough", True):
+        return MetricValue(value, *NOT_DEFINED, count)
+    choices = _choices(count, seed, resamples)
+    drawn = np.array([statistic.of(choice) for choice in choices])
+    ends = studentised(value, drawn, choices, influences(statistic), CONFIDENCE)
+    return MetricValue(value, *ends, count)
 
 
 def compared(first: Statistic, second: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> MetricDifference:
@@ -116,6 +125,12 @@ class MeanStatistic:
 
     def __len__(self) -> int:
         return len(self.figures)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether each image is right or wrong, so that the mean is a share of images."""
+        known = self.figures[~np.isnan(self.figures)]
+        return bool(known.size) and bool(np.isin(known, (0, 1)).all())
 
     def of(self, images: NDArray[np.int64]) -> float:
         """Their mean."""
