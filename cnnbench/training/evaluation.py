@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cnnbench.errors import DataError
 from cnnbench.execution.backends import load_backend
-from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.contract import ForwardProgram, ProgramOptions
 from cnnbench.execution.losses import loss_graph
 from cnnbench.execution.precision import precision
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError, Objective
 from cnnbench.spec.weights import split_state
+from cnnbench.training.batches import evaluation_batches
 from cnnbench.training.task import TrainingTask
 
 
@@ -39,6 +42,23 @@ def host_loss(loss: Loss, outputs: Any, targets: Any) -> float:
     return float(-np.mean((1 - e) * of_target + e * logarithms.mean(axis=1)))
 
 
+def outputs_of(program: ForwardProgram, name: str, images: NDArray[Any], batch: int) -> dict[str, NDArray[Any]]:
+    """A loaded program's outputs for all images, batch by batch, by name.
+
+    Args:
+        program: Of the network.
+        name: Of its input.
+        images: (N, C, *spatial).
+        batch: Images a call; the last one is filled up with the first.
+    """
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for positions, count in evaluation_batches(len(images), batch):
+        found = program.download(program.run(program.upload({name: images[positions]}))).outputs
+        for output, values in found.items():
+            parts.setdefault(output, []).append(np.asarray(values[:count]))
+    return {output: np.concatenate(values) for output, values in parts.items()}
+
+
 def predict_images(task: TrainingTask, positions: Sequence[int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The predicted classes of test images by the task's arrays, and by how much each leads.
 
@@ -49,18 +69,50 @@ def predict_images(task: TrainingTask, positions: Sequence[int]) -> tuple[tuple[
     Returns:
         The classes, and of each the distance of the two largest outputs over the largest magnitude.
     """
-    program = task.backend.compile_forward(task.graph, task.passes(training=False))
-    program.load(*split_state(task.graph, task.arrays))
-    images, main = task.data("test").images, task.graph.outputs[0][0]
-    outputs = []
-    for start in range(0, len(positions), task.settings.batch):
-        operands = program.upload({task.input[0]: images[list(positions[start : start + task.settings.batch])]})
-        outputs.append(np.asarray(program.download(program.run(operands)).outputs[main], np.float64))
-    values = np.concatenate(outputs)
+    values = np.asarray(_of_images(task, positions)[task.graph.outputs[0][0]], np.float64)
     first, second = np.sort(values, axis=1)[:, :-3:-1].T
     with np.errstate(divide="ignore", invalid="ignore"):
         leads = (first - second) / np.abs(values).max(axis=1)
     return tuple(map(int, values.argmax(axis=1))), tuple(map(float, leads))
+
+
+def departures(
+    task: TrainingTask, positions: Sequence[int], found: Mapping[str, NDArray[Any]]
+) -> tuple[float, ...]:
+    """How far another program's outputs lie from the task's, image by image.
+
+    It is the largest over the outputs of max |found - own| / max |own|, both of that image; infinite where a value is no
+    number, or where an output that is 0 throughout was found to be something else.
+
+    Args:
+        task: Whose arrays are those of the trained network.
+        positions: Of the images among the test images.
+        found: The other program's outputs of these images, by name.
+
+    Raises:
+        DataError: The outputs are not those of the network.
+    """
+    own = _of_images(task, positions)
+    worst = np.zeros(len(positions))
+    for name, values in own.items():
+        others = found.get(name)
+        if others is None or others.shape != values.shape:
+            received = None if others is None else others.shape
+            raise DataError("not the outputs of this network", where=name, received=received, expected=values.shape)
+        axes = tuple(range(1, values.ndim))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart = np.abs(np.subtract(others, values, dtype=np.float64)).max(axis=axes)
+            shares = np.where(apart == 0, 0.0, apart / np.abs(values).max(axis=axes))
+        worst = np.maximum(worst, np.where(np.isnan(shares), np.inf, shares))
+    return tuple(map(float, worst))
+
+
+def _of_images(task: TrainingTask, positions: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """The network's outputs of some test images, by name."""
+    program = task.backend.compile_forward(task.graph, task.passes(training=False))
+    program.load(*split_state(task.graph, task.arrays))
+    images = task.data("test").images[list(positions)]
+    return outputs_of(program, task.input[0], images, task.settings.batch)
 
 
 def _of_layer(loss: Loss, outputs: Any, targets: Any) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnbench.errors import DataError, SpecError
 from cnnbench.execution.host import HostTraining
@@ -16,10 +17,13 @@ from cnnbench.measurement.clock import Clock
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.weights import check_fits, split_state
 from cnnbench.training import checkpoints
-from cnnbench.training.batches import epoch_batches, evaluation_batches
+from cnnbench.training.augmentation import Augmentation
+from cnnbench.training.batches import epoch_batches
 from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.epoch import Epoch
-from cnnbench.training.evaluation import host_loss
+from cnnbench.training.evaluation import host_loss, outputs_of
+from cnnbench.training.metrics.registry import Score, default_metrics, scorable, score
+from cnnbench.training.targets import purpose_of, targets_of
 from cnnbench.training.task import TrainingTask
 
 
@@ -29,8 +33,9 @@ class TrainingResult:
 
     Args:
         losses: Of each step, before its update. epochs: what each came to.
-        predictions, targets: Of the test images after the last epoch (N,).
+        predictions, targets: Classes of the test images after the last epoch (N,); () for what is no classifier.
         final: Weights, running statistics and slots at the end.
+        outputs: Of the test images after the last epoch, by name.
     """
 
     losses: tuple[float, ...]
@@ -38,6 +43,7 @@ class TrainingResult:
     predictions: tuple[int, ...]
     targets: tuple[int, ...]
     final: HostTraining
+    outputs: Mapping[str, NDArray[Any]]
 
     @property
     def test_accuracy(self) -> float | None:
@@ -119,8 +125,12 @@ class _Run:
                 received=f"batch {self.settings.batch}",
                 expected=f"at most {len(self.train_data)}",
             )
-        self.num_outputs = task.num_outputs(self.train_data)
         loss, optimizer = self.settings.loss, self.settings.optimizer
+        self.purpose = purpose_of(self.graph)
+        if self.purpose != "classes" and self.settings.augmentation != Augmentation():
+            raise SpecError("only classifiers take varied images: targets would have to vary alike", where=self.graph.name)
+        self.train_targets = targets_of(self.graph, loss, self.train_data)
+        self.test_targets = targets_of(self.graph, loss, self.test_data)
         self.program = task.backend.compile_step(self.graph, task.passes(training=True), loss, optimizer)
         self.program.load(*split_state(self.graph, task.arrays))
         self.evaluation = task.backend.compile_forward(self.graph, task.passes(training=False))
@@ -128,7 +138,7 @@ class _Run:
         self.epoch = 0
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
-        self.predictions: Any = None
+        self.outputs: Mapping[str, NDArray[Any]] | None = None
         self.training = self.program.snapshot()
 
     def restore(self, path: Path) -> None:
@@ -158,15 +168,16 @@ class _Run:
                 on_step(step, loss)
         self.epoch += 1
         self.training = self.program.snapshot()
-        test_loss, self.predictions = self._evaluate()
-        accuracy = float(np.mean(self.predictions == self.test_data.labels))
+        self.outputs = self._evaluate()
+        values = self.outputs[self.graph.outputs[0][0]].astype(np.float64)
         train_loss = math.fsum(self.losses[first:]) / self.steps_per_epoch
         result = Epoch(
             epoch=self.epoch,
             step=len(self.losses),
             train_loss=train_loss,
-            test_loss=test_loss,
-            test_accuracy=accuracy,
+            test_loss=host_loss(self.settings.loss, values, self.test_targets),
+            test_accuracy=self._accuracy(values),
+            metrics=self._scores(intervals=self.epoch == self.settings.epochs),
             seconds=seconds,
         )
         self.epochs.append(result)
@@ -180,7 +191,7 @@ class _Run:
             step = len(self.losses)
             batch = {
                 self.input_name: draws.apply(images[positions], positions),
-                "targets": self._targets(labels[positions]),
+                "targets": self.train_targets[positions],
                 **masks_of(self.graph, settings.batch, settings.seed, step),
             }
             start = self.clock.now()
@@ -189,28 +200,34 @@ class _Run:
             yield step + 1, self.losses[-1], self.clock.now() - start
 
     def result(self) -> TrainingResult:
-        """The run's result; a resumed run that was finished is evaluated for its predictions."""
-        predictions = self._evaluate()[1] if self.predictions is None else self.predictions
-        labels = self.test_data.labels
+        """The run's result; a resumed run that was finished is evaluated for its outputs."""
+        outputs = self._evaluate() if self.outputs is None else self.outputs
+        predictions: tuple[int, ...] = ()
+        targets: tuple[int, ...] = ()
+        if self.purpose == "classes":
+            predictions = tuple(map(int, outputs[self.graph.outputs[0][0]].argmax(axis=1)))
+            targets = tuple(map(int, self.test_data.labels))
         return TrainingResult(
-            tuple(self.losses), tuple(self.epochs), tuple(map(int, predictions)), tuple(map(int, labels)), self.training
+            tuple(self.losses), tuple(self.epochs), predictions, targets, self.training, outputs
         )
 
-    def _evaluate(self) -> tuple[float, Any]:
-        """(mean loss, predicted classes) of the test images with the current weights."""
-        images, labels = self.test_data.images, self.test_data.labels
-        self.evaluation.load(self.training.weights, self.training.state)
-        outputs = []
-        main = self.graph.outputs[0][0]
-        for positions, count in evaluation_batches(len(labels), self.settings.batch):
-            operands = self.evaluation.upload({self.input_name: images[positions]})
-            found = self.evaluation.download(self.evaluation.run(operands))
-            outputs.append(np.asarray(found.outputs[main][:count], np.float64))
-        values = np.concatenate(outputs)
-        return host_loss(self.settings.loss, values, self._targets(labels)), values.argmax(axis=1)
+    def _accuracy(self, values: NDArray[Any]) -> float | None:
+        """The share of test images whose class is predicted; None for what is no classifier."""
+        if self.purpose != "classes":
+            return None
+        return float(np.mean(values.argmax(axis=1) == self.test_data.labels))
 
-    def _targets(self, labels: Any) -> Any:
-        """Labels for a loss of classes, indicator vectors for a loss on values."""
-        if self.settings.loss.int_targets:
-            return labels
-        return np.eye(self.num_outputs, dtype=np.float32)[labels]
+    def _scores(self, *, intervals: bool) -> tuple[Score, ...]:
+        """What the metrics come to that fit; a classifier's is its accuracy, which stands by itself."""
+        assert self.outputs is not None
+        names = default_metrics(self.graph, self.test_data)
+        if self.purpose == "classes" or not names:
+            return ()
+        height, width = self.test_data.images.shape[2:]
+        decoded = scorable(self.outputs, (height, width), self.graph.outputs[0][0])
+        return score(names, decoded, self.test_data, intervals=intervals)
+
+    def _evaluate(self) -> dict[str, NDArray[Any]]:
+        """The outputs of the test images with the current weights, by name."""
+        self.evaluation.load(self.training.weights, self.training.state)
+        return outputs_of(self.evaluation, self.input_name, self.test_data.images, self.settings.batch)

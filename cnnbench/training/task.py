@@ -24,7 +24,7 @@ class TrainingTask:
 
     Args:
         backend: Who trains it.
-        graph: A classifier of one input; its main output is (N, classes).
+        graph: A network of one input, the image; its main output says what it learns (``targets.purpose_of``).
         arrays: Initial weights and running statistics by full name.
         settings: Data, rates, seed and the rest.
         options: Mode, precision and layout. Steps are training passes whatever they say, and evaluation is inference.
@@ -65,15 +65,3 @@ class TrainingTask:
         settings = self.settings
         limit = settings.train_images if split == "train" else settings.test_images
         return load_dataset(settings.data, DataRequest(split, self.input[1], limit, settings.seed))
-
-    def num_outputs(self, data: Dataset) -> int:
-        """The length of the main output. Raises SpecError unless it is (N, classes) with the data's classes."""
-        shape = self.graph.shapes()[self.graph.outputs[0][1]]
-        if len(shape) != 2 or shape[1] < len(data.classes):
-            raise SpecError(
-                "the network's main output does not fit the classes",
-                where=self.graph.name,
-                received=shape,
-                expected=f"(N, {len(data.classes)}) for {data.name}",
-            )
-        return shape[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -71,12 +71,18 @@ class Evaluation(Frozen):
     Args:
         images: Test images that were compared.
         near_ties: Test images that were not, because two classes are nearly equal there.
-        differing: The positions of images whose predicted classes differ.
+        differing: The positions of images whose predicted classes, or whose outputs, differ.
+        compared: What was: the class of each image, or all its outputs.
+        allowed: By how much of an output's largest magnitude in an image its values may differ.
+        largest: By how much they do at most.
     """
 
     images: int
     near_ties: int
     differing: tuple[int, ...]
+    compared: Literal["classes", "outputs"] = "classes"
+    allowed: float | None = None
+    largest: float | None = None
 
 
 class Training(Frozen):

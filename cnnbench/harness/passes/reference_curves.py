@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cnnbench.errors import UnavailableError
 from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.findings import CurvePart, Evaluation, Training
@@ -15,7 +16,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Train
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Pool
-from cnnbench.harness.worker.protocol.training import EvaluateRequest, LossesRequest
+from cnnbench.harness.worker.protocol.training import EvaluateReply, EvaluateRequest, LossesRequest
 from cnnbench.numerics.training_envelope import (
     SURE_STEPS,
     CurveEnvelope,
@@ -74,22 +75,48 @@ class ReferenceCurves:
             return found  # a wrong curve would widen the envelope that it is held to
         return envelope([base, *runs], reached, exact)
 
-    def evaluated(self, cell: Cell, final: Path, training: Training) -> Evaluation:
+    def evaluated(self, cell: Cell, final: Path, outputs: Path, training: Training) -> Evaluation:
         """How NumPy's predictions with a trained network compare with those that were made after training.
+
+        Of a classifier the classes are compared, of any other network the outputs: in each image, none may lie farther
+        from NumPy's than the same share of the largest by which a class has to lead.
 
         Args:
             cell: That trained.
             final: The file of its weights and running statistics at the end.
+            outputs: The file of its outputs for the test images.
             training: What it gave.
 
         Raises:
-            CnnbenchError: NumPy cannot run the network.
+            CnnbenchError: NumPy cannot run the network, or outputs in this precision cannot be compared.
         """
-        count, batch = len(training.targets), self.settings.batch
-        rest = count % batch or batch
-        images: Sequence[int] = range(count)
-        if count > MOST_IMAGES:
-            images = [*range(max(MOST_IMAGES - rest, 1)), *range(count - rest, count)]
+        least = SMALLEST_LEAD * precision(cell.precision).product_roundoff
+        if training.targets:
+            return self._classes(cell, final, training, min(WIDEST_LEAD, least))
+        if least > WIDEST_LEAD:
+            raise UnavailableError(f"outputs in {cell.precision} may lie farther apart than a wrong network's")
+        count = len(next(iter(read_arrays(outputs).values())))
+        images = self._images(count)
+        found = self._ask(cell, final, images, outputs).departures
+        differing = tuple(i for i, apart in zip(images, found, strict=True) if not apart <= least)
+        return Evaluation(
+            images=len(images),
+            near_ties=0,
+            differing=differing,
+            compared="outputs",
+            allowed=least,
+            largest=max(found),
+        )
+
+    def _images(self, count: int) -> Sequence[int]:
+        """The positions of the test images that are compared: the first ones, and those of the last batch."""
+        rest = count % self.settings.batch or self.settings.batch
+        if count <= MOST_IMAGES:
+            return range(count)
+        return [*range(max(MOST_IMAGES - rest, 1)), *range(count - rest, count)]
+
+    def _ask(self, cell: Cell, final: Path, images: Sequence[int], outputs: Path | None = None) -> EvaluateReply:
+        """What NumPy makes of test images with a trained network."""
         helper = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
         material = self.work.facts.materials.of(helper)
         request = EvaluateRequest(
@@ -98,11 +125,16 @@ class ReferenceCurves:
             arrays=final,
             settings=train_settings(self.settings, cell.seed),
             images=tuple(images),
+            outputs=outputs,
         )
         with self.work.watch.timing("training"):
             worker = self.pool.get(self.work.facts.spec(helper)).worker
-            reply = worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
-        least = min(WIDEST_LEAD, SMALLEST_LEAD * precision(cell.precision).product_roundoff)
+            return worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
+
+    def _classes(self, cell: Cell, final: Path, training: Training, least: float) -> Evaluation:
+        """The comparison of the predicted classes that lead by at least so much."""
+        images = self._images(len(training.targets))
+        reply = self._ask(cell, final, images)
         clear = [
             (i, right) for i, right, lead in zip(images, reply.predictions, reply.leads, strict=True) if lead > least
         ]

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.harness.passes.events import EpochFinished
-from cnnbench.harness.passes.findings import Failure, Training, TrainingPart
+from cnnbench.harness.passes.findings import Evaluation, Failure, Training, TrainingPart
 from cnnbench.harness.passes.reference_curves import NUMPY, ReferenceCurves
 from cnnbench.harness.passes.train_settings import train_settings
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.model import Train
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event, TrainRequest
 from cnnbench.numerics.training_envelope import agreement
 from cnnbench.training.epoch import Epoch
+
+EXAMPLES = 4  # test images
+EXAMPLES_FILE = "examples.safetensors"  # in a cell's folder: the outputs for them at the end of the training
 
 
 def training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
@@ -65,25 +69,36 @@ class _TrainingPass:
             if epoch.epoch < epochs:
                 self._work.begin(cell, f"epoch {epoch.epoch + 1} of {epochs}")
 
-        path = loaded.worker.folder / "trained.safetensors"
+        final, outputs = (loaded.worker.folder / f"{name}.safetensors" for name in ("trained", "outputs"))
         try:
-            training = self._trained(loaded, self._request(cell, path), report)
-            training = self._evaluated(cell, path, training)
+            training = self._trained(loaded, self._request(cell, final, outputs), report)
+            training = self._evaluated(cell, final, outputs, training)
+            if not training.targets:
+                self._keep_examples(cell, outputs)
         finally:
-            path.unlink(missing_ok=True)
+            for path in (final, outputs):
+                path.unlink(missing_ok=True)
         self._work.keep(cell, "training", TrainingPart(origin=loaded.origin(cell), training=training))
         failure = wrong_training(training)
         if failure is not None:
             self._work.fail(cell, failure)
 
-    def _evaluated(self, cell: Cell, final: Path, training: Training) -> Training:
+    def _keep_examples(self, cell: Cell, outputs: Path) -> None:
+        """Leaves what was made of the first test images beside the record, for the pictures in the reports."""
+        found = {name: values[:EXAMPLES] for name, values in read_arrays(outputs).items()}
+        folder = self._work.facts.folder(cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_arrays(folder / EXAMPLES_FILE, found)
+
+    def _evaluated(self, cell: Cell, final: Path, outputs: Path, training: Training) -> Training:
         """With the comparison of its predictions, where NumPy can make them."""
         if not all(map(math.isfinite, training.losses)):
             return training
         try:
-            found = self._references.evaluated(cell, final, training)
+            found = self._references.evaluated(cell, final, outputs, training)
         except CnnbenchError as error:  # the cell's own training went well
-            self._work.note(f"the predictions of {cell.id} after training were not compared: {error}")
+            what = "predictions" if training.targets else "outputs"
+            self._work.note(f"the {what} of {cell.id} after training were not compared: {error}")
             return training
         return training.model_copy(update={"evaluation": found})
 
@@ -118,7 +133,7 @@ class _TrainingPass:
             self._work.keep(cell, "training", compared[-1][1])
         return compared
 
-    def _request(self, cell: Cell, final: Path) -> TrainRequest:
+    def _request(self, cell: Cell, final: Path, outputs: Path) -> TrainRequest:
         material = self._work.facts.materials.of(cell)
         return TrainRequest(
             graph=material.graph,
@@ -126,6 +141,7 @@ class _TrainingPass:
             arrays=material.start,
             settings=train_settings(self._settings, cell.seed),
             final=final,
+            outputs=outputs,
         )
 
     def _trained(
@@ -158,10 +174,7 @@ def wrong_training(training: Training) -> Failure | None:
         return Failure(status="nan", reason=f"the training loss is not finite from step {wrong} on")
     found, envelope = training.evaluation, training.envelope
     if found is not None and found.differing:
-        text = (
-            f"after training, {len(found.differing)} of {found.images} test images get another class than NumPy gives "
-            f"with the trained weights and running statistics, the first at position {found.differing[0]}"
-        )
+        text = f"after training, {_departed(found)}"
         return Failure(status="mismatch", reason=text)
     if envelope.get("agrees") is False:
         step = envelope["parts_at"]
@@ -171,3 +184,15 @@ def wrong_training(training: Training) -> Failure | None:
         )
         return Failure(status="mismatch", reason=text)
     return None
+
+
+def _departed(found: Evaluation) -> str:
+    """In words, which images a trained network made something else of than NumPy does."""
+    counts = f"{len(found.differing)} of {found.images} test images"
+    where = f"with the trained weights and running statistics, the first at position {found.differing[0]}"
+    if found.compared == "classes":
+        return f"{counts} get another class than NumPy gives {where}"
+    return (
+        f"{counts} get outputs that lie more than {found.allowed:.2g} of the largest from those that NumPy gives "
+        f"{where}; the farthest lies {found.largest:.2g}"
+    )

@@ -96,8 +96,8 @@ REQUEST_EXAMPLES = [
     sessions.HeldRequest(session="s", output=Path("/o")),
     sessions.CloseSessionRequest(session="s"),
     training.LossesRequest(**NETWORK, settings=SETTINGS, beside=(1.5, math.inf), most=7),
-    training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f")),
-    training.EvaluateRequest(**NETWORK, settings=SETTINGS, images=(0, 5)),
+    training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f"), outputs=Path("/o")),
+    training.EvaluateRequest(**NETWORK, settings=SETTINGS, images=(0, 5), outputs=Path("/o")),
 ]
 REPLY_EXAMPLES = [
     setup.Done(),
@@ -142,7 +142,7 @@ REPLY_EXAMPLES = [
     sessions.AnswerReply(done=False),
     training.LossesReply(losses=(0.5, math.inf)),
     training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
-    training.EvaluateReply(predictions=(1, 2), leads=(0.5, math.inf)),
+    training.EvaluateReply(predictions=(1, 2), leads=(0.5, math.inf), departures=(0.0, math.inf)),
 ]
 
 
@@ -285,7 +285,7 @@ NESTED = {
 @pytest.mark.parametrize("field", NESTED)
 def test_nested_values_are_checked_where_they_arrive(field):
     expected, value = NESTED[field]
-    request = training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f"))
+    request = training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f"), outputs=Path("/o"))
     data = json.loads(encode(7, "parameters", request, "train"))
     if value is None:
         data["parameters"]["settings"]["epochs"] = "three"

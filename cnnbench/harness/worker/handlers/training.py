@@ -44,13 +44,17 @@ def train(request: TrainRequest, state: WorkerState) -> TrainReply:
         on_step=signs_of_life(state),
     )
     write_arrays(request.final, {**result.final.weights, **result.final.state})
+    write_arrays(request.outputs, result.outputs)
     return TrainReply(losses=result.losses, predictions=result.predictions, targets=result.targets)
 
 
 def evaluate(request: EvaluateRequest, state: WorkerState) -> EvaluateReply:
-    """Predicts with a trained network."""
-    from cnnbench.training.evaluation import predict_images
+    """Predicts with a trained network, or compares outputs with its own."""
+    from cnnbench.training.evaluation import departures, predict_images
 
+    if request.outputs is not None:
+        found = {name: values[list(request.images)] for name, values in read_arrays(request.outputs).items()}
+        return EvaluateReply(departures=departures(_task(request, state), request.images, found))
     predictions, leads = predict_images(_task(request, state), request.images)
     return EvaluateReply(predictions=predictions, leads=leads)
 

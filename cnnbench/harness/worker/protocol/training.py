@@ -44,7 +44,12 @@ class TrainReply(Message):
 
 
 class TrainRequest(Request[TrainReply]):
-    """Trains a network; each epoch is an event. Args: final: file for the weights and running statistics at the end."""
+    """Trains a network; each epoch is an event.
+
+    Args:
+        final: File for the weights and running statistics at the end.
+        outputs: File for the outputs of the test images at the end.
+    """
 
     method: ClassVar[str] = "train"
     graph: GraphValue
@@ -52,17 +57,30 @@ class TrainRequest(Request[TrainReply]):
     arrays: Path
     settings: TrainSettingsValue
     final: Path
+    outputs: Path
 
 
 class EvaluateReply(Message):
-    """Of each image the predicted class, and by how much of the largest output it leads the next one."""
+    """What becomes of each image.
 
-    predictions: tuple[int, ...]
-    leads: tuple[AnyFloat, ...]
+    Args:
+        predictions, leads: Of a classifier the class, and by how much of the largest output it leads the next one.
+        departures: Of another network how far the given outputs lie from its own, as ``training.evaluation`` says.
+    """
+
+    predictions: tuple[int, ...] = ()
+    leads: tuple[AnyFloat, ...] = ()
+    departures: tuple[AnyFloat, ...] = ()
 
 
 class EvaluateRequest(Request[EvaluateReply]):
-    """Predicts the classes of test images with a trained network. Args: images: their positions."""
+    """Runs a trained network on test images.
+
+    Args:
+        images: Their positions.
+        outputs: A file of the outputs of all test images, with which its own are compared; None for a classifier, whose
+            classes are wanted.
+    """
 
     method: ClassVar[str] = "evaluate"
     graph: GraphValue
@@ -70,6 +88,7 @@ class EvaluateRequest(Request[EvaluateReply]):
     arrays: Path
     settings: TrainSettingsValue
     images: tuple[int, ...]
+    outputs: Path | None = None
 
 
 class EpochEvent(Message):
