@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import DataError
 from cnnbench.execution.backends import load_backend
-from cnnbench.execution.contract import ForwardProgram, ProgramOptions
+from cnnbench.execution.compiled import ForwardProgram
+from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.losses import loss_graph
 from cnnbench.execution.precision import precision
 from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError, Objective
@@ -76,13 +77,11 @@ def predict_images(task: TrainingTask, positions: Sequence[int]) -> tuple[tuple[
     return tuple(map(int, values.argmax(axis=1))), tuple(map(float, leads))
 
 
-def departures(
-    task: TrainingTask, positions: Sequence[int], found: Mapping[str, NDArray[Any]]
-) -> tuple[float, ...]:
+def departures(task: TrainingTask, positions: Sequence[int], found: Mapping[str, NDArray[Any]]) -> tuple[float, ...]:
     """How far another program's outputs lie from the task's, image by image.
 
-    It is the largest over the outputs of max |found - own| / max |own|, both of that image; infinite where a value is no
-    number, or where an output that is 0 throughout was found to be something else.
+    It is the largest over the outputs of max |found - own| / max |own|, both of that image. It is infinite where a
+    value is no number, or where an output that is 0 throughout was found to be something else.
 
     Args:
         task: Whose arrays are those of the trained network.

@@ -128,7 +128,9 @@ class _Run:
         loss, optimizer = self.settings.loss, self.settings.optimizer
         self.purpose = purpose_of(self.graph)
         if self.purpose != "classes" and self.settings.augmentation != Augmentation():
-            raise SpecError("only classifiers take varied images: targets would have to vary alike", where=self.graph.name)
+            raise SpecError(
+                "only classifiers take varied images: targets would have to vary alike", where=self.graph.name
+            )
         self.train_targets = targets_of(self.graph, loss, self.train_data)
         self.test_targets = targets_of(self.graph, loss, self.test_data)
         self.program = task.backend.compile_step(self.graph, task.passes(training=True), loss, optimizer)
@@ -207,9 +209,7 @@ class _Run:
         if self.purpose == "classes":
             predictions = tuple(map(int, outputs[self.graph.outputs[0][0]].argmax(axis=1)))
             targets = tuple(map(int, self.test_data.labels))
-        return TrainingResult(
-            tuple(self.losses), tuple(self.epochs), predictions, targets, self.training, outputs
-        )
+        return TrainingResult(tuple(self.losses), tuple(self.epochs), predictions, targets, self.training, outputs)
 
     def _accuracy(self, values: NDArray[Any]) -> float | None:
         """The share of test images whose class is predicted; None for what is no classifier."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,9 @@ def _image(network: str, output: Shape, data: Dataset) -> Array:
     return data.images
 
 
-_PURPOSES = MappingProxyType({("logits", 2): "classes", ("logits", 4): "pixels", ("image", 4): "image"})
+_PURPOSES: Mapping[tuple[str, int], Purpose] = MappingProxyType(
+    {("logits", 2): "classes", ("logits", 4): "pixels", ("image", 4): "image"}
+)
 _MAKERS: dict[str, Callable[[str, Shape, Dataset], Array]] = {"classes": _classes, "pixels": _pixels, "image": _image}
 
 
@@ -110,7 +112,9 @@ def _truth(network: str, data: Dataset, name: str) -> Array:
 
 def _not_fitting(network: str, output: Shape, expected: str) -> SpecError:
     return SpecError(
-        "the network's main output does not fit the classes" if len(output) == 2 else "the output does not fit the data",
+        "the network's main output does not fit the classes"
+        if len(output) == 2
+        else "the output does not fit the data",
         where=network,
         received=output,
         expected=expected,

@@ -1,4 +1,4 @@
-"""Targets are what is true of the images; networks learn pixels' classes and the image itself; wrong pairs are refused."""
+"""Targets are what is true of the images; networks learn pixels' classes and images; wrong pairs are refused."""
 
 from __future__ import annotations
 
