@@ -12,8 +12,9 @@ from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
 from cnnbench.spec.graph.batch_axis import refuse_batch
 from cnnbench.spec.graph.model import Graph, Input, Node, value_names
+from cnnbench.spec.graph.reading import output_dtypes, require_inputs
 from cnnbench.spec.graph.sharing import Holders
-from cnnbench.spec.layers import Dtype, Dtypes, Layer, Shape
+from cnnbench.spec.layers import Dtype, Layer, Shape
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_][A-Za-z0-9_\-]*)*")
 
@@ -125,7 +126,7 @@ class Builder:
             resolved = checked(layer).resolve(shapes)
             results = resolved.output_shapes(shapes)
             refuse_batch(resolved, shapes)
-            dtypes = _output_dtypes(resolved, tuple(value.dtype for value in values), len(results))
+            dtypes = output_dtypes(resolved, tuple(value.dtype for value in values), len(results))
             owner = self._holders.owner(weights_of)
             node = Node(full, resolved, tuple(value.name for value in values), owner)
             self._holders.add(node, shapes)
@@ -149,6 +150,38 @@ class Builder:
             for number, layer in enumerate(layers):
                 x = self.add(str(number), layer, x)
         return x
+
+    def embed(
+        self, prefix: str, graph: Graph, inputs: Mapping[str, Value], *, weights_of: str | None = None
+    ) -> dict[str, Value]:
+        """Puts a network's nodes in under ``prefix.``, and returns its outputs by their names.
+
+        A network that is put in twice with the same weights is one module applied twice: batch statistics are those of
+        each application, and its running statistics move with each of them, in the order in which they were put in.
+
+        Args:
+            prefix: The scope of its nodes.
+            graph: The network.
+            inputs: What it reads, by the names of its inputs.
+            weights_of: The full prefix under which the network was put in before, whose weights and running statistics
+                this one uses.
+
+        Raises:
+            SpecError: An input is missing or has another shape; a name is taken.
+        """
+        require_inputs(graph, {name: value.shape for name, value in inputs.items()}, f"{self.name}: {prefix!r}")
+        values = dict(inputs)
+        with self.scope(prefix):
+            holder = weights_of or ".".join(self._scopes)
+            for node in graph.nodes:
+                shapes = graph.input_shapes(node)
+                is_user = weights_of is not None or node.weights_of is not None
+                has_arrays = bool(node.layer.weights(shapes) or node.layer.state(shapes))
+                owner = f"{holder}.{node.owner}" if is_user and has_arrays else None
+                read = [values[name] for name in node.inputs]
+                results = self.add_all(node.name, node.layer, *read, weights_of=owner)
+                values.update(zip(value_names(node.name, len(results)), results, strict=True))
+        return {name: values[value] for name, value in graph.outputs}
 
     def value(self, name: str) -> Value:
         """The handle of a value by its name; raises SpecError with the nearest name where there is none."""
@@ -209,17 +242,3 @@ class Builder:
                 received=repr(name),
                 expected="letters, digits, '_' and '-', in parts joined by dots",
             )
-
-
-def _output_dtypes(layer: Layer, inputs: Dtypes, count: int) -> Dtypes:
-    """The dtypes of a layer's outputs; raises SpecError where an input has the wrong one."""
-    for position, dtype in enumerate(inputs):
-        expected = "int" if position in layer.int_inputs else "float"
-        if dtype != expected and not (layer.moves and position not in layer.int_inputs):
-            raise SpecError(
-                f"input {position} holds the wrong kind of numbers",
-                received=dtype,
-                expected=expected,
-                remedy="declare a program input of indices with dtype='int'" if expected == "int" else None,
-            )
-    return layer.output_dtypes(inputs, count)

@@ -1,0 +1,107 @@
+"""Training programs with one adversary: DCGAN, and the adversarial autoencoder."""
+
+from __future__ import annotations
+
+from cnnbench.registry import architecture
+from cnnbench.spec.composites.adversarial_loss import NonSaturatingGAN
+from cnnbench.spec.composites.element_loss import MSELoss
+from cnnbench.spec.graph import Builder, Graph, Value
+from cnnbench.spec.layers import Add
+from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.training.programs.program import Phase, TrainingProgram
+from cnnbench.training.programs.sources import FromData, Normal
+
+PLAIN = SGD(momentum=0.0)
+
+
+def network(name: str) -> Graph:
+    """A registered network at its own image size."""
+    found = architecture(name)
+    return found.build(found.facts.input, found.num_classes)
+
+
+def judged(b: Builder, name: str, logits: Value, *, real: bool) -> Value:
+    """The non-saturating loss of logits that should judge so.
+
+    Args:
+        b: Where it goes.
+        name: Of its node.
+        logits: The discriminator's.
+        real: Whether they should say real.
+    """
+    return b.add(name, NonSaturatingGAN(label=1.0 if real else 0.0), logits)
+
+
+def dcgan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+    """Two phases: the discriminator on images and fakes, each a batch of its own; then the generator.
+
+    Both have fresh latent vectors. The generator's graph is not differentiated in the discriminator's phase.
+
+    Args:
+        optimizer: Of both phases.
+
+    Source: arXiv:1406.2661, algorithm 1 with one step k = 1, and the non-saturating loss of section 3.
+    """
+    generator, discriminator = network("dcgan_generator_tiny"), network("dcgan_discriminator_tiny")
+
+    def fakes(b: Builder) -> Value:
+        latent = b.input("latent", generator.inputs[0].shape)
+        return b.embed("generator", generator, {"latent": latent})["image"]
+
+    b = Builder("dcgan discriminator")
+    image = b.input("image", discriminator.inputs[0].shape)
+    real = b.embed("discriminator", discriminator, {"image": image})["logits"]
+    fake = b.embed("of_fakes", discriminator, {"image": fakes(b)}, weights_of="discriminator")["logits"]
+    terms = judged(b, "loss_real", real, real=True), judged(b, "loss_fake", fake, real=False)
+    first = b.build({"loss": b.add("loss", Add(), *terms), "real": terms[0], "fake": terms[1]})
+    b = Builder("dcgan generator")
+    fooled = b.embed("discriminator", discriminator, {"image": fakes(b)})["logits"]
+    second = b.build({"loss": judged(b, "loss", fooled, real=True)})
+    return TrainingProgram(
+        "dcgan_tiny",
+        {"generator": generator, "discriminator": discriminator},
+        (
+            Phase("discriminator", first, ("discriminator",), optimizer),
+            Phase("generator", second, ("generator",), optimizer),
+        ),
+        {"image": FromData(scaled_to=(-1.0, 1.0)), "latent": Normal()},
+    )
+
+
+def adversarial_autoencoder(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+    """Three phases: reconstruction (encoder and decoder), then the discriminator of codes, then the encoder as generator.
+
+    Args:
+        optimizer: Of all phases.
+
+    Source: arXiv:1511.05644, section 2: two phases, the second of them with an update of each side.
+    """
+    name = "adversarial_autoencoder_tiny"
+    whole, encoder, critic = network(name), network(f"{name}_encoder"), network(f"{name}_discriminator")
+    shape = whole.inputs[0].shape
+
+    b = Builder("adversarial_autoencoder reconstruction")
+    image = b.input("image", shape)
+    given_back = b.embed("autoencoder", whole, {"image": image})["image"]
+    first = b.build({"loss": b.add("loss", MSELoss(), given_back, image)})
+    b = Builder("adversarial_autoencoder discriminator")
+    code = b.embed("autoencoder", encoder, {"image": b.input("image", shape)})["latent"]
+    prior = b.input("prior", critic.inputs[0].shape)
+    real = b.embed("critic", critic, {"latent": prior})["logits"]
+    fake = b.embed("of_codes", critic, {"latent": code}, weights_of="critic")["logits"]
+    terms = judged(b, "loss_real", real, real=True), judged(b, "loss_fake", fake, real=False)
+    second = b.build({"loss": b.add("loss", Add(), *terms)})
+    b = Builder("adversarial_autoencoder generator")
+    code = b.embed("autoencoder", encoder, {"image": b.input("image", shape)})["latent"]
+    fooled = b.embed("critic", critic, {"latent": code})["logits"]
+    third = b.build({"loss": judged(b, "loss", fooled, real=True)})
+    return TrainingProgram(
+        name,
+        {"autoencoder": whole, "critic": critic},
+        (
+            Phase("reconstruction", first, ("autoencoder",), optimizer),
+            Phase("discriminator", second, ("critic",), optimizer),
+            Phase("generator", third, ("autoencoder.encoder",), optimizer),
+        ),
+        {"image": FromData(scaled_to=(0.0, 1.0)), "prior": Normal()},
+    )

@@ -1,0 +1,76 @@
+"""Training programs of one phase whose inputs are drawn: the variational autoencoder, and the diffusion model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnbench.spec.composites.element_loss import MSELoss
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Add
+from cnnbench.spec.layers.merge import Multiply
+from cnnbench.spec.layers.shape import Unsqueeze
+from cnnbench.spec.losses import VAE, objective_graph
+from cnnbench.spec.optimizers import Optimizer
+from cnnbench.training.programs.program import Phase, TrainingProgram
+from cnnbench.training.programs.shipped.adversarial import PLAIN, network
+from cnnbench.training.programs.sources import FromData, Integers, Normal, TableAt
+
+STEPS, FIRST, LAST = 1000, 1e-4, 0.02  # betas, linear
+AVERAGE = 0.9999
+
+
+def vae(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+    """One phase: reconstruction and divergence, with the noise of the code as an input.
+
+    Args:
+        optimizer: Of the phase.
+    """
+    alone = network("conv_vae")
+    ending = objective_graph(alone, VAE())
+    b = Builder("conv_vae training")
+    given = {item.name: b.input(item.name, item.shape) for item in ending.inputs}
+    outputs = b.embed("vae", ending, given)
+    graph = b.build({name: outputs[name] for name, _ in ending.outputs})
+    sources = {"image": FromData(scaled_to=(0.0, 1.0)), "noise": Normal()}
+    return TrainingProgram("conv_vae", {"vae": alone}, (Phase("bound", graph, ("vae",), optimizer),), sources)
+
+
+def schedule() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """For each time how much is left of the image, sqrt(a), and how much noise there is, sqrt(1 - a): a = prod(1 - beta)."""
+    left = np.cumprod(1 - np.linspace(FIRST, LAST, STEPS))
+    return tuple(np.sqrt(left).tolist()), tuple(np.sqrt(1 - left).tolist())
+
+
+def ddpm(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+    """One phase: the noise that was put into images at drawn times, by mean squared error; the weights are averaged.
+
+    The host draws the times and the noise and looks up sqrt(a) and sqrt(1 - a) of each image's time. The noisy image
+    sqrt(a) x + sqrt(1 - a) noise is computed in the graph.
+
+    Args:
+        optimizer: Of the phase.
+
+    Source: arXiv:2006.11239, algorithm 1 and section 4 (T = 1000, linear betas, decay 0.9999 of appendix B).
+    """
+    denoiser = network("ddpm_unet_tiny")
+    b = Builder("ddpm training")
+    shape = denoiser.inputs[0].shape
+    image, noise, time = b.input("image", shape), b.input("noise", shape), b.input("time", ())
+    signal, spread = b.input("signal", ()), b.input("spread", ())
+    parts = []
+    for name, value, share in (("left", image, signal), ("added", noise, spread)):
+        wide = b.add(f"noisy.{name}_share", Unsqueeze(axes=(1, 2, 3)), share)
+        parts.append(b.add(f"noisy.{name}", Multiply(), value, wide))
+    noisy = b.add("noisy.image", Add(), *parts)
+    found = b.embed("denoiser", denoiser, {"image": noisy, "time": time})["noise"]
+    graph = b.build({"loss": b.add("loss", MSELoss(), found, noise)})
+    of_image, of_noise = schedule()
+    sources = {
+        "image": FromData(scaled_to=(-1.0, 1.0)),
+        "noise": Normal(),
+        "time": Integers(0, STEPS),
+        "signal": TableAt(of_image, "time"),
+        "spread": TableAt(of_noise, "time"),
+    }
+    phase = Phase("denoising", graph, ("denoiser",), optimizer)
+    return TrainingProgram("ddpm_tiny", {"denoiser": denoiser}, (phase,), sources, AVERAGE)
