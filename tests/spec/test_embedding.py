@@ -60,5 +60,5 @@ def test_inputs_that_do_not_fit_are_refused():
     with pytest.raises(SpecError, match="part does not take these inputs"):
         b.embed("net", network(), {"picture": x})
     y = b.input("y", (2, 4, 4))
-    with pytest.raises(SpecError, match="weights_of names no earlier node: 'other.conv'"):
+    with pytest.raises(SpecError, match=r"weights_of names no earlier node: 'other\.conv'"):
         b.embed("net", network(), {"image": y}, weights_of="other")

@@ -90,7 +90,7 @@ def test_averages_follow_their_formula_and_a_run_is_taken_up():
     again = runner(program)
     again.load(middle)
     assert [again.round(at) for at in (1, 2)] == losses[1:]
-    for name, mean in expected.items():
+    for name in expected:
         np.testing.assert_array_equal(again.averages[name], whole.averages[name])
 
 
@@ -99,14 +99,16 @@ def test_phases_draw_their_own_noise_and_share_the_images():
     data = pictures(program)
     images = [program.batch(phase, 3, data, 0, 0)["image"] for phase in range(3)]
     assert all(np.array_equal(image, images[0]) for image in images)
-    assert images[0].min() >= 0 and images[0].max() <= 1
+    assert images[0].min() >= 0
+    assert images[0].max() <= 1
     program = training_program("dcgan_tiny")
     latents = [program.batch(phase, 3, pictures(program), 0, at)["latent"] for phase in (0, 1) for at in (0, 1)]
     assert len({latent.tobytes() for latent in latents}) == 4
     program = training_program("ddpm_tiny")
     batch = program.batch(0, 3, pictures(program), 0, 0)
     np.testing.assert_allclose(batch["signal"] ** 2 + batch["spread"] ** 2, 1, rtol=1e-6)
-    assert batch["time"].dtype == np.float32 and set(batch["time"] % 1) == {0}
+    assert batch["time"].dtype == np.float32
+    assert set(batch["time"] % 1) == {0}
 
 
 def phase(name: str = "one", trained: tuple[str, ...] = ("net",)) -> Phase:

@@ -23,7 +23,13 @@ def require_inputs(graph: Graph, found: Mapping[str, Shape], where: str) -> None
 
 
 def output_dtypes(layer: Layer, inputs: Dtypes, count: int) -> Dtypes:
-    """The dtypes of a layer's outputs; raises SpecError where an input has the wrong one."""
+    """The dtypes of a layer's outputs; raises SpecError where an input has the wrong one.
+
+    Args:
+        layer: Resolved.
+        inputs: The dtypes that it reads.
+        count: Of its outputs.
+    """
     for position, dtype in enumerate(inputs):
         expected = "int" if position in layer.int_inputs else "float"
         if dtype != expected and not (layer.moves and position not in layer.int_inputs):

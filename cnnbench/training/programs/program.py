@@ -95,11 +95,9 @@ class TrainingProgram:
                 self._check(phase, inputs)
             except SpecError as error:
                 raise error.at(f"{self.name}: phase {phase.name!r}") from None
-        unused = set(self.sources) - set(inputs)
-        if unused:
-            raise SpecError(
-                f"no phase reads {min(unused)!r}", where=self.name, remedy=did_you_mean(min(unused), inputs)
-            )
+        for name in self.sources:
+            if name not in inputs:
+                raise SpecError(f"no phase reads {name!r}", where=self.name, remedy=did_you_mean(name, inputs))
 
     def _check(self, phase: Phase, inputs: dict[str, Input]) -> None:
         graph = phase.graph
@@ -166,7 +164,7 @@ class TrainingProgram:
             seed: Of the run.
             at: The round, from 0.
         """
-        phase, found = self.phases[number], {}
+        phase, found = self.phases[number], dict[str, Array]()
         for item in phase.graph.inputs:
             draw = Draw(item.name, phase.name, item.full_shape(images), seed, at)
             array = self.sources[item.name].read(draw, data, found)

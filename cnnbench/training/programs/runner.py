@@ -1,4 +1,4 @@
-"""Runs a training program on one backend: its phases in turn, arrays handed over on the device, averages on the host."""
+"""Runs a training program on one backend: phases in turn, arrays handed over on the device, averages on the host."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class FromData(Source):
                 f"the input {draw.input!r} needs a dataset {self.dataset!r}", remedy=did_you_mean(self.dataset, data)
             )
         found = data[self.dataset]
-        known = {"images": found.images, "labels": found.labels, **found.truth}
+        known: dict[str, Array] = {"images": found.images, "labels": found.labels, **found.truth}
         if self.what not in known:
             raise DataError(
                 f"{found.name} has no {self.what!r}, which the input {draw.input!r} needs",

@@ -69,7 +69,7 @@ def dcgan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
 
 
 def adversarial_autoencoder(optimizer: Optimizer = PLAIN) -> TrainingProgram:
-    """Three phases: reconstruction (encoder and decoder), then the discriminator of codes, then the encoder as generator.
+    """Three phases: reconstruction (encoder and decoder), the discriminator of codes, the encoder as generator.
 
     Args:
         optimizer: Of all phases.

@@ -36,7 +36,7 @@ def vae(optimizer: Optimizer = PLAIN) -> TrainingProgram:
 
 
 def schedule() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """For each time how much is left of the image, sqrt(a), and how much noise there is, sqrt(1 - a): a = prod(1 - beta)."""
+    """By time, the shares of image and noise: sqrt(a) and sqrt(1 - a), with a = prod(1 - beta)."""
     left = np.cumprod(1 - np.linspace(FIRST, LAST, STEPS))
     return tuple(np.sqrt(left).tolist()), tuple(np.sqrt(1 - left).tolist())
 
