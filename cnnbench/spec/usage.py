@@ -25,12 +25,8 @@ PLANNED: Mapping[str, str] = {
     "downsample": "the claim that subsampling aliases and a low-pass filter before it does not",
     "filter_response_norm": "the promised list of normalisations",
     "gaussian_blur": "the claim that image pyramids make up for the lack of scale invariance",
-    "head_box_loss": "the network fast_rcnn",
-    "head_class_loss": "the network fast_rcnn",
     "min_pool": "the promised list of poolings",
     "proposal_selection": "the network faster_rcnn_resnet50_fpn",
-    "rpn_box_loss": "the network faster_rcnn_resnet50_fpn",
-    "rpn_objectness_loss": "the network faster_rcnn_resnet50_fpn",
     "sinusoidal_positions": "the promised list of embeddings",
     "yolo_decode": "the boxes of yolo_v1",
 }

@@ -5,7 +5,13 @@ from __future__ import annotations
 from cnnbench.conformance.cases.case import LayerCase
 from cnnbench.conformance.cases.element_loss import zero_or_one
 from cnnbench.conformance.cases.loss import classes
-from cnnbench.spec.composites.detection_loss import HeadBoxLoss, HeadClassLoss, RPNBoxLoss, RPNObjectnessLoss
+from cnnbench.spec.composites.detection_loss import (
+    HeadBoxLoss,
+    HeadClassLoss,
+    MaskHeadLoss,
+    RPNBoxLoss,
+    RPNObjectnessLoss,
+)
 
 CASES = {
     "rpn_objectness_loss/sampled": LayerCase(
@@ -20,5 +26,12 @@ CASES = {
         ((12,), (), (4,), (), ()),
         batch=9,
         draws=(None, classes(3, -1), None, zero_or_one, zero_or_one),
+    ),
+    "mask_head_loss/own_class": LayerCase(
+        MaskHeadLoss(),
+        ((3, 4, 5), (), (4, 5), ()),
+        batch=9,
+        draws=(None, classes(3, -1), zero_or_one, zero_or_one),
+        scale=3.0,
     ),
 }

@@ -1,7 +1,8 @@
-"""Losses of detectors: the four of Faster R-CNN, on sampled anchors and boxes."""
+"""Losses of detectors: the four of Faster R-CNN and that of masks, on sampled anchors and boxes."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +11,7 @@ from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, SmoothL1Loss, divided
 from cnnbench.spec.composites.loss import CrossEntropyLoss
 from cnnbench.spec.graph import Builder, Value
+from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.base import Example, Shapes
 from cnnbench.spec.layers.detection import TakeRows
 from cnnbench.spec.layers.shape import Reshape
@@ -131,3 +133,33 @@ class HeadBoxLoss(Composite, kind="head_box_loss"):
         weights = builder.add("weights", Reshape(shape=(1,)), positive)
         total = builder.add("smooth_l1", SmoothL1Loss(beta=self.beta, reduction="sum"), own, targets, weights)
         return divided(builder, total, sampled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskHeadLoss(Composite, kind="mask_head_loss"):
+    """Binary cross-entropy of the mask that each positive box has for its own class, averaged over their pixels.
+
+    Shapes:
+        logits (R, K, H, W), labels (R,) integers (only those of positive boxes matter), targets (R, H, W) 1 where the
+        object is, positive (R,) 1 for boxes that count -> (). Source: Mask R-CNN (arXiv:1703.06870, section 3).
+    """
+
+    example = Example((1, 3, 4, 5), (1,), (1, 4, 5), (1,))
+    num_inputs = (4, 4)
+    int_inputs = (1,)
+
+    def resolve(self, inputs: Shapes) -> Self:
+        logits = inputs[0]
+        expected = (logits, logits[:1], (logits[0], *logits[2:]), logits[:1])
+        require_shapes(inputs, expected, "(R, K, H, W), (R,), (R, H, W) and (R,)")
+        return self
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        logits, labels, targets, positive = inputs
+        size = targets.shape[1:]
+        column = builder.add("column", Reshape(shape=(1,)), labels)
+        own = builder.add("own", Reshape(shape=size), builder.add("of_class", TakeRows(), logits, column))
+        weights = builder.add("weights", Reshape(shape=(1,) * len(size)), positive)
+        total = builder.add("bce", BCEWithLogitsLoss(reduction="sum"), own, targets, weights)
+        mean = builder.add("of_pixels", Affine(scale=1 / math.prod(size)), total)
+        return divided(builder, mean, positive)

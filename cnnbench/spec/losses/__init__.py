@@ -1,6 +1,7 @@
 """Losses as data: of the main output, or of several outputs and put into the network's graph."""
 
 from cnnbench.spec.losses.base import JointLoss, Loss, LossTarget, loss_from_fields, losses
+from cnnbench.spec.losses.detectors import FasterRCNN, FastRCNN
 from cnnbench.spec.losses.generative import VAE, LeastSquares, NoisePrediction, NonSaturating
 from cnnbench.spec.losses.main_output import (
     L1,
@@ -23,6 +24,8 @@ __all__ = [
     "BCEWithLogits",
     "CrossEntropy",
     "Dice",
+    "FastRCNN",
+    "FasterRCNN",
     "JointLoss",
     "KeypointHeatmaps",
     "LeastSquares",
