@@ -76,7 +76,8 @@ def overlaps(first: Array, second: Array) -> Array:
     common = np.prod(np.maximum(high - low, 0), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
     whole = areas[0][:, None] + areas[1][None, :] - common
-    return np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    shared: Array = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    return shared
 
 
 def encoded(boxes: Array, anchors: Array, scales: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)) -> Array:
@@ -89,7 +90,8 @@ def encoded(boxes: Array, anchors: Array, scales: tuple[float, float, float, flo
     """
     sizes, own = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
     way = (boxes[:, :2] + own / 2 - anchors[:, :2] - sizes / 2) / sizes
-    return np.concatenate([way, np.log(own / sizes)], axis=1) * np.asarray(scales)
+    deltas: Array = np.concatenate([way, np.log(own / sizes)], axis=1) * np.asarray(scales)
+    return deltas
 
 
 def anchor_targets(
