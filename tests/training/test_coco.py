@@ -112,6 +112,13 @@ def test_truth_follows_a_picture_that_is_stretched(folder: Path) -> None:
     assert inside.sum() == 8 * 40
 
 
+def test_the_area_that_a_file_declares_is_kept_and_follows_the_picture(folder: Path) -> None:
+    change(folder, "instances", lambda c: c["annotations"][0].update(area=123.5))
+    areas = [load(folder, 40 * side, 30 * side).truth["areas"] for side in (1, 2)]
+    assert 123.5 in areas[0]
+    np.testing.assert_allclose(areas[1], 4 * areas[0])
+
+
 def test_words_that_training_does_not_have_are_unknown(folder: Path) -> None:
     for name in ("instances", "captions"):
         path = folder / "annotations" / f"{name}_val2017.json"
@@ -169,6 +176,7 @@ BROKEN: dict[str, tuple[str, Callable[[Content], object], str]] = {
     "box that is not finite": ("instances", lambda c: first(c).update(bbox=[1, 2, 3, float("nan")]), "12: the box"),
     "negative box": ("instances", lambda c: first(c).update(bbox=[9, 9, -3, 2]), "12: the box"),
     "box beyond the picture": ("instances", lambda c: first(c).update(bbox=[9, 9, 30, 2]), "12: the box"),
+    "area that is no number": ("instances", lambda c: first(c).update(area="large"), "area is no number"),
     "crowd that is no flag": ("instances", lambda c: first(c).update(iscrowd=2), "iscrowd"),
     "polygon of two corners": ("instances", lambda c: first(c).update(segmentation=[[1, 2, 3, 4]]), "12: a polygon"),
     "polygon of halves": ("instances", lambda c: first(c).update(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "a polygon"),

@@ -116,6 +116,7 @@ def _objects(split: CocoSplit, chosen: list[Entry], size: tuple[int, ...]) -> di
         "box_classes": np.full((count, rows), -1, np.int64),
         "masks": np.zeros((count, rows, height, width), np.uint8),
         "crowd": np.zeros((count, rows), np.uint8),
+        "areas": np.zeros((count, rows), np.float32),
         "segmentation": np.zeros((count, height, width), np.int64),
         "image_ids": np.asarray([entry["id"] for entry in chosen], np.int64),
     }
@@ -129,6 +130,7 @@ def _objects(split: CocoSplit, chosen: list[Entry], size: tuple[int, ...]) -> di
             truth["boxes"][place, row] = corners * np.tile(scale, 2)
             truth["box_classes"][place, row] = numbers[item["category_id"]]
             truth["crowd"][place, row] = item.get("iscrowd", 0)
+            truth["areas"][place, row] = item.get("area", broad * tall) * scale.prod()
             where = f"instances_{split.suffix}.json: annotation {item['id']}"
             mask = decode_mask(item.get("segmentation", []), (entry["height"], entry["width"]), where)
             truth["masks"][place, row] = stretched(mask, height, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -120,6 +121,9 @@ def _check_box(entry: Entry, images: dict[int, Entry], where: str) -> None:
     if width < 0 or height < 0 or not fits:
         expected = f"x, y, width, height within {image['width']} x {image['height']}"
         raise DataError("the box is malformed", where=where, received=str(entry["bbox"]), expected=expected)
+    area = entry.get("area", 0)
+    if isinstance(area, bool) or not isinstance(area, int | float) or not 0 <= area < math.inf:
+        raise DataError("the area is no number of pixels", where=where, received=str(area), expected="0 or more")
     if entry.get("iscrowd", 0) not in (0, 1):
         raise DataError("iscrowd is no flag", where=where, received=str(entry["iscrowd"]), expected="0 or 1")
 
