@@ -11,7 +11,7 @@ import optax
 from jax import Array
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD, Adam, AdamW
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 Slots = Mapping[str, Sequence[Array]]
 Update = Callable[[list[Array], list[Array], Slots, Array], tuple[list[Array], dict[str, list[Array]]]]
@@ -86,3 +86,62 @@ def _correction(optimizer: Adam, beta: float, step: Array, dtype: Any) -> Array:
     if not optimizer.bias_correction or not beta:
         return jnp.ones((), dtype)
     return -jnp.expm1(step.astype(dtype) * math.log(beta))
+
+
+@OPTIMIZERS.register("rmsprop")
+def rmsprop(optimizer: RMSprop, decays: Sequence[bool]) -> Update:
+    """``optax.scale_by_rms`` or ``scale_by_stddev``, and ``trace``, so that the rate is outside of the momentum."""
+    inside = optimizer.epsilon_place == "inside"
+    scaling = optax.scale_by_stddev if optimizer.centered else optax.scale_by_rms
+    scale = scaling(optimizer.smoothing, optimizer.epsilon, eps_in_sqrt=inside)
+    momentum = optax.trace(optimizer.momentum)
+
+    def move(gradients: list[Array], slots: Slots) -> tuple[list[Array], dict[str, list[Array]]]:
+        given = {"nu": list(slots["square"])} | ({"mu": list(slots["mean"])} if optimizer.centered else {})
+        moves, state = scale.update(gradients, scale.init(gradients)._replace(**given))
+        after = {"square": state.nu} | ({"mean": state.mu} if optimizer.centered else {})
+        if optimizer.momentum:
+            moves, trace = momentum.update(moves, optax.TraceState(trace=list(slots["momentum"])))
+            after["momentum"] = trace.trace
+        return moves, after
+
+    return _decayed(optimizer.weight_decay, decays, move)
+
+
+@OPTIMIZERS.register("adagrad")
+def adagrad(optimizer: Adagrad, decays: Sequence[bool]) -> Update:
+    """``optax.scale_by_rss`` where epsilon stands inside of the root, as it does there."""
+    scale = optax.scale_by_rss(optimizer.initial, optimizer.epsilon)
+
+    def move(gradients: list[Array], slots: Slots) -> tuple[list[Array], dict[str, list[Array]]]:
+        if optimizer.epsilon_place == "inside":
+            state = scale.init(gradients)._replace(sum_of_squares=list(slots["sum"]))
+            moves, state = scale.update(gradients, state)
+            return moves, {"sum": state.sum_of_squares}
+        sums = [total + g * g for total, g in zip(slots["sum"], gradients, strict=True)]
+        moves = [g / (jnp.sqrt(total) + optimizer.epsilon) for total, g in zip(sums, gradients, strict=True)]
+        return moves, {"sum": sums}
+
+    return _decayed(optimizer.weight_decay, decays, move)
+
+
+def _decayed(weight_decay: float, decays: Sequence[bool], move: Callable[..., Any]) -> Update:
+    """An update with coupled decay, in the slots' type.
+
+    Args:
+        weight_decay: The L2 coefficient.
+        decays: For each weight, whether it decays.
+        move: (gradients, slots) -> what the rate multiplies, and the slots after.
+    """
+    decay = optax.add_decayed_weights(weight_decay, mask=list(decays))
+
+    def update(
+        weights: list[Array], gradients: list[Array], slots: Slots, rate: Array
+    ) -> tuple[list[Array], dict[str, list[Array]]]:
+        wide = [weight.astype(rate.dtype) for weight in weights]
+        moves, _ = decay.update([gradient.astype(rate.dtype) for gradient in gradients], decay.init(wide), wide)
+        moves, after = move(moves, slots)
+        moved = optax.apply_updates(wide, [-rate * each for each in moves])
+        return [new.astype(weight.dtype) for new, weight in zip(moved, weights, strict=True)], after
+
+    return update

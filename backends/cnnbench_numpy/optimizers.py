@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD, Adam, AdamW
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -53,3 +53,39 @@ def adam(
     if decay and optimizer.decoupled:
         move = move + decay * weight
     return weight - rate * move, {"mean": mean, "square": square, "step": np.asarray(step)}
+
+
+@OPTIMIZERS.register("rmsprop")
+def rmsprop(
+    optimizer: RMSprop, weight: Array, gradient: Array, slots: Slots, rate: float, decays: bool
+) -> tuple[Array, Slots]:
+    """g over the root of its running mean square, about its running mean where centred; then momentum."""
+    if decays and optimizer.weight_decay:
+        gradient = gradient + optimizer.weight_decay * weight
+    kept, new = optimizer.smoothing, 1 - optimizer.smoothing
+    after = {"square": kept * slots["square"] + new * gradient * gradient}
+    spread = after["square"]
+    if optimizer.centered:
+        after["mean"] = kept * slots["mean"] + new * gradient
+        spread = spread - after["mean"] * after["mean"]
+    move = gradient / _root(spread, optimizer)
+    if optimizer.momentum:
+        move = after["momentum"] = optimizer.momentum * slots["momentum"] + move
+    return weight - rate * move, after
+
+
+@OPTIMIZERS.register("adagrad")
+def adagrad(
+    optimizer: Adagrad, weight: Array, gradient: Array, slots: Slots, rate: float, decays: bool
+) -> tuple[Array, Slots]:
+    """g over the root of the sum of its squares."""
+    if decays and optimizer.weight_decay:
+        gradient = gradient + optimizer.weight_decay * weight
+    total = slots["sum"] + gradient * gradient
+    return weight - rate * (gradient / _root(total, optimizer)), {"sum": total}
+
+
+def _root(square: Array, optimizer: RMSprop | Adagrad) -> Array:
+    if optimizer.epsilon_place == "inside":
+        return np.asarray(np.sqrt(square + optimizer.epsilon))
+    return np.asarray(np.sqrt(square) + optimizer.epsilon)

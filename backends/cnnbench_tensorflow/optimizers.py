@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD, Adam, AdamW
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from cnnbench_tensorflow.framework import tf
 
 OPTIMIZERS = OptimizerRules("tensorflow")
@@ -66,3 +66,53 @@ def _correction(optimizer: Adam, beta: float, step: Any) -> Any:
     if not optimizer.bias_correction or not beta:
         return tf.constant(1.0, tf.float64)
     return -tf.math.expm1(step * math.log(beta))
+
+
+@OPTIMIZERS.register("rmsprop")
+def rmsprop(
+    optimizer: RMSprop, variable: Any, slots: Mapping[str, Any], gradient: Any, rate: Any, decays: bool
+) -> None:
+    """Written out: ``ResourceApplyRMSProp`` has the rate in the momentum, and epsilon in the root."""
+    weight, gradient, rate = _widened(optimizer, variable, slots["square"].dtype, gradient, rate, decays)
+    kept, new = optimizer.smoothing, 1 - optimizer.smoothing
+    spread = slots["square"].assign(kept * slots["square"] + new * gradient * gradient)
+    if optimizer.centered:
+        mean = slots["mean"].assign(kept * slots["mean"] + new * gradient)
+        spread = spread - mean * mean
+    move = gradient / _root(spread, optimizer)
+    if optimizer.momentum:
+        move = slots["momentum"].assign(optimizer.momentum * slots["momentum"] + move)
+    variable.assign(tf.cast(weight - rate * move, variable.dtype))
+
+
+@OPTIMIZERS.register("adagrad")
+def adagrad(
+    optimizer: Adagrad, variable: Any, slots: Mapping[str, Any], gradient: Any, rate: Any, decays: bool
+) -> None:
+    """``ResourceApplyAdagradV2`` where epsilon is outside of the root and weights are as wide as slots."""
+    total = slots["sum"]
+    weight, gradient, rate = _widened(optimizer, variable, total.dtype, gradient, rate, decays)
+    if optimizer.epsilon_place == "outside" and variable.dtype == total.dtype:
+        epsilon = tf.constant(optimizer.epsilon, total.dtype)
+        tf.raw_ops.ResourceApplyAdagradV2(
+            var=variable.handle, accum=total.handle, lr=rate, epsilon=epsilon, grad=gradient
+        )
+        return
+    square = total.assign(total + gradient * gradient)
+    variable.assign(tf.cast(weight - rate * (gradient / _root(square, optimizer)), variable.dtype))
+
+
+def _widened(
+    optimizer: RMSprop | Adagrad, variable: Any, dtype: Any, gradient: Any, rate: Any, decays: bool
+) -> tuple[Any, Any, Any]:
+    """The weight, its gradient with coupled decay, and the rate, in the slots' type."""
+    weight, gradient, rate = tf.cast(variable, dtype), tf.cast(gradient, dtype), tf.cast(rate, dtype)
+    if decays and optimizer.weight_decay:
+        gradient = gradient + optimizer.weight_decay * weight
+    return weight, gradient, rate
+
+
+def _root(square: Any, optimizer: RMSprop | Adagrad) -> Any:
+    if optimizer.epsilon_place == "inside":
+        return tf.sqrt(square + optimizer.epsilon)
+    return tf.sqrt(square) + optimizer.epsilon

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from cnnbench.execution.optimizers import OptimizerRules
-from cnnbench.spec.optimizers import SGD, Adam, AdamW, Optimizer
-from cnnbench_torch.written import WrittenAdam, WrittenRule
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from cnnbench_torch.written import WrittenAdagrad, WrittenAdam, WrittenRMSprop, WrittenRule
 
 _ADAM = {"mean": "exp_avg", "square": "exp_avg_sq", "step": "step"}
 _SLOTS = {  # slot of the spec -> key of the optimiser's state
     "sgd": {"momentum": "momentum_buffer"},
     "adam": _ADAM,
     "adamw": _ADAM,
+    "rmsprop": {"square": "square_avg", "mean": "grad_avg", "momentum": "momentum_buffer"},
+    "adagrad": {"sum": "sum"},
 }
 
 
@@ -63,6 +65,31 @@ def adam(optimizer: Adam | AdamW, parameters: Sequence[Tensor], decays: Sequence
     return make(groups, lr=0.0, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon)
 
 
+@OPTIMIZERS.register("rmsprop")
+def rmsprop(optimizer: RMSprop, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
+    """``torch.optim.RMSprop`` where epsilon stands as in it and parameters are float32 or float64."""
+    groups = _groups(parameters, decays, optimizer.weight_decay)
+    if parameters[0].dtype not in (torch.float32, torch.float64) or optimizer.epsilon_place != "outside":
+        return WrittenRMSprop(groups, optimizer)
+    return torch.optim.RMSprop(
+        groups,
+        lr=0.0,
+        alpha=optimizer.smoothing,
+        eps=optimizer.epsilon,
+        momentum=optimizer.momentum,
+        centered=optimizer.centered,
+    )
+
+
+@OPTIMIZERS.register("adagrad")
+def adagrad(optimizer: Adagrad, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
+    """``torch.optim.Adagrad`` where epsilon stands as in it and parameters are float32 or float64."""
+    groups = _groups(parameters, decays, optimizer.weight_decay)
+    if parameters[0].dtype not in (torch.float32, torch.float64) or optimizer.epsilon_place != "outside":
+        return WrittenAdagrad(groups, optimizer)
+    return torch.optim.Adagrad(groups, lr=0.0, initial_accumulator_value=optimizer.initial, eps=optimizer.epsilon)
+
+
 def set_rate(rule: torch.optim.Optimizer, learning_rate: float) -> None:
     """Sets the rate of every group for the next step."""
     for group in rule.param_groups:
@@ -85,7 +112,8 @@ def read_slots(optimizer: Optimizer, rule: torch.optim.Optimizer | None, paramet
         if slot in optimizer.counters:
             found[slot] = torch.tensor(0 if value is None else int(value))
         else:
-            found[slot] = torch.zeros_like(parameter, dtype=wide) if value is None else value
+            start = torch.full_like(parameter, optimizer.start(slot), dtype=wide, requires_grad=False)
+            found[slot] = start if value is None else value
     return found
 
 
@@ -100,7 +128,9 @@ def write_slots(
         parameter: The weight.
         slots: By the specification's names.
     """
-    rule.state[parameter] = {
+    # the count that some of PyTorch's rules keep and do not use must be there
+    count = {} if isinstance(rule, WrittenRule) or optimizer.kind == "sgd" else {"step": torch.tensor(0.0)}
+    rule.state[parameter] = count | {
         _key(optimizer, rule, slot): torch.tensor(float(value)) if slot in optimizer.counters else value
         for slot, value in slots.items()
     }

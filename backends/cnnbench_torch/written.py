@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnbench.spec.optimizers import Adam
+from cnnbench.spec.optimizers import Adagrad, Adam, RMSprop
 
 
 class WrittenRule(torch.optim.Optimizer):
@@ -39,6 +39,11 @@ class WrittenRule(torch.optim.Optimizer):
             decay: The coefficient of its group.
         """
         raise NotImplementedError
+
+
+def root(square: Tensor, rule: RMSprop | Adagrad) -> Tensor:
+    """The divisor, with epsilon where the rule has it."""
+    return (square + rule.epsilon).sqrt() if rule.epsilon_place == "inside" else square.sqrt() + rule.epsilon
 
 
 def slot(state: dict[str, Any], name: str, like: Tensor) -> Tensor:
@@ -74,3 +79,35 @@ class WrittenAdam(WrittenRule):
             divisor = (square / second).sqrt() + epsilon
         move = mean / first / divisor
         return move + decay * weight if decay and rule.decoupled else move
+
+
+class WrittenRMSprop(WrittenRule):
+    """RMSprop with every place of epsilon."""
+
+    def __init__(self, groups: Iterable[dict[str, Any]], optimizer: RMSprop) -> None:
+        super().__init__(groups)
+        self.optimizer = optimizer
+
+    def move(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], decay: float) -> Tensor:
+        rule = self.optimizer
+        gradient = gradient + decay * weight
+        kept, new = rule.smoothing, 1 - rule.smoothing
+        spread = slot(state, "square", weight).mul_(kept).addcmul_(gradient, gradient, value=new)
+        if rule.centered:
+            mean = slot(state, "mean", weight).mul_(kept).add_(gradient, alpha=new)
+            spread = spread - mean * mean
+        move = gradient / root(spread, rule)
+        return slot(state, "momentum", weight).mul_(rule.momentum).add_(move).clone() if rule.momentum else move
+
+
+class WrittenAdagrad(WrittenRule):
+    """Adagrad with every place of epsilon."""
+
+    def __init__(self, groups: Iterable[dict[str, Any]], optimizer: Adagrad) -> None:
+        super().__init__(groups)
+        self.optimizer = optimizer
+
+    def move(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], decay: float) -> Tensor:
+        gradient = gradient + decay * weight
+        total = state.setdefault("sum", torch.full_like(weight, self.optimizer.initial))
+        return gradient / root(total.addcmul_(gradient, gradient), self.optimizer)

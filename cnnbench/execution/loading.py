@@ -136,7 +136,7 @@ class BoundGraph:
         return native, [arrays[name] for name in self.program.state_names]
 
     def native_slots(self, optimizer: Optimizer, slots: HostArrays | None) -> dict[str, list[NDArray[Any]]]:
-        """For each of the optimiser's slots one native array a trained weight; zeros where ``slots`` is None.
+        """For each of the optimiser's slots one native array a trained weight; at its start where ``slots`` is None.
 
         A counter is an integer array without dimensions.
 
@@ -148,7 +148,9 @@ class BoundGraph:
         held = [self.weights[position] for position in self.trainable]
         specs = {slot: [_slot_spec(one, slot, optimizer) for one in held] for slot in optimizer.slots}
         every = [spec for of_slot in specs.values() for spec in of_slot]
-        given = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in every} if slots is None else slots
+        starts = {spec.name: (slot, spec) for slot, of_slot in specs.items() for spec in of_slot}
+        started = {n: np.full(spec.shape, optimizer.start(slot), spec.dtype) for n, (slot, spec) in starts.items()}
+        given = started if slots is None else slots
         refuse_unknown(given, {spec.name for spec in every}, "slot", where)
         taken = {slot: [spec.take(given, where) for spec in of_slot] for slot, of_slot in specs.items()}
         return {

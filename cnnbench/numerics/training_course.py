@@ -87,8 +87,9 @@ def course(oracle: Oracle) -> Course:
     ]
     envelopes = [_envelope(case, values, runs[step], step) for step, values in enumerate(exact)]
     left, open_names = set(names), []
+    start = {**_start_of_slots(case), **case.stored}
     for values, envelope in zip(exact, envelopes, strict=True):
-        left = left - _ended(left, case.stored, values, envelope.size)
+        left = left - _ended(left, start, values, envelope.size)
         open_names.append(left)
     scaled = case.training.scaled(factor)
     scaled = scaled if entry.read("goes_on") else replace(scaled, held=0, later=())
@@ -97,6 +98,12 @@ def course(oracle: Oracle) -> Course:
 
 def _deviations(run: int, step: int) -> str:
     return f"deviations.{run}.{step}"
+
+
+def _start_of_slots(case: Case) -> dict[str, Array]:
+    rule = case.training.optimizer
+    trained = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
+    return {f"{name}/{slot}": np.asarray(rule.start(slot)) for name in trained for slot in rule.slots}
 
 
 def _names(case: Case) -> list[str]:
@@ -231,9 +238,6 @@ def _ended(
 
     So does that of zeros which stay zero and which rounding moves, such as the slots of a weight without a gradient.
     """
-    way = {
-        name: float(np.max(np.abs(exact[name] - start.get(name, 0.0)), initial=0.0))  # slots start at zero
-        for name in names
-    }
+    way = {name: float(np.max(np.abs(exact[name] - start.get(name, 0.0)), initial=0.0)) for name in names}
     still = {name for name, distance in way.items() if not distance and not exact[name].any() and size[name] > FLUSHED}
     return still | {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}

@@ -32,8 +32,12 @@ class Optimizer:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The names of what is kept for each weight, zero at the start."""
+        """The names of what is kept for each weight."""
         return ()
+
+    def start(self, slot: str) -> float:
+        """The value of a slot before the first step."""
+        return 0.0
 
     @property
     def counters(self) -> tuple[str, ...]:
@@ -138,6 +142,80 @@ class AdamW(Adam, kind="adamw"):
     @property
     def decoupled(self) -> bool:
         return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer, kind="rmsprop"):
+    """RMSprop (Hinton 2012; centred: Graves 2013) with coupled L2 decay and momentum of the normalised gradient.
+
+    g <- gradient + weight_decay * w (where w decays); v <- smoothing * v + (1 - smoothing) * g^2;
+    a <- smoothing * a + (1 - smoothing) * g where centered, else 0; u <- g / (sqrt(v - a^2) + epsilon);
+    m <- momentum * m + u; w <- w - rate * m.
+
+    Slots ``square`` (v), with ``centered`` ``mean`` (a), with momentum ``momentum`` (m, without the rate: in
+    Keras and optax it is within). Never narrower than float32.
+
+    Args:
+        smoothing: How much of the running means stays (0.99 in PyTorch, 0.9 in Keras and optax).
+        epsilon: Keeps the quotient finite.
+        epsilon_place: ``"outside"`` of the root (PyTorch), or ``"inside"``: sqrt(v - a^2 + epsilon) (Keras, optax).
+        centered: Divide by an estimate of the deviation.
+        momentum: 0 for none.
+        weight_decay: The L2 coefficient.
+    """
+
+    wide_slots: ClassVar[bool] = True
+
+    smoothing: float = 0.99
+    epsilon: float = 1e-8
+    epsilon_place: Literal["outside", "inside"] = "outside"
+    centered: bool = False
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("square", *["mean"] * self.centered, *["momentum"] * (self.momentum > 0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_shares(smoothing=self.smoothing, momentum=self.momentum, weight_decay=self.weight_decay)
+        _require_epsilon(self.epsilon, self.epsilon_place, ("outside", "inside"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adagrad(Optimizer, kind="adagrad"):
+    """Adagrad (Duchi, Hazan, Singer 2011) with coupled L2 decay.
+
+    g <- gradient + weight_decay * w (where w decays); s <- s + g^2; w <- w - rate * g / (sqrt(s) + epsilon).
+
+    Slot ``sum`` (s), never narrower than float32.
+
+    Args:
+        epsilon: Keeps the quotient finite.
+        epsilon_place: ``"outside"`` of the root (PyTorch), or ``"inside"``: sqrt(s + epsilon) (Keras, optax).
+        initial: s before the first step (0 in PyTorch, 0.1 in Keras and optax).
+        weight_decay: The L2 coefficient.
+    """
+
+    wide_slots: ClassVar[bool] = True
+
+    epsilon: float = 1e-10
+    epsilon_place: Literal["outside", "inside"] = "outside"
+    initial: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("sum",)
+
+    def start(self, slot: str) -> float:
+        return self.initial
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_shares(initial=self.initial, weight_decay=self.weight_decay)
+        _require_epsilon(self.epsilon, self.epsilon_place, ("outside", "inside"))
 
 
 def _require_shares(**values: float) -> None:

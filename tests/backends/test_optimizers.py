@@ -18,7 +18,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
-from cnnbench.spec.optimizers import Adam, AdamW, Optimizer
+from cnnbench.spec.optimizers import Adagrad, Adam, AdamW, Optimizer, RMSprop
 from cnnbench.spec.weights import general_position, split_state
 from cnnbench.training.checkpoints import Checkpoint, load, save
 from cnnbench.training.steps import TrainingSteps
@@ -31,6 +31,11 @@ RULES: dict[str, Optimizer] = {
     "adam uncorrected epsilon": Adam(epsilon=1e-3, epsilon_place="uncorrected", weight_decay=0.1),
     "adam biased": Adam(bias_correction=False, beta1=0.0),
     "adamw": AdamW(weight_decay=0.1),
+    "rmsprop": RMSprop(weight_decay=0.1, decay="kernels"),
+    "rmsprop centered": RMSprop(smoothing=0.9, centered=True, momentum=0.8),
+    "rmsprop inside": RMSprop(smoothing=0.9, centered=True, momentum=0.8, epsilon=1e-3, epsilon_place="inside"),
+    "adagrad": Adagrad(weight_decay=0.1),
+    "adagrad inside": Adagrad(epsilon=1e-3, epsilon_place="inside", initial=0.1),
     "adamw kernels": AdamW(weight_decay=0.1, decay="kernels", epsilon=1e-3, epsilon_place="inside"),
 }
 
@@ -155,6 +160,7 @@ def _keras(name: str, **fields: Any) -> Any:
     return lambda rate: getattr(pytest.importorskip("keras").optimizers, name)(rate, **fields)
 
 
+UNMOVED = Adagrad(epsilon=1e-3, epsilon_place="inside", initial=0.1)
 NAMED: dict[str, tuple[Any, Any, Optimizer]] = {  # a framework's own, and the fields that say the same
     "torch.optim.Adam": (by_torch, _torch("Adam", weight_decay=0.1), Adam(weight_decay=0.1)),
     "torch.optim.AdamW": (by_torch, _torch("AdamW"), AdamW()),
@@ -164,6 +170,24 @@ NAMED: dict[str, tuple[Any, Any, Optimizer]] = {  # a framework's own, and the f
         _optax("adam", eps=0.0, eps_root=1e-3),
         Adam(epsilon=1e-3, epsilon_place="inside"),
     ),
+    "torch.optim.RMSprop": (
+        by_torch,
+        _torch("RMSprop", momentum=0.8, centered=True),
+        RMSprop(momentum=0.8, centered=True),
+    ),
+    "torch.optim.Adagrad": (by_torch, _torch("Adagrad"), Adagrad()),
+    "optax.rmsprop": (
+        by_optax,
+        _optax("rmsprop", eps=1e-3),
+        RMSprop(smoothing=0.9, epsilon=1e-3, epsilon_place="inside"),
+    ),
+    "optax.adagrad": (by_optax, _optax("adagrad", eps=1e-3), UNMOVED),
+    "keras.optimizers.RMSprop": (
+        by_keras,
+        _keras("RMSprop", epsilon=1e-3),
+        RMSprop(smoothing=0.9, epsilon=1e-3, epsilon_place="inside"),
+    ),
+    "keras.optimizers.Adagrad": (by_keras, _keras("Adagrad", epsilon=1e-3), UNMOVED),
     "optax.adamw": (by_optax, _optax("adamw", weight_decay=0.1), AdamW(weight_decay=0.1)),
     "keras.optimizers.Adam": (
         by_keras,
@@ -195,7 +219,7 @@ def test_a_frameworks_own_optimizer_is_named_by_fields(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [RULES["adam"], RULES["adamw kernels"]], ids=str)
+@pytest.mark.parametrize("rule", [RULES[name] for name in ("adam", "adamw kernels", "rmsprop", "adagrad")], ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fifty_steps_lie_within_the_envelope(backend, rule):
     graph, training = small_network(), TrainingSteps.of_steps(50)

@@ -80,11 +80,12 @@ class AdaptiveTraining:
 
     def update(self, gradients: dict[str, Any], rate: float) -> None:
         """One update of every weight."""
-        move = {"adam": self._adam, "adamw": self._adam}[self.optimizer.kind]
+        moves = {"adam": self._adam, "adamw": self._adam, "rmsprop": self._rmsprop, "adagrad": self._adagrad}
+        move = moves[self.optimizer.kind]
         for name, gradient in gradients.items():
             w = self.weights[name]
             decay = self.optimizer.weight_decay if self.optimizer.decay == "all" or name != "fc.bias" else 0.0
-            zeros = {slot: np.zeros_like(w) for slot in self.optimizer.slots}
+            zeros = {slot: np.full_like(w, self.optimizer.start(slot)) for slot in self.optimizer.slots}
             coupled = self.optimizer.kind != "adamw"
             found = move(self.slots.setdefault(name, zeros), gradient + decay * w * coupled)
             self.weights[name] = w - rate * (found + decay * w * (not coupled))
@@ -101,3 +102,22 @@ class AdaptiveTraining:
             "uncorrected": (np.sqrt(v) + o.epsilon) / np.sqrt(c2),
         }
         return m / c1 / divisor[o.epsilon_place]
+
+    def _rmsprop(self, slots: dict[str, Any], g: Any) -> Any:
+        o, a = self.optimizer, 0.0
+        v = slots["square"] = o.smoothing * slots["square"] + (1 - o.smoothing) * g**2
+        if o.centered:
+            a = slots["mean"] = o.smoothing * slots["mean"] + (1 - o.smoothing) * g
+        u = g / self._root(v - a**2)
+        if not o.momentum:
+            return u
+        slots["momentum"] = o.momentum * slots["momentum"] + u
+        return slots["momentum"]
+
+    def _adagrad(self, slots: dict[str, Any], g: Any) -> Any:
+        slots["sum"] = slots["sum"] + g**2
+        return g / self._root(slots["sum"])
+
+    def _root(self, square: Any) -> Any:
+        epsilon = self.optimizer.epsilon
+        return np.sqrt(square + epsilon) if self.optimizer.epsilon_place == "inside" else np.sqrt(square) + epsilon

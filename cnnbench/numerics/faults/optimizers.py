@@ -17,7 +17,7 @@ from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChan
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
-from cnnbench.spec.optimizers import SGD, Adam, AdamW, Optimizer
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from cnnbench.training.steps import TrainingSteps
 
 
@@ -107,6 +107,8 @@ LATE = 5  # steps that are right
 _MOMENTUM = classifier(TrainingSteps(SGD(momentum=0.9), CrossEntropy()))
 _ADAM = classifier(TrainingSteps(Adam(weight_decay=0.05, decay="kernels"), CrossEntropy()))
 _ADAMW = classifier(TrainingSteps(AdamW(weight_decay=0.05, decay="kernels"), CrossEntropy()))
+_RMSPROP = classifier(TrainingSteps(RMSprop(smoothing=0.9, momentum=0.8), CrossEntropy()))
+_ADAGRAD = classifier(TrainingSteps(Adagrad(initial=0.1), CrossEntropy()))
 # name: what goes wrong, the configuration, the rule that runs
 WRONG_RULES: dict[str, tuple[str, Configuration, Callable[[Optimizer], Optimizer]]] = {
     "adam.epsilon_inside": (
@@ -133,6 +135,12 @@ WRONG_RULES: dict[str, tuple[str, Configuration, Callable[[Optimizer], Optimizer
         _ADAMW,
         _with(decay="all"),
     ),
+    "rmsprop.epsilon_inside": ("Keras' and optax' place of epsilon", _RMSPROP, _with(epsilon_place="inside")),
+    "rmsprop.smoothing": ("0.99 stays of the mean square (PyTorch) for 0.9 (Keras)", _RMSPROP, _with(smoothing=0.99)),
+    "rmsprop.centered": ("the mean taken off where it was not to be", _RMSPROP, _with(centered=True)),
+    "rmsprop.momentum_ignored": ("no momentum", _RMSPROP, _with(momentum=0.0)),
+    "adagrad.starts_at_zero": ("sums begin at 0 (PyTorch) for 0.1 (Keras, optax)", _ADAGRAD, _with(initial=0.0)),
+    "adagrad.decays": ("weights decay where they were not to", _ADAGRAD, _with(weight_decay=0.01)),
 }
 # name: what goes wrong, the change, the configuration, the node
 WRONG_STEPS: dict[str, tuple[str, ProgramChange, Configuration, str]] = {
