@@ -19,11 +19,12 @@ from cnnbench.training.metrics.generative import frechet_distance, psnr, recogni
 from cnnbench.training.metrics.registry import ImageMetric
 from cnnbench.training.metrics.segmentation import Figure, segmentation
 from cnnbench.training.metrics.statistic import MeanStatistic, Statistic
+from cnnbench.training.metrics.structure import structural_similarity
 
 Array = NDArray[Any]
 Many = Sequence[Decoded]
 HALF = (0.5,)
-POSITIVE, ANY = (0.0, np.inf), (-np.inf, np.inf)
+POSITIVE, SIGNED, ANY = (0.0, np.inf), (-1.0, 1.0), (-np.inf, np.inf)
 
 
 def accuracy(decoded: Many, dataset: Dataset) -> Statistic:
@@ -91,6 +92,10 @@ def _peak_signal(found: Array, truth: Array) -> Statistic:
     return psnr(found, truth, float(truth.max() - truth.min()))
 
 
+def _structure(found: Array, truth: Array) -> Statistic:
+    return structural_similarity(found, truth, float(truth.max() - truth.min()))
+
+
 def _stacked(decoded: Many, name: str) -> Array:
     return np.array([getattr(item, name) for item in decoded], np.float64)
 
@@ -127,6 +132,7 @@ SHIPPED = (
         "reconstruction_error", PICTURE, (), partial(of_pictures, reconstruction_error), False, limits=POSITIVE
     ),
     ImageMetric("psnr", PICTURE, (), partial(of_pictures, _peak_signal), unit="dB", limits=ANY),
+    ImageMetric("ssim", PICTURE, (), partial(of_pictures, _structure), limits=SIGNED, default=False),
     ImageMetric("frechet_distance", ("features",), ("features",), features, False, limits=POSITIVE),
     ImageMetric("recognised", ("probabilities",), (), samples),
 )
