@@ -8,6 +8,7 @@ from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.hooks import offered_metrics
+from cnnbench.output.example_pictures import draw_examples
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
 from cnnbench.output.markdown import render_markdown
@@ -23,6 +24,7 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
         gate: Its verdicts, which then stand in every report.
     """
     report = read_report(folder, gate)
+    draw_examples(folder, report.run.records)
     cases = run_cases(report.run.records, report.run.unrecorded) + (gate_cases(gate) if gate else [])
     contents = {
         "report.md": render_markdown(report),

@@ -36,6 +36,7 @@ class TrainingResult:
         predictions, targets: Classes of the test images after the last epoch (N,); () for what is no classifier.
         final: Weights, running statistics and slots at the end.
         outputs: Of the test images after the last epoch, by name.
+        images: The test images.
     """
 
     losses: tuple[float, ...]
@@ -44,6 +45,7 @@ class TrainingResult:
     targets: tuple[int, ...]
     final: HostTraining
     outputs: Mapping[str, NDArray[Any]]
+    images: NDArray[Any]
 
     @property
     def test_accuracy(self) -> float | None:
@@ -209,7 +211,15 @@ class _Run:
         if self.purpose == "classes":
             predictions = tuple(map(int, outputs[self.graph.outputs[0][0]].argmax(axis=1)))
             targets = tuple(map(int, self.test_data.labels))
-        return TrainingResult(tuple(self.losses), tuple(self.epochs), predictions, targets, self.training, outputs)
+        return TrainingResult(
+            losses=tuple(self.losses),
+            epochs=tuple(self.epochs),
+            predictions=predictions,
+            targets=targets,
+            final=self.training,
+            outputs=outputs,
+            images=self.test_data.images,
+        )
 
     def _accuracy(self, values: NDArray[Any]) -> float | None:
         """The share of test images whose class is predicted; None for what is no classifier."""

@@ -68,3 +68,9 @@ def test_the_wheel_lists_and_plans_its_suites(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert words in done.stdout
+
+
+def test_the_segmentation_suite_trains_on_every_backend() -> None:
+    cells = cnnbench.plan("segmentation").cells
+    assert [cell.backend for cell in cells] == ["numpy", "torch", "jax", "tensorflow"]
+    assert all(cell.train and cell.image == (3, 32, 32) and cell.num_classes == 4 for cell in cells)

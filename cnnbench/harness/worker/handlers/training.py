@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
 from cnnbench.harness.worker.protocol.training import (
+    TEST_IMAGES,
     EpochEvent,
     EvaluateReply,
     EvaluateRequest,
@@ -44,7 +45,7 @@ def train(request: TrainRequest, state: WorkerState) -> TrainReply:
         on_step=signs_of_life(state),
     )
     write_arrays(request.final, {**result.final.weights, **result.final.state})
-    write_arrays(request.outputs, result.outputs)
+    write_arrays(request.outputs, {**result.outputs, TEST_IMAGES: result.images})
     return TrainReply(losses=result.losses, predictions=result.predictions, targets=result.targets)
 
 

@@ -11,6 +11,8 @@ from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request
 from cnnbench.harness.worker.protocol.values import GraphValue, OptionsValue, TrainSettingsValue
 from cnnbench.training.epoch import Epoch
 
+TEST_IMAGES = "test images"  # among the outputs in a file; no output has a blank in its name
+
 
 class LossesReply(Message):
     """The loss of each step."""
@@ -48,7 +50,7 @@ class TrainRequest(Request[TrainReply]):
 
     Args:
         final: File for the weights and running statistics at the end.
-        outputs: File for the outputs of the test images at the end.
+        outputs: File for the outputs of the test images at the end, and the images as ``TEST_IMAGES``.
     """
 
     method: ClassVar[str] = "train"

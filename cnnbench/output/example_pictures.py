@@ -1,0 +1,65 @@
+"""Draws what trained networks made of the first test images, backends side by side, into a run's folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.errors import DataError
+from cnnbench.harness.passes.training import EXAMPLES, EXAMPLES_FILE
+from cnnbench.harness.run.files import write_atomically
+from cnnbench.harness.run.record import Record
+from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.worker.arrays import read_arrays
+from cnnbench.harness.worker.protocol.training import TEST_IMAGES
+from cnnbench.output.labels import label, network_label
+from cnnbench.output.pictures import FOLDER, side_by_side
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cnnbench.training.decoders.decoded import Decoded
+
+
+def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
+    """A PNG for each network that trained and is no classifier; those that are there are drawn again.
+
+    Args:
+        folder: The run's.
+        records: Of its cells.
+    """
+    groups: dict[Any, dict[str, tuple[NDArray[Any], list[Decoded]]]] = {}
+    names: dict[Any, str] = {}
+    for record in records:
+        found = _examples(RunStore(folder).cell_folder(record.cell.id) / EXAMPLES_FILE) if record.training else None
+        if found is not None:
+            key = record.cell.training_group
+            groups.setdefault(key, {}).setdefault(label(record.cell), found)
+            names.setdefault(key, network_label(record.cell))
+    drawn = []
+    for number, (key, found_by) in enumerate(groups.items()):
+        images = next(iter(found_by.values()))[0]
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", names[key])
+        path = folder / FOLDER / f"{number}-{stem}.png"
+        write_atomically(path, side_by_side(images, {name: said for name, (_, said) in found_by.items()}, EXAMPLES))
+        drawn.append(path)
+    return drawn
+
+
+def _examples(path: Path) -> tuple[NDArray[Any], list[Decoded]] | None:
+    """(images, what was made of each); None where there is nothing, or nothing that can be drawn."""
+    from cnnbench.training.decoders.decoded import decode
+
+    if not path.is_file():
+        return None
+    try:
+        outputs = dict(read_arrays(path))
+    except (DataError, OSError, ValueError):  # a damaged file costs a picture, not the report
+        return None
+    images = outputs.pop(TEST_IMAGES, None)
+    if images is None or images.ndim != 4:
+        return None
+    said = decode(outputs, (images.shape[2], images.shape[3]))
+    return (images, said) if said else None
