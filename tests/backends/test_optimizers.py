@@ -160,7 +160,7 @@ def _keras(name: str, **fields: Any) -> Any:
     return lambda rate: getattr(pytest.importorskip("keras").optimizers, name)(rate, **fields)
 
 
-UNMOVED = Adagrad(epsilon=1e-3, epsilon_place="inside", initial=0.1)
+FROM_TENTH = Adagrad(epsilon=0.1, epsilon_place="inside", initial=0.1)
 NAMED: dict[str, tuple[Any, Any, Optimizer]] = {  # a framework's own, and the fields that say the same
     "torch.optim.Adam": (by_torch, _torch("Adam", weight_decay=0.1), Adam(weight_decay=0.1)),
     "torch.optim.AdamW": (by_torch, _torch("AdamW"), AdamW()),
@@ -181,13 +181,13 @@ NAMED: dict[str, tuple[Any, Any, Optimizer]] = {  # a framework's own, and the f
         _optax("rmsprop", eps=1e-3),
         RMSprop(smoothing=0.9, epsilon=1e-3, epsilon_place="inside"),
     ),
-    "optax.adagrad": (by_optax, _optax("adagrad", eps=1e-3), UNMOVED),
+    "optax.adagrad": (by_optax, _optax("adagrad", eps=0.1), FROM_TENTH),
     "keras.optimizers.RMSprop": (
         by_keras,
         _keras("RMSprop", epsilon=1e-3),
         RMSprop(smoothing=0.9, epsilon=1e-3, epsilon_place="inside"),
     ),
-    "keras.optimizers.Adagrad": (by_keras, _keras("Adagrad", epsilon=1e-3), UNMOVED),
+    "keras.optimizers.Adagrad": (by_keras, _keras("Adagrad", epsilon=0.1), FROM_TENTH),
     "optax.adamw": (by_optax, _optax("adamw", weight_decay=0.1), AdamW(weight_decay=0.1)),
     "keras.optimizers.Adam": (
         by_keras,
