@@ -125,7 +125,7 @@ def _fill(entry: CacheEntry, case: Case) -> None:
             break  # the first gradient is out of range, whatever the step size
         if (steps < count or not goes_on) and factor != SHRINKS[-1]:
             continue
-        noises = noises or _Noises.of(case)
+        noises = noises or Noises.of(case)
         for run in range(num_runs(case)):
             left = _fill_run(entry, scaled, run, noises, steps)
             steps, goes_on = left, goes_on or left < steps
@@ -137,7 +137,7 @@ def _fill(entry: CacheEntry, case: Case) -> None:
 
 
 @dataclass(frozen=True)
-class _Noises:
+class Noises:
     """What perturbs a run: the budgets of values, the graph with noise inputs for them, and noise on gradients."""
 
     budgets: dict[str, Array]
@@ -145,10 +145,10 @@ class _Noises:
     reverse: ReverseNoise
 
     @staticmethod
-    def of(case: Case) -> _Noises:
+    def of(case: Case) -> Noises:
         budgets = training_budgets(case)
         graph = with_noise(case.lowered, list(budgets))
-        return _Noises(budgets, graph, reverse_noise(case, graph, budgets, case.training_batch()))
+        return Noises(budgets, graph, reverse_noise(case, graph, budgets, case.training_batch()))
 
 
 def _updates(case: Case) -> Updates:
@@ -184,7 +184,7 @@ def _fill_exact(entry: CacheEntry, case: Case) -> tuple[int, bool]:
     return count, True
 
 
-def _fill_run(entry: CacheEntry, case: Case, run: int, noises: _Noises, count: int) -> int:
+def _fill_run(entry: CacheEntry, case: Case, run: int, noises: Noises, count: int) -> int:
     """Writes how far a perturbed run lies from the exact one after each step; after how many it is still finite."""
     options = reference_options(training=True, name=perturbed_precision(case))
     names = _names(case)

@@ -1,0 +1,158 @@
+"""What a training program should come to: the reference's rounds, phase by phase, and how far rounding moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.calibration import FLUSHED, LOSS, LOSS_SAFETY, MANY, SAFETY, Envelope, calibrate, joined
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import largest, largest_differences
+from cnnbench.numerics.envelope import noise, one_rounding
+from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.training_course import Noises
+from cnnbench.spec.losses import Objective
+from cnnbench.spec.streams import stream
+from cnnbench.training.programs.program import Phase
+from cnnbench.training.programs.runner import ProgramRunner, ProgramState, compiled_on
+from cnnbench.training.steps import TrainingSteps
+
+Array = NDArray[Any]
+Values = dict[str, Array]
+AVERAGE = "average"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is held after one phase of one round.
+
+    Args:
+        round: From 0. phase: its name; ``average`` for the averages at the round's end.
+        values: Weights and running statistics by full name, slots as ``<phase>/<weight>/<slot>``, averages as
+            ``average/<weight>``, and the phase's loss as ``loss``.
+    """
+
+    round: int
+    phase: str
+    values: Values
+
+
+def taken(runner: ProgramRunner, rounds: int, start: ProgramState | None = None) -> Iterator[Taken]:
+    """The phases of a runner's rounds, each with what is held after it.
+
+    Args:
+        runner: Of the program.
+        rounds: How many.
+        start: What it begins with; None for the initial weights.
+    """
+    runner.load(start)
+    for at in range(rounds):
+        for number, phase in enumerate(runner.program.phases):
+            loss = runner.take(number, runner.batch(number, at))
+            yield Taken(at, phase.name, {**_values(runner.snapshot()), LOSS: np.asarray(loss)})
+        runner.end_round()
+        if runner.averages:
+            yield Taken(at, AVERAGE, {f"{AVERAGE}/{name}": array for name, array in runner.averages.items()})
+
+
+def _values(state: ProgramState) -> Values:
+    slots = {f"{phase}/{name}": array for phase, of in state.slots.items() for name, array in of.items()}
+    return {**state.arrays, **slots}
+
+
+def exact_rounds(runner: ProgramRunner, rounds: int) -> list[Taken]:
+    """The same rounds on the reference in float64."""
+    compiler = compiled_on(reference().subject.backend, reference_options(training=True))
+    return list(taken(ProgramRunner(runner.program, compiler, runner.settings, runner.data), rounds))
+
+
+def envelopes(
+    runner: ProgramRunner, exact: list[Taken], rounds: int, policy: PrecisionPolicy, runs: int = sum(MANY)
+) -> list[Envelope]:
+    """How far each value may lie from the exact one after each phase.
+
+    Args:
+        runner: Of the program that is examined; only its program, settings and data are read.
+        exact: Of ``exact_rounds``.
+        rounds: How many.
+        policy: The arithmetic that is examined.
+        runs: Perturbed runs of the reference.
+    """
+    noises = _noises(runner, policy)
+    apart = [
+        [largest_differences(moved.values, right.values) for moved, right in zip(run, exact, strict=True)]
+        for run in (list(_perturbed(runner, noises, rounds, number)) for number in range(runs))
+    ]
+    statistics = {spec.name for phase in runner.program.phases for spec in phase.graph.named_state()}
+    return [
+        _envelope(right, [run[i] for run in apart], statistics, policy.storage_roundoff * (i + 1))
+        for i, right in enumerate(exact)
+    ]
+
+
+def _noises(runner: ProgramRunner, policy: PrecisionPolicy) -> dict[str, tuple[Case, Noises]]:
+    arrays, found = runner.program.initial(runner.settings.seed), {}
+    for number, phase in enumerate(runner.program.phases):
+        own = {spec.name: arrays[spec.name] for spec in (*phase.graph.named_weights(), *phase.graph.named_state())}
+        steps = TrainingSteps(phase.optimizer, Objective())
+        batch, how = runner.program.batch(number, runner.settings.batch, runner.data, runner.settings.seed, 0), policy
+        options = ProgramOptions("reference", how, training=True)
+        case = Case(phase.graph, own, batch, options, seed=runner.settings.seed, training=steps)
+        found[phase.name] = case, Noises.of(case)
+    return found
+
+
+class _NoisyRunner(ProgramRunner):
+    """A runner each of whose values is moved by noise of the size of its budget."""
+
+    noises: Mapping[str, tuple[Case, Noises]]
+    number = 0
+
+    def batch(self, number: int, at: int) -> dict[str, Array]:
+        case, noises = self.noises[self.program.phases[number].name]
+        return {**super().batch(number, at), **noise(case, noises.budgets, self.number, at)}
+
+
+def _perturbed(
+    runner: ProgramRunner, noises: Mapping[str, tuple[Case, Noises]], rounds: int, number: int
+) -> Iterator[Taken]:
+    with ExitStack() as stack:
+
+        def compile_phase(phase: Phase) -> Any:
+            found = noises[phase.name][1]
+            generator = stream(runner.settings.seed, f"reverse noise {number}", phase.name)
+            subject = stack.enter_context(found.reverse.perturbed(generator))
+            options = reference_options(training=True)
+            return compiled_on(subject.backend, options)(replace(phase, graph=found.graph))
+
+        noisy = _NoisyRunner(runner.program, compile_phase, runner.settings, runner.data)
+        noisy.noises, noisy.number = noises, number
+        moved = {name: array for case, _ in noises.values() for name, array in one_rounding(case, number).items()}
+        start = {**runner.program.initial(runner.settings.seed), **moved}
+        yield from taken(noisy, rounds, ProgramState(start))
+
+
+def _envelope(exact: Taken, runs: list[dict[str, float]], statistics: set[str], u: float) -> Envelope:
+    scale = largest(exact.values)
+    groups: dict[str, list[str]] = {}
+    for name in exact.values:
+        kind = LOSS if name == LOSS else "slot" if "/" in name else "statistic" if name in statistics else "weight"
+        groups.setdefault(kind, []).append(name)
+    return joined(
+        [
+            calibrate(
+                [{name: run[name] for name in names} for run in runs],
+                {name: max(u * scale[name], FLUSHED) for name in names},
+                {name: scale[name] for name in names},
+                safety=LOSS_SAFETY if kind == LOSS else SAFETY,
+            )
+            for kind, names in groups.items()
+        ]
+    )
