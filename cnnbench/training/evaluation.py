@@ -14,7 +14,8 @@ from cnnbench.execution.compiled import ForwardProgram
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.losses import loss_graph
 from cnnbench.execution.precision import precision
-from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError, Objective
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.losses import CrossEntropy, JointLoss, Loss, MeanSquaredError, Objective, loss_alone
 from cnnbench.spec.weights import split_state
 from cnnbench.training.batches import evaluation_batches
 from cnnbench.training.task import TrainingTask
@@ -41,6 +42,24 @@ def host_loss(loss: Loss, outputs: Any, targets: Any) -> float:
     e = loss.label_smoothing
     of_target = logarithms[np.arange(len(targets)), targets]
     return float(-np.mean((1 - e) * of_target + e * logarithms.mean(axis=1)))
+
+
+def loss_of_outputs(
+    graph: Graph, loss: Loss, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+) -> float:
+    """A loss of all images' outputs, as ``host_loss``.
+
+    Args:
+        graph: The network.
+        loss: The loss.
+        outputs: Of the network, by name.
+        targets: By the names under which the loss takes them.
+    """
+    if not isinstance(loss, JointLoss):
+        return host_loss(loss, outputs[graph.outputs[0][0]].astype(np.float64), targets["targets"])
+    read = [outputs[name] for name in loss.reads(graph)]
+    alone = loss_alone(graph, loss, len(read[0]))
+    return _on_reference(alone, {**dict(zip((item.name for item in alone.inputs), read, strict=False)), **targets})
 
 
 def outputs_of(program: ForwardProgram, name: str, images: NDArray[Any], batch: int) -> dict[str, NDArray[Any]]:
@@ -115,9 +134,13 @@ def _of_images(task: TrainingTask, positions: Sequence[int]) -> dict[str, NDArra
 
 
 def _of_layer(loss: Loss, outputs: Any, targets: Any) -> float:
-    graph = loss_graph(loss, tuple(outputs.shape))
+    return _on_reference(loss_graph(loss, tuple(outputs.shape)), {"output": outputs, "targets": targets})
+
+
+def _on_reference(graph: Graph, inputs: Mapping[str, Any]) -> float:
+    """The main output, a scalar, of a graph without weights on the NumPy reference."""
     options = ProgramOptions("reference", precision("float64"), "channels_first")
     program = load_backend("numpy").compile_forward(graph, options)
     program.load({}, {})
-    result = program.run(program.upload({"output": outputs, "targets": targets}))
-    return float(program.download(result).outputs["output"])
+    result = program.run(program.upload(inputs))
+    return float(program.download(result).outputs[graph.outputs[0][0]])

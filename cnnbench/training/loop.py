@@ -21,9 +21,9 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.batches import epoch_batches
 from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.epoch import Epoch
-from cnnbench.training.evaluation import host_loss, outputs_of
+from cnnbench.training.evaluation import loss_of_outputs, outputs_of
 from cnnbench.training.metrics.registry import Score, default_metrics, scorable, score
-from cnnbench.training.targets import purpose_of, targets_of
+from cnnbench.training.targets import purpose_of, targets_of, trained_graph
 from cnnbench.training.task import TrainingTask
 
 
@@ -135,8 +135,9 @@ class _Run:
             )
         self.train_targets = targets_of(self.graph, loss, self.train_data)
         self.test_targets = targets_of(self.graph, loss, self.test_data)
-        self.program = task.backend.compile_step(self.graph, task.passes(training=True), loss, optimizer)
-        self.program.load(*split_state(self.graph, task.arrays))
+        trained, objective = trained_graph(self.graph, loss)
+        self.program = task.backend.compile_step(trained, task.passes(training=True), objective, optimizer)
+        self.program.load(*split_state(trained, task.arrays))
         self.evaluation = task.backend.compile_forward(self.graph, task.passes(training=False))
         self.clock = Clock()
         self.epoch = 0
@@ -179,7 +180,7 @@ class _Run:
             epoch=self.epoch,
             step=len(self.losses),
             train_loss=train_loss,
-            test_loss=host_loss(self.settings.loss, values, self.test_targets),
+            test_loss=loss_of_outputs(self.graph, self.settings.loss, self.outputs, self.test_targets),
             test_accuracy=self._accuracy(values),
             metrics=self._scores(intervals=self.epoch == self.settings.epochs),
             seconds=seconds,
@@ -195,7 +196,7 @@ class _Run:
             step = len(self.losses)
             batch = {
                 self.input_name: draws.apply(images[positions], positions),
-                "targets": self.train_targets[positions],
+                **{name: values[positions] for name, values in self.train_targets.items()},
                 **masks_of(self.graph, settings.batch, settings.seed, step),
             }
             start = self.clock.now()

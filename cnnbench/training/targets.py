@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.losses import Loss
+from cnnbench.spec.losses import JointLoss, Loss, Objective, loss_targets, objective_graph
 from cnnbench.training.dataset import Dataset
+from cnnbench.training.keypoint_targets import keypoint_maps
 
 Array = NDArray[Any]
-Purpose = Literal["classes", "pixels", "image"]
-"""What is learnt: the class of an image, the class of each pixel, or the image itself."""
+Purpose = Literal["classes", "pixels", "points", "image"]
+"""What is learnt: the class of an image, the class of each pixel, where keypoints lie, or the image itself."""
 
 
 def purpose_of(graph: Graph) -> Purpose:
@@ -39,40 +40,65 @@ def purpose_of(graph: Graph) -> Purpose:
     return found
 
 
-def targets_of(graph: Graph, loss: Loss, data: Dataset) -> Array:
-    """The targets of all images of a dataset, in their order.
+def targets_of(graph: Graph, loss: Loss, data: Dataset) -> Mapping[str, Array]:
+    """The targets of all images of a dataset, in their order, by the names under which the loss takes them.
 
     Args:
         graph: The network, whose main output says what is learnt.
-        loss: Takes class numbers or values.
+        loss: What compares them with the outputs.
         data: Whose labels and truth they are made of.
 
     Raises:
-        SpecError: The data lack what the network learns, or the network's output does not fit them.
+        SpecError: The data lack what the network learns, the network's output does not fit them, or the loss takes
+            something else.
     """
     output = graph.shapes()[graph.outputs[0][1]]
     purpose = purpose_of(graph)
-    found = _MAKERS[purpose](graph.name, output, data)
-    if purpose != "image" and not loss.int_targets:
-        found = _indicators(found, output[1])
-    wanted = loss.target_shape(output)[1:]
-    if found.shape[1:] != wanted or (purpose == "image" and loss.int_targets):
+    found = dict(_MAKERS[purpose](graph.name, output, data))
+    if purpose in ("classes", "pixels") and not loss.int_targets:
+        found["targets"] = _indicators(found["targets"], output[1])
+    wanted = {target.name: target for target in loss_targets(graph, loss)}
+    for name, target in wanted.items():
+        made = found.get(name)
+        is_int = made is not None and made.dtype.kind in "iu"
+        if made is None or made.shape[1:] != target.shape or is_int != (target.dtype == "int"):
+            raise SpecError(
+                f"the loss {loss.kind!r} does not take targets of this kind",
+                where=graph.name,
+                received=", ".join(f"{key} {values.shape[1:]}" for key, values in found.items()) + f" for {purpose}",
+                expected=", ".join(f"{key} {item.shape} ({item.dtype})" for key, item in wanted.items()),
+            )
+    return {name: found[name] for name in wanted}
+
+
+def trained_graph(graph: Graph, loss: Loss) -> tuple[Graph, Loss]:
+    """What a step program is compiled of: the network and its loss, or a graph that ends in a loss of several targets.
+
+    Raises:
+        SpecError: The loss leaves weights of the network out.
+    """
+    if not isinstance(loss, JointLoss):
+        return graph, loss
+    found = objective_graph(graph, loss)
+    names = {spec.name for spec in (*found.named_weights(), *found.named_state())}
+    lost = [spec.name for spec in (*graph.named_weights(), *graph.named_state()) if spec.name not in names]
+    if lost:
         raise SpecError(
-            f"the loss {loss.kind!r} does not take targets of this kind",
+            f"the loss {loss.kind!r} does not depend on all weights of the network",
             where=graph.name,
-            received=f"{found.shape[1:]} for {purpose}",
-            expected="class numbers" if loss.int_targets else str(wanted),
+            received=f"{len(lost)} that it does not reach, {lost[0]} among them",
+            expected="a network whose outputs all take part in the loss",
         )
-    return found
+    return found, Objective()
 
 
-def _classes(network: str, output: Shape, data: Dataset) -> Array:
+def _classes(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     if output[1] < len(data.classes):
         raise _not_fitting(network, output, f"(N, {len(data.classes)}) for {data.name}")
-    return data.labels
+    return {"targets": data.labels}
 
 
-def _pixels(network: str, output: Shape, data: Dataset) -> Array:
+def _pixels(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     """(N, h, w); of a network without padding, whose output is smaller than the image, those of the middle."""
     truth = _truth(network, data, "segmentation")
     classes = len(data.names["segmentation"])
@@ -80,19 +106,32 @@ def _pixels(network: str, output: Shape, data: Dataset) -> Array:
     if output[1] != classes or min(rest) < 0 or any(size % 2 for size in rest):
         raise _not_fitting(network, output, f"(N, {classes}, *{truth.shape[1:]} or less) for {data.name}")
     top, left = (size // 2 for size in rest)
-    return np.ascontiguousarray(truth[:, top : top + output[2], left : left + output[3]])
+    return {"targets": np.ascontiguousarray(truth[:, top : top + output[2], left : left + output[3]])}
 
 
-def _image(network: str, output: Shape, data: Dataset) -> Array:
+def _points(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
+    keypoints = _truth(network, data, "keypoints")
+    if output[1] != keypoints.shape[2]:
+        raise _not_fitting(network, output, f"(N, {keypoints.shape[2]}, h, w) for {data.name}")
+    height, width = data.images.shape[2:]
+    return keypoint_maps(keypoints, (height, width), (output[2], output[3]))
+
+
+def _image(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     if output[1:] != data.images.shape[1:]:
         raise _not_fitting(network, output, f"(N, {', '.join(map(str, data.images.shape[1:]))}), the image itself")
-    return data.images
+    return {"targets": data.images}
 
 
 _PURPOSES: Mapping[tuple[str, int], Purpose] = MappingProxyType(
-    {("logits", 2): "classes", ("logits", 4): "pixels", ("image", 4): "image"}
+    {("logits", 2): "classes", ("logits", 4): "pixels", ("heatmaps", 4): "points", ("image", 4): "image"}
 )
-_MAKERS: dict[str, Callable[[str, Shape, Dataset], Array]] = {"classes": _classes, "pixels": _pixels, "image": _image}
+_MAKERS: dict[str, Callable[[str, Shape, Dataset], Mapping[str, Array]]] = {
+    "classes": _classes,
+    "pixels": _pixels,
+    "points": _points,
+    "image": _image,
+}
 
 
 def _indicators(classes: Array, count: int) -> Array:

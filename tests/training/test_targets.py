@@ -50,8 +50,8 @@ def test_pixels_are_learnt_as_the_truth_says() -> None:
     data = shapes()
     truth = data.truth["segmentation"]
     assert purpose_of(pixel_graph()) == "pixels"
-    np.testing.assert_array_equal(targets_of(pixel_graph(), CrossEntropy(), data), truth)
-    indicators = targets_of(pixel_graph(), Dice(), data)
+    np.testing.assert_array_equal(targets_of(pixel_graph(), CrossEntropy(), data)["targets"], truth)
+    indicators = targets_of(pixel_graph(), Dice(), data)["targets"]
     assert indicators.shape == (3, 4, 24, 24)
     np.testing.assert_array_equal(indicators.argmax(1), truth)
     np.testing.assert_array_equal(indicators.sum(1), 1)
@@ -59,7 +59,7 @@ def test_pixels_are_learnt_as_the_truth_says() -> None:
 
 def test_a_network_without_padding_learns_the_middle() -> None:
     data = shapes()
-    found = targets_of(pixel_graph(padding=0), CrossEntropy(), data)
+    found = targets_of(pixel_graph(padding=0), CrossEntropy(), data)["targets"]
     np.testing.assert_array_equal(found, data.truth["segmentation"][:, 1:-1, 1:-1])
 
 
@@ -67,7 +67,7 @@ def test_an_autoencoder_learns_the_image_itself() -> None:
     data = shapes()
     graph = pixel_graph(classes=3, name="image")
     assert purpose_of(graph) == "image"
-    np.testing.assert_array_equal(targets_of(graph, MeanSquaredError(), data), data.images)
+    np.testing.assert_array_equal(targets_of(graph, MeanSquaredError(), data)["targets"], data.images)
     with pytest.raises(SpecError, match="cross_entropy"):
         targets_of(graph, CrossEntropy(), data)
     with pytest.raises(SpecError, match="does not fit the data"):
@@ -128,4 +128,4 @@ def test_departures_are_shares_of_each_images_largest_output(numpy_backend: Back
 def test_the_small_u_net_takes_the_shapes() -> None:
     graph = build("unet_tiny", image=(3, 32, 32), num_classes=4)
     data = load_dataset("shapes", DataRequest("test", (3, 32, 32), 2, 0))
-    np.testing.assert_array_equal(targets_of(graph, CrossEntropy(), data), data.truth["segmentation"])
+    np.testing.assert_array_equal(targets_of(graph, CrossEntropy(), data)["targets"], data.truth["segmentation"])

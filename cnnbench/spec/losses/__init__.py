@@ -15,7 +15,7 @@ from cnnbench.spec.losses.main_output import (
     TokenCrossEntropy,
     Yolo,
 )
-from cnnbench.spec.losses.objective import draw_loss_targets, loss_targets, objective_graph
+from cnnbench.spec.losses.objective import draw_loss_targets, loss_alone, loss_targets, objective_graph
 from cnnbench.spec.losses.pose import KeypointHeatmaps, PoseStages
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "TokenCrossEntropy",
     "Yolo",
     "draw_loss_targets",
+    "loss_alone",
     "loss_from_fields",
     "loss_targets",
     "losses",

@@ -31,13 +31,38 @@ def objective_graph(graph: Graph, loss: Loss) -> Graph:
     if isinstance(loss, Objective):
         return graph
     values, names, targets = dict(graph.outputs), _known(graph, loss), loss_targets(graph, loss)
-    added = _added(graph, loss, names, targets)
+    added = loss_alone(graph, loss)
     given = {f"{SCOPE}_{i}": values[name] for i, name in enumerate(names)}
     kept = graph.prefix(tuple(dict.fromkeys(given.values()))).nodes
     _require_free(graph, kept, targets)
     nodes = tuple(replace(node, inputs=tuple(given.get(value, value) for value in node.inputs)) for node in added.nodes)
     inputs = (*graph.inputs, *(_as_input(target) for target in new_targets(graph, targets)))
     return Graph(f"{graph.name} with {loss.kind}", inputs, (*kept, *nodes), added.outputs)
+
+
+def loss_alone(graph: Graph, loss: Loss, batch: int = 1) -> Graph:
+    """The loss without its network: on inputs ``objective_0`` ... for the outputs that it reads, and on its targets.
+
+    Args:
+        graph: The network.
+        loss: The loss.
+        batch: Images.
+    """
+    builder = Builder(f"{graph.name}: loss {loss.kind}")
+    values, shapes = dict(graph.outputs), graph.shapes(batch)
+    outputs = {
+        name: builder.input(f"{SCOPE}_{i}", shapes[values[name]], dtype=graph.dtypes[values[name]], batched=False)
+        for i, name in enumerate(_known(graph, loss))
+    }
+    wanted = {
+        target.name: builder.input(target.name, target.full_shape(batch), dtype=target.dtype, batched=False)
+        for target in loss_targets(graph, loss)
+    }
+    with builder.scope(SCOPE):
+        terms = loss.terms(builder, outputs, wanted)
+    if terms["loss"].shape != ():
+        raise SpecError("a loss is a scalar", where=builder.name, received=terms["loss"].shape, expected=())
+    return builder.build(terms)
 
 
 def loss_targets(graph: Graph, loss: Loss) -> tuple[LossTarget, ...]:
@@ -84,25 +109,6 @@ def _known(graph: Graph, loss: Loss) -> tuple[str, ...]:
             received=", ".join(there),
         )
     return names
-
-
-def _added(graph: Graph, loss: Loss, names: tuple[str, ...], targets: tuple[LossTarget, ...]) -> Graph:
-    """The loss alone, on inputs ``objective_0`` ... for the outputs that it reads, and its targets."""
-    builder = Builder(f"{graph.name}: loss {loss.kind}")
-    values, shapes = dict(graph.outputs), graph.shapes()
-    outputs = {
-        name: builder.input(f"{SCOPE}_{i}", shapes[values[name]], dtype=graph.dtypes[values[name]], batched=False)
-        for i, name in enumerate(names)
-    }
-    wanted = {
-        target.name: builder.input(target.name, target.full_shape(1), dtype=target.dtype, batched=False)
-        for target in targets
-    }
-    with builder.scope(SCOPE):
-        terms = loss.terms(builder, outputs, wanted)
-    if terms["loss"].shape != ():
-        raise SpecError("a loss is a scalar", where=builder.name, received=terms["loss"].shape, expected=())
-    return builder.build(terms)
 
 
 def _require_free(graph: Graph, nodes: tuple[Node, ...], targets: tuple[LossTarget, ...]) -> None:

@@ -70,7 +70,8 @@ def test_the_wheel_lists_and_plans_its_suites(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
-def test_the_segmentation_suite_trains_on_every_backend() -> None:
-    cells = cnnbench.plan("segmentation").cells
+@pytest.mark.parametrize(("name", "side", "classes"), [("segmentation", 32, 4), ("pose", 64, 14)])
+def test_suites_of_other_networks_than_classifiers_train_on_every_backend(name: str, side: int, classes: int) -> None:
+    cells = cnnbench.plan(name).cells
     assert [cell.backend for cell in cells] == ["numpy", "torch", "jax", "tensorflow"]
-    assert all(cell.train and cell.image == (3, 32, 32) and cell.num_classes == 4 for cell in cells)
+    assert all(cell.train and cell.image == (3, side, side) and cell.num_classes == classes for cell in cells)
