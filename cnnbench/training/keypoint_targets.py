@@ -39,4 +39,4 @@ def keypoint_maps(keypoints: Array, image: tuple[int, int], maps: tuple[int, int
     found = np.zeros((len(points), points.shape[2], *maps), np.float32)
     for person in range(points.shape[1]):
         found = np.maximum(found, down[:, person, :, :, None] * across[:, person, :, None, :], dtype=np.float32)
-    return {"targets": found, "visible": labelled.any(1).astype(np.float32)}
+    return {"targets": found, "visible": np.asarray(labelled.any(1), np.float32)}
