@@ -14,11 +14,12 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import JointLoss, Loss, Objective, loss_targets, objective_graph
 from cnnbench.training.dataset import Dataset
+from cnnbench.training.grid_targets import grid_targets
 from cnnbench.training.keypoint_targets import keypoint_maps
 
 Array = NDArray[Any]
-Purpose = Literal["classes", "pixels", "points", "image"]
-"""What is learnt: the class of an image, the class of each pixel, where keypoints lie, or the image itself."""
+Purpose = Literal["classes", "pixels", "points", "cells", "image"]
+"""What is learnt: the class of an image or of each pixel, where keypoints lie, a grid of objects, the image itself."""
 
 
 def purpose_of(graph: Graph) -> Purpose:
@@ -117,6 +118,16 @@ def _points(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     return keypoint_maps(keypoints, (height, width), (output[2], output[3]))
 
 
+def _cells(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
+    """Of a grid (N, rows, columns, 5 B + C)."""
+    _truth(network, data, "box_classes")
+    classes = len(data.classes)
+    if output[3] <= classes or (output[3] - classes) % 5:
+        raise _not_fitting(network, output, f"(N, rows, columns, 5 B + {classes}) for {data.name}")
+    height, width = data.images.shape[2:]
+    return grid_targets(data.truth, classes, (height, width), (output[1], output[2]))
+
+
 def _image(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     if output[1:] != data.images.shape[1:]:
         raise _not_fitting(network, output, f"(N, {', '.join(map(str, data.images.shape[1:]))}), the image itself")
@@ -124,12 +135,19 @@ def _image(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
 
 
 _PURPOSES: Mapping[tuple[str, int], Purpose] = MappingProxyType(
-    {("logits", 2): "classes", ("logits", 4): "pixels", ("heatmaps", 4): "points", ("image", 4): "image"}
+    {
+        ("logits", 2): "classes",
+        ("logits", 4): "pixels",
+        ("heatmaps", 4): "points",
+        ("cells", 4): "cells",
+        ("image", 4): "image",
+    }
 )
 _MAKERS: dict[str, Callable[[str, Shape, Dataset], Mapping[str, Array]]] = {
     "classes": _classes,
     "pixels": _pixels,
     "points": _points,
+    "cells": _cells,
     "image": _image,
 }
 
