@@ -55,7 +55,14 @@ def test_composites_are_those_whose_code_makes_the_kind_in_any_configuration(use
     """Not only in that of the example: a mask is made where attention is causal."""
     assert uses["causal_mask"].composites == ("scaled_dot_product_attention",)
     assert uses["yolo_loss"].losses == ("yolo",)
-    assert uses["take_rows"].composites == ("class_detections", "head_box_loss", "mask_head_loss", "proposal_selection")
+    assert uses["take_rows"].composites == (
+        "class_detections",
+        "head_box_loss",
+        "mask_head_loss",
+        "proposal_selection",
+        "pyramid_proposals",
+        "pyramid_roi_align",
+    )
 
 
 def test_what_only_an_unused_composite_uses_is_unused():

@@ -38,6 +38,7 @@ MEMBERS: dict[str, tuple[str, int | None]] = {
     "densecap": ("densecap_tiny", None),
     "densenet": ("densenet121", 64),
     "efficientnet": ("efficientnet_b0", 64),
+    "faster_rcnn": ("mask_rcnn_tiny", None),
     "googlenet": ("googlenet_bn", 64),
     "hrnet": ("hrnet_w32", 64),
     "inception_v3": ("inception_v3", None),  # its auxiliary head needs all of 299
