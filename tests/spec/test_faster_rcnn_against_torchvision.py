@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from cnnbench.face.networks import Model
 from cnnbench.face.prediction import predict
-from cnnbench.spec.architectures.faster_rcnn import MASK, build_faster_rcnn
+from cnnbench.spec.architectures.faster_rcnn import FASTER, MASK, build_faster_rcnn
 from cnnbench.spec.weights import general_position
 
 torch = pytest.importorskip("torch", reason="torchvision's networks are the oracle here")
@@ -32,6 +33,22 @@ def suppressed(boxes, scores, threshold):
     return torch.stack(stay) if stay else torch.zeros(0, dtype=torch.long)
 
 
+def empty_outside(interpolate):
+    """Samples beyond the features count as 0, as in torchvision's compiled ``roi_align`` and not in its Python form.
+
+    Regions less than a position long are enlarged to one, and so reach over the border (its
+    ``csrc/ops/cpu/roi_align_common.h``).
+    """
+
+    def interpolated(features, images, y, x, ymask, xmask):
+        values = interpolate(features, images, y, x, ymask, xmask)
+        height, width = features.shape[2:]
+        rows, columns = (y >= -1) & (y <= height), (x >= -1) & (x <= width)
+        return values * (rows[:, None, :, None, :, None] & columns[:, None, None, :, None, :])
+
+    return interpolated
+
+
 @pytest.fixture(scope="module")
 def torchvision():
     with pytest.MonkeyPatch.context() as patch:
@@ -52,6 +69,8 @@ def torchvision():
         found = pytest.importorskip("torchvision", exc_type=ImportError)
         import torchvision.ops.boxes
 
+        align = importlib.import_module("torchvision.ops.roi_align")
+        patch.setattr(align, "_bilinear_interpolate", empty_outside(align._bilinear_interpolate))
         patch.setattr(torchvision.ops.boxes, "nms", suppressed)
         patch.setattr(torch, "compile", lambda function, **how: function)  # of its roi_align in Python
         yield found
@@ -59,9 +78,11 @@ def torchvision():
 
 @dataclass(frozen=True)
 class Side:
-    """Proposals and detections of one image."""
+    """Of one image proposals, what the head says of each, and detections."""
 
     proposals: np.ndarray
+    logits: np.ndarray
+    deltas: np.ndarray
     found: dict[str, np.ndarray]
 
 
@@ -92,6 +113,9 @@ def theirs(torchvision, graph, arrays, image, variant):
     model.load_state_dict({name: torch.from_numpy(np.asarray(arrays[name], np.float64)) for name in names})
     seen = {}
     model.rpn.register_forward_hook(lambda module, args, output: seen.update(proposals=output[0][0]))
+    model.roi_heads.box_predictor.register_forward_hook(
+        lambda module, args, output: seen.update(logits=output[0], deltas=output[1])
+    )
     masks = []
     if variant.mask:
         model.roi_heads.mask_predictor.register_forward_hook(lambda module, args, output: masks.append(output))
@@ -101,7 +125,7 @@ def theirs(torchvision, graph, arrays, image, variant):
     result = {name: found[name].numpy() for name in ("boxes", "scores")} | {"classes": labels.numpy() - 1}
     if masks:
         result["masks"] = masks[0][torch.arange(len(labels)), labels].sigmoid().numpy()
-    return Side(seen["proposals"].numpy(), result)
+    return Side(**{name: value.numpy() for name, value in seen.items()}, found=result)
 
 
 def ours(graph, arrays, image):
@@ -115,14 +139,20 @@ def ours(graph, arrays, image):
     count = int(result.outputs["counts"][0])
     names = [name for name in ("boxes", "scores", "classes", "masks") if name in result.outputs]
     proposals = np.asarray(result.nodes["rpn.proposals"])[0]
-    return Side(proposals[proposals.any(1)], {name: result.outputs[name][0][:count] for name in names})
+    there = proposals.any(1)
+    return Side(
+        proposals[there],
+        result.outputs["logits"][0][there],
+        result.outputs["deltas"][0][there],
+        {name: result.outputs[name][0][:count] for name in names},
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_proposals_and_detections_are_torchvisions(torchvision):
-    """Of Mask R-CNN, which is Faster R-CNN and a head more."""
-    variant = MASK._replace(**SMALL)
+@pytest.mark.parametrize("variant", [FASTER, MASK], ids=["faster", "mask"])
+def test_proposals_and_detections_are_torchvisions(torchvision, variant):
+    variant = variant._replace(**SMALL)
     graph = build_faster_rcnn(variant, IMAGE, 4)
     arrays = dict(general_position(graph, 0))
     scale = "roi_heads.box_predictor.cls_score.weight"
@@ -131,7 +161,8 @@ def test_proposals_and_detections_are_torchvisions(torchvision):
     expected, found = theirs(torchvision, graph, arrays, image, variant), ours(graph, arrays, image)
     assert len(expected.proposals) > 10
     assert len(expected.found["scores"]) > 3
-    np.testing.assert_allclose(found.proposals, expected.proposals, rtol=1e-6, atol=1e-6)
+    for name in ("proposals", "logits", "deltas"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-6, atol=1e-9, err_msg=name)
     np.testing.assert_array_equal(found.found["classes"], expected.found["classes"])
     for name in set(expected.found) - {"classes"}:
         np.testing.assert_allclose(found.found[name], expected.found[name], rtol=1e-6, atol=1e-6, err_msg=name)
