@@ -31,6 +31,9 @@ NOT_WRITTEN = {
     "roi_max_pool": "this kind is not written",
     "non_max_suppression": "this kind is not written",
     "proposal_selection": "this kind is not written",
+    "pyramid_proposals": "this kind is not written",
+    "class_detections": "this kind is not written",
+    "pyramid_roi_align": "wants the image of each region",
     "roi_align/shared_out": "wants the image of each region",
     "gather_indices/own_columns": "behind shared axes only",
     "nll_loss/smoothed": "no label smoothing",
@@ -42,13 +45,14 @@ EVALUATOR = (
     "conv/no_images", "conv_transpose/", "global_max_pool/no_images", "local_response_norm/", "lstm", "reverse", "gru",
     "bidirectional", "rnn/relu", "align_corners_fraction", "grid_sample/cubic_border", "group_norm/large_mean",
     "mean/repeated", "max_pool_positions/negative", "head_class_loss/",
+    "token_cross_entropy_loss/",
 )  # fmt: skip
 # ONNX has no end to the samples of a region that is larger than the features.
 UNLIKE = ("roi_align/adaptive",)
 # What our reader does not take: inputs without a batch beside others with one, arithmetic of integers.
 READER = (
     "gather_indices/positive", "gather_indices/table", "matmul/fewer_axes_first", "expand/to_the_batch", "take_rows/",
-    "head_box_loss", "max_pool_positions/",
+    "head_box_loss", "mask_head_loss", "max_pool_positions/",
 )  # fmt: skip
 
 
