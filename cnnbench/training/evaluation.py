@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.errors import DataError
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.compiled import ForwardProgram
 from cnnbench.execution.contract import ProgramOptions
@@ -100,27 +99,23 @@ def departures(task: TrainingTask, positions: Sequence[int], found: Mapping[str,
     """How far another program's outputs lie from the task's, image by image.
 
     It is the largest over the outputs of max |found - own| / max |own|, both of that image. It is infinite where a
-    value is no number, or where an output that is 0 throughout was found to be something else.
+    value is no number, where an output that is 0 throughout was found to be something else, and where an output is
+    missing or has another shape.
 
     Args:
         task: Whose arrays are those of the trained network.
         positions: Of the images among the test images.
-        found: The other program's outputs of these images, by name.
-
-    Raises:
-        DataError: The outputs are not those of the network.
+        found: The other program's outputs of all test images, by name; others than the network's are ignored.
     """
-    own = _of_images(task, positions)
     worst = np.zeros(len(positions))
-    for name, values in own.items():
+    for name, own in _of_images(task, positions).items():
         others = found.get(name)
-        if others is None or others.shape != values.shape:
-            received = None if others is None else others.shape
-            raise DataError("not the outputs of this network", where=name, received=received, expected=values.shape)
-        axes = tuple(range(1, values.ndim))
+        if others is None or others.shape[1:] != own.shape[1:] or len(others) <= max(positions):
+            return (np.inf,) * len(positions)
+        axes = tuple(range(1, own.ndim))
         with np.errstate(divide="ignore", invalid="ignore"):
-            apart = np.abs(np.subtract(others, values, dtype=np.float64)).max(axis=axes)
-            shares = np.where(apart == 0, 0.0, apart / np.abs(values).max(axis=axes))
+            apart = np.abs(np.subtract(others[list(positions)], own, dtype=np.float64)).max(axis=axes)
+            shares = np.where(apart == 0, 0.0, apart / np.abs(own).max(axis=axes))
         worst = np.maximum(worst, np.where(np.isnan(shares), np.inf, shares))
     return tuple(map(float, worst))
 

@@ -16,7 +16,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Train
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Pool
-from cnnbench.harness.worker.protocol.training import EvaluateReply, EvaluateRequest, LossesRequest
+from cnnbench.harness.worker.protocol.training import TEST_IMAGES, EvaluateReply, EvaluateRequest, LossesRequest
 from cnnbench.numerics.training_envelope import (
     SURE_STEPS,
     CurveEnvelope,
@@ -95,7 +95,7 @@ class ReferenceCurves:
             return self._classes(cell, final, training, min(WIDEST_LEAD, least))
         if least > WIDEST_LEAD:
             raise UnavailableError(f"outputs in {cell.precision} may lie farther apart than a wrong network's")
-        count = len(next(iter(read_arrays(outputs).values())))
+        count = len(read_arrays(outputs)[TEST_IMAGES])
         images = self._images(count)
         found = self._ask(cell, final, images, outputs).departures
         differing = tuple(i for i, apart in zip(images, found, strict=True) if not apart <= least)

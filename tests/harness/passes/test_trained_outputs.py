@@ -21,7 +21,7 @@ from cnnbench.harness.suite.model import Train
 from cnnbench.harness.suite.plan import plan
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers import training as handlers
-from cnnbench.harness.worker.protocol.training import EvaluateRequest, TrainReply, TrainRequest
+from cnnbench.harness.worker.protocol.training import TEST_IMAGES, EvaluateRequest, TrainReply, TrainRequest
 from cnnbench.spec.weights import split_state
 from cnnbench.training.evaluation import outputs_of
 from cnnbench.training.task import TrainingTask
@@ -56,11 +56,12 @@ def go(tmp_path):
             task = TrainingTask(numpy_backend, request.graph, arrays, request.settings, request.options)
             program = numpy_backend.compile_forward(request.graph, task.passes(training=False))
             program.load(*split_state(request.graph, arrays))
-            found = outputs_of(program, task.input[0], task.data("test").images, request.settings.batch)
+            images = task.data("test").images
+            found = outputs_of(program, task.input[0], images, request.settings.batch)
             if request.options.mode == "fast":
-                change(found["logits"])
+                found = change(found["logits"]) or found
             write_arrays(request.final, arrays)
-            write_arrays(request.outputs, found)
+            write_arrays(request.outputs, {**found, TEST_IMAGES: images})
             return TrainReply(losses=worker._losses(request), predictions=(), targets=())
 
         state = SimpleNamespace(loaded=numpy_backend)
@@ -125,6 +126,21 @@ def test_one_wrong_output_ends_its_cell_as_a_mismatch(go, change, differing) -> 
     assert f"{len(differing)} of {IMAGES} test images get outputs that lie more than" in reason
     assert "the first at position 6" in reason
     assert result.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(lambda logits: {"other": logits}, id="another-name"),
+        pytest.param(lambda logits: {"logits": logits[:, :3]}, id="another-shape"),
+        pytest.param(lambda logits: {"logits": logits[:-1]}, id="an-image-less"),
+    ],
+)
+def test_outputs_that_are_not_the_networks_are_a_mismatch_too(go, given) -> None:
+    _, records = go(given)
+    assert records["reference"].status == "ok"
+    assert records["fast"].status == "mismatch"
+    assert "10 of 10 test images" in records["fast"].reason
 
 
 @pytest.mark.parametrize("narrow", ["bfloat16", "float16"])

@@ -54,7 +54,7 @@ def evaluate(request: EvaluateRequest, state: WorkerState) -> EvaluateReply:
     from cnnbench.training.evaluation import departures, predict_images
 
     if request.outputs is not None:
-        found = {name: values[list(request.images)] for name, values in read_arrays(request.outputs).items()}
+        found = read_arrays(request.outputs)
         return EvaluateReply(departures=departures(_task(request, state), request.images, found))
     predictions, leads = predict_images(_task(request, state), request.images)
     return EvaluateReply(predictions=predictions, leads=leads)
