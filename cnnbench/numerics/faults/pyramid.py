@@ -60,9 +60,7 @@ FAULTS = (
         "proposals not clipped to the image",
         on(_CUT, *_LEVEL, *_LEVEL),
         node="suspect.level0.clip.kept0",
-        operation=other_layer(
-            lambda layer: replace(layer, minimum=None, maximum=None) if layer.minimum == 0 else layer
-        ),
+        operation=other_layer(lambda layer: replace(layer, minimum=-1e6, maximum=1e6) if layer.minimum == 0 else layer),
     ),
     Fault(
         "pyramid_proposals.threshold_of_detections",
