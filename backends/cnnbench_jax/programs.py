@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
-from cnnbench.execution.handover import handed, received
+from cnnbench.execution.handover import handed, take_over
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
@@ -135,11 +135,7 @@ class JaxStep(_JaxProgram, StepProgram):
 
     def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
         """The next run gives their buffers away, so that they are gone for the program that handed them over."""
-        self.bound.require_loaded(self._weights)
-        found = received(self.bound, arrays)
-        for own, taken in ((self._weights, found.weights), (self._state, found.state)):
-            for position, value in taken:
-                own[position] = value
+        take_over(self.bound, arrays, self._weights, self._state)
 
     def snapshot(self) -> HostTraining:
         slots = {slot: hosted(arrays) for slot, arrays in self._slots.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
-from cnnbench.execution.handover import handed, received
+from cnnbench.execution.handover import handed, take_over
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
@@ -199,11 +199,7 @@ class NumpyStep(_NumpyReverse, StepProgram):
         return handed(self.bound, self._weights, self._state)
 
     def adopt(self, arrays: Mapping[str, NativeArray]) -> None:
-        self.bound.require_loaded(self._weights)
-        found = received(self.bound, arrays)
-        for own, taken in ((self._weights, found.weights), (self._state, found.state)):
-            for position, value in taken:
-                own[position] = value
+        take_over(self.bound, arrays, self._weights, self._state)
 
     def loss(self, result: Array) -> float:
         return float(result)

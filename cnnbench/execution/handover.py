@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from typing import Any, NamedTuple
 
 from cnnbench.errors import SpecError
@@ -39,6 +39,24 @@ def received(bound: BoundGraph, given: Mapping[str, NativeArray]) -> Received:
     Raises SpecError where a weight comes in another layout than the program holds it in.
     """
     return Received(tuple(_weights(bound, given)), tuple(_state(bound, given)))
+
+
+def take_over(
+    bound: BoundGraph, given: Mapping[str, NativeArray], weights: MutableSequence[Any], state: MutableSequence[Any]
+) -> None:
+    """Puts those of the given arrays that a program holds in the places of its own.
+
+    Args:
+        bound: The program's graph.
+        given: By full name.
+        weights: The program's, in its order.
+        state: The program's, in its order.
+    """
+    bound.require_loaded(weights)
+    found = received(bound, given)
+    for own, taken in ((weights, found.weights), (state, found.state)):
+        for position, value in taken:
+            own[position] = value
 
 
 def _weights(bound: BoundGraph, given: Mapping[str, NativeArray]) -> Iterator[tuple[int, Any]]:

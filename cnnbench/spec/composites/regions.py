@@ -17,7 +17,7 @@ from cnnbench.spec.layers.indexing import Gather, Slice
 from cnnbench.spec.layers.merge import Add
 from cnnbench.spec.layers.reduction import ArgReduce, TopK
 from cnnbench.spec.layers.shape import Reshape, Transpose
-from cnnbench.spec.layers.tables import RelativeOffsets
+from cnnbench.spec.layers.tables import ConstantTable
 
 HEAD_SCALES = (10.0, 10.0, 5.0, 5.0)  # of Fast R-CNN's deltas (its code's standard deviations 0.1, 0.1, 0.2, 0.2)
 
@@ -130,10 +130,9 @@ class ClassDetections(Composite, kind="class_detections"):
 
 
 def _class_numbers(builder: Builder, kinds: int, like: Value) -> Value:
-    """(1, K): 0, 1 ... K - 1, which are the ways from the first of K patches in a row to each of them."""
-    table = builder.add("table", RelativeOffsets(size=(1, kinds)), like)
-    first = builder.add("table.first", Slice(starts=(0, 0), ends=(1, 1), axes=(1, 3)), table)
-    return builder.add("table.numbers", Reshape(shape=(1, kinds), whole=True), first)
+    """(1, K): 0, 1 ... K - 1."""
+    table = builder.add("table", ConstantTable(entries=tuple(map(float, range(kinds)))), like)
+    return builder.add("table.numbers", Reshape(shape=(1, kinds), whole=True), table)
 
 
 def _nearest(builder: Builder, numbers: Value, table: Value) -> Value:
