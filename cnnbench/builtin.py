@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cnnbench.spec.interchange.weight_readers import WeightReader
     from cnnbench.training.dataset import DatasetPlugin
     from cnnbench.training.metrics.registry import ImageMetric
+    from cnnbench.training.programs.offered import ProgramPlugin
 
 
 @hookimpl
@@ -67,6 +68,14 @@ def cnnbench_metrics() -> Sequence[Metric]:
 def cnnbench_image_metrics() -> Sequence[ImageMetric]:
     """Of classes, pixels, boxes, masks, keypoints, captions, pictures and anomalies."""
     from cnnbench.training.metrics.shipped import SHIPPED
+
+    return SHIPPED
+
+
+@hookimpl
+def cnnbench_training_programs() -> Sequence[ProgramPlugin]:
+    """Autoencoders, adversaries and a diffusion model, small enough to be trained here."""
+    from cnnbench.training.programs.shipped import SHIPPED
 
     return SHIPPED
 
@@ -124,6 +133,9 @@ if TYPE_CHECKING:  # the classes are what the hooks' protocols say of them
         return value
 
     def _is_offered_image_metric(value: ImageMetric) -> hookspecs.OfferedImageMetric:
+        return value
+
+    def _is_offered_program(value: ProgramPlugin) -> hookspecs.OfferedProgram:
         return value
 
     def _is_offered_recorder(value: Recorder) -> hookspecs.OfferedRecorder:

@@ -87,6 +87,22 @@ class OfferedImageMetric(Protocol):
         """(what was decoded of each image, ``Dataset``) -> ``Statistic``."""
 
 
+class OfferedProgram(Protocol):
+    """A ``cnnbench.training.programs.offered.ProgramPlugin``."""
+
+    @property
+    def name(self) -> str:
+        """What suites call it."""
+
+    @property
+    def architecture(self) -> str:
+        """The registered network whose cells it trains."""
+
+    @property
+    def build(self) -> Callable[[], Any]:
+        """() -> ``TrainingProgram``."""
+
+
 class OfferedClaim(Protocol):
     """A ``cnnbench.claims.claim.NetworkClaim``."""
 
@@ -193,6 +209,15 @@ def cnnbench_image_metrics() -> Sequence[OfferedImageMetric]:  # type: ignore[em
     """Figures of what a network says of test images: mean intersection over union, average precision and the like.
 
     Called by ``training.metrics.registry`` whenever a metric is looked up: in a worker that evaluates a training.
+    """
+
+
+@hookspec
+def cnnbench_training_programs() -> Sequence[OfferedProgram]:  # type: ignore[empty-body]
+    """Programs that train several networks at once, or one with inputs that are drawn.
+
+    Called by ``training.programs.offered`` whenever a program is looked up by name: by plans, passes and listings, in
+    the run's own process. Workers receive a program as data and need no plugin.
     """
 
 

@@ -133,6 +133,25 @@ def datasets(shown: o.Shown) -> None:
     _print(rows, ("name", "status", "about"), shown.json)
 
 
+@application.command("programs")
+@grouped
+def programs(shown: o.Shown) -> None:
+    """The training programs: what they train, and on which data where a suite names none."""
+    from cnnbench.training.programs.offered import training_programs
+
+    rows = [
+        {
+            "name": name,
+            "architecture": item.architecture,
+            "data": dict(item.data),
+            "source": item.source,
+            "about": item.description,
+        }
+        for name, item in training_programs().items()
+    ]
+    _print(rows, ("name", "architecture", "data", "source", "about"), shown.json)
+
+
 @application.command("suites")
 @grouped
 def suites(

@@ -68,7 +68,7 @@ def test_a_suite_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("what", ["architectures", "backends", "layers", "datasets", "faults"])
+@pytest.mark.parametrize("what", ["architectures", "backends", "layers", "datasets", "programs", "faults"])
 def test_lists(capsys: pytest.CaptureFixture[str], what: str) -> None:
     rows = as_json(capsys, "list", what)
     assert len({row.get("name") or row["kind"] for row in rows}) == len(rows) > 3

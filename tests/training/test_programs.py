@@ -16,9 +16,9 @@ from cnnbench.spec.layers import Linear
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.optimizers import SGD
 from cnnbench.training.dataset import Dataset
+from cnnbench.training.programs.offered import offered_program, training_programs
 from cnnbench.training.programs.program import Phase, TrainingProgram
 from cnnbench.training.programs.runner import ProgramRunner, RoundSettings, compiled_on, train_program
-from cnnbench.training.programs.shipped import PROGRAMS, training_program
 from cnnbench.training.programs.sources import FromData, Integers, Normal, TableAt
 
 SETTINGS = RoundSettings(batch=3, learning_rate=0.001)
@@ -42,9 +42,9 @@ def runner(program: TrainingProgram, name: str = "numpy", mode: str = "fast", ki
     return ProgramRunner(program, compiled_on(backend, options), SETTINGS, pictures(program))
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", training_programs())
 def test_each_phase_of_a_shipped_program_moves_what_it_trains_and_nothing_else(name):
-    found = runner(training_program(name))
+    found = runner(offered_program(name).build())
     found.load()
     statistics = {spec.name for phase in found.program.phases for spec in phase.graph.named_state()}
     before = found.snapshot().arrays
@@ -58,7 +58,7 @@ def test_each_phase_of_a_shipped_program_moves_what_it_trains_and_nothing_else(n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", training_programs())
 @pytest.mark.parametrize(
     ("backend", "mode"),
     [
@@ -69,13 +69,14 @@ def test_each_phase_of_a_shipped_program_moves_what_it_trains_and_nothing_else(n
 )
 def test_backends_train_the_same_in_float64(name, backend, mode):
     pytest.importorskip(backend, reason=f"needs {backend}")
-    right = [list(losses.values()) for losses in train_program(runner(training_program(name), kind="float64"), 2)]
-    other = runner(training_program(name), backend, mode, "float64")
+    program = offered_program(name).build()
+    right = [list(losses.values()) for losses in train_program(runner(program, kind="float64"), 2)]
+    other = runner(program, backend, mode, "float64")
     assert [list(losses.values()) for losses in train_program(other, 2)] == [pytest.approx(x, rel=1e-7) for x in right]
 
 
 def test_averages_follow_their_formula_and_a_run_is_taken_up():
-    program = replace(training_program("ddpm_tiny"), average=0.75)
+    program = replace(offered_program("ddpm_tiny").build(), average=0.75)
     whole = runner(program)
     expected = {name: np.asarray(whole.program.initial(0)[name], np.float64) for name in program.trained}
     losses = []
@@ -95,16 +96,16 @@ def test_averages_follow_their_formula_and_a_run_is_taken_up():
 
 
 def test_phases_draw_their_own_noise_and_share_the_images():
-    program = training_program("adversarial_autoencoder_tiny")
+    program = offered_program("adversarial_autoencoder_tiny").build()
     data = pictures(program)
     images = [program.batch(phase, 3, data, 0, 0)["image"] for phase in range(3)]
     assert all(np.array_equal(image, images[0]) for image in images)
     assert images[0].min() >= 0
     assert images[0].max() <= 1
-    program = training_program("dcgan_tiny")
+    program = offered_program("dcgan_tiny").build()
     latents = [program.batch(phase, 3, pictures(program), 0, at)["latent"] for phase in (0, 1) for at in (0, 1)]
     assert len({latent.tobytes() for latent in latents}) == 4
-    program = training_program("ddpm_tiny")
+    program = offered_program("ddpm_tiny").build()
     batch = program.batch(0, 3, pictures(program), 0, 0)
     np.testing.assert_allclose(batch["signal"] ** 2 + batch["spread"] ** 2, 1, rtol=1e-6)
     assert batch["time"].dtype == np.float32
@@ -163,7 +164,7 @@ def test_what_cannot_be_trained_is_refused_where_it_is_wrong(make, message):
 
 
 def test_missing_data_and_names_are_told():
-    program = training_program("dcgan_tiny")
+    program = offered_program("dcgan_tiny").build()
     with pytest.raises(DataError, match="needs a dataset 'data'"):
         program.batch(0, 3, {}, 0, 0)
     with pytest.raises(DataError, match="batch is larger"):
@@ -174,4 +175,4 @@ def test_missing_data_and_names_are_told():
     with pytest.raises(SpecError, match="must be declared before it"):
         made(phase(), sources={"x": TableAt((1.0,), "time")}).batch(0, 2, {}, 0, 0)
     with pytest.raises(UnavailableError, match="dcgan_tiny"):
-        training_program("dcgan")
+        offered_program("dcgan")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.draws import draw
 from cnnbench.spec.graph import Graph, Input
-from cnnbench.spec.layers import Shape
+from cnnbench.spec.layers import Initializer, Shape
 from cnnbench.spec.losses import Objective
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.optimizers import Optimizer
@@ -73,6 +74,8 @@ class TrainingProgram:
         sources: Of each input of the phases' graphs, by name.
         average: The decay d of a moving average of the trained weights, a <- d a + (1 - d) w after each round, which
             begins with the initial weights; None for no average.
+        spread: The standard deviation of the normal numbers from which kernels start (weights that are no biases and
+            of no normalisation); None for each layer's own draw.
     """
 
     name: str
@@ -80,6 +83,7 @@ class TrainingProgram:
     phases: tuple[Phase, ...]
     sources: Mapping[str, Source] = field(default_factory=dict)
     average: float | None = None
+    spread: float | None = None
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -87,6 +91,8 @@ class TrainingProgram:
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise SpecError("two phases have one name", where=self.name, received=names)
+        if self.spread is not None and not 0 < self.spread < np.inf:
+            raise SpecError("spread is not valid", received=self.spread, expected="a standard deviation above 0")
         if self.average is not None and not 0 <= self.average < 1:
             raise SpecError("average is not valid", received=self.average, expected="a decay from 0 to below 1")
         inputs: dict[str, Input] = {}
@@ -108,12 +114,12 @@ class TrainingProgram:
             if name not in reached:
                 raise SpecError(f"the loss does not depend on the trained weight {name!r}")
         for spec in (*graph.named_weights(), *graph.named_state()):
-            if self._shapes.get(spec.name) != spec.shape:
+            if self.shapes.get(spec.name) != spec.shape:
                 raise SpecError(
                     f"the array {spec.name!r} is not one of the program's networks",
                     received=spec.shape,
-                    expected=self._shapes.get(spec.name),
-                    remedy=did_you_mean(spec.name, self._shapes),
+                    expected=self.shapes.get(spec.name),
+                    remedy=did_you_mean(spec.name, self.shapes),
                 )
         for item in graph.inputs:
             if item.name not in self.sources:
@@ -124,7 +130,8 @@ class TrainingProgram:
                 raise SpecError(f"two phases read {item.name!r} in different shapes", received=item.shape)
 
     @cached_property
-    def _shapes(self) -> dict[str, Shape]:
+    def shapes(self) -> dict[str, Shape]:
+        """Of the weights and running statistics of all networks, by full name."""
         return {
             f"{prefix}.{spec.name}": spec.shape
             for prefix, graph in self.networks.items()
@@ -139,13 +146,21 @@ class TrainingProgram:
     def initial(self, seed: int) -> dict[str, Array]:
         """Initial weights and running statistics of all networks, by full name.
 
-        Each network's are those that it has alone with this seed.
+        Each network's are those that it has alone with this seed, but for kernels where ``spread`` is given.
         """
         return {
             f"{prefix}.{name}": array
             for prefix, graph in self.networks.items()
-            for name, array in initialize(graph, seed).items()
+            for name, array in {**initialize(graph, seed), **self._kernels(graph, seed)}.items()
         }
+
+    def _kernels(self, graph: Graph, seed: int) -> dict[str, Array]:
+        """Kernels by the program's own draw."""
+        if self.spread is None:
+            return {}
+        normal = Initializer("normal", self.spread)
+        kernels = [spec for spec in graph.named_weights() if spec.trainable and spec.decay]
+        return {spec.name: draw(replace(spec, initializer=normal), seed).astype(np.float32) for spec in kernels}
 
     def arrays_of(self, prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The arrays of one network under its own names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,15 @@ class ProgramRunner:
         data: Mapping[str, Dataset],
     ) -> None:
         self.program, self.settings, self.data = program, settings, data
-        self.steps = {phase.name: compile_phase(phase) for phase in program.phases}
+        self._compile = compile_phase
         self.averages: dict[str, Array] = {}
         self._held: dict[str, NativeArray] = {}
         self._rest: dict[str, Array] = {}
+
+    @cached_property
+    def steps(self) -> dict[str, StepProgram]:
+        """The step program of each phase, compiled when it is first needed."""
+        return {phase.name: self._compile(phase) for phase in self.program.phases}
 
     def load(self, state: ProgramState | None = None) -> None:
         """Starts from a state; None: from the initial weights of the settings' seed."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import DataError, SpecError, did_you_mean
+from cnnbench.spec.fields import construct
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.streams import stream
 from cnnbench.training.batches import epoch_batches
@@ -36,7 +37,19 @@ class Draw:
 
 
 class Source:
-    """Where an input comes from; each kind is a frozen dataclass."""
+    """Where an input comes from; each kind is a frozen dataclass of plain fields.
+
+    Class attributes:
+        kind: Its name in files, given with the base class: ``class Normal(Source, kind="normal")``.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, kind: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if kind:
+            cls.kind = kind
+            _SOURCES[kind] = cls
 
     def read(self, draw: Draw, data: Mapping[str, Dataset], drawn: Mapping[str, Array]) -> Array:
         """The array.
@@ -49,8 +62,26 @@ class Source:
         raise NotImplementedError
 
 
+_SOURCES: dict[str, type[Source]] = {}
+
+
+def source_from_fields(kind: str, fields: Mapping[str, Any]) -> Source:
+    """A source from plain data.
+
+    Args:
+        kind: Its registered name.
+        fields: By name; sequences may be lists.
+
+    Raises:
+        SpecError: An unknown kind or field, or a field of another type.
+    """
+    if kind not in _SOURCES:
+        raise SpecError(f"unknown source {kind!r}", remedy=did_you_mean(kind, _SOURCES))
+    return construct(_SOURCES[kind], kind, fields)
+
+
 @dataclass(frozen=True)
-class FromData(Source):
+class FromData(Source, kind="data"):
     """An array of a dataset, the same images for all phases of a round, in an order of its own for each dataset.
 
     Args:
@@ -113,7 +144,7 @@ class _Random(Source):
 
 
 @dataclass(frozen=True)
-class Normal(_Random):
+class Normal(_Random, kind="normal"):
     """Standard normal values."""
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> Array:
@@ -121,7 +152,7 @@ class Normal(_Random):
 
 
 @dataclass(frozen=True)
-class Uniform(_Random):
+class Uniform(_Random, kind="uniform"):
     """Values between two bounds."""
 
     low: float = 0.0
@@ -132,7 +163,7 @@ class Uniform(_Random):
 
 
 @dataclass(frozen=True)
-class Integers(_Random):
+class Integers(_Random, kind="integers"):
     """Integers from ``low`` to below ``high``; an input of floats gets them as floats."""
 
     low: int
@@ -147,7 +178,7 @@ class Integers(_Random):
 
 
 @dataclass(frozen=True)
-class TableAt(Source):
+class TableAt(Source, kind="table"):
     """The entries of a table at the integers of another input of the phase.
 
     Args:

@@ -7,11 +7,12 @@ from cnnbench.spec.composites.adversarial_loss import NonSaturatingGAN
 from cnnbench.spec.composites.element_loss import MSELoss
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add
-from cnnbench.spec.optimizers import SGD, Optimizer
+from cnnbench.spec.optimizers import Adam, Optimizer
 from cnnbench.training.programs.program import Phase, TrainingProgram
 from cnnbench.training.programs.sources import FromData, Normal
 
-PLAIN = SGD(momentum=0.0)
+ADAM = Adam(beta1=0.5)  # of DCGAN, section 4, and CycleGAN, section 4
+SPREAD = 0.02  # the same sections
 
 
 def network(name: str) -> Graph:
@@ -32,7 +33,7 @@ def judged(b: Builder, name: str, logits: Value, *, real: bool) -> Value:
     return b.add(name, NonSaturatingGAN(label=1.0 if real else 0.0), logits)
 
 
-def dcgan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+def dcgan(optimizer: Optimizer = ADAM) -> TrainingProgram:
     """Two phases: the discriminator on images and fakes, each a batch of its own; then the generator.
 
     Both have fresh latent vectors. The generator's graph is not differentiated in the discriminator's phase.
@@ -40,7 +41,8 @@ def dcgan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
     Args:
         optimizer: Of both phases.
 
-    Source: arXiv:1406.2661, algorithm 1 with one step k = 1, and the non-saturating loss of section 3.
+    Source: arXiv:1406.2661, algorithm 1 with one step k = 1, and the non-saturating loss of section 3; Adam with
+    beta1 = 0.5 and kernels from N(0, 0.02) as in arXiv:1511.06434, section 4. Its scales of batch norms start at 1.
     """
     generator, discriminator = network("dcgan_generator_tiny"), network("dcgan_discriminator_tiny")
 
@@ -65,10 +67,11 @@ def dcgan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
             Phase("generator", second, ("generator",), optimizer),
         ),
         {"image": FromData(scaled_to=(-1.0, 1.0)), "latent": Normal()},
+        spread=SPREAD,
     )
 
 
-def adversarial_autoencoder(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+def adversarial_autoencoder(optimizer: Optimizer = ADAM) -> TrainingProgram:
     """Three phases: reconstruction (encoder and decoder), the discriminator of codes, the encoder as generator.
 
     Args:

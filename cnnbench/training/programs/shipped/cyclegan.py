@@ -9,13 +9,13 @@ from cnnbench.spec.layers import Add
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench.training.programs.program import Phase, TrainingProgram
-from cnnbench.training.programs.shipped.adversarial import PLAIN, network
+from cnnbench.training.programs.shipped.adversarial import ADAM, SPREAD, network
 from cnnbench.training.programs.sources import FromData
 
 CYCLE, IDENTITY = 10.0, 5.0  # identity has half of the cycle's weight
 
 
-def cyclegan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
+def cyclegan(optimizer: Optimizer = ADAM) -> TrainingProgram:
     """Two phases: both generators (adversarial, cycle and identity losses), then both discriminators.
 
     The discriminators judge translations made by the generators as the first phase left them. Images of the two domains
@@ -35,6 +35,7 @@ def cyclegan(optimizer: Optimizer = PLAIN) -> TrainingProgram:
             Phase("discriminators", _discriminators(generator, patches), ("judge_a", "judge_b"), optimizer),
         ),
         {name: FromData(dataset=name, scaled_to=(-1.0, 1.0)) for name in ("a", "b")},
+        spread=SPREAD,
     )
 
 
