@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.output import figures
+from cnnbench.output.charts import training_curves
 from cnnbench.output.drawing import svg
 from cnnbench.output.labels import label, network_label
 from cnnbench.output.network_dots import dots
 from cnnbench.output.palette import colours
+from cnnbench.output.pictures import pictures_of
 from cnnbench.output.published_figures import BUDGET, PublishedFigure, published_figures
+from cnnbench.output.published_training import training_sections
 from cnnbench.output.report import RunReport, environment_rows, gather
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import BAD
@@ -30,9 +33,13 @@ REPORTED = frozenset(
      "python", "python_implementation", "system", "transparent_huge_pages", "virtualisation"}
 )  # fmt: skip
 
+TRAINING = "training"  # the chart of its curves
+
 
 def publish(folder: Path, target: Path) -> dict[str, Path]:
-    """Writes ``SUITE.md`` and its charts ``SUITE-*.svg`` into ``target``, by name.
+    """Writes ``SUITE.md``, its charts ``SUITE-*.svg`` and its pictures ``SUITE-*.png`` into ``target``, by name.
+
+    Pictures are those that the run's reports have: of what trained networks made of the first test images.
 
     Args:
         folder: The run's.
@@ -43,8 +50,10 @@ def publish(folder: Path, target: Path) -> dict[str, Path]:
     """
     page = _Page(read_evidence(folder))
     target.mkdir(parents=True, exist_ok=True)
-    charts = {f"{page.run.suite}-{name}.svg": text for name, text in page.charts().items()}
-    contents = {**charts, f"{page.run.suite}.md": "\n".join(page.parts()).rstrip() + "\n"}
+    suite, pictures = page.run.suite, pictures_of(folder)
+    contents: dict[str, str | bytes] = {f"{suite}-{name}.svg": text for name, text in page.charts().items()}
+    contents |= {f"{suite}-{name}.png": data for name, data in pictures.items()}
+    contents[f"{suite}.md"] = "\n".join(page.parts(tuple(pictures))).rstrip() + "\n"
     for name, text in contents.items():
         write_atomically(target / name, text)
     return {name: target / name for name in contents}
@@ -71,8 +80,8 @@ class _Page:
             differing = {axis for axis in AXES if getattr(record.cell, axis) != getattr(other, axis)}
             self._varying.setdefault(name, set()).update(differing)
 
-    def parts(self) -> Iterator[str]:
-        """The page in Markdown."""
+    def parts(self, pictures: Sequence[str] = ()) -> Iterator[str]:
+        """The page in Markdown. Args: pictures: the names of drawn test images."""
         run = self.run
         yield f"# {escape_markdown(run.suite)}\n"
         yield f"{escape_markdown(str(run.settings.get('description', '')))}\n"
@@ -83,6 +92,10 @@ class _Page:
         )
         yield " · ".join(f"**{tile.value}** {escape_markdown(tile.label)}" for tile in self._report.tiles) + "\n"
         yield from _section("The backends side by side", to_markdown(self._summary()))
+        shown = {"Training curves": f"{run.suite}-{TRAINING}.svg"}
+        shown |= {f"Test images of {name.partition('-')[2]}": f"{run.suite}-{name}.png" for name in pictures}
+        for title, text in training_sections(run.records, shown):
+            yield from _section(title, text)
         for item in self._figures:
             chart = f"![{item.title}]({run.suite}-{item.name}.svg)"
             yield from _section(item.title, f"{item.text}\n\n{chart}\n\n{to_markdown(self._wide(item))}")
@@ -107,6 +120,9 @@ class _Page:
             }
             rows = [self._row(group) for group in order]
             found[item.name] = svg(item.name, partial(dots, rows, series, item.axis, percent=item.percent))
+        trained = [record for record in self.run.records if record.training is not None]
+        if trained:
+            found[TRAINING] = svg(TRAINING, partial(training_curves, trained, tints))
         return found
 
     def _wide(self, figure: PublishedFigure) -> ReportTable:

@@ -10,6 +10,7 @@ from synthetic_run import synthetic_run, write_run
 import cnnbench
 from cnnbench.output.charts import training_curves
 from cnnbench.output.recorders.mlflow_training import final_scores, training_lines, training_points
+from cnnbench.output.published import publish
 from cnnbench.output.report import gather
 from cnnbench.output.score_tables import score_table
 from cnnbench.output.training_words import training_findings
@@ -83,3 +84,29 @@ def test_the_training_chart_shows_the_first_metric(run):
     figure = training_curves(trained(run), colours)
     assert figure.axes[2].get_title() == "test mean_iou"
     assert list(figure.axes[2].lines[0].get_ydata()) == [0.912] * 3
+
+
+def test_a_published_page_shows_what_was_learnt(run, tmp_path):
+    """Figures with intervals, backends beside each other on the same images, time of training, drawn test images."""
+    kept = [{"kind": "mean", "figures": figures} for figures in ([1.0, 0.5, 0.75, 0.25], [0.5, 0.5, 0.75, 0.25])]
+    records, number = [], 0
+    for record in run.records:
+        if record.training is not None:
+            score = IOU.model_copy(update={"per_image": kept[min(number, 1)], "images": 4})
+            epochs = [epoch.model_copy(update={"metrics": (score, ERROR)}) for epoch in record.training.epochs]
+            record = record.model_copy(
+                update={"training": record.training.model_copy(update={"epochs": tuple(epochs)})}
+            )
+            number += 1
+        records.append(record)
+    folder = write_run(replace(run, records=tuple(records)), tmp_path / "runs")
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "0-resnet20.png").write_bytes(b"drawn")
+    files = publish(folder, tmp_path / "page")
+    page = files[f"{run.suite}.md"].read_text()
+    assert "0.9120 [0.8900, 0.9300]" in page
+    assert "-0.1250 [-0.3750, +0.0000]" in page
+    assert page.count(" min |") == len(trained(run))
+    assert f"({run.suite}-0-resnet20.png)" in page
+    assert files[f"{run.suite}-0-resnet20.png"].read_bytes() == b"drawn"
+    assert f"({run.suite}-training.svg)" in page and f"{run.suite}-training.svg" in files

@@ -1,0 +1,111 @@
+"""What the networks of a published run learnt: figures of the test images, backends beside each other, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from cnnbench.harness.run.record import Record
+from cnnbench.output import figures
+from cnnbench.output.labels import label, network_label
+from cnnbench.output.table import Column, Entry, ReportTable
+from cnnbench.output.text import to_markdown
+from cnnbench.training.metrics.kept import restored
+from cnnbench.training.metrics.score import Score
+from cnnbench.training.metrics.statistic import compared
+
+SCORES = (
+    "What the trained networks reach on the test images, which are never trained on, with the interval over images "
+    "(95 % confidence)."
+)
+DIFFERENCES = (
+    "Each backend's figure less the first one's, both on the same images: the difference, its interval by the bootstrap "
+    "over images, and the p-value. An interval that holds 0 shows no difference."
+)
+
+
+def training_sections(records: Sequence[Record], pictures: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(heading, text in Markdown) of what was learnt; nothing for a run without training.
+
+    Args:
+        records: Of the run.
+        pictures: Files of drawn test images and of the training's chart, by what they show.
+    """
+    trained = [record for record in records if record.training is not None]
+    if not trained:
+        return
+    if any(record.training and record.training.metrics for record in trained):
+        yield "Test images", f"{SCORES}\n\n{to_markdown(scores_by_backend(trained))}"
+        differences = score_differences(trained)
+        if differences.rows:
+            yield "The backends on the same test images", f"{DIFFERENCES}\n\n{to_markdown(differences)}"
+    yield "Training", to_markdown(training_table(trained))
+    for title, file in pictures.items():
+        yield title, f"![{title}]({file})"
+
+
+def scores_by_backend(records: Sequence[Record]) -> ReportTable:
+    """A row for each metric of each network, a column for each backend."""
+    labels = list(dict.fromkeys(label(record.cell) for record in records))
+    rows = []
+    for network, members in _by_network(records):
+        by_label = {label(record.cell): _scores(record) for record in members}
+        for metric in dict.fromkeys(name for scores in by_label.values() for name in scores):
+            texts = (_shown(by_label.get(name, {}).get(metric)) for name in labels)
+            rows.append((Entry(network), Entry(metric), *(Entry(text) for text in texts)))
+    columns = (Column("network", "left"), Column("metric", "left"), *(Column(name) for name in labels))
+    return ReportTable("", columns, tuple(rows))
+
+
+def score_differences(records: Sequence[Record]) -> ReportTable:
+    """A row for each metric of each backend but a network's first one, where both kept what each image contributed."""
+    rows = []
+    for network, (first, *others) in _by_network(records):
+        for record in others:
+            for metric, score in _scores(record).items():
+                base = _scores(first).get(metric)
+                if base is None or base.per_image is None or score.per_image is None:
+                    continue
+                found = compared(restored(score.per_image), restored(base.per_image))
+                texts = (f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]", f"{found.p_value:.3f}")
+                names = (network, metric, f"{label(record.cell)} − {label(first.cell)}")
+                rows.append(tuple(Entry(text) for text in (*names, *texts)))
+    names = ("network", "metric", "backends")
+    columns = (*(Column(name, "left") for name in names), Column("difference"), Column("p"))
+    return ReportTable("", columns, tuple(rows))
+
+
+def training_table(records: Sequence[Record]) -> ReportTable:
+    """How long each backend trained, and to which losses."""
+    rows = []
+    for network, members in _by_network(records):
+        for record in members:
+            training = record.training
+            if training is None or not training.epochs:
+                continue
+            last, seconds = training.epochs[-1], sum(epoch.seconds for epoch in training.epochs)
+            texts = (
+                network, label(record.cell), str(last.epoch), str(last.step), f"{seconds / 60:.1f} min",
+                f"{last.train_loss:.4g}", f"{last.test_loss:.4g}",
+            )  # fmt: skip
+            rows.append(tuple(Entry(text) for text in texts))
+    left = (Column("network", "left"), Column("backend", "left"))
+    titles = ("epochs", "steps", "training steps took", "mean loss of the last epoch", "loss of the test images")
+    return ReportTable("", (*left, *(Column(title) for title in titles)), tuple(rows))
+
+
+def _by_network(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    for network in dict.fromkeys(network_label(record.cell) for record in records):
+        yield network, [record for record in records if network_label(record.cell) == network]
+
+
+def _scores(record: Record) -> dict[str, Score]:
+    return {} if record.training is None else {score.metric: score for score in record.training.metrics}
+
+
+def _shown(score: Score | None) -> str:
+    if score is None or score.value is None:
+        return figures.NOTHING
+    unit = f" {score.unit}" if score.unit else ""
+    if score.low is None or score.high is None:
+        return f"{score.value:.4f}{unit}"
+    return f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]{unit}"
