@@ -18,7 +18,7 @@ SCORES = (
     "(95 % confidence)."
 )
 DIFFERENCES = (
-    "Each backend's figure less the first one's, both on the same images: the difference, its interval by the bootstrap "
+    "A backend's figure less the first one's, both on the same images: the difference, its interval by the bootstrap "
     "over images, and the p-value. An interval that holds 0 shows no difference."
 )
 

@@ -27,11 +27,18 @@ if TYPE_CHECKING:
 def initialize(graph: Graph, seed: int) -> dict[str, Array]:
     """Every weight and running statistic of ``graph`` by its full name, float32.
 
-    Each array has a Philox stream of its own, keyed by (seed, its name), so that adding a layer changes no other.
+    Each array has a Philox stream of its own, keyed by (seed, its name), so that adding a layer changes no other. The
+    convolutions before maps of keypoints and before region proposals start small (``small_heads``).
     """
     import numpy as np
 
-    specs = (*graph.named_weights(), *graph.named_state())
+    from cnnbench.spec.passes.heads import small_heads
+
+    small = small_heads(graph)
+    specs = [
+        replace(spec, initializer=small.get(spec.name, spec.initializer))
+        for spec in (*graph.named_weights(), *graph.named_state())
+    ]
     return {spec.name: draw(spec, seed).astype(np.float32) for spec in specs}
 
 

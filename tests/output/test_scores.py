@@ -9,8 +9,8 @@ from synthetic_run import synthetic_run, write_run
 
 import cnnbench
 from cnnbench.output.charts import training_curves
-from cnnbench.output.recorders.mlflow_training import final_scores, training_lines, training_points
 from cnnbench.output.published import publish
+from cnnbench.output.recorders.mlflow_training import final_scores, training_lines, training_points
 from cnnbench.output.report import gather
 from cnnbench.output.score_tables import score_table
 from cnnbench.output.training_words import training_findings
@@ -109,4 +109,5 @@ def test_a_published_page_shows_what_was_learnt(run, tmp_path):
     assert page.count(" min |") == len(trained(run))
     assert f"({run.suite}-0-resnet20.png)" in page
     assert files[f"{run.suite}-0-resnet20.png"].read_bytes() == b"drawn"
-    assert f"({run.suite}-training.svg)" in page and f"{run.suite}-training.svg" in files
+    assert f"({run.suite}-training.svg)" in page
+    assert f"{run.suite}-training.svg" in files

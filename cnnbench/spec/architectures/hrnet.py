@@ -206,8 +206,8 @@ ARCHITECTURES = (
         facts=Facts(parameters=28_536_113, macs=7_645_003_776, input=(3, 256, 192)),
         num_classes=17,
     ),
-    # Stem 7,728, transitions 27,744 + 18,560, modules 28,448 + 98,816, head 238. Of 8 channels a 1x1 convolution could not
-    # make 14 independent maps, so the finest branch has 16.
+    # Stem 7,728, transitions 27,744 + 18,560, modules 28,448 + 98,816, head 238.
+    # Of 8 channels a 1x1 convolution could not make 14 independent maps, so the finest branch has 16.
     Architecture(
         name="hrnet_pose_tiny",
         family="hrnet",

@@ -55,7 +55,7 @@ class _Branches(NamedTuple):
 
 VGG = _Features(((64, 64), (128, 128), (256, 256, 256, 256), (512, 512)), (256, 128))
 COCO = _Branches("openpose_coco", VGG, stages=6, width=128, wide=512, kernel=7, repeats=5)
-TINY = _Branches("openpose_tiny", _Features(((16,), (32, 32), (48,)), (32, 32)), 3, 24, 64, 5, 2)
+TINY = _Branches("openpose_tiny", _Features(((16,), (32, 32), (48,)), (32, 32)), 3, 32, 64, 5, 2)
 
 
 def build_coco(variant: _Branches, image: Shape, num_classes: int) -> Graph:
@@ -189,6 +189,6 @@ ARCHITECTURES = (
         facts=Facts(parameters=26_166_084, macs=80_573_217_280, input=(3, 368, 368)),
         num_classes=BODY_MAPS,
     ),
-    # Features 51,312; 2 18,952 + 65 41 in the first stage; 2 58,848 + 25 41 in each of the two others.
-    _branched(TINY, 15, Facts(parameters=329_323, macs=96_358_400, input=(3, 64, 64))),
+    # Features 51,312; 2 29,856 + 65 41 in the first stage; 2 85,120 + 33 41 in each of the two others.
+    _branched(TINY, 15, Facts(parameters=456_875, macs=128_974_848, input=(3, 64, 64))),
 )
