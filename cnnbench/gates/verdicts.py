@@ -113,7 +113,7 @@ def _all_not_comparable(cell: CellSnapshot, reason: str, rules: Rules) -> list[V
     """One verdict for each metric that the suite asks of the cell."""
     asked: list[Metric] = [metric for metric in ("latency", "memory") if metric in cell.cell.measure]
     asked += ["numerics"] if cell.cell.checks else []
-    asked += ["accuracy"] if cell.cell.train else []
+    asked += ["accuracy"] if cell.cell.train and cell.cell.program is None else []
     return [
         Verdict(**_names(cell), metric=metric, verdict="not comparable", reason=reason)
         for metric in asked

@@ -165,7 +165,9 @@ def _reached(training: Training) -> tuple[str, list[float]]:
     epochs = training.epochs
     if epochs and epochs[0].test_accuracy is None:
         if not epochs[0].metrics:
-            return "test loss", [epoch.test_loss for epoch in epochs]
+            if epochs[0].test_loss is None:
+                return "mean training loss", [epoch.train_loss for epoch in epochs]
+            return "test loss", [math.nan if epoch.test_loss is None else epoch.test_loss for epoch in epochs]
         values = [epoch.metrics[0].value for epoch in epochs]
         return f"test {epochs[0].metrics[0].metric}", [math.nan if value is None else value for value in values]
     return "test accuracy", [epoch.test_accuracy or 0.0 for epoch in epochs]

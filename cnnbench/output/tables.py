@@ -18,7 +18,7 @@ WARM_CACHE = (
 )
 DECLARED = "†"
 FORWARD = ("local", "exact", "end_to_end", "timed", "determinism")
-BACKWARD = ("gradient", "gradient_determinism", "training")
+BACKWARD = ("gradient", "gradient_determinism", "training", "program")
 BAD = ("crashed", "hung", "out_of_memory", "error", "nan", "wrong_shape", "wrong_dtype", "mismatch")
 
 

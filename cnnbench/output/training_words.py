@@ -30,6 +30,8 @@ def _reached(training: Training) -> str:
 
 
 def _curve(training: Training) -> str:
+    if training.phases:
+        return f"{len(training.losses) // len(training.phases)} rounds of {' and '.join(training.phases)}"
     found = training.envelope
     if not found or "agrees" not in found:
         return "the curve was compared with no reference"

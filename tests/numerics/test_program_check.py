@@ -10,7 +10,8 @@ import pytest
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.checks.program import check_program
+from cnnbench.numerics.checks.program import check_program, expected_rounds, judge_rounds
+from cnnbench.numerics.program_course import taken
 from cnnbench.spec.composites.adversarial_loss import NonSaturatingGAN
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Add, BatchNorm, Linear
@@ -144,3 +145,19 @@ def test_a_fault_is_caught_at_its_phase(name):
     assert found.status == "failed"
     assert found.node == phase, found.message
     assert found.budget_used > 10
+
+
+def test_what_is_missing_is_no_pass():
+    right = runner()
+    expected = expected_rounds(right, FLOAT32, 1)
+    got = list(taken(runner(), 1))
+    assert judge_rounds(got, expected, FLOAT32).status == "passed"
+    for name, wrong in {
+        "did not run": got[:-1],
+        "more phases": [*got, got[-1]],
+        "value is missing": [replace(got[0], values={}), *got[1:]],
+        "shape": [replace(got[0], values={key: array[None] for key, array in got[0].values.items()}), *got[1:]],
+    }.items():
+        found = judge_rounds(wrong, expected, FLOAT32)
+        assert found.status == "failed", name
+        assert name in found.message

@@ -10,11 +10,13 @@ from cnnbench.harness.passes.events import CheckFinished, WrongNumbersFound
 from cnnbench.harness.passes.facts import PassFacts
 from cnnbench.harness.passes.findings import ChecksPart, Failure
 from cnnbench.harness.passes.prefetch import OraclePrefetcher, oracle_key
+from cnnbench.harness.passes.program_check import check_program_in_worker
 from cnnbench.harness.passes.train_settings import training_steps
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.passes.worker_subject import WorkerSubject
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.status import Status
+from cnnbench.harness.suite.trainings import PROGRAM_CHECK
 from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.pool import Pool
 from cnnbench.measurement.memory import release_free_memory
@@ -57,6 +59,9 @@ def _check(work: Work, cell: Cell, pool: Pool, prefetcher: OraclePrefetcher) -> 
     with work.watch.timing("checks"):
         subject = WorkerSubject(loaded.worker, work.facts.suite.timeouts.call_s, loaded.kinds, loaded.special_gaps)
         outcomes = _outcomes(work, cell, subject, prefetcher)
+        if PROGRAM_CHECK in cell.checks:
+            work.begin(cell, f"{PROGRAM_CHECK} check")
+            outcomes.append(check_program_in_worker(work.facts, cell, loaded.worker))
     folder = work.facts.folder(cell)
     part = ChecksPart(origin=loaded.origin(cell), outcomes=tuple(outcome.within(folder) for outcome in outcomes))
     work.keep(cell, "checks", part)
@@ -73,7 +78,7 @@ def _outcomes(work: Work, cell: Cell, subject: WorkerSubject, prefetcher: Oracle
         prefetcher.expect(cell, name)
 
     case = replace(case_of(work.facts, cell), folder=work.facts.folder(cell))
-    return run_checks(cell.checks, subject, case, begin)
+    return run_checks([name for name in cell.checks if name != PROGRAM_CHECK], subject, case, begin)
 
 
 def case_of(facts: PassFacts, cell: Cell) -> Case:

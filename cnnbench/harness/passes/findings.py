@@ -25,12 +25,14 @@ class Digests(Frozen):
         graph, inputs: Of the network and of its inputs.
         weights: Of what is checked, timed and measured.
         start: Of the weights that training starts from; None for a cell that does not train.
+        program: Of the training program; None for a cell that does not train by one.
     """
 
     graph: str
     weights: str
     inputs: str
     start: str | None = None
+    program: str | None = None
 
     def differing(self, other: Digests) -> list[str]:
         """The names of those that differ."""
@@ -89,7 +91,8 @@ class Training(Frozen):
     """A training run of a cell.
 
     Args:
-        losses: Of each step. predictions, targets: the final test classes. test_accuracy: the share that is right;
+        losses: Of each step; of a training by a program, of each phase in turn. phases: the names of these; () for the
+            plain loop. predictions, targets: the final test classes. test_accuracy: the share that is right;
             None for a network that does not classify.
         envelope: The curve's agreement with the reference.
         evaluation: The predictions' agreement with NumPy's; None where they were not compared.
@@ -97,6 +100,7 @@ class Training(Frozen):
 
     epochs: tuple[Epoch, ...]
     losses: tuple[float, ...]
+    phases: tuple[str, ...] = ()
     predictions: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     test_accuracy: float | None = None

@@ -18,11 +18,14 @@ from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.scratch import scratch_prefix
 from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.weights import digest, general_position, initialize
+from cnnbench.training.programs.offered import offered_program
+from cnnbench.training.programs.serialization import program_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnnbench.spec.graph import Graph
+    from cnnbench.training.programs.program import TrainingProgram
 
 RANDOM = "random"
 LEAST_STOCK = 8  # images
@@ -37,6 +40,7 @@ class Material:
             weights in general position where none are given.
         start: The file of the weights that training starts from.
         options: Of the program that is timed.
+        program: The training program by which the cell trains; ``start`` then holds the arrays of all its networks.
     """
 
     graph: Graph
@@ -45,6 +49,7 @@ class Material:
     batch: Path
     options: ProgramOptions
     digests: Digests
+    program: TrainingProgram | None = None
 
 
 class Materials:
@@ -62,7 +67,12 @@ class Materials:
         """The material of a cell. Raises CnnbenchError where there is none: no dataset, a bad or changed file."""
         graph = _planned(cell)
         arrays, weights_digest = self._weights_of(graph, cell)
-        start, start_digest = self._weights_of(graph, cell, start=True) if cell.train else (arrays, weights_digest)
+        program = None if cell.program is None or not cell.train else self._program_of(graph, cell.program)
+        start, start_digest = arrays, weights_digest
+        if program is not None:
+            start, start_digest = self._start_of(program, cell.seed)
+        elif cell.train:
+            start, start_digest = self._weights_of(graph, cell, start=True)
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
         options = ProgramOptions(
             mode=cell.mode,
@@ -75,8 +85,9 @@ class Materials:
             weights=weights_digest,
             inputs=inputs_digest,
             start=start_digest if cell.train else None,
+            program=None if program is None else program_digest(program),
         )
-        return Material(graph, arrays, start, batch, options, digests)
+        return Material(graph, arrays, start, batch, options, digests, program)
 
     def inputs(self, cell: Cell, count: int) -> dict[str, NDArray[Any]]:
         """``count`` images of the cell's data, by input name."""
@@ -133,6 +144,21 @@ class Materials:
         if key not in self._drawn:
             draw = initialize if start else general_position
             self._drawn[key] = self._written(draw(graph, cell.seed))
+        return self._drawn[key]
+
+    def _program_of(self, graph: Graph, name: str) -> TrainingProgram:
+        """The training program of a network, built once."""
+        key = ("training program", name, graph.digest)
+        if key not in self.memo:
+            self.memo[key] = offered_program(name).require(graph)
+        found: TrainingProgram = self.memo[key]
+        return found
+
+    def _start_of(self, program: TrainingProgram, seed: int) -> tuple[Path, str]:
+        """The file of the initial arrays of a program's networks, and their digest."""
+        key = ("training program", program_digest(program), seed)
+        if key not in self._drawn:
+            self._drawn[key] = self._written(program.initial(seed))
         return self._drawn[key]
 
     def _written(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Path, str]:

@@ -45,7 +45,7 @@ class _TrainingPass:
         self._references = ReferenceCurves(work, pool, settings)
 
     def run(self, cells: Sequence[Cell]) -> None:
-        training = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.train]
+        training = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.train and cell.program is None]
         for cell in training:
             if self._work.is_open(cell) and self._work.facts.found(cell).training is None:
                 spec = self._work.facts.spec(cell)

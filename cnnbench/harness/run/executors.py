@@ -11,6 +11,7 @@ from cnnbench.harness.passes.events import CellsFinished, Report
 from cnnbench.harness.passes.facts import Machine, PassFacts
 from cnnbench.harness.passes.launches import launches
 from cnnbench.harness.passes.memory import memory_pass
+from cnnbench.harness.passes.program_training import program_training_pass
 from cnnbench.harness.passes.timing import timing_pass
 from cnnbench.harness.passes.training import training_pass
 from cnnbench.harness.passes.work import Work
@@ -54,6 +55,7 @@ class LocalExecutor:
             check_pass(checking, cells, pool)
             with Work(now(), report) as training:
                 training_pass(training, cells, pool)
+                program_training_pass(training, cells, pool)
         report(everything)  # not before: a curve that was kept may still be compared with others
         for launch in launches(now, cells, report):
             timing_pass(now(), launch, report)

@@ -13,6 +13,7 @@ from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, 
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Suite
+from cnnbench.training.programs.offered import training_program_digest
 from cnnbench.version import __version__
 
 TRAINING = (TrainingPart, CurvePart)
@@ -39,6 +40,8 @@ def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[s
         "cnnbench": __version__,
         "code of plugins": plugin_digest(),
     }
+    if cell.program is not None and kind in (ChecksPart, *TRAINING):
+        found["training program"] = training_program_digest(cell.program)
     if kind is ChecksPart:
         from cnnbench.numerics.answering_code import code_digest
 
@@ -49,13 +52,21 @@ def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[s
 def _settings(cell: Cell, kind: type[Part], suite: Suite) -> Any:
     """The settings of the suite that a part depends on; how many launches there are is not among them."""
     if kind is ChecksPart:
-        return (suite.checks.model_dump(mode="json", exclude={"names"}), cell.checks)
+        checks = (suite.checks.model_dump(mode="json", exclude={"names"}), cell.checks)
+        return checks if cell.program is None else (*checks, _by_program(cell, suite, {"rounds"}))
     if kind is LaunchPart and suite.measure.latency is not None:
         latency = suite.measure.latency.model_dump(mode="json", exclude={"launches", "sequential", "controls"})
         return (latency, suite.measure.budget_s)
+    if kind in TRAINING and cell.program is not None:
+        return _by_program(cell, suite, set())
     if kind in TRAINING and suite.train is not None:
         return suite.train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
     return None
+
+
+def _by_program(cell: Cell, suite: Suite, left_out: set[str]) -> Any:
+    """The settings of a training by a program, but for some."""
+    return [item.model_dump(mode="json", exclude=left_out) for item in suite.programs if item.program == cell.program]
 
 
 def digest_of(value: Any) -> str:
@@ -81,7 +92,7 @@ def changed_since(record: Cell, cell: Cell) -> list[str]:
         "batch": (record.batch, cell.batch),
         "checks": (record.checks, cell.checks),
         "measurements": (record.measure, cell.measure),
-        "training": (record.train, cell.train),
+        "training": ((record.train, record.program), (cell.train, cell.program)),
     }
     return [name for name, (before, now) in asked.items() if before != now]
 

@@ -12,9 +12,11 @@ from cnnbench.harness.run.bundle import BundledRun
 from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.matrix import DEVICE
+from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.networks import FILE, PACKAGE
 from cnnbench.harness.suite.plan import Plan, as_it_is_now
 from cnnbench.harness.suite.points import Point
+from cnnbench.harness.suite.trainings import training_data
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,8 @@ class Rerun:
         The base side of an A/B run is left out where nobody says what it is here: it is not in the bundle.
         """
         here = Availability()
-        data = run.plan.suite.train.data if run.plan.suite.train else None
         cells = [
-            self._cell(cell, here, data)
+            self._cell(cell, here, run.plan.suite)
             for cell in run.plan.cells
             if (cell.side == "head" or self.lacking is not None)
             and cell.skip is None
@@ -50,8 +51,8 @@ class Rerun:
         ]
         return run.plan.model_copy(update={"cells": tuple(cells)})
 
-    def _cell(self, cell: Cell, here: Availability, training_data: str | None) -> Cell:
-        changes: dict[str, object] = {"skip": self._lack(cell, here, training_data)}
+    def _cell(self, cell: Cell, here: Availability, suite: Suite) -> Cell:
+        changes: dict[str, object] = {"skip": self._lack(cell, here, suite)}
         if self.threads is not None:
             changes["threads"] = self.threads
         if cell.architecture in self.files:
@@ -60,7 +61,7 @@ class Rerun:
             changes["weights"] = str(self.files[cell.weights])
         return as_it_is_now(cell.model_copy(update=changes))
 
-    def _lack(self, cell: Cell, here: Availability, training_data: str | None) -> str | None:
+    def _lack(self, cell: Cell, here: Availability, suite: Suite) -> str | None:
         """Why a cell cannot run here. No file is read that the bundle does not bring, but an installed package's."""
         if cell.architecture.startswith(FILE) and cell.architecture not in self.files:
             return "its network is not in the bundle"
@@ -76,7 +77,7 @@ class Rerun:
         if point.weights in self.files:
             point = point._replace(weights=str(self.files[str(point.weights)]))
         try:
-            return here.skip(point, training_data if cell.train else None)
+            return here.skip(point, training_data(cell, suite))
         except CnnbenchError as error:
             return str(error)
 

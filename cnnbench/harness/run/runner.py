@@ -25,6 +25,7 @@ from cnnbench.harness.run.state import RunState
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
 from cnnbench.harness.suite.plan import Plan
+from cnnbench.harness.suite.trainings import training_units
 from cnnbench.measurement.clock import now_utc
 from cnnbench.numerics.cache_size import cache_bytes
 
@@ -191,8 +192,10 @@ def _units(plan: Plan) -> int:
     """How many units ``UnitsDone`` counts."""
     latency = plan.suite.measure.latency
     launches = latency.launches if latency else 0
-    epochs = plan.suite.train.epochs if plan.suite.train else 0
     return sum(
-        len(cell.checks) + launches * ("latency" in cell.measure) + ("memory" in cell.measure) + epochs * cell.train
+        len(cell.checks)
+        + launches * ("latency" in cell.measure)
+        + ("memory" in cell.measure)
+        + training_units(cell, plan.suite)
         for cell in plan.runnable
     )

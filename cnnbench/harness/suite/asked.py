@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from cnnbench.harness.suite.labels import network_labels
 from cnnbench.harness.suite.matrix import Axes, Block
-from cnnbench.harness.suite.model import Suite, Train
+from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.networks import FILE, PACKAGE
 from cnnbench.harness.suite.points import Point
 
@@ -108,7 +108,7 @@ class Names(NamedTuple):
         return Names({name: labels[asked.get(name, name)] for name in names}, asked)
 
 
-def key_of(point: Point, seed: int, train: Train | None, files: Mapping[str, str]) -> str:
+def key_of(point: Point, seed: int, training: Mapping[str, Any] | None, files: Mapping[str, str]) -> str:
     """Digest of what the suite asks of a cell; how long it is measured, and how checked, is no part of it.
 
     A file counts by its place among the suite's files, not by its content: a network that was changed is the same
@@ -117,7 +117,7 @@ def key_of(point: Point, seed: int, train: Train | None, files: Mapping[str, str
     Args:
         point: The cell's place in the matrix.
         seed: The suite's.
-        train: How it trains; None where it does not.
+        training: How it trains, as plain data by the suite's key; None where it does not.
         files: As ``files_of`` gives them.
     """
     asked: dict[str, Any] = point._asdict() | {"seed": seed}
@@ -126,6 +126,5 @@ def key_of(point: Point, seed: int, train: Train | None, files: Mapping[str, str
         del asked["weights"]
     else:
         asked["weights"] = files.get(point.weights, point.weights)
-    if train is not None:
-        asked["train"] = train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
+    asked |= training or {}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

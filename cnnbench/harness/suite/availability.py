@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.harness.suite.networks import fixed_batch, weights_file
@@ -25,8 +25,13 @@ class Availability:
         self._unavailable = unavailable
         self._missing_data: dict[str, str | None] = {}
 
-    def skip(self, point: Point, training_data: str | None) -> str | None:
-        """Why a point cannot run here, as far as is known without importing a framework."""
+    def skip(self, point: Point, training_data: Iterable[str] = ()) -> str | None:
+        """Why a point cannot run here, as far as is known without importing a framework.
+
+        Args:
+            point: Of the matrix.
+            training_data: The datasets that its training needs.
+        """
         plugin = self.plugins[point.backend]
         if (reason := self._unavailable.get(point.backend)) is not None:
             return reason
@@ -42,8 +47,10 @@ class Availability:
             return f"the weights {point.weights} are not here"
         if (batch := fixed_batch(point.architecture, point.image)) not in (None, point.batch):
             return f"the model fixes its batch at {batch}; one with an open batch takes others"
-        needed = [point.data] if training_data is None else [point.data, training_data]
-        return next((reason for name in needed if (reason := self._missing_dataset(name)) is not None), None)
+        return next(
+            (reason for name in (point.data, *training_data) if (reason := self._missing_dataset(name)) is not None),
+            None,
+        )
 
     def _missing_dataset(self, data: str) -> str | None:
         from cnnbench.training.data import dataset

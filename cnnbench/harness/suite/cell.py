@@ -28,6 +28,7 @@ class Cell(Frozen):
         side: ``head``, or ``base`` in an A/B run.
         skip: The reason why it is not run, or None.
         train: Whether this cell trains (its settings are the suite's).
+        program: The training program by which it does; None for the plain training loop, and where it does not train.
         graph_digest: Of the graph that ``architecture`` named when the plan was made; None in records of old versions.
         weights_digest: Of the content of the weights' file, or of the weights that the network's own file holds; None
             for seeded ones.
@@ -56,6 +57,7 @@ class Cell(Frozen):
     checks: tuple[str, ...] = ()
     measure: tuple[str, ...] = ("latency", "memory")
     train: bool = False
+    program: str | None = None
     graph_digest: str | None = None
     weights_digest: str | None = None
 
@@ -76,8 +78,8 @@ class Cell(Frozen):
 
     @property
     def training_group(self) -> Key:
-        """Curves that can be compared: the same model from the same seed in the same precision."""
-        return (*self._model, self.seed, self.precision)
+        """Curves that can be compared: the same model from the same seed in the same precision, by the same program."""
+        return (*self._model, self.seed, self.precision, self.program)
 
     @property
     def training_key(self) -> Key:

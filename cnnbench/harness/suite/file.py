@@ -16,6 +16,7 @@ from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.names import recordable, wrong_names
 from cnnbench.harness.suite.networks import PACKAGE
 from cnnbench.harness.suite.overrides import Override, apply, parse
+from cnnbench.harness.suite.program_training import shortened
 from cnnbench.spec.frozen import Frozen
 from cnnbench.spec.interchange.yaml_source import Located, read_yaml
 
@@ -190,7 +191,7 @@ class Adjustments(Frozen):
     """What the command line changes in a suite; None leaves the suite's own.
 
     Args:
-        quick: Smallest batch of each block, one launch, three short rounds, one epoch: a look, not a measurement.
+        quick: Smallest batch of each block, one launch, three short rounds, one epoch, few rounds of a program: a look.
         thorough: Whether each check also does what costs much.
         precision, threads: Instead of the axes of every block. timeout_s: of any request but a worker's start.
     """
@@ -254,4 +255,5 @@ def _quick(suite: Suite) -> dict[str, Any]:
         changes["measure"] = suite.measure.model_copy(update={"latency": short})
     if suite.train is not None:
         changes["train"] = suite.train.model_copy(update={"epochs": 1})
+    changes["programs"] = tuple(shortened(item) for item in suite.programs)
     return changes

@@ -22,6 +22,7 @@ from cnnbench.harness.suite.matrix import (
     Whole,
     listed,
 )
+from cnnbench.harness.suite.program_training import Programs
 from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.spec.frozen import Frozen
 
@@ -236,7 +237,7 @@ Blocks = Annotated[
 
 
 class Suite(Frozen):
-    """A suite. ``matrix`` is a block or a list of blocks."""
+    """A suite. ``matrix`` is a block or a list of blocks, ``programs`` a training by a program or a list of them."""
 
     schema_version: Literal[1]
     name: str = Field(pattern=NAME)
@@ -246,6 +247,7 @@ class Suite(Frozen):
     checks: Checks = Checks()
     measure: Measure = Measure()
     train: Train | None = None
+    programs: Programs = ()
     gates: Gates = Gates()
     timeouts: Timeouts = Timeouts()
 

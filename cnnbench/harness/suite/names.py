@@ -8,6 +8,7 @@ from typing import Any
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.harness.suite.matrix import Axes
 from cnnbench.harness.suite.model import Component, Suite, Train
+from cnnbench.harness.suite.trainings import as_suite_error, wrong_programs
 
 Path = tuple[str | int, ...]
 
@@ -24,6 +25,7 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
         yield from _unknown("architecture in the matrix", suite.train.architectures, asked, ("train", "architectures"))
         yield from _wrong_dataset(suite.train.data, ("train", "data"))
         yield from _wrong_parts(suite.train)
+    yield from wrong_programs(suite)
 
 
 def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
@@ -53,7 +55,7 @@ def _wrong_dataset(name: str, path: Path) -> Iterator[tuple[Path, SuiteError]]:
     try:
         dataset(name)
     except CnnbenchError as error:
-        yield path, _as_suite_error(error)
+        yield path, as_suite_error(error)
 
 
 def _wrong_parts(train: Train) -> Iterator[tuple[Path, SuiteError]]:
@@ -72,11 +74,7 @@ def _wrong_parts(train: Train) -> Iterator[tuple[Path, SuiteError]]:
         try:
             make(part.kind, part.fields)
         except CnnbenchError as error:
-            yield ("train", name), _as_suite_error(error)
-
-
-def _as_suite_error(error: CnnbenchError) -> SuiteError:
-    return SuiteError(error.message, received=error.received, expected=error.expected, remedy=error.remedy)
+            yield ("train", name), as_suite_error(error)
 
 
 def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) -> Iterator[tuple[Path, SuiteError]]:

@@ -15,6 +15,7 @@ from cnnbench.harness.suite.names import wrong_names
 from cnnbench.harness.suite.networks import graph_digest, weights_digest
 from cnnbench.harness.suite.points import Point, count_points, matches, points
 from cnnbench.harness.suite.selection import compile_expression
+from cnnbench.harness.suite.trainings import PROGRAM_CHECK, training_of
 from cnnbench.spec.frozen import Frozen
 
 PLAN_SCHEMA_VERSION = 1
@@ -111,21 +112,22 @@ def _check_size(suite: Suite, here: Availability) -> None:
 
 
 def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Names) -> Cell:
-    train = suite.train if suite.train and point.architecture in suite.train.architectures else None
+    training = training_of(point, suite)
     checks = suite.checks.names if axes.checks is None else axes.checks
     measure = suite.measure.names if axes.measure is None else axes.measure
     label = names.labels[point.architecture]
     return Cell(
         id=cell_label(point, label),
-        key=key_of(point, suite.seed, train, names.asked),
+        key=key_of(point, suite.seed, training.asked, names.asked),
         group=group_label(point, label),
         network=label,
         **point._asdict(),
         seed=suite.seed,
-        skip=here.skip(point, train.data if train else None),
-        checks=checks,
+        skip=here.skip(point, training.data),
+        checks=(*checks, PROGRAM_CHECK) if training.program else checks,
         measure=tuple(name for name in measure if name in suite.measure.names),
-        train=train is not None,
+        train=training.asked is not None,
+        program=training.program,
         graph_digest=graph_digest(point.architecture, point.image, point.num_classes),
         weights_digest=weights_digest(point.architecture, point.image, point.weights),
     )

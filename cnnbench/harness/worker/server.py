@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from cnnbench.errors import CnnbenchError, UnavailableError
 from cnnbench.harness.worker.errors import ProtocolError
-from cnnbench.harness.worker.handlers import checks, memory, sessions, setup, timing, training
+from cnnbench.harness.worker.handlers import checks, memory, programs, sessions, setup, timing, training
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, PrefetchRequest, StepsRequest
 from cnnbench.harness.worker.protocol.memory import NullMemoryRequest, PeakMemoryRequest
@@ -22,6 +22,7 @@ from cnnbench.harness.worker.protocol.messages import (
     read_content,
     read_head,
 )
+from cnnbench.harness.worker.protocol.programs import RoundsRequest, TrainProgramRequest
 from cnnbench.harness.worker.protocol.sessions import (
     CallsRequest,
     CloseSessionRequest,
@@ -91,6 +92,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     LossesRequest: training.losses,
     TrainRequest: training.train,
     EvaluateRequest: training.evaluate,
+    RoundsRequest: programs.rounds,
+    TrainProgramRequest: programs.train_program,
     ExitRequest: lambda request, state: Done(),
 }
 REQUESTS = {kind.method: kind for kind in HANDLERS}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from cnnbench.execution.precision import PrecisionPolicy
-from cnnbench.numerics.calibration import ENDS_AT, LOSS
+from cnnbench.numerics.calibration import ENDS_AT, LOSS, Envelope
 from cnnbench.numerics.comparison import examine, largest, largest_differences
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.program_course import AVERAGE, Taken, envelopes, exact_rounds, taken
@@ -15,10 +16,11 @@ from cnnbench.numerics.rounding import stored_loss
 from cnnbench.training.programs.runner import ProgramRunner
 
 NAME = "program"
+ROUNDS = 2
 
 
 def check_program(
-    runner: ProgramRunner, policy: PrecisionPolicy, right: ProgramRunner | None = None, rounds: int = 2
+    runner: ProgramRunner, policy: PrecisionPolicy, right: ProgramRunner | None = None, rounds: int = ROUNDS
 ) -> CheckOutcome:
     """Compares the weights, statistics, slots, loss and averages after each phase; a failure names the first phase.
 
@@ -30,34 +32,82 @@ def check_program(
         right: What the program, its settings and its data should be, where a fault was put into ``runner``.
         rounds: How many.
     """
-    exact = exact_rounds(right or runner, rounds)
-    found = envelopes(right or runner, exact, rounds, policy)
+    return judge_rounds(taken(runner, rounds), expected_rounds(right or runner, policy, rounds), policy)
+
+
+@dataclass(frozen=True)
+class ExpectedRounds:
+    """What a program should come to, after each phase. Args: exact: its values. envelopes: how far others may lie."""
+
+    exact: tuple[Taken, ...]
+    envelopes: tuple[Envelope, ...]
+
+
+def expected_rounds(runner: ProgramRunner, policy: PrecisionPolicy, rounds: int = ROUNDS) -> ExpectedRounds:
+    """What the reference makes of a program.
+
+    Args:
+        runner: Of the program; only its program, settings and data are read.
+        policy: The arithmetic that is examined.
+        rounds: How many.
+    """
+    exact = exact_rounds(runner, rounds)
+    return ExpectedRounds(tuple(exact), tuple(envelopes(runner, exact, rounds, policy)))
+
+
+def judge_rounds(got: Iterable[Taken], expected: ExpectedRounds, policy: PrecisionPolicy) -> CheckOutcome:
+    """Compares what was held after each phase, as ``check_program`` says.
+
+    Args:
+        got: On the backend that is examined.
+        expected: Of the same rounds.
+        policy: Its arithmetic.
+    """
     compared, most, where = 0, 0.0, ""
-    for got, true, envelope in zip(taken(runner, rounds), exact, found, strict=False):
+    come = iter(got)
+    for true, envelope in zip(expected.exact, expected.envelopes, strict=True):
+        found = next(come, Taken(true.round, "", {}))
         place = f"round {true.round + 1}, phase {true.phase!r}"
-        if got.phase != true.phase:
-            text = f"{place}: the phase {got.phase!r} ran in its place"
-            return CheckOutcome(name=NAME, status="failed", budget_used=np.inf, node=true.phase, message=text)
-        for name, value in true.values.items():
-            array = got.values.get(name)
-            if array is not None and name == LOSS:  # the policy stores no loss
-                array = stored_loss(float(array), policy)
-            is_average = true.phase == AVERAGE  # which the host keeps in float64
-            problem, said = (None, "") if is_average else examine(array, value.shape, policy, value)
-            if problem is not None or array is None:
-                text = f"{place}: {name}: {said or 'the value is missing'}"
-                return CheckOutcome(name=NAME, status="failed", budget_used=np.inf, node=true.phase, message=text)
-        open_names = _open(true, envelope.size)
-        used = envelope.used(largest_differences(got.values, true.values))
-        for name in open_names:
+        wrong = _wrong_at_sight(found, true, policy)
+        if wrong is not None:
+            problem, text = wrong
+            return _failed(true, f"{place}: {text}", np.inf, problem)
+        used = envelope.used(largest_differences(found.values, true.values))
+        for name in _open(true, envelope.size):
             compared += 1
             if not used[name] <= most:
                 most, where = used[name], f"{place}: {name} uses {used[name]:.3g} of the envelope"
         if not most <= 1:
-            return CheckOutcome(name=NAME, status="failed", budget_used=most, node=true.phase, message=where)
-    return CheckOutcome(
-        name=NAME, status="passed", budget_used=most, message=where, details={"compared": compared, "rounds": rounds}
-    )
+            return _failed(true, where, most)
+    if next(come, None) is not None:
+        return _failed(expected.exact[-1], "more phases ran than the program has", np.inf)
+    details = {"compared": compared, "rounds": expected.exact[-1].round + 1}
+    if not compared:
+        text = "rounding moves every value too far for a comparison"
+        return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
+    return CheckOutcome(name=NAME, status="passed", budget_used=most, message=where, details=details)
+
+
+def _failed(true: Taken, text: str, used: float, problem: str | None = None) -> CheckOutcome:
+    details = {} if problem is None else {"problem": problem}
+    return CheckOutcome(name=NAME, status="failed", budget_used=used, node=true.phase, message=text, details=details)
+
+
+def _wrong_at_sight(found: Taken, true: Taken, policy: PrecisionPolicy) -> tuple[str | None, str] | None:
+    """(problem, text) where another phase ran, or a value is missing, has another shape or dtype, or is no number."""
+    if found.phase != true.phase:
+        return None, f"the phase {found.phase!r} ran in its place" if found.phase else "it did not run"
+    for name, value in true.values.items():
+        array = found.values.get(name)
+        if array is None:
+            return None, f"{name}: the value is missing"
+        if name == LOSS:  # the policy stores no loss
+            array = stored_loss(float(array), policy)
+        if true.phase != AVERAGE:  # which the host keeps in float64
+            problem, said = examine(array, value.shape, policy, value)
+            if problem is not None:
+                return problem, f"{name}: {said}"
+    return None
 
 
 def _open(true: Taken, size: Mapping[str, float]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cnnbench import registry
@@ -62,6 +63,18 @@ class ProgramPlugin:
 def training_programs() -> dict[str, ProgramPlugin]:
     """Every plugin's by name, the core's own first."""
     return registry.offered("cnnbench_training_programs", ProgramPlugin)
+
+
+def training_program_digest(name: str) -> str:
+    """SHA-256 of a program's content. Args: name: of the program. Raises UnavailableError where it is not here."""
+    return _digest(offered_program(name).build)
+
+
+@cache
+def _digest(build: Callable[[], TrainingProgram]) -> str:
+    from cnnbench.training.programs.serialization import program_digest
+
+    return program_digest(build())
 
 
 def offered_program(name: str) -> ProgramPlugin:

@@ -44,11 +44,15 @@ class RoundSettings:
         batch: Images a phase.
         learning_rate: Multiplied by each phase's own factor.
         seed: Of weights, batches, noise and masks.
+        data: (name in the program, registered name) of each dataset.
+        train_images: At most so many of each dataset, chosen by the seed; None for all.
     """
 
     batch: int = 32
     learning_rate: float = 0.01
     seed: int = 0
+    data: tuple[tuple[str, str], ...] = ()
+    train_images: int | None = None
 
 
 def compiled_on(backend: Backend, options: ProgramOptions) -> CompilePhase:

@@ -44,6 +44,7 @@ DIFFERS: dict[str, tuple[str, ...]] = {
     "checks": (),
     "measure": (),
     "train": (),
+    "program": (T, R),
     "graph_digest": KEYS,
     "weights_digest": KEYS,
 }

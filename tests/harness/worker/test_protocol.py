@@ -17,7 +17,7 @@ from cnnbench.harness.worker import server
 from cnnbench.harness.worker.errors import OutOfMemoryError, ProtocolError, RequestFailedError
 from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
 from cnnbench.harness.worker.handlers.training import signs_of_life
-from cnnbench.harness.worker.protocol import checks, memory, sessions, setup, timing, training
+from cnnbench.harness.worker.protocol import checks, memory, programs, sessions, setup, timing, training
 from cnnbench.harness.worker.protocol.messages import (
     LONGEST_LINE_BYTES,
     ReportedError,
@@ -37,6 +37,9 @@ from cnnbench.spec.losses import CrossEntropy, SmoothL1
 from cnnbench.spec.optimizers import SGD
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.epoch import Epoch
+from cnnbench.training.programs.offered import offered_program
+from cnnbench.training.programs.runner import RoundSettings
+from cnnbench.training.programs.serialization import program_digest
 from cnnbench.training.schedules import Step
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.steps import TrainingSteps
@@ -53,6 +56,12 @@ SETTINGS = TrainSettings(
 OBSERVED = Observation(1.0, 0.9, None, 2.0, 3, None, 0.5)
 NETWORK = {"graph": GRAPH, "options": OPTIONS, "arrays": Path("/a")}
 STEPS = TrainingSteps(SGD(nesterov=True), SmoothL1(beta=0.5), rates=(0.1, 0.05), held=7)
+PROGRAM = {
+    "program": offered_program("dcgan_tiny").build(),
+    "options": OPTIONS,
+    "arrays": Path("/a"),
+    "settings": RoundSettings(batch=2, learning_rate=0.1, seed=3, data=(("a", "digits_a"),), train_images=7),
+}
 REQUEST_EXAMPLES = [
     setup.HelloRequest(protocol=4),
     setup.EnvironmentRequest(),
@@ -98,6 +107,8 @@ REQUEST_EXAMPLES = [
     training.LossesRequest(**NETWORK, settings=SETTINGS, beside=(1.5, math.inf), most=7),
     training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f"), outputs=Path("/o")),
     training.EvaluateRequest(**NETWORK, settings=SETTINGS, images=(0, 5), outputs=Path("/o")),
+    programs.RoundsRequest(**PROGRAM, rounds=2, output=Path("/o")),
+    programs.TrainProgramRequest(**PROGRAM, rounds=100, final=Path("/f"), averages=Path("/e")),
 ]
 REPLY_EXAMPLES = [
     setup.Done(),
@@ -142,6 +153,8 @@ REPLY_EXAMPLES = [
     sessions.AnswerReply(done=False),
     training.LossesReply(losses=(0.5, math.inf)),
     training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
+    programs.RoundsReply(taken=((0, "judge"), (0, "average"))),
+    programs.TrainProgramReply(losses=(0.5, math.inf)),
     training.EvaluateReply(predictions=(1, 2), leads=(0.5, math.inf), departures=(0.0, math.inf)),
 ]
 
@@ -160,7 +173,8 @@ def test_a_request_arrives_as_it_was_sent(request_):
     assert type(found) is type(request_)
     for name in type(request_).model_fields:
         sent, came = getattr(request_, name), getattr(found, name)
-        assert (came.digest == sent.digest) if name == "graph" else (came == sent)
+        digest = {"graph": lambda graph: graph.digest, "program": program_digest}.get(name)
+        assert (digest(came) == digest(sent)) if digest else (came == sent)
 
 
 @pytest.mark.parametrize("reply", REPLY_EXAMPLES, ids=names(REPLY_EXAMPLES))

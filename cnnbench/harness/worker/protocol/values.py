@@ -22,6 +22,9 @@ from cnnbench.spec.losses import Loss, loss_from_fields
 from cnnbench.spec.optimizers import Optimizer, optimizer_from_fields
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.training.augmentation import Augmentation
+from cnnbench.training.programs.program import TrainingProgram
+from cnnbench.training.programs.runner import RoundSettings
+from cnnbench.training.programs.serialization import program_from_json, program_to_json
 from cnnbench.training.schedules import Schedule, schedule_from_fields
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.steps import TrainingSteps
@@ -110,6 +113,8 @@ def _same(value: Any) -> Any:
 
 
 GraphValue = Annotated[Graph, Carried(Graph, Graph.to_json, graph_from_json, _same)]
+ProgramValue = Annotated[TrainingProgram, Carried(TrainingProgram, program_to_json, program_from_json, _same)]
+RoundSettingsValue = Annotated[RoundSettings, _record(RoundSettings)]
 LossValue = Annotated[Loss, _COMPONENTS["loss"]]
 OptimizerValue = Annotated[Optimizer, _COMPONENTS["optimizer"]]
 OptionsValue = Annotated[ProgramOptions, Carried(ProgramOptions, _options_to_json, _options_from_json)]

@@ -1,0 +1,95 @@
+"""The training pass by programs: several networks in turn, from the same arrays, batches and draws on every backend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnbench.harness.passes.events import EpochFinished
+from cnnbench.harness.passes.findings import Failure, Training, TrainingPart
+from cnnbench.harness.passes.program_settings import round_settings
+from cnnbench.harness.passes.work import Work
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.trainings import cell_program
+from cnnbench.harness.worker.pool import LoadedWorker, Pool
+from cnnbench.harness.worker.protocol.programs import TrainProgramRequest
+from cnnbench.harness.worker.protocol.training import EpochEvent, Event
+from cnnbench.training.epoch import Epoch
+
+
+def program_training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
+    """Trains every cell that trains by a program and has not done so.
+
+    Args:
+        work: The pass.
+        cells: All cells of the run that are not skipped.
+        pool: Its workers.
+    """
+    training = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.train and cell.program is not None]
+    for cell in training:
+        if work.is_open(cell) and work.facts.found(cell).training is None:
+            spec = work.facts.spec(cell)
+            with work.guarded(cell, lambda spec=spec: pool.peek(spec)):  # type: ignore[misc]
+                _train(work, cell, pool.get(spec))
+        work.count()
+    for cell in training:
+        part = work.facts.found(cell).training
+        failure = wrong_program(part.training) if part is not None and work.is_open(cell) else None
+        if failure is not None:
+            work.fail(cell, failure)
+
+
+def _train(work: Work, cell: Cell, loaded: LoadedWorker) -> None:
+    work.begin(cell, "training by a program")
+    folder = loaded.worker.folder
+    final, averages = (folder / f"program-{name}.safetensors" for name in ("final", "averages"))
+    try:
+        training = _trained(work, cell, loaded, _request(work, cell, final, averages))
+        work.keep(cell, "training", TrainingPart(origin=loaded.origin(cell), training=training))
+    finally:
+        for path in (final, averages):
+            path.unlink(missing_ok=True)
+
+
+def _request(work: Work, cell: Cell, final: Path, averages: Path) -> TrainProgramRequest:
+    material = work.facts.materials.of(cell)
+    asked, _ = cell_program(cell, work.facts.suite)
+    assert material.program is not None
+    return TrainProgramRequest(
+        program=material.program,
+        options=material.options,
+        arrays=material.start,
+        settings=round_settings(cell, work.facts.suite),
+        rounds=asked.rounds,
+        final=final,
+        averages=averages,
+    )
+
+
+def _trained(work: Work, cell: Cell, loaded: LoadedWorker, request: TrainProgramRequest) -> Training:
+    epochs: list[Epoch] = []
+
+    def receive(event: Event) -> None:
+        if isinstance(event, EpochEvent):  # the other kind is a sign of life
+            epochs.append(event.epoch)
+            work.report(EpochFinished(cell.id, event.epoch))
+
+    with work.watch.timing("training"):
+        reply = loaded.worker.ask(request, timeout_s=work.facts.suite.timeouts.call_s, on_event=receive)
+    phases = tuple(phase.name for phase in request.program.phases)
+    return Training(epochs=tuple(epochs), losses=reply.losses, phases=phases)
+
+
+def wrong_program(training: Training) -> Failure | None:
+    """The failure that a training by a program amounts to: a loss that is no finite number.
+
+    Args:
+        training: Of a cell.
+    """
+    wrong = next((i for i, loss in enumerate(training.losses) if not math.isfinite(loss)), None)
+    if wrong is None:
+        return None
+    at, phase = divmod(wrong, len(training.phases))
+    reason = f"the loss of phase {training.phases[phase]!r} is not finite in round {at + 1}"
+    return Failure(status="nan", reason=reason)

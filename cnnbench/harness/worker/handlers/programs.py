@@ -1,0 +1,59 @@
+"""Training by a program in a worker: a few rounds to be checked, and whole trainings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.handlers.state import WorkerState
+from cnnbench.harness.worker.handlers.training import signs_of_life
+from cnnbench.harness.worker.protocol.programs import (
+    RoundsReply,
+    RoundsRequest,
+    TrainProgramReply,
+    TrainProgramRequest,
+)
+from cnnbench.harness.worker.protocol.training import EpochEvent
+
+if TYPE_CHECKING:
+    from cnnbench.training.programs.runner import ProgramRunner, ProgramState
+
+
+def rounds(request: RoundsRequest, state: WorkerState) -> RoundsReply:
+    """Runs a few rounds."""
+    from cnnbench.numerics.program_course import taken
+
+    found = list(taken(_runner(request, state), request.rounds, _start(request)))
+    held = {f"{i}/{name}": array for i, item in enumerate(found) for name, array in item.values.items()}
+    write_arrays(request.output, held)
+    return RoundsReply(taken=tuple((item.round, item.phase) for item in found))
+
+
+def train_program(request: TrainProgramRequest, state: WorkerState) -> TrainProgramReply:
+    """Trains by a program."""
+    from cnnbench.training.programs.loop import train_by_program
+
+    result = train_by_program(
+        _runner(request, state),
+        request.rounds,
+        _start(request),
+        on_part=lambda part: state.emit(EpochEvent(epoch=part)),
+        on_step=signs_of_life(state),
+    )
+    write_arrays(request.final, result.final.arrays)
+    write_arrays(request.averages, result.final.averages)
+    return TrainProgramReply(losses=result.losses)
+
+
+def _runner(request: RoundsRequest | TrainProgramRequest, state: WorkerState) -> ProgramRunner:
+    from cnnbench.training.programs.images import load_data
+    from cnnbench.training.programs.runner import ProgramRunner, compiled_on
+
+    data = load_data(request.program, request.settings)
+    return ProgramRunner(request.program, compiled_on(state.loaded, request.options), request.settings, data)
+
+
+def _start(request: RoundsRequest | TrainProgramRequest) -> ProgramState:
+    from cnnbench.training.programs.runner import ProgramState
+
+    return ProgramState(dict(read_arrays(request.arrays)))

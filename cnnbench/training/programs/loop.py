@@ -1,0 +1,67 @@
+"""Trains by a program: rounds in turn, in a few parts of which each is reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cnnbench.measurement.clock import Clock
+from cnnbench.training.epoch import Epoch
+from cnnbench.training.programs.runner import ProgramRunner, ProgramState
+
+PARTS = 10
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """What a training by a program gives.
+
+    Args:
+        losses: Of each phase of each round, in turn, before its update.
+        parts: What each part of the training came to.
+        final: Everything that is held at the end.
+    """
+
+    losses: tuple[float, ...]
+    parts: tuple[Epoch, ...]
+    final: ProgramState
+
+
+def train_by_program(
+    runner: ProgramRunner,
+    rounds: int,
+    start: ProgramState | None = None,
+    *,
+    on_part: Callable[[Epoch], None] = lambda part: None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> ProgramResult:
+    """Trains, and stops where a loss is no finite number: nothing that follows could be.
+
+    Args:
+        runner: Of the program.
+        rounds: How many.
+        start: What it begins with; None for the initial weights of the settings' seed.
+        on_part: Called with each of ``PARTS`` parts of the training as it ends.
+        on_step: Called with the number (from 1) of each step of a phase, and its loss.
+    """
+    runner.load(start)
+    clock, losses, parts, seconds, first = Clock(), list[float](), list[Epoch](), 0.0, 0
+    phases = len(runner.program.phases)
+    for at in range(rounds):
+        for number in range(phases):
+            batch = runner.batch(number, at)
+            begun = clock.now()
+            losses.append(runner.take(number, batch))
+            seconds += clock.now() - begun
+            on_step(len(losses), losses[-1])
+        runner.end_round()
+        finite = all(map(math.isfinite, losses[-phases:]))
+        if (at + 1) * PARTS // rounds > at * PARTS // rounds or not finite:
+            mean = math.fsum(losses[first:]) / (len(losses) - first)
+            parts.append(Epoch(epoch=len(parts) + 1, step=len(losses), train_loss=mean, seconds=seconds))
+            on_part(parts[-1])
+            seconds, first = 0.0, len(losses)
+        if not finite:
+            break
+    return ProgramResult(tuple(losses), tuple(parts), runner.snapshot())
