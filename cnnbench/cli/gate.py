@@ -137,9 +137,9 @@ def show(
             item.status,
             figures.seconds(item.median_s.value if item.median_s else None),
             figures.size(item.peak_bytes),
-            figures.percent(item.test_accuracy),
+            ", ".join(score.in_words for score in item.scores) or figures.percent(item.test_accuracy),
         )
         for item in value.cells
     ]
-    print_table(("cell", "status", "median latency", "peak memory", "accuracy"), rows)
+    print_table(("cell", "status", "median latency", "peak memory", "test images"), rows)
     echo(f"\nrun {value.run_id} of {value.created_utc}" + (f": {value.reason}" if value.reason else ""))

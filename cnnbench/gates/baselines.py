@@ -10,13 +10,14 @@ from pydantic import Field, ValidationError
 
 from cnnbench.errors import DataError
 from cnnbench.gates.evidence import Evidence
-from cnnbench.harness.passes.findings import Digests, Sample
+from cnnbench.harness.passes.findings import Digests, Sample, Training
 from cnnbench.harness.run.files import first_problem, write_atomically
 from cnnbench.harness.run.record import Control, Interval, Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.status import Status
 from cnnbench.numerics.outcome import PROGRAM, REFUSED, CheckOutcome
 from cnnbench.spec.frozen import Frozen
+from cnnbench.training.metrics.score import Score
 
 BASELINE_SCHEMA_VERSION = 1
 FOLDER = Path("reports") / "baselines"
@@ -52,6 +53,7 @@ class CellSnapshot(Frozen):
     test_accuracy: float | None = None
     predictions: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
+    scores: tuple[Score, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
 
@@ -122,9 +124,15 @@ def _cell(record: Record, samples: Iterable[Sample], in_turns: bool) -> CellSnap
         test_accuracy=training.test_accuracy if training else None,
         predictions=training.predictions if training else (),
         targets=training.targets if training else (),
+        scores=_judged(training) if training else (),
         versions=record.versions,
         settings=record.settings,
     )
+
+
+def _judged(training: Training) -> tuple[Score, ...]:
+    """The metrics of the test images; a classifier's accuracy is judged by its predictions."""
+    return tuple(score for score in training.metrics if score.metric != "accuracy" or not training.predictions)
 
 
 def _without_figures(check: CheckOutcome) -> CheckOutcome:

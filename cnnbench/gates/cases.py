@@ -17,18 +17,28 @@ from cnnbench.gates.resources import (
     numerics_verdict,
     peak_bytes,
 )
-from cnnbench.gates.rules import Metric, Rules
+from cnnbench.gates.rules import Rules
+from cnnbench.gates.scores import score_change
+from cnnbench.training.metrics.score import Score
 
 
 @dataclass(frozen=True)
 class MetricCase:
-    """A metric of a cell before it is judged: either a change, or a verdict that needs none, with its reason."""
+    """A metric of a cell before it is judged: either a change, or a verdict that needs none, with its reason.
+
+    Args:
+        falls: Whether what gets worse falls. unit: Of its figures. figures: Of base and head, where the cells' own
+            fields do not hold them.
+    """
 
     pair: Pair
-    metric: Metric
+    metric: str
     change: Change | None
     verdict: Judgement = "not comparable"
     reason: str = ""
+    falls: bool = True
+    unit: str = ""
+    figures: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,8 @@ class Matched:
         """All that can be judged."""
         found: list[MetricCase] = []
         for metric, make in (
-            ("latency", _latency), ("memory", _memory), ("numerics", _numerics), ("accuracy", _accuracy)
+            ("latency", _latency), ("memory", _memory), ("numerics", _numerics), ("accuracy", _accuracy),
+            ("metrics", _scores),
         ):  # fmt: skip
             if metric in self.rules.metrics:
                 found += make(self)
@@ -139,6 +150,8 @@ def _accuracy(matched: Matched) -> Iterable[MetricCase]:
         base = trained.get(pair.base.cell.training_key, pair.base) if pair.head.cell.train else pair.base
         if not pair.head.cell.train and (pair.head.cell.training_key in done or not base.predictions):
             continue
+        if not (pair.head.predictions or base.predictions) and (pair.head.scores or base.scores):
+            continue  # no classifier: its metrics are judged
         if not pair.head.predictions or not base.predictions:
             reason = _missing(Pair(base, pair.head), True, bool(base.predictions), "trained")
             yield MetricCase(pair, "accuracy", None, reason=reason)
@@ -148,14 +161,39 @@ def _accuracy(matched: Matched) -> Iterable[MetricCase]:
         yield MetricCase(Pair(base, pair.head), "accuracy", change, reason=unlike or "")
 
 
+def _scores(matched: Matched) -> Iterable[MetricCase]:
+    """Metrics of test images belong to a training run, as the accuracy does."""
+    trained = {cell.cell.training_key: cell for cell in matched.base.cells if cell.scores}
+    done = {cell.cell.training_key for cell in matched.head.cells if cell.scores}
+    for pair in matched.pairs:
+        base = trained.get(pair.base.cell.training_key, pair.base) if pair.head.cell.train else pair.base
+        if not pair.head.cell.train and pair.head.cell.training_key in done:
+            continue
+        before, after = ({score.metric: score for score in cell.scores} for cell in (base, pair.head))
+        for name in {**before, **after}:
+            scores = (before.get(name), after.get(name))
+            found = score_change(*scores, matched.rules)
+            known = next(score for score in scores if score is not None)
+            yield MetricCase(
+                Pair(base, pair.head), name, found.change, reason=found.reason, falls=known.higher_is_better,
+                unit=known.unit, figures=(_value(scores[0]), _value(scores[1])),
+            )  # fmt: skip
+
+
+def _value(score: Score | None) -> float | None:
+    return None if score is None else score.value
+
+
 def shown(case: MetricCase, *, paired: bool) -> tuple[float | None, float | None]:
     """The figures of both sides that are shown beside a verdict."""
+    if case.figures is not None:
+        return case.figures
     if case.metric == "latency":
         return latency_figures(case.pair, case.change, paired=paired)
     return _figure(case.pair.base, case.metric), _figure(case.pair.head, case.metric)
 
 
-def _figure(cell: CellSnapshot, metric: Metric) -> float | None:
+def _figure(cell: CellSnapshot, metric: str) -> float | None:
     if metric == "memory":
         return peak_bytes(cell)
     if metric == "numerics":

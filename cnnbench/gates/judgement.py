@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnbench.gates.rules import Metric, Rules
+from cnnbench.gates.rules import Rules
 from cnnbench.harness.run.record import Interval
 from cnnbench.measurement.student import student_quantile, student_tail
 from cnnbench.spec.frozen import Frozen
@@ -28,6 +28,7 @@ class Change:
         doubt: Why the change must not be trusted whatever its interval, or None.
         confidence: Of its interval, where sampling was sequential: that of the interim analysis at which sampling
             ended. None for the gate's own.
+        p_value: Two-sided, of nothing having changed, where a test gave it; None for Student's from the error.
         drift: What was taken out of the estimate: the logarithm of how much slower the machine was in the head run.
     """
 
@@ -37,6 +38,7 @@ class Change:
     threshold: float
     doubt: str | None = None
     confidence: float | None = None
+    p_value: float | None = None
     drift: float = 0.0
 
     def confidence_under(self, rules: Rules) -> float:
@@ -58,6 +60,8 @@ class Change:
     @property
     def p_changed(self) -> float:
         """Two-sided p value of "nothing changed"."""
+        if self.p_value is not None:
+            return self.p_value
         if self.error == 0:
             return 0.0 if self.estimate else 1.0
         return min(1.0, 2 * student_tail(abs(self.estimate) / self.error, self.degrees))
@@ -77,6 +81,8 @@ class Verdict(Frozen):
     """What a gate says of one metric of one cell (or of all cells of a backend together).
 
     Args:
+        metric: latency, memory, numerics, accuracy, or the name of a metric of test images. unit: Its unit, where it
+            has one of its own.
         subject: The cell's id, or the series whose cells are taken together. key: the cell's; "" for a series.
         change: head / base with its interval (``scale`` ratio), or head - base (``scale`` difference).
         threshold: The change that is tolerated, on the scale of ``change`` and without its sign.
@@ -93,7 +99,8 @@ class Verdict(Frozen):
     series: str
     architecture: str
     batch: int | None
-    metric: Metric
+    metric: str
+    unit: str = ""
     verdict: Judgement
     baseline: float | None = None
     head: float | None = None
@@ -144,6 +151,24 @@ def _judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judge
     return "inconclusive", "the interval is too wide: take more rounds or launches, or a quieter machine"
 
 
+def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
+    """Whether each change is a discovery: its p value under "nothing changed" passes Benjamini and Hochberg's control.
+
+    Args:
+        changes: None stands for a comparison that could not be made.
+        rules: With the rate of false discoveries.
+    """
+    from cnnbench.measurement.statistics import benjamini_hochberg
+
+    known = [(i, change.p_discovery(rules)) for i, change in enumerate(changes) if change]
+    stands = [False] * len(changes)
+    if known:
+        rejected = benjamini_hochberg([p for _, p in known], rules.gates.false_discovery_rate)
+        for (i, _), value in zip(known, rejected, strict=True):
+            stands[i] = value
+    return stands
+
+
 def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
     """The figures of a change of a logarithm as a verdict shows them."""
     confidence = change.confidence_under(rules)
@@ -163,15 +188,20 @@ def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
     }
 
 
-def as_difference(change: Change, rules: Rules) -> dict[str, object]:
-    """The figures of a drop as a verdict shows them: head - base, so that a drop is negative."""
+def as_difference(change: Change, rules: Rules, *, falls: bool = True) -> dict[str, object]:
+    """The figures of a change for the worse as a verdict shows them: head - base.
+
+    Args:
+        change: Larger is worse.
+        rules: With the confidence.
+        falls: Whether what got worse fell, so that its head - base is negative.
+    """
+    estimate = -change.estimate if falls else change.estimate
     confidence = change.confidence_under(rules)
     reach = change.reach(confidence)
     return {
         "scale": "difference",
-        "change": Interval(
-            value=-change.estimate, low=-change.estimate - reach, high=-change.estimate + reach, confidence=confidence
-        ),
+        "change": Interval(value=estimate, low=estimate - reach, high=estimate + reach, confidence=confidence),
         "threshold": change.threshold,
         "detectable": change.detectable(confidence, rules.power),
         "noise": reach,

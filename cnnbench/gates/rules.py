@@ -9,8 +9,8 @@ from cnnbench.gates.alpha_spending import AlphaSpending
 from cnnbench.harness.suite.gates import Gates
 from cnnbench.harness.suite.model import Suite
 
-Metric = Literal["latency", "memory", "numerics", "accuracy"]
-METRICS: tuple[Metric, ...] = ("latency", "memory", "numerics", "accuracy")
+Metric = Literal["latency", "memory", "numerics", "accuracy", "metrics"]  # "metrics": those of test images, by name
+METRICS: tuple[Metric, ...] = ("latency", "memory", "numerics", "accuracy", "metrics")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Rules:
         latency = suite.measure.latency
         spending = AlphaSpending(latency.launches, latency.most_launches) if latency and latency.sequential else None
         return cls(gates=suite.gates, spending=spending)
+
+    def place(self, metric: str) -> int:
+        """The place of a verdict's metric among what is judged; those of test images come last."""
+        return METRICS.index(metric) if metric in METRICS else len(METRICS)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnnbench.gates.baselines import CellSnapshot, round_medians
-from cnnbench.gates.judgement import judgement
+from cnnbench.gates.judgement import discoveries, judgement
 from cnnbench.gates.latency import paired_latency_changes
 from cnnbench.gates.pairs import Pair
 from cnnbench.gates.rules import Rules
-from cnnbench.gates.verdicts import discoveries
 
 if TYPE_CHECKING:
     from cnnbench.harness.passes.facts import Undecided

@@ -11,10 +11,10 @@ from typing import Any
 from cnnbench.gates.baselines import CellSnapshot, Snapshot
 from cnnbench.gates.cases import Matched, MetricCase, shown, why_not
 from cnnbench.gates.controls import floor_of, floor_sentence
-from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, judgement
+from cnnbench.gates.judgement import Change, Judgement, Verdict, as_difference, as_ratio, discoveries, judgement
 from cnnbench.gates.latency import noise_floor
 from cnnbench.gates.pairs import Pair
-from cnnbench.gates.rules import Metric, Rules
+from cnnbench.gates.rules import METRICS, Rules
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, REGRESSED
 from cnnbench.harness.suite.cell import Key
 from cnnbench.spec.frozen import Frozen
@@ -91,7 +91,7 @@ def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: 
     cases = Matched(base, head, tuple(pairs), rules, paired, same).cases()
     verdicts += _judged(cases, rules, paired=paired)
     order = {cell.cell.id: i for i, cell in enumerate(head.cells)}
-    verdicts.sort(key=lambda verdict: (order[verdict.subject], rules.metrics.index(verdict.metric)))
+    verdicts.sort(key=lambda verdict: (order[verdict.subject], rules.place(verdict.metric)))
     return GateResult(
         suite=head.suite,
         base_run=base.run_id,
@@ -111,13 +111,14 @@ def gate_sides(run: Snapshot, rules: Rules | None = None) -> GateResult:
 
 def _all_not_comparable(cell: CellSnapshot, reason: str, rules: Rules) -> list[Verdict]:
     """One verdict for each metric that the suite asks of the cell."""
-    asked: list[Metric] = [metric for metric in ("latency", "memory") if metric in cell.cell.measure]
+    asked: list[str] = [metric for metric in ("latency", "memory") if metric in cell.cell.measure]
     asked += ["numerics"] if cell.cell.checks else []
-    asked += ["accuracy"] if cell.cell.train and cell.cell.program is None else []
+    asked += ["accuracy"] if cell.cell.train and cell.cell.program is None and not cell.scores else []
+    asked += [score.metric for score in cell.scores]
     return [
         Verdict(**_names(cell), metric=metric, verdict="not comparable", reason=reason)
         for metric in asked
-        if metric in rules.metrics
+        if (metric if metric in METRICS else "metrics") in rules.metrics
     ]
 
 
@@ -138,7 +139,7 @@ def _judged(cases: list[MetricCase], rules: Rules, *, paired: bool) -> list[Verd
     a cell that it found decided must not become undecided by the p values of another metric.
     """
     stands: dict[int, bool] = {}
-    for metric in rules.metrics:
+    for metric in dict.fromkeys(case.metric for case in cases):
         members = [i for i, case in enumerate(cases) if case.metric == metric]
         stands |= zip(members, discoveries([cases[i].change for i in members], rules), strict=True)
     verdicts = []
@@ -147,31 +148,24 @@ def _judged(cases: list[MetricCase], rules: Rules, *, paired: bool) -> list[Verd
         verdict, reason = case.verdict, case.reason
         if case.change is not None:
             verdict, reason = judgement(case.change, rules, discovered=stands[i])
-            figures = as_difference if case.metric == "accuracy" else as_ratio
-            values |= figures(case.change, rules)
+            if case.figures is not None or case.metric == "accuracy":
+                values |= as_difference(case.change, rules, falls=case.falls)
+            else:
+                values |= as_ratio(case.change, rules)
+            reason = "; ".join(filter(None, (reason, case.reason)))
         before, after = shown(case, paired=paired)
         verdicts.append(
-            Verdict(**values, metric=case.metric, verdict=verdict, reason=reason, baseline=before, head=after)
+            Verdict(
+                **values,
+                metric=case.metric,
+                unit=case.unit,
+                verdict=verdict,
+                reason=reason,
+                baseline=before,
+                head=after,
+            )
         )
     return verdicts
-
-
-def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
-    """Whether each change is a discovery: its p value under "nothing changed" passes Benjamini and Hochberg's control.
-
-    Args:
-        changes: None stands for a comparison that could not be made.
-        rules: With the rate of false discoveries.
-    """
-    from cnnbench.measurement.statistics import benjamini_hochberg
-
-    known = [(i, change.p_discovery(rules)) for i, change in enumerate(changes) if change]
-    stands = [False] * len(changes)
-    if known:
-        rejected = benjamini_hochberg([p for _, p in known], rules.gates.false_discovery_rate)
-        for (i, _), value in zip(known, rejected, strict=True):
-            stands[i] = value
-    return stands
 
 
 def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:

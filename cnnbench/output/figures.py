@@ -87,6 +87,19 @@ def plain(value: float | None) -> str:
     return NOTHING if value is None else significant(value)
 
 
+def with_unit(value: float | None, unit: str = "") -> str:
+    """``28.3 dB``; a share of 1 without a unit."""
+    return plain(value) if value is None or not unit else f"{plain(value)} {unit}"
+
+
+def moved(interval: Interval | None, unit: str = "") -> str:
+    """``-0.0312 [-0.0391, -0.0233]`` of a difference in a unit of its own."""
+    if interval is None:
+        return NOTHING
+    value, low, high = (f"{bound:+.3g}" for bound in (interval.value, interval.low, interval.high))
+    return f"{value}{unit and ' ' + unit} [{low}, {high}]"
+
+
 def change(interval: Interval | None, scale: str) -> str:
     """``+3.1 % [-0.2 %, +6.4 %]`` of a ratio, or percentage points of a difference."""
     if interval is None:

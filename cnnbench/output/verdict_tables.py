@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from cnnbench.gates.compare import Difference
 from cnnbench.gates.judgement import JUDGEMENTS, Verdict
@@ -29,7 +30,7 @@ _COLUMNS = (
     Column("reason", "left", prose=True),
     Column("baseline"),
     Column("this run"),
-    Column("change [95 % interval]"),
+    Column("change [interval]", help="95 % confidence, 98 % for metrics of test images, or as the suite says"),
     Column("tolerated"),
     Column("noise", help="half the interval: what chance alone may show"),
     Column("detectable", help="the smallest true change that would have been found with 80 % power"),
@@ -68,12 +69,15 @@ def series_table(result: GateResult) -> ReportTable:
 
 
 def _entries(verdict: Verdict) -> tuple[Entry, ...]:
-    show = _FIGURES[verdict.metric]
+    show = _FIGURES.get(verdict.metric) or partial(figures.with_unit, unit=verdict.unit)
     points = verdict.scale == "difference"
+    share = verdict.metric in _FIGURES
 
     def amount(value: float | None) -> Entry:
         if value is None:
             return Entry(figures.NOTHING)
+        if points and not share:
+            return Entry(f"±{figures.with_unit(value, verdict.unit)}")
         return Entry(f"{'±' if points else ''}{100 * value:.1f} {'pp' if points else '%'}")
 
     return (
@@ -82,7 +86,7 @@ def _entries(verdict: Verdict) -> tuple[Entry, ...]:
         Entry(verdict.reason),
         Entry(show(verdict.baseline)),
         Entry(show(verdict.head)),
-        Entry(figures.change(verdict.change, verdict.scale)),
+        Entry(figures.change(verdict.change, verdict.scale) if share else figures.moved(verdict.change, verdict.unit)),
         amount(verdict.threshold),
         amount(verdict.noise),
         amount(verdict.detectable),

@@ -221,7 +221,7 @@ def test_verdicts_stand_worst_first_with_their_noise_and_power() -> None:
     worst, calm = split_verdicts(result)
 
     assert [column.name for column in table.columns][-5:] == [
-        "change [95 % interval]", "tolerated", "noise", "detectable", "false alarms"
+        "change [interval]", "tolerated", "noise", "detectable", "false alarms"
     ]  # fmt: skip
     assert table.rows[0][2].text == "regressed"
     assert len(worst.rows) + len(calm.rows) == len(table.rows) == len(result.verdicts)

@@ -23,7 +23,7 @@ from cnnbench.training.metrics.generative import (
 from cnnbench.training.metrics.keypoints import COCO_SIGMAS, object_keypoint_similarity, oks, pck
 from cnnbench.training.metrics.overlap import box_overlap, mask_overlap
 from cnnbench.training.metrics.segmentation import segmentation
-from cnnbench.training.metrics.statistic import MeanStatistic, compared, measured
+from cnnbench.training.metrics.statistic import MeanStatistic, measured
 
 RANGES = (
     (THRESHOLDS, "all"),
@@ -208,23 +208,6 @@ def test_the_interval_holds_the_mean_as_often_as_it_says():
         found = measured(MeanStatistic(generator.normal(size=60)), seed, 400)
         held += found.low <= 0 <= found.high
     assert 270 <= held <= 294
-
-
-def test_backends_that_differ_are_told_apart_and_equal_ones_are_not():
-    generator = np.random.default_rng(0)
-    first = MeanStatistic(generator.normal(size=80))
-    better = MeanStatistic(first.figures + generator.normal(0.1, 0.1, 80))  # each image a little better
-    found = compared(better, first)
-    assert found.low > 0
-    assert found.p_value < 0.01
-    same = compared(first, first)
-    assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
-    drawn = [[MeanStatistic(generator.normal(size=40)) for _ in range(2)] for _ in range(200)]
-    rates = [compared(*pair, seed, 200).p_value for seed, pair in enumerate(drawn)]
-    assert np.mean(np.array(rates) < 0.05) < 0.12
-    assert math.isnan(compared(MeanStatistic(np.array([np.inf, *first.figures[1:]])), first).p_value)
-    with pytest.raises(DataError, match="other images"):
-        compared(first, MeanStatistic(np.zeros(3)))
 
 
 def test_a_metric_of_no_image_is_refused_and_one_that_is_never_defined_has_no_interval():

@@ -15,9 +15,9 @@ from cnnbench.training.dataset import DataRequest, Dataset
 from cnnbench.training.decoders.boxes import Detections
 from cnnbench.training.decoders.decoded import Decoded
 from cnnbench.training.metrics.kept import restored
+from cnnbench.training.metrics.paired import compared
 from cnnbench.training.metrics.registry import default_metrics, image_metrics, scorable, score
 from cnnbench.training.metrics.score import Score
-from cnnbench.training.metrics.statistic import compared
 
 
 def data(name: str, size: int = 64, count: int = 4) -> Dataset:
@@ -70,7 +70,7 @@ def test_what_is_kept_of_each_image_gives_the_figure_again(name, metrics):
         assert again == found
         statistic = restored(json.loads(json.dumps(found.per_image)))
         assert statistic.of(np.arange(len(statistic))) == found.value, found.metric
-        assert compared(statistic, statistic, resamples=20).value == 0
+        assert compared(statistic, statistic, exchanges=20).value == 0
 
 
 def test_persons_are_matched_in_any_order():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cnnbench.harness.suite.matrix import Number, PositiveFloat, PositiveInt, Whole
 from cnnbench.spec.frozen import Frozen
@@ -28,6 +28,28 @@ class AccuracyGate(Frozen):
     margin: Number = Field(default=0.01, ge=0, le=1)
 
 
+class MetricsGate(Frozen):
+    """Regressed: a metric of test images got worse by more than its margin, beyond chance on the same test images.
+
+    Args:
+        margin: In each metric's own unit; null takes what the metric declares.
+        margins: For metrics by name: ``{mean_iou: 0.02}``.
+        false_alarm_rate: The most that may be called regressed of metrics in which nothing changed.
+    """
+
+    margin: Number | None = Field(default=None, ge=0)
+    margins: dict[str, Number] = Field(default_factory=dict)
+    false_alarm_rate: Number = Field(default=0.01, gt=0, le=0.2)
+
+    @field_validator("margins")
+    @classmethod
+    def _not_negative(cls, margins: dict[str, Number]) -> dict[str, Number]:
+        for name, value in margins.items():
+            if not value >= 0:
+                raise ValueError(f"the margin of {name!r} is {value:g}, expected 0 or more")
+        return margins
+
+
 class NumericsGate(Frozen):
     """Regressed: a check fails, or uses more than ``max_budget_used`` of its budget."""
 
@@ -45,6 +67,7 @@ class Gates(Frozen):
     latency: LatencyGate | None = LatencyGate()
     memory: MemoryGate | None = MemoryGate()
     accuracy: AccuracyGate | None = AccuracyGate()
+    metrics: MetricsGate | None = MetricsGate()
     numerics: NumericsGate | None = NumericsGate()
     confidence: Number = Field(default=0.95, gt=0.5, lt=1)
     false_discovery_rate: Number = Field(default=0.05, gt=0, lt=1)

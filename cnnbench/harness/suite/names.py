@@ -1,4 +1,4 @@
-"""Finds the names in a suite that nothing answers to: architectures, backends, modes, precisions, datasets."""
+"""Finds the names in a suite that nothing answers to: architectures, backends, modes, precisions, datasets, metrics."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
         yield from _wrong_dataset(suite.train.data, ("train", "data"))
         yield from _wrong_parts(suite.train)
     yield from wrong_programs(suite)
+    if suite.gates.metrics is not None and suite.gates.metrics.margins:
+        from cnnbench.training.metrics.registry import image_metrics
+
+        known = image_metrics()
+        for name in suite.gates.metrics.margins.keys() - known.keys():
+            yield ("gates", "metrics", "margins", name), _error("metric", name, known)
 
 
 def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:

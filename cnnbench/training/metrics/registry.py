@@ -38,6 +38,8 @@ class ImageMetric:
         unit: For headings; "" for a share of 1.
         default: Whether it is taken where a suite names no metric.
         limits: Between which figures lie; an interval ends there.
+        margin: How much worse it may get before gates call it a regression, where a suite names nothing.
+        relative: Whether the margin is a fraction of the figure, which has no scale of its own.
     """
 
     name: str
@@ -48,6 +50,8 @@ class ImageMetric:
     unit: str = ""
     default: bool = True
     limits: tuple[float, float] = (0.0, 1.0)
+    margin: float = 0.01
+    relative: bool = False
 
 
 def image_metrics() -> dict[str, ImageMetric]:
@@ -151,8 +155,13 @@ def _score(metric: ImageMetric, decoded: Sequence[Decoded], dataset: Dataset, in
         "unit": metric.unit,
         "confidence": CONFIDENCE,
     }
+    figure = statistic.of(np.arange(len(statistic)))
+    if metric.relative:
+        facts["margin"] = metric.margin * abs(figure) if math.isfinite(figure) else 0.0
+    else:
+        facts["margin"] = metric.margin
     if not intervals:
-        return Score(value=_defined(statistic.of(np.arange(len(statistic)))), **facts)
+        return Score(value=_defined(figure), **facts)
     found = measured(statistic)
     low, high = np.clip((found.low, found.high), *metric.limits)
     value, low, high = map(_defined, (found.value, float(low), float(high)))

@@ -17,6 +17,7 @@ class Score(Figures):
         confidence: Of the interval.
         images: How many there are.
         higher_is_better: Whether more is better. unit: For headings; "" for a share of 1.
+        margin: How much worse it may get before gates call it a regression, in its unit.
         per_image: What was found in each image, from which the figure follows for any choice of images; for
             comparing two backends on the same ones. None where no interval was asked for, or a plugin's statistic is
             not one of the core's.
@@ -30,6 +31,7 @@ class Score(Figures):
     images: int
     higher_is_better: bool = True
     unit: str = ""
+    margin: float = 0.01
     per_image: dict[str, Any] | None = None
 
     @property

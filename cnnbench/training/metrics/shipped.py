@@ -129,10 +129,19 @@ SHIPPED = (
     ImageMetric("bleu", WORDS, ("captions",), partial(of_captions, bleu)),
     ImageMetric("auroc", PICTURE, ("anomalous",), anomalies),
     ImageMetric(
-        "reconstruction_error", PICTURE, (), partial(of_pictures, reconstruction_error), False, limits=POSITIVE
+        "reconstruction_error",
+        PICTURE,
+        (),
+        partial(of_pictures, reconstruction_error),
+        False,
+        limits=POSITIVE,
+        margin=0.05,
+        relative=True,
     ),
-    ImageMetric("psnr", PICTURE, (), partial(of_pictures, _peak_signal), unit="dB", limits=ANY),
+    ImageMetric("psnr", PICTURE, (), partial(of_pictures, _peak_signal), unit="dB", limits=ANY, margin=0.2),
     ImageMetric("ssim", PICTURE, (), partial(of_pictures, _structure), limits=SIGNED, default=False),
-    ImageMetric("frechet_distance", ("features",), ("features",), features, False, limits=POSITIVE),
+    ImageMetric(
+        "frechet_distance", ("features",), ("features",), features, False, limits=POSITIVE, margin=0.05, relative=True
+    ),
     ImageMetric("recognised", ("probabilities",), (), samples),
 )

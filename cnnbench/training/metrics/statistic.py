@@ -1,4 +1,4 @@
-"""A figure over images, its interval by the bootstrap, and the difference between two backends on the same images."""
+"""A figure over images, and its interval: exact for shares of images, by the bootstrap for all else."""
 
 from __future__ import annotations
 
@@ -44,24 +44,6 @@ class MetricValue:
     images: int
 
 
-@dataclass(frozen=True)
-class MetricDifference:
-    """How far a figure of one backend lies above another's on the same images.
-
-    Args:
-        value: The difference.
-        low, high: Its interval by the bootstrap over images, both figures taken on the same choice of them.
-        p_value: Two-sided: twice the share of the choices on which the difference has the other sign or is 0, at
-            most 1. It is never 0: of B choices none can speak for less than 1 / (B + 1). NaN where some choice has no
-            finite difference.
-    """
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-
-
 def measured(statistic: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> MetricValue:
     """The figure over all images with its interval: exact for a share of images, else by the studentised bootstrap.
 
@@ -87,30 +69,6 @@ def measured(statistic: Statistic, seed: int = 0, resamples: int = RESAMPLES) ->
     drawn = np.array([statistic.of(choice) for choice in choices])
     ends = studentised(value, drawn, choices, influences(statistic), CONFIDENCE)
     return MetricValue(value, *ends, count)
-
-
-def compared(first: Statistic, second: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> MetricDifference:
-    """The first figure less the second on the same images.
-
-    Args:
-        first: Of some images.
-        second: Of the same ones in the same order.
-        seed: Of the choices of images.
-        resamples: How many choices.
-
-    Raises:
-        DataError: No image, or another number of them.
-    """
-    if len(first) != len(second):
-        raise DataError("figures of other images cannot be compared", received=(len(first), len(second)))
-    everything = _all(first)
-    value = first.of(everything) - second.of(everything)
-    choices = _choices(len(first), seed, resamples)
-    drawn = np.array([first.of(choice) - second.of(choice) for choice in choices])
-    defined = drawn[np.isfinite(drawn)]
-    beyond = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    p_value = min(1.0, 2 * (beyond + 1) / (len(defined) + 1)) if len(defined) == len(drawn) else float("nan")
-    return MetricDifference(value, *_ends(drawn), p_value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,12 +120,3 @@ def _all(statistic: Statistic) -> NDArray[np.int64]:
 
 def _choices(count: int, seed: int, resamples: int) -> NDArray[np.int64]:
     return stream(seed, "bootstrap").integers(0, count, (resamples, count))
-
-
-def _ends(drawn: Array) -> tuple[float, float]:
-    """The interval's ends; NaN where most choices define no figure."""
-    defined = drawn[np.isfinite(drawn)]
-    if 2 * len(defined) < len(drawn):
-        return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
