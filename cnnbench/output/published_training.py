@@ -10,16 +10,17 @@ from cnnbench.output.labels import label, network_label
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.text import to_markdown
 from cnnbench.training.metrics.kept import restored
+from cnnbench.training.metrics.paired import compared
 from cnnbench.training.metrics.score import Score
-from cnnbench.training.metrics.statistic import compared
 
 SCORES = (
     "What the trained networks reach on the test images, which are never trained on, with the interval over images "
     "(95 % confidence)."
 )
 DIFFERENCES = (
-    "A backend's figure less the first one's, both on the same images: the difference, its interval by the bootstrap "
-    "over images, and the p-value. An interval that holds 0 shows no difference."
+    "A backend's figure less the first one's, both on the same images: the difference, its interval over images (95 % "
+    "confidence), and the p-value of the paired permutation test, or of the exact sign test for a share of images. "
+    "An interval that holds 0 shows no difference."
 )
 
 
@@ -66,7 +67,8 @@ def score_differences(records: Sequence[Record]) -> ReportTable:
                 if base is None or base.per_image is None or score.per_image is None:
                     continue
                 found = compared(restored(score.per_image), restored(base.per_image))
-                texts = (f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]", f"{found.p_value:.3f}")
+                low, high = found.interval()
+                texts = (f"{found.value:+.4f} [{low:+.4f}, {high:+.4f}]", f"{found.p_value:.3f}")
                 names = (network, metric, f"{label(record.cell)} − {label(first.cell)}")
                 rows.append(tuple(Entry(text) for text in (*names, *texts)))
     names = ("network", "metric", "backends")
