@@ -150,7 +150,8 @@ def _accuracy(matched: Matched) -> Iterable[MetricCase]:
         base = trained.get(pair.base.cell.training_key, pair.base) if pair.head.cell.train else pair.base
         if not pair.head.cell.train and (pair.head.cell.training_key in done or not base.predictions):
             continue
-        if not (pair.head.predictions or base.predictions) and (pair.head.scores or base.scores):
+        other_task = pair.head.scores or base.scores or pair.head.cell.program is not None
+        if other_task and not (pair.head.predictions or base.predictions):
             continue  # no classifier: its metrics are judged
         if not pair.head.predictions or not base.predictions:
             reason = _missing(Pair(base, pair.head), True, bool(base.predictions), "trained")
