@@ -45,14 +45,17 @@ print(outcome.status, outcome.message)
 
 On the shipped backend it passes. With the plain call in its place (`tests/support/plain_torch.py`, `plain_jax.py`,
 `plain_tensorflow.py`; a backend's op is exchanged by `backend.operations = backend.operations.replace(kind, ...)`) it
-fails. The processor is an x86-64 one, two threads.
+fails. The processor is an x86-64 one, two threads. TensorFlow takes oneDNN's kernels by itself on processors with
+AVX512-VNNI, AVX512-BF16, AMX or AVX-VNNI, and elsewhere where `TF_ENABLE_ONEDNN_OPTS=1` says so; the version that a
+record keeps says `onednn: on` or `off`.
 """
 BARE = {
     "Out of reach": (
         "No network of cnnbench meets these: it refuses the shape when a network is built, or lacks the type.",
         ("TensorFlow 2.21.0", "measured", "instead"),
         (
-            "The gradient of `tf.nn.max_pool2d` of no images (N = 0) within `tf.function` ends the process (SIGABRT).",
+            "The gradient of `tf.nn.max_pool2d` of no images (N = 0) within `tf.function` ends the process (SIGABRT; "
+            "oneDNN).",
             "exit by signal",
             "our op takes another way for no images",
         ),
@@ -93,9 +96,21 @@ BARE = {
             "`.contiguous()` before",
         ),
         (
-            "TensorFlow 2.21.0: `tf.tanh` of a fused batch norm at inference behind a convolution, in `tf.function`.",
+            "TensorFlow 2.21.0: `tf.tanh` of a fused batch norm at inference behind a convolution, in `tf.function` "
+            "(oneDNN).",
             '"Fusion is not implemented: [FusedBatchNorm,Tanh]"',
             "`-tf.tanh(-x)` behind a batch norm",
+        ),
+        (
+            "TensorFlow 2.21.0 without oneDNN: a grouped `tf.nn.conv2d` with a bias or a batch norm at inference "
+            "behind it, in `tf.function`.",
+            '"Fused conv implementation does not support grouped convolutions for now"',
+            "a convolution for each group (`tf.ensure_shape` between the two keeps them apart as well)",
+        ),
+        (
+            "TensorFlow 2.21.0 without oneDNN: the gradients of `tf.nn.conv2d` with groups, or with dilation.",
+            '"Current CPU implementations do not yet support dilation rates larger than 1"',
+            "a convolution for each group; zeros between the kernel's elements",
         ),
         (
             "`batch_norm` in training of one value a channel, whose biased variance is 0.",
@@ -206,11 +221,12 @@ def _section(item: Defect, outcome: CheckOutcome) -> str:
     if file.is_file() and not kept:
         file.unlink()
     where = f"[`{file.name}`](reproducers/{file.name})" if kept else f"`python docs/write_defects.py {item.name}`"
+    kernels = f", with kernels of {item.kernels}" if item.kernels else ""
     found = "mended" if outcome.status == "passed" else outcome.message
     lines = (
         f"\n### `{item.name}`\n",
         f"{item.what}\n",
-        f"* Seen in {item.framework} {item.installed}, mode {item.mode}, {item.precision}: {item.size}.",
+        f"* Seen in {item.framework} {item.installed}, mode {item.mode}, {item.precision}{kernels}: {item.size}.",
         f"* Found by the `{item.check}` check: {found}.",
         f"* Instead: {item.workaround}.",
         f"* Plain call: `{item.call}`; reproducer: {where}.",

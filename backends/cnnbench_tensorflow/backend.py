@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from cnnbench.execution.operations import Operations
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
-from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.framework import ONEDNN, tf
 from cnnbench_tensorflow.losses import LOSSES
 from cnnbench_tensorflow.offered import LAYOUTS, MODES, PRECISIONS
 from cnnbench_tensorflow.ops import OPERATIONS, XLA
@@ -73,7 +72,7 @@ class TensorFlowBackend(Backend):
             "python": platform.python_version(),
             "intra_op_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+            "onednn": "on" if ONEDNN else "off",
             "tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
             "cuda_build": str(build.get("cuda_version", "none")),
             "devices": ", ".join(device.name for device in tf.config.list_logical_devices()),

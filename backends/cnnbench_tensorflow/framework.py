@@ -43,13 +43,27 @@ def _without_chatter() -> Iterator[None]:
                     os.write(2, line)
 
 
+def _has_onednn() -> bool:
+    """What TensorFlow says of itself; False where a version says it elsewhere, which is safe and may be slower."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+    except ImportError:
+        return False
+    return bool(getattr(_pywrap_util_port, "IsMklEnabled", bool)())
+
+
 with _without_chatter():
     import tensorflow as tf
 
 tf.get_logger().setLevel(logging.ERROR)
 tf.config.experimental.enable_tensor_float_32_execution(False)
 
-__all__ = ["tf", "wide"]
+# Whether TensorFlow takes oneDNN's kernels: by itself on processors with AVX512-VNNI, AVX512-BF16, AMX or AVX-VNNI, and
+# where TF_ENABLE_ONEDNN_OPTS says so. Its own kernels lack more: groups and dilation in gradients of convolutions,
+# groups beside a fused bias, and sums wider than bfloat16.
+ONEDNN = _has_onednn()
+
+__all__ = ["ONEDNN", "tf", "wide"]
 
 
 def wide(x: Any) -> Any:

@@ -43,7 +43,7 @@ def draw_layer(kind: type[Layer], base: Mapping[str, Any], inputs: Shapes, dice:
         chosen = {name for name in names if name not in kept and dice.chance(share)}
         found = {name: value for name, value in base.items() if name not in chosen}
         if dice.chance(0.2):
-            found = {name: value for name, value in found.items() if name in required}
+            found = {name: value for name, value in found.items() if name in required | kept}
         for name in names:
             if name in chosen or (name in required and name not in found and name not in kept):
                 found[name] = draw_field(kind, name, given, dice)

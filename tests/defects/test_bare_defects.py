@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from loaded_backends import loaded_backend
+from processors import needs
 
 from cnnbench.errors import SpecError
 from cnnbench.execution.contract import ProgramOptions
@@ -69,7 +70,7 @@ def mended(what: str, framework: str = "tensorflow") -> None:
 
 @pytest.mark.tensorflow
 def test_the_gradient_of_max_pooling_of_no_images_ends_the_process():
-    pytest.importorskip("tensorflow", reason="needs tensorflow")
+    needs("oneDNN")
     done = subprocess.run([sys.executable, "-c", ABORTS], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         mended("our max_pool need not step around it")
@@ -79,6 +80,7 @@ def test_the_gradient_of_max_pooling_of_no_images_ends_the_process():
 
 @pytest.mark.tensorflow
 def test_tanh_of_a_batch_norm_behind_a_convolution_is_refused(tf):
+    needs("oneDNN")
     ones = tf.ones((4,))
 
     @tf.function
@@ -105,6 +107,7 @@ def test_tanh_of_a_batch_norm_behind_a_convolution_is_refused(tf):
 
 @pytest.mark.tensorflow
 def test_a_convolution_without_outputs_returns_its_input_s_shape(tf):
+    needs("oneDNN")
     found = tf.nn.conv2d(tf.ones((1, 4, 4, 2)), tf.ones((5, 5, 2, 3)), 1, "VALID").shape
     if tuple(found) == (1, 0, 0, 3):
         mended("a kernel larger than the image")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from framework_defects import defects
-from processors import needs_avx512
+from processors import needs
 
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.replay import replay
@@ -19,20 +19,6 @@ ALL = [
     pytest.param(item, id=name, marks=[getattr(pytest.mark, item.backend), *([pytest.mark.slow] if item.slow else [])])
     for name, item in defects().items()
 ]
-
-
-WITH_AVX512 = {  # what the frameworks do with the kernels that they choose there
-    "torch_pointwise_conv_in_bfloat16_beside_infinity",
-    "torch_gelu_of_infinity",
-    "tensorflow_fused_relu_of_nan",
-    "tensorflow_fused_relu6_of_nan",
-    "tensorflow_softmax_of_nan",
-    "tensorflow_conv2d_of_no_images",
-    "tensorflow_mish_in_graphs",
-    "tensorflow_depthwise_dilated_and_strided",
-    "tensorflow_depthwise_native_gradient",
-    "tensorflow_explicit_padding_filter_gradient_in_bfloat16",
-}
 
 
 @contextmanager
@@ -55,8 +41,7 @@ def examined(defect, folder):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("defect", ALL)
 def test_the_plain_call_is_found_and_named(defect, load, tmp_path):
-    if defect.name in WITH_AVX512:
-        needs_avx512()
+    needs(defect.kernels)
     backend = load(defect.backend)
     with plainly(backend, defect) as subject:
         (outcome,) = run_checks([defect.check], subject, examined(defect, tmp_path))
@@ -75,8 +60,6 @@ def test_the_plain_call_is_found_and_named(defect, load, tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("defect", [p for p in ALL if not p.values[0].declared and "without_mkldnn" not in p.id])
 def test_our_own_op_does_not_have_it(defect, load, tmp_path):
-    if defect.name in WITH_AVX512:
-        needs_avx512()
     backend = load(defect.backend)
     (outcome,) = run_checks([defect.check], InProcessSubject(backend), examined(defect, tmp_path))
     assert outcome.status != "failed", outcome.message

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cnnbench.fuzzing.choices import Choices
 from cnnbench.fuzzing.coverage import added, classes_of, kinds_seen, value_class
+from cnnbench.fuzzing.fields import draw_layer
 from cnnbench.fuzzing.network import draw_network, fuzzed_kinds, kinds_in_turn
 from cnnbench.fuzzing.values import all_values, draw_case
 from cnnbench.registry import layer_kinds
+from cnnbench.spec.layers.loss import NLLLoss
 from cnnbench.spec.serialization import graph_from_json
 
 NETWORKS = 200
@@ -70,6 +73,13 @@ def test_values_stay_in_the_range_of_numbers(networks):
         assert all(np.array_equal(drawn.case.batch[name], again.case.batch[name]) for name in drawn.case.batch)
     assert len(policies) >= 3
     assert len(sizes) >= 3
+
+
+def test_a_layer_s_own_data_fits_its_fields():
+    """Targets are drawn with the class that their layer ignores; a layer that ignores another would read beyond."""
+    base = {"ignore_index": -1, "label_smoothing": 0.2}
+    drawn = [draw_layer(NLLLoss, base, ((1, 6, 4), (1, 4)), Choices(np.random.default_rng(n))) for n in range(50)]
+    assert {layer.ignore_index for layer in drawn if layer is not None} == {-1}
 
 
 def test_classes_are_counted(networks):

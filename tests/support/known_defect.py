@@ -72,6 +72,7 @@ class Defect:
         what: In words. size: of the error, as measured. workaround: what a user does, and what our backend does.
         slow: Whether a compiler is waited for.
         declared: Whether our own op has it too, and the backend declares it.
+        kernels: With which it shows, and which not every processor gets: ``oneDNN`` or ``AVX-512``; "" with any.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Defect:
     layout: str = ""
     slow: bool = False
     declared: bool = False
+    kernels: str = ""
 
     @property
     def options(self) -> ProgramOptions:

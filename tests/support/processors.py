@@ -1,4 +1,4 @@
-"""Which kernels the frameworks choose here: on processors without AVX-512 they do not take oneDNN's."""
+"""Which kernels the frameworks choose on this processor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ def has_avx512() -> bool:
     return "flags" not in text or "avx512f" in text
 
 
-def needs_avx512() -> None:
-    """Skips a test of what was seen with oneDNN's kernels for AVX-512 only."""
-    if not has_avx512():
+def needs(kernels: str) -> None:
+    """Skips a test of what was seen with these kernels only.
+
+    Args:
+        kernels: ``oneDNN``, which TensorFlow takes by itself on newer processors; ``AVX-512``; "" for any.
+    """
+    if kernels == "AVX-512" and not has_avx512():
         pytest.skip("seen with kernels for AVX-512, which this processor does not have")
+    if kernels == "oneDNN" and not pytest.importorskip("cnnbench_tensorflow.framework").ONEDNN:
+        pytest.skip("seen with oneDNN's kernels, which TensorFlow does not take here (TF_ENABLE_ONEDNN_OPTS=1)")

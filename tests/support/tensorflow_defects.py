@@ -19,6 +19,7 @@ DEFECTS = (
     *(
         Defect(
             name=f"tensorflow_fused_{layer.kind}_of_nan",
+            kernels="oneDNN",
             backend="tensorflow",
             mode="graph",
             call=f"plain_tensorflow.{layer.kind}",
@@ -49,6 +50,7 @@ DEFECTS = (
     ),
     Defect(
         name="tensorflow_softmax_of_nan",
+        kernels="oneDNN",
         backend="tensorflow",
         mode="graph",
         call="plain_tensorflow.softmax",
@@ -111,6 +113,7 @@ DEFECTS = (
     ),
     Defect(
         name="tensorflow_conv2d_of_no_images",
+        kernels="oneDNN",
         backend="tensorflow",
         mode="graph",
         call="plain_tensorflow.padded_conv2d",
@@ -206,6 +209,7 @@ DEFECTS = (
     ),
     Defect(
         name="tensorflow_mish_in_graphs",
+        kernels="oneDNN",
         backend="tensorflow",
         mode="graph",
         call="plain_tensorflow.mish",

@@ -55,6 +55,7 @@ DEFECTS = (
     ),
     Defect(
         name="torch_pointwise_conv_in_bfloat16_beside_infinity",
+        kernels="AVX-512",
         backend="torch",
         mode="eager",
         call="plain_torch.pointwise",
@@ -69,6 +70,7 @@ DEFECTS = (
     ),
     Defect(
         name="torch_gelu_of_infinity",
+        kernels="AVX-512",
         backend="torch",
         mode="eager",
         call="plain_torch.gelu",

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processors import needs_avx512
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
@@ -189,8 +188,6 @@ RUNS = [*((family, family == "noisy") for family in FAMILIES), ("noisy", False)]
 def test_ops_equal_the_reference_forward_and_reverse(
     family: str, training: bool, name: str, relative: float, mode: str, tensorflow_backend: Backend, oracle: Backend
 ) -> None:
-    if mode == "graph" and family == "convolution":
-        needs_avx512()
     graph = together(FAMILIES[family])
     case = draw(graph, family)
     reference = ProgramOptions("reference", precision("float64"), training=training)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processors import needs_avx512
 
 from cnnbench.errors import CnnbenchError, DataError, NumericalError, UnavailableError
 from cnnbench.execution.contract import Backend, ProgramOptions
@@ -203,8 +202,6 @@ def test_a_tie_of_maxima_sends_its_gradient_to_the_first(
 def test_small_integers_give_the_exact_result_in_float32(
     mode: str, tensorflow_backend: Backend, oracle: Backend
 ) -> None:
-    if mode == "graph":
-        needs_avx512()
     builder = Builder("integers")
     x = builder.input("x", (8, 9, 10))
     x = builder.add("a", L.Conv(out_channels=16, kernel_size=3, stride=(1, 2), padding=((1, 0), (2, 1))), x)
@@ -241,8 +238,6 @@ def test_bfloat16_rounds_to_eight_bits_and_trains(mode: str, tensorflow_backend:
 def test_gradients_in_bfloat16_are_summed_in_something_wider(
     mode: str, padding: Any, tensorflow_backend: Backend
 ) -> None:
-    if mode == "graph":
-        needs_avx512()
     """Sums of 8,000 positive terms, which an accumulator of 8 bits would lose: it stops growing at 256 to 512."""
     builder = Builder("sums")
     x = builder.input("x", (4, 33, 31))

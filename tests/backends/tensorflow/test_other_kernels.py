@@ -1,0 +1,28 @@
+"""TensorFlow with the kernels that it does not take by itself on this processor: oneDNN's, or its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+HELD = (
+    f"{HERE / 'test_tensorflow_ops.py'}::test_ops_equal_the_reference_forward_and_reverse"
+    "[convolution-False-float32-2e-05-graph]",
+    f"{HERE / 'test_tensorflow_programs.py'}::test_small_integers_give_the_exact_result_in_float32[graph]",
+    f"{HERE / 'test_tensorflow_programs.py'}::test_gradients_in_bfloat16_are_summed_in_something_wider[padding2-graph]",
+)
+
+
+@pytest.mark.tensorflow
+def test_convolutions_are_right_with_the_other_kernels_too():
+    framework = pytest.importorskip("cnnbench_tensorflow.framework", reason="needs tensorflow")
+    other = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0" if framework.ONEDNN else "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *HELD]
+    done = subprocess.run(command, env=other, capture_output=True, text=True, check=False, cwd=HERE.parents[2])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(HELD)} passed" in done.stdout
