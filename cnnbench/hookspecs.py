@@ -100,7 +100,7 @@ class OfferedProgram(Protocol):
 
     @property
     def build(self) -> Callable[[], Any]:
-        """() -> ``TrainingProgram``."""
+        """(shape of an input of that network, None for its own) -> ``TrainingProgram``."""
 
 
 class OfferedClaim(Protocol):

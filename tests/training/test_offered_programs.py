@@ -47,6 +47,7 @@ CHANGES = {
     "the order of phases": lambda p: replace(p, phases=p.phases[::-1]),
     "a source": lambda p: replace(p, sources={**p.sources, "latent": Normal(fresh=False)}),
     "an average": lambda p: replace(p, average=0.5),
+    "how pictures are made": lambda p: replace(p, sampling=replace(p.sampling, values=(0.0, 1.0))),
     "initial weights": lambda p: replace(p, spread=0.03),
 }
 

@@ -8,14 +8,19 @@ from pathlib import Path
 
 from cnnbench.harness.passes.events import EpochFinished
 from cnnbench.harness.passes.findings import Failure, Training, TrainingPart
+from cnnbench.harness.passes.program_pictures import MadePictures, PictureMaker
 from cnnbench.harness.passes.program_settings import round_settings
+from cnnbench.harness.passes.training import EXAMPLES_FILE, departed_failure
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.trainings import cell_program
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
-from cnnbench.harness.worker.protocol.programs import TrainProgramRequest
+from cnnbench.harness.worker.protocol.programs import PICTURES, TrainProgramRequest
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event
 from cnnbench.training.epoch import Epoch
+
+EXAMPLES = 16  # pictures that are kept of each cell
 
 
 def program_training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
@@ -27,11 +32,12 @@ def program_training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None
         pool: Its workers.
     """
     training = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.train and cell.program is not None]
+    maker = PictureMaker(work, pool)
     for cell in training:
         if work.is_open(cell) and work.facts.found(cell).training is None:
             spec = work.facts.spec(cell)
             with work.guarded(cell, lambda spec=spec: pool.peek(spec)):  # type: ignore[misc]
-                _train(work, cell, pool.get(spec))
+                _train(work, cell, pool.get(spec), maker)
         work.count()
     for cell in training:
         part = work.facts.found(cell).training
@@ -40,16 +46,37 @@ def program_training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None
             work.fail(cell, failure)
 
 
-def _train(work: Work, cell: Cell, loaded: LoadedWorker) -> None:
+def _train(work: Work, cell: Cell, loaded: LoadedWorker, maker: PictureMaker) -> None:
     work.begin(cell, "training by a program")
-    folder = loaded.worker.folder
+    origin, folder = loaded.origin(cell), loaded.worker.folder
     final, averages = (folder / f"program-{name}.safetensors" for name in ("final", "averages"))
     try:
-        training = _trained(work, cell, loaded, _request(work, cell, final, averages))
-        work.keep(cell, "training", TrainingPart(origin=loaded.origin(cell), training=training))
+        request = _request(work, cell, final, averages)
+        training = _trained(work, cell, loaded, request)
+        sampling = request.program.sampling
+        if sampling is not None and all(map(math.isfinite, training.losses)):
+            held = {**read_arrays(final), **read_arrays(averages)}
+            names = {name for _, name in request.settings.data}
+            made = maker.made(cell, sampling, held, names.pop() if len(names) == 1 else None)
+            training = _with_pictures(training, made)
+            _keep_examples(work, cell, made)
     finally:
         for path in (final, averages):
             path.unlink(missing_ok=True)
+    work.keep(cell, "training", TrainingPart(origin=origin, training=training))
+
+
+def _with_pictures(training: Training, made: MadePictures) -> Training:
+    *before, last = training.epochs
+    epochs = (*before, last.model_copy(update={"metrics": made.scores}))
+    return training.model_copy(update={"epochs": epochs, "evaluation": made.evaluation})
+
+
+def _keep_examples(work: Work, cell: Cell, made: MadePictures) -> None:
+    """Leaves the first pictures beside the record."""
+    folder = work.facts.folder(cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_arrays(folder / EXAMPLES_FILE, {PICTURES: made.pictures[:EXAMPLES]})
 
 
 def _request(work: Work, cell: Cell, final: Path, averages: Path) -> TrainProgramRequest:
@@ -82,14 +109,14 @@ def _trained(work: Work, cell: Cell, loaded: LoadedWorker, request: TrainProgram
 
 
 def wrong_program(training: Training) -> Failure | None:
-    """The failure that a training by a program amounts to: a loss that is no finite number.
+    """The failure that a training by a program amounts to: a loss that is no finite number, or other pictures.
 
     Args:
         training: Of a cell.
     """
     wrong = next((i for i, loss in enumerate(training.losses) if not math.isfinite(loss)), None)
     if wrong is None:
-        return None
+        return departed_failure(training.evaluation)
     at, phase = divmod(wrong, len(training.phases))
     reason = f"the loss of phase {training.phases[phase]!r} is not finite in round {at + 1}"
     return Failure(status="nan", reason=reason)

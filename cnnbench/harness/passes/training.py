@@ -173,9 +173,9 @@ def wrong_training(training: Training) -> Failure | None:
     if wrong is not None:
         return Failure(status="nan", reason=f"the training loss is not finite from step {wrong} on")
     found, envelope = training.evaluation, training.envelope
-    if found is not None and found.differing:
-        text = f"after training, {_departed(found)}"
-        return Failure(status="mismatch", reason=text)
+    departed = departed_failure(found)
+    if departed is not None:
+        return departed
     if envelope.get("agrees") is False:
         step = envelope["parts_at"]
         text = (
@@ -184,6 +184,17 @@ def wrong_training(training: Training) -> Failure | None:
         )
         return Failure(status="mismatch", reason=text)
     return None
+
+
+def departed_failure(found: Evaluation | None) -> Failure | None:
+    """The failure of a trained network whose outputs are not NumPy's; None where they are, or were not compared.
+
+    Args:
+        found: Of a training.
+    """
+    if found is None or not found.differing:
+        return None
+    return Failure(status="mismatch", reason=f"after training, {_departed(found)}")
 
 
 def _departed(found: Evaluation) -> str:

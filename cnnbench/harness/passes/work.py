@@ -127,6 +127,14 @@ class Work:
             reason = f"defect of cnnbench: {type(error).__name__}: {error}"
             self.fail(cell, Failure(status="error", reason=reason), traceback.format_exc())
 
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Work beside a cell's own, whose failure costs the cell nothing: a note says it. Args: what: was not done."""
+        try:
+            yield
+        except CnnbenchError as error:
+            self.note(f"{what}: {error}")
+
     def __enter__(self) -> Self:
         return self
 

@@ -41,7 +41,7 @@ def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[s
         "code of plugins": plugin_digest(),
     }
     if cell.program is not None and kind in (ChecksPart, *TRAINING):
-        found["training program"] = training_program_digest(cell.program)
+        found["training program"] = training_program_digest(cell.program, cell.image)
     if kind is ChecksPart:
         from cnnbench.numerics.answering_code import code_digest
 

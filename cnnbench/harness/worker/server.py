@@ -22,7 +22,7 @@ from cnnbench.harness.worker.protocol.messages import (
     read_content,
     read_head,
 )
-from cnnbench.harness.worker.protocol.programs import RoundsRequest, TrainProgramRequest
+from cnnbench.harness.worker.protocol.programs import PicturesRequest, RoundsRequest, TrainProgramRequest
 from cnnbench.harness.worker.protocol.sessions import (
     CallsRequest,
     CloseSessionRequest,
@@ -94,6 +94,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     EvaluateRequest: training.evaluate,
     RoundsRequest: programs.rounds,
     TrainProgramRequest: programs.train_program,
+    PicturesRequest: programs.pictures,
     ExitRequest: lambda request, state: Done(),
 }
 REQUESTS = {kind.method: kind for kind in HANDLERS}

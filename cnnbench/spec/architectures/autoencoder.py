@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnbench.spec.architectures import Architecture, Facts, require_no_classes
 from cnnbench.spec.composites.resize import Upsample
-from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.layers import Add, Conv, Flatten, Linear, MaxPool, ReLU, Shape, Sigmoid
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
@@ -70,14 +70,33 @@ def build_conv_vae(image: Shape, num_classes: int) -> Graph:
     half = b.add("latent.half", Affine(scale=0.5), log_variance)
     deviation = b.add("latent.deviation", Elementwise(function="exp"), half)
     z = b.add("latent.draw", Add(), mean, b.add("latent.scaled", Multiply(), deviation, noise))
+    return b.build({"logits": _decoded(b, z, inside, image[0]), "mean": mean, "log_variance": log_variance})
+
+
+def build_conv_vae_decoder(image: Shape) -> Graph:
+    """The decoder of ``conv_vae`` alone, by the same names: of a draw from the prior, an image.
+
+    Args:
+        image: As in ``build_conv_vae``.
+
+    Shapes:
+        latent (N, 2) -> image (N, C, H, W), each value between 0 and 1.
+    """
+    b = Builder("conv_vae_decoder")
+    inside = (VAE_WIDTHS[-1], *(-(-side // 2 ** len(VAE_WIDTHS)) for side in image[1:]))
+    logits = _decoded(b, b.input("latent", (LATENT,)), inside, image[0])
+    return b.build({"image": b.add("decoder.sigmoid", Sigmoid(), logits)})
+
+
+def _decoded(b: Builder, z: Value, inside: Shape, channels: int) -> Value:
+    """Logits of the values of an image from a latent vector. Args: inside: the shape of the smallest maps."""
     count = inside[0] * inside[1] * inside[2]
     x = b.add("decoder.relu1", ReLU(), b.add("decoder.fc", Linear(out_features=count), z))
     x = b.add("decoder.reshape", Reshape(shape=inside), x)
     for part, width in enumerate(reversed(VAE_WIDTHS), 2):
         conv_up = ConvTranspose(out_channels=width, kernel_size=3, stride=2, padding="same")
         x = b.add(f"decoder.relu{part}", ReLU(), b.add(f"decoder.conv{part}", conv_up, x))
-    logits = b.add("decoder.head", ConvTranspose(out_channels=image[0], kernel_size=3, padding="same"), x)
-    return b.build({"logits": logits, "mean": mean, "log_variance": log_variance})
+    return b.add("decoder.head", ConvTranspose(out_channels=channels, kernel_size=3, padding="same"), x)
 
 
 ARCHITECTURES = (

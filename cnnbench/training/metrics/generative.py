@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +74,35 @@ def recognised(probabilities: Array, confidence: float = 0.8) -> MeanStatistic:
     return MeanStatistic((_distributions(probabilities).max(1) >= confidence).astype(np.float64))
 
 
-def covered_classes(probabilities: Array, confidence: float = 0.8) -> tuple[int, ...]:
-    """The classes for which at least one sample is taken with this confidence.
+@dataclass(frozen=True, eq=False)
+class CoverageStatistic:
+    """How many classes occur among images. There is no interval: a choice of the images can only show fewer.
+
+    Args:
+        classes: (N,) the class of each, -1 for an image of none.
+    """
+
+    classes: Array
+    is_enough: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def of(self, images: NDArray[np.int64]) -> float:
+        """The number of different classes."""
+        found = self.classes[images]
+        return float(len(np.unique(found[found >= 0])))
+
+
+def covered_classes(probabilities: Array, confidence: float = 0.8) -> CoverageStatistic:
+    """The number of classes for which at least one sample is taken with this confidence.
 
     Args:
         probabilities: (N, K) by the classifier.
         confidence: From 0 to 1.
     """
     found = _distributions(probabilities)
-    return tuple(np.unique(found.argmax(1)[found.max(1) >= confidence]).tolist())
+    return CoverageStatistic(np.where(found.max(1) >= confidence, found.argmax(1), -1))
 
 
 def reconstruction_error(found: Array, truth: Array) -> MeanStatistic:

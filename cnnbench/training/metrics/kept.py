@@ -13,7 +13,7 @@ from cnnbench.errors import DataError
 from cnnbench.training.metrics.anomaly import AUROCStatistic
 from cnnbench.training.metrics.captions import BLEUStatistic
 from cnnbench.training.metrics.detection import AveragePrecisionStatistic, ClassMatches
-from cnnbench.training.metrics.generative import FrechetStatistic
+from cnnbench.training.metrics.generative import CoverageStatistic, FrechetStatistic
 from cnnbench.training.metrics.keypoints import PCKStatistic
 from cnnbench.training.metrics.segmentation import SegmentationStatistic
 from cnnbench.training.metrics.statistic import MeanStatistic, Statistic
@@ -23,6 +23,7 @@ KINDS: Mapping[str, type[Any]] = {
     "auroc": AUROCStatistic,
     "bleu": BLEUStatistic,
     "average_precision": AveragePrecisionStatistic,
+    "coverage": CoverageStatistic,
     "frechet": FrechetStatistic,
     "pck": PCKStatistic,
     "segmentation": SegmentationStatistic,

@@ -15,7 +15,13 @@ from cnnbench.training.metrics import objects, persons
 from cnnbench.training.metrics.anomaly import auroc
 from cnnbench.training.metrics.captions import bleu, exact_match
 from cnnbench.training.metrics.detection import THRESHOLDS
-from cnnbench.training.metrics.generative import frechet_distance, psnr, recognised, reconstruction_error
+from cnnbench.training.metrics.generative import (
+    covered_classes,
+    frechet_distance,
+    psnr,
+    recognised,
+    reconstruction_error,
+)
 from cnnbench.training.metrics.registry import ImageMetric
 from cnnbench.training.metrics.segmentation import Figure, segmentation
 from cnnbench.training.metrics.statistic import MeanStatistic, Statistic
@@ -88,6 +94,11 @@ def samples(decoded: Many, dataset: Dataset) -> Statistic:
     return recognised(_stacked(decoded, "probabilities"))
 
 
+def coverage(decoded: Many, dataset: Dataset) -> Statistic:
+    """The number of classes that a classifier recognises among generated pictures, with a confidence of 0.8."""
+    return covered_classes(_stacked(decoded, "probabilities"))
+
+
 def _peak_signal(found: Array, truth: Array) -> Statistic:
     return psnr(found, truth, float(truth.max() - truth.min()))
 
@@ -144,4 +155,5 @@ SHIPPED = (
         "frechet_distance", ("features",), ("features",), features, False, limits=POSITIVE, margin=0.05, relative=True
     ),
     ImageMetric("recognised", ("probabilities",), (), samples),
+    ImageMetric("covered_classes", ("probabilities",), (), coverage, limits=POSITIVE),
 )

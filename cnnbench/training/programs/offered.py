@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cnnbench import registry
 from cnnbench.errors import SpecError, UnavailableError, did_you_mean
 
 if TYPE_CHECKING:
     from cnnbench.spec.graph import Graph
+    from cnnbench.spec.layers import Shape
     from cnnbench.training.programs.program import TrainingProgram
+
+
+class BuildProgram(Protocol):
+    """Makes a training program."""
+
+    def __call__(self, image: Shape | None = None, /) -> TrainingProgram: ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class ProgramPlugin:
         source: The paper that it follows.
         architecture: The registered network for which it is there: cells of that network train by it.
         network: The prefix under which this network stands in the program; it may be a part of that network.
-        build: Makes the program.
+        build: Makes the program for an input of that network of this shape, its own unless given.
         data: The dataset that each of its sources reads where a suite names none.
         learning_rate: Where a suite says none.
     """
@@ -35,7 +41,7 @@ class ProgramPlugin:
     source: str
     architecture: str
     network: str
-    build: Callable[[], TrainingProgram]
+    build: BuildProgram
     data: Mapping[str, str] = field(default_factory=lambda: {"data": "digits"})
     learning_rate: float = 2e-4
 
@@ -45,7 +51,7 @@ class ProgramPlugin:
         Raises:
             SpecError: It trains another one: the architecture at another image, say.
         """
-        program = self.build()
+        program = self.build(graph.inputs[0].shape)
         shapes = program.shapes
         for spec in (*graph.named_weights(), *graph.named_state()):
             name = f"{self.network}.{spec.name}"
@@ -65,16 +71,26 @@ def training_programs() -> dict[str, ProgramPlugin]:
     return registry.offered("cnnbench_training_programs", ProgramPlugin)
 
 
-def training_program_digest(name: str) -> str:
-    """SHA-256 of a program's content. Args: name: of the program. Raises UnavailableError where it is not here."""
-    return _digest(offered_program(name).build)
+def training_program_digest(name: str, image: Shape | None = None) -> str:
+    """SHA-256 of a program's content.
+
+    Args:
+        name: Of the program.
+        image: The input of the network for which it is made; None for its own.
+
+    Raises:
+        UnavailableError: There is no program of that name.
+    """
+    key = (name, image)
+    build = offered_program(name).build
+    if key not in _DIGESTS or _DIGESTS[key][0] is not build:
+        from cnnbench.training.programs.serialization import program_digest
+
+        _DIGESTS[key] = build, program_digest(build(image))
+    return _DIGESTS[key][1]
 
 
-@cache
-def _digest(build: Callable[[], TrainingProgram]) -> str:
-    from cnnbench.training.programs.serialization import program_digest
-
-    return program_digest(build())
+_DIGESTS: dict[tuple[str, Shape | None], tuple[BuildProgram, str]] = {}  # building a program takes a while
 
 
 def offered_program(name: str) -> ProgramPlugin:

@@ -20,6 +20,7 @@ from cnnbench.spec.optimizers import Optimizer
 from cnnbench.spec.passes import lower
 from cnnbench.spec.weights import initialize
 from cnnbench.training.dataset import Dataset
+from cnnbench.training.programs.sampling import Sampling
 from cnnbench.training.programs.sources import Draw, Source
 
 Array = NDArray[Any]
@@ -76,6 +77,7 @@ class TrainingProgram:
             begins with the initial weights; None for no average.
         spread: The standard deviation of the normal numbers from which kernels start (weights that are no biases and
             of no normalisation); None for each layer's own draw.
+        sampling: How its networks make pictures; None where they make none out of nothing.
     """
 
     name: str
@@ -84,6 +86,7 @@ class TrainingProgram:
     sources: Mapping[str, Source] = field(default_factory=dict)
     average: float | None = None
     spread: float | None = None
+    sampling: Sampling | None = None
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -101,9 +104,18 @@ class TrainingProgram:
                 self._check(phase, inputs)
             except SpecError as error:
                 raise error.at(f"{self.name}: phase {phase.name!r}") from None
+        self._check_sampling()
         for name in self.sources:
             if name not in inputs:
                 raise SpecError(f"no phase reads {name!r}", where=self.name, remedy=did_you_mean(name, inputs))
+
+    def _check_sampling(self) -> None:
+        if self.sampling is None:
+            return
+        for spec in (*self.sampling.graph.named_weights(), *self.sampling.graph.named_state()):
+            name = f"{self.sampling.network}.{spec.name}"
+            if self.shapes.get(name) != spec.shape:
+                raise SpecError(f"pictures are made with {name!r}, which no network has", where=self.name)
 
     def _check(self, phase: Phase, inputs: dict[str, Input]) -> None:
         graph = phase.graph

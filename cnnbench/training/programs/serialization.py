@@ -11,6 +11,7 @@ from typing import Any
 from cnnbench.spec.optimizers import optimizer_from_fields
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.training.programs.program import Phase, TrainingProgram
+from cnnbench.training.programs.sampling import sampling_from_json, sampling_to_json
 from cnnbench.training.programs.sources import source_from_fields
 
 
@@ -23,6 +24,7 @@ def program_to_json(program: TrainingProgram) -> dict[str, Any]:
         "sources": {name: _component(source) for name, source in program.sources.items()},
         "average": program.average,
         "spread": program.spread,
+        "sampling": None if program.sampling is None else sampling_to_json(program.sampling),
     }
 
 
@@ -40,6 +42,7 @@ def program_from_json(data: Mapping[str, Any]) -> TrainingProgram:
         sources={name: source_from_fields(**source) for name, source in data["sources"].items()},
         average=data["average"],
         spread=data["spread"],
+        sampling=None if data["sampling"] is None else sampling_from_json(data["sampling"]),
     )
 
 
@@ -49,6 +52,8 @@ def program_digest(program: TrainingProgram) -> str:
     data["networks"] = {prefix: graph.digest for prefix, graph in program.networks.items()}
     for phase, found in zip(program.phases, data["phases"], strict=True):
         found["graph"] = phase.graph.digest
+    if program.sampling is not None:
+        data["sampling"]["graph"] = program.sampling.graph.digest
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

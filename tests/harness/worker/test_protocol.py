@@ -33,12 +33,15 @@ from cnnbench.measurement.sampling import SampleSettings, WarmUp
 from cnnbench.measurement.synchronization import FreshnessCheck, SynchronizationCheck
 from cnnbench.measurement.turns import Turn
 from cnnbench.registry import build
+from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import CrossEntropy, SmoothL1
 from cnnbench.spec.optimizers import SGD
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.programs.offered import offered_program
+from cnnbench.training.programs.program import TrainingProgram
 from cnnbench.training.programs.runner import RoundSettings
+from cnnbench.training.programs.sampling import Sampling, sampling_to_json
 from cnnbench.training.programs.serialization import program_digest
 from cnnbench.training.schedules import Step
 from cnnbench.training.settings import TrainSettings
@@ -61,6 +64,11 @@ PROGRAM = {
     "options": OPTIONS,
     "arrays": Path("/a"),
     "settings": RoundSettings(batch=2, learning_rate=0.1, seed=3, data=(("a", "digits_a"),), train_images=7),
+}
+DIGESTS = {  # of values that are equal by content
+    Graph: lambda graph: graph.digest,
+    TrainingProgram: program_digest,
+    Sampling: lambda sampling: json.dumps(sampling_to_json(sampling)),
 }
 REQUEST_EXAMPLES = [
     setup.HelloRequest(protocol=4),
@@ -108,6 +116,9 @@ REQUEST_EXAMPLES = [
     training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f"), outputs=Path("/o")),
     training.EvaluateRequest(**NETWORK, settings=SETTINGS, images=(0, 5), outputs=Path("/o")),
     programs.RoundsRequest(**PROGRAM, rounds=2, output=Path("/o")),
+    programs.PicturesRequest(
+        sampling=PROGRAM["program"].sampling, options=OPTIONS, arrays=Path("/a"), count=5, seed=3, output=Path("/o")
+    ),
     programs.TrainProgramRequest(**PROGRAM, rounds=100, final=Path("/f"), averages=Path("/e")),
 ]
 REPLY_EXAMPLES = [
@@ -173,7 +184,7 @@ def test_a_request_arrives_as_it_was_sent(request_):
     assert type(found) is type(request_)
     for name in type(request_).model_fields:
         sent, came = getattr(request_, name), getattr(found, name)
-        digest = {"graph": lambda graph: graph.digest, "program": program_digest}.get(name)
+        digest = DIGESTS.get(type(sent))
         assert (digest(came) == digest(sent)) if digest else (came == sent)
 
 

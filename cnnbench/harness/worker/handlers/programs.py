@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.handlers.training import signs_of_life
 from cnnbench.harness.worker.protocol.programs import (
+    PICTURES,
+    PicturesRequest,
     RoundsReply,
     RoundsRequest,
     TrainProgramReply,
     TrainProgramRequest,
 )
+from cnnbench.harness.worker.protocol.setup import Done
 from cnnbench.harness.worker.protocol.training import EpochEvent
 
 if TYPE_CHECKING:
@@ -43,6 +47,17 @@ def train_program(request: TrainProgramRequest, state: WorkerState) -> TrainProg
     write_arrays(request.final, result.final.arrays)
     write_arrays(request.averages, result.final.averages)
     return TrainProgramReply(losses=result.losses)
+
+
+def pictures(request: PicturesRequest, state: WorkerState) -> Done:
+    """Makes pictures."""
+    from cnnbench.spec.weights import split_state
+
+    how = replace(request.options, training=False, fold_batch_norm=False)
+    program = state.loaded.compile_forward(request.sampling.graph, how)
+    program.load(*split_state(request.sampling.graph, read_arrays(request.arrays)))
+    write_arrays(request.output, {PICTURES: request.sampling.pictures(program, request.count, request.seed)})
+    return Done()
 
 
 def _runner(request: RoundsRequest | TrainProgramRequest, state: WorkerState) -> ProgramRunner:

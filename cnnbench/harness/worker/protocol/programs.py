@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request
-from cnnbench.harness.worker.protocol.values import OptionsValue, ProgramValue, RoundSettingsValue
+from cnnbench.harness.worker.protocol.setup import Done
+from cnnbench.harness.worker.protocol.values import OptionsValue, ProgramValue, RoundSettingsValue, SamplingValue
+
+PICTURES = "pictures"
 
 
 class RoundsReply(Message):
@@ -31,6 +34,26 @@ class RoundsRequest(Request[RoundsReply]):
     arrays: Path
     settings: RoundSettingsValue
     rounds: int
+    output: Path
+
+
+class PicturesRequest(Request[Done]):
+    """Makes pictures with trained networks.
+
+    Args:
+        sampling: How.
+        arrays: File of the arrays of its graph, by the graph's names.
+        count: How many pictures.
+        seed: Of what they are made from.
+        output: File for them, as ``PICTURES``.
+    """
+
+    method: ClassVar[str] = "pictures"
+    sampling: SamplingValue
+    options: OptionsValue
+    arrays: Path
+    count: int
+    seed: int
     output: Path
 
 

@@ -24,6 +24,7 @@ from cnnbench.spec.serialization import graph_from_json
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.programs.program import TrainingProgram
 from cnnbench.training.programs.runner import RoundSettings
+from cnnbench.training.programs.sampling import Sampling, sampling_from_json, sampling_to_json
 from cnnbench.training.programs.serialization import program_from_json, program_to_json
 from cnnbench.training.schedules import Schedule, schedule_from_fields
 from cnnbench.training.settings import TrainSettings
@@ -114,6 +115,7 @@ def _same(value: Any) -> Any:
 
 GraphValue = Annotated[Graph, Carried(Graph, Graph.to_json, graph_from_json, _same)]
 ProgramValue = Annotated[TrainingProgram, Carried(TrainingProgram, program_to_json, program_from_json, _same)]
+SamplingValue = Annotated[Sampling, Carried(Sampling, sampling_to_json, sampling_from_json, _same)]
 RoundSettingsValue = Annotated[RoundSettings, _record(RoundSettings)]
 LossValue = Annotated[Loss, _COMPONENTS["loss"]]
 OptimizerValue = Annotated[Optimizer, _COMPONENTS["optimizer"]]

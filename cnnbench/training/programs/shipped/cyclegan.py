@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnnbench.spec.composites.adversarial_loss import LeastSquaresGAN
 from cnnbench.spec.composites.element_loss import L1Loss
 from cnnbench.spec.graph import Builder, Graph, Value
-from cnnbench.spec.layers import Add
+from cnnbench.spec.layers import Add, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench.training.programs.program import Phase, TrainingProgram
@@ -15,18 +15,19 @@ from cnnbench.training.programs.sources import FromData
 CYCLE, IDENTITY = 10.0, 5.0  # identity has half of the cycle's weight
 
 
-def cyclegan(optimizer: Optimizer = ADAM) -> TrainingProgram:
+def cyclegan(image: Shape | None = None, optimizer: Optimizer = ADAM) -> TrainingProgram:
     """Two phases: both generators (adversarial, cycle and identity losses), then both discriminators.
 
     The discriminators judge translations made by the generators as the first phase left them. Images of the two domains
     come in orders of their own, so that there are no pairs. There is no pool of earlier translations.
 
     Args:
+        image: (C, H, W) of both domains; None for the networks' own.
         optimizer: Of both phases.
 
     Source: arXiv:1703.10593, equations 1 to 3, section 5.2 for the identity loss; least squares as in section 4.
     """
-    generator, patches = network("cyclegan_generator_tiny"), network("patchgan_tiny")
+    generator, patches = network("cyclegan_generator_tiny", image), network("patchgan_tiny", image)
     return TrainingProgram(
         "cyclegan_tiny",
         {"to_b": generator, "to_a": generator, "judge_a": patches, "judge_b": patches},
