@@ -21,9 +21,10 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.batches import epoch_batches
 from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.epoch import Epoch
-from cnnbench.training.evaluation import loss_of_outputs, outputs_of
+from cnnbench.training.evaluation import outputs_of
 from cnnbench.training.metrics.registry import Score, default_metrics, scorable, score
-from cnnbench.training.targets import purpose_of, targets_of, trained_graph
+from cnnbench.training.supervision import supervision
+from cnnbench.training.targets import purpose_of, trained_graph
 from cnnbench.training.task import TrainingTask
 
 
@@ -133,8 +134,7 @@ class _Run:
             raise SpecError(
                 "only classifiers take varied images: targets would have to vary alike", where=self.graph.name
             )
-        self.train_targets = targets_of(self.graph, loss, self.train_data)
-        self.test_targets = targets_of(self.graph, loss, self.test_data)
+        self.supervision = supervision(task, self.train_data, self.test_data)
         trained, objective = trained_graph(self.graph, loss)
         self.program = task.backend.compile_step(trained, task.passes(training=True), objective, optimizer)
         self.program.load(*split_state(trained, task.arrays))
@@ -180,7 +180,7 @@ class _Run:
             epoch=self.epoch,
             step=len(self.losses),
             train_loss=train_loss,
-            test_loss=loss_of_outputs(self.graph, self.settings.loss, self.outputs, self.test_targets),
+            test_loss=self.supervision.test_loss(self.outputs, _arrays(self.training)),
             test_accuracy=self._accuracy(values),
             metrics=self._scores(intervals=self.epoch == self.settings.epochs),
             seconds=seconds,
@@ -191,12 +191,14 @@ class _Run:
     def steps(self, epoch: int) -> Iterator[tuple[int, float, float]]:
         """Takes an epoch's steps: (number from 1, loss, seconds) of each."""
         settings, images, labels = self.settings, self.train_data.images, self.train_data.labels
+        if epoch:
+            self.supervision.renew(_arrays(self.program.snapshot()))
         draws = settings.augmentation.draw(len(labels), settings.seed, epoch)
         for positions in epoch_batches(len(labels), settings.batch, settings.seed, epoch):
             step = len(self.losses)
             batch = {
                 self.input_name: draws.apply(images[positions], positions),
-                **{name: values[positions] for name, values in self.train_targets.items()},
+                **self.supervision.of(positions, step),
                 **masks_of(self.graph, settings.batch, settings.seed, step),
             }
             start = self.clock.now()
@@ -242,3 +244,8 @@ class _Run:
         """The outputs of the test images with the current weights, by name."""
         self.evaluation.load(self.training.weights, self.training.state)
         return outputs_of(self.evaluation, self.input_name, self.test_data.images, self.settings.batch)
+
+
+def _arrays(training: HostTraining) -> dict[str, NDArray[Any]]:
+    """Weights and running statistics."""
+    return {**training.weights, **training.state}

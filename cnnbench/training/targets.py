@@ -18,8 +18,9 @@ from cnnbench.training.grid_targets import grid_targets
 from cnnbench.training.keypoint_targets import keypoint_maps
 
 Array = NDArray[Any]
-Purpose = Literal["classes", "pixels", "points", "cells", "image"]
-"""What is learnt: the class of an image or of each pixel, where keypoints lie, a grid of objects, the image itself."""
+Purpose = Literal["classes", "pixels", "points", "cells", "image", "regions"]
+"""What is learnt: the class of an image or of each pixel, where keypoints lie, a grid of objects, the image itself,
+objects of regions (whose targets are sampled for each batch: ``region_training``)."""
 
 
 def purpose_of(graph: Graph) -> Purpose:
@@ -55,6 +56,12 @@ def targets_of(graph: Graph, loss: Loss, data: Dataset) -> Mapping[str, Array]:
     """
     output = graph.shapes()[graph.outputs[0][1]]
     purpose = purpose_of(graph)
+    if purpose not in _MAKERS:
+        raise SpecError(
+            "targets of regions do not stand: they are sampled for each batch",
+            where=graph.name,
+            remedy="cnnbench.training.region_training.RegionTargets",
+        )
     found = dict(_MAKERS[purpose](graph.name, output, data))
     if purpose in ("classes", "pixels") and not loss.int_targets:
         found["targets"] = _indicators(found["targets"], output[1])
@@ -141,6 +148,7 @@ _PURPOSES: Mapping[tuple[str, int], Purpose] = MappingProxyType(
         ("heatmaps", 4): "points",
         ("cells", 4): "cells",
         ("image", 4): "image",
+        ("logits", 3): "regions",
     }
 )
 _MAKERS: dict[str, Callable[[str, Shape, Dataset], Mapping[str, Array]]] = {

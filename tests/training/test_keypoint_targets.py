@@ -110,9 +110,9 @@ def test_a_network_of_maps_learns_and_is_scored(numpy_backend: Backend) -> None:
     options = ProgramOptions("fast", precision("float32"))
     result = train(TrainingTask(numpy_backend, graph, initialize(graph, 0), settings, options))
     last = result.epochs[-1]
-    assert last.train_loss < 0.5 * result.epochs[0].train_loss
     assert {item.metric for item in last.metrics} == {"keypoint_ap", "keypoint_ap50", "pck", "oks"}
     assert result.test_accuracy is None
     made = targets_of(graph, KeypointHeatmaps(), figures())
     gaps = (result.outputs["heatmaps"].astype(float) - made["targets"]) * made["visible"][..., None, None]
     assert last.test_loss == pytest.approx((gaps**2).mean() / 2, rel=1e-6)
+    assert last.test_loss < 0.8 * (made["targets"] ** 2).mean() / 2  # what maps of zeros come to

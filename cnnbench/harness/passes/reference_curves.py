@@ -95,17 +95,19 @@ class ReferenceCurves:
             return self._classes(cell, final, training, min(WIDEST_LEAD, least))
         if least > WIDEST_LEAD:
             raise UnavailableError(f"outputs in {cell.precision} may lie farther apart than a wrong network's")
-        count = len(read_arrays(outputs)[TEST_IMAGES])
-        images = self._images(count)
-        found = self._ask(cell, final, images, outputs).departures
-        differing = tuple(i for i, apart in zip(images, found, strict=True) if not apart <= least)
+        found = read_arrays(outputs)
+        if "counts" in found:
+            raise UnavailableError("which detections are made of regions may hang on a rounding")
+        images = self._images(len(found[TEST_IMAGES]))
+        apart_by = self._ask(cell, final, images, outputs).departures
+        differing = tuple(i for i, apart in zip(images, apart_by, strict=True) if not apart <= least)
         return Evaluation(
             images=len(images),
             near_ties=0,
             differing=differing,
             compared="outputs",
             allowed=least,
-            largest=max(found),
+            largest=max(apart_by),
         )
 
     def _images(self, count: int) -> Sequence[int]:

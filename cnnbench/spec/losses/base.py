@@ -84,6 +84,14 @@ class Loss:
             generator.integers(0, self.num_classes(output), shape) if self.int_targets else generator.normal(size=shape)
         )
 
+    def network(self, graph: Graph) -> Graph:
+        """The network as this loss trains it, with weights of the same names: itself, unless a loss needs another."""
+        return graph
+
+    def network_inputs(self, graph: Graph) -> tuple[LossTarget, ...]:
+        """What ``network(graph)`` takes beside the network's own inputs. Args: graph: the network itself."""
+        return ()
+
     def reads(self, graph: Graph) -> tuple[str, ...]:
         """The names of the outputs that it reads."""
         return (graph.outputs[0][0],)

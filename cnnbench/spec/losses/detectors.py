@@ -18,7 +18,8 @@ from cnnbench.spec.layers import Add, Shape
 from cnnbench.spec.layers.merge import Multiply
 from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.losses.base import JointLoss, LossTarget
-from cnnbench.spec.losses.drawn import classes, normal, zero_or_one
+from cnnbench.spec.losses.drawn import boxes_within, classes, normal, zero_or_one
+from cnnbench.spec.passes.region_training import REGIONS, region_training_graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class FastRCNN(JointLoss, kind="fast_rcnn"):
             LossTarget("region_sampled", regions, zero_or_one),
             LossTarget("region_targets", (*regions, 4), normal),
         )
-        if not self.masks:
+        if self.masks not in outputs:
             return found
         shape = outputs[self.masks]
         if len(shape) != 5:
@@ -78,7 +79,7 @@ class FastRCNN(JointLoss, kind="fast_rcnn"):
             "box_class": builder.add("box_class", HeadClassLoss(), logits, labels),
             "box_deltas": builder.add("box_deltas", HeadBoxLoss(), deltas, labels, wanted, positive, sampled),
         }
-        if self.masks:
+        if self.masks in outputs:
             masks, true = _rows(builder, "masks", outputs[self.masks]), _rows(builder, "true", targets["mask_targets"])
             found["masks"] = builder.add("mask_loss", MaskHeadLoss(), masks, labels, true, positive)
         return found
@@ -88,9 +89,13 @@ class FastRCNN(JointLoss, kind="fast_rcnn"):
 class FasterRCNN(FastRCNN, kind="faster_rcnn"):
     """``FastRCNN`` + binary cross-entropy of sampled anchors + smooth L1 of the deltas of positive ones.
 
+    A network that proposes its regions itself is trained with the regions as an input (``region_training_graph``).
+
     Args:
-        logits, deltas, masks: As ``FastRCNN``.
+        logits, deltas: As ``FastRCNN``.
+        masks: The same; a network without that output is trained without the term.
         objectness, anchor_deltas: The outputs of region proposal.
+        sampled_anchors: How many anchors of an image a training samples, at most half of them objects.
 
     Shapes:
         As ``FastRCNN``, and objectness (N, A), anchor_deltas (N, A, 4); targets ``anchor_labels`` and
@@ -101,9 +106,23 @@ class FasterRCNN(FastRCNN, kind="faster_rcnn"):
 
     objectness: str = "objectness"
     anchor_deltas: str = "anchor_deltas"
+    sampled_anchors: int = 256
+
+    def network(self, graph: Graph) -> Graph:
+        return graph if self._is_ready(graph) else region_training_graph(graph)
+
+    def network_inputs(self, graph: Graph) -> tuple[LossTarget, ...]:
+        if self._is_ready(graph):
+            return ()
+        (regions,) = (item for item in self.network(graph).inputs if item.name == REGIONS)
+        return (LossTarget(REGIONS, regions.shape, boxes_within(graph.inputs[0].shape[1:])),)
+
+    def _is_ready(self, graph: Graph) -> bool:
+        return self.objectness in dict(graph.outputs)
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
-        return (*super().reads(graph), self.objectness, self.anchor_deltas)
+        names = (self.logits, self.deltas, *((self.masks,) if self.masks in dict(graph.outputs) else ()))
+        return (*names, self.objectness, self.anchor_deltas)
 
     def targets(self, outputs: Mapping[str, Shape]) -> tuple[LossTarget, ...]:
         anchors = outputs[self.objectness][1:]

@@ -46,3 +46,16 @@ def classes(count: int) -> Callable[[Any, Shape], Any]:
         return some_ignored(generator, generator.integers(0, count, shape), -1)
 
     return draw
+
+
+def boxes_within(size: Shape) -> Callable[[Any, Shape], Any]:
+    """Corners (..., 4) of boxes within an image of this height and width, of an eighth of each side or more."""
+
+    def draw(generator: Any, shape: Shape) -> Any:
+        sides = generator.uniform(0.125, 1.0, (*shape[:-1], 2))
+        low = generator.uniform(0.0, 1.0, sides.shape) * (1 - sides)
+        import numpy as np
+
+        return np.concatenate([low, low + sides], axis=-1) * (size[1], size[0], size[1], size[0])
+
+    return draw

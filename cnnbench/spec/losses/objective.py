@@ -17,9 +17,10 @@ SCOPE = "objective"  # of the nodes that a loss adds
 def objective_graph(graph: Graph, loss: Loss) -> Graph:
     """The network with a loss as its last layers: outputs ``loss``, a scalar, and the loss' named terms.
 
-    What the loss compares with are further inputs. One that the network already has under that name (the image that an
-    autoencoder is to give back, the noise that a denoiser is to find) is that input. Layers that the loss does not need
-    are left out; the nodes of the loss are named ``objective...``. A graph with the loss ``Objective`` stays as it is.
+    The network is the one that the loss trains (``Loss.network``). What the loss compares with are further inputs.
+    One that the network already has under that name (the image that an autoencoder is to give back, the noise that a
+    denoiser is to find) is that input. Layers that the loss does not need are left out; the nodes of the loss are
+    named ``objective...``. A graph with the loss ``Objective`` stays as it is.
 
     Args:
         graph: The network.
@@ -30,6 +31,7 @@ def objective_graph(graph: Graph, loss: Loss) -> Graph:
     """
     if isinstance(loss, Objective):
         return graph
+    graph = loss.network(graph)
     values, names, targets = dict(graph.outputs), _known(graph, loss), loss_targets(graph, loss)
     added = loss_alone(graph, loss)
     given = {f"{SCOPE}_{i}": values[name] for i, name in enumerate(names)}
@@ -48,6 +50,7 @@ def loss_alone(graph: Graph, loss: Loss, batch: int = 1) -> Graph:
         loss: The loss.
         batch: Images.
     """
+    graph = loss.network(graph)
     builder = Builder(f"{graph.name}: loss {loss.kind}")
     values, shapes = dict(graph.outputs), graph.shapes(batch)
     outputs = {
@@ -67,6 +70,7 @@ def loss_alone(graph: Graph, loss: Loss, batch: int = 1) -> Graph:
 
 def loss_targets(graph: Graph, loss: Loss) -> tuple[LossTarget, ...]:
     """What a loss compares a network's outputs with, whether or not the network has it as an input."""
+    graph = loss.network(graph)
     values, shapes = dict(graph.outputs), graph.shapes()
     return loss.targets({name: shapes[values[name]] for name in _known(graph, loss)})
 
@@ -88,7 +92,7 @@ def draw_loss_targets(graph: Graph, loss: Loss, generator: Any, batch: int) -> M
     """
     return {
         target.name: target.draw(generator, target.full_shape(batch))
-        for target in new_targets(graph, loss_targets(graph, loss))
+        for target in (*loss.network_inputs(graph), *new_targets(graph, loss_targets(graph, loss)))
     }
 
 
