@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cnnbench.face.verification import verify as verify
     from cnnbench.face.verify_result import VerifyResult as VerifyResult
     from cnnbench.harness.run.runner import RunResult as RunResult
+    from cnnbench.output.frames import agreements as agreements
     from cnnbench.output.frames import checks as checks
     from cnnbench.output.frames import history as history
     from cnnbench.output.frames import node_budgets as node_budgets
@@ -59,7 +60,15 @@ _HOMES = {
     "cnnbench.face.verification": ("replay", "verify"),
     "cnnbench.face.verify_result": ("VerifyResult",),
     "cnnbench.harness.run.runner": ("RunResult",),
-    "cnnbench.output.frames": ("checks", "history", "node_budgets", "results", "samples", "verdicts"),
+    "cnnbench.output.frames": (
+        "agreements",
+        "checks",
+        "history",
+        "node_budgets",
+        "results",
+        "samples",
+        "verdicts",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

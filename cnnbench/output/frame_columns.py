@@ -82,6 +82,24 @@ VERIFIED_NODES = {
     **{name: VERIFIED[name] for name in ("network", "backend", "mode", "precision", "check")},
     **{name: NODES[name] for name in NODES if name not in CELL},
 }
+AGREEMENTS = {
+    "network": TEXT,
+    "metric": TEXT,
+    "backends": COUNT,
+    "missing": TEXT,
+    "lowest": TEXT,
+    "highest": TEXT,
+    "lowest_value": FIGURE,
+    "highest_value": FIGURE,
+    "difference": FIGURE,
+    "difference_low": FIGURE,
+    "difference_high": FIGURE,
+    "p_value": FIGURE,
+    "test": TEXT,
+    "images": COUNT,
+    "verdict": TEXT,
+    "reason": TEXT,
+}
 VERDICTS = {
     "cell": TEXT,
     "network": TEXT,

@@ -10,11 +10,12 @@ from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.harness.run.lookup import RunLike, find_run
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore, runs
 from cnnbench.measurement.environment import fingerprint
-from cnnbench.output.frame_columns import CHECKS, FIGURE, NODES, RESULTS, SAMPLES, TIME, VERDICTS
+from cnnbench.output.frame_columns import AGREEMENTS, CHECKS, FIGURE, NODES, RESULTS, SAMPLES, TIME, VERDICTS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from cnnbench.gates.agreement import Agreement
     from cnnbench.gates.verdicts import GateResult
     from cnnbench.harness.run.record import Interval, Record
     from cnnbench.harness.suite.cell import Cell
@@ -120,6 +121,27 @@ def verdicts(gate: GateResult) -> DataFrame:
         for item in gate.verdicts
     )
     return frame_of(rows, VERDICTS)
+
+
+def agreements(run: RunLike, root: Path | str = DEFAULT_ROOT) -> DataFrame:
+    """Whether backends agree on the test images, one row for each metric of each network that several trained.
+
+    ``p_value`` is that of ``test`` of all backends being alike on every image; ``difference`` is the highest figure
+    less the lowest, its interval with 95 % confidence for all pairs together. Args and Raises as ``results``.
+    """
+    from cnnbench.gates.agreement import agreements as found
+
+    records = tuple(RunStore.open(find_run(run, root)).records().values())
+    return frame_of((_agreement(item) for item in found(records)), AGREEMENTS)
+
+
+def _agreement(item: Agreement) -> Row:
+    row: Row = {name: getattr(item, name) for name in ("network", "metric", "p_value", "test", "verdict", "reason")}
+    row |= {"backends": len(item.backends), "missing": ", ".join(item.missing), "images": item.images}
+    if item.figures:
+        for name, at in (("lowest", item.low), ("highest", item.high)):
+            row |= {name: item.backends[at], f"{name}_value": item.figures[at]}
+    return row | _interval("difference", "difference_low", "difference_high", item.difference)
 
 
 def node_row(use: NodeUse) -> dict[str, Any]:

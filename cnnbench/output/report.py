@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnnbench.gates.agreement import agreements
 from cnnbench.gates.compare import Relative, relative
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
@@ -14,7 +15,7 @@ from cnnbench.output.cautions import cautions, precision
 from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
-from cnnbench.output.score_tables import score_table
+from cnnbench.output.score_tables import agreement_findings, agreement_table, score_table
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import (
     BAD,
@@ -75,10 +76,11 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         gate: The verdicts on it, where it was gated.
         units: Of the metrics that plugins derive from records, by name.
     """
-    ratios = relative(run)
+    ratios, alike = relative(run), agreements(run.records)
     doubts = cautions(run.records)
     tables = (
         score_table(run.records),
+        agreement_table(alike),
         relative_table(ratios),
         controls_table(run.records),
         break_even_table(run.records),
@@ -95,7 +97,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
         tiles=tuple(_tiles(run, gate)),
         cautions=doubts,
         precision=precision(run.records),
-        findings=(*_findings(run, ratios), *training_findings(run.records)),
+        findings=(*_findings(run, ratios), *training_findings(run.records), *agreement_findings(alike)),
         results=result_table(run.records, units),
         tables=tuple(table for table in tables if table),
         problems=problems_table(run.records),

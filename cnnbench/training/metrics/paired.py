@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -111,48 +112,81 @@ def compared(first: Statistic, second: Statistic, seed: int = 0, exchanges: int 
     return MetricDifference(value, p_value=either, p_above=above, test=PERMUTATION_TEST, **facts)
 
 
-def joined(first: Statistic, second: Statistic) -> Statistic:
-    """Both as one statistic: image i of the first at place 2 i, of the second at 2 i + 1.
+def alike(statistics: Sequence[Statistic], seed: int = 0, exchanges: int = EXCHANGES) -> float:
+    """The p value of several runs being alike on every image: of the largest difference between any two figures.
+
+    What each image contributed is dealt out anew among the runs, as ``compared`` exchanges it between two. One test of
+    all, so that no correction for the number of pairs is needed.
 
     Args:
-        first: Of some images.
-        second: Of the same ones, of the same kind.
+        statistics: Two at least, of the same images in the same order.
+        seed: Of the exchanges, from the stream ``exchange``.
+        exchanges: How many.
+
+    Returns:
+        From 1 / (1 + exchanges) to 1; NaN where a figure is not defined.
+
+    Raises:
+        DataError: As ``joined``.
+    """
+    both, runs, count = joined(*statistics), len(statistics), len(statistics[0])
+    places, order = runs * np.arange(count), np.tile(np.arange(runs), (count, 1))
+    generator = stream(seed, "exchange")
+
+    def spread(dealt: NDArray[np.int64]) -> float:
+        figures = [both.of(places + column) for column in dealt.T]
+        return max(figures) - min(figures) if np.isfinite(figures).all() else math.nan
+
+    value = spread(order)
+    if not math.isfinite(value):
+        return math.nan
+    drawn = np.array([spread(generator.permuted(order, axis=1)) for _ in range(exchanges)])
+    return _share_of(~np.isfinite(drawn) | (drawn >= value - 1e-12 * max(1.0, value)))
+
+
+def joined(*statistics: Statistic) -> Statistic:
+    """All of K as one statistic: image i of the k-th at place K i + k.
+
+    Args:
+        statistics: Of the same images, of one kind.
 
     Raises:
         DataError: Other numbers of images, another truth, other kinds, or a plugin's.
     """
-    if not len(first) or len(first) != len(second):
-        raise DataError("figures of other images cannot be compared", received=(len(first), len(second)))
-    if type(first) is not type(second) or type(first) not in KINDS.values():
-        kinds = (type(first).__name__, type(second).__name__)
-        raise DataError("what two metrics keep of images cannot be joined", received=kinds)
-    if not _alike(_truth(first), _truth(second)):
+    first = statistics[0]
+    counts = [len(item) for item in statistics]
+    if not len(first) or len(set(counts)) > 1:
+        raise DataError("figures of other images cannot be compared", received=counts)
+    if len({type(item) for item in statistics}) > 1 or type(first) not in KINDS.values():
+        kinds = sorted({type(item).__name__ for item in statistics})
+        raise DataError("what metrics keep of images cannot be joined", received=kinds)
+    if not all(_alike(_truth(first), _truth(item)) for item in statistics):
         raise DataError("the truth of the images differs: they are other images, or in another order")
-    if isinstance(first, AveragePrecisionStatistic) and isinstance(second, AveragePrecisionStatistic):
-        pairs = zip(first.matches, second.matches, strict=True)
-        return AveragePrecisionStatistic(tuple(_in_turn(*pair) for pair in pairs), 2 * len(first))
-    shared = ("mean", "covariance", "figure")
-    values = {
-        item.name: getattr(first, item.name)
-        if item.name in shared
-        else np.stack([getattr(first, item.name), getattr(second, item.name)], 1).reshape(
-            2 * len(first), *np.shape(getattr(first, item.name))[1:]
-        )
-        for item in fields(first)  # type: ignore[arg-type]
-    }
+    if isinstance(first, AveragePrecisionStatistic):
+        classes = zip(*(item.matches for item in statistics), strict=True)  # type: ignore[attr-defined]
+        return AveragePrecisionStatistic(tuple(_in_turn(found) for found in classes), sum(counts))
+    values = {}
+    for item in fields(first):  # type: ignore[arg-type]
+        parts = [getattr(statistic, item.name) for statistic in statistics]
+        shared = item.name in ("mean", "covariance", "figure")
+        values[item.name] = parts[0] if shared else _interleaved([np.asarray(part) for part in parts])
     return type(first)(**values)
 
 
-def _in_turn(first: ClassMatches, second: ClassMatches) -> ClassMatches:
-    """A class' detections of both, image by image, the first's before the second's."""
-    images = np.concatenate([2 * first.images, 2 * second.images + 1])
+def _interleaved(parts: Sequence[Array]) -> Array:
+    return np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
+
+
+def _in_turn(found: Sequence[ClassMatches]) -> ClassMatches:
+    """A class' detections of all, image by image, the first's before the second's."""
+    images = np.concatenate([len(found) * item.images + k for k, item in enumerate(found)])
     order = np.argsort(images, kind="stable")
     return ClassMatches(
-        np.concatenate([first.scores, second.scores])[order],
+        np.concatenate([item.scores for item in found])[order],
         images[order],
-        np.concatenate([first.right, second.right], 1)[:, order],
-        np.concatenate([first.ignored, second.ignored], 1)[:, order],
-        np.stack([first.objects, second.objects], 1).reshape(-1),
+        np.concatenate([item.right for item in found], 1)[:, order],
+        np.concatenate([item.ignored for item in found], 1)[:, order],
+        _interleaved([item.objects for item in found]),
     )
 
 
