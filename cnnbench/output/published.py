@@ -86,11 +86,14 @@ class _Page:
         yield f"# {escape_markdown(run.suite)}\n"
         yield f"{escape_markdown(str(run.settings.get('description', '')))}\n"
         yield (
-            f"Run `{run.run_id}` of the suite `{run.suite}`, started {self._report.started}; "
+            f"Run `{run.run_id}` of the suite `{run.suite}`, started {self._report.started}, the last "
+            f"record at {max((record.finished_utc for record in run.records), default='')}; "
             "written by `cnnbench report --publish`. Charts have the networks in the order of their "
             "multiply-accumulates.\n"
         )
         yield " · ".join(f"**{tile.value}** {escape_markdown(tile.label)}" for tile in self._report.tiles) + "\n"
+        for caution in self._report.cautions:
+            yield f"**Caution:** {escape_markdown(caution)}\n"
         yield from _section("The backends side by side", to_markdown(self._summary()))
         shown = {"Training curves": f"{run.suite}-{TRAINING}.svg"}
         shown |= {f"Test images of {name.partition('-')[2]}": f"{run.suite}-{name}.png" for name in pictures}

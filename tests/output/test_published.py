@@ -75,6 +75,19 @@ def test_a_cell_without_a_figure_says_why_and_stays_text(run: Evidence, tmp_path
     assert set(ended.values()) == {f"{each} / {each}"}
 
 
+def test_a_page_says_when_others_used_the_machine(run: Evidence, tmp_path: Path) -> None:
+    """What makes latencies doubtful stands above them here as in a run's own report."""
+    doubt = "other processes used up to 91% of the machine"
+    assert doubt not in published(run, tmp_path)[f"{run.suite}.md"]
+    busy = tuple(
+        record.model_copy(update={"observed": record.observed.model_copy(update={"foreign_fraction": 0.91})})
+        for record in run.records
+    )
+    page = published(replace(run, records=busy), tmp_path / "busy")[f"{run.suite}.md"]
+    assert doubt in page
+    assert page.index(doubt) < page.index("## Latency")
+
+
 def test_rows_of_one_network_are_told_apart(run: Evidence, tmp_path: Path) -> None:
     """By everything in which they differ, and by nothing else."""
     changed = [

@@ -121,7 +121,8 @@ def _keypoints(outputs: Mapping[str, Array], size: tuple[int, int]) -> list[Deco
     heatmaps, fields = outputs["heatmaps"], outputs.get("fields")
     stride = size[1] / heatmaps.shape[3]
     if fields is None:
-        return [Decoded(keypoints=found[None]) for found in keypoints_of(heatmaps, stride)]
+        joined = LIMBS if heatmaps.shape[1] == len(KEYPOINTS) else ()  # of other bodies they are not known here
+        return [Decoded(keypoints=found[None], limbs=joined) for found in keypoints_of(heatmaps, stride)]
     limbs = BODIES.get(heatmaps.shape[1], ())
     if fields.shape[1] != 2 * len(limbs):
         return []  # of other bodies the limbs are not known here
