@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cnnbench.claims.claim import ClaimEvidence, NetworkClaim
 from cnnbench.claims.laboratory import Laboratory, apart, network
-from cnnbench.spec.composites.filters import BlurPool
-from cnnbench.spec.layers import Conv, MaxPool, Subsample
+from cnnbench.spec.composites.filters import BlurPool, Downsample
+from cnnbench.spec.layers import Conv, MaxPool
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 from cnnbench.spec.layers.resize import Resize
 from cnnbench.spec.streams import stream
@@ -110,9 +110,9 @@ def checkerboards(laboratory: Laboratory) -> Iterator[ClaimEvidence]:
     yield ClaimEvidence("the same of 4x4 with equal weights", (equal,), most=1e-12)
     values = laboratory.over_seeds(lambda seed: uneven(resized, _drawn(resized, seed)))
     yield ClaimEvidence("the same after resizing and a convolution 3x3", values, most=1e-12)
-    blur = BlurPool(filter_size=5)
+    blur = Downsample(method="blur", filter_size=5)
     for what, cycles, layer, least, most in (
-        ("a wave of 0.4 cycles, every second sample kept", 0.4, Subsample(stride=2), 0.9, None),
+        ("a wave of 0.4 cycles, every second sample kept", 0.4, Downsample(method="decimate"), 0.9, None),
         ("the same after a low-pass filter", 0.4, blur, None, 0.3),
         ("a wave of 0.05 cycles after that filter", 0.05, blur, 0.8, None),
     ):

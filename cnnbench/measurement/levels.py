@@ -151,17 +151,6 @@ def ratio_interval(head: RoundSamples, base: RoundSamples, *, confidence: float 
     return ratio_spread(head, base).ratio(confidence)
 
 
-def unpaired_ratio_interval(head: RoundSamples, base: RoundSamples, *, confidence: float = 0.95) -> Ratio:
-    """Head / base of two separate runs: nothing takes out the machine's drift between the two.
-
-    Args:
-        head: Positive seconds by (launch, round).
-        base: As ``head``.
-        confidence: Of the interval, with Welch's degrees of freedom.
-    """
-    return latency_spread(head).plus(latency_spread(base), -1).ratio(confidence)
-
-
 def steadied(spreads: Sequence[Spread], groups: Sequence[Hashable]) -> list[Spread]:
     """The estimates of a run with their variances moderated over all of them (``moderation``).
 

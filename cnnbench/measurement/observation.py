@@ -43,11 +43,6 @@ class Observation:
         """Processors kept busy on average."""
         return self.processor_s / self.wall_s if self.wall_s > 0 else 0.0
 
-    @property
-    def stolen_fraction(self) -> float | None:
-        """The hypervisor's share of the machine's processor time."""
-        return self.stolen_s / self.machine_s if self.stolen_s is not None and self.machine_s else None
-
 
 def observe() -> Callable[[], Observation]:
     """Starts an observation; the function returned ends it."""

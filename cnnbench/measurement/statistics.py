@@ -60,10 +60,6 @@ class Ratio(Estimate):
         """One-sided p value of "the ratio is at most ``limit``": small where the ratio is above it beyond doubt."""
         return self._p(math.log(self.value) - math.log(limit))
 
-    def p_below(self, limit: float) -> float:
-        """One-sided p value of "the ratio is at least ``limit``"."""
-        return self._p(math.log(limit) - math.log(self.value))
-
     def _p(self, distance: float) -> float:
         if self.confidence == 0:
             return 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cnnbench.gates.claims import Verification
-from cnnbench.gates.compare import RunComparison
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.output.claim_tables import claims_headline, claims_table
 from cnnbench.output.report import RunReport
@@ -82,11 +81,3 @@ def verification_markdown(found: Verification) -> str:
         if table:
             parts.append(f"### {table.title}\n\n{to_markdown(table)}")
     return "\n".join(parts).rstrip() + "\n"
-
-
-def comparison_markdown(comparison: RunComparison) -> str:
-    """Two runs: what differs in settings first, then every change."""
-    table = differences_table(comparison.differences)
-    settings = to_markdown(table) if table else "No setting differs.\n"
-    lead = f"# {escape_markdown(comparison.head_run)} against {escape_markdown(comparison.base_run)}\n"
-    return f"{lead}\n## Settings\n\n{settings}\n{gate_markdown(comparison.result)}"

@@ -1,4 +1,4 @@
-"""What each layer kind is there for: networks, ONNX operators, losses and composites that use it, or a plan."""
+"""What each layer kind is there for: networks, ONNX operators, losses, claims and composites that use it, or a plan."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ from cnnbench.spec.losses import Loss, losses
 
 # What cannot be computed: what a kind waits for that nothing uses yet. A line goes once something does.
 PLANNED: Mapping[str, str] = {
-    "box_encode": "the network faster_rcnn_resnet50_fpn",
-    "box_iou": "the network faster_rcnn_resnet50_fpn, which matches anchors with boxes",
+    "box_encode": "a network that encodes its boxes' targets itself; today they are made on the host",
+    "box_iou": "a network that matches anchors with boxes itself; today they are matched on the host",
     "channel_shuffle": "the promised list of layers that only move values",
-    "depthwise_separable_conv": "the claim that it costs 1/N + 1/F^2 of a standard convolution",
-    "downsample": "the claim that subsampling aliases and a low-pass filter before it does not",
     "filter_response_norm": "the promised list of normalisations",
-    "gaussian_blur": "the claim that image pyramids make up for the lack of scale invariance",
+    "gaussian_blur": "a network with a Gaussian pyramid in it",
     "min_pool": "the promised list of poolings",
-    "proposal_selection": "the network faster_rcnn_resnet50_fpn",
+    "proposal_selection": "a network with proposals from one level of features",
     "sinusoidal_positions": "the promised list of embeddings",
-    "yolo_decode": "the boxes of yolo_v1",
+    "yolo_decode": "a YOLO that ends with boxes; those of yolo_v1 are decoded on the host",
 }
 
 
@@ -40,6 +38,7 @@ class Uses:
         networks: The architectures that have a node of the kind.
         operators: ONNX's operators that are imported as it.
         losses: The losses of training that it computes.
+        claims: The claims whose experiments are made of it.
         composites: The kinds that are made of it.
         planned: What it waits for, where nothing uses it yet.
     """
@@ -47,6 +46,7 @@ class Uses:
     networks: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
     composites: tuple[str, ...] = ()
     planned: str | None = None
 
@@ -60,6 +60,7 @@ class Uses:
             _some(self.networks, "networks"),
             _some(self.operators, "operators", "ONNX "),
             _some(self.losses, "losses", "loss "),
+            _some(self.claims, "claims", "claim "),
             _some(self.composites, "composites", "in "),
             f"planned: {self.planned}" if self.planned else "",
         ]
@@ -71,16 +72,22 @@ def _some(names: tuple[str, ...], what: str, before: str = "") -> str:
     return f"{before}{len(names)} {what}" if len(names) > 2 else before * bool(names) + ", ".join(names)
 
 
-def kind_uses(architectures: Iterable[Architecture]) -> dict[str, Uses]:
+def kind_uses(
+    architectures: Iterable[Architecture], experiments: Mapping[str, Callable[..., Any]] | None = None
+) -> dict[str, Uses]:
     """What uses each kind, by kind.
 
     Args:
         architectures: The networks that are built and searched.
+        experiments: Of claims, by name; their code is searched, with what it names in its own package.
     """
     kinds = layer_kinds()
     networks = _inverted({item.name: _kinds_of(item) for item in architectures})
     operators = _inverted({name: _named_in(function, name) for name, function in importers().items()})
     by_loss = _inverted({name: set().union(*map(_named_in, _methods(cls, Loss))) for name, cls in losses().items()})
+    claims = _inverted(
+        {name: _named_in(function, within=_package_of(function)) for name, function in (experiments or {}).items()}
+    )
     composites = _inverted(
         {
             kind: set().union(*map(_named_in, _methods(cls, Composite))) - {kind}
@@ -89,14 +96,16 @@ def kind_uses(architectures: Iterable[Architecture]) -> dict[str, Uses]:
         }
     )
     return {
-        kind: Uses(networks[kind], operators[kind], by_loss[kind], composites[kind], PLANNED.get(kind))
+        kind: Uses(networks[kind], operators[kind], by_loss[kind], claims[kind], composites[kind], PLANNED.get(kind))
         for kind in kinds
     }
 
 
 def unused_kinds(uses: Mapping[str, Uses]) -> set[str]:
     """The kinds that nothing uses, or only composites that nothing uses."""
-    kept = {kind for kind, use in uses.items() if use.networks or use.operators or use.losses or use.planned}
+    kept = {
+        kind for kind, use in uses.items() if use.networks or use.operators or use.losses or use.claims or use.planned
+    }
     while more := {kind for kind in uses.keys() - kept if not kept.isdisjoint(uses[kind].composites)}:
         kept |= more
     return set(uses) - kept
@@ -121,12 +130,17 @@ def _methods(cls: type, root: type) -> Iterator[Callable[..., Any]]:
         yield from filter(inspect.isfunction, vars(base).values())
 
 
-def _named_in(function: Callable[..., Any], key: str = "") -> set[str]:
-    """The layer kinds that a function's code names, directly or in functions and tables of this package that it names.
+def _package_of(function: Callable[..., Any]) -> str:
+    return function.__module__.rpartition(".")[0] or function.__module__
+
+
+def _named_in(function: Callable[..., Any], key: str = "", within: str = __package__) -> set[str]:
+    """The layer kinds that a function's code names, directly or in functions and tables of a package that it names.
 
     Args:
         function: The function.
         key: Of tables that have it as a key, only its entry counts.
+        within: The package whose functions are searched.
     """
     kinds: set[str] = set()
     seen: set[int] = set()
@@ -142,7 +156,7 @@ def _named_in(function: Callable[..., Any], key: str = "") -> set[str]:
             waiting += [value[key]] if key in value else value.values()
         elif isinstance(value, tuple):
             waiting += value
-        elif inspect.isfunction(value) and value.__module__.startswith(__package__):
+        elif inspect.isfunction(value) and value.__module__.startswith(within):
             waiting += (value.__globals__.get(name) for name in _names(value.__code__))
     return kinds
 

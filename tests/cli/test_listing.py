@@ -36,6 +36,7 @@ def test_layers_in_json_say_what_a_backend_makes_of_each_kind(capfd: pytest.Capt
         "networks": ["lenet5_1998"],
         "operators": [],
         "losses": [],
+        "claims": [],
         "composites": [],
         "planned": None,
     }

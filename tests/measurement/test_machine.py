@@ -112,8 +112,8 @@ def test_an_observation_counts_processors_and_wall_time():
     assert busy.threads > 3 * idle.threads
     assert idle.threads < 0.3
     assert busy.processor_s <= busy.wall_s * 1.5
-    if busy.stolen_fraction is not None:
-        assert 0 <= busy.stolen_fraction <= 1
+    if busy.stolen_s is not None:
+        assert 0 <= busy.stolen_s <= busy.machine_s
 
 
 def test_another_processs_time_is_seen():

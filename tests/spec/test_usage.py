@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from cnnbench.claims.claim import claims
 from cnnbench.spec.architectures import shipped
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.usage import PLANNED, Uses, kind_uses, unused_kinds
@@ -16,7 +17,8 @@ CORE = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith
 
 @pytest.fixture(scope="module")
 def uses():
-    return {kind: found for kind, found in kind_uses(shipped()).items() if kind in CORE}
+    experiments = {name: item.experiment for name, item in claims().items()}
+    return {kind: found for kind, found in kind_uses(shipped(), experiments).items() if kind in CORE}
 
 
 def test_no_kind_of_the_core_is_without_use(uses):
@@ -26,6 +28,19 @@ def test_no_kind_of_the_core_is_without_use(uses):
 def test_a_plan_is_named_only_for_a_kind_that_nothing_uses_yet(uses):
     for kind in PLANNED:
         assert kind in unused_kinds({**uses, kind: replace(uses[kind], planned=None)}), f"{kind}: take its plan out"
+
+
+def test_a_plan_waits_for_nothing_that_is_there():
+    names = {item.name for item in shipped()}
+    there = {kind: plan for kind, plan in PLANNED.items() if plan.removeprefix("the network ").split(",")[0] in names}
+    assert not there, "say what the kind is still there for, or take it out"
+    assert not [plan for plan in PLANNED.values() if plan.startswith("the claim")], "write the claim with the kind"
+
+
+def test_claims_are_those_whose_experiment_is_made_of_the_kind(uses):
+    assert uses["depthwise_separable_conv"].claims == ("separable_cost",)
+    assert uses["downsample"].claims == ("checkerboards",)
+    assert uses["resize"].claims == ("equivariance", "checkerboards")  # the first in a function that it calls
 
 
 def test_networks_are_those_with_a_node_of_the_kind(uses):

@@ -26,7 +26,6 @@ from cnnbench.harness.suite.program_training import Programs
 from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.spec.frozen import Frozen
 
-SUITE_SCHEMA_VERSION = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 

@@ -52,7 +52,7 @@ class BatchSize(_Number):
     def __floordiv__(self, other: int) -> int:
         return self._with(other, lambda a, b: a // b)
 
-    def __mod__(self, other: int, modulus: object = None) -> int:
+    def __mod__(self, other: int) -> int:
         return self._with(other, lambda a, b: a % b)
 
     def __radd__(self, other: int) -> int:

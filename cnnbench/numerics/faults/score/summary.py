@@ -10,7 +10,6 @@ from typing import NamedTuple
 from cnnbench.numerics.faults.score.running import CleanRow, FaultRow
 
 CONFIDENCE = 0.95
-BY = ("where", "when", "what")
 
 
 class Rate(NamedTuple):

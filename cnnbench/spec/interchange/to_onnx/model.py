@@ -143,9 +143,3 @@ def write_onnx(graph: Graph, arrays: Mapping[str, Array], path: Path, dtype: str
 def _load_exporters() -> None:
     for module in iter_modules(to_onnx.__path__):
         import_module(f"{to_onnx.__name__}.{module.name}")
-
-
-def written_kinds() -> tuple[str, ...]:
-    """The layer kinds that are written as ONNX."""
-    _load_exporters()
-    return tuple(sorted(EXPORTERS))

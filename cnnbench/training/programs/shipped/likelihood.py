@@ -12,12 +12,13 @@ from cnnbench.spec.layers.merge import Multiply
 from cnnbench.spec.layers.shape import Unsqueeze
 from cnnbench.spec.losses import VAE, objective_graph
 from cnnbench.spec.optimizers import Adam, Optimizer
+from cnnbench.training.decoders.generation import Diffusion
 from cnnbench.training.programs.program import Phase, TrainingProgram
 from cnnbench.training.programs.sampling import Sampling
 from cnnbench.training.programs.shipped.adversarial import network
 from cnnbench.training.programs.sources import FromData, Integers, Normal, TableAt
 
-STEPS, FIRST, LAST = 1000, 1e-4, 0.02  # betas, linear
+DIFFUSION = Diffusion()
 AVERAGE = 0.999  # the paper's 0.9999 is for 800,000 steps; after a few thousand it would still hold the first weights
 ADAM = Adam()
 
@@ -42,8 +43,8 @@ def vae(image: Shape | None = None, optimizer: Optimizer = ADAM) -> TrainingProg
 
 
 def schedule() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """By time, the shares of image and noise: sqrt(a) and sqrt(1 - a), with a = prod(1 - beta)."""
-    left = np.cumprod(1 - np.linspace(FIRST, LAST, STEPS))
+    """By time, the shares of image and noise: sqrt(a) and sqrt(1 - a), with the a of ``Diffusion``, which samples."""
+    left = DIFFUSION.kept
     return tuple(np.sqrt(left).tolist()), tuple(np.sqrt(1 - left).tolist())
 
 
@@ -75,7 +76,7 @@ def ddpm(image: Shape | None = None, optimizer: Optimizer = ADAM) -> TrainingPro
     sources = {
         "image": FromData(scaled_to=(-1.0, 1.0)),
         "noise": Normal(),
-        "time": Integers(0, STEPS),
+        "time": Integers(0, DIFFUSION.steps),
         "signal": TableAt(of_image, "time"),
         "spread": TableAt(of_noise, "time"),
     }
