@@ -27,8 +27,12 @@ from cnnbench.spec.weights import initialize
 FLOAT32 = ProgramOptions("reference", precision("float32"))
 ONLY_HARD = (
     "batch_norm.eps_off_by_a_thousandth",
+    "gru.clipped",
     "instance_norm.one_pass_beside_small_means",
     "lp_normalization.epsilon_added",
+    "lstm.clipped",
+    "rnn.clipped",
+    "rnn.overflowing_tanh",
     "sigmoid.clamped",
 )
 
@@ -62,7 +66,16 @@ def test_rows_take_their_patterns_by_turns():
 
 
 @pytest.mark.parametrize(
-    "name", ["batch_norm/plain", "layer_norm/two_axes", "softmax/channels", "gelu/exact", "lp_normalization/euclidean"]
+    "name",
+    [
+        "batch_norm/plain",
+        "layer_norm/two_axes",
+        "softmax/channels",
+        "gelu/exact",
+        "lp_normalization/euclidean",
+        "lstm/hard_sigmoid_affine_softplus",
+        "gru/softsign_thresholded_relu_before",
+    ],
 )
 @pytest.mark.parametrize(
     "backend",

@@ -15,13 +15,21 @@ def _hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
     return (alpha * x + beta).clamp(0, 1)
 
 
+def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
+    """``functional.softplus``, linear from where exp(-threshold) does not show: 20 will not do in float64.
+
+    Without a threshold PyTorch's exp overflows from 89 on.
+    """
+    return functional.softplus(x, beta, 40.0 if x.dtype is torch.float64 else 20.0)
+
+
 # (x, alpha, beta) -> y
 _VALUES: dict[str, Callable[[Tensor, float, float], Tensor]] = {
     "sigmoid": lambda x, alpha, beta: torch.sigmoid(x),
     "tanh": lambda x, alpha, beta: torch.tanh(x),
     "relu": lambda x, alpha, beta: torch.relu(x),
     "softsign": lambda x, alpha, beta: functional.softsign(x),
-    "softplus": lambda x, alpha, beta: functional.softplus(x, threshold=1000.0),  # exact everywhere
+    "softplus": lambda x, alpha, beta: softplus(x),
     "hard_sigmoid": _hard_sigmoid,
     "elu": lambda x, alpha, beta: functional.elu(x, alpha),
     "leaky_relu": lambda x, alpha, beta: functional.leaky_relu(x, alpha),

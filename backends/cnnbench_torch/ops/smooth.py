@@ -9,6 +9,7 @@ from torch.nn import functional
 from cnnbench.execution.operations import Call, OpResult
 from cnnbench.spec.layers.smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign
 from cnnbench_torch.ops import inductor
+from cnnbench_torch.ops.gates import softplus as gate_softplus
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
@@ -67,9 +68,8 @@ def silu(layer: SiLU, inputs: Tensors, weights: Tensors, state: Tensors, call: C
 
 @OPERATIONS.register("softplus")
 def softplus(layer: Softplus, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """``functional.softplus``; where it becomes linear, exp(-threshold) must not show: 20 will not do in float64."""
-    threshold = 40.0 if inputs[0].dtype is torch.float64 else 20.0
-    return OpResult((functional.softplus(inputs[0], layer.beta, threshold),))
+    """``functional.softplus``, as in gates."""
+    return OpResult((gate_softplus(inputs[0], layer.beta),))
 
 
 @OPERATIONS.register("softsign")

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.budgets.activation import FUNCTION, logistic
-from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, exactly
+from cnnbench.numerics.budgets.activation import FUNCTION
+from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, exactly, moved
 from cnnbench.spec.layers.gates import Gate
 
 Array = NDArray[Any]
 
 
 def gate_value(a: Arithmetic, gate: Gate, x: Tracked) -> Tracked:
-    """The function: its argument's error times its steepest slope within that error, and a few roundings.
+    """The function: how far it moves within its argument's error, and a few roundings.
 
     Args:
         a: The arithmetic.
@@ -30,9 +30,9 @@ def gate_value(a: Arithmetic, gate: Gate, x: Tracked) -> Tracked:
     if name == "scaled_tanh":
         return a.times(_constant(alpha, x), a.tanh(a.times(_constant(beta, x), x)))
     if name == "softplus":
-        return a.rounded(np.logaddexp(0, x.value), logistic(x.value) * x.error, FUNCTION + 4)
+        return a.rounded(_softplus(x.value), moved(_softplus, x), FUNCTION + 4)
     if name == "softsign":
-        return a.rounded(x.value / (1 + np.abs(x.value)), x.error / (1 + np.abs(x.value)) ** 2, 4)
+        return a.rounded(_softsign(x.value), moved(_softsign, x), 4)
     value, slope = _piecewise(gate, x.value)
     low, high = (_piecewise(gate, x.value + sign * x.error) for sign in (-1, 1))
     steepest = np.maximum(np.abs(slope), np.maximum(np.abs(low[1]), np.abs(high[1])))
@@ -40,6 +40,8 @@ def gate_value(a: Arithmetic, gate: Gate, x: Tracked) -> Tracked:
     products = np.abs(alpha * x.value) + abs(beta) + (abs(alpha) if name == "elu" else 0)
     rounding = {"affine": products, "hard_sigmoid": products, "elu": products}.get(name, np.abs(value))
     error = steepest * x.error + (jump if name == "thresholded_relu" else 0)
+    if name == "hard_sigmoid":  # the line may lie within the error, and neither of its ends on it
+        error = moved(lambda argument: _piecewise(gate, argument)[0], x)
     return Tracked(value, a.rounded(np.abs(rounding), error, FUNCTION if name == "elu" else 4).error)
 
 
@@ -63,14 +65,25 @@ def gate_slope(a: Arithmetic, gate: Gate, x: Tracked, y: Tracked) -> Tracked:
     if name == "softplus":
         return a.sigmoid(x)
     if name == "softsign":
-        inverse = 1 / (1 + np.abs(x.value))
-        return a.rounded(inverse**2, 2 * inverse**3 * x.error, 6)
+        size = np.abs(x.value)
+        nearest = np.maximum(size - x.error, 0)
+        return a.rounded((1 + size) ** -2, (1 + nearest) ** -2 - (1 + size + x.error) ** -2, 6)
     slope = _piecewise(gate, x.value)[1]
     low, high = (_piecewise(gate, x.value + sign * x.error)[1] for sign in (-1, 1))
     error = np.maximum(np.abs(slope - low), np.abs(slope - high))
+    if name == "hard_sigmoid":
+        error = np.where(moved(lambda argument: _piecewise(gate, argument)[0], x) > 0, abs(alpha), error)
     if name == "elu":  # computed as y + alpha, which cancels
         error = error + np.where(x.value > 0, 0, a.rounded(np.abs(y.value) + abs(alpha), y.error).error)
     return a.rounded(slope, error)
+
+
+def _softplus(x: Array) -> Array:
+    return np.asarray(np.logaddexp(0, x))
+
+
+def _softsign(x: Array) -> Array:
+    return np.asarray(x / (1 + np.abs(x)))
 
 
 def _constant(value: float, like: Tracked) -> Tracked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +20,17 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.budgets.gates import gate_slope, gate_value
 from cnnbench.numerics.budgets.running_error import Arithmetic, Tracked, cut, exactly, joined
-from cnnbench.numerics.hard_operands import no_hard_operands
-from cnnbench.numerics.rounding import gamma, sharp_factor
+from cnnbench.numerics.hard_operands import Hardness, hard_operands
+from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.rounding import Roundoff, gamma, sharp_factor
 from cnnbench.spec.layers.gates import gate_rows
 from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 Array = NDArray[Any]
 
-no_hard_operands("gru", "lstm", "rnn", because="gates saturate on ordinary operands, and errors add up over steps")
+# Sizes of what is read at a step: gates bend, saturate, and their exponentials leave the range of the precision.
+SIZES = (1.0, 8.0, 40.0, 300.0)
+HALVINGS = 9
 _ORDER = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 
 
@@ -48,11 +52,11 @@ class _Chain(NamedTuple):
     is_started: bool
 
     @staticmethod
-    def of(setting: Setting) -> _Chain:
-        layer: LSTM | GRU | RNN = setting.layer
-        x, *starts = setting.call.inputs
+    def of(call: LayerCall) -> _Chain:
+        layer: Any = call.layer
+        x, *starts = call.inputs
         rows = list(gate_rows(_order_of(layer), _ORDER[layer.kind], layer.hidden_size))
-        weights = [exactly(np.asarray(w)[rows]) for w in setting.call.weights]
+        weights = [exactly(np.asarray(w)[rows]) for w in call.weights]
         weights += [exactly(np.zeros(len(rows)))] * (4 - len(weights))
         count = 2 if layer.kind == "lstm" else 1
         zero = exactly(np.zeros((x.shape[0], layer.hidden_size)))
@@ -130,12 +134,30 @@ def _forward(a: Arithmetic, chain: _Chain) -> tuple[tuple[Array, ...], dict[int,
     return (sequence, *(value.error for value in carry)), known
 
 
+@hard_operands("lstm", "gru", "rnn")
+def saturating(call: LayerCall, hard: Hardness) -> LayerCall:
+    """What a step reads and the starts, in ``SIZES`` by turns: all halved where functions without bounds make too much
+    of them to be multiplied.
+    """
+    x, *starts = call.inputs
+    turns = np.add.outer(np.arange(x.shape[0]), np.arange(x.shape[1])) % len(SIZES)
+    for halving in range(HALVINGS):
+        sizes = 0.5**halving * np.asarray(SIZES)
+        first = [start * sizes[turns[:, :1]] for start in starts]
+        found = replace(call, inputs=(x * sizes[turns][..., None], *first))
+        with np.errstate(all="ignore"):
+            known = _forward(Arithmetic(Roundoff(0, 0, 0, 0), gamma), _Chain.of(found))[1]
+        if max(np.abs(part.value).max() for step in known.values() for part in step.made) <= hard.square:
+            return found
+    return call
+
+
 @forward_formula("lstm", "gru", "rnn")
 def recurrent(setting: Setting) -> ForwardBudget:
     """Running error: each product c(K, u_a) |x||W|, each function and element-wise step a few u_s, carried on by
     |W_hh| and the functions' slopes.
     """
-    chain = _Chain.of(setting)
+    chain = _Chain.of(setting.call)
     sharp = _forward(Arithmetic(setting.u, sharp_factor), chain)[0]
     worst = _forward(Arithmetic(setting.u, gamma), chain)[0]
     return ForwardBudget(tuple(Budget(s, w) for s, w in zip(sharp, worst, strict=True)))
@@ -227,7 +249,7 @@ def _backward(a: Arithmetic, chain: _Chain, cotangents: Sequence[Array]) -> tupl
 @gradient_formula("lstm", "gru", "rnn")
 def recurrent_gradient(setting: GradientSetting) -> GradientBudget:
     """Running error of the same recurrence, and of its reverse."""
-    chain = _Chain.of(setting)
+    chain = _Chain.of(setting.call)
     sharp = _backward(Arithmetic(setting.u, sharp_factor), chain, setting.cotangents)
     worst = _backward(Arithmetic(setting.u, gamma), chain, setting.cotangents)
     inputs, weights = (

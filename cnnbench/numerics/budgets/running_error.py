@@ -1,7 +1,9 @@
-"""Running error analysis: values that carry a bound of their error through a computation, to first order.
+"""Running error analysis: values that carry a bound of their error through a computation.
 
 Where a layer is a long chain of steps (a recurrence), a closed formula would only repeat the chain; here the chain is
 run once with each value beside its bound (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.3).
+Errors may be as large as the values that they belong to, as those of a gate's argument of 300 in bfloat16 are: products
+of errors count, and a function's error is how far it moves within its argument's.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ class Arithmetic:
             error: The bound so far.
             count: How many roundings of it are admitted.
         """
-        return Tracked(value, error + self.factor(count, self.u.stored) * np.abs(value) + self.u.smallest)
+        own = self.factor(count, self.u.stored) * (np.abs(value) + error)
+        return Tracked(value, error + own + self.u.smallest)
 
     def add(self, *terms: Tracked) -> Tracked:
         """The sum, from left to right."""
@@ -76,7 +79,7 @@ class Arithmetic:
 
     def times(self, a: Tracked, b: Tracked) -> Tracked:
         """a b, element by element."""
-        return self.rounded(a.value * b.value, np.abs(a.value) * b.error + np.abs(b.value) * a.error)
+        return self.rounded(a.value * b.value, (np.abs(a.value) + a.error) * b.error + np.abs(b.value) * a.error)
 
     def complement(self, a: Tracked) -> Tracked:
         """1 - a."""
@@ -84,10 +87,10 @@ class Arithmetic:
 
     def product(self, a: Tracked, b: Tracked) -> Tracked:
         """The matrix product, K = the length of a's rows; operands may be rounded before they are multiplied."""
-        size = np.abs(a.value) @ np.abs(b.value)
-        carried = a.error @ np.abs(b.value) + np.abs(a.value) @ b.error
+        size, largest = np.abs(a.value) @ np.abs(b.value), np.abs(a.value) + a.error
+        carried = a.error @ np.abs(b.value) + largest @ b.error
         own = self.factor(a.value.shape[-1], self.u.accumulated) + self.u.operand
-        return self.rounded(a.value @ b.value, carried + own * size, 1)
+        return self.rounded(a.value @ b.value, carried + own * (size + carried), 1)
 
     def column_sums(self, a: Tracked) -> Tracked:
         """The sum over the first axis."""
@@ -96,13 +99,23 @@ class Arithmetic:
 
     def sigmoid(self, a: Tracked) -> Tracked:
         """1 / (1 + exp(-a))."""
-        y = logistic(a.value)
-        return self.rounded(y, y * (1 - y) * a.error, FUNCTION + 2)
+        return self.rounded(logistic(a.value), moved(logistic, a), FUNCTION + 2)
 
     def tanh(self, a: Tracked) -> Tracked:
         """tanh(a)."""
-        y = np.tanh(a.value)
-        return self.rounded(y, (1 - y * y) * a.error, FUNCTION + 2)
+        return self.rounded(np.tanh(a.value), moved(np.tanh, a), FUNCTION + 2)
+
+
+def moved(function: Callable[[Array], Array], x: Tracked) -> Array:
+    """How far a monotone function moves at most while its argument stays within its error.
+
+    Args:
+        function: Element by element.
+        x: Its argument.
+    """
+    value = function(x.value)
+    found = [np.abs(function(x.value + sign * x.error) - value) for sign in (-1, 1)]
+    return np.asarray(np.maximum(*found))
 
 
 def joined(*parts: Tracked, axis: int) -> Tracked:

@@ -11,17 +11,22 @@ from cnnbench.numerics.faults.engine.base import (
     Arrays,
     Fault,
     OperationChange,
+    choose,
     other_layer,
     other_operands,
     other_outputs,
     other_weights,
 )
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
-from cnnbench.spec.layers import Concat, Tanh
+from cnnbench.numerics.faults.engine.operands import FedOperands, fed
+from cnnbench.spec.layers import Concat, Linear, Sigmoid, Tanh
+from cnnbench.spec.layers.arithmetic import Clip, Elementwise
 from cnnbench.spec.layers.gates import gate_rows
 from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
 _STEPS = Surroundings((5, 3))
+_STARTED = FedOperands(((5, 3), (4,), (4,)))
+Cell = Callable[[Any, Arrays, Callable[..., Any]], Any]
 
 
 def _without_recurrent_bias(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
@@ -72,6 +77,59 @@ def _without_cell(outputs: Arrays, table: Operations, call: Call) -> Arrays:
     """The next step starts from a c of zeros."""
     row, h, c = outputs
     return row, h, c * 0
+
+
+def _clipped_cell(outputs: Arrays, table: Operations, call: Call) -> Arrays:
+    """c kept within 10."""
+    row, h, c = outputs
+    return row, h, choose(c > -10.0, choose(c < 10.0, c, 10.0), -10.0)
+
+
+def _clipped_relu(outputs: Arrays, table: Operations, call: Call) -> Arrays:
+    """min(max(a, 0), 20)."""
+    return tuple(choose(y < 20.0, y, 20.0) for y in outputs)
+
+
+def _made_of(cell: Cell) -> OperationChange:
+    """One step after another by ``cell(layer, (W_ih x + b_ih, W_hh h + b_hh, h), apply)``, which gives the next h.
+
+    ``apply(layer, x)`` is the backend's own op of that layer.
+    """
+
+    def build(right: Operation, table: Operations) -> Operation:
+        def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+            def apply(other: Any, *values: Any, given: Arrays = ()) -> Any:
+                return table[other.kind].forward(other, values, given, (), call).outputs[0]
+
+            x, *start = inputs
+            w_ih, w_hh, b_ih, b_hh = weights
+            product = Linear(out_features=b_ih.shape[0])
+            h = start[0] if start else apply(product, x[:, 0], given=(w_ih, b_ih))[:, : layer.hidden_size] * 0
+            rows = []
+            for t in range(x.shape[1]):
+                read, kept = apply(product, x[:, t], given=(w_ih, b_ih)), apply(product, h, given=(w_hh, b_hh))
+                h = cell(layer, (read, kept, h), apply)
+                rows.append(h[:, None])
+            return OpResult((apply(Concat(axis=1), *rows), h))
+
+        return Operation(forward, right.backward, right.weight_layout)
+
+    return build
+
+
+def _clipped_gates(layer: GRU, known: Arrays, apply: Callable[..., Any]) -> Any:
+    """Gates whose arguments are kept within 8."""
+    (read, kept, h), size = known, layer.hidden_size
+    gates = apply(Sigmoid(), apply(Clip(minimum=-8.0, maximum=8.0), read[:, : 2 * size] + kept[:, : 2 * size]))
+    r, z = gates[:, :size], gates[:, size:]
+    n = apply(Tanh(), read[:, 2 * size :] + r * kept[:, 2 * size :])
+    return (1 - z) * n + z * h
+
+
+def _overflowing_tanh(layer: RNN, known: Arrays, apply: Callable[..., Any]) -> Any:
+    """(e^2a - 1) / (e^2a + 1)."""
+    power = apply(Elementwise(function="exp"), 2 * (known[0] + known[1]))
+    return (power - 1) / (power + 1)
 
 
 FAULTS = (
@@ -125,6 +183,13 @@ FAULTS = (
         operation=other_outputs(_last_row),
     ),
     Fault(
+        "lstm.clipped",
+        "lstm",
+        "the cell kept within 10 (cell_clip of TensorFlow 1's LSTMCell, clipping in cuDNN)",
+        fed(LSTM(hidden_size=4), _STARTED),
+        operation=_stepwise(_clipped_cell),
+    ),
+    Fault(
         "gru.gate_order",
         "gru",
         "weights with their gates as r, z, n (PyTorch) read as z, r, n (Keras, ONNX)",
@@ -146,6 +211,27 @@ FAULTS = (
         operation=other_layer(
             lambda layer: replace(layer, activations=("hard_sigmoid", "tanh"), alpha=(0.2, 0.0), beta=(0.5, 0.0))
         ),
+    ),
+    Fault(
+        "gru.clipped",
+        "gru",
+        "arguments of the gates kept within 8, as by a table of the sigmoid (kernels for small devices)",
+        surrounded(GRU(hidden_size=4), _STEPS),
+        operation=_made_of(_clipped_gates),
+    ),
+    Fault(
+        "rnn.clipped",
+        "rnn",
+        "ReLU that ends at 20 (Deep Speech's) where the model has the plain one",
+        surrounded(RNN(hidden_size=4, activations=("relu",)), _STEPS),
+        operation=_stepwise(_clipped_relu),
+    ),
+    Fault(
+        "rnn.overflowing_tanh",
+        "rnn",
+        "tanh as (e^2a - 1) / (e^2a + 1), which is no number above 44",
+        surrounded(RNN(hidden_size=4), _STEPS),
+        operation=_made_of(_overflowing_tanh),
     ),
     Fault(
         "rnn.relu",
