@@ -149,6 +149,9 @@ def read_weights(path: Path) -> dict[str, Array]:
         DataError: An unknown suffix, or a file that is not valid.
         UnavailableError: A package that the format needs is missing.
     """
+    from cnnbench.spec.interchange.pointers import refuse_pointer
     from cnnbench.spec.interchange.weight_readers import reader_for
 
-    return reader_for(path, weight_readers()).read(path)
+    reader = reader_for(path, weight_readers())
+    refuse_pointer(path)
+    return reader.read(path)

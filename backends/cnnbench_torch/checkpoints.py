@@ -7,9 +7,10 @@ import pickle
 import re
 import tarfile
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -59,10 +60,13 @@ def _content(path: Path) -> object:
                 members = [member for member in archive.getmembers() if member.isfile()]
                 if not _LEGACY.issubset(Path(member.name).name for member in members):
                     return _of_archive(archive, members, str(path))
+            return _load(path, str(path))
+        with path.open("rb") as file:
+            _refuse_damaged(file, str(path))
         return _load(path, str(path))
     except FileNotFoundError:
         raise DataError("the weights file does not exist", where=str(path)) from None
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
         raise _unreadable(str(path), error) from None
 
 
@@ -93,7 +97,38 @@ def _of_archive(archive: tarfile.TarFile, members: list[tarfile.TarInfo], where:
     if found[0].size > LARGEST_BYTES:
         raise DataError("the checkpoint in the archive is too large", where=where, received=f"{found[0].size} bytes")
     member = archive.extractfile(found[0])
-    return _load(io.BytesIO(member.read() if member else b""), f"{where}: {found[0].name}")
+    content = io.BytesIO(member.read() if member else b"")
+    _refuse_damaged(content, f"{where}: {found[0].name}")
+    content.seek(0)
+    return _load(content, f"{where}: {found[0].name}")
+
+
+def _refuse_damaged(file: IO[bytes], where: str) -> None:
+    """Raises DataError for what is no checkpoint, is cut short, or has other bytes than were written.
+
+    PyTorch writes a checksum of every tensor, and does not look at it when it reads.
+    """
+    first = file.read(8)
+    expected = "a state dict saved with torch.save"
+    if not first.startswith((b"PK", b"\x80")):
+        received = f"a file that begins with {first!r}" if first else "an empty file"
+        raise DataError("the file is not PyTorch's", where=where, received=received, expected=expected)
+    if not first.startswith(b"PK"):
+        return
+    if not zipfile.is_zipfile(file):
+        raise DataError("the file is cut short", where=where, received="an archive without its end", expected=expected)
+    with zipfile.ZipFile(file) as archive:
+        if not archive.namelist():
+            raise DataError("the file is not PyTorch's", where=where, received="an empty archive", expected=expected)
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise DataError(
+            "the file is damaged",
+            where=where,
+            received=f"another checksum of {damaged}",
+            expected="the checksum that the file states",
+            remedy="fetch it or save it again; torch.save(torch.load(FILE), FILE) writes checksums anew",
+        )
 
 
 def _load(file: Any, where: str) -> object:

@@ -27,7 +27,8 @@ _REMEDY = "export the model with its batch fixed, or so that no shape holds a fi
 class BatchSize(_Number):
     """A size that depends on the batch. It adds, multiplies and compares as an integer, for each of ``BATCHES``.
 
-    Used where a plain integer is needed (a range, an array's shape) it raises SpecError.
+    Used where a plain integer is needed (a range, an array's shape), or in a quotient or with a fraction (a scale), it
+    raises SpecError.
 
     Args:
         values: What it is for each of ``BATCHES``; not all equal.
@@ -66,6 +67,11 @@ class BatchSize(_Number):
 
     def __rfloordiv__(self, other: int) -> int:
         return self._with(other, lambda a, b: b // a)
+
+    def __truediv__(self, other: float) -> float:
+        return float(self)
+
+    __rtruediv__ = __truediv__
 
     def __neg__(self) -> int:
         return size_of([-value for value in self.values])
@@ -110,6 +116,8 @@ class BatchSize(_Number):
         return text if rest == 0 else f"{text}{rest:+d}"
 
     def _with(self, other: int, function: Callable[[int, int], int]) -> int:
+        if isinstance(other, float):
+            return int(self)
         if not isinstance(other, int | BatchSize):
             return NotImplemented
         return size_of([function(a, b) for a, b in zip(self.values, sizes_in(other), strict=True)])

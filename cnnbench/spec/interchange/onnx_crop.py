@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.spec.graph import Value
+from cnnbench.spec.interchange.onnx_batch import is_open
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_shape import reshaped
 from cnnbench.spec.interchange.onnx_tensor import Array
@@ -37,6 +38,12 @@ def crop_and_resize(node: OnnxNode, axes: Shape, sizes: Shape, fields: dict[str,
     for count, (axis, out, begin, end) in enumerate(zip(axes, sizes, *region, strict=True)):
         if out == x.shape[axis] and (begin, end) == (0, 1):
             continue
+        if is_open(x.shape[axis]):
+            raise node.reject(
+                "the batch is not resized",
+                received=f"{out} of {x.shape}",
+                expected="its own size, region 0 to 1",
+            )
         places = _places(x.shape[axis], out, float(begin), float(end))
         inside = (places >= 0) & (places <= x.shape[axis] - 1)
         scaled = Axis(size=x.shape[axis], out=out, scale=None, coordinates="asymmetric", **fields)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnnbench.errors import CnnbenchError, SpecError, UnavailableError
 from cnnbench.spec.interchange.onnx_versions import DEFAULT_DOMAIN, REVIEWED
+from cnnbench.spec.interchange.pointers import refuse_pointer
 
 _OPSET = "cnnbench.opset"  # the key under which a node of a function says its operator set
 
@@ -44,11 +46,13 @@ def read_model(path: Path) -> OnnxFile:
     """The model of a file.
 
     Raises:
+        DataError: A pointer of Git LFS instead of the file.
         SpecError: No such file, no ONNX model, external data outside the model's folder, or a newer operator set.
         UnavailableError: The ``onnx`` package is missing.
     """
     onnx = require_onnx()
     where = str(path)
+    refuse_pointer(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except FileNotFoundError:
@@ -59,6 +63,7 @@ def read_model(path: Path) -> OnnxFile:
         raise SpecError("the file is not an ONNX model", where=where, received=error) from None
     if not model.graph.node:
         raise SpecError("the file is not an ONNX model, or its graph is empty", where=where)
+    _refuse_two_of_one_name(model.graph, where)
     _load_external_data(model, path)
     return prepare(model, where)
 
@@ -83,6 +88,31 @@ def prepare(model: Any, where: str = "ONNX model") -> OnnxFile:
             remedy="export the model at an older opset",
         )
     return OnnxFile(model, opset, where, versions)
+
+
+def _refuse_two_of_one_name(graph: Any, where: str) -> None:
+    """Raises SpecError where a name stands for two things, of which a reader can only guess one."""
+    inputs = [item.name for item in graph.input]
+    _refuse_name(inputs, "inputs", where)
+    stored: dict[str, Any] = {}
+    for tensor in (*graph.initializer, *graph.sparse_initializer):
+        name = tensor.name if hasattr(tensor, "name") else tensor.values.name
+        first = stored.setdefault(name, tensor)
+        if first is not tensor and first != tensor:
+            raise SpecError("the model is damaged", where=where, received=f"two unequal initialisers {name!r}")
+    outputs = [name for node in graph.node for name in node.output if name]
+    _refuse_name([*{*inputs, *stored}, *outputs], "values", where)
+    for node in graph.node:
+        _refuse_name([item.name for item in node.attribute], f"attributes of node {node.name!r}", where)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _refuse_two_of_one_name(inner, where)
+
+
+def _refuse_name(names: Sequence[str], what: str, where: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SpecError("the model is damaged", where=where, received=f"two {what} of the name {twice[0]!r}")
 
 
 def _with_opsets(model: Any) -> Any:
@@ -152,6 +182,7 @@ def _load_external_data(model: Any, path: Path) -> None:
             )
         if not target.is_file():
             raise SpecError(f"external data of {tensor.name!r} does not exist", where=str(path), received=location)
+        refuse_pointer(target)
     if found:
         message = "external data cannot be read"
         _converted(lambda: external_data_helper.load_external_data_for_model(model, str(folder)), message, str(path))

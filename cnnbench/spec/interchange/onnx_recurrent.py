@@ -93,8 +93,12 @@ def _fields(node: OnnxNode, roles: tuple[str, ...], defaults: tuple[str, ...]) -
             "clipped gates are not imported", received=f"clip={node.attribute('clip')}", expected="no attribute clip"
         )
     weights = node.static(2, "the recurrent weights R")
+    hidden = int(weights.shape[-1])
+    stated = node.attribute("hidden_size", hidden)
+    if stated != hidden:
+        raise node.reject("hidden_size is not that of R", received=f"hidden_size={stated}", expected=str(hidden))
     biases = "two" if node.has(3) else "none"
-    return {"hidden_size": int(weights.shape[-1]), "biases": biases, **_functions(node, roles, defaults)}
+    return {"hidden_size": hidden, "biases": biases, **_functions(node, roles, defaults)}
 
 
 def _functions(node: OnnxNode, roles: tuple[str, ...], defaults: tuple[str, ...]) -> dict[str, Any]:

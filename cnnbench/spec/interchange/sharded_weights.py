@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.errors import DataError
 from cnnbench.spec.interchange.fitting import FileArrays
+from cnnbench.spec.interchange.pointers import refuse_pointer
 
 if TYPE_CHECKING:
     from cnnbench.spec.weights import Array
@@ -31,6 +32,7 @@ def read_sharded(path: Path, read: Callable[[Path], Mapping[str, Array]]) -> Fil
     held: dict[str, Mapping[str, Array]] = {}
     for file in dict.fromkeys(places.values()):
         try:
+            refuse_pointer(path.parent / file)
             held[file] = read(path.parent / file)
         except DataError as error:
             raise error.at(str(path)) from None

@@ -285,6 +285,47 @@ def test_other_files_by_the_name_of_a_checkpoint_say_what_they_are(module, tmp_p
         assert remedy in raised.value.remedy
 
 
+def test_a_tensor_with_other_bytes_than_were_written_is_refused(module, tmp_path):
+    """PyTorch reads such a file without a word."""
+    torch.save(module.state_dict(), tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    at = content.index(module.conv2.weight.detach().numpy().tobytes())
+    content[at + 3] ^= 1
+    (tmp_path / "w.pth").write_bytes(content)
+    assert not torch.equal(torch.load(tmp_path / "w.pth")["conv2.weight"], module.conv2.weight)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "w.pth", "w.pth")
+    for name in ("w.pth", "a.tar"):
+        with pytest.raises(DataError, match="the file is damaged") as raised:
+            read_weights(tmp_path / name)
+        assert "checksum of w/data/" in str(raised.value.received)
+        assert "w.pth" in raised.value.where
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda whole: b"", "an empty file"),
+        (lambda whole: b"version https://git-lfs.github.com", "begins with b'version '"),
+        (lambda whole: whole[:-10], "an archive without its end"),
+        (lambda whole: whole[: len(whole) // 2], "an archive without its end"),
+        (lambda whole: b"PK\x05\x06" + bytes(18), "an empty archive"),
+    ],
+    ids=["empty", "text", "cut", "half", "nothing"],
+)
+def test_a_file_that_is_cut_short_or_none_is_named(module, tmp_path, content, said):
+    torch.save(module.state_dict(), tmp_path / "whole.pth")
+    (tmp_path / "w.pth").write_bytes(content((tmp_path / "whole.pth").read_bytes()))
+    with pytest.raises(DataError) as raised:
+        read_weights(tmp_path / "w.pth")
+    assert said in str(raised.value.received)
+
+
+def test_a_file_of_the_first_format_is_read(module, tmp_path):
+    torch.save(module.state_dict(), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    predicts_as(module, fit(small(), read_weights(tmp_path / "w.pth")).arrays)
+
+
 def test_of_several_state_dicts_one_is_taken_aloud_or_none(module, tmp_path):
     other = {name: value + 1 for name, value in module.state_dict().items()}
     torch.save({"state_dict": module.state_dict(), "state_dict_ema": other}, tmp_path / "both.pth")

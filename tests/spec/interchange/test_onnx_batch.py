@@ -35,6 +35,15 @@ class TestSizes:
         with pytest.raises(SpecError, match="depends on the batch size"):
             np.ones((NUM, 2))
 
+    @pytest.mark.parametrize(
+        "use",
+        [lambda n: n * 0.5, lambda n: 0.5 * n, lambda n: n / 2, lambda n: 2 / n, lambda n: n - 0.5, lambda n: 0.5 + n],
+        ids=["scaled", "scaling", "halved", "dividing", "less", "more"],
+    )
+    def test_it_is_in_no_quotient_and_takes_no_fraction(self, use):
+        with pytest.raises(SpecError, match="depends on the batch size"):
+            use(NUM)
+
     def test_an_answer_that_depends_on_the_batch_is_refused(self):
         assert NUM > 0
         with pytest.raises(SpecError, match="depends on the batch size"):
@@ -366,6 +375,14 @@ class TestFixed:
         proto = model([op("Resize", "x - - to", mode="nearest")], {"x": [2, 3, 4, 4]}, {"to": np.array([2, 3, 8, 8])})
         x = numbers(images, 3, 4, 4)
         np.testing.assert_array_equal(computed(tmp_path, proto, x=x), x.repeat(2, 2).repeat(2, 3))
+
+    @pytest.mark.parametrize(("size", "begin"), [(2, 0.0), (3, 0.0), (3, 0.5)])
+    def test_a_batch_that_is_cropped_or_resized_is_named(self, tmp_path, size, begin):
+        region = np.array([begin, 0, 0, 0.1, 1, 1, 1, 0.9], np.float32)
+        resize = op("Resize", "x region - to", mode="linear", coordinate_transformation_mode="tf_crop_and_resize")
+        proto = model([resize], {"x": ["N", 3, 4, 5]}, {"region": region, "to": np.array([size, 3, 4, 3])})
+        with pytest.raises(SpecError, match="the batch is not resized"):
+            imported(tmp_path, proto)
 
     @pytest.mark.parametrize("stated", [1, 2])
     def test_a_row_that_the_file_holds_for_each_image_is_given_to_every_image(self, tmp_path, stated):

@@ -11,7 +11,7 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from cnnbench.errors import SpecError, UnavailableError  # noqa: E402
+from cnnbench.errors import DataError, SpecError, UnavailableError  # noqa: E402
 from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import ProgramOptions  # noqa: E402
 from cnnbench.execution.precision import precision  # noqa: E402
@@ -232,6 +232,64 @@ def test_a_model_s_own_function_is_inlined():
     proto.functions.append(body)
     network = import_model(prepare(proto))
     np.testing.assert_array_equal(forward(network, {"x": np.array([1.0, 2.0])})[0], [2, 4])
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "w.bin"])
+def test_a_pointer_of_git_lfs_instead_of_the_model_or_its_data_is_named(tmp_path, name):
+    proto = model([helper.make_node("Add", ["x", "w"], ["y"])], [tensor("x", "N", 512)], [tensor("y", "N", 512)])
+    proto.graph.initializer.append(constant("w", np.ones(512)))
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin")
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 12\n", encoding="utf-8")
+    with pytest.raises(DataError, match="a pointer of Git LFS") as found:
+        import_file(tmp_path / "m.onnx")
+    assert name in str(found.value.where)
+
+
+def _twice(place):
+    """A model that computes ``x + w`` in which a name stands for two things."""
+    proto = model(
+        [helper.make_node("LeakyRelu", ["x"], ["a"], alpha=0.5), helper.make_node("Add", ["a", "w"], ["y"])],
+        [tensor("x", "N", 2)],
+        [tensor("y", "N", 2)],
+        [constant("w", [1, 1])],
+    )
+    graph = proto.graph
+    inner = helper.make_graph([helper.make_node("Neg", ["x"], ["b"])] * 2, "branch", [], [tensor("b", "N", 2)])
+    further = {
+        "nodes": (graph.node, helper.make_node("Neg", ["x"], ["a"])),
+        "node and initialiser": (graph.node, helper.make_node("Neg", ["x"], ["w"])),
+        "branches": (graph.node, helper.make_node("If", ["x"], ["c"], then_branch=inner)),
+        "inputs": (graph.input, tensor("x", "N", 3)),
+        "attributes": (graph.node[0].attribute, helper.make_attribute("alpha", 0.25)),
+        "initialisers": (graph.initializer, constant("w", [0, 0])),
+        "equal initialisers": (graph.initializer, constant("w", [1, 1])),
+    }
+    place, item = further[place]
+    place.append(item)
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nodes", "two values of the name 'a'"),
+        ("node and initialiser", "two values of the name 'w'"),
+        ("inputs", "two inputs of the name 'x'"),
+        ("attributes", "two attributes of node '' of the name 'alpha'"),
+        ("branches", "two values of the name 'b'"),
+        ("initialisers", "two unequal initialisers 'w'"),
+    ],
+)
+def test_a_name_of_two_things_is_refused(tmp_path, place, said):
+    """Readers differ in which of them they take."""
+    with pytest.raises(SpecError, match="the model is damaged") as found:
+        import_file(saved(tmp_path, _twice(place)))
+    assert str(found.value.received) == said
+
+
+def test_an_initialiser_that_is_stored_twice_is_one(tmp_path):
+    network = import_file(saved(tmp_path, _twice("equal initialisers")))
+    np.testing.assert_array_equal(forward(network, {"x": np.array([[2.0, -2.0]])})[0], [[3, 0]])
 
 
 class TestFiles:

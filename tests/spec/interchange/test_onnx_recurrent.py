@@ -54,7 +54,7 @@ def model(op, *, directions=1, bias=True, starts=None, lengths=None, peepholes=N
     names = ["x", *arrays, *(name if array is not None else "" for name, array in optional.items())]
     arrays |= {name: array for name, array in optional.items() if array is not None}
     outputs = ["y", "y_h", "y_c"][: 1 + STATES[op]]
-    node = helper.make_node(op, names, outputs, "rnn", hidden_size=H, **attributes)
+    node = helper.make_node(op, names, outputs, "rnn", **{"hidden_size": H, **attributes})
     layout = attributes.get("layout", 0)
     graph = helper.make_graph(
         [node],
@@ -212,6 +212,7 @@ REFUSED = {
     "peepholes": (("LSTM",), {"peepholes": drawn(1, 3 * H)}, "peepholes"),
     "input_forget": (("LSTM",), {"input_forget": 1}, "coupled gates"),
     "clip": (("GRU",), {"clip": 1.0}, "clip=1.0"),
+    "hidden size of another R": (("LSTM",), {"hidden_size": 7}, "hidden_size=7"),
     "lengths": (("RNN",), {"lengths": np.array([T, T - 1], np.int32)}, "sequence_lens = (5, 4)"),
     "function": (("RNN",), {"activations": ["Gelu"]}, "['Gelu']"),
     "number": (("RNN",), {"activations": ["Affine"]}, "activation_alpha"),

@@ -128,6 +128,26 @@ def test_a_file_is_read_by_its_suffix_through_the_hook(tmp_path):
     }
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4665\nsize 132735\n"
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pth.tar", "w.bin", "w.keras", "w.weights.h5", "w.h5"])
+def test_a_pointer_of_git_lfs_is_named_whatever_it_stands_for(name, tmp_path):
+    (tmp_path / name).write_text(POINTER, encoding="utf-8")
+    with pytest.raises(DataError, match="a pointer of Git LFS") as caught:
+        read_weights(tmp_path / name)
+    assert "git lfs pull" in caught.value.remedy
+
+
+def test_a_shard_that_is_a_pointer_is_named(tmp_path):
+    (tmp_path / "a.safetensors").write_text(POINTER, encoding="utf-8")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"conv.weight": "a.safetensors"}}', encoding="utf-8")
+    with pytest.raises(DataError, match="a pointer of Git LFS") as caught:
+        read_weights(index)
+    assert "a.safetensors" in str(caught.value.where)
+
+
 def test_an_unknown_suffix_names_the_nearest(tmp_path):
     with pytest.raises(DataError, match=r"cannot end with '\.safetensor'") as caught:
         read_weights(tmp_path / "w.safetensor")
