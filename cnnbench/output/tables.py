@@ -58,7 +58,7 @@ def result_table(records: Sequence[Record], units: Mapping[str, str] | None = No
         Column("median latency", help="of one batch, with its 95 % confidence interval"),
         Column("images/s"),
         Column("peak memory", help="above what the same fresh worker held after a network of one ReLU"),
-        Column("compile"),
+        Column("compile", help=WARM_CACHE),
         Column("accuracy", help="on the test set after training"),
         *(Column((units or {}).get(name) or name, help=name) for name in extra),
         Column("status", "left"),

@@ -16,7 +16,7 @@ from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.output import figures
 from cnnbench.output.palette import colours, lighter
 from cnnbench.output.table import Column, Entry, ReportTable
-from cnnbench.output.tables import problems_table, result_table, skips_table
+from cnnbench.output.tables import phases_table, problems_table, result_table, skips_table
 from cnnbench.output.text import displayed, escape_markdown, printable, to_markdown, to_text
 from cnnbench.output.verdict_tables import headline, split_verdicts, verdict_table
 
@@ -75,6 +75,17 @@ def test_the_result_table_has_a_row_for_each_cell_with_its_figures() -> None:
     assert row_of(table, network="resnet20", backend="jax jit")["accuracy"] == "96.9 %"
     assert "image" not in row  # every network has one image shape: no column for it
     assert "precision" not in row
+
+
+def test_a_backend_that_does_not_compile_has_no_seconds_of_it_and_caches_are_told() -> None:
+    record = synthetic_run(seed=1).records[0]
+    assert record.phases.compile_s
+    none = record.model_copy(update={"phases": record.phases.model_copy(update={"compile_s": 0.0})})
+    for table in (result_table([none]), phases_table([none])):
+        (row,) = (dict(zip((c.name for c in table.columns), (e.text for e in row), strict=True)) for row in table.rows)
+        assert row["compile"] == figures.NOTHING
+        (column,) = (column for column in table.columns if column.name == "compile")
+        assert "keeps its code on disk" in column.help
 
 
 def test_a_check_counts_for_every_batch_of_its_program() -> None:
