@@ -18,6 +18,7 @@ from cnnbench.spec.interchange.fitting import (
 )
 from cnnbench.spec.interchange.keras_weights import fit_keras
 from cnnbench.spec.interchange.order_fitting import in_order
+from cnnbench.spec.interchange.parametrized_weights import joined
 from cnnbench.spec.interchange.state_dict_names import is_unused
 from cnnbench.spec.interchange.timm_weights import with_own_standardization
 from cnnbench.spec.interchange.wrapped_names import find_names
@@ -84,6 +85,8 @@ def fit(graph: Graph, arrays: Arrays, *, where: str = "weights") -> Fitted:
     notes = list(arrays.notes) if isinstance(arrays, FileArrays) else []
     expected, aliases = expected_shapes(graph), shared_names(graph)
     known = {**expected, **every_use(graph)} if aliases else expected
+    arrays, joining = joined(arrays, {*expected, *aliases}, where)
+    notes += joining
     used = {name: array for name, array in arrays.items() if name in expected or not is_unused(name)}
     named = find_names(graph.name, used, known, len(expected), where)
     given = {ours: used[theirs] for theirs, ours in named.names.items()}

@@ -321,6 +321,60 @@ def test_a_file_that_is_cut_short_or_none_is_named(module, tmp_path, content, sa
     assert said in str(raised.value.received)
 
 
+def _weight_norm(name, dim):
+    return lambda module: torch.nn.utils.weight_norm(getattr(module, name), dim=dim)
+
+
+def _weight_norm_of_today(module):
+    torch.nn.utils.parametrizations.weight_norm(module.conv2)
+
+
+def _pruned(module):
+    import torch.nn.utils.prune  # which torch does not import by itself
+
+    torch.nn.utils.prune.random_unstructured(module.conv1, "weight", 0.5)
+    torch.nn.utils.prune.l1_unstructured(module.fc, "bias", 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    ("store", "names"),
+    [
+        (_weight_norm("conv1", 0), "conv1.weight"),
+        (_weight_norm("conv1", 1), "conv1.weight"),
+        (_weight_norm("fc", None), "fc.weight"),
+        (_weight_norm_of_today, "conv2.weight"),
+        (_pruned, "conv1.weight, fc.bias"),
+    ],
+    ids=["weight_norm", "of_columns", "of_the_whole", "of_today", "pruned"],
+)
+def test_a_weight_that_is_stored_in_parts_is_put_together(store, names, prefix, tmp_path):
+    module = Module().eval()
+    store(module)
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            if name.endswith(("_g", "original0")):
+                value.mul_(1.75)
+    torch.save({prefix + name: value for name, value in module.state_dict().items()}, tmp_path / "w.pth")
+    fitted = fit(small(), read_weights(tmp_path / "w.pth"))
+    predicts_as(module, fitted.arrays)
+    stored = ", ".join(prefix + name for name in names.split(", "))
+    assert f"put together from a direction and its length, or a weight and its mask: {stored}" in fitted.notes
+
+
+@pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
+@pytest.mark.parametrize("store", [torch.nn.utils.spectral_norm, torch.nn.utils.parametrizations.spectral_norm])
+def test_a_spectral_norm_is_refused_with_the_remedy(store, tmp_path):
+    module = Module().eval()
+    store(module.conv1)
+    torch.save(module.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(DataError, match="a parametrization that is not read") as raised:
+        fit(small(), read_weights(tmp_path / "w.pth"))
+    assert "remove_spectral_norm" in raised.value.remedy
+    assert "conv1.weight_orig" in str(raised.value.received)
+
+
 def test_a_file_of_the_first_format_is_read(module, tmp_path):
     torch.save(module.state_dict(), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
     predicts_as(module, fit(small(), read_weights(tmp_path / "w.pth")).arrays)
