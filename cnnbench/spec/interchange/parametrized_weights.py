@@ -64,11 +64,13 @@ def _normalized(direction: Array, length: Array) -> Array:
     axes = tuple(i for i in range(direction.ndim) if length.ndim == 0 or length.shape[i] == 1)
     wide = direction.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):  # a direction of zeros has none in PyTorch either
-        return (wide * (length / np.sqrt(np.square(wide).sum(axes, keepdims=True)))).astype(direction.dtype)
+        found: Array = wide * (length / np.sqrt(np.square(wide).sum(axes, keepdims=True)))
+    return found.astype(direction.dtype)
 
 
 def _masked(weight: Array, mask: Array) -> Array:
-    return weight * mask.astype(weight.dtype)
+    found: Array = weight * mask.astype(weight.dtype)
+    return found
 
 
 def _refuse_others(left: list[str], where: str) -> None:
