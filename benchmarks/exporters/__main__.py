@@ -3,6 +3,8 @@
     python benchmarks/exporters run --output build/exporters          # resumable; minutes to hours
     python benchmarks/exporters page --output build/exporters         # the table, in Markdown
 
+The published table's rows stand beside it: ``run --begin reports/published/exporters.jsonl`` goes on from them.
+
 Every classification network of torchvision, the smallest network of every module of timm, and keras.applications are
 given random weights in general position (no scale is 1, no shift 0) and exported: PyTorch's by both of its exporters
 (TorchScript and dynamo), Keras' by ``Model.export``. Each file is written once with a free batch, which is then run
@@ -22,13 +24,15 @@ from pathlib import Path
 from networks import SOURCES, listed
 from rows import BATCHES, rows_of
 from table import page
-from work import MARK, Limits, append, done, left_of, read, write
+from work import MARK, Limits, append, done, left_of, read, rows_in, write
 
 
 def run(options: argparse.Namespace) -> None:
     """Fills ``rows.jsonl`` with what is missing in it."""
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
+    if options.begin is not None and not read(output):
+        append(output, *rows_in(options.begin))
     write(output, [row for row in read(output) if row.result not in options.again])
     for source in options.sources:
         tasks = left_of(output, source, options.exporters, options.batches)[: options.first]
@@ -50,6 +54,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
     running.add_argument("--output", type=Path, default=Path("build/exporters"))
+    running.add_argument("--begin", type=Path, default=None, help="rows to go on from, where there are none yet")
     running.add_argument("--sources", nargs="+", default=list(SOURCES))
     running.add_argument("--batches", nargs="+", default=list(BATCHES))
     running.add_argument("--exporters", nargs="+", default=["torchscript", "keras", "dynamo"])

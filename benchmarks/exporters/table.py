@@ -29,6 +29,11 @@ def page(output: Path) -> str:
         f"**{equal} of {len(tried)} files that could be written are read and equal "
         f"({100 * equal / max(len(tried), 1):.1f} %)**; they are of {len(networks)} networks."
     )
+    earlier = sum(row.result == "equal" and not row.reason for row in tried)
+    if earlier:
+        said += (
+            f"\n\nOf {earlier} of them, read by an earlier version, it is known that they are equal, and not how close."
+        )
     parts = [HEAD, said, _counts(rows), "## What is not equal", _others(rows), "## What was not tried"]
     return "\n\n".join(part.strip() for part in (*parts, _untried(output, rows))) + "\n"
 

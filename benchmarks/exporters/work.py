@@ -132,7 +132,12 @@ def _resident_bytes(process: int) -> int:
 def read(output: Path) -> list[Row]:
     """The rows that were found so far."""
     file = output / "rows.jsonl"
-    return [Row(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    return rows_in(file) if file.exists() else []
+
+
+def rows_in(file: Path) -> list[Row]:
+    """The rows of a file."""
+    return [Row(**json.loads(line)) for line in file.read_text().splitlines()]
 
 
 def write(output: Path, rows: Sequence[Row]) -> None:
@@ -140,10 +145,10 @@ def write(output: Path, rows: Sequence[Row]) -> None:
     (output / "rows.jsonl").write_text("".join(_line(row) for row in rows))
 
 
-def append(output: Path, row: Row) -> None:
-    """One more row."""
+def append(output: Path, *rows: Row) -> None:
+    """Further rows."""
     with (output / "rows.jsonl").open("a") as stream:
-        stream.write(_line(row))
+        stream.writelines(map(_line, rows))
 
 
 def _line(row: Row) -> str:
