@@ -109,7 +109,7 @@ ARCHITECTURES = (
     # Its two linear layers are shared by the cells: over the whole map they learn too little from 2,000 pictures.
     # Convolutions 448 + 4,640 + 18,496 + 4,160 + 73,856 + 147,584, then 129 128 and 129 13.
     _architecture(
-        _Variant("yolo_v1_tiny", TINY_LAYERS, 8, 128, dropout=0.1, shared=True),
+        _Variant("yolo_v1_tiny", TINY_LAYERS, 8, 128, dropout=0.4, shared=True),
         3,
         Facts(parameters=267_373, macs=26_779_648, input=(3, 64, 64)),
     ),
