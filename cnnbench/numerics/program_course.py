@@ -27,6 +27,8 @@ from cnnbench.training.steps import TrainingSteps
 Array = NDArray[Any]
 Values = dict[str, Array]
 AVERAGE = "average"
+OF_UPDATE = 10  # roundings of Adam, the longest rule: 3 of the mean, 4 of the square of which the root halves each, the
+# two corrections, the root, the sum with epsilon, the quotient and the product with the rate; 1 is the weight's own
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,31 @@ def envelopes(
         for run in (list(_perturbed(runner, noises, rounds, number)) for number in range(runs))
     ]
     statistics = {spec.name for phase in runner.program.phases for spec in phase.graph.named_state()}
+    u = policy.storage_roundoff
+    scales = _roundings(exact, runner.program.initial(runner.settings.seed))
     return [
-        _envelope(right, [run[i] for run in apart], statistics, policy.storage_roundoff * (i + 1))
+        _envelope(right, [run[i] for run in apart], statistics, {name: u * scale for name, scale in scales[i].items()})
         for i, right in enumerate(exact)
     ]
+
+
+def _roundings(exact: list[Taken], initial: Mapping[str, Array]) -> list[dict[str, float]]:
+    """After each phase, what one roundoff is worth of each value.
+
+    It is the value's size once for each phase in which it was stored, and ``OF_UPDATE`` times the way that it has
+    gone: a weight that starts at 0 holds nothing but what its update rule computed.
+    """
+    before = {**initial, **{f"{AVERAGE}/{name}": array for name, array in initial.items()}}
+    gone: dict[str, float] = {}
+    found = []
+    for i, taken_there in enumerate(exact):
+        sizes = largest(taken_there.values)
+        for name, value in taken_there.values.items():
+            if name in before:
+                gone[name] = gone.get(name, 0.0) + float(np.max(np.abs(value - before[name]), initial=0.0))
+                before[name] = value
+        found.append({name: size * (i + 1) + OF_UPDATE * gone.get(name, 0.0) for name, size in sizes.items()})
+    return found
 
 
 def _noises(runner: ProgramRunner, policy: PrecisionPolicy) -> dict[str, tuple[Case, Noises]]:
@@ -139,7 +162,7 @@ def _perturbed(
         yield from taken(noisy, rounds, ProgramState(start))
 
 
-def _envelope(exact: Taken, runs: list[dict[str, float]], statistics: set[str], u: float) -> Envelope:
+def _envelope(exact: Taken, runs: list[dict[str, float]], statistics: set[str], floor: Mapping[str, float]) -> Envelope:
     scale = largest(exact.values)
     groups: dict[str, list[str]] = {}
     for name in exact.values:
@@ -149,7 +172,7 @@ def _envelope(exact: Taken, runs: list[dict[str, float]], statistics: set[str], 
         [
             calibrate(
                 [{name: run[name] for name in names} for run in runs],
-                {name: max(u * scale[name], FLUSHED) for name in names},
+                {name: max(floor[name], FLUSHED) for name in names},
                 {name: scale[name] for name in names},
                 safety=LOSS_SAFETY if kind == LOSS else SAFETY,
             )

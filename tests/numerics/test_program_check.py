@@ -10,13 +10,13 @@ import pytest
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.checks.program import check_program, expected_rounds, judge_rounds
-from cnnbench.numerics.program_course import taken
+from cnnbench.numerics.checks.program import ExpectedRounds, check_program, expected_rounds, judge_rounds
+from cnnbench.numerics.program_course import Taken, taken
 from cnnbench.spec.composites.adversarial_loss import NonSaturatingGAN
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Add, BatchNorm, Linear
 from cnnbench.spec.layers.smooth import Softplus
-from cnnbench.spec.optimizers import SGD
+from cnnbench.spec.optimizers import SGD, Adam
 from cnnbench.training.dataset import Dataset
 from cnnbench.training.programs.program import Phase, TrainingProgram
 from cnnbench.training.programs.runner import ProgramRunner, RoundSettings, compiled_on
@@ -161,3 +161,20 @@ def test_what_is_missing_is_no_pass():
         found = judge_rounds(wrong, expected, FLOAT32)
         assert found.status == "failed", name
         assert name in found.message
+
+
+def test_what_an_update_rule_rounds_is_no_fault_and_a_hundred_times_of_it_is():
+    """A bias that starts at 0 holds nothing but what Adam computed, whose roundings no perturbed gradient shows."""
+    right = adversaries()
+    program = replace(right, phases=tuple(replace(phase, optimizer=Adam()) for phase in right.phases))
+    expected = expected_rounds(runner(program), FLOAT32, 1)
+    name, judging = "judge.norm.bias", expected.exact[0]
+    assert 0 < np.abs(judging.values[name]).max() <= 0.1001
+    for off, status in ((6e-7, "passed"), (6e-5, "failed")):
+        values = {key: np.asarray(array, np.float32) for key, array in judging.values.items()}
+        values = {key: array.astype(judging.values[key].dtype) if key.endswith("/step") else array
+                  for key, array in values.items()}  # fmt: skip
+        values[name] = (judging.values[name] * (1 + off)).astype(np.float32)
+        first = ExpectedRounds(expected.exact[:1], expected.envelopes[:1])
+        found = judge_rounds([Taken(0, "judge", values)], first, FLOAT32)
+        assert found.status == status, found.message

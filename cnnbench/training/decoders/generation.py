@@ -76,7 +76,14 @@ class Diffusion:
                 x = x + np.sqrt(spread) * stream(seed, "diffusion", "step", t).normal(size=x.shape)
         return np.asarray(x)
 
-    def sample_fast(self, predict: Predict, shape: Sequence[int], seed: int, count: int = 50) -> Array:
+    def sample_fast(
+        self,
+        predict: Predict,
+        shape: Sequence[int],
+        seed: int,
+        count: int = 50,
+        between: tuple[float, float] | None = None,
+    ) -> Array:
         """DDIM without noise: from step to step of a few, the picture that the noise implies and the noise again.
 
         x_s = sqrt(a_s) x_0 + sqrt(1 - a_s) noise, x_0 = (x_t - sqrt(1 - a_t) noise) / sqrt(a_t).
@@ -86,6 +93,8 @@ class Diffusion:
             shape: (N, C, H, W).
             seed: Of the start.
             count: Steps, evenly spread over T.
+            between: The smallest and the largest value of pictures, to which x_0 is clipped at each step, and the noise
+                is what then remains of x_t; None for no clipping.
 
         Source: arXiv:2010.02502, equation 12 with sigma 0.
         """
@@ -94,6 +103,9 @@ class Diffusion:
         for i, t in enumerate(times):
             noise = np.asarray(predict(x.astype(np.float32), np.full(len(x), t, np.float32)), np.float64)
             picture = (x - np.sqrt(1 - self.kept[t]) * noise) / np.sqrt(self.kept[t])
+            if between is not None:
+                picture = np.clip(picture, *between)
+                noise = (x - np.sqrt(self.kept[t]) * picture) / np.sqrt(1 - self.kept[t])
             a = self.kept[times[i + 1]] if i + 1 < len(times) else 1.0
             x = np.sqrt(a) * picture + np.sqrt(1 - a) * noise
         return np.asarray(x)

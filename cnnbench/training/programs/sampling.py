@@ -26,7 +26,7 @@ class Sampling:
 
     Args:
         way: ``latents``: the graph makes a picture of a standard normal draw; ``diffusion``: it finds the noise in a
-            picture at a time, and a sampler takes it out in ``steps`` steps (``Diffusion.sample_fast``).
+            picture at a time, and a sampler takes it out in ``steps`` steps (``Diffusion.sample_fast``, clipped).
         network: The prefix of the network in the program.
         graph: That network, or a part of it by the same names.
         values: The smallest and the largest value that a picture can have.
@@ -66,7 +66,8 @@ class Sampling:
             drawn = latents(count, first.shape, seed)
             found = outputs_of(program, first.name, drawn, AT_ONCE)[self.graph.outputs[0][0]]
         else:
-            found = Diffusion().sample_fast(self._predict(program), (count, *first.shape), seed, self.steps)
+            shape = (count, *first.shape)
+            found = Diffusion().sample_fast(self._predict(program), shape, seed, self.steps, self.values)
         return np.asarray(np.clip(found, *self.values), np.float32)
 
     def _predict(self, program: ForwardProgram) -> Any:

@@ -50,5 +50,6 @@ SHIPPED = (
         architecture="ddpm_unet_tiny",
         network="denoiser",
         build=ddpm,
+        learning_rate=2e-3,
     ),
 )
