@@ -56,13 +56,24 @@ def suppressed(found: Detections, iou_threshold: float) -> Detections:
         found: Detections in any order.
         iou_threshold: From 0 to 1.
     """
+    stay = staying(found, iou_threshold)
+    return Detections(found.boxes[stay], found.scores[stay], found.classes[stay])
+
+
+def staying(found: Detections, iou_threshold: float) -> list[int]:
+    """The places of what ``suppressed`` leaves, by falling score.
+
+    Args:
+        found: Detections in any order.
+        iou_threshold: From 0 to 1.
+    """
     order = np.argsort(-found.scores, kind="stable")
     stay: list[int] = []
     meets = (overlaps(found.boxes, found.boxes) > iou_threshold) & (found.classes[:, None] == found.classes[None, :])
     for index in order:
         if not meets[index, stay].any():
             stay.append(int(index))
-    return Detections(found.boxes[stay], found.scores[stay], found.classes[stay])
+    return stay
 
 
 @dataclass(frozen=True)
