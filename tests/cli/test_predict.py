@@ -163,3 +163,28 @@ def test_there_is_nothing_to_draw_of_a_classifier(
     assert execute(["predict", *options, "-o", str(tmp_path / "y.npy")]) == 2
     assert "these outputs say nothing that can be drawn" in capsys.readouterr().err
     assert not (tmp_path / "drawn").exists()
+
+
+def test_masks_are_pasted_into_the_image_and_drawn(tmp_path):
+    """``--save`` draws the image with each mask over its box; without the masks it is another picture."""
+    from dataclasses import replace
+
+    import cnnbench
+    from cnnbench.output.pictures import side_by_side
+    from cnnbench.training.decoders.decoded import decode
+    from cnnbench.training.decoders.masks import pasted
+
+    image = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    np.save(tmp_path / "x.npy", image)
+    arguments = ["--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), "--save", str(tmp_path / "drawn")]
+    assert execute(["predict", "mask_rcnn_tiny", "-b", "numpy", *arguments]) == 0
+    outputs = cnnbench.predict("mask_rcnn_tiny", image).outputs
+    (found,) = decode(outputs, (64, 64))
+    count = int(outputs["counts"][0])
+    assert count
+    np.testing.assert_array_equal(
+        found.masks, pasted(outputs["masks"][0][:count], outputs["boxes"][0][:count], (64, 64))
+    )
+    drawn = (tmp_path / "drawn" / "mask_rcnn_tiny.numpy.png").read_bytes()
+    assert drawn == side_by_side(image, {"numpy": [found]})
+    assert drawn != side_by_side(image, {"numpy": [replace(found, masks=None)]})

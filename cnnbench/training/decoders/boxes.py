@@ -68,12 +68,16 @@ def staying(found: Detections, iou_threshold: float) -> list[int]:
         iou_threshold: From 0 to 1.
     """
     order = np.argsort(-found.scores, kind="stable")
-    stay: list[int] = []
-    meets = (overlaps(found.boxes, found.boxes) > iou_threshold) & (found.classes[:, None] == found.classes[None, :])
-    for index in order:
-        if not meets[index, stay].any():
-            stay.append(int(index))
-    return stay
+    stays = np.zeros(len(found), bool)
+    for kind in np.unique(found.classes):  # class by class: a matrix of all pairs would not fit thousands of regions
+        members = order[found.classes[order] == kind]
+        meets = overlaps(found.boxes[members], found.boxes[members]) > iou_threshold
+        kept: list[int] = []
+        for place in range(len(members)):
+            if not meets[place, kept].any():
+                kept.append(place)
+        stays[members[kept]] = True
+    return [int(index) for index in order[stays[order]]]
 
 
 @dataclass(frozen=True)
