@@ -90,6 +90,13 @@ def test_the_small_vgg_s_facts_follow_from_its_table():
     assert f"Facts(parameters={parameters:_}, buffers={2 * channels}, macs={macs:_}, input=(3, 32, 32))" in text
 
 
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+def test_an_example_stands_before_the_theory(path):
+    """Commands, code or a table, after six lines of text at most."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    assert any(line.startswith(("```", "|")) for line in lines[:7])
+
+
 def test_every_kind_that_the_page_uses_exists():
     used = set(re.findall(r"kind: (\w+)", "".join(blocks("networks", "yaml"))))
     assert used - {"conv_norm_relu"} <= set(layer_kinds())
