@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import CnnbenchError
+from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.integer_weights import TILE, unit
 from cnnbench.numerics.reference import LayerCall, reference
+from cnnbench.numerics.rounding import host_dtype, largest_value
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import Add, BatchNorm, Conv, Layer, Linear
 
@@ -93,12 +96,17 @@ class IntegerAffine:
     Args:
         roles: Of the layers.
         largest: How large values should be, as a power of two.
-        dtype: Of host arrays.
+        policy: In which arrays are stored.
     """
 
     roles: Mapping[str, Role]
     largest: float
-    dtype: np.dtype[Any]
+    policy: PrecisionPolicy
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of host arrays, and of the arithmetic of a norm's statistics."""
+        return host_dtype(self.policy)
 
     def shift(self, node: Node, values: Array, generator: np.random.Generator, factor: float | None = None) -> Array:
         """A shift for each channel of ``factor`` times ``values`` (channels, places), the same within a tile.
@@ -146,7 +154,8 @@ class IntegerAffine:
         if not layer.affine:
             scale = np.full(len(values), 1 / factor)
             return {"running_mean": -shift / factor, "running_var": self._variance(scale, layer.eps)}
-        scale = 2.0 ** generator.integers(-1, 2, len(values))
+        widest = math.floor(math.log2(largest_value(self.policy)) / 2)  # whose square is still in the type
+        scale = 2.0 ** np.minimum(generator.integers(0, 3, len(values)) + self._least(layer.eps), widest)
         most = max(4.0, min(self.largest, np.abs(values).max(initial=0) / step) / 4)
         mean = generator.integers(int(most / 2), int(most), len(values)) * step
         return {
@@ -155,6 +164,21 @@ class IntegerAffine:
             "running_mean": mean,
             "running_var": self._variance(scale, layer.eps),
         }
+
+    def _least(self, eps: float) -> int:
+        """The exponent of the smallest deviation: in a narrow type, where a variance cannot make up for epsilon, one
+        whose square loses it.
+        """
+        if self.policy.storage_roundoff <= np.finfo(self.dtype).eps / 2:
+            return -1
+        return max(-1, math.ceil(math.log2(eps / np.finfo(self.dtype).eps * 2) / 2)) if eps > 0 else -1
+
+    def is_exact(self, layer: BatchNorm, call: LayerCall) -> bool:
+        """Whether sqrt(var + eps) is a power of two with the variance as it is stored."""
+        total = call.state[1].astype(self.dtype) + self.dtype.type(layer.eps)
+        with np.errstate(invalid="ignore"):
+            root = np.sqrt(total)
+        return bool((np.frexp(root)[0] == 0.5).all() and (root * root == total).all())
 
     def _variance(self, scale: Array, eps: float) -> Array:
         """Numbers of the host's type that give scale^2 when eps is added in that type."""

@@ -17,7 +17,7 @@ from cnnbench.numerics.integer_weights import Products, dense, inner_taps, spars
 from cnnbench.numerics.integers import INTEGERS, has_exact_weights, is_exact
 from cnnbench.numerics.oracle import node_call
 from cnnbench.numerics.reference import LayerCall, LayerValues, reference
-from cnnbench.numerics.rounding import host_dtype, to_storage
+from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.teacher_forcing import output_names
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, BatchNorm, Conv, GlobalAvgPool, GlobalMaxPool, Linear
@@ -55,7 +55,7 @@ class Design:
         self.followed = _followed(self.graph)
         self.limit = INTEGERS[self.case.policy.accumulator_roundoff]
         self.largest = _largest(self.case, self.graph, self.draw)
-        self.affine = IntegerAffine(roles(self.graph), self.largest, host_dtype(self.case.policy))
+        self.affine = IntegerAffine(roles(self.graph), self.largest, self.case.policy)
 
     def generator(self, name: str) -> np.random.Generator:
         return stream(self.case.seed, f"integer network {self.draw}", name)
@@ -142,6 +142,8 @@ class Design:
         if isinstance(layer, Resize) and not has_exact_weights(layer, call.inputs[0].shape):
             return None  # 1/3 a + 2/3 a is a in real numbers only
         if isinstance(layer, Conv | Linear) and not self._fits(call):
+            return None
+        if isinstance(layer, BatchNorm) and not self.affine.is_exact(layer, call):
             return None
         found = []
         for y in values.outputs:

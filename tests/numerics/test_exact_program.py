@@ -127,6 +127,22 @@ def test_a_right_program_passes_in_every_precision(name):
     assert outcome.status in ("passed", "skipped"), outcome.message
 
 
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("eps", [1e-5, 1e-3])
+def test_norms_divide_by_powers_of_two_with_the_variance_that_the_precision_stores(name, eps):
+    """Unless they are left out. A variance of 0.25 - 1e-5 is 0.25 in float16, and its norms were off by 2e-5."""
+    builder = Builder("norms")
+    x = builder.add("conv", Conv(out_channels=6, kernel_size=3, bias=False), builder.input("image", (2, 7, 7)))
+    graph = builder.build(builder.add("relu", ReLU(), builder.add("norm", BatchNorm(eps=eps), x)))
+    for seed in range(3):
+        network = integer_network(case_of(graph, ProgramOptions("eager", precision(name)), seed=seed), "dense")
+        variance = network.arrays.get("norm.running_var")
+        assert (variance is None) == (network.cut == ("norm",)) == (name == "float16" and eps == 1e-3)
+        if variance is not None:
+            deviation = np.sqrt(np.float32(variance) + np.float32(eps))
+            assert np.array_equal(np.log2(deviation) % 1, np.zeros(6))
+
+
 def test_no_weight_of_the_dense_network_is_zero():
     network = integer_network(case_of(small()), "dense")
     assert not {n for n, array in network.arrays.items() if n.endswith(".weight") and (array == 0).any()}
