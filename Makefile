@@ -21,10 +21,11 @@ run: $(INSTALLED)
 ui: $(INSTALLED)
 	$(BIN)/cnnbench ui
 
-# First what may run beside other tests, a file on a processor; then what times something, by itself.
+# First what may run beside other tests, a file on a processor; then what times something, by itself: of the files that
+# say so alone, since collecting all tests takes half a minute.
 test: $(INSTALLED_DEV)
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not (slow or browser or alone)" $(PYTEST_OPTIONS)
-	$(BIN)/pytest -m "alone and not (slow or browser)" $(PYTEST_OPTIONS)
+	$(BIN)/pytest -m "alone and not (slow or browser)" $(PYTEST_OPTIONS) $(shell grep -rlF mark.alone --include='test_*.py' tests)
 
 # In parts of less than an hour; one that has passed at this commit is not run again. PARTS="faults zoo" runs these alone.
 test-slow: $(INSTALLED_DEV)

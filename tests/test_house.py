@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from source import ROOT, files
 
@@ -13,14 +14,27 @@ FUNCTION_LINES = 45  # without its docstring
 PARAMETERS = 6
 UNEXPLAINED = 2  # parameters that a name and a sentence can explain
 COMMANDS = "cnnbench/cli/"  # whose help documents their options
-TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files().values()}
-TREES = {name: ast.parse(text) for name, text in TEXTS.items()}
-FUNCTIONS = [
-    (f"{name}:{node.lineno} {node.name}", node)
-    for name, tree in TREES.items()
-    for node in ast.walk(tree)
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-]
+
+
+@cache
+def texts() -> dict[str, str]:
+    """Every module's text; read by the first test that asks, so that collecting tests costs nothing."""
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files().values()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(text) for name, text in texts().items()}
+
+
+@cache
+def functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    return [
+        (f"{name}:{node.lineno} {node.name}", node)
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def length(function: ast.FunctionDef) -> int:
@@ -43,17 +57,17 @@ def parameters(function: ast.FunctionDef) -> int:
 
 
 def test_modules_are_short():
-    lines = {name: len(text.splitlines()) for name, text in TEXTS.items()}
+    lines = {name: len(text.splitlines()) for name, text in texts().items()}
     assert not {name: count for name, count in lines.items() if count > MODULE_LINES}, "divide each"
 
 
 def test_functions_are_short():
-    lengths = {place: length(function) for place, function in FUNCTIONS}
+    lengths = {place: length(function) for place, function in functions()}
     assert not {place: lines for place, lines in lengths.items() if lines > FUNCTION_LINES}, "divide each"
 
 
 def test_functions_take_few_parameters():
-    counts = {place: parameters(function) for place, function in FUNCTIONS}
+    counts = {place: parameters(function) for place, function in functions()}
     assert not {place: count for place, count in counts.items() if count > PARAMETERS}, "give each a frozen dataclass"
 
 
@@ -74,14 +88,14 @@ def signature(function: ast.FunctionDef) -> tuple[str, ...]:
     return (function.name, *named(function)) if first and first[0].arg == "self" else ()
 
 
-def without_arguments(trees: Mapping[str, ast.Module]) -> list[str]:
+def without_arguments(modules: Mapping[str, ast.Module]) -> list[str]:
     """Public functions of the core that have several parameters and say nothing of them.
 
     A method may leave it to another class's method of the same name and parameters: to its base, or its protocol.
     """
     several = [
         (f"{name}:{function.lineno} {function.name}", function)
-        for name, tree in trees.items()
+        for name, tree in modules.items()
         if name.startswith("cnnbench/") and not name.startswith(COMMANDS)
         for function in public(tree)
         if len(named(function)) > UNEXPLAINED
@@ -92,13 +106,13 @@ def without_arguments(trees: Mapping[str, ast.Module]) -> list[str]:
 
 
 def test_functions_of_several_parameters_explain_them():
-    assert not without_arguments(TREES), "give the docstring of each an 'Args:' section, with units and shapes"
+    assert not without_arguments(trees()), "give the docstring of each an 'Args:' section, with units and shapes"
 
 
 def shared_names() -> dict[str, list[str]]:
     """The names of public classes that several modules define, with their modules."""
     found = defaultdict(list)
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].append(name)
@@ -115,7 +129,7 @@ def test_the_measures_measure():
     function = ast.parse(text).body[0]
     assert length(function) == 3
     assert parameters(function) == 4
-    assert len(FUNCTIONS) > 1000
+    assert len(functions()) > 1000
 
 
 def test_unexplained_parameters_are_found():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,12 @@ def package_of(name: str) -> str:
     return name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
 
 
-IMPORTS = {name: imports(text, package_of(name)) for name, text in SOURCES.items()}
+@cache
+def all_imports() -> dict[str, list[Import]]:
+    """What each module imports; read by the first test that asks."""
+    return {name: imports(text, package_of(name)) for name, text in SOURCES.items()}
+
+
 CORE_MODULES = [name for name in FILES if name.partition(".")[0] == "cnnbench"]
 BACKEND_MODULES = [name for name in FILES if name.partition(".")[0] != "cnnbench"]
 
@@ -95,7 +101,7 @@ def test_imports_go_one_way(package):
             continue
         own = part(name, package)
         assert own is not None, f"{name} is new in {package}: give it its place in ORDER, and say so in docs/house.md"
-        for item in IMPORTS[name]:
+        for item in all_imports()[name]:
             other = part(item.target, package)
             if other is not None and other != own and not ranks[other] < ranks[own]:
                 wrong.append(place(name, item))
@@ -105,7 +111,7 @@ def test_imports_go_one_way(package):
 def test_the_package_itself_imports_only_its_version_until_a_name_of_it_is_used():
     at_once = [item.target for item in top_level(SOURCES["cnnbench"], "cnnbench") if not item.typing_only]
     assert {part(target, "cnnbench") for target in at_once} <= {"version", None}
-    later = {part(item.target, "cnnbench") for item in IMPORTS["cnnbench"]}
+    later = {part(item.target, "cnnbench") for item in all_imports()["cnnbench"]}
     assert not later & {"cli", "pytest_plugin", "builtin"}
 
 
@@ -114,7 +120,7 @@ def test_what_is_imported_is_there():
     own = {name.partition(".")[0] for name in FILES}
     wrong = [
         place(name, item)
-        for name, items in IMPORTS.items()
+        for name, items in all_imports().items()
         for item in items
         if item.target.partition(".")[0] in own
         and item.target not in FILES
@@ -133,7 +139,7 @@ def test_the_core_imports_no_framework_and_no_backend():
     wrong = [
         place(name, item)
         for name in CORE_MODULES
-        for item in IMPORTS[name]
+        for item in all_imports()[name]
         if item.target.partition(".")[0] in forbidden
     ]
     assert not wrong
@@ -144,7 +150,7 @@ def test_a_backend_imports_the_contract_and_its_own_framework():
     for name in BACKEND_MODULES:
         own = name.partition(".")[0]
         allowed = {own, "numpy", *OWN_FRAMEWORK[own], *sys.stdlib_module_names}
-        for item in IMPORTS[name]:
+        for item in all_imports()[name]:
             top = item.target.partition(".")[0]
             may = part(item.target, "cnnbench") in BACKEND_MAY_IMPORT if top == "cnnbench" else top in allowed
             if not may:

@@ -139,7 +139,15 @@ def test_json_stands_alone_whatever_plugins_print(command: Command, folder: Path
             assert f"{word} at exit".encode() in err
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda item: item.line[:20])
+COSTLY = ("conformance", "faults score", "fuzz", "list layers", "verify-bundle")  # ``run`` stands for them
+
+
+def quick_or_slow() -> Iterator[object]:
+    for command in COMMANDS:
+        yield pytest.param(command, marks=[pytest.mark.slow] if command.line.startswith(COSTLY) else [])
+
+
+@pytest.mark.parametrize("command", quick_or_slow(), ids=lambda item: item.line[:20])
 def test_readers_that_go_away_change_no_exit_code(command: Command, folder: Path, commands: ForkedCommands) -> None:
     """Both streams lead to a pipe that nobody reads."""
     code, _, _ = commands.run(arguments(command, folder), streams=(UNREAD, UNREAD))

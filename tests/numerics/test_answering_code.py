@@ -111,7 +111,10 @@ def verify(folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("what", EDITS)
+SLOW = ("its helper", "the composite")  # what a plugin imports is held below without a process; a composite is a kind
+
+
+@pytest.mark.parametrize("what", [pytest.param(w, marks=[pytest.mark.slow] if w in SLOW else []) for w in EDITS])
 def test_after_an_edit_of_a_plugin_the_oracle_answers_anew(folder: Path, what: str) -> None:
     """NumPy's float32 is held to NumPy's float64 by the same code: only an answer of the old code can disagree."""
     name, before, after = EDITS[what]
