@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,8 +49,18 @@ def holds(case: LayerCase, backend: tuple[str, str], name: str = "float32", seed
         assert all(use.sharp_used <= 1 and use.worst_case_used <= 1 for use in outcome.nodes)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", sorted(layer_cases()))
+def quick_or_slow() -> Iterator[object]:
+    """(case, backend): quick are NumPy's first case of each kind; the shared cases hold PyTorch and all others."""
+    seen: set[str] = set()
+    for name, case in sorted(layer_cases().items()):
+        for backend in BACKENDS:
+            quick = backend.id == "numpy" and case.layer.kind not in seen
+            marks = [*backend.marks] if quick else [*backend.marks, pytest.mark.slow]
+            yield pytest.param(name, *backend.values, id=f"{name}-{backend.id}", marks=marks)
+        seen.add(case.layer.kind)
+
+
+@pytest.mark.parametrize(("name", "backend"), quick_or_slow())
 def test_correct_float32_stays_inside_both_budgets(name, backend):
     holds(layer_cases()[name], backend)
 
