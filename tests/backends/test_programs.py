@@ -207,7 +207,7 @@ def test_the_description_names_the_version_and_the_device(backend: Backend) -> N
     assert all(isinstance(value, str) for value in backend.describe().values())
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"], indirect=True)
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)], indirect=True)
 def test_resnet20_agrees_with_the_reference_to_1e_12(backend: Backend) -> None:
     graph = build("resnet20", image=(3, 12, 12))
     arrays = initialize(graph, 3)

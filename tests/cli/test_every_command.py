@@ -147,7 +147,7 @@ def quick_or_slow() -> Iterator[object]:
         yield pytest.param(command, marks=[pytest.mark.slow] if command.line.startswith(COSTLY) else [])
 
 
-@pytest.mark.parametrize("command", quick_or_slow(), ids=lambda item: item.line[:20])
+@pytest.mark.parametrize("command", list(quick_or_slow()), ids=lambda item: item.line[:20])
 def test_readers_that_go_away_change_no_exit_code(command: Command, folder: Path, commands: ForkedCommands) -> None:
     """Both streams lead to a pipe that nobody reads."""
     code, _, _ = commands.run(arguments(command, folder), streams=(UNREAD, UNREAD))

@@ -60,7 +60,7 @@ def quick_or_slow() -> Iterator[object]:
         seen.add(case.layer.kind)
 
 
-@pytest.mark.parametrize(("name", "backend"), quick_or_slow())
+@pytest.mark.parametrize(("name", "backend"), list(quick_or_slow()))
 def test_correct_float32_stays_inside_both_budgets(name, backend):
     holds(layer_cases()[name], backend)
 

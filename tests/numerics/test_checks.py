@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -51,18 +52,18 @@ class Altered:
         return result._replace(outputs={name: self.change(name, value) for name, value in result.outputs.items()})
 
 
-@pytest.mark.parametrize(
-    ("backend", "mode"),
-    [
-        ("numpy", "reference"),
-        ("numpy", "fast"),
-        pytest.param("torch", "eager", marks=pytest.mark.torch),
-        pytest.param("jax", "jit", marks=[pytest.mark.jax, pytest.mark.slow]),
-        pytest.param("tensorflow", "graph", marks=[pytest.mark.tensorflow, pytest.mark.slow]),
-        pytest.param("torch", "compile", marks=[pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(1500)]),
-    ],
-)
-@pytest.mark.parametrize("network", ["lenet5", "resnet20"])
+def networks_and_ways() -> Iterator[object]:
+    """(network, backend, mode); the larger one on NumPy's reference, and all that compile, are slow."""
+    compiling = {("jax", "jit"), ("tensorflow", "graph"), ("torch", "compile")}
+    for network in ("lenet5", "resnet20"):
+        for way in (("numpy", "reference"), ("numpy", "fast"), ("torch", "eager"), *sorted(compiling)):
+            marks = [getattr(pytest.mark, way[0])] if way[0] != "numpy" else []
+            if way in compiling or (network, way[1]) == ("resnet20", "reference"):
+                marks += [pytest.mark.slow, pytest.mark.timeout(1500)]
+            yield pytest.param(network, *way, marks=marks)
+
+
+@pytest.mark.parametrize(("network", "backend", "mode"), list(networks_and_ways()))
 def test_a_correct_backend_passes_every_check(network, backend, mode):
     if backend != "numpy":
         pytest.importorskip(backend, reason=f"needs {backend}")

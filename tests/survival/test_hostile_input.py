@@ -54,7 +54,12 @@ def test_a_yaml_bomb(command, bomb):
     _refused(command, "run", "bomb.yaml", "--no-mlflow", says=says)
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b", "..", "a\\..\\b", "a\u0000b"])
+def first_alone(*values: str) -> list[object]:
+    """The first in the quick tests, since each takes a command of its own; all in the slow ones."""
+    return [values[0], *(pytest.param(value, marks=pytest.mark.slow) for value in values[1:])]
+
+
+@pytest.mark.parametrize("name", first_alone("../outside", "/tmp/outside", "a/b", "..", "a\\..\\b", "a\u0000b"))
 def test_a_suite_s_name_cannot_leave_the_folder(command, name):
     command.suite("good", name="suite.yaml")
     content = json.loads((command.folder / "suite.yaml").read_text()) | {"name": name}
@@ -97,7 +102,7 @@ class _Runs:
         return (Path.write_text, (Path("struck"), "by a pickle"))
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".pkl", ".npy", ".npz", ".safetensors", ".h5"])
+@pytest.mark.parametrize("suffix", [".pth", ".pkl", ".npy", ".npz", *first_alone(".h5", ".pt", ".safetensors")])
 def test_a_pickle_is_not_run(command, suffix):
     (command.folder / f"weights{suffix}").write_bytes(pickle.dumps({"conv1.weight": _Runs()}))
     weights = f"weights{suffix}"
@@ -122,7 +127,7 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("lie", HEADERS)
+@pytest.mark.parametrize("lie", first_alone(*HEADERS))
 def test_a_safetensors_header_that_lies(command, lie):
     length, header = HEADERS[lie]
     text = json.dumps(header).encode()

@@ -131,7 +131,15 @@ def test_control_c_twice(command):
     _whole(command, command.runs()[0], ("good", "slow"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["int", "term", "hup"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),  # control-c is held above
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),  # and a closed terminal below
+    ],
+    ids=["int", "term", "hup"],
+)
 def test_one_signal_ends_a_command_of_several_suites(command, number):
     """Records and summary are written, scratch files are gone, and no other suite begins."""
     scratch = command.folder / "scratch"
