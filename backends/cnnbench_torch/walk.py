@@ -16,6 +16,7 @@ from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.layers.tables import Table
+from cnnbench_torch.ops.embedding import mark_constants
 from cnnbench_torch.ops.tables import constant_table
 
 
@@ -54,6 +55,7 @@ def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> 
     """
     if mode == "eager":
         return WalkModule(program, loss).forward
+    mark_constants()
     module = WalkModule(replace(program, steps=tuple(map(_own_constants, count(), program.steps))), loss)
 
     def walk(operands: ProgramOperands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:

@@ -21,9 +21,13 @@ def token_embedding(layer: TokenEmbedding, inputs: Tensors, weights: Tensors, st
     return OpResult((functional.embedding(inputs[0], weights[0], layer.padding_idx),))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _frequencies(layer: TimestepEmbedding, dtype: torch.dtype, device: torch.device) -> Tensor:
     return _made(layer, dtype, device)
+
+
+def mark_constants() -> None:
+    """Tells Dynamo what is constant. Called where a program is compiled: to import Dynamo takes longer than PyTorch."""
+    torch.compiler.assume_constant_result(_frequencies)
 
 
 @lru_cache(maxsize=64)

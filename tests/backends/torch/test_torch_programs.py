@@ -39,6 +39,16 @@ def test_the_plugin_imports_no_framework() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
+def test_a_backend_that_compiles_nothing_yet_has_not_loaded_dynamo() -> None:
+    """Dynamo takes longer to import than PyTorch, and eager programs do without."""
+    code = (
+        "import sys; from cnnbench.execution.backends import load_backend; load_backend('torch');"
+        " sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(("layout", "dense_last"), [("auto", True), ("channels_last", True), ("channels_first", False)])
 def test_the_layout_is_a_memory_format(layout: Any, dense_last: bool, torch_backend: Backend) -> None:
     graph = small_network()
