@@ -12,10 +12,13 @@ PARTS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+# Bytecode of what is imported most, once after each installation.
+WARM = [ $(VENV)/.bytecode -nt $(INSTALLED) ] || { $(BIN)/python .ci/bytecode && touch $(VENV)/.bytecode; }
 
 .PHONY: run test test-slow test-browser lint format ui screenshots house faults fault-scores defects budgets notebooks schema constraints clean
 
 run: $(INSTALLED)
+	@$(WARM)
 	$(BIN)/cnnbench run $(SUITE)
 
 ui: $(INSTALLED)
@@ -24,6 +27,7 @@ ui: $(INSTALLED)
 # First what may run beside other tests, a file on a processor; then what times something, by itself: of the files that
 # say so alone, since collecting all tests takes half a minute.
 test: $(INSTALLED_DEV)
+	@$(WARM)
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not (slow or browser or alone)" $(PYTEST_OPTIONS)
 	$(BIN)/pytest -m "alone and not (slow or browser)" $(PYTEST_OPTIONS) $(shell grep -rlF mark.alone --include='test_*.py' tests)
 
