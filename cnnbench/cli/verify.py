@@ -23,7 +23,7 @@ class Question:
     backend: Annotated[
         list[str], typer.Option("-b", "--backend", metavar="NAME[:MODE]", help="Default: every one that is here.")
     ] = field(default_factory=list)
-    check: Annotated[list[str], typer.Option(help="local, exact, end_to_end, gradient ... Default: all.")] = field(
+    check: Annotated[list[str], typer.Option(help="local, end_to_end, gradient, program ... Default: all.")] = field(
         default_factory=list
     )
     fault: o.Fault = None

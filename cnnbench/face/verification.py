@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
-from cnnbench.face.backends import ChosenBackend, chosen_backend, chosen_backends
+from cnnbench.face.backends import chosen_backend, chosen_backends
 from cnnbench.face.keywords import VerifyKeywords, takes
 from cnnbench.face.networks import Network, load_examined
+from cnnbench.face.program_verification import ProgramChecks, asked_checks
 from cnnbench.face.verify_result import VerifiedBackend, VerifyResult, with_suspicion
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
@@ -22,6 +23,7 @@ from cnnbench.numerics.subject import InProcessSubject, Subject
 from cnnbench.spec.draws import draw_inputs
 
 if TYPE_CHECKING:
+    from cnnbench.execution.contract import Backend
     from cnnbench.numerics.faults import Fault
 
 BATCH = 2
@@ -40,9 +42,9 @@ def verify(
     """Checks a network's numbers on each backend against the float64 reference.
 
     Args:
-        network: A registered name, the path of a YAML or ONNX file, a graph or a model.
+        network: A registered name, the path of a YAML or ONNX file, a graph or a model; or a training program's name.
         backends: ``NAME`` or ``NAME:MODE`` each; () for every one that is here.
-        checks: ``local``, ``exact``, ``end_to_end``, ``gradient`` ...; () for all.
+        checks: ``local``, ``exact``, ``end_to_end``, ``gradient`` ..., ``program``; () for all.
         precision: The policy: ``float64``, ``float32``, ``tf32``, ``bfloat16``, ``float16``.
         fault: A name of ``cnnbench list faults``, which is injected into each backend first.
         how: The keywords below.
@@ -56,7 +58,10 @@ def verify(
     found = None if fault is None else find_fault(fault)
     seed = how.get("seed", 0)
     image, num_classes = how.get("image"), how.get("num_classes")
-    model = load_examined(network, how.get("weights"), seed=seed, image=image, num_classes=num_classes)
+    names, plugins = asked_checks(network, checks) if fault is None else (tuple(checks) or tuple(CHECKS), ())
+    examined_network = network if names else plugins[0].architecture
+    model = load_examined(examined_network, how.get("weights"), seed=seed, image=image, num_classes=num_classes)
+    programs = ProgramChecks(plugins, model.graph.inputs[0].shape, seed, how.get("batch", BATCH))
     inputs = draw_inputs(model.graph, seed, how.get("batch", BATCH))
     results = []
     for item in chosen:
@@ -72,9 +77,12 @@ def verify(
         case = _case(case, found)
         if (folder := how.get("folder")) is not None:
             case = replace(case, folder=Path(folder) / f"{model.graph.name}-{item.plugin.name}-{item.mode}")
-        outcomes = run_checks(tuple(checks) or tuple(CHECKS), _subject(item, how.get("threads"), found), case)
+        backend = item.load(ProcessSettings(threads=how.get("threads")))
+        outcomes = run_checks(names, _subject(backend, found), case) if names else []
+        outcomes += programs.outcomes(backend, replace(options, fold_batch_norm=False))
         results.append(VerifiedBackend(item.plugin.name, item.mode, "", tuple(outcomes)))
-    return VerifyResult(model.graph.name, precision, fault, tuple(results if found else with_suspicion(results)))
+    name = model.graph.name if names else plugins[0].name
+    return VerifyResult(name, precision, fault, tuple(results if found else with_suspicion(results)))
 
 
 def _case(case: Case, fault: Fault | None) -> Case:
@@ -86,9 +94,8 @@ def _case(case: Case, fault: Fault | None) -> Case:
     return case
 
 
-def _subject(chosen: ChosenBackend, threads: int | None, fault: Fault | None) -> Subject:
-    """The loaded backend, or a faulty one."""
-    backend = chosen.load(ProcessSettings(threads=threads))
+def _subject(backend: Backend, fault: Fault | None) -> Subject:
+    """A loaded backend, or a faulty one."""
     return InProcessSubject(backend) if fault is None else faulty_subject(backend, fault.name)
 
 
@@ -111,4 +118,4 @@ def replay(
 
     chosen = chosen_backend(backend)
     found = None if fault is None else find_fault(fault)
-    return run_again(Path(file), _subject(chosen, threads, found), mode=chosen.mode)
+    return run_again(Path(file), _subject(chosen.load(ProcessSettings(threads=threads)), found), mode=chosen.mode)

@@ -17,6 +17,7 @@ ESSENTIAL = ("local", "end_to_end")  # refused, they leave a program unproven, w
 OF_PROGRAM = ("end_to_end", "classes", "timed")  # the checks that compare the outputs of the timed program
 PROGRAM = "program"  # in the details of another check: whether it compared these outputs too
 NOT_APPLICABLE = "not applicable: "  # how the message of a check begins that says nothing of this network
+TRAINING_PROGRAM = "program"  # the check of a training program
 RAISED = "raised"  # the problem of a failed check in which a plugin's code raised
 CheckStatus = Literal["passed", "failed", "skipped"]
 
@@ -100,8 +101,9 @@ def why_unproven(outcomes: Sequence[CheckOutcome]) -> str | None:
 
     Either the backend refused the network or its nodes, or no check compared the outputs of the timed program: each
     was skipped, or only such checks were asked for as run other programs (``local``, ``gradient``, ``training``) or
-    compare the program with itself (``determinism``).
+    compare the program with itself (``determinism``). The check of a training program is about that alone.
     """
+    outcomes = [outcome for outcome in outcomes if outcome.name != TRAINING_PROGRAM]
     refused = next((outcome for outcome in outcomes if outcome.left_unproven), None)
     if refused is not None:
         return f"{refused.name} check: {refused.message}"

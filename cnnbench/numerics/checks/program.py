@@ -10,12 +10,12 @@ import numpy as np
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.calibration import ENDS_AT, LOSS, Envelope
 from cnnbench.numerics.comparison import examine, largest, largest_differences
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import TRAINING_PROGRAM, CheckOutcome
 from cnnbench.numerics.program_course import AVERAGE, Taken, envelopes, exact_rounds, taken
 from cnnbench.numerics.rounding import stored_loss
 from cnnbench.training.programs.runner import ProgramRunner
 
-NAME = "program"
+NAME = TRAINING_PROGRAM
 ROUNDS = 2
 
 
