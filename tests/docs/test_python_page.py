@@ -38,6 +38,6 @@ def test_every_function_is_named() -> None:
     assert {name for name in functions if not re.search(rf"\b{name}\b", PAGE)} == set()
 
 
-@pytest.mark.parametrize("frame", ["CELL", "RESULTS", "SAMPLES", "CHECKS", "NODES", "VERDICTS"])
+@pytest.mark.parametrize("frame", ["CELL", "RESULTS", "SAMPLES", "CHECKS", "NODES", "AGREEMENTS", "VERDICTS"])
 def test_every_column_is_described(frame: str) -> None:
     assert set(getattr(columns, frame)) - QUOTED == set()
