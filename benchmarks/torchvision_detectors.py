@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="faster_rcnn_resnet50_fpn")
     parser.add_argument("--calls", type=int, default=3, help="timed ones, after one that warms up")
-    parser.add_argument("--sharpness", type=float, default=1.0, help="of the seeded classifier: at 0 none is sure")
+    parser.add_argument("--sharpness", type=float, default=0.5, help="of the seeded classifier: at 0 none is sure")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--side", choices=("cnnbench", "torchvision"), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -56,11 +56,11 @@ def one_side(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from cnnbench.registry import build
-    from cnnbench.spec.weights import general_position
+    from cnnbench.spec.weights import initialize
 
     torch.set_num_threads(options.threads)
     graph = build(options.network)
-    arrays = dict(general_position(graph, 0))
+    arrays = dict(initialize(graph, 0))
     arrays[SCALE] = options.sharpness * arrays[SCALE]
     image = np.random.default_rng(0).normal(size=graph.inputs[0].shape).astype(np.float32)
     apart: dict[str, float] = {}
