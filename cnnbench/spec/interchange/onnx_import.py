@@ -126,8 +126,8 @@ def import_model(
     """
     _load_importers()
     inputs = ModelInputs(file, given or {}, batched=batched, image=image)
-    importing = Importing(file, inputs, name)
     try:
+        importing = Importing(file, inputs, name)
         for proto in file.model.graph.node:
             import_node(importing, proto)
         return OnnxNetwork(*importing.finish())

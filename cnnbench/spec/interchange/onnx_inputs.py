@@ -136,12 +136,26 @@ def dense(sparse: Any) -> Array:
 
 def initializers(graph: Any) -> Iterable[tuple[str, Array]]:
     """The names and arrays of a graph's initialisers, sparse ones too."""
-    from onnx import numpy_helper
-
     for item in graph.initializer:
-        yield item.name, numpy_helper.to_array(item)
+        yield item.name, _read(item)
     for sparse in graph.sparse_initializer:
         yield sparse.values.name, dense(sparse)
+
+
+def _read(tensor: Any) -> Array:
+    """The array of an initialiser. Raises SpecError with its name where it holds other values than it says."""
+    from onnx import numpy_helper
+
+    try:
+        if any(size < 0 for size in tensor.dims):
+            raise ValueError("a negative size")
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # NumPy's and the package's, of many kinds
+        raise SpecError(
+            f"the initialiser {tensor.name!r} cannot be read",
+            received=f"{type(error).__name__}: {error}"[:300],
+            expected=f"values of shape {tuple(tensor.dims)}",
+        ) from None
 
 
 def names_read(graph: Any) -> set[str]:

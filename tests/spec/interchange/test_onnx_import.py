@@ -245,6 +245,22 @@ def test_a_pointer_of_git_lfs_instead_of_the_model_or_its_data_is_named(tmp_path
     assert name in str(found.value.where)
 
 
+@pytest.mark.parametrize("damage", ["no values", "fewer values", "a negative size"])
+def test_an_initialiser_that_holds_other_values_than_it_says_is_named(tmp_path, damage):
+    proto = model([helper.make_node("Add", ["x", "w"], ["y"])], [tensor("x", "N", 2)], [tensor("y", "N", 2)])
+    weight = constant("w", [[1, 1]])
+    if damage == "no values":
+        weight.ClearField("raw_data")
+    elif damage == "fewer values":
+        weight.raw_data = weight.raw_data[:4]
+    else:
+        weight.dims[0] = -1
+    proto.graph.initializer.append(weight)
+    with pytest.raises(SpecError, match="initialiser 'w' cannot be read") as found:
+        import_file(saved(tmp_path, proto))
+    assert "small.onnx" in str(found.value.where)
+
+
 def _twice(place):
     """A model that computes ``x + w`` in which a name stands for two things."""
     proto = model(
