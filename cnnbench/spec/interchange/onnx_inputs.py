@@ -149,13 +149,14 @@ def _read(tensor: Any) -> Array:
     try:
         if any(size < 0 for size in tensor.dims):
             raise ValueError("a negative size")
-        return numpy_helper.to_array(tensor)
+        array: Array = numpy_helper.to_array(tensor)
     except Exception as error:  # NumPy's and the package's, of many kinds
         raise SpecError(
             f"the initialiser {tensor.name!r} cannot be read",
             received=f"{type(error).__name__}: {error}"[:300],
             expected=f"values of shape {tuple(tensor.dims)}",
         ) from None
+    return array
 
 
 def names_read(graph: Any) -> set[str]:
