@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,8 @@ from cnnbench.numerics.integer_design import Design, InexactError
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.teacher_forcing import output_names
-from cnnbench.spec.graph import Graph, Input
+from cnnbench.spec.graph import Graph, Input, Node
+from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.passes import lower
 
 Array = NDArray[Any]
@@ -69,7 +71,10 @@ def integer_network(case: Case, draw: str) -> IntegerNetwork:
         raise InexactError("no node with weights has exact sums")
     program, outputs = _program(case, design.cut)
     needed = {spec.name for spec in (*program.named_weights(), *program.named_state())}
-    batch = {item.name: design.values[item.name.removeprefix(FED)] for item in program.inputs}
+    batch = {
+        item.name: design.values[item.name.removeprefix(FED)].reshape(item.full_shape(case.size))
+        for item in program.inputs
+    }
     return IntegerNetwork(
         graph=program,
         arrays={name: array for name, array in design.arrays.items() if name in needed},
@@ -136,14 +141,31 @@ def _without(graph: Graph, cut: frozenset[str], size: int) -> Graph:
     for node in reversed(kept):
         if node.name in needed:
             needed.update(value.partition(":")[0] for value in node.inputs)
-    renamed = {value: f"{FED}{value}" for value in fresh}
+    rows = {value: node for value in fresh if (node := _rows(graph, value)) is not None}
+    renamed = {value: rows[value].name if value in rows else f"{FED}{value}" for value in fresh}
     nodes = tuple(replace(n, inputs=tuple(renamed.get(v, v) for v in n.inputs)) for n in kept if n.name in needed)
     read = {value for node in nodes for value in node.inputs}
+    nodes = (*(node for node in rows.values() if node.name in read), *nodes)
+    read |= {value for node in nodes for value in node.inputs}
     return Graph(graph.name, tuple(item for item in inputs if item.name in read), nodes, outputs)
 
 
 def _fed(graph: Graph, value: str, size: int) -> Input:
     """The input that stands for a value that is cut: of images where the value is, so that it fits any batch."""
     one, two, shape = (graph.shapes(images)[value] for images in (1, 2, size))
+    if _rows(graph, value) is not None:
+        return Input(f"{FED}{value}", (math.prod(one),))
     batched = one[:1] == (1,) and two == (2, *one[1:])
     return Input(f"{FED}{value}", shape[1:] if batched else shape, batched=batched)
+
+
+def _rows(graph: Graph, value: str) -> Node | None:
+    """The node that makes a value of one row for each image where its first axis joins images with something else.
+
+    Such as regions: (N R, ...) comes in as (N, prod(R, ...)). None for any other value.
+    """
+    one, two = graph.shapes()[value], graph.shapes(2)[value]
+    if not one or one[0] < 2 or two != (2 * one[0], *one[1:]):
+        return None
+    name = f"{FED}{value.replace(':', '.output')}.rows"
+    return Node(name, Reshape(shape=(-1, *one[1:]), whole=True), (f"{FED}{value}",))

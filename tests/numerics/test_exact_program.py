@@ -344,3 +344,26 @@ def test_what_is_left_of_a_network_can_be_sent_to_a_worker():
     again = graph_from_json(left.to_json())
     assert again == left
     assert again.shapes(3)["add"] == (3, 3, 4, 4)
+
+
+def test_a_cut_value_of_images_joined_with_regions_fits_any_batch():
+    """As in a detector, whose heads read one row for each region of each image."""
+    from cnnbench.numerics.integer_network import _without
+    from cnnbench.spec.layers import Tanh
+    from cnnbench.spec.layers.shape import Reshape
+    from cnnbench.spec.serialization import graph_from_json
+
+    builder = Builder("regions")
+    image = builder.input("image", (4, 6))
+    rows = builder.add("rows", Reshape(shape=(-1, 6), whole=True), image)
+    x = builder.add("fc", Linear(out_features=6), builder.add("tanh", Tanh(), rows))
+    back = builder.add("back", Reshape(shape=(-1, 4, 6), whole=True), x)
+    graph = builder.build(builder.add("sum", Add(), back, image))
+    left = _without(graph, frozenset({"tanh"}), 2)
+    again = graph_from_json(left.to_json())
+    assert again == left
+    assert again.shapes(3)["sum"] == (3, 4, 6)
+    case = case_of(graph)
+    assert integer_network(case, DRAWS[0]).cut == ("tanh",)
+    outcome = check_program(InProcessSubject(loaded_backend("numpy")), Oracle.of(case))
+    assert outcome.status == "passed", outcome.message
