@@ -141,7 +141,7 @@ def _without(graph: Graph, cut: frozenset[str], size: int) -> Graph:
     for node in reversed(kept):
         if node.name in needed:
             needed.update(value.partition(":")[0] for value in node.inputs)
-    rows = {value: node for value in fresh if (node := _rows(graph, value)) is not None}
+    rows = {value: made_of for value in fresh if (made_of := _rows(graph, value)) is not None}
     renamed = {value: rows[value].name if value in rows else f"{FED}{value}" for value in fresh}
     nodes = tuple(replace(n, inputs=tuple(renamed.get(v, v) for v in n.inputs)) for n in kept if n.name in needed)
     read = {value for node in nodes for value in node.inputs}

@@ -27,7 +27,11 @@ def judge_outputs(graph: Graph, cell: Cell, outputs: Mapping[str, Any]) -> Failu
         if array is None or tuple(array.shape) != shapes[value]:
             found = "missing" if array is None else list(array.shape)
             return Failure(status="wrong_shape", reason=f"output {name!r} is {found}, expected {list(shapes[value])}")
-        if array.dtype.name != wanted:
+        if graph.dtypes[value] == "int":
+            if array.dtype.kind not in "iu":
+                reason = f"output {name!r} is {array.dtype.name}, expected integers"
+                return Failure(status="wrong_dtype", reason=reason)
+        elif array.dtype.name != wanted:
             return Failure(status="wrong_dtype", reason=f"output {name!r} is {array.dtype.name}, expected {wanted}")
         wrong = int(np.count_nonzero(~np.isfinite(array)))
         if wrong:
