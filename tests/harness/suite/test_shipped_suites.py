@@ -70,7 +70,7 @@ def test_the_wheel_lists_and_plans_its_suites(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
-@pytest.mark.parametrize(("name", "side", "classes"), [("segmentation", 32, 4), ("pose", 64, 14), ("detection", 64, 3)])
+@pytest.mark.parametrize(("name", "side", "classes"), [("segmentation", 56, 4), ("pose", 64, 14), ("detection", 64, 3)])
 def test_suites_of_other_networks_than_classifiers_train_on_every_backend(name: str, side: int, classes: int) -> None:
     cells = cnnbench.plan(name).cells
     assert [cell.backend for cell in cells] == ["numpy", "torch", "jax", "tensorflow"]
