@@ -226,6 +226,25 @@ def test_the_measured_fallback_passes_a_float32_implementation():
         assert all(np.all(b.sharp > 0) for b in measured_gradient(question).inputs)
 
 
+@pytest.mark.parametrize("layer", [AvgPool(kernel_size=64), Linear(out_features=3)], ids=["mean", "products"])
+def test_the_measured_fallback_admits_a_sum_made_term_by_term(layer):
+    """The operands' roundings cancel over 4,096 terms; those of a running sum in float32 do not."""
+    positive = lambda generator, shape: generator.uniform(0.5, 1.5, shape)  # noqa: E731
+    image = (1, 64, 64) if isinstance(layer, AvgPool) else (4096,)
+    setting = setting_of(LayerCase(layer, (image,), draws=(positive,)))
+    x = setting.call.inputs[0].astype(np.float32)
+    if isinstance(layer, AvgPool):
+        terms = x.reshape(len(x), 1, -1) / np.float32(4096)
+    else:
+        weight, bias = (w.astype(np.float32) for w in setting.call.weights)
+        terms = np.concatenate([x[:, None] * weight[None], np.broadcast_to(bias[:, None], (len(x), 3, 1))], axis=2)
+    exact = setting.values.outputs[0]
+    got = np.cumsum(terms, axis=2, dtype=np.float32)[..., -1].reshape(exact.shape)
+    sharp = measured_forward(setting).outputs[0].sharp
+    assert (np.abs(got - exact) <= sharp).all()
+    assert (np.abs(exact * 4095 / 4096 - exact) > sharp).mean() > 0.5  # one term of 4,096 left out of the mean
+
+
 def test_every_kind_says_what_its_budget_rests_on():
     forms = {
         kind: budget_form(kind) for kind, layer in layer_kinds().items() if layer.__module__.startswith("cnnbench.spec")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.reference import LayerCall, alone, layer_arrays, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
+from cnnbench.numerics.rounding import Roundoff
 from cnnbench.numerics.teacher_forcing import noise_name, output_names, with_noise
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph
@@ -42,6 +44,10 @@ def measured_forward(setting: Setting) -> ForwardBudget:
     For example, let a layer compute y = x^3 and have no formula. Each run moves every x by a random factor between
     1 - u and 1 + u, and y moves by m. With r the root mean square of m over the runs, the sharp budget is
     ``SHARP`` r + 4 u |y|: what a correct implementation may lose by rounding its operands, and its own roundings.
+
+    A sum of n operands moves less than its parts, since their roundings cancel, while the sum itself is rounded n
+    times. Where n operands go into each value, r counts sqrt(n) a / u times (at least once), with a the roundoff of
+    sums, and the own roundings are 4 u + 2 sqrt(n) a.
 
     A composite that is examined as one node also gets noise at every value between its parts, of a quarter of that
     part's own budget. Moving the operands alone would not show what is lost inside, as in 1 - y^2 where y is near 1.
@@ -179,6 +185,8 @@ def _measure(
 ) -> tuple[Budget, ...]:
     """The budget of each value from its moves over the draws.
 
+    The parts of a composite add their own roundings as noise, so that none are counted for its sums.
+
     Args:
         evaluate: (call with moved operands, number of the draw) -> the values.
         clean: The values without any move.
@@ -193,17 +201,29 @@ def _measure(
         )
         for total, value, before in zip(squares, evaluate(call, draw), clean, strict=True):
             total += np.square(value - before)
-    return tuple(_budget(total, value, setting) for total, value in zip(squares, clean, strict=True))
+    operands = sum(array.size for array in (*setting.call.inputs, *setting.call.weights))
+    fewest = math.inf
+    if isinstance(setting, GradientSetting):  # it may read the forward pass' sums, however many values it has itself
+        operands += sum(array.size for array in setting.cotangents)
+        fewest = min((value.size for value in setting.values.outputs), default=1)
+    whole = isinstance(setting.layer, Composite)
+    budgets = []
+    for total, value in zip(squares, clean, strict=True):
+        terms = 1 if whole else max(1, math.ceil(operands / max(1, min(value.size, fewest))))
+        budgets.append(_budget(total, value, setting.u, terms))
+    return tuple(budgets)
 
 
-def _budget(squares: Array, value: Array, setting: Setting) -> Budget:
-    u = setting.u
+def _budget(squares: Array, value: Array, u: Roundoff, terms: int) -> Budget:
+    """The budgets of a value of which each element takes so many operands."""
     if value.dtype.kind in "iu":
         return exact(u)
     moves = np.sqrt(squares / DRAWS)
     pooled = np.sqrt(np.mean(np.square(moves))) if moves.size else np.zeros(())
+    summed = np.sqrt(min(terms, u.narrow_terms)) * u.accumulated if terms > 1 else 0.0
     size = np.maximum(moves, pooled)  # a few draws know one element badly, and all of them together well
-    own = 4 * u.stored * np.abs(value) + 8 * u.smallest
+    size *= max(1.0, summed / u.stored)
+    own = (4 * u.stored + 2 * summed) * np.abs(value) + 8 * u.smallest
     return Budget(SHARP * size + own, WORST * size + 4 * own)
 
 
