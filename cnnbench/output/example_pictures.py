@@ -1,4 +1,4 @@
-"""Draws what trained networks made of the first test images, backends side by side, into a run's folder."""
+"""Draws what trained networks made: of the first test images, or out of nothing; backends side by side."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.worker.arrays import read_arrays
+from cnnbench.harness.worker.protocol.programs import PICTURES
 from cnnbench.harness.worker.protocol.training import TEST_IMAGES
 from cnnbench.output.labels import label, network_label
-from cnnbench.output.pictures import FOLDER, side_by_side
+from cnnbench.output.pictures import FOLDER, sheet, side_by_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
     """A PNG for each network that trained and is no classifier; those that are there are drawn again.
+
+    Pictures that networks trained by a program made out of nothing stand in one grid for each backend.
 
     Args:
         folder: The run's.
@@ -49,8 +52,8 @@ def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
 
 
 def _examples(path: Path) -> tuple[NDArray[Any], list[Decoded]] | None:
-    """(images, what was made of each); None where there is nothing, or nothing that can be drawn."""
-    from cnnbench.training.decoders.decoded import decode
+    """(images, what was made of each), or (no image, the grid of what was made); None where nothing can be drawn."""
+    from cnnbench.training.decoders.decoded import Decoded, decode
 
     if not path.is_file():
         return None
@@ -59,6 +62,9 @@ def _examples(path: Path) -> tuple[NDArray[Any], list[Decoded]] | None:
     except (DataError, OSError, ValueError):  # a damaged file costs a picture, not the report
         return None
     images = outputs.pop(TEST_IMAGES, None)
+    made = outputs.get(PICTURES) if images is None else None
+    if made is not None and made.ndim == 4 and made.size:
+        return made[:0], [Decoded(picture=sheet(made))]
     if images is None or images.ndim != 4:
         return None
     said = decode(outputs, (images.shape[2], images.shape[3]))

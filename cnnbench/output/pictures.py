@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,24 @@ def _draw(axis: Axes, image: Array | None, found: Decoded, first: Decoded) -> in
         axis.set_xlabel(" ".join(map(str, found.words)), color=DIFFERENT if differs else COLOURS[0], wrap=True)
         count += differs
     return count
+
+
+def sheet(pictures: Array) -> Array:
+    """(N, C, H, W) -> (C, rows (H + 1) - 1, columns (W + 1) - 1): pictures in a grid, as square as it can be.
+
+    They stand row by row; lines between them and places that are left over have the largest value.
+
+    Args:
+        pictures: One at least, of any range.
+    """
+    count, channels, height, width = pictures.shape
+    columns = math.isqrt(count - 1) + 1
+    rows = -(-count // columns)
+    light = np.max(pictures, where=np.isfinite(pictures), initial=1.0)
+    cells = np.full((rows * columns, channels, height + 1, width + 1), light)
+    cells[:count, :, :height, :width] = pictures
+    whole = cells.reshape(rows, columns, channels, height + 1, width + 1).transpose(2, 0, 3, 1, 4)
+    return whole.reshape(channels, rows * (height + 1), columns * (width + 1))[:, :-1, :-1]
 
 
 def as_picture(image: Array) -> Array:

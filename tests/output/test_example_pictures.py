@@ -10,6 +10,7 @@ import pytest
 
 from cnnbench.harness.passes.training import EXAMPLES_FILE
 from cnnbench.harness.worker.arrays import write_arrays
+from cnnbench.harness.worker.protocol.programs import PICTURES
 from cnnbench.harness.worker.protocol.training import TEST_IMAGES
 from cnnbench.output import example_pictures
 from cnnbench.output.pictures import pictures_of
@@ -48,10 +49,31 @@ def test_examples_are_drawn_side_by_side(tmp_path: Path, records, monkeypatch: p
     assert pictures_of(tmp_path) == {path.stem: b"png"}
 
 
+def test_pictures_made_out_of_nothing_are_drawn_in_a_grid(tmp_path: Path, records, monkeypatch) -> None:
+    drawn: list[dict] = []
+    draw = example_pictures.side_by_side
+    monkeypatch.setattr(example_pictures, "side_by_side", lambda *asked: drawn.append(asked[1]) or draw(*asked))
+    for number, cell in enumerate(("numpy", "torch")):
+        made = (
+            np.arange(16, dtype=np.float32).reshape(16, 1, 1, 1) / 32 + number / 4 + np.zeros((16, 1, 5, 7), np.float32)
+        )
+        keep(tmp_path, cell, {PICTURES: made})
+    (path,) = example_pictures.draw_examples(tmp_path, records)
+    assert pictures_of(tmp_path)[path.stem].startswith(b"\x89PNG")
+    assert list(drawn[0]) == ["numpy", "torch"]
+    (found,) = drawn[0]["torch"]
+    assert found.picture is not None
+    assert found.picture.shape == (1, 4 * 6 - 1, 4 * 8 - 1)
+    np.testing.assert_array_equal(found.picture[0, ::6, ::8], np.arange(16).reshape(4, 4) / 32 + 0.25)
+
+
 def test_a_damaged_or_missing_file_costs_a_picture_only(tmp_path: Path, records) -> None:
     assert example_pictures.draw_examples(tmp_path, records) == []
     keep(tmp_path, "numpy", {"logits": np.zeros((2, 3, 8, 8), np.float32)})
     path = tmp_path / "cells" / "numpy" / EXAMPLES_FILE
     assert example_pictures.draw_examples(tmp_path, records) == []
+    for shape in [(0, 1, 5, 7), (16, 35)]:
+        keep(tmp_path, "numpy", {PICTURES: np.zeros(shape, np.float32)})
+        assert example_pictures.draw_examples(tmp_path, records) == []
     path.write_bytes(path.read_bytes()[:20])
     assert example_pictures.draw_examples(tmp_path, records) == []

@@ -15,7 +15,7 @@ from synthetic_run import synthetic_run
 
 from cnnbench.errors import DataError
 from cnnbench.output.html import render_html
-from cnnbench.output.pictures import DIFFERENT, _draw, as_picture, missing, pictures_of, side_by_side
+from cnnbench.output.pictures import DIFFERENT, _draw, as_picture, missing, pictures_of, sheet, side_by_side
 from cnnbench.output.report import gather
 from cnnbench.training.decoders.boxes import Detections
 from cnnbench.training.decoders.decoded import Decoded
@@ -96,3 +96,13 @@ def test_pictures_of_a_run_stand_in_its_page(tmp_path: Path) -> None:
     page = render_html(report, pictures_of(tmp_path))
     assert '<img src="data:image/png;base64,iVBORw==" alt="shapes &lt;1&gt;"' in page
     assert "#pictures" not in render_html(report, pictures_of(tmp_path / "none"))
+
+
+def test_a_sheet_holds_pictures_row_by_row_between_light_lines() -> None:
+    made = np.arange(5.0).reshape(5, 1, 1, 1) * np.ones((5, 3, 2, 2)) - 2
+    found = sheet(made)
+    a, b, c, d, e, o = -2.0, -1.0, 0.0, 1.0, 2.0, 2.0
+    expected = [[a, a, o, b, b, o, c, c]] * 2 + [[o] * 8] + [[d, d, o, e, e, o, o, o]] * 2
+    np.testing.assert_array_equal(found, [expected] * 3)
+    assert sheet(made[:1]).shape == (3, 2, 2)
+    assert sheet(np.full((1, 1, 2, 2), np.nan)).shape == (1, 2, 2)
