@@ -3,7 +3,8 @@
     pip install --no-deps --target /tmp/torchvision torchvision
     PYTHONPATH=/tmp/torchvision python benchmarks/torchvision_detectors.py --network mask_rcnn_resnet50_fpn
 
-Each side runs in a process of its own, one after the other, on PyTorch eager in float32. The peak is that of the
+Each side runs in a process of its own, one after the other, on PyTorch eager. ``--precision float64`` leaves no
+detection to rounding, so that all must have a partner, and exits with 1 if one has none. The peak is that of the
 resident set, less what the process held before the network was made. Where torchvision's compiled operators do not
 load into this build of PyTorch, plain PyTorch stands in for ``nms`` and ``roi_align``; the seconds spent in these are
 printed apart, and must not be held against torchvision.
@@ -24,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
 SCALE = "roi_heads.box_predictor.cls_score.weight"
 
 
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3, help="timed ones, after one that warms up")
     parser.add_argument("--sharpness", type=float, default=0.5, help="of the seeded classifier: at 0 none is sure")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
     parser.add_argument("--side", choices=("cnnbench", "torchvision"), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -62,7 +66,7 @@ def one_side(options: argparse.Namespace) -> dict[str, Any]:
     graph = build(options.network)
     arrays = dict(initialize(graph, 0))
     arrays[SCALE] = options.sharpness * arrays[SCALE]
-    image = np.random.default_rng(0).normal(size=graph.inputs[0].shape).astype(np.float32)
+    image = np.random.default_rng(0).normal(size=graph.inputs[0].shape).astype(options.precision)
     apart: dict[str, float] = {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     make = ours if options.side == "cnnbench" else theirs
@@ -85,7 +89,7 @@ def ours(graph: Any, arrays: Any, image: Any, apart: dict[str, float]) -> Any:
     from cnnbench.execution.precision import precision
     from cnnbench.spec.weights import split_state
 
-    program = load_backend("torch").compile_forward(graph, ProgramOptions("eager", precision("float32")))
+    program = load_backend("torch").compile_forward(graph, ProgramOptions("eager", precision(str(image.dtype))))
     program.load(*split_state(graph, arrays))
     operands = program.upload({graph.inputs[0].name: image[None]})
 
@@ -105,7 +109,7 @@ def theirs(graph: Any, arrays: Any, image: Any, apart: dict[str, float]) -> Any:
     from torchvision.models import detection
 
     if not compiled:
-        stand_in(torch, apart)
+        stand_in(apart)
     size = image.shape[1:]
     make = getattr(detection, graph.name.replace("mask_rcnn", "maskrcnn").replace("faster_rcnn", "fasterrcnn"))
     model = make(
@@ -115,8 +119,9 @@ def theirs(graph: Any, arrays: Any, image: Any, apart: dict[str, float]) -> Any:
     from torchvision.ops import FrozenBatchNorm2d
 
     frozen(model, torch, FrozenBatchNorm2d)
+    model.to(getattr(torch, str(image.dtype)))
     names = {spec.name for spec in graph.named_weights()}
-    model.load_state_dict({name: torch.from_numpy(np.asarray(arrays[name], np.float32)) for name in names})
+    model.load_state_dict({name: torch.from_numpy(np.asarray(arrays[name], image.dtype)) for name in names})
     batch = [torch.from_numpy(image)]
 
     def run() -> dict[str, Any]:
@@ -140,29 +145,18 @@ def frozen(module: Any, torch: Any, kind: Any) -> None:
 
 def tolerant_import(torch: Any) -> bool:
     """Imports torchvision where its operators are not compiled, too; whether they are."""
+    from plain_torchvision import tolerant
+
     register = torch.library.register_fake
-
-    def tolerant(name: str, *args: Any, **kwargs: Any) -> Any:
-        def decorate(function: Any) -> Any:
-            try:
-                return register(name, *args, **kwargs)(function)
-            except RuntimeError:
-                return function
-
-        return decorate
-
-    torch.library.register_fake = tolerant
+    torch.library.register_fake = tolerant(register)
     importlib.import_module("torchvision")
     torch.library.register_fake = register
     return hasattr(torch.ops.torchvision, "nms")
 
 
-def stand_in(torch: Any, apart: dict[str, float]) -> None:
+def stand_in(apart: dict[str, float]) -> None:
     """Plain PyTorch in the place of ``nms`` and ``roi_align``, each timed."""
-    boxes = importlib.import_module("torchvision.ops.boxes")
-    align = importlib.import_module("torchvision.ops.roi_align")
-    poolers = importlib.import_module("torchvision.ops.poolers")
-    torch.compile = lambda function, **how: function  # of its roi_align in Python
+    from plain_torchvision import stand_ins
 
     def timed(name: str, function: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -173,20 +167,8 @@ def stand_in(torch: Any, apart: dict[str, float]) -> None:
 
         return call
 
-    def suppressed(found: Any, scores: Any, threshold: float) -> Any:
-        stay, left = [], scores.argsort(descending=True, stable=True)
-        while len(left):
-            first, left = left[0], left[1:]
-            stay.append(first)
-            low = torch.maximum(found[first, :2], found[left, :2])
-            high = torch.minimum(found[first, 2:], found[left, 2:])
-            common = (high - low).clamp(min=0).prod(1)
-            areas = (found[:, 2:] - found[:, :2]).prod(1)
-            left = left[common / (areas[first] + areas[left] - common) <= threshold]
-        return torch.stack(stay) if stay else torch.zeros(0, dtype=torch.long)
-
-    boxes.nms = timed("nms", suppressed)
-    poolers.roi_align = timed("roi_align", align.roi_align)
+    for module, name, value in stand_ins(timed):
+        setattr(module, name, value)
 
 
 def report(options: argparse.Namespace, rows: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
@@ -200,14 +182,22 @@ def report(options: argparse.Namespace, rows: list[dict[str, Any]], found: list[
     mine, other = found
     if not len(mine["boxes"]):
         sys.exit("nothing was found, so nothing was compared: raise --sharpness")
+    (alike, far), (also, other_far) = partners(mine, other), partners(other, mine)
+    counts = len(mine["boxes"]), len(other["boxes"])
+    print(f"\n{alike} of cnnbench's {counts[0]} and {also} of torchvision's {counts[1]} have a partner")
+    print(f"of the same class within half a pixel; {max(far, other_far):.2g} px at most")
+    if options.precision == "float64" and (alike, also) != counts:
+        sys.exit("the detections differ by more than float64 rounds")
+
+
+def partners(these: dict[str, Any], those: dict[str, Any]) -> tuple[int, float]:
+    """How many boxes have a partner of the same class within half a pixel, and how far these lie apart at most."""
     alike, far = 0, 0.0
-    for box, kind in zip(mine["boxes"], mine["classes"], strict=True):
-        gaps = np.abs(other["boxes"][other["classes"] == kind] - box).max(1, initial=0)
+    for box, kind in zip(these["boxes"], these["classes"], strict=True):
+        gaps = np.abs(those["boxes"][those["classes"] == kind] - box).max(1)
         if len(gaps) and gaps.min() < 0.5:
             alike, far = alike + 1, max(far, float(gaps.min()))
-    print(
-        f"\n{alike} of {len(mine['boxes'])} have a partner of the same class within half a pixel; {far:.2g} px at most"
-    )
+    return alike, far
 
 
 if __name__ == "__main__":

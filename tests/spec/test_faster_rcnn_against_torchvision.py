@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,69 +9,27 @@ import pytest
 
 from cnnbench.face.networks import Model
 from cnnbench.face.prediction import predict
+from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.spec.architectures.faster_rcnn import FASTER, MASK, build_faster_rcnn
+from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign
 from cnnbench.spec.weights import general_position
 
 torch = pytest.importorskip("torch", reason="torchvision's networks are the oracle here")
 pytestmark = pytest.mark.torch
 
+from plain_torchvision import stand_ins, suppressed, tolerant  # noqa: E402 - it imports PyTorch
+
 IMAGE = (3, 128, 160)
 SMALL = {"blocks": (1, 1, 1, 1), "before": 60, "after": 40, "detections": 12}
-
-
-def suppressed(boxes, scores, threshold):
-    """Greedy suppression, in the place of torchvision's compiled operator, which not every build of PyTorch loads."""
-    stay, left = [], scores.argsort(descending=True, stable=True)
-    while len(left):
-        first, left = left[0], left[1:]
-        stay.append(first)
-        low, high = torch.maximum(boxes[first, :2], boxes[left, :2]), torch.minimum(boxes[first, 2:], boxes[left, 2:])
-        common = (high - low).clamp(min=0).prod(1)
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        left = left[common / (areas[first] + areas[left] - common) <= threshold]
-    return torch.stack(stay) if stay else torch.zeros(0, dtype=torch.long)
-
-
-def empty_outside(interpolate):
-    """Samples beyond the features count as 0, as in torchvision's compiled ``roi_align`` and not in its Python form.
-
-    Regions less than a position long are enlarged to one, and so reach over the border (its
-    ``csrc/ops/cpu/roi_align_common.h``).
-    """
-
-    def interpolated(features, images, y, x, ymask, xmask):
-        values = interpolate(features, images, y, x, ymask, xmask)
-        height, width = features.shape[2:]
-        rows, columns = (y >= -1) & (y <= height), (x >= -1) & (x <= width)
-        return values * (rows[:, None, :, None, :, None] & columns[:, None, None, :, None, :])
-
-    return interpolated
 
 
 @pytest.fixture(scope="module")
 def torchvision():
     with pytest.MonkeyPatch.context() as patch:
-        register = torch.library.register_fake
-
-        def tolerant(name, *args, **kwargs):
-            """Registers nothing for operators that are not compiled."""
-
-            def decorate(function):
-                try:
-                    return register(name, *args, **kwargs)(function)
-                except RuntimeError:
-                    return function
-
-            return decorate
-
-        patch.setattr(torch.library, "register_fake", tolerant)
+        patch.setattr(torch.library, "register_fake", tolerant(torch.library.register_fake))
         found = pytest.importorskip("torchvision", exc_type=ImportError)
-        import torchvision.ops.boxes
-
-        align = importlib.import_module("torchvision.ops.roi_align")
-        patch.setattr(align, "_bilinear_interpolate", empty_outside(align._bilinear_interpolate))
-        patch.setattr(torchvision.ops.boxes, "nms", suppressed)
-        patch.setattr(torch, "compile", lambda function, **how: function)  # of its roi_align in Python
+        for module, name, value in stand_ins():
+            patch.setattr(module, name, value)
         yield found
 
 
@@ -146,6 +103,35 @@ def ours(graph, arrays, image):
         result.outputs["deltas"][0][there],
         {name: result.outputs[name][0][:count] for name in names},
     )
+
+
+def outputs(layer, *inputs):
+    return reference().forward(LayerCall(layer.resolve(tuple(x.shape for x in inputs)), inputs)).outputs
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_regions_at_the_borders_are_pooled_as_torchvisions(torchvision, aligned):
+    features = np.random.default_rng(0).normal(size=(1, 3, 9, 12))
+    boxes = np.array(
+        [
+            [47.2, 3, 47.9, 30], [5, 35.2, 44, 35.9], [47.9, 35.9, 48, 36],  # less than one position of 4 pixels
+            [-3, -3, 20, 20], [-9, -9, -8.5, 40], [40, 30, 60, 50],
+        ]
+    )  # fmt: skip
+    pooled = torchvision.ops.poolers.roi_align(
+        torch.from_numpy(features), [torch.from_numpy(boxes)], (2, 3), 0.25, 2, aligned
+    )
+    layer = RoIAlign(output_size=(2, 3), spatial_scale=0.25, sampling_ratio=2, aligned=aligned)
+    np.testing.assert_allclose(outputs(layer, features, boxes)[0], pooled.numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_boxes_without_extent_suppress_nothing_in_the_stand_in_either():
+    boxes = np.array([[1.0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 4, 4], [0, 0, 4, 3.5], [2, 2, 2, 4]])
+    scores = np.array([0.5, 0.4, 0.9, 0.8, 0.3])
+    stay = suppressed(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5).numpy()
+    found, count = outputs(NonMaxSuppression(iou_threshold=0.5, max_outputs=5), boxes, scores)
+    np.testing.assert_array_equal(stay, [2, 0, 1, 4])
+    np.testing.assert_array_equal(found[:count], stay)
 
 
 @pytest.mark.slow

@@ -31,13 +31,16 @@ def random_boxes(count, size, *, batch=None):
 @pytest.mark.parametrize("ratio", [0, 1, 2, 3])
 @pytest.mark.parametrize("mode", ["avg", "max"])
 def test_roi_align_equals_the_onnx_reference(aligned, ratio, mode):
+    """The last three boxes are thinner than a position, at the border: enlarged to one, they reach over it."""
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 
     features = RNG.normal(size=(2, 3, 9, 12)).astype(np.float32)
     first = RNG.uniform(0, 20, (6, 2))  # within the image: there the adaptive number of samples has no limit
-    boxes = np.concatenate([first, first + RNG.uniform(1, (28, 16), (6, 2))], 1).astype(np.float32)
-    images = np.array([0, 1, 1, 0, 1, 0])
+    boxes = np.concatenate([first, first + RNG.uniform(1, (28, 16), (6, 2))], 1)
+    thin = [[47.2, 3, 47.9, 30], [5, 35.2, 44, 35.9], [47.9, 35.9, 48, 36]]
+    boxes = np.concatenate([boxes, thin]).astype(np.float32)
+    images = np.array([0, 1, 1, 0, 1, 0, 0, 1, 1])
     node = onnx.helper.make_node(
         "RoiAlign",
         ["x", "boxes", "images"],
