@@ -30,7 +30,7 @@ def asked_checks(network: Any, checks: Sequence[str]) -> tuple[tuple[str, ...], 
         SuiteError: The check ``program`` of a network that no program trains.
     """
     known = training_programs() if isinstance(network, str) else {}
-    own = [known[network]] if network in known else []
+    own = [known[network]] if isinstance(network, str) and network in known else []
     if NAME in checks and not own:
         own = [plugin for plugin in known.values() if plugin.architecture == network]
         if not own:

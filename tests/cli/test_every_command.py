@@ -36,6 +36,7 @@ COMMANDS = (
     Command("list backends"),
     Command("list layers -b numpy"),
     Command("list datasets"),
+    Command("list programs"),
     Command("list suites ."),
     Command("list faults"),
     Command("list runs runs"),

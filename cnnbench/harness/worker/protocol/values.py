@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -22,13 +23,14 @@ from cnnbench.spec.losses import Loss, loss_from_fields
 from cnnbench.spec.optimizers import Optimizer, optimizer_from_fields
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.training.augmentation import Augmentation
-from cnnbench.training.programs.program import TrainingProgram
-from cnnbench.training.programs.runner import RoundSettings
-from cnnbench.training.programs.sampling import Sampling, sampling_from_json, sampling_to_json
-from cnnbench.training.programs.serialization import program_from_json, program_to_json
 from cnnbench.training.schedules import Schedule, schedule_from_fields
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.steps import TrainingSteps
+
+if TYPE_CHECKING:
+    from cnnbench.training.programs.program import TrainingProgram
+    from cnnbench.training.programs.runner import RoundSettings
+    from cnnbench.training.programs.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class Carried:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            self._validated, serialization=core_schema.plain_serializer_function_ser_schema(self.dump)
+            self.validated, serialization=core_schema.plain_serializer_function_ser_schema(self.dump)
         )
 
-    def _validated(self, value: Any) -> Any:
+    def validated(self, value: Any) -> Any:
+        """The value, from itself or from plain data; raises ValueError."""
         try:
             return self.check(value) if isinstance(value, self.kind) else self.load(value)
         except (CnnbenchError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -62,6 +65,28 @@ class Carried:
 def _record(kind: type) -> Carried:
     """A dataclass of plain fields."""
     return Carried(kind, asdict, lambda data: construct(kind, kind.__name__, data))
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """How a value travels whose class needs NumPy, which a worker must not import before a backend does.
+
+    Args:
+        make: Imports the class, and says how its values travel.
+    """
+
+    make: Callable[[], Carried]
+
+    @cached_property
+    def carried(self) -> Carried:
+        """How, from the first value on."""
+        return self.make()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: self.carried.validated(value),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: self.carried.dump(value)),
+        )
 
 
 def _component(kind: type, load: Callable[[str, dict[str, Any]], Any]) -> Carried:
@@ -113,10 +138,34 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _program() -> Carried:
+    from cnnbench.training.programs.program import TrainingProgram
+    from cnnbench.training.programs.serialization import program_from_json, program_to_json
+
+    return Carried(TrainingProgram, program_to_json, program_from_json, _same)
+
+
+def _sampling() -> Carried:
+    from cnnbench.training.programs.sampling import Sampling, sampling_from_json, sampling_to_json
+
+    return Carried(Sampling, sampling_to_json, sampling_from_json, _same)
+
+
+def _round_settings() -> Carried:
+    from cnnbench.training.programs.runner import RoundSettings
+
+    return _record(RoundSettings)
+
+
 GraphValue = Annotated[Graph, Carried(Graph, Graph.to_json, graph_from_json, _same)]
-ProgramValue = Annotated[TrainingProgram, Carried(TrainingProgram, program_to_json, program_from_json, _same)]
-SamplingValue = Annotated[Sampling, Carried(Sampling, sampling_to_json, sampling_from_json, _same)]
-RoundSettingsValue = Annotated[RoundSettings, _record(RoundSettings)]
+if TYPE_CHECKING:
+    ProgramValue = TrainingProgram
+    SamplingValue = Sampling
+    RoundSettingsValue = RoundSettings
+else:
+    ProgramValue = Annotated[Any, Deferred(_program)]
+    SamplingValue = Annotated[Any, Deferred(_sampling)]
+    RoundSettingsValue = Annotated[Any, Deferred(_round_settings)]
 LossValue = Annotated[Loss, _COMPONENTS["loss"]]
 OptimizerValue = Annotated[Optimizer, _COMPONENTS["optimizer"]]
 OptionsValue = Annotated[ProgramOptions, Carried(ProgramOptions, _options_to_json, _options_from_json)]
