@@ -39,7 +39,8 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
 @hookimpl
 def cnnbench_datasets() -> Sequence[DatasetPlugin]:
     """Data that needs no download: digits, photographs, Fashion-MNIST where Debian's package is, drawings, numbers."""
-    from cnnbench.training.datasets.digit_domains import DIGITS_A, DIGITS_ANOMALY, DIGITS_B
+    from cnnbench.training.datasets.digit_defects import DIGITS_ANOMALY
+    from cnnbench.training.datasets.digit_domains import DIGITS_A, DIGITS_B
     from cnnbench.training.datasets.digits import DIGITS
     from cnnbench.training.datasets.figures import FIGURES, FIGURES_SEVERAL
     from cnnbench.training.datasets.idx import FASHION_MNIST

@@ -1,4 +1,4 @@
-"""Domains of digits share no digit and differ in their colours only; anomalies are what is not in training."""
+"""Domains of digits share no digit and differ in their colours only."""
 
 from __future__ import annotations
 
@@ -43,16 +43,6 @@ def test_a_counterpart_is_the_same_digit_in_the_other_colours(name: str) -> None
     assert np.array_equal(few.images, found.images[:6])
 
 
-def test_anomalies_are_the_digits_that_training_does_not_show() -> None:
-    train, test = load("digits_anomaly", "train", 1), load("digits_anomaly", "test", 1)
-    assert not train.truth["anomalous"].any()
-    assert set(train.labels) == {0}
-    assert np.array_equal(test.truth["anomalous"], test.labels != 0)
-    assert np.bincount(test.truth["anomalous"]).tolist() == [36, 323]
-    assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}
-
-
 def test_a_domain_has_pictures_only() -> None:
-    for name in ("digits_a", "digits_anomaly"):
-        with pytest.raises(DataError, match="pictures"):
-            load_dataset(name, DataRequest("test", (1, 64)))
+    with pytest.raises(DataError, match="pictures"):
+        load_dataset("digits_a", DataRequest("test", (1, 64)))

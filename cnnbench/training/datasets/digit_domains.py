@@ -1,4 +1,4 @@
-"""Digits for networks that do more than classify: two domains without pairs, and normal ones among anomalies."""
+"""Digits for networks that translate pictures: two domains without pairs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ DIGITS = tuple("0123456789")
 MOMENTS = Moments((0.5,), (0.5,))  # values from -1 to 1, as of a generator that ends in tanh
 COLOURS = {"a": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), "b": ((0.95, 0.9, 0.6), (0.1, 0.1, 0.6))}
 """Paper and ink of each domain."""
-NORMAL = 0
 
 
 def _positions(request: DataRequest, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -63,26 +62,9 @@ def load_domain(domain: str, request: DataRequest) -> Dataset:
     return Dataset(name, request.split, own, labels[chosen], DIGITS, LICENCE, {"counterparts": theirs})
 
 
-def load_anomaly(request: DataRequest) -> Dataset:
-    """Zeros only to train on; all digits to test on, with the truth ``anomalous`` (N,): 1 for what is no zero."""
-    require_picture(request.image, "digits_anomaly")
-    pictures, labels = read_digits()
-    positions = _positions(request, labels)
-    if request.split == "train":
-        positions = positions[labels[positions] == NORMAL]
-    chosen = positions[request.choose(len(positions))]
-    channels, height, width = request.image
-    images = normalised(with_channels(resize(pictures[chosen], height, width), channels), MOMENTS)
-    truth = {"anomalous": (labels[chosen] != NORMAL).astype(np.int64)}
-    return Dataset("digits_anomaly", request.split, images, labels[chosen], DIGITS, LICENCE, truth)
-
-
 def _domain(domain: str, description: str) -> DatasetPlugin:
     return DatasetPlugin(f"digits_{domain}", description, ("train", "test"), partial(load_domain, domain))
 
 
 DIGITS_A = _domain("a", "half of the digits, white on black")
 DIGITS_B = _domain("b", "the other half, blue on yellow paper; no digit is in both")
-DIGITS_ANOMALY = DatasetPlugin(
-    "digits_anomaly", "zeros to train on, all digits to test on; others are anomalous", ("train", "test"), load_anomaly
-)

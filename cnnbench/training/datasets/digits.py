@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LICENCE = "Alpaydin, Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), CC BY 4.0; by scikit-learn"
 TEST_SHARE = 0.2
 LEVELS = 16
+SIDE = 8  # pixels
 
 
 def load(request: DataRequest) -> Dataset:
