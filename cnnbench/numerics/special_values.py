@@ -21,6 +21,7 @@ Array = NDArray[Any]
 
 LONGEST = 3  # nodes of a chain: a product, its normalisation, its activation
 PRODUCTS = ("conv", "conv_transpose", "linear", "matmul", "partial_conv")
+SAMPLES = ("grid_sample", "roi_align")  # kinds that read pixels at places which are data
 SLOTS = ("nan", "clean", "+inf", "-inf", "windows of -inf", "zeros and denormals")
 FEW = 2  # slots of a large operand: NaN in the first, none in the second
 LARGE_VALUES = 3_000_000  # of an operand with all slots
@@ -190,13 +191,23 @@ def poisoned(values: Array, generator: np.random.Generator, images: int) -> Arra
     return result
 
 
+def _samples(graph: Graph) -> bool:
+    """Whether the network reads some pixels only, at places that are no choice among scores."""
+    chooses = any(graph.dtypes[value] != "float" for node in graph.nodes for value in output_names(graph, node))
+    return not chooses and any(node.layer.kind in SAMPLES for node in graph.nodes)
+
+
 def poisoned_batch(case: Case) -> dict[str, Array] | None:
-    """The batch whose first image has one NaN, in the first input of floats; None where there is no such input."""
+    """The batch whose first image has one NaN, in the first input of floats; None where there is no such input.
+
+    The whole image is NaN where the network samples it: one pixel might be read by no sample.
+    """
     for item in case.graph.inputs:
         values = case.inputs[item.name].copy()
         if item.batched and item.dtype == "float" and values.size:
             first = values[0].reshape(-1)
-            first[stream(case.seed, "special image", item.name).integers(0, first.size)] = math.nan
+            place = stream(case.seed, "special image", item.name).integers(0, first.size)
+            first[... if _samples(case.lowered) else place] = math.nan
             return {**case.inputs, item.name: values}
     return None
 

@@ -15,6 +15,7 @@ from cnnbench.execution.operations import OpResult
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
+from cnnbench.numerics.faults.grammar.networks import network_case
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.special_values import chains, is_free, poisoned
 from cnnbench.numerics.subject import InProcessSubject
@@ -105,6 +106,19 @@ def test_every_backend_hands_on_special_values_or_declares_where_it_does_not(gra
         assert kind in outcome.message
 
 
+SAMPLED = ["roi_align", "grid_sample", "resize", "roi_max_pool", "pyramid_roi_align"]
+
+
+@pytest.mark.parametrize(("backend", "mode"), BACKENDS[1:5])
+@pytest.mark.parametrize("kind", SAMPLED)
+def test_backends_that_read_a_pixel_beside_a_sample_with_weight_0_give_no_alarm(kind, backend, mode):
+    if backend != "numpy":
+        pytest.importorskip(backend, reason=f"needs {backend}")
+    how = ProgramOptions(mode, precision("float64"))
+    outcome = checked(network_case(f"kind:{kind}", how), InProcessSubject(loaded_backend(backend)))
+    assert outcome.status == "passed", outcome.message
+
+
 FIRST = {name.partition("/")[0]: name for name in reversed(layer_cases())}  # of each kind
 
 
@@ -124,6 +138,18 @@ def test_a_relu_that_swallows_nan_is_located_and_reproduced(tmp_path):
     assert "expected nan" in outcome.message
     assert replay(tmp_path / outcome.reproducer, subject).status == "failed"
     assert replay(tmp_path / outcome.reproducer, InProcessSubject(load_backend("numpy"))).status == "passed"
+
+
+@pytest.mark.parametrize("kind", ["roi_align", "grid_sample"])
+def test_sampling_that_swallows_nan_is_found(kind):
+    subject = numpy_with(kind, lambda layer, x, y: np.nan_to_num(y, nan=0.0))
+    case = network_case(f"kind:{kind}", options("reference"))
+    last = case.graph.inputs[-1]
+    if last.shape[-1:] == (4,):  # boxes as drawn may have no area, and then they read nothing
+        case = replace(case, batch={**case.batch, last.name: np.array([[0, 0, 4, 4]] * 2, np.float32)})
+    outcome = checked(case, subject)
+    assert (outcome.status, outcome.details["problem"]) == ("failed", "nan")
+    assert outcome.node == "layer", outcome.message
 
 
 def test_what_is_wrong_only_behind_another_node_is_said_to_be_wrong_together():

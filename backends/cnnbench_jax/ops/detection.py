@@ -107,7 +107,8 @@ def roi_align(layer: RoIAlign, inputs: Arrays, weights: Arrays, state: Arrays, c
         seen = [jnp.arange(cells[2 + 2 * i]) < s.count[:, None] for i, s in enumerate((down, right))]
         both = seen[0][:, None, :, None, None, None] & seen[1][:, None, None, None, :, None]
         pooled = jnp.max(jnp.where(both, jnp.stack(products), -jnp.inf), (0, 3, 5))
-        pooled = jnp.where(jnp.isinf(pooled), 0, pooled)
+        none = jnp.minimum(down.count, right.count) == 0
+        pooled = jnp.where(none[:, None, None, None], 0, pooled)
     return OpResult((_as_called(pooled.astype(inputs[0].dtype), call),))
 
 

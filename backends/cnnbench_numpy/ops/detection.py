@@ -110,6 +110,16 @@ def _mean_of_samples(cells: list[list[tuple[int, int, float, float]]], size: int
     return matrix
 
 
+def _weighted(rows: Array, x: Array, columns: Array) -> Array:
+    """rows @ x @ columns.T with weights >= 0, where a weight of 0 reads nothing: neither NaN nor an infinity."""
+    finite = np.isfinite(x)
+    y = np.asarray(rows @ np.where(finite, x, 0) @ columns.T)
+    tests = ((np.isposinf, math.inf), (np.isneginf, -math.inf), (np.isnan, math.nan))
+    for test, value in () if finite.all() else tests:
+        y[(rows > 0) @ test(x) @ (columns > 0).T] += value
+    return y
+
+
 def _largest_product(layer: RoIAlign, features: Array, region: _Region) -> Iterator[tuple[int, int, Array, Array]]:
     """For mode ``max``, each cell with its samples' products (products, C) and where they come from (y, x, weight)."""
     sizes = features.shape[2:]
@@ -126,8 +136,8 @@ def _largest_product(layer: RoIAlign, features: Array, region: _Region) -> Itera
             if places:
                 table = np.array(places)
                 y, x = table[:, 0].astype(int), table[:, 1].astype(int)
-                weight = table[:, 2].astype(features.dtype)
-                yield i, j, features[region.image][:, y, x].T * weight[:, None], table
+                weight = table[:, 2:].astype(features.dtype)
+                yield i, j, np.where(weight > 0, features[region.image][:, y, x].T, 0) * weight, table
 
 
 def roi_align_backward(layer: RoIAlign, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
@@ -159,7 +169,7 @@ def roi_align(layer: RoIAlign, inputs: Arrays, weights: Arrays, state: Arrays, c
         if layer.mode == "avg":
             rows = _mean_of_samples(_samples(layer, region, 0, height), height, features.dtype)
             columns = _mean_of_samples(_samples(layer, region, 1, width), width, features.dtype)
-            y[region.number] = rows @ features[region.image] @ columns.T
+            y[region.number] = _weighted(rows, features[region.image], columns)
             continue
         for i, j, products, _ in _largest_product(layer, features, region):
             y[region.number, :, i, j] = products.max(axis=0)

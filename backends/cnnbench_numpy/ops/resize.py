@@ -37,7 +37,9 @@ def resize(layer: Resize, inputs: Arrays, weights: Arrays, state: Arrays, call: 
             continue
         total = np.zeros((*x.shape[:axis], how.out, *x.shape[axis + 1 :]), x.dtype)
         for k in range(indices.shape[1]):
-            total += np.take(x, indices[:, k], axis) * _along(factors[:, k], axis, x)
+            taken = np.take(x, indices[:, k], axis)
+            np.moveaxis(taken, axis, 0)[factors[:, k] == 0] = 0  # not read: a NaN there stays where it is
+            total += taken * _along(factors[:, k], axis, x)
         x = total
     return OpResult((x,), saved=sizes)
 

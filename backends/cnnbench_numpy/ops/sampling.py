@@ -121,12 +121,13 @@ def grid_sample_backward(layer: GridSample, saved: Arrays, gradients: Arrays, we
 
 @REFERENCE.register("grid_sample", backward=grid_sample_backward)
 def grid_sample(layer: GridSample, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """The sum over the corners of tap weights times pixels."""
+    """The sum over the corners of tap weights times pixels; a pixel of weight 0 is not read, so that its NaN stays."""
     x, grid = inputs
     spatial = x.shape[2:]
     images = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
     y = np.zeros((*x.shape[:2], int(np.prod(grid.shape[1:-1]))), x.dtype)
     for corner in _corners(layer, grid, spatial):
         flat = np.broadcast_to(_flat(corner, spatial), y.shape)
-        y += np.take_along_axis(images, flat, axis=2) * _product([tap.weight for tap in corner]).astype(x.dtype)
+        weight = _product([tap.weight for tap in corner]).astype(x.dtype)
+        y += np.where(weight != 0, np.take_along_axis(images, flat, axis=2), 0) * weight
     return OpResult((y.reshape(*x.shape[:2], *grid.shape[1:-1]),), saved=inputs)

@@ -102,7 +102,8 @@ def roi_align(layer: RoIAlign, inputs: Tensors, weights: Tensors, state: Tensors
         hidden = ~(seen[0][:, None, :, None, None, None] & seen[1][:, None, None, None, :, None])
         stacked = torch.stack([p.view(cells).masked_fill(hidden, -torch.inf) for p in products])
         pooled = stacked.amax((0, 3, 5))
-        pooled = torch.where(torch.isinf(pooled), torch.zeros_like(pooled), pooled)
+        none = torch.minimum(down.count, right.count) == 0
+        pooled = pooled.masked_fill(none[:, None, None, None], 0)
     return OpResult((pooled.permute(0, 3, 1, 2).to(features.dtype),))
 
 
