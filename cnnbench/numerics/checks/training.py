@@ -36,6 +36,7 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
 
     Each is one program that takes the first steps, many more at the rate 0, some late steps, those again from the
     state before them, and the first steps again. So a defect shows that begins at any of these steps, or with a load.
+    An element that stays as it was in all of the first steps, far as the reference moves it, fails in any envelope.
     """
     small = cut_at_choices(Oracle(oracle.case.reduced.with_objective, oracle.cache))
     case = small.case

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.calibration import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.case import Case
+from cnnbench.numerics.checks.frozen_elements import FrozenElements
 from cnnbench.numerics.comparison import examine, largest
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.rounding import stored_loss
@@ -100,6 +101,17 @@ class StepsVerdict:
             self.used, self.name, self.where = share, name, where
             self.text = f"{name} uses {share:.3g} of the envelope"
 
+    def freeze(self, name: str, text: str, where: str) -> None:
+        """An element of a value does not move.
+
+        Args:
+            name: Of the value.
+            text: Which element, in words.
+            where: At which step, in words.
+        """
+        self.used, self.name, self.where, self.text = np.inf, name, where, text
+        self.beyond.add(name)
+
     def end(self, name: str, problem: str, text: str, where: str) -> None:
         """A value cannot be compared.
 
@@ -146,6 +158,12 @@ class _StepJudge:
     verdict: StepsVerdict
     _losses: dict[int, float] = field(default_factory=dict)
     _late: dict[str, Array] | None = None
+    _frozen: FrozenElements = field(init=False)
+
+    def __post_init__(self) -> None:
+        case = self.case
+        trained = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
+        self._frozen = FrozenElements(case.policy.storage_roundoff, {name: case.stored[name] for name in trained})
 
     def see(self, i: int, step: TrainedStep) -> None:
         """Compares one step."""
@@ -153,6 +171,7 @@ class _StepJudge:
         self._losses[i] = step.loss
         if i < plan.first:
             self._with_reference(i, step, f"after step {i + 1}")
+            self._frozen_at(i, step)
         elif again >= 0:
             self._with_reference(again, step, f"after step {again + 1}, taken again as step {i + 1} of its program")
         elif i <= plan.first + plan.held:
@@ -165,6 +184,16 @@ class _StepJudge:
     def _with_reference(self, number: int, step: TrainedStep, where: str) -> None:
         exact, envelope = self.course.exact[number], self.course.envelopes[number]
         self._judge(values_of(step), exact, envelope, self.course.open_names[number], where)
+
+    def _frozen_at(self, i: int, step: TrainedStep) -> None:
+        """No element of a weight stays as it was while the reference moves it."""
+        if not self.verdict.used <= 1:
+            return
+        names = self.course.open_names[i]
+        element = self._frozen.see(values_of(step), self.course.exact[i], names)
+        if element is not None:
+            text = f"{element} is as it was before the first step, and the reference moves it at each"
+            self.verdict.freeze(element.partition("[")[0], text, f"after step {i + 1}")
 
     def _still(self, i: int) -> None:
         """The loss stays as long as the rate is 0."""

@@ -124,6 +124,16 @@ WRONG_STATISTICS: dict[str, tuple[str, ProgramChange, str]] = {
     ),
     "statistics_exchanged": ("two batch norms update each other's statistics", _statistics(_exchanged), "norm1"),
 }
+
+
+def _frozen(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
+    """The first element of the second batch norm's scale stays."""
+    weights = {name: np.array(array) for name, array in after.weights.items()}
+    if "norm2.weight" in weights:
+        weights["norm2.weight"][0] = before.weights["norm2.weight"][0]
+    return after._replace(weights=weights)
+
+
 _TRAINED = TrainingSteps(SGD(momentum=0.9), CrossEntropy())
 
 
@@ -159,5 +169,14 @@ FAULTS = (
             programs=changed_programs(change, ("compile_step",)),
         )
         for name, (what, change, node) in WRONG_STATISTICS.items()
+    ),
+    Fault(
+        "trained.element_frozen",
+        "trained",
+        "one element of a batch norm's scale is left alone by every step",
+        _trained,
+        "training",
+        "norm2",
+        programs=changed_programs(ProgramChange(trained=_frozen), ("compile_step",)),
     ),
 )
