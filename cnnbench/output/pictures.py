@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 FOLDER = "pictures"  # of a run's folder
-SAME_PLACE = 0.99  # the overlap of a box with its counterpart on another backend
+SAME_PLACE = 0.5  # the overlap of a box with its counterpart on another backend, whose network was trained apart
 SAME_PIXELS = 0.5  # by how many pixels a keypoint may lie elsewhere
 DIFFERENT = "#e02424"
 COLOURS = ("#0b7285", "#e67700", "#5f3dc4", "#2b8a3e", "#a61e4d", "#1864ab", "#846358", "#495057")

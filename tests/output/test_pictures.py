@@ -23,7 +23,8 @@ from cnnbench.training.decoders.decoded import Decoded
 IMAGES = np.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
 FOUND = Detections(np.array([[4, 4, 20, 20], [10, 2, 30, 12]], float), np.array([0.9, 0.6]), np.array([1, 0]))
 OTHER_CLASS = replace(FOUND, classes=np.array([1, 2]))
-MOVED = replace(FOUND, boxes=FOUND.boxes + np.array([[0, 0, 0, 0], [1, 0, 1, 0]]))
+NEAR = replace(FOUND, boxes=FOUND.boxes + np.array([[0, 0, 0, 0], [1, 0, 1, 0]]))  # they overlap by 0.9
+MOVED = replace(FOUND, boxes=FOUND.boxes + np.array([[0, 0, 0, 0], [8, 0, 8, 0]]))  # by 0.43
 FEWER = Detections(FOUND.boxes[:1], FOUND.scores[:1], FOUND.classes[:1])
 TURNED = Detections(FOUND.boxes[::-1], FOUND.scores[::-1], FOUND.classes[::-1])
 PERSON = np.array([[[3, 3, 0.9], [20, 20, 0.8], [0, 0, 0]]], float)
@@ -34,8 +35,8 @@ def panel() -> Axes:
 
 
 @pytest.mark.parametrize(
-    ("found", "count"), [(FOUND, 0), (TURNED, 0), (OTHER_CLASS, 2), (MOVED, 2), (FEWER, 1)],
-    ids=["same", "other order", "other class", "moved", "fewer"],
+    ("found", "count"), [(FOUND, 0), (TURNED, 0), (OTHER_CLASS, 2), (NEAR, 0), (MOVED, 2), (FEWER, 1)],
+    ids=["same", "other order", "other class", "near", "moved", "fewer"],
 )  # fmt: skip
 def test_detections_that_differ_are_red(found: Detections, count: int) -> None:
     axis = panel()
