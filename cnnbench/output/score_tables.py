@@ -33,7 +33,9 @@ AGREEMENT = (
     Column("verdict", "left"),
     Column("reason", "left", prose=True),
 )
-TONES: dict[str, Tone] = {"agree": "good", "differ": "bad", "undecided": "warn"}
+# A test of images knows nothing of how far two trainings lie apart that only a rounding told apart.
+IMAGES_ONLY = "chance over images alone; trainings that rounding sets apart may differ as much between two seeds"
+TONES: dict[str, Tone] = {"agree": "good", "differ": "warn", "undecided": "warn"}
 
 
 def score_table(records: Sequence[Record]) -> ReportTable:
@@ -80,7 +82,7 @@ def _agreement_row(item: Agreement) -> tuple[Entry, ...]:
         Entry(figures.NOTHING if item.difference is None else f"{item.p_value:.3g}"),
         Entry(item.test),
         Entry(item.verdict, TONES[item.verdict]),
-        Entry("; ".join(filter(None, (item.reason, lost)))),
+        Entry("; ".join(filter(None, (item.reason, lost, IMAGES_ONLY if item.verdict == "differ" else "")))),
     )
 
 
@@ -98,4 +100,5 @@ def agreement_findings(found: Sequence[Agreement]) -> Iterator[str]:
         yield (
             f"{item.network}: the {count} backends {item.verdict} in {item.metric} ({item.test}, p = "
             f"{item.p_value:.2g}); they lie {figures.plain(item.difference.value)} apart"
+            f"{f' ({IMAGES_ONLY})' if item.verdict == 'differ' else ''}"
         )

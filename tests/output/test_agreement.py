@@ -11,7 +11,7 @@ from synthetic_run import synthetic_run, write_run
 import cnnbench
 from cnnbench.gates.agreement import LEVEL, agreements
 from cnnbench.output.report import gather
-from cnnbench.output.score_tables import agreement_findings, agreement_table
+from cnnbench.output.score_tables import IMAGES_ONLY, agreement_findings, agreement_table
 from cnnbench.training.metrics.kept import kept
 from cnnbench.training.metrics.keypoints import PCKStatistic
 from cnnbench.training.metrics.paired import alike, compared
@@ -61,6 +61,9 @@ def test_one_that_is_worse_differs() -> None:
     assert row.p_value <= LEVEL
     assert row.difference.low > 0
     assert row.low == 3
+    assert agreement_table([row]).rows[0][-1].text == IMAGES_ONLY
+    assert f"differ in pck (paired permutation test, p = {row.p_value:.2g})" in next(agreement_findings([row]))
+    assert next(agreement_findings([row])).endswith(f"apart ({IMAGES_ONLY})")
 
 
 def test_one_without_a_figure_leaves_it_undecided() -> None:
