@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parts", help="list the parts of the chosen tests, and run none", action="store_true")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuses a test that `make test` would run in neither part: it finds the files of the second by these words."""
+    if item.get_closest_marker("alone") and "mark.alone" not in item.path.read_text(encoding="utf-8"):
+        raise pytest.UsageError(f"{item.nodeid} is marked alone, and `make test` looks for the words mark.alone")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = config.getoption("--part")
