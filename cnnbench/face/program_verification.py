@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
+from cnnbench.errors import SpecError, SuiteError, UnavailableError, did_you_mean, nearest
 from cnnbench.numerics.checks import CHECKS
 from cnnbench.numerics.checks.program import NAME, ROUNDS, ExpectedRounds, expected_rounds, judge_rounds
 from cnnbench.numerics.outcome import REFUSED, CheckOutcome
@@ -27,9 +28,12 @@ def asked_checks(network: Any, checks: Sequence[str]) -> tuple[tuple[str, ...], 
         checks: Names; () for all.
 
     Raises:
+        SpecError: A name that is neither, nearest to a training program's.
         SuiteError: The check ``program`` of a network that no program trains.
     """
     known = training_programs() if isinstance(network, str) else {}
+    if isinstance(network, str) and not Path(network).suffix:
+        _refuse_unknown_program(network, known)
     own = [known[network]] if isinstance(network, str) and network in known else []
     if NAME in checks and not own:
         own = [plugin for plugin in known.values() if plugin.architecture == network]
@@ -47,6 +51,13 @@ def asked_checks(network: Any, checks: Sequence[str]) -> tuple[tuple[str, ...], 
     if not checks:
         return tuple(CHECKS), tuple(own)
     return tuple(name for name in checks if name != NAME), tuple(own if NAME in checks else ())
+
+
+def _refuse_unknown_program(network: str, known: Collection[str]) -> None:
+    """Raises SpecError for a name that is nothing, and nearest to a program's."""
+    names = {*known, *architectures()}
+    if network not in names and nearest(network, sorted(names)) in known:
+        raise SpecError(f"unknown network or training program {network!r}", remedy=did_you_mean(network, names))
 
 
 @dataclass(frozen=True)

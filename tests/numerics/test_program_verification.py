@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import cnnbench
-from cnnbench.errors import SuiteError
+from cnnbench.errors import SpecError, SuiteError
 from cnnbench.face.program_verification import asked_checks
 from cnnbench.numerics.checks import CHECKS
 from cnnbench.numerics.outcome import CheckOutcome, why_unproven
@@ -30,6 +30,13 @@ def test_what_no_program_trains_is_told_so():
         names("lenet5", "program")
     with pytest.raises(SuiteError, match=r"has the check 'program' alone(.|\n)*dcgan_generator_tiny"):
         names("dcgan_tiny", "local")
+
+
+def test_a_misspelt_program_is_found_among_programs_too():
+    with pytest.raises(SpecError, match=r"unknown network or training program(.|\n)*did you mean 'dcgan_tiny'"):
+        names("dcgan_tniy")
+    for other in ("dcgan_tniy.yaml", "dcgan_generator_tin"):  # a file, and nearest to a network: told by who loads it
+        assert names(other) == (tuple(CHECKS), [])
 
 
 def test_a_program_that_is_checked_says_nothing_of_a_network_s_outputs():
