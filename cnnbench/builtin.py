@@ -84,9 +84,10 @@ def cnnbench_training_programs() -> Sequence[ProgramPlugin]:
 @hookimpl
 def cnnbench_claims() -> Sequence[NetworkClaim]:
     """The notes' statements."""
-    from cnnbench.claims import arithmetic, images, signals
+    from cnnbench.claims import arithmetic, depth, generalization, images, normalization, signals
 
-    return (*arithmetic.CLAIMS, *images.CLAIMS, *signals.CLAIMS)
+    rooms = (arithmetic, images, signals, depth, normalization, generalization)
+    return [claim for room in rooms for claim in room.CLAIMS]
 
 
 @hookimpl

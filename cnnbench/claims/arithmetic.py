@@ -34,7 +34,7 @@ def _seen(laboratory: Laboratory, graph: Graph) -> tuple[float, ...]:
         cotangent = np.zeros(shape)
         cotangent[:, :, shape[2] // 2, shape[3] // 2] = 1
         x = stream(seed, "claims", "field").normal(size=(1, *graph.inputs[0].shape))
-        found = laboratory.gradients(graph, general_position(graph, seed), cotangent, x=x)
+        found = laboratory.gradients(graph, general_position(graph, seed), {graph.outputs[0][0]: cotangent}, x=x)
         counts.append(float((np.abs(found.inputs["x"]).max(axis=(0, 1)) > 0).sum()))
     return tuple(counts)
 

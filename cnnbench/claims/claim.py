@@ -9,6 +9,7 @@ from typing import Literal
 
 from cnnbench.claims.laboratory import Laboratory
 from cnnbench.errors import SpecError
+from cnnbench.measurement.clock import Clock
 
 Verdict = Literal["holds", "holds with conditions", "does not hold", "undecided"]
 CONFIDENCE = 0.95
@@ -68,10 +69,17 @@ class ClaimEvidence:
 
 @dataclass(frozen=True)
 class ClaimFinding:
-    """What an experiment came to."""
+    """What an experiment came to.
+
+    Args:
+        claim: What was tried.
+        evidence: The figures.
+        seconds: That the experiment took.
+    """
 
     claim: NetworkClaim
     evidence: tuple[ClaimEvidence, ...]
+    seconds: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
@@ -113,7 +121,10 @@ class NetworkClaim:
         Raises:
             UnavailableError: The backend lacks what it needs.
         """
-        return ClaimFinding(self, tuple(self.experiment(laboratory)))
+        clock = Clock()
+        start = clock.now()
+        evidence = tuple(self.experiment(laboratory))
+        return ClaimFinding(self, evidence, clock.now() - start)
 
 
 def claims() -> dict[str, NetworkClaim]:

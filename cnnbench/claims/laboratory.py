@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,31 +44,47 @@ class Laboratory:
         """A figure for each seed."""
         return tuple(map(figure, self.seeds))
 
-    def output(self, graph: Graph, arrays: Mapping[str, Array], **batch: Array) -> Array:
+    def output(self, graph: Graph, arrays: Mapping[str, Array], *, fold: bool = False, **batch: Array) -> Array:
         """The main output.
 
         Args:
             graph: The network.
             arrays: Its weights and running statistics.
+            fold: Whether batch norms are folded into convolutions.
             batch: The inputs by name.
         """
-        program = self.backend.compile_forward(graph, self.options)
-        program.load(*split_state(graph, arrays))
-        result = program.download(program.run(program.upload(batch)))
-        return np.asarray(result.outputs[graph.outputs[0][0]])
+        return self.outputs(graph, arrays, fold=fold, **batch)[graph.outputs[0][0]]
 
-    def gradients(self, graph: Graph, arrays: Mapping[str, Array], cotangent: Array, **batch: Array) -> HostGradients:
-        """The gradients of <cotangent, main output>.
+    def outputs(
+        self, graph: Graph, arrays: Mapping[str, Array], *, fold: bool = False, **batch: Array
+    ) -> dict[str, Array]:
+        """Every output by its name.
 
         Args:
             graph: The network.
             arrays: Its weights and running statistics.
-            cotangent: Of the main output's shape.
+            fold: Whether batch norms are folded into convolutions.
+            batch: The inputs by name.
+        """
+        program = self.backend.compile_forward(graph, replace(self.options, fold_batch_norm=fold))
+        program.load(*split_state(graph, arrays))
+        result = program.download(program.run(program.upload(batch)))
+        return {name: np.asarray(values) for name, values in result.outputs.items()}
+
+    def gradients(
+        self, graph: Graph, arrays: Mapping[str, Array], cotangents: Mapping[str, Array], **batch: Array
+    ) -> HostGradients:
+        """The gradients of the sum of <cotangent, output> over all outputs.
+
+        Args:
+            graph: The network.
+            arrays: Its weights and running statistics.
+            cotangents: Of each output, by its name.
             batch: The inputs by name.
         """
         program = self.backend.compile_gradient(graph, self.options)
         program.load(*split_state(graph, arrays))
-        operands = program.upload({**batch, f"gradient.{graph.outputs[0][0]}": cotangent})
+        operands = program.upload({**batch, **{f"gradient.{name}": item for name, item in cotangents.items()}})
         return program.download(program.run(operands))
 
     def fitted(

@@ -87,7 +87,7 @@ def _gradients_apart(laboratory: Laboratory, seed: int) -> tuple[float, float]:
     x, kernel = _integers(seed, "x", 1, 1, 9, 8), _integers(seed, "kernel", 1, 1, 3, 3)
     cotangent = _integers(seed, "cotangent", 1, 1, 7, 6)
     graph = network((1, 9, 8), Conv(out_channels=1, kernel_size=3, bias=False))
-    found = laboratory.gradients(graph, {"0.weight": kernel}, cotangent, x=x)
+    found = laboratory.gradients(graph, {"0.weight": kernel}, {graph.outputs[0][0]: cotangent}, x=x)
     full = Conv(out_channels=1, kernel_size=3, padding=2, bias=False, flip_kernel=True)
     of_input = laboratory.output(network((1, 7, 6), full), {"0.weight": kernel}, x=cotangent)
     correlation = network((1, 9, 8), Conv(out_channels=1, kernel_size=(7, 6), bias=False))

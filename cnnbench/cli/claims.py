@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from cnnbench.cli.grouping import grouped
 from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
-    from cnnbench.claims.claim import ClaimEvidence, ClaimFinding
+    from cnnbench.claims.claim import ClaimFinding
 
 UNDECIDED = 5
 
@@ -23,6 +24,9 @@ def claims(
     ] = None,
     backend: Annotated[str, typer.Option("-b", "--backend", metavar="NAME[:MODE]", help="Who computes.")] = "numpy",
     seeds: Annotated[int, typer.Option("--seeds", help="Repetitions of what is random.")] = 10,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Writes a page and a chart of each here.")
+    ] = None,
     *,
     shown: o.ShownQuietly,
 ) -> None:
@@ -34,6 +38,10 @@ def claims(
             _print(finding)
 
     found = examine_claims(names or (), backend, seeds, on_finding=progress)
+    if output is not None:
+        from cnnbench.output.claims_page import publish_claims
+
+        publish_claims(found.findings, found.backend, output)
     if shown.json:
         print_json(found.to_json())
     else:
@@ -46,27 +54,9 @@ def claims(
 
 
 def _print(found: ClaimFinding) -> None:
-    claim = found.claim
+    from cnnbench.output.claims_page import figures_table
+
+    claim, table = found.claim, figures_table(found.evidence)
     echo(f"{claim.number}. {claim.statement}")
-    print_table(
-        ["measured", "value", "should be", "so"],
-        [[item.what, _value(item), _bounds(item), _SO[item.supports]] for item in found.evidence],
-    )
+    print_table([column.name for column in table.columns], [[entry.text for entry in row] for row in table.rows])
     echo("".join(f"if {condition}\n" for condition in claim.conditions) + f"{found.verdict} ({claim.source})\n")
-
-
-_SO = {True: "yes", False: "no", None: "undecided"}
-
-
-def _value(item: ClaimEvidence) -> str:
-    low, high = item.interval
-    return f"{item.value:.4g}" if low == high else f"{item.value:.4g} [{low:.4g}, {high:.4g}]"
-
-
-def _bounds(item: ClaimEvidence) -> str:
-    if item.least is not None and item.least == item.most:
-        return f"{item.least:.4g}"
-    parts = [
-        f"{word} {bound:.4g}" for word, bound in (("at least", item.least), ("at most", item.most)) if bound is not None
-    ]
-    return ", ".join(parts)

@@ -1,0 +1,118 @@
+"""Claims about normalisation: the rates that it allows, the batches that it needs, and the order of layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from cnnbench.claims.claim import ClaimEvidence, NetworkClaim
+from cnnbench.claims.laboratory import Laboratory, apart
+from cnnbench.claims.trials import CLASSES, IMAGE, RELU, Trial, chain, conv, less
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import BatchNorm, Layer
+from cnnbench.spec.layers.regularization import Dropout
+from cnnbench.spec.layers.standardization import GroupNorm
+from cnnbench.spec.streams import stream
+from cnnbench.spec.weights import general_position
+from cnnbench.training.settings import TrainSettings
+
+WIDTHS = ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1))  # filters, stride
+ASCENDING_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+FEW_IMAGES = 512
+SMALL_BATCH = 2
+SMALL_BATCH_RATES = (0.001, 0.003, 0.01, 0.03)
+
+
+def batch_normalization(laboratory: Laboratory) -> Iterator[ClaimEvidence]:
+    """Six convolutions at ascending rates, in small batches, and folded."""
+    highest = {
+        name: _highest_rates(laboratory, network_with(norm)) for name, norm in _NORMS.items() if name in ("batch", "no")
+    }
+    yield ClaimEvidence(
+        "log10 of the highest rate that trains, with batch normalisation less without",
+        less(highest["batch"], highest["no"]),
+        least=math.log10(2),
+    )
+    small = {name: _of_small_batches(laboratory, name) for name in ("batch", "group", "layer")}
+    for name in ("group", "layer"):
+        yield ClaimEvidence(
+            f"test accuracy in batches of {SMALL_BATCH}, batch less {name} normalisation",
+            less(small["batch"], small[name]),
+            most=0,
+        )
+    yield ClaimEvidence(
+        "what folding changes of the outputs",
+        laboratory.over_seeds(lambda seed: _folded(laboratory, seed)),
+        most=1e-12,
+    )
+
+
+def layer_order(laboratory: Laboratory) -> Iterator[ClaimEvidence]:
+    """Six convolutions in both orders, each at the best of the same rates."""
+    settings = TrainSettings(epochs=6, batch=64)
+    first, second = (
+        Trial(chain(*(layer for width in WIDTHS for layer in (conv(*width), *after))), settings).accuracies(laboratory)
+        for after in ((BatchNorm(), RELU, Dropout(p=0.2)), (RELU, Dropout(p=0.2), BatchNorm()))
+    )
+    yield ClaimEvidence("test accuracy, conv-BN-ReLU-dropout less conv-ReLU-dropout-BN", less(first, second), least=0)
+
+
+_NORMS: dict[str, tuple[Layer, ...]] = {
+    "no": (),
+    "batch": (BatchNorm(),),
+    "group": (GroupNorm(groups=4),),
+    "layer": (GroupNorm(groups=1),),
+}
+
+
+def network_with(norm: tuple[Layer, ...]) -> Graph:
+    """Six convolutions, each followed by these layers and a ReLU."""
+    return chain(*(layer for width in WIDTHS for layer in (conv(*width), *norm, RELU)))
+
+
+def _highest_rates(laboratory: Laboratory, graph: Graph) -> tuple[float, ...]:
+    """log10 of the highest rate for each seed after which the training loss is less than half that of a guess."""
+
+    def highest(seed: int) -> float:
+        for rate in reversed(ASCENDING_RATES):
+            settings = TrainSettings(epochs=4, batch=64, learning_rate=rate)
+            if Trial(graph, settings).train(laboratory, seed).epochs[-1].train_loss < math.log(CLASSES) / 2:
+                return math.log10(rate)
+        return math.nan
+
+    return laboratory.over_seeds(highest)
+
+
+def _of_small_batches(laboratory: Laboratory, name: str) -> tuple[float, ...]:
+    settings = TrainSettings(epochs=3, batch=SMALL_BATCH, train_images=FEW_IMAGES)
+    return Trial(network_with(_NORMS[name]), settings, rates=SMALL_BATCH_RATES).accuracies(laboratory)
+
+
+def _folded(laboratory: Laboratory, seed: int) -> float:
+    graph = network_with(_NORMS["batch"])
+    arrays = general_position(graph, seed)
+    images = stream(seed, "claims", "images").normal(size=(4, *IMAGE))
+    plain, folded = (laboratory.output(graph, arrays, fold=fold, image=images) for fold in (False, True))
+    return apart(plain, folded)
+
+
+CLAIMS = (
+    NetworkClaim(
+        "batch_normalization",
+        10,
+        "Batch normalisation allows higher rates, fails in small batches where group and layer normalisation do not, "
+        "and can be folded away.",
+        "arXiv:1502.03167, section 4.2.1; arXiv:1803.08494, figure 1",
+        batch_normalization,
+        conditions=(f"small batches are of {SMALL_BATCH} images", "six convolutions on digits of 8 x 8 pixels"),
+    ),
+    NetworkClaim(
+        "layer_order",
+        11,
+        "Convolution, batch norm, ReLU and dropout learn better in this order than convolution, ReLU, dropout and "
+        "batch norm.",
+        "the notes; arXiv:1801.05134 for dropout before batch norm",
+        layer_order,
+        conditions=("six convolutions on digits of 8 x 8 pixels, a fifth dropped, 6 epochs, the best of four rates",),
+    ),
+)

@@ -1,0 +1,126 @@
+"""Statements that were tried as a page for readers who were not there: verdicts, figures, and a chart for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnbench.claims.claim import ClaimEvidence, ClaimFinding
+from cnnbench.harness.run.files import write_atomically
+from cnnbench.output.drawing import INK, panels, svg
+from cnnbench.output.figures import seconds, significant
+from cnnbench.output.table import Column, Entry, ReportTable, Tone
+from cnnbench.output.text import escape_markdown, to_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ADMITTED, POINT = "#d7eadb", "#3a6ea5"
+TONES: dict[str, Tone] = {"does not hold": "bad", "undecided": "warn"}
+
+
+def publish_claims(findings: Sequence[ClaimFinding], backend: str, target: Path) -> Path:
+    """Writes ``claims.md`` and a chart ``claims-NAME.svg`` for each claim.
+
+    Args:
+        findings: What became of each.
+        backend: Who computed, as tables name it.
+        target: A folder, made where it is not there.
+
+    Returns:
+        The page.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for found in findings:
+        name = f"claims-{found.claim.name}"
+        write_atomically(target / f"{name}.svg", svg(name, lambda found=found: _chart(found.evidence)))  # type: ignore[misc]
+    page = target / "claims.md"
+    write_atomically(page, "\n".join(_parts(findings, backend)).rstrip() + "\n")
+    return page
+
+
+def _parts(findings: Sequence[ClaimFinding], backend: str) -> Iterator[str]:
+    yield "# Claims about convolutional networks, tried\n"
+    spent = math.fsum(found.seconds for found in findings)
+    yield f"Computed by {backend} in {seconds(spent)}, over {_seeds(findings)} seeds where something is random.\n"
+    rows = [
+        (
+            Entry(str(found.claim.number)),
+            Entry(found.claim.statement),
+            Entry(found.verdict, TONES.get(found.verdict, "good")),
+            Entry(seconds(found.seconds)),
+        )
+        for found in findings
+    ]
+    columns = (Column(""), Column("statement", "left", prose=True), Column("verdict", "left"), Column("took"))
+    yield to_markdown(ReportTable("Verdicts", columns, tuple(rows)))
+    for found in findings:
+        yield from _section(found)
+
+
+def _seeds(findings: Sequence[ClaimFinding]) -> int:
+    return max((len(item.values) for found in findings for item in found.evidence), default=0)
+
+
+def _section(found: ClaimFinding) -> Iterator[str]:
+    claim = found.claim
+    yield f"## {claim.number}. {claim.name}: {found.verdict}\n"
+    yield f"{escape_markdown(claim.statement)} ({escape_markdown(claim.source)})\n"
+    for condition in claim.conditions:
+        yield f"* if {escape_markdown(condition)}"
+    yield ""
+    yield to_markdown(figures_table(found.evidence))
+    yield f"![{claim.name}](claims-{claim.name}.svg)\n"
+
+
+def figures_table(evidence: Sequence[ClaimEvidence]) -> ReportTable:
+    """A row for each figure: its value with the interval, where the statement has it, and whether it lies there."""
+    said: dict[bool | None, Entry] = {
+        True: Entry("yes", "good"),
+        False: Entry("no", "bad"),
+        None: Entry("undecided", "warn"),
+    }
+    columns = (Column("measured", "left"), Column("value"), Column("should be"), Column("so", "left"))
+    rows = [(Entry(item.what), Entry(_value(item)), Entry(_bounds(item)), said[item.supports]) for item in evidence]
+    return ReportTable("Figures", columns, tuple(rows))
+
+
+def _value(item: ClaimEvidence) -> str:
+    low, high = item.interval
+    value = significant(item.value, 4)
+    return value if low == high else f"{value} [{significant(low, 4)}, {significant(high, 4)}]"
+
+
+def _bounds(item: ClaimEvidence) -> str:
+    if item.least is not None and item.least == item.most:
+        return significant(item.least, 4)
+    bounds = (("at least", item.least), ("at most", item.most))
+    return ", ".join(f"{word} {significant(bound, 4)}" for word, bound in bounds if bound is not None)
+
+
+def _chart(evidence: Sequence[ClaimEvidence]) -> Figure:
+    """A strip for each figure: a point a seed, the interval of their mean, and where the statement has it."""
+    figure, axes = panels(len(evidence), 1, 8.5, 0.95 * len(evidence) + 0.2)
+    for (axis,), item in zip(axes, evidence, strict=True):
+        _strip(axis, item)
+    return figure
+
+
+def _strip(axis: Axes, item: ClaimEvidence) -> None:
+    low, high = item.interval
+    known = [value for value in (*item.values, low, high, item.least, item.most) if value is not None]
+    finite = [value for value in known if math.isfinite(value)] or [0.0]
+    room = 0.08 * (max(finite) - min(finite)) or 0.08 * abs(finite[0]) or 1.0
+    left, right = min(finite) - room, max(finite) + room
+    axis.set_xlim(left, right)
+    axis.axvspan(
+        left if item.least is None else item.least, right if item.most is None else item.most, color=ADMITTED, zorder=0
+    )
+    axis.plot(item.values, [0] * len(item.values), "o", color=POINT, alpha=0.55, markersize=4)
+    axis.errorbar([item.value], [0], xerr=[[item.value - low], [high - item.value]], fmt="|", color=INK, capsize=4)
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.set_title(item.what, fontsize=8, fontweight="normal")
