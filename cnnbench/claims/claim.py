@@ -106,6 +106,7 @@ class NetworkClaim:
         source: Where it is made.
         experiment: (laboratory) -> the figures, from its backend and its seeds alone.
         conditions: What the statement leaves unsaid and needs; () for none.
+        trains: Whether the experiment trains networks, which takes minutes.
     """
 
     name: str
@@ -114,6 +115,7 @@ class NetworkClaim:
     source: str
     experiment: Experiment
     conditions: tuple[str, ...] = ()
+    trains: bool = False
 
     def examine(self, laboratory: Laboratory) -> ClaimFinding:
         """Runs the experiment.

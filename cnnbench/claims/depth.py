@@ -133,6 +133,7 @@ CLAIMS = (
             "gradients are those of networks without normalisation whose weights start with variance 1 / fan in",
             "digits of 8 x 8 pixels, 6 epochs, each network at the best of four rates",
         ),
+        trains=True,
     ),
     NetworkClaim(
         "auxiliary_classifiers",

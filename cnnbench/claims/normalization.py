@@ -105,6 +105,7 @@ CLAIMS = (
         "arXiv:1502.03167, section 4.2.1; arXiv:1803.08494, figure 1",
         batch_normalization,
         conditions=(f"small batches are of {SMALL_BATCH} images", "six convolutions on digits of 8 x 8 pixels"),
+        trains=True,
     ),
     NetworkClaim(
         "layer_order",
@@ -114,5 +115,6 @@ CLAIMS = (
         "the notes; arXiv:1801.05134 for dropout before batch norm",
         layer_order,
         conditions=("six convolutions on digits of 8 x 8 pixels, a fifth dropped, 6 epochs, the best of four rates",),
+        trains=True,
     ),
 )

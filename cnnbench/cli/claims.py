@@ -24,6 +24,7 @@ def claims(
     ] = None,
     backend: Annotated[str, typer.Option("-b", "--backend", metavar="NAME[:MODE]", help="Who computes.")] = "numpy",
     seeds: Annotated[int, typer.Option("--seeds", help="Repetitions of what is random.")] = 10,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out those that train networks.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Writes a page and a chart of each here.")
     ] = None,
@@ -33,15 +34,19 @@ def claims(
     """Try statements about convolutional networks: what was measured, where it should lie, and the verdict."""
     from cnnbench.face.claiming import examine_claims
 
+    page = None
+    if output is not None:
+        from cnnbench.output.claims_page import ClaimsPage
+
+        page = ClaimsPage(output, backend)
+
     def progress(finding: ClaimFinding) -> None:
+        if page is not None:
+            page.add(finding)
         if not shown.json and not shown.quiet:
             _print(finding)
 
-    found = examine_claims(names or (), backend, seeds, on_finding=progress)
-    if output is not None:
-        from cnnbench.output.claims_page import publish_claims
-
-        publish_claims(found.findings, found.backend, output)
+    found = examine_claims(names or (), backend, seeds, quick=quick, on_finding=progress)
     if shown.json:
         print_json(found.to_json())
     else:

@@ -50,6 +50,8 @@ def examine_claims(
     names: Sequence[str] = (),
     backend: str = "numpy",
     seeds: int = 10,
+    *,
+    quick: bool = False,
     on_finding: Callable[[ClaimFinding], None] | None = None,
 ) -> ClaimFindings:
     """Tries claims in float64 on one backend, over several seeds.
@@ -58,6 +60,7 @@ def examine_claims(
         names: Of claims; all unless given.
         backend: ``NAME`` or ``NAME:MODE``.
         seeds: How many repetitions what is random gets, at least 3.
+        quick: Leaves out the claims whose experiments train networks, unless they are named.
         on_finding: Called with each as it comes.
 
     Raises:
@@ -74,7 +77,7 @@ def examine_claims(
     laboratory = Laboratory(chosen.load(ProcessSettings()), chosen.mode, tuple(range(seeds)))
     findings = []
     for claim in known.values():
-        if names and claim.name not in names:
+        if (names and claim.name not in names) or (quick and claim.trains and not names):
             continue
         findings.append(claim.examine(laboratory))
         if on_finding is not None:
@@ -91,6 +94,7 @@ def _json(found: ClaimFinding) -> dict[str, Any]:
         "source": claim.source,
         "conditions": list(claim.conditions),
         "verdict": found.verdict,
+        "seconds": found.seconds,
         "evidence": [
             {
                 "what": item.what,

@@ -22,24 +22,26 @@ ADMITTED, POINT = "#d7eadb", "#3a6ea5"
 TONES: dict[str, Tone] = {"does not hold": "bad", "undecided": "warn"}
 
 
-def publish_claims(findings: Sequence[ClaimFinding], backend: str, target: Path) -> Path:
-    """Writes ``claims.md`` and a chart ``claims-NAME.svg`` for each claim.
+class ClaimsPage:
+    """``claims.md`` and a chart ``claims-NAME.svg`` for each claim, written anew with every finding.
 
     Args:
-        findings: What became of each.
-        backend: Who computed, as tables name it.
         target: A folder, made where it is not there.
-
-    Returns:
-        The page.
+        backend: Who computes, as people name it.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    for found in findings:
+
+    def __init__(self, target: Path, backend: str) -> None:
+        self._target, self._backend = target, backend
+        self._findings: list[ClaimFinding] = []
+        target.mkdir(parents=True, exist_ok=True)
+
+    def add(self, found: ClaimFinding) -> None:
+        """Adds what became of a claim."""
+        self._findings.append(found)
         name = f"claims-{found.claim.name}"
-        write_atomically(target / f"{name}.svg", svg(name, lambda found=found: _chart(found.evidence)))  # type: ignore[misc]
-    page = target / "claims.md"
-    write_atomically(page, "\n".join(_parts(findings, backend)).rstrip() + "\n")
-    return page
+        write_atomically(self._target / f"{name}.svg", svg(name, lambda: _chart(found.evidence)) + "\n")
+        page = "\n".join(_parts(self._findings, self._backend)).rstrip() + "\n"
+        write_atomically(self._target / "claims.md", page)
 
 
 def _parts(findings: Sequence[ClaimFinding], backend: str) -> Iterator[str]:

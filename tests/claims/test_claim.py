@@ -16,6 +16,7 @@ from cnnbench.errors import SpecError
 from cnnbench.execution.backends import load_backend
 
 ALL = claims()
+COMPUTED = {name: claim for name, claim in ALL.items() if not claim.trains}
 WITHOUT_CONDITIONS = {"bottlenecks", "toeplitz"}
 INSIDE = ClaimEvidence("inside", (1.0, 1.1, 0.9), least=0, most=2)
 OUTSIDE = ClaimEvidence("outside", (3.0, 3.1, 2.9), most=2)
@@ -60,7 +61,7 @@ def test_evidence_without_a_value_or_a_bound_is_refused(wrong):
         replace(OUTSIDE, **wrong)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", COMPUTED)
 def test_the_notes_statements_hold_on_numpy(name):
     finding = ALL[name].examine(laboratory())
     assert finding.verdict == ("holds" if name in WITHOUT_CONDITIONS else "holds with conditions"), finding.evidence
@@ -71,8 +72,8 @@ def test_the_notes_statements_hold_on_numpy(name):
 def test_they_hold_on_the_other_backends(backend, mode):
     pytest.importorskip(backend)
     there = laboratory(backend, mode)
-    assert {name: item.examine(there).verdict for name, item in ALL.items()} == {
-        name: "holds" if name in WITHOUT_CONDITIONS else "holds with conditions" for name in ALL
+    assert {name: item.examine(there).verdict for name, item in COMPUTED.items()} == {
+        name: "holds" if name in WITHOUT_CONDITIONS else "holds with conditions" for name in COMPUTED
     }
 
 
@@ -98,4 +99,4 @@ def test_the_toeplitz_matrix_is_a_correlation():
 
 
 def test_claims_come_in_the_order_of_their_numbers():
-    assert [item.number for item in claims().values()] == [1, 2, 3, 4, 5, 6, 7, 8, 12]
+    assert [item.number for item in claims().values()] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]

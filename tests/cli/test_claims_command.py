@@ -11,6 +11,7 @@ from cnnbench import registry
 from cnnbench.claims.claim import ClaimEvidence, NetworkClaim
 from cnnbench.cli.entry import execute
 from cnnbench.errors import SuiteError
+from cnnbench.face import claiming
 from cnnbench.hookspecs import hookimpl
 
 
@@ -74,6 +75,23 @@ def test_what_is_undecided_ends_with_5_and_a_broken_plugin_is_left_out(register,
 def test_what_cannot_be_tried_is_refused(arguments, said, capsys):
     assert execute(["claims", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_page_is_written_and_claims_that_train_are_left_out_when_time_is_short(tmp_path, monkeypatch, capsys):
+    computed, trained = (
+        NetworkClaim(
+            name, number, "It is so.", "a test", lambda where: [ClaimEvidence("x", (1.0,), most=2)], trains=trains
+        )
+        for name, number, trains in (("computed", 1, False), ("trained", 2, True))
+    )
+    monkeypatch.setattr(claiming, "claims", lambda: {"computed": computed, "trained": trained})
+    assert execute(["claims", "--quick", "-o", str(tmp_path / "page")]) == 0
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["claims-computed.svg", "claims.md"]
+    assert "trained" not in capsys.readouterr().out
+    assert execute(["claims", "trained", "--quick"]) == 0
+    capsys.readouterr()
+    assert execute(["claims", "--json"]) == 0
+    assert [item["name"] for item in json.loads(capsys.readouterr().out)["claims"]] == ["computed", "trained"]
 
 
 def test_from_python_as_a_frame():
