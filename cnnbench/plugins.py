@@ -125,6 +125,20 @@ def guarded(failed: Callable[[str], None]) -> Iterator[None]:
         failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
+def left_out(call: Callable[[], _Result], what: str, note: Note = warn) -> _Result | None:
+    """What a value that a plugin gave comes to; None, and a sentence, where it raises.
+
+    Args:
+        call: Uses the value: builds its network, computes its metric.
+        what: The value, as the sentence begins.
+        note: Takes the sentence.
+    """
+    result = None
+    with guarded(lambda reason: note(f"{what} failed and is left out: {reason}")):
+        result = call()
+    return result  # noqa: RET504 - None where it was guarded
+
+
 @dataclass(frozen=True)
 class Implementation:
     """A plugin's function for a hook.

@@ -17,6 +17,7 @@ from cnnbench.plugins import (
     forget_plugins,
     guarded,
     implementations,
+    left_out,
     missing_plugins_left_out,
     plugin_manager,
     warn,
@@ -44,6 +45,7 @@ __all__ = [
     "guarded",
     "implementations",
     "layer_kinds",
+    "left_out",
     "missing_plugins_left_out",
     "offered",
     "plugin_manager",
@@ -124,6 +126,15 @@ def build(name: str, *, image: Shape | None = None, num_classes: int | None = No
     """
     found = architecture(name)
     return found.build(image or found.facts.input, num_classes or found.num_classes)
+
+
+def own_graphs() -> dict[str, Graph]:
+    """The graph of every architecture at its own input, by name; one whose builder raises is named and left out."""
+    built = {
+        item.name: left_out(lambda item=item: item.build(item.facts.input, item.num_classes), f"network {item.name!r}")  # type: ignore[misc]
+        for item in architectures().values()
+    }
+    return {name: graph for name, graph in built.items() if graph is not None}
 
 
 def layer_kinds() -> Mapping[str, type[Layer]]:

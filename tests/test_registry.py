@@ -12,13 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnnbench import hookspecs, registry
+from cnnbench.claims.claim import NetworkClaim
+from cnnbench.cli.entry import execute
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.operations import Operations
+from cnnbench.face.claiming import examine_claims
 from cnnbench.hookspecs import hookimpl
 from cnnbench.spec.architectures import shipped
+from cnnbench.training.dataset import Dataset, DatasetPlugin
+from cnnbench.training.decoders.decoded import Decoded
+from cnnbench.training.metrics.registry import ImageMetric, score
+from cnnbench.training.metrics.statistic import MeanStatistic
 
 ROOT = Path(__file__).parents[1]
 CHECKED_OUT = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
@@ -219,3 +227,30 @@ def test_the_core_implements_or_is_implemented_for_every_hook():
     hooks = {name for name in vars(hookspecs) if name.startswith("cnnbench_")}
     unused = {name for name in hooks if not registry.implementations(name)}
     assert unused == {"cnnbench_operations"}, "each backend registers its own ops; the hook is for other plugins"
+
+
+def test_what_a_plugin_gave_may_raise_when_it_is_used_and_takes_nothing_else_along(register, capsys):
+    """Its network's builder, its dataset's check, its claim's experiment and its metric's statistic."""
+    dataset = DatasetPlugin("mine", "a dataset", ("test",), fails, fails)
+    metric = ImageMetric("mine", ("label",), (), fails)
+
+    def right(*_: Any) -> MeanStatistic:
+        return MeanStatistic(np.ones(1))
+
+    register(
+        "values",
+        cnnbench_architectures=lambda: [replace(shipped()[0], name="mine", build=fails)],
+        cnnbench_datasets=lambda: [dataset],
+        cnnbench_claims=lambda: [NetworkClaim("mine", 0, "It is so.", "a test", fails)],
+        cnnbench_image_metrics=lambda: [metric, replace(metric, name="right", statistic=right)],
+    )
+    assert execute(["list", "layers"]) == 0
+    assert "network 'mine' failed and is left out: ValueError: not today" in capsys.readouterr().err
+    assert execute(["list", "datasets"]) == 0
+    assert re.search("mine +ValueError: not today", capsys.readouterr().out)
+    found = examine_claims(["mine", "bottlenecks"], seeds=3).findings
+    assert [(item.verdict, item.lack) for item in found] == [("undecided", "ValueError: not today"), ("holds", None)]
+    images = Dataset("mine", "test", np.zeros((1, 1, 2, 2), np.float32), np.zeros(1, np.int64), ("a",), "")
+    assert [item.metric for item in score(["mine", "right"], [Decoded(label=0)], images)] == ["right"]
+    assert "metric 'mine' failed and is left out: ValueError: not today" in capsys.readouterr().err
+    assert registry.broken_plugins() == {}

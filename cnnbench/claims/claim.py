@@ -10,6 +10,7 @@ from typing import Literal
 from cnnbench.claims.laboratory import Laboratory
 from cnnbench.errors import SpecError
 from cnnbench.measurement.clock import Clock
+from cnnbench.registry import guarded, offered
 
 Verdict = Literal["holds", "holds with conditions", "does not hold", "undecided"]
 CONFIDENCE = 0.95
@@ -75,11 +76,13 @@ class ClaimFinding:
         claim: What was tried.
         evidence: The figures.
         seconds: That the experiment took.
+        lack: Why there are no figures.
     """
 
     claim: NetworkClaim
     evidence: tuple[ClaimEvidence, ...]
     seconds: float = 0.0
+    lack: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -118,20 +121,17 @@ class NetworkClaim:
     trains: bool = False
 
     def examine(self, laboratory: Laboratory) -> ClaimFinding:
-        """Runs the experiment.
-
-        Raises:
-            UnavailableError: The backend lacks what it needs.
-        """
+        """Runs the experiment; one that raises, as where a backend lacks what it needs, leaves the claim undecided."""
         clock = Clock()
         start = clock.now()
-        evidence = tuple(self.experiment(laboratory))
-        return ClaimFinding(self, evidence, clock.now() - start)
+        reasons: list[str] = []
+        evidence: tuple[ClaimEvidence, ...] = ()
+        with guarded(reasons.append):
+            evidence = tuple(self.experiment(laboratory))
+        return ClaimFinding(self, evidence, clock.now() - start, *reasons)
 
 
 def claims() -> dict[str, NetworkClaim]:
     """Every claim by name, in the order of their numbers; plugins add theirs by ``cnnbench_claims``."""
-    from cnnbench.registry import offered
-
     found = offered("cnnbench_claims", NetworkClaim)
     return dict(sorted(found.items(), key=lambda item: item[1].number))

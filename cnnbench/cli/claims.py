@@ -64,4 +64,6 @@ def _print(found: ClaimFinding) -> None:
     claim, table = found.claim, figures_table(found.evidence)
     echo(f"{claim.number}. {claim.statement}")
     print_table([column.name for column in table.columns], [[entry.text for entry in row] for row in table.rows])
+    if found.lack is not None:
+        echo(f"the experiment failed: {found.lack}")
     echo("".join(f"if {condition}\n" for condition in claim.conditions) + f"{found.verdict} ({claim.source})\n")

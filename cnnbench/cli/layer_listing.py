@@ -27,10 +27,10 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
     from cnnbench.claims.claim import claims
     from cnnbench.execution.operations import LayoutChange
     from cnnbench.numerics.budgets import budget_form
-    from cnnbench.registry import architectures, layer_kinds
+    from cnnbench.registry import layer_kinds, own_graphs
     from cnnbench.spec.usage import kind_uses
 
-    uses = kind_uses(architectures().values(), {name: item.experiment for name, item in claims().items()})
+    uses = kind_uses(own_graphs(), {name: item.experiment for name, item in claims().items()})
     kinds = {kind: cls for kind, cls in layer_kinds().items() if cls is not LayoutChange}
     support = {name: _asked(name) for name in _names(backends)}
     return [

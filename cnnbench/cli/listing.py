@@ -127,8 +127,7 @@ def datasets(shown: o.Shown) -> None:
     from cnnbench.training.data import datasets as known
 
     rows = [
-        {"name": name, "status": item.unavailable() or "available", "about": item.description}
-        for name, item in known().items()
+        {"name": name, "status": item.lack or "available", "about": item.description} for name, item in known().items()
     ]
     _print(rows, ("name", "status", "about"), shown.json)
 

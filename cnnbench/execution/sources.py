@@ -68,6 +68,21 @@ def digest(modules: Iterable[str], state: str = "") -> str:
     return total.hexdigest()
 
 
+@cache
+def own_digest() -> str:
+    """Of the core's code and the reference's: a checkout that was edited still says the version that it had."""
+    return files_digest(Path(folder) for top in sorted(OWN) for folder in _place(top)[0])
+
+
+def files_digest(folders: Iterable[Path]) -> str:
+    """SHA-256 of all Python files in folders, each with its path below its folder and that folder's name."""
+    total = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            total.update(f"{folder.name}/{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
 def _version(top: str) -> str:
     """Of an installed package: its distribution's, where that is called alike, and else its first file's time."""
     try:

@@ -95,6 +95,7 @@ def _json(found: ClaimFinding) -> dict[str, Any]:
         "conditions": list(claim.conditions),
         "verdict": found.verdict,
         "seconds": found.seconds,
+        "lack": found.lack,
         "evidence": [
             {
                 "what": item.what,

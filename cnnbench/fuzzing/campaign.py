@@ -12,7 +12,7 @@ from cnnbench.fuzzing.examination import CHECKS, FailedCheck, Series, examine, f
 from cnnbench.fuzzing.findings import NETWORK, Finding, Signature
 from cnnbench.fuzzing.known import known_defect
 from cnnbench.fuzzing.network import draw_network
-from cnnbench.fuzzing.progress import Progress, read_progress, write_progress
+from cnnbench.fuzzing.progress import Progress, beginning, read_progress, write_progress
 from cnnbench.fuzzing.values import draw_case
 from cnnbench.measurement.clock import Clock
 from cnnbench.numerics.case import Case
@@ -54,7 +54,7 @@ class Campaign:
 
     def run(self, limits: Limits) -> tuple[Progress, tuple[Finding, ...]]:
         """Runs networks up to the limits; the progress, and what was found that was not known."""
-        progress = Progress(seed=self.seed) if self.folder is None else read_progress(self.folder, self.seed)
+        progress = beginning(self.seed) if self.folder is None else read_progress(self.folder, self.seed)
         before = set(progress.findings)
         first, start = progress.number, self.clock.now()
         self.on_start(first)

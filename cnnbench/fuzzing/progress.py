@@ -8,8 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 from cnnbench.errors import SuiteError
+from cnnbench.execution.sources import own_digest, plugin_digest
 from cnnbench.fuzzing.findings import Finding
 from cnnbench.harness.run.files import read_model, to_json, write_atomically
+from cnnbench.measurement.installed import distributions
+from cnnbench.numerics.cache import key_of
 from cnnbench.spec.frozen import Frozen
 
 FILE = "progress.json"
@@ -20,6 +23,7 @@ class Progress(Frozen):
 
     Args:
         seed: Of the sequence of networks.
+        made_from: Digest of the code and the packages that the counts and the findings are of.
         number: Of the next network.
         attempts: How often that network was begun: one that ends this process is left out at the third.
         networks: That were run. empty: those of which nothing stayed in the range of numbers.
@@ -30,6 +34,7 @@ class Progress(Frozen):
     """
 
     seed: int
+    made_from: str = ""
     number: int = 0
     attempts: int = 0
     networks: int = 0
@@ -40,15 +45,24 @@ class Progress(Frozen):
     findings: Mapping[str, Finding] = Field(default_factory=dict)
 
 
+def beginning(seed: int) -> Progress:
+    """Where fuzzing with the code and the packages that are here begins."""
+    made_from = key_of(own=own_digest(), plugins=plugin_digest(), packages=distributions())
+    return Progress(seed=seed, made_from=made_from)
+
+
 def read_progress(folder: Path, seed: int) -> Progress:
     """What the folder holds, or a beginning.
+
+    Of other code or packages only the place in the sequence stays: what was found of them is told again where it is
+    still there.
 
     Raises:
         SuiteError: It holds another seed's progress. DataError: the file is damaged.
     """
-    path = folder / FILE
+    path, fresh = folder / FILE, beginning(seed)
     if not path.is_file():
-        return Progress(seed=seed)
+        return fresh
     found = read_model(path, Progress)
     if found.seed != seed:
         raise SuiteError(
@@ -58,6 +72,8 @@ def read_progress(folder: Path, seed: int) -> Progress:
             expected=f"seed {found.seed}",
             remedy="name another folder with -o, or give that seed",
         )
+    if found.made_from != fresh.made_from:
+        return fresh.model_copy(update={"number": found.number, "attempts": found.attempts})
     return found
 
 

@@ -121,12 +121,7 @@ def _core_digest() -> str:
     core = Path(__file__).parents[1]
     backend = sys.modules[sources.module_of(reference().backend)]
     folders = (Path(str(backend.__file__)).parent, core / "spec", core / "execution", core / "numerics")
-    total = hashlib.sha256(_arithmetic().encode())
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
-            total.update(f"{name}\0".encode() + path.read_bytes())
-    return total.hexdigest()
+    return hashlib.sha256(f"{_arithmetic()} {sources.files_digest(folders)}".encode()).hexdigest()
 
 
 def _arithmetic() -> str:

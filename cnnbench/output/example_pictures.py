@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.training import EXAMPLES, EXAMPLES_FILE
+from cnnbench.harness.run.beside_records import known_file
 from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.store import RunStore
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
-    """A PNG for each network that trained and is no classifier; those that are there are drawn again.
+    """A PNG for each network that trained and is no classifier; whatever was drawn there before is gone.
 
     Pictures that networks trained by a program made out of nothing stand in one grid for each backend.
 
@@ -36,12 +37,14 @@ def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
     groups: dict[Any, dict[str, tuple[NDArray[Any], list[Decoded]]]] = {}
     names: dict[Any, str] = {}
     for record in records:
-        found = _examples(RunStore(folder).cell_folder(record.cell.id) / EXAMPLES_FILE) if record.training else None
+        found = _examples(RunStore(folder).cell_folder(record.cell.id), record.files) if record.training else None
         if found is not None:
             key = record.cell.training_group
             groups.setdefault(key, {}).setdefault(label(record.cell), found)
             names.setdefault(key, network_label(record.cell))
     drawn = []
+    for path in (folder / FOLDER).glob("*.png"):
+        path.unlink()
     for number, (key, found_by) in enumerate(groups.items()):
         images = next(iter(found_by.values()))[0]
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", names[key])
@@ -51,13 +54,14 @@ def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
     return drawn
 
 
-def _examples(path: Path) -> tuple[NDArray[Any], list[Decoded]] | None:
+def _examples(folder: Path, known: Mapping[str, str] | None) -> tuple[NDArray[Any], list[Decoded]] | None:
     """(images, what was made of each), or (no image, the grid of what was made); None where nothing can be drawn."""
     from cnnbench.training.decoders.decoded import Decoded, decode
 
-    if not path.is_file():
-        return None
     try:
+        path = known_file(folder / EXAMPLES_FILE, known)
+        if path is None:
+            return None
         outputs = dict(read_arrays(path))
     except (DataError, OSError, ValueError):  # a damaged file costs a picture, not the report
         return None

@@ -14,12 +14,16 @@ from cnnbench.output.verdict_tables import headline
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_html(report: RunReport, pictures: Mapping[str, bytes] | None = None) -> str:
+RECORDS = "cnnbench-records"  # of the page's element with the digest of the records that it was made from
+
+
+def render_html(report: RunReport, pictures: Mapping[str, bytes] | None = None, records: str = "") -> str:
     """The page. Everything but our own SVG is escaped; a content policy forbids scripts and outside resources.
 
     Args:
         report: Of the run.
         pictures: PNGs by name, which stand in the page.
+        records: The digest of the records that it is made from.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -39,6 +43,8 @@ def render_html(report: RunReport, pictures: Mapping[str, bytes] | None = None) 
         machine=_machine(report),
         gate_headline=headline(report.gate) if report.gate else "",
         version=__version__,
+        records_name=RECORDS,
+        records=records,
     )
 
 

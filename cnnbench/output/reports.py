@@ -8,6 +8,7 @@ from cnnbench.gates.evidence import read_evidence
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.hooks import offered_metrics
+from cnnbench.harness.run.store import RunStore
 from cnnbench.output.example_pictures import draw_examples
 from cnnbench.output.html import render_html
 from cnnbench.output.junit import gate_cases, render_junit, run_cases
@@ -28,7 +29,7 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
     cases = run_cases(report.run.records, report.run.unrecorded) + (gate_cases(gate) if gate else [])
     contents = {
         "report.md": render_markdown(report),
-        "report.html": render_html(report, pictures_of(folder)),
+        "report.html": render_html(report, pictures_of(folder), RunStore(folder).digest),
         "junit.xml": render_junit(report.title, cases),
     }
     for name, text in contents.items():

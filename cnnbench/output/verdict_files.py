@@ -7,6 +7,7 @@ from pathlib import Path
 from cnnbench.gates.claims import Verification
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.harness.run.files import to_json, write_atomically
+from cnnbench.harness.run.store import VERDICTS, RunStore
 from cnnbench.output.github_summary import append_summary
 from cnnbench.output.junit import claim_cases, gate_cases, render_junit
 from cnnbench.output.markdown import gate_markdown, verification_markdown
@@ -21,7 +22,7 @@ def write_verdicts(folder: Path, result: GateResult, junit: Path | None = None) 
         result: The verdicts.
         junit: Where JUnit XML goes; None for nowhere.
     """
-    write_atomically(folder / "gate.json", to_json(result))
+    write_atomically(folder / VERDICTS, to_json({"records": RunStore(folder).digest, **result.model_dump(mode="json")}))
     write_reports(folder, result)
     append_summary(gate_markdown(result))
     if junit is not None:

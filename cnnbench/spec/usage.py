@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from cnnbench.spec.architectures import Architecture
 from cnnbench.spec.composites import Composite
+from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.onnx_import import importers
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.layers import Layer
@@ -73,16 +73,16 @@ def _some(names: tuple[str, ...], what: str, before: str = "") -> str:
 
 
 def kind_uses(
-    architectures: Iterable[Architecture], experiments: Mapping[str, Callable[..., Any]] | None = None
+    graphs: Mapping[str, Graph], experiments: Mapping[str, Callable[..., Any]] | None = None
 ) -> dict[str, Uses]:
     """What uses each kind, by kind.
 
     Args:
-        architectures: The networks that are built and searched.
+        graphs: Of networks, by name.
         experiments: Of claims, by name; their code is searched, with what it names in its own package.
     """
     kinds = layer_kinds()
-    networks = _inverted({item.name: _kinds_of(item) for item in architectures})
+    networks = _inverted({name: {node.layer.kind for node in graph.nodes} for name, graph in graphs.items()})
     operators = _inverted({name: _named_in(function, name) for name, function in importers().items()})
     by_loss = _inverted({name: set().union(*map(_named_in, _methods(cls, Loss))) for name, cls in losses().items()})
     claims = _inverted(
@@ -118,10 +118,6 @@ def _inverted(found: Mapping[str, Iterable[str]]) -> defaultdict[str, tuple[str,
         for kind in kinds:
             users[kind] += (user,)
     return users
-
-
-def _kinds_of(item: Architecture) -> set[str]:
-    return {node.layer.kind for node in item.build(item.facts.input, item.num_classes).nodes}
 
 
 def _methods(cls: type, root: type) -> Iterator[Callable[..., Any]]:

@@ -38,7 +38,7 @@ def dataset(name: str) -> DatasetPlugin:
 def load_dataset(name: str, request: DataRequest) -> Dataset:
     """Loads a dataset. Raises UnavailableError with the reason, DataError for a split that it does not have."""
     plugin = dataset(name)
-    reason = plugin.unavailable()
+    reason = plugin.lack
     if reason is not None:
         raise UnavailableError(f"dataset {name!r} cannot be used: {reason}")
     if request.split not in plugin.splits:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnbench import registry
 from cnnbench.errors import DataError
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.streams import stream
@@ -103,6 +106,7 @@ class DatasetPlugin:
         splits: What ``load`` takes as split, the one for inputs of timed cells last.
         load: The dataset for a request.
         unavailable: Why it cannot be loaded here, or None.
+        files: The files and folders that it is read from; () where a package brings it, or nothing does.
     """
 
     name: str
@@ -110,3 +114,19 @@ class DatasetPlugin:
     splits: tuple[str, ...]
     load: Callable[[DataRequest], Dataset]
     unavailable: Callable[[], str | None] = always_available
+    files: tuple[Path, ...] = ()
+
+    @property
+    def lack(self) -> str | None:
+        """Why it cannot be loaded here, or None; where asking raises, that is why."""
+        reasons: list[str | None] = []
+        with registry.guarded(reasons.append):
+            reasons.append(self.unavailable())
+        return reasons[0]
+
+    @property
+    def files_digest(self) -> str:
+        """A digest of its files by name, size and time, so that it is quick; "" where it has none."""
+        inside = sorted(path for item in self.files for path in (item, *item.rglob("*")))
+        found = [(path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in inside if path.is_file()]
+        return hashlib.sha256(repr(found).encode()).hexdigest() if self.files else ""

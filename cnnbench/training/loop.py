@@ -151,7 +151,7 @@ class _Run:
         found = checkpoints.load(path)
         if found.task != self.task.digest:
             raise DataError(
-                "the checkpoint is of another training: backend, network, initial arrays, settings or options differ",
+                "the checkpoint is of another training: backend, network, arrays, data, settings or options differ",
                 where=str(path),
                 remedy="delete it to start anew, or give another file",
             )

@@ -10,7 +10,7 @@ from cnnbench.errors import SpecError
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import digest
-from cnnbench.training.data import load_dataset
+from cnnbench.training.data import dataset, load_dataset
 from cnnbench.training.dataset import DataRequest, Dataset
 from cnnbench.training.settings import TrainSettings
 
@@ -44,7 +44,8 @@ class TrainingTask:
     def digest(self) -> str:
         """SHA-256 of all that a checkpoint of this training must agree with."""
         passes = self.passes(training=True)
-        content = (self.backend.name, self.graph.digest, digest(self.arrays), repr(self.settings), repr(passes))
+        data = dataset(self.settings.data).files_digest
+        content = (self.backend.name, self.graph.digest, digest(self.arrays), repr(self.settings), repr(passes), data)
         return hashlib.sha256("\0".join(content).encode()).hexdigest()
 
     @property

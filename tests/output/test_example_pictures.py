@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     monkeypatch.setattr(example_pictures, "label", lambda cell: cell.backend)
     monkeypatch.setattr(example_pictures, "network_label", lambda cell: "a net/../1")
     cells = [SimpleNamespace(id=name, backend=name, training_group=("net",)) for name in ("numpy", "torch")]
-    return [SimpleNamespace(cell=cell, training=True) for cell in cells]
+    return [SimpleNamespace(cell=cell, training=True, files=None) for cell in cells]
 
 
 def keep(folder: Path, cell: str, outputs: dict[str, np.ndarray]) -> None:
@@ -77,3 +78,20 @@ def test_a_damaged_or_missing_file_costs_a_picture_only(tmp_path: Path, records)
         assert example_pictures.draw_examples(tmp_path, records) == []
     path.write_bytes(path.read_bytes()[:20])
     assert example_pictures.draw_examples(tmp_path, records) == []
+
+
+def test_pictures_are_those_of_the_records(tmp_path: Path, records) -> None:
+    """Not of an earlier training, whose examples still lie there, nor of a run before that was drawn in this folder."""
+    stale = tmp_path / "pictures" / "7-gone.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"png")
+    keep(tmp_path, "numpy", {PICTURES: np.zeros((2, 1, 5, 7), np.float32)})
+    for record in records:
+        record.files = {}
+    assert example_pictures.draw_examples(tmp_path, records) == []
+    assert pictures_of(tmp_path) == {}
+    records[0].files = {EXAMPLES_FILE: "of another file"}
+    assert example_pictures.draw_examples(tmp_path, records) == []
+    content = (tmp_path / "cells" / "numpy" / EXAMPLES_FILE).read_bytes()
+    records[0].files = {EXAMPLES_FILE: hashlib.sha256(content).hexdigest()}
+    assert len(example_pictures.draw_examples(tmp_path, records)) == 1

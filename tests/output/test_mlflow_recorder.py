@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import time
@@ -16,12 +17,14 @@ import pytest
 from synthetic_run import BACKENDS, synthetic_run, write_run
 
 from cnnbench.errors import UnavailableError
+from cnnbench.harness.run.store import RunStore
 from cnnbench.output.mlflow_ui import newest_logged
 from cnnbench.output.palette import colours
-from cnnbench.output.recorders.mlflow import Logged, links, log_run, read_mark
+from cnnbench.output.recorders.mlflow import Logged, _reported, links, log_run, read_mark
 from cnnbench.output.recorders.mlflow_layout import NOTE_LIMIT, note, plan_runs
 from cnnbench.output.recorders.mlflow_store import prepare
 from cnnbench.output.recorders.mlflow_views import LIMIT, View, comparison_points, tag_of, views
+from cnnbench.output.reports import write_reports
 
 
 class Store:
@@ -129,6 +132,18 @@ def test_links_open_the_comparison_in_the_right_mode(store: Store) -> None:
     assert found["report"].startswith("file://")
     assert read_mark(store.folder) == store.logged
     assert newest_logged(store.folder.parent.parent) == store.logged
+
+
+def test_a_report_counts_for_the_records_that_it_was_made_from(tmp_path: Path) -> None:
+    """However new the file is: what is logged beside the figures must say the same."""
+    run = synthetic_run(seed=1, batches=(1,))
+    folder = write_run(run, tmp_path)
+    assert not _reported(folder)
+    write_reports(folder)
+    assert _reported(folder)
+    RunStore(folder).write_record(run.records[0].model_copy(update={"reason": "measured again"}))
+    os.utime(folder / "report.html")
+    assert not _reported(folder)
 
 
 @pytest.mark.parametrize("place", ["sqlite:////proc/x.db", "sqlite:////proc", "http://[", "http://localhost:port"])

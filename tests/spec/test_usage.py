@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cnnbench.claims.claim import claims
+from cnnbench.registry import own_graphs
 from cnnbench.spec.architectures import shipped
 from cnnbench.spec.kinds import layer_kinds
 from cnnbench.spec.usage import PLANNED, Uses, kind_uses, unused_kinds
@@ -18,7 +19,7 @@ CORE = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith
 @pytest.fixture(scope="module")
 def uses():
     experiments = {name: item.experiment for name, item in claims().items()}
-    return {kind: found for kind, found in kind_uses(shipped(), experiments).items() if kind in CORE}
+    return {kind: found for kind, found in kind_uses(own_graphs(), experiments).items() if kind in CORE}
 
 
 def test_no_kind_of_the_core_is_without_use(uses):
@@ -45,12 +46,8 @@ def test_claims_are_those_whose_experiment_is_made_of_the_kind(uses):
 
 def test_networks_are_those_with_a_node_of_the_kind(uses):
     assert uses["partial_conv"].networks == ("lenet5_1998",)
-    counted = Counter(kind for item in shipped() for kind in {node.layer.kind for node in _graph(item).nodes})
+    counted = Counter(kind for graph in own_graphs().values() for kind in {node.layer.kind for node in graph.nodes})
     assert {kind: len(found.networks) for kind, found in uses.items() if found.networks} == dict(counted)
-
-
-def _graph(item):
-    return item.build(item.facts.input, item.num_classes)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.passes.findings import Digests, Memory, Phases, Sample, Training
+from cnnbench.harness.run.beside_records import write_numerics, write_samples
 from cnnbench.harness.run.record import Interval, Latency, Observed, Record
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, summarize_run
@@ -259,9 +260,9 @@ def write_run(run: Evidence, root: Path) -> Path:
     for record in run.records:
         name = record.cell.id
         if run.samples.get(name):
-            store.write_samples(name, run.samples[name])
+            write_samples(store.cell_folder(name), run.samples[name])
         if run.budgets.get(name):
-            store.write_numerics(name, run.budgets[name])
+            write_numerics(store.cell_folder(name), run.budgets[name])
         store.write_record(record)
     facts = RunFacts(
         suite=run.suite,

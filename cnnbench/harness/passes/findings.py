@@ -168,10 +168,11 @@ class MemoryPart(Frozen):
 
 
 class TrainingPart(Frozen):
-    """The training run of a cell."""
+    """The training run of a cell. Args: examples: digest of the file with what it made of the first test images."""
 
     origin: Origin = Origin()
     training: Training
+    examples: str | None = None
 
 
 class CurvePart(Frozen):

@@ -10,11 +10,11 @@ from cnnbench.harness.passes.events import EpochFinished
 from cnnbench.harness.passes.findings import Failure, Training, TrainingPart
 from cnnbench.harness.passes.program_pictures import MadePictures, PictureMaker
 from cnnbench.harness.passes.program_settings import round_settings
-from cnnbench.harness.passes.training import EXAMPLES_FILE, departed_failure
+from cnnbench.harness.passes.training import departed_failure, keep_examples
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.trainings import cell_program
-from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.programs import PICTURES, TrainProgramRequest
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event
@@ -53,30 +53,23 @@ def _train(work: Work, cell: Cell, loaded: LoadedWorker, maker: PictureMaker) ->
     try:
         request = _request(work, cell, final, averages)
         training = _trained(work, cell, loaded, request)
-        sampling = request.program.sampling
+        sampling, examples = request.program.sampling, None
         if sampling is not None and all(map(math.isfinite, training.losses)):
             held = {**read_arrays(final), **read_arrays(averages)}
             names = {name for _, name in request.settings.data}
             made = maker.made(cell, sampling, held, names.pop() if len(names) == 1 else None)
             training = _with_pictures(training, made)
-            _keep_examples(work, cell, made)
+            examples = keep_examples(work, cell, {PICTURES: made.pictures[:EXAMPLES]})
     finally:
         for path in (final, averages):
             path.unlink(missing_ok=True)
-    work.keep(cell, "training", TrainingPart(origin=origin, training=training))
+    work.keep(cell, "training", TrainingPart(origin=origin, training=training, examples=examples))
 
 
 def _with_pictures(training: Training, made: MadePictures) -> Training:
     *before, last = training.epochs
     epochs = (*before, last.model_copy(update={"metrics": made.scores}))
     return training.model_copy(update={"epochs": epochs, "evaluation": made.evaluation})
-
-
-def _keep_examples(work: Work, cell: Cell, made: MadePictures) -> None:
-    """Leaves the first pictures beside the record."""
-    folder = work.facts.folder(cell)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_arrays(folder / EXAMPLES_FILE, {PICTURES: made.pictures[:EXAMPLES]})
 
 
 def _request(work: Work, cell: Cell, final: Path, averages: Path) -> TrainProgramRequest:

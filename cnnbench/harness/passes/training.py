@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.harness.passes.events import EpochFinished
@@ -73,22 +75,18 @@ class _TrainingPass:
         try:
             training = self._trained(loaded, self._request(cell, final, outputs), report)
             training = self._evaluated(cell, final, outputs, training)
+            examples = None
             if not training.targets:
-                self._keep_examples(cell, outputs)
+                found = {name: values[:EXAMPLES] for name, values in read_arrays(outputs).items()}
+                examples = keep_examples(self._work, cell, found)
         finally:
             for path in (final, outputs):
                 path.unlink(missing_ok=True)
-        self._work.keep(cell, "training", TrainingPart(origin=loaded.origin(cell), training=training))
+        part = TrainingPart(origin=loaded.origin(cell), training=training, examples=examples)
+        self._work.keep(cell, "training", part)
         failure = wrong_training(training)
         if failure is not None:
             self._work.fail(cell, failure)
-
-    def _keep_examples(self, cell: Cell, outputs: Path) -> None:
-        """Leaves what was made of the first test images beside the record, for the pictures in the reports."""
-        found = {name: values[:EXAMPLES] for name, values in read_arrays(outputs).items()}
-        folder = self._work.facts.folder(cell)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_arrays(folder / EXAMPLES_FILE, found)
 
     def _evaluated(self, cell: Cell, final: Path, outputs: Path, training: Training) -> Training:
         """With the comparison of its predictions, where NumPy can make them."""
@@ -165,6 +163,23 @@ class _TrainingPass:
             targets=reply.targets,
             test_accuracy=epochs[-1].test_accuracy,
         )
+
+
+def keep_examples(work: Work, cell: Cell, found: Mapping[str, Any]) -> str:
+    """Leaves what a trained network made beside the record, for the pictures in the reports.
+
+    Args:
+        work: The pass.
+        cell: Whose network it is.
+        found: Arrays by name.
+
+    Returns:
+        The file's digest.
+    """
+    path = work.facts.folder(cell) / EXAMPLES_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(path, found)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def wrong_training(training: Training) -> Failure | None:

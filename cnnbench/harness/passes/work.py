@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from cnnbench.errors import CnnbenchError, StorageError, UnavailableError, WorkerError
+from cnnbench.execution.culprits import culprit
 from cnnbench.harness.passes.events import (
     CellFailed,
     CellsFinished,
@@ -122,10 +123,12 @@ class Work:
             self.fail(cell, Failure(status="out_of_memory", reason=reason))
         except OSError as error:  # of scratch files: a full disk, a limit on open files
             self.fail(cell, Failure(status="error", reason=f"cnnbench cannot go on with it: {error}"))
-        except Exception as error:  # a defect of ours must not cost the other cells
-            self.report(DefectFound(f"{cell.id}: {type(error).__name__}: {error}"))
-            reason = f"defect of cnnbench: {type(error).__name__}: {error}"
-            self.fail(cell, Failure(status="error", reason=reason), traceback.format_exc())
+        except Exception as error:  # a plugin's, or a defect of ours: it must not cost the other cells
+            said = culprit(error)
+            if said is None:
+                self.report(DefectFound(f"{cell.id}: {type(error).__name__}: {error}"))
+                said = f"defect of cnnbench: {type(error).__name__}: {error}"
+            self.fail(cell, Failure(status="error", reason=said), traceback.format_exc())
 
     @contextmanager
     def noting(self, what: str) -> Iterator[None]:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import Sample
 from cnnbench.harness.run.attachments import attachments_of
+from cnnbench.harness.run.beside_records import NUMERICS, SAMPLES, recorded_file
 from cnnbench.harness.run.bundle_file import BundleFile, Manifest, digests, write_bundle
 from cnnbench.harness.run.files import first_problem
 from cnnbench.harness.run.provenance import check_records
 from cnnbench.harness.run.record import Record
-from cnnbench.harness.run.store import RunStore
+from cnnbench.harness.run.store import VERDICTS, RunStore
 from cnnbench.harness.run.summary import Summary
 from cnnbench.harness.suite.asked import files_of, renamed
 from cnnbench.harness.suite.plan import Plan
@@ -136,14 +137,13 @@ def _members(store: RunStore, plan: Plan, records: Mapping[str, Record], rename:
         "lock.json": _json({"schema_version": 1, "sides": lock}),
         "summary.json": _json(summary),
     }
-    gate = store.folder / "gate.json"
-    if gate.exists():
-        found["gate.json"] = _json(portable(rename(json.loads(gate.read_text(encoding="utf-8")))))
+    if (verdicts := store.read_verdicts()) is not None:
+        found[VERDICTS] = _json(portable(rename(verdicts)))
     for name, record in records.items():
         found[f"cells/{name}/record.json"] = _json(_without_paths(rename(record.model_dump(mode="json"))))
-        for file in ("samples.jsonl", "numerics.json"):
-            path = store.cell_folder(name) / file
-            if path.exists():
+        for file in (SAMPLES, NUMERICS):
+            path = recorded_file(store.cell_folder(name), file)
+            if path is not None:
                 found[f"cells/{name}/{file}"] = path.read_bytes()
     return found
 

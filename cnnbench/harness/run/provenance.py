@@ -5,41 +5,56 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cnnbench.errors import DataError
-from cnnbench.execution.sources import plugin_digest
+from cnnbench.execution.sources import own_digest, plugin_digest
 from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, Part, TrainingPart
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.trainings import training_data
+from cnnbench.training.data import dataset
 from cnnbench.training.programs.offered import training_program_digest
 from cnnbench.version import __version__
 
 TRAINING = (TrainingPart, CurvePart)
 
 MadeFrom = Mapping[str, str]
-"""By what it is: network, program, settings, interpreter, cnnbench, the code of plugins."""
+"""By what it is: network, program, settings, interpreter, packages, cnnbench, the code of plugins, files of data."""
 
 
-def made_from(cell: Cell, kind: type[Part], suite: Suite, python: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Installation:
+    """What measures a side's cells. Args: python: its interpreter. distributions: their versions by name."""
+
+    python: str
+    distributions: Mapping[str, str]
+
+
+def made_from(cell: Cell, kind: type[Part], suite: Suite, side: Installation) -> dict[str, str]:
     """What a part of a cell is made from today.
 
     Args:
         cell: Whose part it is.
         kind: What part it is.
         suite: With the settings of all parts.
-        python: The interpreter of the cell's side.
+        side: Of the cell.
     """
     program = cell.training_key if kind in TRAINING else (*cell.program_key, cell.batch)
     found = {
         "network": digest_of(cell.network_key),
         "program": digest_of(program),
         "settings": digest_of(_settings(cell, kind, suite)),
-        "interpreter": digest_of(python),
-        "cnnbench": __version__,
+        "interpreter": digest_of(side.python),
+        "set of packages": digest_of(dict(side.distributions)),
+        "cnnbench": f"{__version__} {own_digest()}",
         "code of plugins": plugin_digest(),
     }
+    data = {cell.data, *(training_data(cell, suite) if kind in TRAINING else ())}
+    if files := {name: digest for name in sorted(data) if (digest := dataset(name).files_digest)}:
+        found["data"] = digest_of(files)
     if cell.program is not None and kind in (ChecksPart, *TRAINING):
         found["training program"] = training_program_digest(cell.program, cell.image)
     if kind is ChecksPart:

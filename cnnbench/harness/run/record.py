@@ -78,7 +78,11 @@ class Observed(Frozen):
 
 
 class Record(Frozen):
-    """All that is known of a cell. Samples lie beside it in ``samples.jsonl``, node budgets in ``numerics.json``."""
+    """All that is known of a cell. Samples lie beside it in ``samples.jsonl``, node budgets in ``numerics.json``.
+
+    Args:
+        files: SHA-256 of what lies beside it, by the file's name; None in records of old versions.
+    """
 
     schema_version: int = SCHEMA_VERSION
     cell: Cell
@@ -98,6 +102,7 @@ class Record(Frozen):
     versions: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)  # requested and reported: threads, allocator, flags
     metrics: dict[str, float] = Field(default_factory=dict)  # from ``cnnbench_metrics`` plugins
+    files: dict[str, str] | None = None
 
     @property
     def exit_code(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cnnbench.harness.passes.findings import Digests, Failure, Parts
 from cnnbench.harness.run.assembly import assemble
+from cnnbench.harness.run.beside_records import write_files
 from cnnbench.harness.run.earlier_runs import earlier_latencies
 from cnnbench.harness.run.events import CellRecorded
 from cnnbench.harness.run.hooks import RunHooks
@@ -70,13 +71,12 @@ class Recording:
         digests = None if cell.skip else self._digests(cell)
         started_utc = state.begun.get(cell.id, state.started_utc)
         figures = self._figures(cell, parts)
+        folder = state.store.cell_folder(cell.id)
         record = assemble(cell, parts, figures, failure=failure, digests=digests, started_utc=started_utc)
+        record = record.model_copy(update={"files": write_files(folder, parts)})
         record = self._hooks.with_metrics(record)
-        if parts.samples:
-            state.store.write_samples(cell.id, parts.samples)
         state.store.write_record(record)
         state.records[cell.id] = record
-        folder = state.store.cell_folder(cell.id)
         state.tell(CellRecorded(record, folder))
         self._hooks.recorded(record, folder)
 

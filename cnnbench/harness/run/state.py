@@ -7,18 +7,19 @@ from collections.abc import Sequence
 
 from cnnbench.harness.passes import events
 from cnnbench.harness.passes.facts import PROVING, Machine, PassFacts
-from cnnbench.harness.passes.findings import ChecksPart, Failure, Part
+from cnnbench.harness.passes.findings import Failure, Part
 from cnnbench.harness.passes.material import Materials
 from cnnbench.harness.run.events import Event, Listener
 from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.kept_parts import KeptParts
 from cnnbench.harness.run.options import RunOptions
-from cnnbench.harness.run.provenance import MadeFrom, made_from
+from cnnbench.harness.run.provenance import Installation, MadeFrom, made_from
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.measurement.clock import now_utc
+from cnnbench.measurement.installed import distributions
 from cnnbench.measurement.stopwatch import Stopwatch
 
 
@@ -61,6 +62,7 @@ class RunState:
         self.sampling_ended = plan.suite.measure.latency is None
         self._listeners = list(listeners)
         self._cells = {cell.id: cell for cell in plan.cells}
+        self._installed = distributions()
 
     def facts(self, machine: Machine) -> PassFacts:
         """What a pass that begins now may know. Args: machine: where it works."""
@@ -84,7 +86,7 @@ class RunState:
             case events.WorkBegun():
                 self.begun.setdefault(event.cell, now_utc())
             case events.PartFound():
-                self._keep(self._cells[event.cell], event.name, event.part)
+                self.parts.write(self._cells[event.cell], event.name, event.part)
             case events.CellFailed():
                 self._fail(event)
             case events.WrongNumbersFound():
@@ -120,11 +122,6 @@ class RunState:
         """Adds a sentence to the summary."""
         self.apply(events.NoteAdded(text))
 
-    def _keep(self, cell: Cell, name: str, part: Part) -> None:
-        if isinstance(part, ChecksPart):
-            self.store.write_numerics(cell.id, [use for outcome in part.outcomes for use in outcome.nodes])
-        self.parts.write(cell, name, part)
-
     def _fail(self, event: events.CellFailed) -> None:
         """What the cell's worker printed goes beside its record."""
         self.failures[event.cell] = event.failure
@@ -132,4 +129,7 @@ class RunState:
             write_atomically(self.store.cell_folder(event.cell) / "stderr.log", event.log)
 
     def _made_from(self, cell: Cell, kind: type[Part]) -> MadeFrom:
-        return made_from(cell, kind, self.plan.suite, self.options.pythons.get(cell.side, sys.executable))
+        python = self.options.pythons.get(cell.side, sys.executable)
+        reported = self.options.sides.get(cell.side)
+        here = self._installed if reported is None else reported.distributions
+        return made_from(cell, kind, self.plan.suite, Installation(python, here))

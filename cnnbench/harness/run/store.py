@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from cnnbench.errors import DataError, StorageError, SuiteError
 from cnnbench.harness.passes.findings import Sample
-from cnnbench.harness.run.files import first_problem, read_model, to_json, write_atomically
+from cnnbench.harness.run.beside_records import read_numerics, read_samples
+from cnnbench.harness.run.files import read_model, to_json, write_atomically
 from cnnbench.harness.run.json_text import read_json
 from cnnbench.harness.run.record import SCHEMA_VERSION, Record
 from cnnbench.numerics.outcome import NodeUse
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cnnbench.harness.suite.plan import Plan
 
 DEFAULT_ROOT = Path("reports/runs")
+VERDICTS = "gate.json"
 
 
 @dataclass
@@ -190,39 +191,27 @@ class RunStore:
         found = ((name, self.read_record(name)) for name in known)
         return {name: record for name, record in found if record is not None}
 
-    def write_samples(self, cell: str, samples: Iterable[Sample]) -> None:
-        """``samples.jsonl``, one call a line."""
-        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
-        write_atomically(self.cell_folder(cell) / "samples.jsonl", lines)
-
     def read_samples(self, cell: str) -> list[Sample]:
         """The timed calls of a cell; [] where it was not timed. Raises DataError."""
-        path = self.cell_folder(cell) / "samples.jsonl"
-        if not path.exists():
-            return []
-        try:
-            return [
-                Sample.model_validate_json(line)
-                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-                if line
-            ]
-        except ValidationError as error:
-            raise DataError(f"a sample cannot be read: {first_problem(error)}", where=str(path)) from None
-
-    def write_numerics(self, cell: str, budgets: Sequence[NodeUse]) -> None:
-        """``numerics.json``: the use of the error budget by node."""
-        content = {"schema_version": SCHEMA_VERSION, "nodes": [item.model_dump(mode="json") for item in budgets]}
-        write_atomically(self.cell_folder(cell) / "numerics.json", to_json(content))
+        return read_samples(self.cell_folder(cell))
 
     def read_numerics(self, cell: str) -> list[NodeUse]:
-        """The use of the error budget by node; [] where there was no local check."""
-        path = self.cell_folder(cell) / "numerics.json"
-        if not path.exists():
-            return []
-        try:
-            return [NodeUse.model_validate(item) for item in read_json(path)["nodes"]]
-        except (ValidationError, TypeError, KeyError) as error:
-            raise DataError(f"the node budgets cannot be read: {error}", where=str(path)) from None
+        """The use of the error budget by node; [] where there was no local check. Raises DataError."""
+        return read_numerics(self.cell_folder(cell))
+
+    @property
+    def digest(self) -> str:
+        """Of all records as they are: what was made from the run, such as a verdict, carries it."""
+        total = hashlib.sha256()
+        for path in sorted((self.folder / "cells").glob("*/record.json")):
+            total.update(f"{path.parent.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+    def read_verdicts(self) -> dict[str, Any] | None:
+        """``gate.json``; None where there is none, or the records are others than those that were judged."""
+        path = self.folder / VERDICTS
+        content = read_json(path) if path.exists() else None
+        return content if isinstance(content, dict) and content.get("records") == self.digest else None
 
     def write_summary(self, summary: Summary) -> None:
         """``summary.json``."""

@@ -56,7 +56,7 @@ class Availability:
         from cnnbench.training.data import dataset
 
         if data not in self._missing_data:
-            reason = dataset(data).unavailable()
+            reason = dataset(data).lack
             self._missing_data[data] = None if reason is None else f"dataset {data!r}: {reason}"
         return self._missing_data[data]
 

@@ -96,7 +96,7 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
     run = read_evidence(folder)
     if not run.records:
         raise DataError("the run has no record to log", where=str(folder))
-    if not _fresh(folder):
+    if not _reported(folder):
         write_reports(folder)
     planned = plan_runs(run, colours(record.cell for record in run.records))
     with connected(given) as client:
@@ -112,10 +112,14 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
     return logged
 
 
-def _fresh(folder: Path) -> bool:
-    """Whether the report is at least as new as the summary."""
-    report, summary = folder / "report.html", folder / "summary.json"
-    return report.exists() and summary.exists() and report.stat().st_mtime >= summary.stat().st_mtime
+def _reported(folder: Path) -> bool:
+    """Whether there is a report, made from the records as they are."""
+    from cnnbench.harness.run.store import RunStore
+    from cnnbench.output.html import RECORDS
+
+    report = folder / "report.html"
+    made_from = f'<meta name="{RECORDS}" content="{RunStore(folder).digest}">'
+    return report.exists() and made_from in report.read_text(encoding="utf-8", errors="replace")[:2000]
 
 
 def read_mark(folder: Path) -> Logged | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,34 +20,21 @@ def from_files(kind: str, path: str) -> DatasetPlugin:
     """The dataset ``kind:path``. Raises UnavailableError for an unknown kind."""
     folder = Path(path)
     name = f"{kind}:{path}"
-    both = ("train", "test")
+    both: tuple[str, ...] = ("train", "test")
     if kind == "idx":
-        return DatasetPlugin(
-            name, "IDX files", both, lambda request: idx.load_folder(folder, request), lambda: idx.missing(folder)
-        )
-    if kind in cifar.FORMS:
-        return DatasetPlugin(
-            name,
-            "CIFAR binary files",
-            both,
-            lambda request: cifar.load_folder(folder, kind, request),
-            lambda: cifar.missing(folder, cifar.FORMS[kind]),
-        )
-    if kind == "coco":
-        splits = tuple(coco_files.suffixes(folder)) or ("test",)
-        return DatasetPlugin(
-            name,
-            "COCO's format",
-            splits,
-            lambda request: coco.load_folder(folder, request),
-            lambda: coco.missing(folder),
-        )
-    if kind == "images":
-        splits = tuple(split for split in both if (folder / split).is_dir()) or ("test",)
-        return DatasetPlugin(
-            name, "pictures", splits, lambda request: load_pictures(folder, request), lambda: _no_folder(folder)
-        )
-    raise UnavailableError(f"unknown kind of data files {kind!r}", where=name, remedy=did_you_mean(kind, KINDS))
+        about, splits, load, lack = "IDX files", both, partial(idx.load_folder, folder), partial(idx.missing, folder)
+    elif kind in cifar.FORMS:
+        about, splits = "CIFAR binary files", both
+        load, lack = partial(cifar.load_folder, folder, kind), partial(cifar.missing, folder, cifar.FORMS[kind])
+    elif kind == "coco":
+        about, splits = "COCO's format", tuple(coco_files.suffixes(folder)) or ("test",)
+        load, lack = partial(coco.load_folder, folder), partial(coco.missing, folder)
+    elif kind == "images":
+        about, splits = "pictures", tuple(split for split in both if (folder / split).is_dir()) or ("test",)
+        load, lack = partial(load_pictures, folder), partial(_no_folder, folder)
+    else:
+        raise UnavailableError(f"unknown kind of data files {kind!r}", where=name, remedy=did_you_mean(kind, KINDS))
+    return DatasetPlugin(name, about, splits, load, lack, (folder,))
 
 
 def _no_folder(folder: Path) -> str | None:

@@ -107,5 +107,10 @@ def fashion_unavailable() -> str | None:
 
 
 FASHION_MNIST = DatasetPlugin(
-    "fashion_mnist", "70,000 pictures of clothes, 28 x 28", ("train", "test"), load_fashion, fashion_unavailable
+    "fashion_mnist",
+    "70,000 pictures of clothes, 28 x 28",
+    ("train", "test"),
+    load_fashion,
+    fashion_unavailable,
+    (FASHION,),
 )

@@ -124,7 +124,7 @@ def scorable(outputs: Mapping[str, NDArray[Any]], size: tuple[int, int], main: s
 def score(
     names: Sequence[str], decoded: Sequence[Decoded], dataset: Dataset, *, intervals: bool = True
 ) -> tuple[Score, ...]:
-    """What metrics come to.
+    """What metrics come to; one that raises is named and left out.
 
     Args:
         names: Of metrics.
@@ -138,15 +138,25 @@ def score(
     """
     if len(decoded) != len(dataset):
         raise DataError("each image has to be decoded", received=len(decoded), expected=len(dataset))
-    return tuple(_score(image_metric(name), decoded, dataset, intervals) for name in names)
+    metrics = [image_metric(name) for name in names]
+    for metric in metrics:
+        _check_given(metric, decoded, dataset)
+    found = (
+        registry.left_out(lambda metric=metric: _score(metric, decoded, dataset, intervals), f"metric {metric.name!r}")  # type: ignore[misc]
+        for metric in metrics
+    )
+    return tuple(item for item in found if item is not None)
 
 
-def _score(metric: ImageMetric, decoded: Sequence[Decoded], dataset: Dataset, intervals: bool) -> Score:
+def _check_given(metric: ImageMetric, decoded: Sequence[Decoded], dataset: Dataset) -> None:
     lacking = [name for name in metric.decoded if any(getattr(item, name) is None for item in decoded)]
     untold = [name for name in metric.truth if name not in dataset.truth]
     if lacking or untold:
         what = f"the network gives no {lacking[0]}" if lacking else f"{dataset.name} has no truth {untold[0]!r}"
         raise DataError(f"{metric.name} cannot be computed: {what}")
+
+
+def _score(metric: ImageMetric, decoded: Sequence[Decoded], dataset: Dataset, intervals: bool) -> Score:
     statistic = metric.statistic(decoded, dataset)
     facts: dict[str, Any] = {
         "metric": metric.name,

@@ -22,7 +22,7 @@ from cnnbench.harness.passes.findings import (
     TrainingPart,
 )
 from cnnbench.harness.run.kept_parts import KeptParts
-from cnnbench.harness.run.provenance import made_from
+from cnnbench.harness.run.provenance import Installation, made_from
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Suite
@@ -56,11 +56,14 @@ def suite(**changes: Any) -> Suite:
 class Kept:
     """Parts in a folder, with the notes that reading them gave."""
 
-    def __init__(self, root: Path, of: Suite | None = None, python: str = sys.executable) -> None:
+    def __init__(
+        self, root: Path, of: Suite | None = None, python: str = sys.executable, torch: str = "2.13.0"
+    ) -> None:
         self.notes: list[str] = []
         settings = of or suite()
         store = RunStore.open(root)
-        self.parts = KeptParts(store, lambda cell, kind: made_from(cell, kind, settings, python), self.notes.append)
+        side = Installation(python, {"torch": torch})
+        self.parts = KeptParts(store, lambda cell, kind: made_from(cell, kind, settings, side), self.notes.append)
 
 
 @pytest.fixture
@@ -137,11 +140,40 @@ def test_another_interpreter_measures_anew(root: Path) -> None:
     assert there(Kept(root, python="/elsewhere/bin/python").parts.read(CELL)) == set()
 
 
+def test_parts_of_two_versions_of_a_framework_make_no_record(root: Path) -> None:
+    """Checks by one and times by the other would say that what was checked was timed."""
+    kept = Kept(root, torch="2.14.0")
+    assert there(kept.parts.read(CELL)) == set()
+    assert all("made from another set of packages" in note for note in kept.notes)
+
+
 def test_another_version_of_cnnbench_and_of_the_reference_measure_anew(root: Path, monkeypatch) -> None:
     monkeypatch.setattr("cnnbench.numerics.answering_code.code_digest", lambda: "another")
     assert there(Kept(root).parts.read(CELL)) == EVERYTHING - {"checks"}
     monkeypatch.setattr("cnnbench.harness.run.provenance.__version__", "9.9")
     assert there(Kept(root).parts.read(CELL)) == set()
+
+
+def test_an_edit_of_the_core_measures_anew(root: Path, monkeypatch) -> None:
+    """A checkout keeps its version from one commit to the next."""
+    monkeypatch.setattr("cnnbench.harness.run.provenance.own_digest", lambda: "of edited files")
+    assert there(Kept(root).parts.read(CELL)) == set()
+
+
+def test_other_files_of_data_train_anew(tmp_path: Path) -> None:
+    data, folder = tmp_path / "pictures", RunStore.create("kept", tmp_path).folder
+    (data / "test" / "cats").mkdir(parents=True)
+    picture = data / "test" / "cats" / "one.png"
+    picture.write_bytes(b"one")
+    of = small_suite("kept", train={**TRAIN, "data": f"images:{data}"})
+    cell = CELL.model_copy(update={"train": True})
+    Kept(folder, of).parts.write(cell, "training", TRAINED)
+    Kept(folder, of).parts.write(cell, "checks", PARTS["checks"])
+    assert there(Kept(folder, of).parts.read(cell)) == {"training", "checks"}
+    picture.write_bytes(b"another")
+    kept = Kept(folder, of)
+    assert there(kept.parts.read(cell)) == {"checks"}
+    assert "made from another data" in kept.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from fake_machine import FakeMachine
 from small_suite import LATENCY, small_suite
 
+from cnnbench import registry
 from cnnbench.errors import DataError, SuiteError, WorkerError
 from cnnbench.harness.passes.events import EpochFinished, NoteAdded, PartFound, RoundFinished, UnitsDone
 from cnnbench.harness.run.bundle import bundle
@@ -20,8 +21,10 @@ from cnnbench.harness.suite.plan import Filters, plan
 from cnnbench.harness.worker.errors import WorkerCrashError
 from cnnbench.harness.worker.protocol.timing import PrepareRequest, SampleRequest, YardsticksReply, YardsticksRequest
 from cnnbench.harness.worker.protocol.training import LossesRequest, TrainRequest
+from cnnbench.hookspecs import hookimpl
 from cnnbench.numerics import checks
 from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.training.dataset import DatasetPlugin
 
 TWO = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}]}
 TRAIN = {"architectures": ["simple_cnn"], "epochs": 2, "batch": 256, "envelope_runs": 2}
@@ -361,6 +364,28 @@ def test_cells_are_measured_where_yardsticks_cannot_be(go, machine):
     assert set(statuses(result).values()) == {"ok"}
     assert result.summary.yardsticks == {}
     assert any("the yardsticks could not be measured: it is gone" in note for note in result.summary.notes)
+
+
+class RaisingData:
+    """A plugin whose dataset cannot be loaded, for a reason of its own."""
+
+    @hookimpl
+    def cnnbench_datasets(self):
+        def load(request):
+            raise KeyError("pixels")
+
+        return [DatasetPlugin("raising", "a dataset", ("test",), load)]
+
+
+def test_a_plugin_that_raises_while_a_cell_is_prepared_is_named_and_no_defect_of_ours(go):
+    registry.plugin_manager().register(RaisingData(), "my_data")
+    try:
+        result, _ = go({"backends": ["numpy"], "data": "raising"})
+    finally:
+        registry.forget_plugins()
+    assert result.records[0].status == "error"
+    assert "KeyError: 'pixels', from the plugin 'my_data'" in result.records[0].reason
+    assert (result.exit_code, result.summary.defects) == (3, ())
 
 
 def test_seconds_are_told_by_category(go, machine):

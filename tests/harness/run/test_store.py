@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from cnnbench.errors import DataError, StorageError, SuiteError
-from cnnbench.harness.passes.findings import Phases, Sample
+from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample
+from cnnbench.harness.run.beside_records import write_files, write_numerics, write_samples
 from cnnbench.harness.run.exit_codes import worst
 from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.record import Interval, Latency, Record
@@ -42,7 +43,7 @@ def test_what_is_written_is_read_back(tmp_path):
     written = record(phases=Phases(import_s=0.5, compile_s=float("nan")))
     run.write_record(written)
     samples = [Sample(launch=0, round=1, index=2, latency_s=0.125)]
-    run.write_samples(written.cell.id, samples)
+    write_samples(run.cell_folder(written.cell.id), samples)
     budgets = [
         NodeUse(
             node="conv1",
@@ -53,7 +54,7 @@ def test_what_is_written_is_read_back(tmp_path):
             budget="derived",
         )
     ]
-    run.write_numerics(written.cell.id, budgets)
+    write_numerics(run.cell_folder(written.cell.id), budgets)
     run.write_environment({"cpu": "x"})
     again = RunStore.open(run.folder)
     assert again.read_record(written.cell.id).model_dump_json() == written.model_dump_json()
@@ -61,6 +62,33 @@ def test_what_is_written_is_read_back(tmp_path):
     assert again.read_numerics(written.cell.id) == budgets
     assert again.read_environment() == {"cpu": "x"}
     assert again.id == run.folder.name
+
+
+def test_files_beside_a_record_are_read_only_as_it_knows_them(tmp_path):
+    """Left over from earlier work on the cell, or changed since: neither is what the record was made with."""
+    run = RunStore.create("smoke", tmp_path)
+    written = record()
+    folder = run.cell_folder(written.cell.id)
+    samples = (Sample(launch=0, round=1, index=2, latency_s=0.125),)
+    part = LaunchPart(launch=0, phases=Phases(), steady=True, calls_per_sample=1, samples=samples)
+    files = write_files(folder, Parts(launches=(part,)))
+    run.write_record(written.model_copy(update={"files": files}))
+    assert run.read_samples(written.cell.id) == list(samples)
+    run.write_record(written.model_copy(update={"files": write_files(folder, Parts())}))
+    assert run.read_samples(written.cell.id) == []
+    run.write_record(written.model_copy(update={"files": files}))
+    write_samples(folder, [samples[0].model_copy(update={"latency_s": 0.1})])
+    with pytest.raises(DataError, match="changed after its record was written"):
+        run.read_samples(written.cell.id)
+
+
+def test_a_verdict_counts_for_the_records_that_were_judged(tmp_path):
+    run = RunStore.create("smoke", tmp_path)
+    run.write_record(record())
+    (run.folder / "gate.json").write_text(json.dumps({"records": run.digest, "verdicts": []}))
+    assert run.read_verdicts() == {"records": run.digest, "verdicts": []}
+    run.write_record(record(status="error", reason="measured again"))
+    assert run.read_verdicts() is None
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema_version": 1}', "\0\0\0", '{"cell": 3}'])
