@@ -19,7 +19,18 @@ from cnnbench.spec.layers import Layer, Linear, Shape, Shapes
 from cnnbench.spec.layers.shape import Flatten, Reshape
 
 OPERANDS_MATTER = frozenset(
-    {"detection", "boxes", "proposals", "quantized", "yolo_loss", "detection_loss", "loss", "sampling", "embedding"}
+    {
+        "detection",
+        "roi_align",
+        "boxes",
+        "proposals",
+        "quantized",
+        "yolo_loss",
+        "detection_loss",
+        "loss",
+        "sampling",
+        "embedding",
+    }
 )
 BATCHES = (1, 2, 3)
 ADAPTED = 400  # values of an operand that other values are brought to

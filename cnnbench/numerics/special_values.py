@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 LONGEST = 3  # nodes of a chain: a product, its normalisation, its activation
 PRODUCTS = ("conv", "conv_transpose", "linear", "matmul", "partial_conv")
-SAMPLES = ("grid_sample", "roi_align")  # kinds that read pixels at places which are data
+SAMPLES = ("grid_sample", "roi_align", "level_roi_align")  # kinds that read pixels at places which are data
 SLOTS = ("nan", "clean", "+inf", "-inf", "windows of -inf", "zeros and denormals")
 FEW = 2  # slots of a large operand: NaN in the first, none in the second
 LARGE_VALUES = 3_000_000  # of an operand with all slots
@@ -84,7 +84,7 @@ def is_free(layer: Layer) -> bool:
     if layer.kind == "resize":
         return bool(layer.fields()["mode"] != "nearest")
     dilation = layer.fields().get("dilation", 1)
-    of_boxes = layer.family == "detection" or layer.family.endswith("loss")
+    of_boxes = layer.family in ("detection", "roi_align") or layer.family.endswith("loss")
     return layer.kind == "grid_sample" or of_boxes or bool(np.max(dilation) > 1)
 
 

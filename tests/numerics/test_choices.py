@@ -21,9 +21,10 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.composites.proposals import ProposalSelection
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, Flatten, Linear, ReLU
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression
 from cnnbench.spec.layers.max_positions import MaxPoolPositions
 from cnnbench.spec.layers.reduction import ArgReduce, TopK
+from cnnbench.spec.layers.roi_align import RoIAlign
 from cnnbench.spec.layers.shape import Reshape, Transpose
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position

@@ -11,7 +11,8 @@ from cnnbench.face.networks import Model
 from cnnbench.face.prediction import predict
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.spec.architectures.faster_rcnn import FASTER, MASK, build_faster_rcnn
-from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign
+from cnnbench.spec.layers.detection import NonMaxSuppression
+from cnnbench.spec.layers.roi_align import RoIAlign
 from cnnbench.spec.weights import general_position
 
 torch = pytest.importorskip("torch", reason="torchvision's networks are the oracle here")

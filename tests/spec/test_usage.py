@@ -73,7 +73,6 @@ def test_composites_are_those_whose_code_makes_the_kind_in_any_configuration(use
         "mask_head_loss",
         "proposal_selection",
         "pyramid_proposals",
-        "pyramid_roi_align",
     )
 
 

@@ -2,114 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool, TakeRows
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]
 
 
-def _wide(x: Array) -> Array:
+def wide(x: Array) -> Array:
     """Coordinates and sums need more bits than narrow types have."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _channels_last(x: Array, call: Call) -> Array:
+def channels_last(x: Array, call: Call) -> Array:
+    """(N, H, W, C) of an operand in either layout."""
     return x if call.channels_last else jnp.moveaxis(x, 1, -1)
 
 
-def _as_called(x: Array, call: Call) -> Array:
+def as_called(x: Array, call: Call) -> Array:
+    """(N, H, W, C) in the layout that the call has."""
     return x if call.channels_last else jnp.moveaxis(x, -1, 1)
 
 
-def _corners(inputs: Arrays) -> list[Array]:
+def corners_of(boxes: Array) -> list[Array]:
     """x1, y1, x2, y2, to which no gradient goes."""
-    boxes = lax.stop_gradient(_wide(inputs[1]))
-    return [boxes[:, i] for i in range(4)]
+    fixed = lax.stop_gradient(wide(boxes))
+    return [fixed[:, i] for i in range(4)]
 
 
-def _images(inputs: Arrays) -> Array:
-    """The image of each box; boxes without one belong to the images in equal shares."""
-    if len(inputs) == 3:
-        return inputs[2]
-    share = max(inputs[1].shape[0] // max(inputs[0].shape[0], 1), 1)
-    return jnp.arange(inputs[1].shape[0]) // share
-
-
-class _Samples(NamedTuple):
-    """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
-
-    low: Array
-    high: Array
-    at_low: Array
-    at_high: Array
-    count: Array
-
-
-def _samples(layer: RoIAlign, first: Array, last: Array, axis: int, size: int) -> _Samples:
-    offset = 0.5 if layer.aligned else 0.0
-    start = first * layer.spatial_scale - offset
-    length = last * layer.spatial_scale - offset - start
-    if not layer.aligned:
-        length = jnp.maximum(length, 1.0)
-    out, most = layer.grid()[axis], layer.most_samples(axis, size)
-    if layer.sampling_ratio:
-        count = jnp.full_like(start, most)
-    else:
-        count = jnp.clip(jnp.ceil(length / out), 0, most)
-    number = jnp.arange(most)
-    parts = (number + 0.5).astype(start.dtype) / jnp.maximum(count, 1)[:, None]
-    cell = jnp.arange(out, dtype=start.dtype)
-    place = start[:, None, None] + (length / out)[:, None, None] * (cell[None, :, None] + parts[:, None, :])
-    inside = (place >= -1) & (place <= size) & (number < count[:, None, None])
-    place = jnp.clip(place, 0, size - 1)
-    low = jnp.floor(place)
-    share = place - low
-    index = low.astype(jnp.int32)
-    flat = (start.shape[0], out * most)
-    return _Samples(
-        index.reshape(flat),
-        jnp.minimum(index + 1, size - 1).reshape(flat),
-        jnp.where(inside, 1 - share, 0).reshape(flat),
-        jnp.where(inside, share, 0).reshape(flat),
-        count,
-    )
-
-
-@OPERATIONS.register("roi_align")
-def roi_align(layer: RoIAlign, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """Four gathers, one for each neighbour of a sample point, which XLA fuses with the mean."""
-    features = _channels_last(_wide(inputs[0]), call)
-    x1, y1, x2, y2 = _corners(inputs)
-    down, right = _samples(layer, y1, y2, 0, features.shape[1]), _samples(layer, x1, x2, 1, features.shape[2])
-    image = _images(inputs)[:, None, None]
-
-    def product(y: Array, at_y: Array, x: Array, at_x: Array) -> Array:
-        taken = features[image, y[:, :, None], x[:, None, :]]
-        return taken * (at_y[:, :, None] * at_x[:, None, :])[..., None]
-
-    vertical = ((down.low, down.at_low), (down.high, down.at_high))
-    horizontal = ((right.low, right.at_low), (right.high, right.at_high))
-    rows, columns = layer.grid()
-    cells = (len(x1), rows, down.low.shape[1] // rows, columns, right.low.shape[1] // columns, features.shape[3])
-    products = [product(*y, *x).reshape(cells) for y in vertical for x in horizontal]
-    if layer.mode == "avg":
-        total = sum(products[1:], products[0]).sum((2, 4))
-        pooled = total / jnp.maximum(down.count * right.count, 1)[:, None, None, None]
-    else:
-        # Points beyond a box's own number of samples are copies that no maximum may see.
-        seen = [jnp.arange(cells[2 + 2 * i]) < s.count[:, None] for i, s in enumerate((down, right))]
-        both = seen[0][:, None, :, None, None, None] & seen[1][:, None, None, None, :, None]
-        pooled = jnp.max(jnp.where(both, jnp.stack(products), -jnp.inf), (0, 3, 5))
-        none = jnp.minimum(down.count, right.count) == 0
-        pooled = jnp.where(none[:, None, None, None], 0, pooled)
-    return OpResult((_as_called(pooled.astype(inputs[0].dtype), call),))
+def images_of(boxes: Array, images: int) -> Array:
+    """The image of each box, where boxes belong to the images in equal shares."""
+    return jnp.arange(boxes.shape[0]) // max(boxes.shape[0] // max(images, 1), 1)
 
 
 def _half_away(x: Array) -> Array:
@@ -143,8 +72,8 @@ def _doubled(x: Array, axis: int) -> list[Array]:
 @OPERATIONS.register("roi_max_pool")
 def roi_max_pool(layer: RoIMaxPool, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
     """Each cell is covered by four overlapping blocks whose sides are powers of 2, maxima of which stand in tables."""
-    features = _channels_last(inputs[0], call)
-    x1, y1, x2, y2 = _corners(inputs)
+    features = channels_last(inputs[0], call)
+    x1, y1, x2, y2 = corners_of(inputs[1])
     tables = jnp.stack([jnp.stack(_doubled(tall, 2)) for tall in _doubled(features, 1)])
     sides = [_ranges(layer, y1, y2, 0, features.shape[1]), _ranges(layer, x1, x2, 1, features.shape[2])]
     blocks = []
@@ -152,7 +81,8 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Arrays, weights: Arrays, state: Arra
         level = jnp.frexp(jnp.maximum(high - low, 1).astype(jnp.float32))[1] - 1
         blocks.append((level, low, jnp.maximum(high - 2**level, 0)))
     (level_y, top, bottom), (level_x, left, right) = blocks
-    image = _images(inputs)[:, None, None]
+    own = inputs[2] if len(inputs) == 3 else images_of(inputs[1], features.shape[0])
+    image = own[:, None, None]
     found = [
         tables[level_y[:, :, None], level_x[:, None, :], image, y[:, :, None], x[:, None, :]]
         for y in (jnp.minimum(top, features.shape[1] - 1), bottom)
@@ -161,7 +91,7 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Arrays, weights: Arrays, state: Arra
     pooled = jnp.maximum(jnp.maximum(found[0], found[1]), jnp.maximum(found[2], found[3]))
     (low_y, high_y), (low_x, high_x) = sides
     filled = (high_y > low_y)[:, :, None, None] & (high_x > low_x)[:, None, :, None]
-    return OpResult((_as_called(jnp.where(filled, pooled, 0), call),))
+    return OpResult((as_called(jnp.where(filled, pooled, 0), call),))
 
 
 @OPERATIONS.register("anchor_grid")
@@ -214,7 +144,7 @@ def non_max_suppression(
     layer: NonMaxSuppression, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
 ) -> OpResult:
     """The matrix of overlaps of boxes sorted by score; leading axes by ``vmap``."""
-    boxes, scores = (lax.stop_gradient(_wide(x)) for x in inputs)
+    boxes, scores = (lax.stop_gradient(wide(x)) for x in inputs)
     batch, number, most = scores.shape[:-1], scores.shape[-1], layer.max_outputs
 
     def one(boxes: Array, scores: Array) -> tuple[Array, Array]:

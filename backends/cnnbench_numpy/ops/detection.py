@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnbench.execution.operations import Call, Gradients, OpResult
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool, TakeRows
 from cnnbench_numpy.ops.registry import REFERENCE, Array, Arrays, spatial
 
 
-class _Region(NamedTuple):
+class Region(NamedTuple):
     """One box: its number, its image, and its corners in the features' coordinates."""
 
     number: int
@@ -22,13 +22,13 @@ class _Region(NamedTuple):
     end: tuple[float, float]
 
 
-def _regions(layer: RoIMaxPool, inputs: Arrays) -> Iterator[_Region]:
+def regions_of(layer: RoIMaxPool, inputs: Arrays) -> Iterator[Region]:
     """The boxes, rows before columns; without images of their own they belong to the images in equal shares."""
     features, boxes = inputs[:2]
     images = inputs[2] if len(inputs) == 3 else np.arange(len(boxes)) // max(len(boxes) // max(len(features), 1), 1)
     for number, (box, image) in enumerate(zip(boxes, images, strict=True)):
         x1, y1, x2, y2 = (float(corner) for corner in box * boxes.dtype.type(layer.spatial_scale))
-        yield _Region(number, int(image), (y1, x1), (y2, x2))
+        yield Region(number, int(image), (y1, x1), (y2, x2))
 
 
 def _half_away(value: float) -> int:
@@ -37,7 +37,7 @@ def _half_away(value: float) -> int:
     return int(math.copysign(whole + (abs(value) - whole >= 0.5), value))
 
 
-def _cells(layer: RoIMaxPool, region: _Region, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
+def _cells(layer: RoIMaxPool, region: Region, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
     """Each cell of the grid with the rows and the columns that it sees."""
     ranges = []
     for axis, size in enumerate(sizes):
@@ -54,7 +54,7 @@ def roi_max_pool_backward(layer: RoIMaxPool, saved: Any, gradients: Arrays, weig
     """The gradient of each cell goes to its first maximum in row-major order."""
     features, (dy,) = saved[0], gradients
     dx = np.zeros(features.shape, dy.dtype)
-    for region in _regions(layer, saved):
+    for region in regions_of(layer, saved):
         for i, j, rows, columns in _cells(layer, region, features.shape[2:]):
             seen = features[region.image, :, rows, columns]
             if seen.size:
@@ -70,109 +70,11 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Arrays, weights: Arrays, state: Arra
     """The maximum of each cell of each region's grid, 0 where the cell is empty."""
     features = inputs[0]
     y = np.zeros(layer.output_shapes(tuple(x.shape for x in inputs))[0], features.dtype)
-    for region in _regions(layer, inputs):
+    for region in regions_of(layer, inputs):
         for i, j, rows, columns in _cells(layer, region, features.shape[2:]):
             seen = features[region.image, :, rows, columns]
             if seen.size:
                 y[region.number, :, i, j] = seen.max(axis=(1, 2))
-    return OpResult((y,), saved=inputs)
-
-
-def _samples(layer: RoIAlign, region: _Region, axis: int, size: int) -> list[list[tuple[int, int, float, float]]]:
-    """For each cell along an axis its samples: two pixels and their weights, which are 0 outside the features."""
-    offset = 0.5 if layer.aligned else 0.0
-    start, out = region.start[axis] - offset, layer.grid()[axis]
-    length = region.end[axis] - offset - start
-    if not layer.aligned:
-        length = max(length, 1.0)
-    count = layer.sampling_ratio or min(max(math.ceil(length / out), 0), layer.most_samples(axis, size))
-    cells = []
-    for i in range(out):
-        samples = []
-        for s in range(count):
-            place = start + length / out * (i + (s + 0.5) / count)
-            inside = float(-1 <= place <= size)
-            place = min(max(place, 0.0), size - 1.0)
-            low = math.floor(place)
-            share = place - low
-            samples.append((low, min(low + 1, size - 1), inside * (1 - share), inside * share))
-        cells.append(samples)
-    return cells
-
-
-def _mean_of_samples(cells: list[list[tuple[int, int, float, float]]], size: int, dtype: Any) -> Array:
-    """(cells, size): what each pixel of an axis contributes to the mean over each cell's samples."""
-    matrix = np.zeros((len(cells), size), dtype)
-    for row, samples in zip(matrix, cells, strict=True):
-        for low, high, at_low, at_high in samples:
-            row[low] += at_low / len(samples)
-            row[high] += at_high / len(samples)
-    return matrix
-
-
-def _weighted(rows: Array, x: Array, columns: Array) -> Array:
-    """rows @ x @ columns.T with weights >= 0, where a weight of 0 reads nothing: neither NaN nor an infinity."""
-    finite = np.isfinite(x)
-    y = np.asarray(rows @ np.where(finite, x, 0) @ columns.T)
-    tests = ((np.isposinf, math.inf), (np.isneginf, -math.inf), (np.isnan, math.nan))
-    for test, value in () if finite.all() else tests:
-        y[(rows > 0) @ test(x) @ (columns > 0).T] += value
-    return y
-
-
-def _largest_product(layer: RoIAlign, features: Array, region: _Region) -> Iterator[tuple[int, int, Array, Array]]:
-    """For mode ``max``, each cell with its samples' products (products, C) and where they come from (y, x, weight)."""
-    sizes = features.shape[2:]
-    rows, columns = (_samples(layer, region, axis, sizes[axis]) for axis in (0, 1))
-    for i, vertical in enumerate(rows):
-        for j, horizontal in enumerate(columns):
-            places = [
-                (y, x, wy * wx)
-                for y1, y2, wy1, wy2 in vertical
-                for x1, x2, wx1, wx2 in horizontal
-                for y, wy in ((y1, wy1), (y2, wy2))
-                for x, wx in ((x1, wx1), (x2, wx2))
-            ]
-            if places:
-                table = np.array(places)
-                y, x = table[:, 0].astype(int), table[:, 1].astype(int)
-                weight = table[:, 2:].astype(features.dtype)
-                yield i, j, np.where(weight > 0, features[region.image][:, y, x].T, 0) * weight, table
-
-
-def roi_align_backward(layer: RoIAlign, saved: Any, gradients: Arrays, weights: Arrays, call: Call) -> Gradients:
-    """The transposed interpolation for ``avg``; for ``max`` the weight of the winning product at its pixel."""
-    features, (dy,) = saved[0], gradients
-    dx = np.zeros(features.shape, dy.dtype)
-    height, width = features.shape[2:]
-    for region in _regions(layer, saved):
-        if layer.mode == "avg":
-            rows = _mean_of_samples(_samples(layer, region, 0, height), height, dy.dtype)
-            columns = _mean_of_samples(_samples(layer, region, 1, width), width, dy.dtype)
-            dx[region.image] += rows.T @ dy[region.number] @ columns
-            continue
-        for i, j, products, table in _largest_product(layer, features, region):
-            winner = table[products.argmax(axis=0)]
-            y, x = winner[:, 0].astype(int), winner[:, 1].astype(int)
-            channels = np.arange(features.shape[1])
-            np.add.at(dx[region.image], (channels, y, x), winner[:, 2] * dy[region.number, :, i, j])
-    return Gradients((dx, *(None,) * (len(saved) - 1)))
-
-
-@spatial("roi_align", backward=roi_align_backward)
-def roi_align(layer: RoIAlign, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
-    """Interpolation is the same along rows and columns, so the mean over samples is a matrix for each axis."""
-    features = inputs[0]
-    y = np.zeros(layer.output_shapes(tuple(x.shape for x in inputs))[0], features.dtype)
-    height, width = features.shape[2:]
-    for region in _regions(layer, inputs):
-        if layer.mode == "avg":
-            rows = _mean_of_samples(_samples(layer, region, 0, height), height, features.dtype)
-            columns = _mean_of_samples(_samples(layer, region, 1, width), width, features.dtype)
-            y[region.number] = _weighted(rows, features[region.image], columns)
-            continue
-        for i, j, products, _ in _largest_product(layer, features, region):
-            y[region.number, :, i, j] = products.max(axis=0)
     return OpResult((y,), saved=inputs)
 
 

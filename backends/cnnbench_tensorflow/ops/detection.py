@@ -7,117 +7,29 @@ there are fewer boxes than outputs.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool, TakeRows
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.registry import OPERATIONS
 
 Values = tuple[Any, ...]
 
 
-def _wide(x: Any) -> Any:
+def wide(x: Any) -> Any:
     """Coordinates and sums need more bits than narrow types have."""
     return tf.cast(x, tf.float32) if x.dtype in (tf.bfloat16, tf.float16) else x
 
 
-def _corners(inputs: Values) -> list[Any]:
+def corners_of(boxes: Any) -> list[Any]:
     """x1, y1, x2, y2, to which no gradient goes."""
-    return tf.unstack(tf.stop_gradient(_wide(inputs[1])), axis=1)
+    return tf.unstack(tf.stop_gradient(wide(boxes)), axis=1)
 
 
-def _images(inputs: Values) -> Any:
-    """The image of each box; boxes without one belong to the images in equal shares."""
-    if len(inputs) == 3:
-        return tf.cast(inputs[2], tf.int32)
-    share = max(inputs[1].shape[0] // max(inputs[0].shape[0], 1), 1)
-    return tf.range(inputs[1].shape[0]) // share
-
-
-class _Samples(NamedTuple):
-    """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
-
-    low: Any
-    high: Any
-    at_low: Any
-    at_high: Any
-    count: Any
-
-
-def _samples(layer: RoIAlign, first: Any, last: Any, axis: int, size: int) -> _Samples:
-    offset = 0.5 if layer.aligned else 0.0
-    start = first * layer.spatial_scale - offset
-    length = last * layer.spatial_scale - offset - start
-    if not layer.aligned:
-        length = tf.maximum(length, 1.0)
-    out, most = layer.grid()[axis], layer.most_samples(axis, size)
-    if layer.sampling_ratio:
-        count = tf.fill(start.shape, tf.cast(most, start.dtype))
-    else:
-        count = tf.clip_by_value(tf.math.ceil(length / out), 0.0, float(most))
-    number = tf.range(most, dtype=start.dtype)
-    parts = (number + 0.5) / tf.maximum(count, 1.0)[:, None]
-    cell = tf.range(out, dtype=start.dtype)
-    place = start[:, None, None] + (length / out)[:, None, None] * (cell[None, :, None] + parts[:, None, :])
-    inside = (place >= -1.0) & (place <= float(size)) & (number < count[:, None, None])
-    place = tf.clip_by_value(place, 0.0, size - 1.0)
-    low = tf.floor(place)
-    share = place - low
-    index = tf.cast(low, tf.int32)
-    flat = (start.shape[0], out * most)
-    zero = tf.zeros_like(share)
-    return _Samples(
-        tf.reshape(index, flat),
-        tf.reshape(tf.minimum(index + 1, size - 1), flat),
-        tf.reshape(tf.where(inside, 1 - share, zero), flat),
-        tf.reshape(tf.where(inside, share, zero), flat),
-        count,
-    )
-
-
-@OPERATIONS.register("roi_align")
-def roi_align(layer: RoIAlign, inputs: Values, weights: Values, state: Values, call: Call) -> OpResult:
-    """Four gathers of rows, one for each neighbour of a sample point."""
-    features = _wide(inputs[0])
-    _, height, width, channels = features.shape
-    x1, y1, x2, y2 = _corners(inputs)
-    down, right = _samples(layer, y1, y2, 0, height), _samples(layer, x1, x2, 1, width)
-    rows, image = tf.reshape(features, (-1, channels)), _images(inputs)[:, None, None] * height
-    out_rows, out_columns = layer.grid()
-    cells = (
-        inputs[1].shape[0],
-        out_rows,
-        down.low.shape[1] // out_rows,
-        out_columns,
-        right.low.shape[1] // out_columns,
-        channels,
-    )
-
-    def product(y: Any, at_y: Any, x: Any, at_x: Any) -> Any:
-        taken = tf.gather(rows, (image + y[:, :, None]) * width + x[:, None, :])
-        return tf.reshape(taken * (at_y[:, :, None] * at_x[:, None, :])[..., None], cells)
-
-    vertical = ((down.low, down.at_low), (down.high, down.at_high))
-    horizontal = ((right.low, right.at_low), (right.high, right.at_high))
-    products = [product(*y, *x) for y in vertical for x in horizontal]
-    if layer.mode == "avg":
-        pooled = (
-            tf.reduce_sum(tf.add_n(products), (2, 4)) / tf.maximum(down.count * right.count, 1.0)[:, None, None, None]
-        )
-    else:
-        # Points beyond a box's own number of samples are copies that no maximum may see.
-        seen = [tf.range(cells[2 + 2 * i], dtype=s.count.dtype) < s.count[:, None] for i, s in enumerate((down, right))]
-        both = seen[0][:, None, :, None, None, None] & seen[1][:, None, None, None, :, None]
-        largest = tf.maximum(tf.maximum(products[0], products[1]), tf.maximum(products[2], products[3]))
-        largest = tf.where(both, largest, tf.fill(largest.shape, largest.dtype.min))
-        # An axis at a time: the gradient of a maximum has no kernel for so many axes (TensorFlow 2.21).
-        largest = tf.reduce_max(tf.reshape(largest, (cells[0] * cells[1], cells[2], -1)), 1)
-        largest = tf.reduce_max(tf.reshape(largest, (-1, cells[4], channels)), 1)
-        pooled = tf.reshape(largest, (*cells[:2], cells[3], channels))
-        none = (tf.minimum(down.count, right.count) == 0)[:, None, None, None]
-        pooled = tf.where(none, tf.zeros_like(pooled), pooled)
-    return OpResult((tf.cast(pooled, inputs[0].dtype),))
+def images_of(boxes: Any, images: int) -> Any:
+    """The image of each box, where boxes belong to the images in equal shares."""
+    return tf.range(boxes.shape[0]) // max(boxes.shape[0] // max(images, 1), 1)
 
 
 def _half_away(x: Any) -> Any:
@@ -154,8 +66,8 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Values, weights: Values, state: Valu
     """Each cell is covered by four overlapping blocks whose sides are powers of 2, maxima of which stand in tables."""
     features = inputs[0]
     number, height, width, channels = features.shape
-    x1, y1, x2, y2 = _corners(inputs)
-    tables = tf.stack([wide for tall in _doubled(features, 1) for wide in _doubled(tall, 2)])
+    x1, y1, x2, y2 = corners_of(inputs[1])
+    tables = tf.stack([table for tall in _doubled(features, 1) for table in _doubled(tall, 2)])
     rows = tf.reshape(tables, (-1, channels))
     sides = [_ranges(layer, y1, y2, 0, height), _ranges(layer, x1, x2, 1, width)]
     blocks = []
@@ -165,7 +77,8 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Values, weights: Values, state: Valu
         blocks.append((level, low, tf.maximum(high - tf.bitwise.left_shift(tf.ones_like(level), level), 0)))
     (level_y, top, bottom), (level_x, left, right) = blocks
     table = level_y[:, :, None] * width.bit_length() + level_x[:, None, :]
-    image = (table * number + _images(inputs)[:, None, None]) * height
+    own = tf.cast(inputs[2], tf.int32) if len(inputs) == 3 else images_of(inputs[1], number)
+    image = (table * number + own[:, None, None]) * height
     found = [
         tf.gather(rows, (image + y[:, :, None]) * width + x[:, None, :])
         for y in (tf.minimum(top, height - 1), bottom)
@@ -182,7 +95,7 @@ def anchor_grid(layer: AnchorGrid, inputs: Values, weights: Values, state: Value
     """Broadcasting, in float32 at least."""
     _, height, width, _ = inputs[0].shape
     down, right = layer.strides()
-    dtype = _wide(tf.zeros((), inputs[0].dtype)).dtype
+    dtype = wide(tf.zeros((), inputs[0].dtype)).dtype
     y, x = tf.meshgrid(tf.range(height, dtype=dtype) * down, tf.range(width, dtype=dtype) * right, indexing="ij")
     boxes = tf.reshape(tf.stack([x, y, x, y], -1), (-1, 1, 4)) + tf.constant(layer.around_origin(), dtype)
     return OpResult((tf.cast(tf.reshape(boxes, (-1, 4)), inputs[0].dtype),))
@@ -225,7 +138,7 @@ def non_max_suppression(
     layer: NonMaxSuppression, inputs: Values, weights: Values, state: Values, call: Call
 ) -> OpResult:
     """The matrices of overlaps of boxes sorted by score."""
-    boxes, scores = (tf.stop_gradient(_wide(x)) for x in inputs)
+    boxes, scores = (tf.stop_gradient(wide(x)) for x in inputs)
     batch, number, most = list(scores.shape[:-1]), scores.shape[-1], layer.max_outputs
     boxes, scores = tf.reshape(boxes, (-1, number, 4)), tf.reshape(scores, (-1, number))
     order = tf.argsort(scores, axis=-1, direction="DESCENDING", stable=True)

@@ -2,109 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from cnnbench.execution.operations import Call, OpResult
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool, TakeRows
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """Coordinates and sums need more bits than narrow types have."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _rows(features: Tensor) -> Tensor:
+def rows_of(features: Tensor) -> Tensor:
     """(N H W, C): a view where the memory format is channels-last."""
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
-def _images(inputs: Tensors) -> Tensor:
-    """The image of each box; boxes without one belong to the images in equal shares."""
-    if len(inputs) == 3:
-        return inputs[2]
-    share = max(inputs[1].shape[0] // max(inputs[0].shape[0], 1), 1)
-    return torch.arange(inputs[1].shape[0], device=inputs[1].device) // share
-
-
-class _Samples(NamedTuple):
-    """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
-
-    low: Tensor
-    high: Tensor
-    at_low: Tensor
-    at_high: Tensor
-    count: Tensor
-
-
-def _samples(layer: RoIAlign, first: Tensor, last: Tensor, axis: int, size: int) -> _Samples:
-    offset = 0.5 if layer.aligned else 0.0
-    start = first * layer.spatial_scale - offset
-    length = last * layer.spatial_scale - offset - start
-    if not layer.aligned:
-        length = length.clamp(min=1.0)
-    out, most = layer.grid()[axis], layer.most_samples(axis, size)
-    if layer.sampling_ratio:
-        count = torch.full_like(start, most)
-    else:
-        count = (length / out).ceil().clamp(0, most)
-    number = torch.arange(most, device=start.device)
-    cell = torch.arange(out, device=start.device, dtype=start.dtype)
-    parts = (number + 0.5) / count.clamp(min=1)[:, None]
-    place = start[:, None, None] + (length / out)[:, None, None] * (cell[None, :, None] + parts[:, None, :])
-    inside = (place >= -1) & (place <= size) & (number < count[:, None, None])
-    place = place.clamp(0, size - 1)
-    low = place.floor()
-    share = place - low
-    index = low.long()
-    flat = (start.shape[0], out * most)
-    return _Samples(
-        index.reshape(flat),
-        (index + 1).clamp(max=size - 1).reshape(flat),
-        torch.where(inside, 1 - share, 0).reshape(flat),
-        torch.where(inside, share, 0).reshape(flat),
-        count,
-    )
-
-
-@OPERATIONS.register("roi_align")
-def roi_align(layer: RoIAlign, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
-    """Four gathers of rows, one for each neighbour of a sample point; torchvision is not needed."""
-    features = inputs[0]
-    _, channels, height, width = features.shape
-    x1, y1, x2, y2 = _wide(inputs[1].detach()).unbind(1)
-    down, right = _samples(layer, y1, y2, 0, height), _samples(layer, x1, x2, 1, width)
-    rows, image = _rows(_wide(features)), _images(inputs)[:, None, None] * height
-    shape = (len(x1), down.low.shape[1], right.low.shape[1], channels)
-
-    def product(y: Tensor, at_y: Tensor, x: Tensor, at_x: Tensor) -> Tensor:
-        taken = rows.index_select(0, ((image + y[:, :, None]) * width + x[:, None, :]).reshape(-1)).view(shape)
-        return taken * (at_y[:, :, None] * at_x[:, None, :]).to(rows.dtype)[..., None]
-
-    vertical = ((down.low, down.at_low), (down.high, down.at_high))
-    horizontal = ((right.low, right.at_low), (right.high, right.at_high))
-    products = [product(*y, *x) for y in vertical for x in horizontal]
-    cells = (shape[0], layer.grid()[0], -1, layer.grid()[1], shape[2] // layer.grid()[1], channels)
-    if layer.mode == "avg":
-        total = sum(products[1:], products[0]).view(cells).sum((2, 4))
-        pooled = total / (down.count * right.count).clamp(min=1).to(total.dtype)[:, None, None, None]
-    else:
-        # Points beyond a box's own number of samples are copies that no maximum may see.
-        seen = [
-            torch.arange(s.low.shape[1] // out, device=rows.device) < s.count[:, None]
-            for s, out in zip((down, right), layer.grid(), strict=True)
-        ]
-        hidden = ~(seen[0][:, None, :, None, None, None] & seen[1][:, None, None, None, :, None])
-        stacked = torch.stack([p.view(cells).masked_fill(hidden, -torch.inf) for p in products])
-        pooled = stacked.amax((0, 3, 5))
-        none = torch.minimum(down.count, right.count) == 0
-        pooled = pooled.masked_fill(none[:, None, None, None], 0)
-    return OpResult((pooled.permute(0, 3, 1, 2).to(features.dtype),))
+def images_of(boxes: Tensor, images: int) -> Tensor:
+    """The image of each box, where boxes belong to the images in equal shares."""
+    return torch.arange(boxes.shape[0], device=boxes.device) // max(boxes.shape[0] // max(images, 1), 1)
 
 
 def _half_away(x: Tensor) -> Tensor:
@@ -143,8 +63,8 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Tensors, weights: Tensors, state: Te
     """Each cell is covered by four overlapping blocks whose sides are powers of 2, maxima of which stand in tables."""
     features = inputs[0]
     number, channels, height, width = features.shape
-    x1, y1, x2, y2 = _wide(inputs[1].detach()).unbind(1)
-    tables = [_rows(wide) for tall in _doubled(features, 2) for wide in _doubled(tall, 3)]
+    x1, y1, x2, y2 = wide(inputs[1].detach()).unbind(1)
+    tables = [rows_of(table) for tall in _doubled(features, 2) for table in _doubled(tall, 3)]
     columns_tables = width.bit_length()
     rows = torch.cat(tables)
     sides = [_ranges(layer, y1, y2, 0, height), _ranges(layer, x1, x2, 1, width)]
@@ -154,7 +74,8 @@ def roi_max_pool(layer: RoIMaxPool, inputs: Tensors, weights: Tensors, state: Te
         blocks.append((level, low, (high - 2**level).clamp(min=0)))
     (level_y, top, bottom), (level_x, left, right) = blocks
     table = level_y[:, :, None] * columns_tables + level_x[:, None, :]
-    image = (table * number + _images(inputs)[:, None, None]) * height
+    own = inputs[2] if len(inputs) == 3 else images_of(inputs[1], number)
+    image = (table * number + own[:, None, None]) * height
     found = [
         rows.index_select(0, ((image + y[:, :, None]) * width + x[:, None, :]).reshape(-1))
         for y in (top.clamp(max=height - 1), bottom)
@@ -241,7 +162,7 @@ def non_max_suppression(
     layer: NonMaxSuppression, inputs: Tensors, weights: Tensors, state: Tensors, call: Call
 ) -> OpResult:
     """The matrix of overlaps of boxes sorted by score, and one operator that settles who stays."""
-    boxes, scores = _wide(inputs[0].detach()), _wide(inputs[1].detach())
+    boxes, scores = wide(inputs[0].detach()), wide(inputs[1].detach())
     batch, count = scores.shape[:-1], scores.shape[-1]
     answers = [_stay(layer, b, s) for b, s in zip(boxes.reshape(-1, count, 4), scores.reshape(-1, count), strict=True)]
     indices = torch.stack([answer[0] for answer in answers]).reshape(*batch, layer.max_outputs)
@@ -249,7 +170,7 @@ def non_max_suppression(
 
 
 @OPERATIONS.register("take_rows")
-def take_rows(layer: TakeRows, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
+def takerows_of(layer: TakeRows, inputs: Tensors, weights: Tensors, state: Tensors, call: Call) -> OpResult:
     """``torch.gather`` along axis 1."""
     values, indices = inputs
     inner = (1,) * (values.dim() - 2)

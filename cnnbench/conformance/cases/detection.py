@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnbench.conformance.cases.case import Draw, LayerCase
 from cnnbench.spec.layers import Shape
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool, TakeRows
 
 FEATURES: Shape = (3, 9, 12)
 
@@ -64,7 +64,8 @@ def rows_or_none(count: int) -> Draw:
     return lambda generator, shape: generator.integers(-1, count, shape)
 
 
-def _regions(layer: RoIMaxPool, count: int = 5) -> LayerCase:
+def regions(layer: RoIMaxPool, count: int = 5) -> LayerCase:
+    """Boxes of given images on shared features."""
     return LayerCase(
         layer, (FEATURES, (count, 4), (count,)), draws=(None, boxes(), images(2)), batched=(True, False, False)
     )
@@ -76,19 +77,10 @@ def _suppression(draw: Draw, scores: Draw | None = None, count: int = 24, **fiel
 
 
 CASES = {
-    "roi_max_pool/quarter": _regions(RoIMaxPool(output_size=(2, 3), spatial_scale=0.25)),
-    "roi_max_pool/finer_than_pixels": _regions(RoIMaxPool(output_size=7, spatial_scale=0.0625)),
+    "roi_max_pool/quarter": regions(RoIMaxPool(output_size=(2, 3), spatial_scale=0.25)),
+    "roi_max_pool/finer_than_pixels": regions(RoIMaxPool(output_size=7, spatial_scale=0.0625)),
     "roi_max_pool/shared_out": LayerCase(
         RoIMaxPool(output_size=(3, 2), spatial_scale=0.125), (FEATURES, (4,)), draws=(None, boxes())
-    ),
-    "roi_align/aligned": _regions(RoIAlign(output_size=(2, 3), spatial_scale=0.25, sampling_ratio=2)),
-    "roi_align/not_aligned": _regions(RoIAlign(output_size=3, spatial_scale=0.125, sampling_ratio=2, aligned=False)),
-    "roi_align/adaptive": _regions(RoIAlign(output_size=(3, 2), spatial_scale=0.25)),
-    "roi_align/one_sample": _regions(RoIAlign(output_size=(1, 4), spatial_scale=0.25, sampling_ratio=1)),
-    "roi_align/max": _regions(RoIAlign(output_size=(3, 2), spatial_scale=0.25, sampling_ratio=2, mode="max")),
-    "roi_align/adaptive_max": _regions(RoIAlign(output_size=(2, 3), spatial_scale=0.25, mode="max")),
-    "roi_align/shared_out": LayerCase(
-        RoIAlign(output_size=2, spatial_scale=0.125, sampling_ratio=2), (FEATURES, (4,)), draws=(None, boxes())
     ),
     "anchor_grid/rounded": LayerCase(AnchorGrid(sizes=(15.0, 32.0), stride=(8, 16)), ((2, 4, 6),)),
     "anchor_grid/exact": LayerCase(

@@ -32,71 +32,11 @@ Array = NDArray[Any]
 
 no_hard_operands(
     "anchor_grid",
-    "roi_align",
     "roi_max_pool",
     "take_rows",
     because="operands say where to look, and are judged as the network has them",
 )
 choice_rule("non_max_suppression")(suppression)
-PLACE = 8  # roundings of a sample's place: scale, offset, length, its share of a cell, the sum
-
-
-def _on_magnitudes(call: LayerCall) -> LayerCall:
-    """The call on absolute features; the boxes stay, since they say which pixels are read."""
-    return replace(call, inputs=(np.abs(call.inputs[0]), *call.inputs[1:]))
-
-
-def _places(setting: Setting) -> Array:
-    """The largest coordinate of each box in pixels of the features, (R, 1, 1, 1)."""
-    boxes = np.abs(setting.call.inputs[1]) * setting.layer.spatial_scale + 1
-    return np.asarray(boxes.max(axis=1, initial=0)[:, None, None, None])
-
-
-def _most_samples(setting: Setting) -> int:
-    sizes = setting.call.inputs[0].shape[2:]
-    return math.prod(setting.layer.most_samples(axis, size) for axis, size in enumerate(sizes))
-
-
-@forward_formula("roi_align")
-def roi_align(setting: Setting) -> ForwardBudget:
-    """K = 4 S products and 4 roundings of their weights: c(K + 4) S; a place off by c(8) x moves the interpolation by
-    that times twice the largest feature of the channel, along each axis. Coordinates are held in the accumulator.
-    """
-    u, features = setting.u, np.abs(setting.call.inputs[0])
-    magnitude = setting.reference.forward(_on_magnitudes(setting.call)).outputs[0]
-    steepest = 2 * features.max(axis=(0, 2, 3), initial=0)[None, :, None, None]
-    own = np.abs(setting.values.outputs[0])
-    terms = 4 * _most_samples(setting) + 4
-
-    def error(c: Any) -> Array:
-        moved = 2 * c(PLACE, u.accumulated) * _places(setting) * steepest
-        return np.asarray(c(terms, u.accumulated) * magnitude + moved + u.stored * own + 8 * u.smallest)
-
-    return ForwardBudget((both(error),))
-
-
-@gradient_formula("roi_align")
-def roi_align_gradient(setting: GradientSetting) -> GradientBudget:
-    """As forward, with the K samples that meet a pixel; a place that is off shifts what neighbours get, so that the
-    3 x 3 sum of S bounds it. Boxes have no gradient, exactly.
-    """
-    u = setting.u
-    magnitude = setting.gradient_magnitudes(_on_magnitudes(setting.call)).inputs[0]
-    if setting.layer.mode == "max":  # the winners of the magnitudes are others
-        magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
-    height, width = magnitude.shape[2:]
-    padded = np.pad(magnitude, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    around = sum(padded[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3))
-    terms = 4 * _most_samples(setting) * len(setting.call.inputs[1]) + 4
-    place = float(_places(setting).max(initial=0))
-    some = np.maximum(magnitude, u.smallest)  # of so many terms the worst case may be infinite, and 0 times it nothing
-
-    def error(c: Any) -> Array:
-        moved = 2 * c(PLACE, setting.u.accumulated) * place * around
-        own = u.stored * np.abs(setting.gradients.inputs[0])
-        return np.asarray(c(terms, u.accumulated) * some + moved + own + 8 * u.smallest)
-
-    return GradientBudget((both(error), *_still(setting)))
 
 
 @forward_formula("roi_max_pool", "take_rows")

@@ -9,9 +9,9 @@ from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_operands
 from cnnbench.numerics.faults.engine.drawn import CLASS_GAP, Drawn, boxes, crowd, crowds, integers, lattice, normal, on
 from cnnbench.spec.layers import Concat
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool
 
-_REGIONS = (
+REGIONS = (
     Drawn((3, 9, 12), normal()),
     Drawn((5, 4), boxes(36.0), batched=False),
     Drawn((5,), integers(2), batched=False),
@@ -48,24 +48,10 @@ def _classes_together(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays
 
 FAULTS = (
     Fault(
-        "roi_align.not_aligned",
-        "roi_align",
-        "pixel centres at whole coordinates and not half a pixel on (Detectron, torchvision's default before 0.6)",
-        on(RoIAlign(output_size=3, spatial_scale=0.25, sampling_ratio=2), *_REGIONS),
-        operation=other_layer(lambda layer: replace(layer, aligned=False)),
-    ),
-    Fault(
-        "roi_align.fixed_samples",
-        "roi_align",
-        "two samples for each cell where their number was to follow the box's size",
-        on(RoIAlign(output_size=2, spatial_scale=0.25), *_REGIONS),
-        operation=other_layer(lambda layer: replace(layer, sampling_ratio=2)),
-    ),
-    Fault(
         "roi_max_pool.rounding",
         "roi_max_pool",
         "corners of regions rounded down and not to the nearest pixel",
-        on(RoIMaxPool(output_size=3, spatial_scale=0.25), *_REGIONS),
+        on(RoIMaxPool(output_size=3, spatial_scale=0.25), *REGIONS),
         operation=other_operands(_corners_moved),
     ),
     Fault(

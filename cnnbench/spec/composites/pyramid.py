@@ -12,11 +12,12 @@ from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Sigmoid
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.base import Example, Shapes, require_int
-from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign, TakeRows
+from cnnbench.spec.layers.detection import NonMaxSuppression, TakeRows
 from cnnbench.spec.layers.indexing import Split
 from cnnbench.spec.layers.loss import StopGradient
 from cnnbench.spec.layers.merge import Add, Concat, Multiply, Select, Subtract
 from cnnbench.spec.layers.reduction import ArgReduce, TopK
+from cnnbench.spec.layers.roi_align import LevelRoIAlign, RoIAlign
 from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
 
@@ -103,8 +104,7 @@ class PyramidRoIAlign(Composite, kind="pyramid_roi_align"):
     """Features of each region, sampled from the level of the pyramid that fits its size.
 
     Of levels l = 0, 1 ..., each half as fine as the one before, a region of w by h pixels has l = floor(log2(sqrt(w h)
-    / finest)), at least 0 and at most the last one. Regions are pooled from every level, and one is chosen, so that
-    shapes do not depend on the regions.
+    / finest)), at least 0 and at most the last one. Each region is pooled once, from its level.
 
     Args:
         output_size: Of the grid laid over each region.
@@ -148,20 +148,20 @@ class PyramidRoIAlign(Composite, kind="pyramid_roi_align"):
     def expand(self, builder: Builder, *inputs: Value) -> Value:
         *features, regions = inputs
         rows = builder.add("rows", Reshape(shape=(-1, 4), whole=True), regions)
-        grid, channels = require_axes(self.output_size), features[0].channels
-        size = channels * grid[0] * grid[1]
-        pooled = []
-        for number, (level, stride) in enumerate(zip(features, self.strides, strict=True)):
+        grid = require_axes(self.output_size)
+        if len(features) == 1:
+            scale = 1 / self.strides[0]
             align = RoIAlign(
-                output_size=grid, spatial_scale=1 / stride, sampling_ratio=self.sampling_ratio, aligned=self.aligned
+                output_size=grid, spatial_scale=scale, sampling_ratio=self.sampling_ratio, aligned=self.aligned
             )
-            value = builder.add(f"level{number}", align, level, rows)
-            pooled.append(builder.add(f"level{number}_row", Reshape(shape=(1, size)), value))
-        if len(pooled) == 1:
-            return builder.add("chosen", Reshape(shape=(channels, *grid)), pooled[0])
-        value = builder.add("levels", Concat(axis=1), *pooled)
-        value = builder.add("of_level", TakeRows(), value, self._level(builder, rows))
-        return builder.add("chosen", Reshape(shape=(channels, *grid)), value)
+            return builder.add("pooled", align, features[0], rows)
+        pool = LevelRoIAlign(
+            output_size=grid,
+            strides=tuple(map(float, self.strides)),
+            sampling_ratio=self.sampling_ratio,
+            aligned=self.aligned,
+        )
+        return builder.add("pooled", pool, rows, self._level(builder, rows), *features)
 
     def _level(self, builder: Builder, rows: Value) -> Value:
         """(N R, 1) integers: of the sums of area / threshold - 1 over the first thresholds the largest."""

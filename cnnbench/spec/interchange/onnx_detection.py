@@ -6,8 +6,9 @@ from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.onnx_node import OnnxNode, importer
 from cnnbench.spec.interchange.onnx_tensor import Array, Tensor
 from cnnbench.spec.layers import Concat
-from cnnbench.spec.layers.detection import NonMaxSuppression, RoIAlign, RoIMaxPool
+from cnnbench.spec.layers.detection import NonMaxSuppression, RoIMaxPool
 from cnnbench.spec.layers.indexing import Gather, Slice
+from cnnbench.spec.layers.roi_align import RoIAlign
 from cnnbench.spec.layers.shape import Unsqueeze
 
 

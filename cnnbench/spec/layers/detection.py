@@ -53,43 +53,6 @@ class RoIMaxPool(Layer, kind="roi_max_pool"):
         return ((inputs[1][0], inputs[0][1], *self.grid()),)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RoIAlign(RoIMaxPool, kind="roi_align"):
-    """Features sampled bilinearly at regular points of each cell of a grid laid over each region, and averaged.
-
-    Along an axis a region starts at x1 spatial_scale - o and is n = (x2 - x1) spatial_scale long, o = 1/2 if
-    ``aligned``; sample s of S of cell j lies at start + (n / out) (j + (s + 1/2) / S). Beyond -1 or the size it
-    counts as 0; else it is clamped to the first and last pixel's centre and interpolated between two pixels.
-
-    Args:
-        output_size: Of the grid laid over each region: one integer for both axes or one each.
-        spatial_scale: From the boxes' coordinates to the features': 1 / stride.
-        sampling_ratio: S. 0: ceil(n / out), a number for each box and axis; at most ceil(size / out) of the features,
-            which shapes that are known beforehand need and which boxes within the image do not exceed.
-        aligned: Whether pixel i's centre lies at i + 1/2 of the continuous axis (torchvision's ``aligned=True``, ONNX's
-            ``half_pixel``). Otherwise it lies at i, and a region is at least one pixel long.
-        mode: ``avg``, or ``max``: the largest of all samples' four products of a pixel and its interpolation weight,
-            which is ONNX's meaning and not the largest interpolated value.
-
-    Shapes:
-        As ``RoIMaxPool``. Source: Mask R-CNN (arXiv:1703.06870, section 3); torchvision's ``roi_align``,
-        ONNX's RoiAlign.
-    """
-
-    sampling_ratio: int = 0
-    aligned: bool = True
-    mode: Literal["avg", "max"] = "avg"
-
-    def resolve(self, inputs: Shapes) -> Self:
-        require_int(self.sampling_ratio, "sampling_ratio", least=0)
-        require_one_of(self.mode, "mode", ("avg", "max"))
-        return super().resolve(inputs)
-
-    def most_samples(self, axis: int, size: int) -> int:
-        """The largest S along an axis of the grid over features of this size."""
-        return self.sampling_ratio or max(-(-size // self.grid()[axis]), 1)
-
-
 def _check_regions(inputs: Shapes, kind: str, spatial_scale: float) -> None:
     require_rank(inputs[0], kind, least=4, most=4)
     if not spatial_scale > 0:

@@ -56,3 +56,24 @@ def test_no_backend_makes_a_finite_number_of_a_largest_sample_that_is_infinite(b
     assert np.isposinf(expected).any()
     got = outputs(replace(case, options=replace(case.options, mode=mode)), image, backend)
     assert not np.isfinite(got[~np.isfinite(expected)]).any()
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode"),
+    [
+        ("numpy", "reference"),
+        pytest.param("torch", "eager", marks=pytest.mark.torch),
+        pytest.param("jax", "jit", marks=pytest.mark.jax),
+        pytest.param("tensorflow", "graph", marks=pytest.mark.tensorflow),
+    ],
+)
+def test_a_level_of_which_no_region_is_leaves_no_trace(backend, mode):
+    pytest.importorskip(backend, reason=f"needs {backend}")
+    case = layer_cases()["level_roi_align/three_levels"].case(ProgramOptions(mode, precision("float32")))
+    boxes, levels, *features = (item.name for item in case.graph.inputs)
+    other = {levels: np.where(case.inputs[levels] == 1, 2, case.inputs[levels]), features[1]: case.inputs[features[1]]}
+    clean = replace(case, batch={**case.batch, **other})
+    bad = replace(clean, batch={**clean.batch, features[1]: np.full_like(other[features[1]], np.nan)})
+    found = [outputs(one, one.inputs[boxes], backend) for one in (clean, bad)]
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_array_equal(*found)

@@ -10,7 +10,8 @@ from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.spec.composites.boxes import BoxClip, BoxDecode, BoxEncode, BoxIoU
 from cnnbench.spec.composites.proposals import ProposalSelection, YoloDecode
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIAlign, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMaxPool, TakeRows
+from cnnbench.spec.layers.roi_align import RoIAlign
 
 RNG = np.random.default_rng(3)
 
