@@ -84,9 +84,9 @@ def cnnbench_training_programs() -> Sequence[ProgramPlugin]:
 @hookimpl
 def cnnbench_claims() -> Sequence[NetworkClaim]:
     """The notes' statements."""
-    from cnnbench.claims import arithmetic, depth, generalization, images, normalization, signals
+    from cnnbench.claims import arithmetic, depth, generalization, images, normalization, signals, style
 
-    rooms = (arithmetic, images, signals, depth, normalization, generalization)
+    rooms = (arithmetic, images, signals, depth, normalization, generalization, style)
     return [claim for room in rooms for claim in room.CLAIMS]
 
 

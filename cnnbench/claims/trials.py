@@ -51,6 +51,10 @@ class Trial:
         """The training of one seed, in float32."""
         return train(self._task(TrainingTask, laboratory, seed))
 
+    def held_out(self, laboratory: Laboratory, seed: int) -> TrainingResult:
+        """The same, evaluated on a fifth of the training images, which it leaves out."""
+        return train(self._task(_Tuning, laboratory, seed))
+
     def accuracies(self, laboratory: Laboratory) -> tuple[float, ...]:
         """The test accuracy after the training of each seed, at the rate that tuning found."""
         tuned = self.tuned(laboratory)
@@ -61,7 +65,7 @@ class Trial:
 
         def loss(rate: float) -> float:
             there = replace(self, settings=replace(self.settings, learning_rate=rate))
-            found = [train(there._task(_Tuning, laboratory, seed)).epochs[-1].test_loss for seed in TUNING_SEEDS]
+            found = [there.held_out(laboratory, seed).epochs[-1].test_loss for seed in TUNING_SEEDS]
             return math.fsum(math.inf if item is None or not math.isfinite(item) else item for item in found)
 
         return replace(self, settings=replace(self.settings, learning_rate=min(self.rates, key=loss)))
