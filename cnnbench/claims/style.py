@@ -140,7 +140,8 @@ def least_by_adam(evaluate: Evaluate, start: Array, budget: int, rate: float) ->
         budget: How many evaluations it gets.
         rate: The step size.
     """
-    picture, mean, square, best = start.copy(), 0.0, 0.0, math.inf
+    picture, best = start.copy(), math.inf
+    mean = square = np.zeros_like(start)
     for step in range(1, budget + 1):
         value, slope = evaluate(picture)
         best = min(best, value)
