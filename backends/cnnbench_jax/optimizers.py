@@ -11,13 +11,14 @@ import optax
 from jax import Array
 
 from cnnbench.execution.optimizers import OptimizerRules
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 Slots = Mapping[str, Sequence[Array]]
 Update = Callable[[list[Array], list[Array], Slots, Array], tuple[list[Array], dict[str, list[Array]]]]
 
 
-OPTIMIZERS = OptimizerRules("jax")
+OPTIMIZERS = OptimizerRules("jax", clips=True)
 
 
 @OPTIMIZERS.register("sgd")
@@ -35,12 +36,25 @@ def sgd(optimizer: SGD, decays: Sequence[bool]) -> Update:
         directions, _ = decay.update(gradients, decay.init(weights), weights)
         after: dict[str, list[Array]] = {}
         if optimizer.momentum:
+            if optimizer.dampening:
+                directions = [
+                    _damped(optimizer, *each) for each in zip(directions, _started(slots, directions), strict=True)
+                ]
             directions, trace = momentum.update(directions, optax.TraceState(trace=list(slots["momentum"])))
-            after = {"momentum": trace.trace}
+            after = {"momentum": trace.trace, **{n: [jnp.ones_like(s) for s in slots[n]] for n in optimizer.counters}}
         moves = [-rate * direction.astype(rate.dtype) for direction in directions]
         return optax.apply_updates(weights, moves), after
 
     return update
+
+
+def _started(slots: Slots, directions: Sequence[Array]) -> Sequence[Array | int]:
+    """For each weight whether it has taken a step; 1 where the first step is as the others."""
+    return slots.get("started", [1] * len(directions))
+
+
+def _damped(optimizer: SGD, direction: Array, started: Array | int) -> Array:
+    return direction * jnp.where(started, 1 - optimizer.dampening, 1.0).astype(direction.dtype)
 
 
 @OPTIMIZERS.register("adam")
@@ -145,3 +159,38 @@ def _decayed(weight_decay: float, decays: Sequence[bool], move: Callable[..., An
         return [new.astype(weight.dtype) for new, weight in zip(moved, weights, strict=True)], after
 
     return update
+
+
+def clip(
+    clipping: Clipping, weights: list[Array], gradients: list[Array], units: Sequence[tuple[int, ...] | None]
+) -> list[Array]:
+    """The gradients of all trained weights, clipped; norms are never narrower than float32.
+
+    ``optax.clip_by_global_norm`` has no epsilon, and ``optax.adaptive_grad_clip`` takes the last axis for units.
+
+    Args:
+        clipping: How.
+        weights: As they are before the step.
+        gradients: One a weight.
+        units: ``clipped_units``.
+    """
+    limit = clipping.limit
+    if clipping.kind == "value":
+        found: list[Array] = optax.clip(limit).update(gradients, optax.EmptyState())[0]
+        return found
+    if clipping.kind == "adaptive":
+        pairs = zip(weights, gradients, units, strict=True)
+        return [g if axes is None else _clip_units(clipping, w, g, axes) for w, g, axes in pairs]
+    wide = [gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32)) for gradient in gradients]
+    norms = [optax.tree.norm(gradient) for gradient in wide]
+    if clipping.kind == "global_norm":
+        norms = [optax.tree.norm(wide)] * len(norms)
+    shares = [limit / jnp.maximum(limit, norm + clipping.floor) for norm in norms]
+    return [g * share.astype(g.dtype) for g, share in zip(gradients, shares, strict=True)]
+
+
+def _clip_units(clipping: Clipping, weight: Array, gradient: Array, axes: tuple[int, ...]) -> Array:
+    wide = jnp.promote_types(gradient.dtype, jnp.float32)
+    sizes = [jnp.sqrt(jnp.sum(a.astype(wide) ** 2, axis=axes, keepdims=True)) for a in (weight, gradient)]
+    most = clipping.limit * jnp.maximum(sizes[0], clipping.floor)
+    return gradient * (most / jnp.maximum(most, sizes[1])).astype(gradient.dtype)

@@ -13,9 +13,10 @@ from jax import Array
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands
+from cnnbench.execution.optimizers import clipped_units
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import JaxPlacement
-from cnnbench_jax.optimizers import OPTIMIZERS
+from cnnbench_jax.optimizers import OPTIMIZERS, clip
 
 Arrays = list[Array]
 Changed = dict[int, Array]  # running statistics after a pass, by position; what is not there did not change
@@ -160,6 +161,8 @@ class TracedStep:
         self._trainable = setting.bound.trainable
         self._differentiate = TracedGradient(setting)
         self._update = OPTIMIZERS.rule(optimizer)(optimizer, setting.bound.decaying(optimizer))
+        self._clipping = optimizer.clipping
+        self._units = clipped_units(setting.bound, optimizer.clipping) if optimizer.clipping else ()
 
     def __call__(
         self,
@@ -170,7 +173,10 @@ class TracedStep:
         operands: ProgramOperands,
     ) -> JaxStepResults:
         result = self._differentiate(weights, state, operands)
-        trained, slots = self._update([weights[i] for i in self._trainable], result.gradients.weights, slots, rate)
+        trained, gradients = [weights[i] for i in self._trainable], result.gradients.weights
+        if self._clipping:
+            gradients = clip(self._clipping, trained, gradients, self._units)
+        trained, slots = self._update(trained, gradients, slots, rate)
         after = list(weights)
         for i, weight in zip(self._trainable, trained, strict=True):
             after[i] = weight

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.optimizers import OptimizerRules
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
 
-OPTIMIZERS = OptimizerRules("numpy")
+OPTIMIZERS = OptimizerRules("numpy", clips=True)
 
 
 @OPTIMIZERS.register("sgd")
 def sgd(optimizer: SGD, weight: Array, gradient: Array, slots: Slots, rate: float, decays: bool) -> tuple[Array, Slots]:
-    """g = gradient + decay w; m = momentum m + g; w - rate (g + momentum m if nesterov else m)."""
+    """g = gradient + decay w; m = momentum m + (1 - dampening) g; w - rate (g + momentum m if nesterov else m)."""
     if decays and optimizer.weight_decay:
         gradient = gradient + optimizer.weight_decay * weight
     if not optimizer.momentum:
         return weight - rate * gradient, {}
-    momentum = optimizer.momentum * slots["momentum"] + gradient
+    damped = optimizer.dampening and (optimizer.damp_first or slots["started"])
+    momentum = optimizer.momentum * slots["momentum"] + (gradient * (1 - optimizer.dampening) if damped else gradient)
     direction = gradient + optimizer.momentum * momentum if optimizer.nesterov else momentum
-    return weight - rate * direction, {"momentum": momentum}
+    return weight - rate * direction, {"momentum": momentum, **{name: np.asarray(1) for name in optimizer.counters}}
 
 
 @OPTIMIZERS.register("adam")
@@ -89,3 +92,38 @@ def _root(square: Array, optimizer: RMSprop | Adagrad) -> Array:
     if optimizer.epsilon_place == "inside":
         return np.asarray(np.sqrt(square + optimizer.epsilon))
     return np.asarray(np.sqrt(square) + optimizer.epsilon)
+
+
+def clip(
+    clipping: Clipping, weights: Sequence[Array], gradients: Sequence[Array], units: Sequence[tuple[int, ...] | None]
+) -> list[Array]:
+    """The gradients of all trained weights, clipped.
+
+    Args:
+        clipping: How.
+        weights: As they are before the step.
+        gradients: One a weight.
+        units: ``clipped_units``.
+    """
+    limit, floor = clipping.limit, clipping.floor
+    if clipping.kind == "value":
+        return [np.clip(gradient, -limit, limit) for gradient in gradients]
+    if clipping.kind == "adaptive":
+        pairs = zip(weights, gradients, units, strict=True)
+        return [g if axes is None else _clip_units(clipping, w, g, axes) for w, g, axes in pairs]
+    norms = [_norm(gradient, None) for gradient in gradients]
+    if clipping.kind == "global_norm":
+        norms = [_norm(np.array(norms), None)] * len(norms)
+    shares = [limit / np.maximum(limit, norm + floor) for norm in norms]
+    return [gradient * gradient.dtype.type(share) for gradient, share in zip(gradients, shares, strict=True)]
+
+
+def _clip_units(clipping: Clipping, weight: Array, gradient: Array, axes: tuple[int, ...]) -> Array:
+    most = clipping.limit * np.maximum(_norm(weight, axes), clipping.floor)
+    return np.asarray(gradient * (most / np.maximum(most, _norm(gradient, axes))).astype(gradient.dtype))
+
+
+def _norm(array: Array, axes: tuple[int, ...] | None) -> Array:
+    """The Euclidean norm over these axes, which stay with a length of 1, in float64."""
+    squares = np.square(array, dtype=np.float64)
+    return np.asarray(np.sqrt(squares.sum() if axes is None else squares.sum(axis=axes, keepdims=True)))

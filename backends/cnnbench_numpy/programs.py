@@ -16,13 +16,14 @@ from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.execution.operations import Operations
+from cnnbench.execution.optimizers import clipped_units
 from cnnbench.execution.program import ForwardResult, Program
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy.blas import single_threaded
 from cnnbench_numpy.fast.plan import plan
 from cnnbench_numpy.fast.team import Team, team
-from cnnbench_numpy.optimizers import OPTIMIZERS
+from cnnbench_numpy.optimizers import OPTIMIZERS, clip
 
 Array = NDArray[Any]
 
@@ -175,6 +176,7 @@ class NumpyStep(_NumpyReverse, StepProgram):
         self.optimizer = optimizer
         self._update = OPTIMIZERS.rule(optimizer)
         self._decaying = self.bound.decaying(optimizer)
+        self._units = clipped_units(self.bound, optimizer.clipping) if optimizer.clipping else ()
         self._slots: dict[str, list[Array]] = {}
 
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
@@ -184,12 +186,14 @@ class NumpyStep(_NumpyReverse, StepProgram):
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Array:
         result = self.differentiate(operands)
-        rate = float(learning_rate)
-        for order, (i, decays) in enumerate(zip(self.bound.trainable, self._decaying, strict=True)):
+        rate, trainable = float(learning_rate), self.bound.trainable
+        gradients = [result.weights[i] for i in trainable]
+        if self.optimizer.clipping:
+            weights = [self._weights[i] for i in trainable]
+            gradients = clip(self.optimizer.clipping, weights, gradients, self._units)
+        for order, (i, gradient, decays) in enumerate(zip(trainable, gradients, self._decaying, strict=True)):
             slots = {slot: arrays[order] for slot, arrays in self._slots.items()}
-            self._weights[i], after = self._update(
-                self.optimizer, self._weights[i], result.weights[i], slots, rate, decays
-            )
+            self._weights[i], after = self._update(self.optimizer, self._weights[i], gradient, slots, rate, decays)
             for slot, array in after.items():
                 self._slots[slot][order] = array
         self._state = result.state

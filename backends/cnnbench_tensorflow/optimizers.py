@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnbench.execution.optimizers import OptimizerRules
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from cnnbench_tensorflow.framework import tf
 
-OPTIMIZERS = OptimizerRules("tensorflow")
+OPTIMIZERS = OptimizerRules("tensorflow", clips=True)
 
 
 @OPTIMIZERS.register("sgd")
@@ -21,6 +22,13 @@ def sgd(optimizer: SGD, variable: Any, slots: Mapping[str, Any], gradient: Any, 
     if not optimizer.momentum:
         tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
         return
+    if optimizer.dampening:
+        share = tf.constant(1 - optimizer.dampening, gradient.dtype)
+        if not optimizer.damp_first:
+            share = tf.where(slots["started"] > 0, share, tf.ones_like(share))
+        gradient = gradient * share
+    for name in optimizer.counters:
+        slots[name].assign(tf.ones_like(slots[name]))
     tf.raw_ops.ResourceApplyMomentum(
         var=variable.handle,
         accum=slots["momentum"].handle,
@@ -116,3 +124,39 @@ def _root(square: Any, optimizer: RMSprop | Adagrad) -> Any:
     if optimizer.epsilon_place == "inside":
         return tf.sqrt(square + optimizer.epsilon)
     return tf.sqrt(square) + optimizer.epsilon
+
+
+def clip(
+    clipping: Clipping, weights: Sequence[Any], gradients: Sequence[Any], units: Sequence[tuple[int, ...] | None]
+) -> list[Any]:
+    """The gradients of all trained weights, clipped; norms are never narrower than float32.
+
+    ``tf.clip_by_global_norm`` and ``tf.clip_by_norm`` have no epsilon.
+
+    Args:
+        clipping: How.
+        weights: As they are before the step.
+        gradients: One a weight.
+        units: ``clipped_units``.
+    """
+    if clipping.kind == "value":
+        return [tf.clip_by_value(gradient, -clipping.limit, clipping.limit) for gradient in gradients]
+    if clipping.kind == "adaptive":
+        pairs = zip(weights, gradients, units, strict=True)
+        return [g if axes is None else _clip_units(clipping, w, g, axes) for w, g, axes in pairs]
+    wide = [_wide(gradient) for gradient in gradients]
+    norms = [tf.norm(gradient) for gradient in wide]
+    if clipping.kind == "global_norm":
+        norms = [tf.linalg.global_norm(wide)] * len(norms)
+    shares = [clipping.limit / tf.maximum(norm + clipping.floor, clipping.limit) for norm in norms]
+    return [g * tf.cast(share, g.dtype) for g, share in zip(gradients, shares, strict=True)]
+
+
+def _clip_units(clipping: Clipping, weight: Any, gradient: Any, axes: tuple[int, ...]) -> Any:
+    sizes = [tf.sqrt(tf.reduce_sum(tf.square(_wide(a)), axis=axes, keepdims=True)) for a in (weight, gradient)]
+    most = clipping.limit * tf.maximum(sizes[0], clipping.floor)
+    return gradient * tf.cast(most / tf.maximum(most, sizes[1]), gradient.dtype)
+
+
+def _wide(array: Any) -> Any:
+    return tf.cast(array, tf.float64 if array.dtype == tf.float64 else tf.float32)

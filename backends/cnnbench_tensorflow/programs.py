@@ -20,10 +20,11 @@ from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands
 from cnnbench.execution.operations import LayoutChange
+from cnnbench.execution.optimizers import clipped_units
 from cnnbench.execution.program import ForwardResult
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
-from cnnbench_tensorflow.optimizers import OPTIMIZERS
+from cnnbench_tensorflow.optimizers import OPTIMIZERS, clip
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
         self._optimizer = optimizer
         self._update = OPTIMIZERS.rule(optimizer)
         self._decaying = self.bound.decaying(optimizer)
+        self._units = clipped_units(self.bound, optimizer.clipping) if optimizer.clipping else ()
         self._slots: dict[str, list[Any]] = {}
         self._traced = False
 
@@ -207,6 +209,8 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
             result = self.forward(inputs, masks, weights)
             value = self.setting.loss(result.outputs[0], targets)
         gradients = dense(tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+        if self._optimizer.clipping:
+            gradients = clip(self._optimizer.clipping, trained, gradients, self._units)
         for order, (position, gradient) in enumerate(zip(self.bound.trainable, gradients, strict=True)):
             slots = {slot: variables[order] for slot, variables in self._slots.items()}
             self._update(self._optimizer, self.weights[position], slots, gradient, rate, self._decaying[order])

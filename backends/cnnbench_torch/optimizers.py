@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from cnnbench.execution.optimizers import OptimizerRules
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from cnnbench_torch.written import WrittenAdagrad, WrittenAdam, WrittenRMSprop, WrittenRule
 
 _ADAM = {"mean": "exp_avg", "square": "exp_avg_sq", "step": "step"}
 _SLOTS = {  # slot of the spec -> key of the optimiser's state
-    "sgd": {"momentum": "momentum_buffer"},
+    "sgd": {"momentum": "momentum_buffer", "started": "momentum_buffer"},
     "adam": _ADAM,
     "adamw": _ADAM,
     "rmsprop": {"square": "square_avg", "mean": "grad_avg", "momentum": "momentum_buffer"},
@@ -22,7 +23,7 @@ _SLOTS = {  # slot of the spec -> key of the optimiser's state
 }
 
 
-OPTIMIZERS = OptimizerRules("torch")
+OPTIMIZERS = OptimizerRules("torch", clips=True)
 
 
 def _groups(parameters: Sequence[Tensor], decays: Sequence[bool], weight_decay: float) -> list[dict[str, Any]]:
@@ -38,15 +39,20 @@ def _groups(parameters: Sequence[Tensor], decays: Sequence[bool], weight_decay: 
 def sgd(optimizer: SGD, parameters: Sequence[Tensor], decays: Sequence[bool]) -> torch.optim.Optimizer:
     """``torch.optim.SGD``.
 
-    Its momentum starts as the first gradient, which is what a buffer of zeros becomes; PyTorch keeps the rate
-    outside of the buffer, as the spec does.
+    Its momentum starts as the first gradient, which is what a buffer of zeros becomes unless it is damped; PyTorch
+    keeps the rate outside of the buffer, as the spec does.
     """
-    return torch.optim.SGD(
+    rule = torch.optim.SGD(
         _groups(parameters, decays, optimizer.weight_decay),
         lr=0.0,  # each step sets it
         momentum=optimizer.momentum,
         nesterov=optimizer.nesterov and optimizer.momentum > 0,  # without momentum both forms are the same
+        dampening=optimizer.dampening,
     )
+    if optimizer.damp_first and optimizer.dampening:
+        for parameter in parameters:
+            rule.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
+    return rule
 
 
 @OPTIMIZERS.register("adam")
@@ -109,7 +115,9 @@ def read_slots(optimizer: Optimizer, rule: torch.optim.Optimizer | None, paramet
     found = {}
     for slot in optimizer.slots:
         value = held.get(_key(optimizer, rule, slot))
-        if slot in optimizer.counters:
+        if slot == "started":
+            found[slot] = torch.tensor(int(value is not None))
+        elif slot in optimizer.counters:
             found[slot] = torch.tensor(0 if value is None else int(value))
         else:
             start = torch.full_like(parameter, optimizer.start(slot), dtype=wide, requires_grad=False)
@@ -128,6 +136,10 @@ def write_slots(
         parameter: The weight.
         slots: By the specification's names.
     """
+    if "started" in slots:  # a buffer that is there says so
+        if not int(slots["started"]):
+            return
+        slots = {"momentum": slots["momentum"]}
     # the count that some of PyTorch's rules keep and do not use must be there
     count = {} if isinstance(rule, WrittenRule) or optimizer.kind == "sgd" else {"step": torch.tensor(0.0)}
     rule.state[parameter] = count | {
@@ -138,3 +150,42 @@ def write_slots(
 
 def _key(optimizer: Optimizer, rule: torch.optim.Optimizer | None, slot: str) -> str:
     return slot if isinstance(rule, WrittenRule) else _SLOTS[optimizer.kind][slot]
+
+
+def clip(clipping: Clipping, parameters: Sequence[Tensor], units: Sequence[tuple[int, ...] | None]) -> None:
+    """Clips the gradients of all trained weights in place; norms are never narrower than float32.
+
+    Args:
+        clipping: How.
+        parameters: With their gradients.
+        units: ``clipped_units``.
+    """
+    if clipping.kind == "value":
+        torch.nn.utils.clip_grad_value_(parameters, clipping.limit)
+    elif clipping.kind == "adaptive":
+        for parameter, axes in zip(parameters, units, strict=True):
+            if axes is not None and parameter.grad is not None:
+                _clip_units(clipping, parameter.detach(), parameter.grad, axes)
+    else:
+        for together in [parameters] if clipping.kind == "global_norm" else [[each] for each in parameters]:
+            _clip_norm(clipping, together)
+
+
+def _clip_norm(clipping: Clipping, parameters: Sequence[Tensor]) -> None:
+    """``torch.nn.utils.clip_grad_norm_`` where epsilon is its own and it computes in the gradients' type."""
+    if clipping.floor == 1e-6 and parameters[0].dtype in (torch.float32, torch.float64):
+        torch.nn.utils.clip_grad_norm_(parameters, clipping.limit)
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    wide = torch.promote_types(parameters[0].dtype, torch.float32)
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g, dtype=wide) for g in gradients]))
+    share = clipping.limit / (norm + clipping.floor).clamp(min=clipping.limit)
+    for gradient in gradients:
+        gradient.mul_(share.to(gradient.dtype))
+
+
+def _clip_units(clipping: Clipping, weight: Tensor, gradient: Tensor, axes: tuple[int, ...]) -> None:
+    wide = torch.promote_types(gradient.dtype, torch.float32)
+    sizes = [torch.linalg.vector_norm(a, dim=axes, keepdim=True, dtype=wide) for a in (weight, gradient)]
+    most = clipping.limit * sizes[0].clamp(min=clipping.floor)
+    gradient.mul_((most / torch.maximum(most, sizes[1])).to(gradient.dtype))

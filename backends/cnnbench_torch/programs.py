@@ -14,9 +14,10 @@ from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader, ProgramOperands
+from cnnbench.execution.optimizers import clipped_units
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_torch.arrays import TorchPlacement, host
-from cnnbench_torch.optimizers import OPTIMIZERS, read_slots, set_rate, write_slots
+from cnnbench_torch.optimizers import OPTIMIZERS, clip, read_slots, set_rate, write_slots
 from cnnbench_torch.walk import TorchPass, Walk
 
 
@@ -156,6 +157,7 @@ class TorchStep(_TorchProgram, StepProgram):
         super().__init__(setting)
         self.optimizer = optimizer
         self._make_rule = OPTIMIZERS.rule(optimizer)
+        self._units = clipped_units(self.bound, optimizer.clipping) if optimizer.clipping else ()
         self._rule: torch.optim.Optimizer | None = None
 
     def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
@@ -185,6 +187,8 @@ class TorchStep(_TorchProgram, StepProgram):
                 for weight in group["params"]:
                     if weight.grad is None:  # the loss does not reach it; PyTorch would leave its decay out, too
                         weight.grad = torch.zeros_like(weight)
+            if self.optimizer.clipping:
+                clip(self.optimizer.clipping, [self._weights[i] for i in self.bound.trainable], self._units)
             set_rate(self._rule, learning_rate)
             self._rule.step()
         if passed.state is not None:

@@ -1,4 +1,4 @@
-"""The table of a backend's optimisers by kind."""
+"""The table of a backend's optimisers by kind, and what clips their gradients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.loading import BoundGraph, HeldWeight
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.optimizers import Optimizer
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -20,8 +22,9 @@ class OptimizerRules:
     ...     return weight - rate * gradient, {}
     """
 
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
+    def __init__(self, backend: str, *, clips: bool = False) -> None:
+        """Names the backend. Args: clips: Whether it clips gradients where the optimiser says so."""
+        self.backend, self._clips = backend, clips
         self._table: dict[str, Callable[..., Any]] = {}
 
     def register(self, kind: str) -> Callable[[_F], _F]:
@@ -34,7 +37,9 @@ class OptimizerRules:
         return decorate
 
     def rule(self, optimizer: Optimizer) -> Callable[..., Any]:
-        """The function of an optimiser's kind. Raises UnavailableError where the backend has none."""
+        """The function of an optimiser's kind. Raises UnavailableError where the backend has none, or clips nothing."""
+        if optimizer.clipping is not None and not self._clips:
+            raise UnavailableError(f"backend {self.backend!r} does not clip gradients")
         try:
             return self._table[optimizer.kind]
         except KeyError:
@@ -42,3 +47,32 @@ class OptimizerRules:
                 f"backend {self.backend!r} does not implement the optimizer {optimizer.kind!r}",
                 expected=" or ".join(sorted(self._table)),
             ) from None
+
+
+def clipped_units(bound: BoundGraph, clipping: Clipping) -> tuple[tuple[int, ...] | None, ...]:
+    """For each trained weight the axes of its native form that lie within one unit; None where it is not clipped.
+
+    Args:
+        bound: The graph, bound.
+        clipping: What is done with its gradients.
+
+    Raises:
+        UnavailableError: The backend holds a weight in a form in which units are no boxes.
+    """
+    held = [bound.weights[position] for position in bound.trainable]
+    return tuple(_unit_axes(one) if clipping.clips(one.spec.name) else None for one in held)
+
+
+def _unit_axes(held: HeldWeight) -> tuple[int, ...]:
+    """The axes along which the index of the canonical form's first axis stays the same; all of a vector's."""
+    import numpy as np
+
+    shape = held.spec.shape
+    if len(shape) < 2:
+        return tuple(range(len(shape)))
+    index = np.arange(shape[0], dtype=np.float64).reshape(-1, *[1] * (len(shape) - 1))
+    native = np.asarray(held.to_native(np.array(np.broadcast_to(index, shape))))
+    axes = tuple(axis for axis in range(native.ndim) if (native == native.take([0], axis)).all())
+    if native.size and native.max(axis=axes).size != shape[0]:
+        raise UnavailableError(f"units of {held.spec.name} cannot be told apart as this backend holds it")
+    return axes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.spec.clipping import Clipping, clipping_from_fields
 from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Graph
 
@@ -19,16 +20,20 @@ class Optimizer:
     Args:
         decay: Which weights decay, where the rule has weight decay: ``"all"`` (He et al. 2015), or ``"kernels"``
             only: no bias and no normalisation.
+        clipping: What is done with the gradients before the rule sees them; None for nothing.
     """
 
     kind: ClassVar[str] = ""
     wide_slots: ClassVar[bool] = False  # whether slots are float32 where weights are narrower
 
     decay: DecayGroup = "all"
+    clipping: Clipping | None = None
 
     def __post_init__(self) -> None:
         if self.decay not in ("all", "kernels"):
             raise SpecError("decay is not valid", received=self.decay, expected="'all' or 'kernels'")
+        if not isinstance(self.clipping, Clipping | None):
+            raise SpecError("clipping is not valid", received=self.clipping, expected="Clipping(kind=..., limit=...)")
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -57,27 +62,37 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {}
 class SGD(Optimizer, kind="sgd"):
     """Stochastic gradient descent with momentum and coupled L2 decay.
 
-    g <- gradient + weight_decay * w (where w decays); m <- momentum * m + g;
+    g <- gradient + weight_decay * w (where w decays); m <- momentum * m + (1 - dampening) * g;
     w <- w - rate * (g + momentum * m if nesterov else m). Slot ``momentum`` holds m (PyTorch's convention: the
-    rate is outside of m); without momentum there is none.
+    rate is outside of m); without momentum there is none. Undamped at first, m begins as g, and ``started`` becomes 1.
 
     Args:
         momentum: 0 for plain gradient descent.
         nesterov: Look ahead (Sutskever et al. 2013, in PyTorch's form).
         weight_decay: The L2 coefficient.
+        dampening: How much of a new gradient is left out of m.
+        damp_first: Whether that holds for the first step, too. In PyTorch it does not.
     """
 
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
+    dampening: float = 0.0
+    damp_first: bool = False
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("momentum",) if self.momentum else ()
+        return ("momentum", *self.counters) if self.momentum else ()
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return ("started",) if self.dampening and not self.damp_first else ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_shares(momentum=self.momentum, weight_decay=self.weight_decay)
+        _require_shares(momentum=self.momentum, weight_decay=self.weight_decay, dampening=self.dampening)
+        if self.dampening and (self.nesterov or not self.momentum):
+            raise SpecError("dampening needs plain momentum", received=self, expected="momentum, nesterov false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,4 +255,6 @@ def optimizer_from_fields(kind: str, fields: dict[str, Any]) -> Optimizer:
     """An optimiser from plain data. Raises SpecError for an unknown kind or field, or a value of the wrong type."""
     if kind not in _OPTIMIZERS:
         raise SpecError(f"unknown optimizer {kind!r}", remedy=did_you_mean(kind, _OPTIMIZERS))
+    if "clipping" in fields:
+        fields = {**fields, "clipping": clipping_from_fields(fields["clipping"])}
     return construct(_OPTIMIZERS[kind], kind, fields)

@@ -129,6 +129,8 @@ class _Run:
                 expected=f"at most {len(self.train_data)}",
             )
         loss, optimizer = self.settings.loss, self.settings.optimizer
+        if optimizer.clipping is not None:
+            optimizer.clipping.require_names(self.graph)
         self.purpose = purpose_of(self.graph)
         if self.purpose != "classes" and self.settings.augmentation != Augmentation():
             raise SpecError(

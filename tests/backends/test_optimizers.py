@@ -1,4 +1,4 @@
-"""Adaptive optimisers on every backend: their closed form, the frameworks' own by name, and slots that travel."""
+"""Optimisers and clipping on every backend: their closed form, the frameworks' own by name, and slots that travel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from loaded_backends import loaded_backend
-from step_cases import AdaptiveTraining, batches, linear_graph
+from step_cases import AdaptiveTraining, batches, clipped, linear_graph
 
 from cnnbench.conformance.programs import drawn_batch, small_network, steps_go_on_from_a_snapshot
 from cnnbench.execution.backends import backend_plugin
@@ -17,8 +17,11 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
+from cnnbench.spec.clipping import Clipping
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Conv, GlobalAvgPool
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
-from cnnbench.spec.optimizers import Adagrad, Adam, AdamW, Optimizer, RMSprop
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from cnnbench.spec.weights import general_position, split_state
 from cnnbench.training.checkpoints import Checkpoint, load, save
 from cnnbench.training.steps import TrainingSteps
@@ -36,8 +39,30 @@ RULES: dict[str, Optimizer] = {
     "rmsprop inside": RMSprop(smoothing=0.9, centered=True, momentum=0.8, epsilon=1e-3, epsilon_place="inside"),
     "adagrad": Adagrad(weight_decay=0.1),
     "adagrad inside": Adagrad(epsilon=1e-3, epsilon_place="inside", initial=0.1),
+    "sgd damped": SGD(dampening=0.3, weight_decay=0.1),
+    "sgd damped from the first": SGD(dampening=0.3, damp_first=True),
+    "sgd by value": SGD(clipping=Clipping(kind="value", limit=0.3)),
+    "sgd by norm": SGD(clipping=Clipping(kind="norm", limit=0.5, epsilon=0.0), weight_decay=0.1),
+    "sgd by global norm": SGD(clipping=Clipping(kind="global_norm", limit=0.5), weight_decay=0.1),
+    "sgd by global norm, epsilon": SGD(clipping=Clipping(kind="global_norm", limit=0.5, epsilon=0.1)),
+    "sgd by a norm that is not reached": SGD(clipping=Clipping(kind="global_norm", limit=50.0)),
+    "sgd adaptive": SGD(clipping=Clipping(kind="adaptive", limit=0.1, epsilon=0.5), weight_decay=0.1),
+    "adam adaptive": Adam(clipping=Clipping(kind="adaptive", limit=0.1, excluded=("fc.bias",))),
     "adamw kernels": AdamW(weight_decay=0.1, decay="kernels", epsilon=1e-3, epsilon_place="inside"),
 }
+
+FIFTY = (
+    "adam",
+    "adamw kernels",
+    "rmsprop",
+    "adagrad",
+    "sgd damped",
+    "sgd damped from the first",
+    "sgd by value",
+    "sgd by norm",
+    "sgd by global norm",
+    "sgd adaptive",
+)
 
 
 def options(backend: str, name: str = "float64") -> ProgramOptions:
@@ -170,6 +195,11 @@ NAMED: dict[str, tuple[Any, Any, Optimizer]] = {  # a framework's own, and the f
         _optax("adam", eps=0.0, eps_root=1e-3),
         Adam(epsilon=1e-3, epsilon_place="inside"),
     ),
+    "torch.optim.SGD": (
+        by_torch,
+        _torch("SGD", momentum=0.9, dampening=0.3, weight_decay=0.1),
+        SGD(dampening=0.3, weight_decay=0.1),
+    ),
     "torch.optim.RMSprop": (
         by_torch,
         _torch("RMSprop", momentum=0.8, centered=True),
@@ -208,18 +238,106 @@ def test_a_frameworks_own_optimizer_is_named_by_fields(name):
     run, own, rule = NAMED[name]
     rng = np.random.default_rng(3)
     arrays = rng.normal(size=6) * [1, 1, 1, 0, 0, 1]  # no decay hides the small gradients
-    gradients = rng.normal(size=(4, 6)) * [1, 1, 1, rule.epsilon, rule.epsilon, 0.1]
+    epsilon = getattr(rule, "epsilon", 1.0)
+    gradients = rng.normal(size=(4, 6)) * [1, 1, 1, epsilon, epsilon, 0.1]
     found = run(own, arrays, gradients, 0.02)
     close = {"rtol": 2e-6, "atol": 2e-7} if "keras" in name else {"rtol": 1e-12, "atol": 1e-14}  # float32 powers
     np.testing.assert_allclose(found, by_definition(rule, arrays, gradients, 0.02), **close)
-    places = [place for place in ("outside", "inside") if place != rule.epsilon_place]
-    for place in places:
-        other = by_definition(replace(rule, epsilon_place=place), arrays, gradients, 0.02)
-        assert np.abs(found - other).max() > 1e-4
+    if isinstance(rule, SGD):
+        others = [replace(rule, damp_first=True)]
+    else:
+        others = [replace(rule, epsilon_place=p) for p in ("outside", "inside") if p != rule.epsilon_place]
+    for other in others:
+        assert np.abs(found - by_definition(other, arrays, gradients, 0.02)).max() > 1e-4
+
+
+def clipped_by(framework: str, clipping: Clipping, gradients: Any) -> Any:
+    """A framework's own clipping of two arrays, whose parameters are ones; and its clipping of one of them."""
+    if framework == "torch":
+        torch = pytest.importorskip("torch")
+        parameters = [torch.ones(g.shape, dtype=torch.float64, requires_grad=True) for g in gradients]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        if clipping.kind == "value":
+            torch.nn.utils.clip_grad_value_(parameters, clipping.limit)
+        else:
+            torch.nn.utils.clip_grad_norm_(parameters, clipping.limit)
+        return [parameter.grad.numpy() for parameter in parameters]
+    if framework == "optax":
+        jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+        own = {
+            "value": optax.clip,
+            "global_norm": optax.clip_by_global_norm,
+            "adaptive": optax.adaptive_grad_clip,
+        }[clipping.kind](clipping.limit)
+        with jax.enable_x64(True):
+            last = [jax.numpy.asarray(g.T) for g in gradients]  # optax' units are what the last axis counts
+            ones = [jax.numpy.ones_like(g) for g in last]
+            return [np.asarray(g).T for g in own.update(last, own.init(ones), ones)[0]]
+    keras = pytest.importorskip("keras")
+    name = {"value": "clipvalue", "global_norm": "global_clipnorm", "norm": "clipnorm"}[clipping.kind]
+    own = keras.optimizers.SGD(1.0, **{name: clipping.limit})
+    variables = [keras.Variable(np.ones(g.shape), dtype="float64") for g in gradients]
+    own.apply([keras.ops.convert_to_tensor(g, "float64") for g in gradients], variables)
+    return [1.0 - np.asarray(variable) for variable in variables]
+
+
+@pytest.mark.parametrize(
+    ("framework", "clipping"),
+    [
+        ("torch", Clipping(kind="value", limit=0.4)),
+        ("torch", Clipping(kind="global_norm", limit=0.7)),
+        ("optax", Clipping(kind="value", limit=0.4)),
+        ("optax", Clipping(kind="global_norm", limit=0.7, epsilon=0.0)),
+        ("optax", Clipping(kind="adaptive", limit=0.2)),
+        ("keras", Clipping(kind="value", limit=0.4)),
+        ("keras", Clipping(kind="global_norm", limit=0.7, epsilon=0.0)),
+        ("keras", Clipping(kind="norm", limit=0.7, epsilon=0.0)),
+    ],
+    ids=str,
+)
+def test_a_frameworks_own_clipping_is_named_by_fields(framework, clipping):
+    """The same as the definition by loops, and far from what the next kind would make of these gradients."""
+    rng = np.random.default_rng(4)
+    gradients = [rng.normal(size=(3, 4)) * [[1.0], [0.1], [0.01]], rng.normal(size=(2, 3))]
+    ones = {str(i): np.ones(g.shape) for i, g in enumerate(gradients)}
+    named = {str(i): g for i, g in enumerate(gradients)}
+    found = clipped_by(framework, clipping, gradients)
+    truth = clipped(clipping, ones, named)
+    for i, array in enumerate(found):
+        np.testing.assert_allclose(array, truth[str(i)], rtol=1e-6, atol=1e-9)
+    other = clipped(Clipping(kind="norm" if clipping.kind != "norm" else "global_norm", limit=0.3), ones, named)
+    assert max(np.abs(array - other[str(i)]).max() for i, array in enumerate(found)) > 1e-2
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow), "tensorflow"])
+def test_units_are_output_channels_however_kernels_are_held(backend):
+    """Depthwise and grouped kernels, and both layouts: rows of the canonical array, clipped by loops."""
+    builder = Builder("kernels")
+    x = builder.add("stem", Conv(out_channels=4, kernel_size=3), builder.input("image", (2, 6, 6)))
+    x = builder.add("depthwise", Conv(out_channels=8, kernel_size=3, groups=4), x)
+    graph = builder.build(builder.add("pool", GlobalAvgPool(), x))
+    arrays = {name: a.astype(np.float64) for name, a in general_position(graph, 1).items()}
+    rng = np.random.default_rng(6)
+    batch = {"image": rng.normal(size=(3, 2, 6, 6)), "targets": 9.0 * rng.normal(size=(3, 8))}
+    adaptive = Clipping(kind="adaptive", limit=0.01, excluded=("stem.bias",))
+
+    def moved(rule: Optimizer, layout: Any) -> Any:
+        how = replace(options(backend), layout=layout)
+        program = loaded_backend(backend).compile_step(graph, how, MeanSquaredError(), rule)
+        program.load(arrays, {})
+        program.run(program.upload(batch), 1.0)
+        return {name: arrays[name] - a for name, a in program.snapshot().weights.items()}
+
+    layouts = ("auto", *backend_plugin(backend).layouts)
+    for layout in dict.fromkeys(layouts):
+        truth = clipped(adaptive, arrays, moved(SGD(momentum=0.0), layout))
+        for name, array in moved(SGD(momentum=0.0, clipping=adaptive), layout).items():
+            np.testing.assert_allclose(array, truth[name], rtol=1e-9, atol=1e-12, err_msg=f"{layout} {name}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [RULES[name] for name in ("adam", "adamw kernels", "rmsprop", "adagrad")], ids=str)
+@pytest.mark.parametrize("rule", [RULES[name] for name in FIFTY], ids=FIFTY)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fifty_steps_lie_within_the_envelope(backend, rule):
     graph, training = small_network(), TrainingSteps.of_steps(50)

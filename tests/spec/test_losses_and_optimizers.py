@@ -6,6 +6,7 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.registry import build
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError, loss_from_fields
 from cnnbench.spec.optimizers import SGD, AdamW, decays, optimizer_from_fields
 
@@ -39,6 +40,14 @@ def test_adamw_keeps_two_means_and_a_count_for_each_weight():
         (lambda: optimizer_from_fields("sgd", {"momentum": 1.0}), "momentum is not valid", None),
         (lambda: optimizer_from_fields("sgd", {"weight_decay": -1.0}), "weight_decay is not valid", None),
         (lambda: optimizer_from_fields("sgd", {"decay": "some"}), "decay is not valid", None),
+        (lambda: optimizer_from_fields("sgd", {"dampening": 0.1, "nesterov": True}), "plain momentum", None),
+        (lambda: optimizer_from_fields("sgd", {"clipping": 1.0}), "clipping is not valid", None),
+        (lambda: optimizer_from_fields("sgd", {"clipping": {"kind": "norn", "limit": 1}}), "kind is not valid", None),
+        (lambda: optimizer_from_fields("sgd", {"clipping": {"kind": "norm"}}), "clipping lacks limit", None),
+        (lambda: optimizer_from_fields("sgd", {"clipping": {"kind": "norm", "limit": 0}}), "limit of clipping", None),
+        (lambda: Clipping(kind="value", limit=1.0, epsilon=0.1), "epsilon of clipping", None),
+        (lambda: Clipping(kind="norm", limit=1.0, excluded=("fc",)), "only adaptive clipping", None),
+        (lambda: SGD(clipping=1.0), "clipping is not valid", None),
         (lambda: optimizer_from_fields("sgd", {"nesterov": "yes"}), "nesterov is not valid", None),
         (lambda: optimizer_from_fields("adam", {"beta2": 1.0}), "beta2 is not valid", None),
         (lambda: optimizer_from_fields("adam", {"epsilon": 0.0}), "epsilon is not valid", None),

@@ -63,9 +63,30 @@ def cross_entropy(logits: Any, targets: Sequence[int], smoothing: float) -> tupl
     return float(-(q * np.log(softmax)).sum(1).mean()), (softmax - q) / count
 
 
+def clipped(clipping: Any, weights: dict[str, Any], gradients: dict[str, Any]) -> dict[str, Any]:
+    """Clipped gradients by loops over weights, rows and elements."""
+    limit, found = clipping.limit, {}
+    total = sum(float(x) ** 2 for g in gradients.values() for x in np.ravel(g)) ** 0.5
+    for name, gradient in gradients.items():
+        g = np.array(gradient, np.float64)
+        if clipping.kind == "value":
+            g = np.array([min(max(x, -limit), limit) for x in g.ravel()]).reshape(g.shape)
+        elif clipping.kind == "adaptive" and name not in clipping.excluded:
+            for row, w in zip(g, weights[name], strict=True) if g.ndim > 1 else [(g, weights[name])]:
+                most = limit * max(sum(float(x) ** 2 for x in np.ravel(w)) ** 0.5, clipping.floor)
+                norm = sum(float(x) ** 2 for x in row.ravel()) ** 0.5
+                if norm > most:
+                    row *= most / norm
+        elif clipping.kind in ("norm", "global_norm"):
+            norm = total if clipping.kind == "global_norm" else sum(float(x) ** 2 for x in g.ravel()) ** 0.5
+            g = g * min(1.0, limit / (norm + clipping.floor))
+        found[name] = g
+    return found
+
+
 @dataclass
 class AdaptiveTraining:
-    """The steps of an adaptive optimiser on mean((x W^T + b - t)^2), by its definition, in float64."""
+    """The steps of an optimiser with slots on mean((x W^T + b - t)^2), by its definition, in float64."""
 
     optimizer: Any
     weights: dict[str, Any]
@@ -81,6 +102,9 @@ class AdaptiveTraining:
     def update(self, gradients: dict[str, Any], rate: float) -> None:
         """One update of every weight."""
         moves = {"adam": self._adam, "adamw": self._adam, "rmsprop": self._rmsprop, "adagrad": self._adagrad}
+        moves["sgd"] = self._sgd
+        if self.optimizer.clipping is not None:
+            gradients = clipped(self.optimizer.clipping, self.weights, gradients)
         move = moves[self.optimizer.kind]
         for name, gradient in gradients.items():
             w = self.weights[name]
@@ -89,6 +113,14 @@ class AdaptiveTraining:
             coupled = self.optimizer.kind != "adamw"
             found = move(self.slots.setdefault(name, zeros), gradient + decay * w * coupled)
             self.weights[name] = w - rate * (found + decay * w * (not coupled))
+
+    def _sgd(self, slots: dict[str, Any], g: Any) -> Any:
+        o = self.optimizer
+        first = not o.damp_first and not np.any(slots.get("started", 1))
+        m = slots["momentum"] = o.momentum * slots["momentum"] + (g if first else (1 - o.dampening) * g)
+        if "started" in slots:
+            slots["started"] = 1
+        return m
 
     def _adam(self, slots: dict[str, Any], g: Any) -> Any:
         o = self.optimizer

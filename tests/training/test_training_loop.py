@@ -17,6 +17,7 @@ from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.registry import build
 from cnnbench.spec import layers as L
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import SGD
@@ -117,6 +118,13 @@ def test_the_first_step_is_gradient_descent_on_the_first_batch(numpy_backend: Ba
     assert result.losses[0] == pytest.approx(-np.mean(np.log(shares[onehot == 1])), rel=1e-12)
     expected = arrays["fc.weight"] - 0.1 * (shares - onehot).T @ x / 70
     np.testing.assert_allclose(result.final.weights["fc.weight"], expected, rtol=0, atol=1e-13)
+
+
+def test_a_weight_that_clipping_leaves_out_must_be_there(numpy_backend: Backend) -> None:
+    clipping = Clipping(kind="adaptive", limit=0.01, excluded=("fd",))
+    with pytest.raises(SpecError, match=r"'fd'.*\n*.*did you mean 'fc'"):
+        run(numpy_backend, replace(SMALL, optimizer=SGD(clipping=clipping)))
+    run(numpy_backend, replace(SMALL, epochs=1, optimizer=SGD(clipping=replace(clipping, excluded=("fc",)))))
 
 
 @pytest.mark.parametrize(

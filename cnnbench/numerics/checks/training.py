@@ -116,7 +116,8 @@ def _failed(found: StepsVerdict, node: str | None, text: str, details: dict[str,
 def _rule_case(case: Case) -> Case:
     """One linear layer under the same optimiser and rates: decay, momentum and the rate's place show here.
 
-    Where the rule has an epsilon, a column of weights has gradients of its size, so that its place shows too.
+    Where the rule has an epsilon, a column of weights has gradients of its size, so that its place shows too. Where
+    gradients are to be clipped, targets are far enough off, and a row of weights is smaller than clipping's epsilon.
     """
     builder = Builder("update rule")
     x = builder.input("x", (5,))
@@ -128,12 +129,17 @@ def _rule_case(case: Case) -> Case:
     if epsilon is not None:
         arrays["linear.weight"][:, 0] = 0.0  # so that no decay hides the gradient
         inputs[:, 0] *= epsilon
+    targets = draw.normal(size=(3, 4))
+    if (clipping := case.training.optimizer.clipping) is not None:
+        targets *= max(1.0, 8 * clipping.limit)
+        if clipping.kind == "adaptive":
+            arrays["linear.weight"][0] *= 0.5 * clipping.floor / np.linalg.norm(arrays["linear.weight"][0])
     return Case(
         graph=graph,
         arrays={name: array.astype(np.float32) for name, array in arrays.items()},
         batch={"x": inputs.astype(np.float32)},
         options=case.options,
-        targets=draw.normal(size=(3, 4)).astype(np.float32),
+        targets=targets.astype(np.float32),
         seed=case.seed,
         training=replace(case.training, loss=MeanSquaredError(), held=HELD),
     )

@@ -38,12 +38,14 @@ class Moment:
         loads: How often it was loaded, this time included.
         call: How often it was run since it was compiled, this run included; at ``load`` the runs so far.
         batch: What was uploaded for this run, by name; empty at ``load``.
+        rate: The learning rate of a step, as it was asked for.
     """
 
     program: str
     loads: int
     call: int
     batch: HostArrays = field(default_factory=dict)
+    rate: float = 0.0
 
     @property
     def images(self) -> int:
@@ -203,7 +205,7 @@ class ChangedStep(_Changed, StepProgram):
 
     def run(self, operands: HeldOperands, learning_rate: float) -> HeldResult:
         change, trained = self._change, self._change.trained
-        moment = Moment(self.program, self._loads, self._calls + 1, operands.batch)
+        moment = Moment(self.program, self._loads, self._calls + 1, operands.batch, learning_rate)
         rate = learning_rate if change.rate is None else change.rate(learning_rate, moment)
         if trained is None:
             return self._run(operands, rate)
