@@ -46,6 +46,7 @@ ORDER = {
         "equality meanings",
         "examples kinds masks weights",
         "losses clipping",
+        "update_rule",
         "optimizers serialization",
         "interchange architectures",
         "summary usage",

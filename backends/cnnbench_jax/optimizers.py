@@ -18,7 +18,7 @@ Slots = Mapping[str, Sequence[Array]]
 Update = Callable[[list[Array], list[Array], Slots, Array], tuple[list[Array], dict[str, list[Array]]]]
 
 
-OPTIMIZERS = OptimizerRules("jax", clips=True)
+OPTIMIZERS = OptimizerRules("jax", clips=True, accumulates=True)
 
 
 @OPTIMIZERS.register("sgd")

@@ -12,7 +12,7 @@ from jax import Array
 
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
-from cnnbench.execution.operands import BatchReader, ProgramOperands
+from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
 from cnnbench.execution.optimizers import clipped_units
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import JaxPlacement
@@ -158,7 +158,8 @@ class TracedStep:
     """Gradients and update: (weights, state, slots, rate, operands) -> results."""
 
     def __init__(self, setting: JaxSetting, optimizer: Optimizer) -> None:
-        self._trainable = setting.bound.trainable
+        self._bound, self._trainable = setting.bound, setting.bound.trainable
+        self._accumulate = optimizer.accumulate
         self._differentiate = TracedGradient(setting)
         self._update = OPTIMIZERS.rule(optimizer)(optimizer, setting.bound.decaying(optimizer))
         self._clipping = optimizer.clipping
@@ -172,12 +173,26 @@ class TracedStep:
         rate: Array,
         operands: ProgramOperands,
     ) -> JaxStepResults:
-        result = self._differentiate(weights, state, operands)
-        trained, gradients = [weights[i] for i in self._trainable], result.gradients.weights
+        loss, gradients, running = self._gradients(weights, state, operands)
+        trained = [weights[i] for i in self._trainable]
         if self._clipping:
             gradients = clip(self._clipping, trained, gradients, self._units)
         trained, slots = self._update(trained, gradients, slots, rate)
         after = list(weights)
         for i, weight in zip(self._trainable, trained, strict=True):
             after[i] = weight
-        return JaxStepResults(result.loss, after, [result.changed.get(i, old) for i, old in enumerate(state)], slots)
+        return JaxStepResults(loss, after, running, slots)
+
+    def _gradients(self, weights: Arrays, state: Arrays, operands: ProgramOperands) -> tuple[Array, Arrays, Arrays]:
+        """Loss, gradients and state of the batch, or of its micro-batches in turn, averaged."""
+        parts = micro_batches(self._bound, operands, self._accumulate)
+        loss, sums = jnp.zeros(()), []
+        for share, part in parts:
+            result = self._differentiate(weights, state, part)
+            state = [result.changed.get(i, old) for i, old in enumerate(state)]
+            if len(parts) == 1:
+                return result.loss, result.gradients.weights, state
+            shares = [gradient * share for gradient in result.gradients.weights]
+            sums = [a + b for a, b in zip(sums, shares, strict=True)] if sums else shares
+            loss = loss + share * result.loss
+        return loss, sums, state

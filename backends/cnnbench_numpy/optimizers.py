@@ -16,7 +16,7 @@ from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 Array = NDArray[Any]
 Slots = dict[str, Array]
 
-OPTIMIZERS = OptimizerRules("numpy", clips=True)
+OPTIMIZERS = OptimizerRules("numpy", clips=True, accumulates=True)
 
 
 @OPTIMIZERS.register("sgd")

@@ -14,7 +14,7 @@ from cnnbench.execution.handover import handed, take_over
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
-from cnnbench.execution.operands import BatchReader, ProgramOperands
+from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
 from cnnbench.execution.operations import Operations
 from cnnbench.execution.optimizers import clipped_units
 from cnnbench.execution.program import ForwardResult, Program
@@ -185,7 +185,7 @@ class NumpyStep(_NumpyReverse, StepProgram):
         self._slots = {slot: [self.setting.place(array) for array in arrays] for slot, arrays in native.items()}
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Array:
-        result = self.differentiate(operands)
+        result = self._accumulated(operands)
         rate, trainable = float(learning_rate), self.bound.trainable
         gradients = [result.weights[i] for i in trainable]
         if self.optimizer.clipping:
@@ -198,6 +198,22 @@ class NumpyStep(_NumpyReverse, StepProgram):
                 self._slots[slot][order] = array
         self._state = result.state
         return np.asarray(result.loss)
+
+    def _accumulated(self, operands: ProgramOperands) -> NumpyGradients:
+        """The gradients of the batch, or the mean of its micro-batches'; each part moves the running statistics."""
+        parts = micro_batches(self.bound, operands, self.optimizer.accumulate)
+        (share, first), *others = parts
+        found = self.differentiate(first)
+        if not others:
+            return found
+        loss = share * np.asarray(found.loss)
+        weights = [gradient * share for gradient in found.weights]
+        for share, part in others:
+            self._state = found.state
+            found = self.differentiate(part)
+            loss = loss + share * np.asarray(found.loss)
+            weights = [total + gradient * share for total, gradient in zip(weights, found.weights, strict=True)]
+        return NumpyGradients(loss, weights, [], found.state)
 
     def arrays(self) -> Mapping[str, NativeArray]:
         return handed(self.bound, self._weights, self._state)

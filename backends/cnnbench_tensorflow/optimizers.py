@@ -11,7 +11,7 @@ from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from cnnbench_tensorflow.framework import tf
 
-OPTIMIZERS = OptimizerRules("tensorflow", clips=True)
+OPTIMIZERS = OptimizerRules("tensorflow", clips=True, accumulates=True)
 
 
 @OPTIMIZERS.register("sgd")

@@ -18,7 +18,7 @@ from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
-from cnnbench.execution.operands import BatchReader, ProgramOperands
+from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
 from cnnbench.execution.operations import LayoutChange
 from cnnbench.execution.optimizers import clipped_units
 from cnnbench.execution.program import ForwardResult
@@ -201,23 +201,36 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
             self._slots[slot] = self.assign(self._slots.get(slot, []), arrays, dtype)
 
     def body(self, *operands: Any) -> Any:
-        inputs, masks, targets, rate = operands
+        *batch, rate = operands
         weights = self.read_weights()
         trained = [weights[i] for i in self.bound.trainable]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(trained)
-            result = self.forward(inputs, masks, weights)
-            value = self.setting.loss(result.outputs[0], targets)
-        gradients = dense(tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+        parts = micro_batches(self.bound, ProgramOperands(*batch), self._optimizer.accumulate)
+        found = [self._part(weights, part) for _, part in parts]
+        value, gradients = found[0]
+        if len(parts) > 1:
+            shares = [share for share, _ in parts]
+            value = tf.add_n([share * loss for share, (loss, _) in zip(shares, found, strict=True)])
+            each = zip(*([share * g for g in own] for share, (_, own) in zip(shares, found, strict=True)), strict=True)
+            gradients = [tf.add_n(of_weight) for of_weight in each]
         if self._optimizer.clipping:
             gradients = clip(self._optimizer.clipping, trained, gradients, self._units)
         for order, (position, gradient) in enumerate(zip(self.bound.trainable, gradients, strict=True)):
             slots = {slot: variables[order] for slot, variables in self._slots.items()}
             self._update(self._optimizer, self.weights[position], slots, gradient, rate, self._decaying[order])
+        return value
+
+    def _part(self, weights: list[Any], part: ProgramOperands) -> tuple[Any, list[Any]]:
+        """Loss and gradients of a batch, or of a part of it, which moves the running statistics."""
+        trained = [weights[i] for i in self.bound.trainable]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trained)
+            result = self.forward(part.inputs, part.masks, weights)
+            value = self.setting.loss(result.outputs[0], part.targets)
+        gradients = dense(tape.gradient(value, trained, unconnected_gradients=tf.UnconnectedGradients.ZERO))
         if self.bound.program.training:
             for variable, new in zip(self.state, result.state, strict=True):
                 variable.assign(new)
-        return value
+        return value, gradients
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Any:
         setting = self.setting

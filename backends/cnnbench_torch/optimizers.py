@@ -23,7 +23,7 @@ _SLOTS = {  # slot of the spec -> key of the optimiser's state
 }
 
 
-OPTIMIZERS = OptimizerRules("torch", clips=True)
+OPTIMIZERS = OptimizerRules("torch", clips=True, accumulates=True)
 
 
 def _groups(parameters: Sequence[Tensor], decays: Sequence[bool], weight_decay: float) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeA
 from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.operands import BatchReader, ProgramOperands
+from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
 from cnnbench.execution.optimizers import clipped_units
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_torch.arrays import TorchPlacement, host
@@ -176,24 +176,34 @@ class TorchStep(_TorchProgram, StepProgram):
             write_slots(self.optimizer, self._rule, parameter, own)
 
     def run(self, operands: ProgramOperands, learning_rate: float) -> Tensor:
-        passed = self.walk(operands)
-        if passed.loss is None:
-            raise RuntimeError("a step program is made with a loss")
-        if self._rule is not None:
-            self._rule.zero_grad(set_to_none=True)
-            if passed.loss.requires_grad:  # not where no weight reaches it
-                passed.loss.backward()
-            for group in self._rule.param_groups:
-                for weight in group["params"]:
-                    if weight.grad is None:  # the loss does not reach it; PyTorch would leave its decay out, too
-                        weight.grad = torch.zeros_like(weight)
-            if self.optimizer.clipping:
-                clip(self.optimizer.clipping, [self._weights[i] for i in self.bound.trainable], self._units)
-            set_rate(self._rule, learning_rate)
-            self._rule.step()
-        if passed.state is not None:
-            self._state = list(passed.state)
-        return passed.loss.detach()
+        if self._rule is None:
+            return self._backward(operands)
+        self._rule.zero_grad(set_to_none=True)
+        loss = self._backward(operands)
+        for group in self._rule.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:  # the loss does not reach it; PyTorch would leave its decay out, too
+                    weight.grad = torch.zeros_like(weight)
+        if self.optimizer.clipping:
+            clip(self.optimizer.clipping, [self._weights[i] for i in self.bound.trainable], self._units)
+        set_rate(self._rule, learning_rate)
+        self._rule.step()
+        return loss
+
+    def _backward(self, operands: ProgramOperands) -> Tensor:
+        """Adds the gradients of the batch, or the mean of its micro-batches', each of which moves the statistics."""
+        losses = []
+        for share, part in micro_batches(self.bound, operands, self.optimizer.accumulate):
+            passed = self.walk(part)
+            if passed.loss is None:
+                raise RuntimeError("a step program is made with a loss")
+            loss = passed.loss if share == 1 else passed.loss * share
+            if loss.requires_grad:  # not where no weight reaches it
+                loss.backward()
+            if passed.state is not None:
+                self._state = list(passed.state)
+            losses.append(loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def loss(self, result: Tensor) -> float:
         return float(result)

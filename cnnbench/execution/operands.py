@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cnnbench.execution.host import ArraySpec, HostArrays
@@ -94,6 +95,45 @@ class BatchReader:
             if item.batched and item.name in batch:
                 return next(iter(np.shape(batch[item.name])), 1)
         return 1
+
+
+def micro_batches(bound: BoundGraph, operands: ProgramOperands, count: int) -> list[tuple[float, ProgramOperands]]:
+    """The parts of a batch whose gradients are averaged, each with its share of the images.
+
+    They are consecutive images; their numbers differ by one at most. A batch of fewer images has a part for each.
+
+    Args:
+        bound: The program's graph.
+        operands: Of the whole batch, anywhere.
+        count: Of parts.
+    """
+    graph = bound.program.graph
+    batched = [item.batched for item in graph.inputs]
+    size = next((x.shape[0] for x, has in zip(operands.inputs, batched, strict=True) if has), 1)
+    if count == 1 or size < 2:
+        return [(1.0, operands)]
+    grows = [
+        one.shape != two.shape and mask is not None and len(mask.shape) == len(one.shape)  # else a key, not a mask
+        for mask, one, two in zip(operands.masks, graph.named_masks(1), graph.named_masks(2), strict=False)
+    ]
+    parts = min(count, size)
+    edges = [size * i // parts for i in range(parts + 1)]
+
+    def cut(arrays: tuple[Array, ...], grow: list[bool], start: int, end: int) -> tuple[Array, ...]:
+        pairs = zip(arrays, grow, strict=True)
+        return tuple(array[start:end] if has else array for array, has in pairs)
+
+    return [
+        (
+            (end - start) / size,
+            ProgramOperands(
+                cut(operands.inputs, batched, start, end),
+                cut(operands.masks, grows, start, end),
+                None if operands.targets is None else operands.targets[start:end],
+            ),
+        )
+        for start, end in pairwise(edges)
+    ]
 
 
 def overwrite(operands: Any, source: Any) -> bool:

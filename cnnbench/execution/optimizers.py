@@ -22,9 +22,15 @@ class OptimizerRules:
     ...     return weight - rate * gradient, {}
     """
 
-    def __init__(self, backend: str, *, clips: bool = False) -> None:
-        """Names the backend. Args: clips: Whether it clips gradients where the optimiser says so."""
-        self.backend, self._clips = backend, clips
+    def __init__(self, backend: str, *, clips: bool = False, accumulates: bool = False) -> None:
+        """Names the backend.
+
+        Args:
+            backend: Its name.
+            clips: Whether it clips gradients where the optimiser says so.
+            accumulates: Whether it averages those of micro-batches where the optimiser says so.
+        """
+        self.backend, self._clips, self._accumulates = backend, clips, accumulates
         self._table: dict[str, Callable[..., Any]] = {}
 
     def register(self, kind: str) -> Callable[[_F], _F]:
@@ -37,9 +43,11 @@ class OptimizerRules:
         return decorate
 
     def rule(self, optimizer: Optimizer) -> Callable[..., Any]:
-        """The function of an optimiser's kind. Raises UnavailableError where the backend has none, or clips nothing."""
+        """The function of an optimiser's kind. Raises UnavailableError where the backend lacks it or more."""
         if optimizer.clipping is not None and not self._clips:
             raise UnavailableError(f"backend {self.backend!r} does not clip gradients")
+        if optimizer.accumulate > 1 and not self._accumulates:
+            raise UnavailableError(f"backend {self.backend!r} does not accumulate gradients")
         try:
             return self._table[optimizer.kind]
         except KeyError:

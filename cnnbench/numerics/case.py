@@ -190,18 +190,18 @@ class Case:
         less, there are ``MORE_IMAGES``: of two values, whatever they are, it makes -1 and 1, and the gradients are what
         rounding leaves of them.
         """
-        smaller = self._smaller
-        if not 0 < smaller.size < MORE_IMAGES or smaller._fewest_averaged > FEW_VALUES:
+        smaller, wanted = self._smaller, MORE_IMAGES * self.training.optimizer.accumulate
+        if not 0 < smaller.size < wanted or smaller._fewest_averaged > FEW_VALUES:
             return smaller
-        batch = more_images(smaller.batch, self.graph, MORE_IMAGES, stream(self.seed, "more images"))
+        batch = more_images(smaller.batch, self.graph, wanted, stream(self.seed, "more images"))
         return replace(smaller, batch=batch, targets=None)
 
     @property
     def _fewest_averaged(self) -> float:
-        """The fewest values that a batch norm averages over."""
-        graph = self.lowered
+        """The fewest values that a batch norm averages over, of a micro-batch where gradients are accumulated."""
+        graph, size = self.lowered, max(1, self.size // self.training.optimizer.accumulate)
         norms = (node for node in graph.nodes if isinstance(node.layer, BatchNorm))
-        shapes = (graph.input_shapes(node, self.size)[0] for node in norms)
+        shapes = (graph.input_shapes(node, size)[0] for node in norms)
         return min((math.prod(shape) / shape[1] for shape in shapes), default=math.inf)
 
     @cached_property

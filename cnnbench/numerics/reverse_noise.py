@@ -146,9 +146,16 @@ def _moved(
     gradients: Sequence[Array | None], amplitudes: Amplitudes, generator: np.random.Generator
 ) -> tuple[Array | None, ...]:
     return tuple(
-        g if g is None or size is None else g + (size * generator.uniform(-1, 1, g.shape)).astype(g.dtype)
+        g if g is None or size is None else g + (_of_part(size, g) * generator.uniform(-1, 1, g.shape)).astype(g.dtype)
         for g, size in zip(gradients, amplitudes, strict=True)
     )
+
+
+def _of_part(size: Array, gradient: Array) -> Array:
+    """Amplitudes for a micro-batch from those of the whole batch: its mean is over fewer images."""
+    if not size.ndim or len(size) <= len(gradient):
+        return size
+    return np.asarray(size.max(axis=0) * (len(size) / len(gradient)))
 
 
 @contextmanager

@@ -6,56 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError, did_you_mean
-from cnnbench.spec.clipping import Clipping, clipping_from_fields
+from cnnbench.spec.clipping import clipping_from_fields
 from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Graph
-
-DecayGroup = Literal["all", "kernels"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """An update rule. The learning rate is an argument of each step, so that a schedule can change it.
-
-    Args:
-        decay: Which weights decay, where the rule has weight decay: ``"all"`` (He et al. 2015), or ``"kernels"``
-            only: no bias and no normalisation.
-        clipping: What is done with the gradients before the rule sees them; None for nothing.
-    """
-
-    kind: ClassVar[str] = ""
-    wide_slots: ClassVar[bool] = False  # whether slots are float32 where weights are narrower
-
-    decay: DecayGroup = "all"
-    clipping: Clipping | None = None
-
-    def __post_init__(self) -> None:
-        if self.decay not in ("all", "kernels"):
-            raise SpecError("decay is not valid", received=self.decay, expected="'all' or 'kernels'")
-        if not isinstance(self.clipping, Clipping | None):
-            raise SpecError("clipping is not valid", received=self.clipping, expected="Clipping(kind=..., limit=...)")
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """The names of what is kept for each weight."""
-        return ()
-
-    def start(self, slot: str) -> float:
-        """The value of a slot before the first step."""
-        return 0.0
-
-    @property
-    def counters(self) -> tuple[str, ...]:
-        """Those among ``slots`` that are one integer a weight; the others are arrays of the weight's shape."""
-        return ()
-
-    def __init_subclass__(cls, *, kind: str, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.kind = kind
-        _OPTIMIZERS[kind] = cls
-
-
-_OPTIMIZERS: dict[str, type[Optimizer]] = {}
+from cnnbench.spec.update_rule import OPTIMIZERS, DecayGroup
+from cnnbench.spec.update_rule import Optimizer as Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,8 +208,8 @@ def decays(graph: Graph, group: DecayGroup) -> dict[str, bool]:
 
 def optimizer_from_fields(kind: str, fields: dict[str, Any]) -> Optimizer:
     """An optimiser from plain data. Raises SpecError for an unknown kind or field, or a value of the wrong type."""
-    if kind not in _OPTIMIZERS:
-        raise SpecError(f"unknown optimizer {kind!r}", remedy=did_you_mean(kind, _OPTIMIZERS))
+    if kind not in OPTIMIZERS:
+        raise SpecError(f"unknown optimizer {kind!r}", remedy=did_you_mean(kind, OPTIMIZERS))
     if "clipping" in fields:
         fields = {**fields, "clipping": clipping_from_fields(fields["clipping"])}
-    return construct(_OPTIMIZERS[kind], kind, fields)
+    return construct(OPTIMIZERS[kind], kind, fields)

@@ -46,6 +46,9 @@ RULES: dict[str, Optimizer] = {
     "sgd by global norm": SGD(clipping=Clipping(kind="global_norm", limit=0.5), weight_decay=0.1),
     "sgd by global norm, epsilon": SGD(clipping=Clipping(kind="global_norm", limit=0.5, epsilon=0.1)),
     "sgd by a norm that is not reached": SGD(clipping=Clipping(kind="global_norm", limit=50.0)),
+    "sgd accumulated": SGD(accumulate=2, weight_decay=0.1),
+    "adam accumulated, clipped": Adam(accumulate=4, clipping=Clipping(kind="global_norm", limit=0.5)),
+    "sgd, more parts than images": SGD(accumulate=9),
     "sgd adaptive": SGD(clipping=Clipping(kind="adaptive", limit=0.1, epsilon=0.5), weight_decay=0.1),
     "adam adaptive": Adam(clipping=Clipping(kind="adaptive", limit=0.1, excluded=("fc.bias",))),
     "adamw kernels": AdamW(weight_decay=0.1, decay="kernels", epsilon=1e-3, epsilon_place="inside"),
@@ -62,6 +65,7 @@ FIFTY = (
     "sgd by norm",
     "sgd by global norm",
     "sgd adaptive",
+    "sgd accumulated",
 )
 
 
@@ -308,6 +312,32 @@ def test_a_frameworks_own_clipping_is_named_by_fields(framework, clipping):
         np.testing.assert_allclose(array, truth[str(i)], rtol=1e-6, atol=1e-9)
     other = clipped(Clipping(kind="norm" if clipping.kind != "norm" else "global_norm", limit=0.3), ones, named)
     assert max(np.abs(array - other[str(i)]).max() for i, array in enumerate(found)) > 1e-2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_micro_batch_normalises_itself_and_moves_the_statistics(backend):
+    """Steps of the rate 0 on the parts alone: gradients are averaged, statistics go from part to part."""
+    graph, batch = small_network(), drawn_batch()
+    weights, state = split_state(graph, general_position(graph, 0))
+
+    def after(rule: SGD, *parts: Any) -> Any:
+        program = loaded_backend(backend).compile_step(graph, options(backend), CrossEntropy(), rule)
+        losses, gradients, running = [], [], state
+        for part in parts:
+            program.load(weights, running)
+            losses.append(program.loss(program.run(program.upload(part), 0.0)))
+            held = program.snapshot()
+            gradients.append(held.slots)
+            running = held.state
+        return np.mean(losses), {n: np.mean([g[n] for g in gradients], axis=0) for n in gradients[0]}, running
+
+    halves = [{name: array[i : i + 2] for name, array in batch.items()} for i in (0, 2)]
+    found, truth, whole = after(SGD(accumulate=2), batch), after(SGD(), *halves), after(SGD(), batch)
+    assert found[0] == pytest.approx(truth[0], rel=1e-12)
+    for ours, theirs, others in zip(found[1:], truth[1:], whole[1:], strict=True):
+        for name, array in theirs.items():
+            np.testing.assert_allclose(ours[name], array, rtol=1e-9, atol=1e-12, err_msg=name)
+        assert any(np.abs(others[name] - array).max() > 1e-3 for name, array in theirs.items())
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow), "tensorflow"])

@@ -47,6 +47,7 @@ def test_adamw_keeps_two_means_and_a_count_for_each_weight():
         (lambda: optimizer_from_fields("sgd", {"clipping": {"kind": "norm", "limit": 0}}), "limit of clipping", None),
         (lambda: Clipping(kind="value", limit=1.0, epsilon=0.1), "epsilon of clipping", None),
         (lambda: Clipping(kind="norm", limit=1.0, excluded=("fc",)), "only adaptive clipping", None),
+        (lambda: optimizer_from_fields("sgd", {"accumulate": 0}), "accumulate is not valid", None),
         (lambda: SGD(clipping=1.0), "clipping is not valid", None),
         (lambda: optimizer_from_fields("sgd", {"nesterov": "yes"}), "nesterov is not valid", None),
         (lambda: optimizer_from_fields("adam", {"beta2": 1.0}), "beta2 is not valid", None),

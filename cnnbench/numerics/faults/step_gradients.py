@@ -1,4 +1,4 @@
-"""Faults of what a step does with gradients on their way into the momentum: clipping and dampening."""
+"""Faults of what a step does with gradients on their way into the momentum: accumulation, clipping and dampening."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import Backend, ProgramOptions
-from cnnbench.execution.host import HostTraining
+from cnnbench.execution.host import HostArrays, HostTraining
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import classifier
 from cnnbench.numerics.faults.engine.programs import (
@@ -66,6 +66,11 @@ def _norm(arrays: Arrays) -> float:
     return float(np.sqrt(sum(np.square(array, dtype=np.float64).sum() for array in arrays.values())))
 
 
+def _scaled(factor: Callable[[int], float]) -> Gradients:
+    """Gradients times a factor of the number of micro-batches."""
+    return lambda rule, weights, gradients: {n: g * factor(rule.accumulate) for n, g in gradients.items()}
+
+
 def _after_decay(rule: SGD, weights: Arrays, gradients: Arrays) -> Arrays:
     """The global norm is that of the decayed gradients."""
     assert rule.clipping is not None
@@ -104,6 +109,12 @@ def _by_norm(rule: Optimizer) -> Optimizer:
     return replace(rule, clipping=Clipping(kind="global_norm", limit=rule.clipping.limit)) if rule.clipping else rule
 
 
+def _last_images(batch: HostArrays, moment: Moment) -> HostArrays:
+    """The second half of the images in place of the first."""
+    count = moment.images
+    return {name: np.concatenate([array[count - count // 2 :], array[count // 2 :]]) for name, array in batch.items()}
+
+
 def _dampening(share: float) -> Callable[[Optimizer], Optimizer]:
     return lambda rule: replace(rule, dampening=share) if isinstance(rule, SGD) else rule
 
@@ -116,12 +127,22 @@ _DECAYED = classifier(
     TrainingSteps(SGD(weight_decay=0.05, clipping=Clipping(kind="global_norm", limit=0.1)), CrossEntropy())
 )
 _GLOBAL = classifier(TrainingSteps(SGD(clipping=Clipping(kind="global_norm", limit=0.1, epsilon=0.01)), CrossEntropy()))
+_ACCUMULATED = classifier(TrainingSteps(SGD(accumulate=3), CrossEntropy()))
 _VALUE = classifier(TrainingSteps(SGD(clipping=Clipping(kind="value", limit=0.01)), CrossEntropy()))
 _ADAPTIVE = classifier(TrainingSteps(SGD(clipping=Clipping(kind="adaptive", limit=0.01, epsilon=0.9)), CrossEntropy()))
 _DAMPED = classifier(TrainingSteps(SGD(dampening=0.3, damp_first=True), CrossEntropy()))
 _WHOLE_AT_FIRST = classifier(TrainingSteps(SGD(dampening=0.3), CrossEntropy()))
 
 FAULTS = (
+    Fault(
+        "accumulation.last_only",
+        "optimizer",
+        "the gradients of the last micro-batches alone",
+        _ACCUMULATED,
+        check="training",
+        node="optimizer",
+        programs=changed_programs(ProgramChange(upload=_last_images), ("compile_step",)),
+    ),
     *(
         Fault(f"sgd.{name}", "optimizer", what, _DAMPED, check="training", node="optimizer", optimizer=change)
         for name, what, change in (
@@ -153,7 +174,7 @@ FAULTS = (
     ),
     *(
         Fault(
-            f"clipping.{name}",
+            name,
             "optimizer",
             what,
             case,
@@ -162,8 +183,20 @@ FAULTS = (
             programs=_gradients(change),
         )
         for name, what, case, change in (
-            ("after_decay", "gradients clipped after weight decay was added, not before", _DECAYED, _after_decay),
-            ("adaptive.whole_arrays", "each array clipped as one unit", _ADAPTIVE, _whole_arrays),
+            ("accumulation.summed", "micro-batches' gradients added, not averaged", _ACCUMULATED, _scaled(float)),
+            (
+                "accumulation.one_less",
+                "micro-batches' gradients divided by their number less one",
+                _ACCUMULATED,
+                _scaled(lambda count: count / (count - 1)),
+            ),
+            (
+                "clipping.after_decay",
+                "gradients clipped after weight decay was added, not before",
+                _DECAYED,
+                _after_decay,
+            ),
+            ("clipping.adaptive.whole_arrays", "each array clipped as one unit", _ADAPTIVE, _whole_arrays),
         )
     ),
 )

@@ -37,8 +37,7 @@ class Moment:
         program: ``forward``, ``gradient`` or ``step``.
         loads: How often it was loaded, this time included.
         call: How often it was run since it was compiled, this run included; at ``load`` the runs so far.
-        batch: What was uploaded for this run, by name; empty at ``load``.
-        rate: The learning rate of a step, as it was asked for.
+        batch: What was uploaded for this run, by name; empty at ``load``. rate: the one asked of a step.
     """
 
     program: str
