@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from cnnbench.face.verification import replay as replay
     from cnnbench.face.verification import verify as verify
     from cnnbench.face.verify_result import VerifyResult as VerifyResult
+    from cnnbench.face.viewing import ViewFindings as ViewFindings
+    from cnnbench.face.viewing import view as view
     from cnnbench.harness.run.runner import RunResult as RunResult
     from cnnbench.output.frames import agreements as agreements
     from cnnbench.output.frames import checks as checks
@@ -59,6 +61,7 @@ _HOMES = {
     "cnnbench.face.two_sides": ("ABResult", "ab"),
     "cnnbench.face.verification": ("replay", "verify"),
     "cnnbench.face.verify_result": ("VerifyResult",),
+    "cnnbench.face.viewing": ("ViewFindings", "view"),
     "cnnbench.harness.run.runner": ("RunResult",),
     "cnnbench.output.frames": (
         "agreements",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnbench.training.dataset import DatasetPlugin
     from cnnbench.training.metrics.registry import ImageMetric
     from cnnbench.training.programs.offered import ProgramPlugin
+    from cnnbench.views.view import NetworkView
 
 
 @hookimpl
@@ -91,6 +92,14 @@ def cnnbench_claims() -> Sequence[NetworkClaim]:
 
 
 @hookimpl
+def cnnbench_views() -> Sequence[NetworkView]:
+    """The notes' views, Grad-CAM and integrated gradients."""
+    from cnnbench.views.shipped import SHIPPED
+
+    return SHIPPED
+
+
+@hookimpl
 def cnnbench_recorders() -> Mapping[str, Recorder]:
     """JSON lines in the run's folder, and MLflow."""
     from cnnbench.output.recorders.jsonl import JsonlRecorder
@@ -138,6 +147,9 @@ if TYPE_CHECKING:  # the classes are what the hooks' protocols say of them
         return value
 
     def _is_offered_program(value: ProgramPlugin) -> hookspecs.OfferedProgram:
+        return value
+
+    def _is_offered_view(value: NetworkView) -> hookspecs.OfferedView:
         return value
 
     def _is_offered_recorder(value: Recorder) -> hookspecs.OfferedRecorder:

@@ -18,6 +18,7 @@ ORDER = {
         "addresses version",
         "errors",
         "spec",
+        "offers",
         "hookspecs",
         "plugins",
         "registry",
@@ -56,7 +57,7 @@ RANKS = {
     package: {part: rank for rank, parts in enumerate(order) for part in parts.split()}
     for package, order in ORDER.items()
 }
-PLANNED = {"porting", "views"}  # rooms that are not built yet
+PLANNED = {"porting"}  # rooms that are not built yet
 FRAMEWORKS = {"torch", "torchvision", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras"}
 BACKEND_MAY_IMPORT = {"errors", "hookspecs", "spec", "execution"}
 OWN_FRAMEWORK = {

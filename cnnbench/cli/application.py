@@ -28,6 +28,7 @@ from cnnbench.cli.schema import schema
 from cnnbench.cli.show import show
 from cnnbench.cli.ui import ui
 from cnnbench.cli.verify import verify
+from cnnbench.cli.view import view
 from cnnbench.cli.weights import application as weights
 from cnnbench.version import __version__
 
@@ -69,6 +70,7 @@ application.command("predict")(predict)
 application.command("export")(export)
 application.command("conformance")(conformance)
 application.command("claims")(claims)
+application.command("view")(view)
 application.command("compare")(compare)
 application.command("ab")(ab)
 application.add_typer(baseline, name="baseline")

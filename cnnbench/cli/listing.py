@@ -151,6 +151,15 @@ def programs(shown: o.Shown) -> None:
     _print(rows, ("name", "architecture", "data", "source", "about"), shown.json)
 
 
+@application.command("views")
+@grouped
+def views(shown: o.Shown) -> None:
+    """The views into a network, what each needs and computes, and the defects that 'view --fault' puts into it."""
+    from cnnbench.views.faults import view_rows
+
+    _print(view_rows(), ("name", "needs", "settings", "about"), shown.json)
+
+
 @application.command("suites")
 @grouped
 def suites(

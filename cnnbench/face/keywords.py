@@ -127,6 +127,41 @@ class PredictKeywords(TypedDict, total=False):
     threads: int | None
 
 
+class ViewKeywords(TypedDict, total=False):
+    """What is looked at, and where the pictures go.
+
+    Args:
+        weights: As ``load`` takes them, or ``package:MODULE/PATH`` in an installed package. seed: of drawn weights.
+        size, num_classes: As ``build`` takes ``image`` and ``num_classes``.
+        class_number: The class; that of the largest score unless given.
+        nodes: Whose values are looked at; each view says what it takes unless given.
+        data: A dataset, for views of many images; without an image its first one is looked at. limit: images of it.
+        style: A picture's file, for the transfer of its style.
+        pixels: How a picture becomes numbers: ``imagenet``, ``efficientnet_lite`` or ``unit``.
+        settings: Numbers of views by name: ``{"steps": 64}``.
+        check: Whether views are compared with the reference; where several backends are named, unless given.
+        fault: A defect that is put into the view on every backend, as ``cnnbench list views`` names it.
+        folder: Where pictures, arrays and a page go; nowhere unless given.
+        threads: Computing threads.
+    """
+
+    weights: Path | str | Mapping[str, NDArray[Any]] | None
+    seed: int
+    size: Image
+    num_classes: int | None
+    class_number: int | None
+    nodes: Sequence[str]
+    data: str | None
+    limit: int
+    style: Path | str | None
+    pixels: str
+    settings: Mapping[str, float]
+    check: bool | None
+    fault: str | None
+    folder: Path | str | None
+    threads: int | None
+
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

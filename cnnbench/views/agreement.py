@@ -1,0 +1,155 @@
+"""Whether a backend's view is the reference's: how much it uses of an envelope made of the same view with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.execution.host import HostArrays
+from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.calibration import Envelope, calibrate, num_runs, rounding_floor
+from cnnbench.numerics.case import Case
+from cnnbench.numerics.comparison import largest, largest_differences
+from cnnbench.numerics.envelope import noise, one_rounding, perturbed_precision
+from cnnbench.numerics.oracle import walk
+from cnnbench.numerics.reference import reference, reference_options
+from cnnbench.numerics.reverse_noise import ReverseNoise
+from cnnbench.numerics.rounding import all_to_storage
+from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.streams import stream
+from cnnbench.views.network import ViewedNetwork
+from cnnbench.views.view import NetworkView, ViewRequest, ViewResult
+
+Array = NDArray[Any]
+
+
+class _Noisy(NamedTuple):
+    """A call as it is repeated with noise: its graph, the budgets of its values, and those of its gradients."""
+
+    case: Case
+    graph: Graph
+    budgets: dict[str, Array]
+    reverse: ReverseNoise | None
+
+
+@dataclass
+class RecordingRunner:
+    """The reference in float64, which notes the sharp budgets of every call.
+
+    Args:
+        case: The network, its arrays, and the policy whose roundings are imitated.
+        calls: What was noted, in the order of the calls.
+    """
+
+    case: Case
+    calls: list[_Noisy] = field(default_factory=list)
+
+    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays) -> Mapping[str, Array]:
+        call = self._noted(graph, batch)
+        self.calls.append(call)
+        return reference().subject.forward(call.case.lowered, call.case.stored, batch, reference_options()).outputs
+
+    def gradient(self, graph: Graph, arrays: HostArrays, batch: HostArrays) -> Mapping[str, Array]:
+        call = self._noted(graph, batch)
+        reverse = ReverseNoise(self.case.policy, None)
+        quiet = {item.name: np.zeros(item.full_shape(call.case.size)) for item in call.graph.inputs}
+        with reverse.recording() as subject:
+            found = subject.gradient(call.graph, call.case.stored, {**quiet, **batch}, reference_options())
+        self.calls.append(call._replace(reverse=reverse))
+        return found.inputs
+
+    def _noted(self, graph: Graph, batch: HostArrays) -> _Noisy:
+        inputs = {item.name: np.asarray(batch[item.name]) for item in graph.inputs}
+        case = Case(graph, self.case.arrays, inputs, self.case.options, seed=self.case.seed + len(self.calls))
+        budgets = {}
+        for visit in walk(case, training=False):
+            names = output_names(case.lowered, visit.node)
+            for value, exact, budget in zip(names, visit.values.outputs, visit.budget.outputs, strict=True):
+                if (budget.sharp.ndim or not exact.ndim) and noise_input(case.lowered, value) is not None:
+                    budgets[value] = np.asarray(budget.sharp, np.float32)
+        return _Noisy(case, with_noise(case.lowered, list(budgets)), budgets, None)
+
+
+@dataclass
+class PerturbedRunner:
+    """The reference again, the same calls in the same order, with noise of the size of their sharp budgets.
+
+    Args:
+        recorded: What noted them.
+        run: The number of the run, which says the noise.
+    """
+
+    recorded: RecordingRunner
+    run: int
+    position: int = 0
+
+    def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays) -> Mapping[str, Array]:
+        call, noisy = self._next(batch)
+        options = reference_options(name=perturbed_precision(call.case))
+        return reference().subject.forward(call.graph, arrays, noisy, options).outputs
+
+    def gradient(self, graph: Graph, arrays: HostArrays, batch: HostArrays) -> Mapping[str, Array]:
+        call, noisy = self._next(batch)
+        options = reference_options(name=perturbed_precision(call.case))
+        assert call.reverse is not None
+        with call.reverse.perturbed(stream(call.case.seed, f"reverse noise {self.run}")) as subject:
+            return subject.gradient(call.graph, arrays, noisy, options).inputs
+
+    def _next(self, batch: HostArrays) -> tuple[_Noisy, dict[str, Array]]:
+        call = self.recorded.calls[self.position]
+        self.position += 1
+        return call, {**all_to_storage(batch, call.case.policy), **noise(call.case, call.budgets, self.run)}
+
+
+@dataclass(frozen=True)
+class ViewTruth:
+    """What a view of the reference is, and how far a backend's may lie from it.
+
+    Args:
+        exact: The compared arrays in float64.
+        envelope: Of perturbed runs.
+        policy: Of the backends.
+    """
+
+    exact: Mapping[str, Array]
+    envelope: Envelope
+    policy: PrecisionPolicy
+
+    def used(self, found: ViewResult) -> dict[str, float]:
+        """The share of the envelope that each compared array uses; infinite where it has another shape or NaN."""
+        got = {name: np.asarray(found.arrays[name]) for name in self.exact}
+        wrong = [n for n, x in self.exact.items() if got[n].shape != x.shape or not np.isfinite(got[n]).all()]
+        if wrong:
+            return dict.fromkeys(self.exact, 0.0) | dict.fromkeys(wrong, np.inf)
+        return self.envelope.used(largest_differences(got, self.exact))
+
+
+def view_truth(view: NetworkView, network: ViewedNetwork, request: ViewRequest, case: Case) -> ViewTruth | None:
+    """The reference's view with its envelope; None of a view in which nothing is computed.
+
+    Args:
+        view: What is made.
+        network: Of which.
+        request: Of what.
+        case: The network with its images, its options those of the backends.
+    """
+    recorder = RecordingRunner(case)
+    exact = _compared(view, ViewedNetwork(network.graph, case.stored, recorder), request)
+    if not exact:
+        return None
+    runs = []
+    for run in range(num_runs(case)):
+        moved = ViewedNetwork(network.graph, one_rounding(case, run), PerturbedRunner(recorder, run))
+        runs.append(largest_differences(_compared(view, moved, request), exact))
+    envelope = calibrate(runs, rounding_floor(exact, case), largest(exact))
+    return ViewTruth(exact, envelope, case.policy)
+
+
+def _compared(view: NetworkView, network: ViewedNetwork, request: ViewRequest) -> dict[str, Array]:
+    found = view(network, request)
+    return {name: np.asarray(found.arrays[name], np.float64) for name in found.compared}

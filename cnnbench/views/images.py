@@ -1,0 +1,79 @@
+"""Images that are looked at: from pictures and arrays, as a network takes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import DataError, SuiteError, did_you_mean
+from cnnbench.spec.layers import Shape
+from cnnbench.training.datasets.pictures import IMAGENET, Moments, normalised, resize_and_crop, with_channels
+from cnnbench.training.preprocessing import EFFICIENTNET_LITE, Preprocessing
+from cnnbench.training.preprocessing import IMAGENET as IMAGENET_INPUT
+
+Array = NDArray[Any]
+UNIT = Preprocessing(shorter_side=256, filter="bilinear", crop=224, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
+PIXELS = {"imagenet": IMAGENET_INPUT, "efficientnet_lite": EFFICIENTNET_LITE, "unit": UNIT}
+MOMENTS = {
+    "imagenet": IMAGENET,
+    "efficientnet_lite": Moments((127 / 255,), (128 / 255,)),
+    "unit": Moments((0.0,), (1.0,)),
+}
+
+
+def read_images(path: Path | str, image: Shape, pixels: str = "imagenet") -> NDArray[np.float32]:
+    """A picture, or an array of images as they are: (N, C, H, W) of float32.
+
+    Args:
+        path: PNG, JPEG or whatever Pillow reads, resized to 256/224 of the image and cut to its centre; or ``.npy`` of
+            shape (C, H, W) or (N, C, H, W), taken as it is.
+        image: (C, H, W) that the network takes.
+        pixels: How a picture's bytes become numbers: ``imagenet`` (torchvision's networks), ``efficientnet_lite``, or
+            ``unit`` (0 to 1).
+
+    Raises:
+        DataError: The file is not there, is no picture or array, or does not fit.
+        SuiteError: Unknown ``pixels``.
+    """
+    path = Path(path)
+    if pixels not in PIXELS:
+        raise SuiteError(f"unknown pixels {pixels!r}", where="--pixels", remedy=did_you_mean(pixels, PIXELS))
+    if not path.is_file():
+        raise DataError("there is no such file", where=str(path), expected="a picture, or images as .npy")
+    found = _array(path) if path.suffix == ".npy" else _picture(path, image, pixels)[None]
+    if found.ndim == 3:
+        found = found[None]
+    if found.dtype.kind not in "fiu" or found.shape[1:] != tuple(image) or not len(found):
+        raise DataError(
+            "the images do not fit the network",
+            where=str(path),
+            received=f"{found.dtype} {found.shape}",
+            expected=f"numbers of shape {tuple(image)}, or several of them",
+        )
+    return np.ascontiguousarray(found, np.float32)
+
+
+def _array(path: Path) -> Array:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"the file is no plain .npy array: {error}", where=str(path)) from None
+
+
+def _picture(path: Path, image: Shape, pixels: str) -> Array:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as file:
+            picture = np.asarray(file.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None
+    channels, height, width = image
+    if channels == 3 and height == width:
+        return replace(PIXELS[pixels], crop=height, shorter_side=round(height * 256 / 224))(picture)
+    batch = with_channels(picture.transpose(2, 0, 1)[None] / 255, channels)
+    return np.asarray(normalised(resize_and_crop(batch, height, width), MOMENTS[pixels])[0])

@@ -1,0 +1,166 @@
+"""What a view is: what it needs, what it computes and shows, its formula and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.views.network import ViewedNetwork
+
+Array = NDArray[Any]
+Need = Literal["image", "class", "data", "style"]
+PanelKind = Literal["image", "heat", "signed", "points"]
+
+
+@dataclass(frozen=True)
+class ViewRequest:
+    """What a view is made of.
+
+    Args:
+        images: (N, C, H, W), as the network takes them; none where no image was given.
+        classes: One for each image; () where there is none.
+        nodes: Those that were named, in their order.
+        data: Images of a dataset (M, C, H, W). labels: theirs.
+        style: An image (1, C, H, W) whose style is taken.
+        settings: Numbers by name, each of the view's own.
+        seed: Of what is drawn.
+        compared_only: Whether only the arrays that backends are compared in are wanted: what goes on for many steps
+            stops after the first gradient.
+    """
+
+    images: Array
+    classes: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
+    data: Array | None = None
+    labels: Array | None = None
+    style: Array | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    compared_only: bool = False
+
+    @property
+    def node(self) -> str | None:
+        """The first of the named nodes."""
+        return self.nodes[0] if self.nodes else None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Args:
+        title: Above it.
+        values: (H, W) or (C, H, W); of ``points`` rows x, y, label.
+        kind: ``image`` as it is, ``heat`` from 0, ``signed`` around 0, ``points`` scattered.
+        over: An image (C, H, W) that a heat map is laid over.
+    """
+
+    title: str
+    values: Array
+    kind: PanelKind = "heat"
+    over: Array | None = None
+
+
+@dataclass(frozen=True)
+class ViewResult:
+    """What a view gave.
+
+    Args:
+        arrays: By name, all that is kept.
+        compared: The names of those that every backend must agree on.
+        panels: What is drawn, in its order.
+        figures: Single numbers by name, for people.
+    """
+
+    arrays: Mapping[str, Array]
+    compared: tuple[str, ...] = ()
+    panels: tuple[Panel, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """A way to look into a network.
+
+    Args:
+        name: What the command line calls it.
+        about: One sentence.
+        formula: What is computed.
+        source: The paper.
+        make: (network, request) -> what is seen. It computes by the network's ``values`` and ``gradient`` alone, so
+            that it is made on every backend.
+        needs: ``image``, ``class`` (of a network that scores classes), ``data`` (a dataset), ``style`` (an image).
+        settings: Numbers that a caller may change, with their defaults.
+    """
+
+    name: str
+    about: str
+    formula: str
+    source: str
+    make: Callable[[ViewedNetwork, ViewRequest], ViewResult]
+    needs: tuple[Need, ...] = ("image",)
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def __call__(self, network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+        """What is seen.
+
+        Raises:
+            SuiteError: Something that it needs was not given, or a setting is not its own.
+        """
+        given = {
+            "image": len(request.images) > 0,
+            "class": len(request.classes) > 0,
+            "data": request.data is not None,
+            "style": request.style is not None,
+        }
+        remedies = {
+            "image": "--image FILE, or --data DATASET",
+            "class": "--class N",
+            "data": "--data DATASET",
+            "style": "--style FILE",
+        }
+        for need in self.needs:
+            if not given[need]:
+                raise SuiteError(f"the view {self.name!r} needs {_ARTICLE[need]}", remedy=remedies[need])
+        own = {name: value for name, value in request.settings.items() if name in self.settings}
+        return self.make(network, replace(request, settings={**self.settings, **own}))
+
+
+_ARTICLE = {"image": "an image", "class": "a class", "data": "a dataset", "style": "an image whose style is taken"}
+
+
+def views() -> dict[str, NetworkView]:
+    """Every view by name; plugins add theirs by ``cnnbench_views``."""
+    from cnnbench.registry import offered
+
+    return offered("cnnbench_views", NetworkView)
+
+
+def find_view(name: str) -> NetworkView:
+    """The view of that name. Raises SuiteError with the nearest one where there is none."""
+    known = views()
+    if name not in known:
+        raise SuiteError(f"unknown view {name!r}", where="--what", remedy=did_you_mean(name, known))
+    return known[name]
+
+
+def require_settings(given: Mapping[str, float], chosen: Sequence[NetworkView]) -> Mapping[str, float]:
+    """Settings, each of which some view takes. Raises SuiteError with the nearest name for another one."""
+    known = {name for view in chosen for name in view.settings}
+    for name in given:
+        if name not in known:
+            remedy = did_you_mean(name, known) if known else "these views have none"
+            raise SuiteError(f"no view that was asked for has a setting {name!r}", where="--set", remedy=remedy)
+    return given
+
+
+def over_image(map_: Array, image: Array) -> Array:
+    """A coarse map (H', W') brought to an image's size by linear interpolation."""
+    from cnnbench.training.datasets.pictures import resize
+
+    return np.asarray(resize(map_[None, None], *image.shape[1:])[0, 0])
