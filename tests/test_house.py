@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -103,6 +104,40 @@ def without_arguments(modules: Mapping[str, ast.Module]) -> list[str]:
     explained = [function for _, function in several if "Args:" in (ast.get_docstring(function) or "")]
     known = {signature(function) for function in explained} - {()}
     return [place for place, function in several if function not in explained and signature(function) not in known]
+
+
+def registered(kind: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions that backends register in tables of ops (``ops``) or of losses (``losses``)."""
+    for name, tree in trees().items():
+        if not (name.startswith("backends/") and kind in name):
+            continue
+        for node in ast.walk(tree):
+            marks = node.decorator_list if isinstance(node, ast.FunctionDef) else ()
+            if any(getattr(getattr(mark, "func", None), "attr", "") == "register" for mark in marks):
+                yield f"{name}:{node.lineno} {node.name}", node
+
+
+def backward_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for name, tree in trees().items():
+        defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(tree) if name.startswith("backends/") else ():
+            given = getattr(node.value, "id", "") if isinstance(node, ast.keyword) and node.arg == "backward" else ""
+            if given in defined:
+                yield f"{name} {given}", defined[given]
+
+
+def test_ops_have_the_parameters_that_their_contract_describes():
+    """So that 400 docstrings need not: ``Forward`` and ``Backward`` say once what each is."""
+    found = {"Forward": [*registered("/ops/")], "Backward": [*backward_functions()]}
+    tree = trees()["cnnbench/execution/operations.py"]
+    for contract, functions in found.items():
+        place = next(i for i, node in enumerate(tree.body) if contract in ast.unparse(node).partition(" = ")[0])
+        lines = re.findall(r"^    (\w+(?:, \w+)*): ", tree.body[place + 1].value.value, re.MULTILINE)
+        described = {name for line in lines for name in line.split(", ")}
+        assert len(functions) > 80, "the search finds them"
+        assert len(described) == 5
+        assert not [where for where, function in functions if {*named(function)} != described]
+    assert {named(function) for _, function in registered("/losses.py")} == {("loss", "output", "targets")}
 
 
 def test_functions_of_several_parameters_explain_them():

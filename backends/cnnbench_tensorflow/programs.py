@@ -16,10 +16,10 @@ import numpy as np
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
 from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
-from cnnbench.execution.operations import LayoutChange
 from cnnbench.execution.optimizers import clipped_units
 from cnnbench.execution.program import ForwardResult
 from cnnbench.spec.optimizers import Optimizer

@@ -78,7 +78,7 @@ def _heading(item: Finding) -> str:
 
 def _as_json(result: FuzzResult) -> dict[str, Any]:
     data = result.progress.model_dump(mode="json")
-    known = {"findings": list(data.pop("findings").values()), "new": [str(item.signature) for item in result.new]}
+    known = {"new": [str(item.signature) for item in result.new]}
     return {**data, **known, "networks_now": result.networks, "unseen_kinds": list(result.unseen)}
 
 
@@ -87,10 +87,8 @@ def _show(result: FuzzResult, output: Path) -> None:
 
     progress = result.progress
     found: dict[str, dict[str, int]] = {}
-    for name, count in progress.outcomes.items():
-        series, _, outcome = name.partition(", ")
-        check, _, status = outcome.partition(": ")
-        found.setdefault(f"{series}, {check}", {})[status] = count
+    for item in progress.outcomes:
+        found.setdefault(f"{item.series}, {item.check}", {})[item.status] = item.count
     print_table(
         ("backend and check", "passed", "failed", "skipped"),
         [(name, *(row.get(key, 0) for key in ("passed", "failed", "skipped"))) for name, row in found.items()],
@@ -101,8 +99,8 @@ def _show(result: FuzzResult, output: Path) -> None:
     echo(f"{len(seen)} kinds, {len(progress.coverage)} classes of kinds and values seen; least often: {least}")
     if result.unseen:
         echo(f"not seen yet: {', '.join(result.unseen)}")
-    for item in progress.findings.values():
-        new = "new" if item in result.new else "known" if item.known is not None else "found before"
-        echo(f"{new}: {item.signature} (seen {item.seen} times)")
-        if item.file is not None:
-            echo(f"  cnnbench replay {output / item.file} -b {item.signature.backend}:{item.signature.mode}")
+    for known in progress.findings:
+        new = "new" if known in result.new else "known" if known.known is not None else "found before"
+        echo(f"{new}: {known.signature} (seen {known.seen} times)")
+        if known.file is not None:
+            echo(f"  cnnbench replay {output / known.file} -b {known.signature.backend}:{known.signature.mode}")

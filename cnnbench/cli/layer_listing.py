@@ -25,7 +25,7 @@ def layer_rows(backends: Sequence[str] | None) -> Rows:
         UnavailableError: An unknown name.
     """
     from cnnbench.claims.claim import claims
-    from cnnbench.execution.operations import LayoutChange
+    from cnnbench.execution.layout_change import LayoutChange
     from cnnbench.numerics.budgets import budget_form
     from cnnbench.registry import layer_kinds, own_graphs
     from cnnbench.spec.usage import kind_uses

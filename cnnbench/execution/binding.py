@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from cnnbench.errors import UnavailableError
-from cnnbench.execution.operations import Call, LayoutChange, Operations
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, Operations
 from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.graph import Graph, Node, value_names
 from cnnbench.spec.layers import MaskSpec, WeightSpec

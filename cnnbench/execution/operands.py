@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cnnbench.execution.host import ArraySpec, HostArrays
+from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.loading import BoundGraph
-from cnnbench.execution.operations import Array, LayoutChange
+from cnnbench.execution.operations import Array
 from cnnbench.spec.losses import Loss
 
 

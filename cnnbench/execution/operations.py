@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.gaps import Gap
+from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.registry import Implementation
 from cnnbench.spec.layers import Layer
 
@@ -99,10 +100,24 @@ class Gradients(NamedTuple):
     weights: tuple[Array | None, ...] = ()
 
 
-# (layer, inputs, weights, state, call) -> OpResult
 Forward = Callable[[Any, tuple[Array, ...], tuple[Array, ...], tuple[Array, ...], Call], OpResult]
-# (layer, saved, cotangents of the outputs, weights, call) -> Gradients
+"""An op, ``op(layer, inputs, weights, state, call) -> OpResult``; in every backend its parameters are called so.
+
+Args:
+    layer: Resolved: strides, padding and axes are explicit numbers.
+    inputs: The operands, (N, C, *spatial) or as ``call`` says.
+    weights: In the order of ``Layer.weights``, each as the op's ``WeightLayout`` made it.
+    state: Running statistics in the order of ``Layer.state``; they are not changed in place.
+    call: What kind of pass it is, where channels are, and the masks.
+"""
 Backward = Callable[[Any, Any, tuple[Array, ...], tuple[Array, ...], Call], Gradients]
+"""An op's gradients, ``backward(layer, saved, gradients, weights, call) -> Gradients``, for NumPy.
+
+Args:
+    layer, weights, call: As the op had them.
+    saved: What the op left in ``OpResult.saved``.
+    gradients: The cotangents of the outputs.
+"""
 
 
 @dataclass(frozen=True)
@@ -140,25 +155,6 @@ class Operation:
     forward: Forward
     backward: Backward | None = None
     weight_layout: WeightLayout = CANONICAL_WEIGHTS
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayoutChange(Layer, kind="layout_change"):
-    """Moves the channel axis of an operand of rank 3 and more. Binding inserts it; no graph of a user has it.
-
-    Args:
-        to: ``channels_last`` gives (N, *spatial, C), ``canonical`` gives (N, C, *spatial).
-    """
-
-    to: Literal["channels_last", "canonical"]
-
-    family: ClassVar[str] = "execution"
-
-    def permutation(self, rank: int) -> tuple[int, ...]:
-        """The axes in their new order."""
-        if self.to == "channels_last":
-            return (0, *range(2, rank), 1)
-        return (0, rank - 1, *range(1, rank - 1))
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])

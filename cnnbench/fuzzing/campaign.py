@@ -12,7 +12,7 @@ from cnnbench.fuzzing.examination import CHECKS, FailedCheck, Series, examine, f
 from cnnbench.fuzzing.findings import NETWORK, Finding, Signature
 from cnnbench.fuzzing.known import known_defect
 from cnnbench.fuzzing.network import draw_network
-from cnnbench.fuzzing.progress import Progress, beginning, read_progress, write_progress
+from cnnbench.fuzzing.progress import OutcomeCount, Progress, beginning, read_progress, write_progress
 from cnnbench.fuzzing.values import draw_case
 from cnnbench.measurement.clock import Clock
 from cnnbench.numerics.case import Case
@@ -55,7 +55,7 @@ class Campaign:
     def run(self, limits: Limits) -> tuple[Progress, tuple[Finding, ...]]:
         """Runs networks up to the limits; the progress, and what was found that was not known."""
         progress = beginning(self.seed) if self.folder is None else read_progress(self.folder, self.seed)
-        before = set(progress.findings)
+        before = {item.signature for item in progress.findings}
         first, start = progress.number, self.clock.now()
         self.on_start(first)
         while not self._ended(limits, progress.number - first, self.clock.now() - start):
@@ -70,8 +70,7 @@ class Campaign:
             )
             self._keep(progress)
             self.on_network(progress)
-        found = {name: item for name, item in progress.findings.items() if name not in before and item.known is None}
-        return progress, tuple(found.values())
+        return progress, tuple(f for f in progress.findings if f.signature not in before and f.known is None)
 
     def _ended(self, limits: Limits, count: int, seconds: float) -> bool:
         return (limits.count is not None and count >= limits.count) or (
@@ -87,28 +86,32 @@ class Campaign:
         if drawn is None:
             return progress.model_copy(update={"empty": progress.empty + 1})
         special = progress.number % SPECIAL_EVERY == 0
-        counts, findings = Counter(progress.outcomes), dict(progress.findings)
+        counts = Counter({(item.series, item.check, item.status): item.count for item in progress.outcomes})
+        findings = {item.signature: item for item in progress.findings}
         for series in self.series:
             case = series.question(drawn.case)
             if case is None:
-                counts[f"{series.name}, precision: skipped"] += 1
+                counts[series.name, "precision", "skipped"] += 1
                 continue
             checks = (*CHECKS, "special") if special and not series.slow else CHECKS
             outcomes, failures = examine(series, case, checks)
-            counts.update(f"{series.name}, {item.name}: {item.status}" for item in outcomes)
+            counts.update((series.name, item.name, item.status) for item in outcomes)
             for failure in failures:
                 self._take(findings, series, case, failure, progress.number)
         return progress.model_copy(
             update={
                 "networks": progress.networks + 1,
-                "outcomes": dict(sorted(counts.items())),
+                "outcomes": tuple(
+                    OutcomeCount(series=name, check=check, status=status, count=count)
+                    for (name, check, status), count in sorted(counts.items())
+                ),
                 "coverage": added(progress.coverage, classes_of(drawn.case)),
-                "findings": findings,
+                "findings": tuple(findings.values()),
             }
         )
 
     def _take(
-        self, findings: dict[str, Finding], series: Series, case: Case, failure: FailedCheck, number: int
+        self, findings: dict[Signature, Finding], series: Series, case: Case, failure: FailedCheck, number: int
     ) -> None:
         """Counts a failure that is known; reduces and keeps one that is new."""
         if (name := _already(findings, failure.signature)) is not None:
@@ -116,32 +119,26 @@ class Campaign:
             return
         small, outcome = reduced(series, case, failure, CHECKS)
         named = _of_network(failure.signature, small)
-        if (known := findings.get(str(named))) is not None:
-            findings[str(named)] = known.model_copy(update={"seen": known.seen + 1})
+        if (known := findings.get(named)) is not None:
+            findings[named] = known.model_copy(update={"seen": known.seen + 1})
             return
         item = finding(series, case, small, FailedCheck(named, outcome), number, self.folder)
-        findings[str(named)] = item.model_copy(update={"known": known_defect(item)})
-        self.on_finding(findings[str(named)])
+        findings[named] = item.model_copy(update={"known": known_defect(item)})
+        self.on_finding(findings[named])
 
 
-def _already(findings: Mapping[str, Finding], signature: Signature) -> str | None:
+def _already(findings: Mapping[Signature, Finding], signature: Signature) -> Signature | None:
     """The finding that a failure is one more case of."""
     if signature.kind != NETWORK:
-        return str(signature) if str(signature) in findings else None
-    alike = [
-        name
-        for name, item in findings.items()
-        if (item.signature.backend, item.signature.mode, item.signature.check)
-        == (signature.backend, signature.mode, signature.check)
-        and item.signature.kind.startswith(NETWORK)
-    ]
+        return signature if signature in findings else None
+    asked = (signature.backend, signature.mode, signature.check, NETWORK)
+    alike = [name for name in findings if (name.backend, name.mode, name.check, name.kind) == asked]
     seen = sum(findings[name].seen for name in alike)
     return alike[-1] if seen >= REPEATED else None
 
 
 def _of_network(signature: Signature, small: Case) -> Signature:
-    """The name of a failure of no single node, by the kinds of the smallest network."""
+    """The name of a failure of no single node, with the kinds of the smallest network."""
     if signature.kind != NETWORK:
         return signature
-    kinds = " > ".join(node.layer.kind for node in small.graph.nodes[:4])
-    return signature.model_copy(update={"kind": f"{NETWORK} of {kinds}"})
+    return signature.model_copy(update={"kinds": tuple(node.layer.kind for node in small.graph.nodes[:4])})

@@ -108,7 +108,9 @@ def _ended(name: str, error: Exception) -> CheckOutcome:
 def _named(series: Series, outcome: CheckOutcome, case: Case) -> Signature:
     if outcome.name in (WORKER, OWN):
         quantity = without_numbers(outcome.message)
-        return Signature(backend=series.backend, mode=series.mode, check=outcome.name, kind=NETWORK, quantity=quantity)
+        return Signature(
+            backend=series.backend, mode=series.mode, check=outcome.name, kind=NETWORK, quantity=quantity, ended=True
+        )
     return signature_of(outcome, case).model_copy(update={"backend": series.backend})
 
 
@@ -164,14 +166,8 @@ def _alike(found: FailedCheck, wanted: FailedCheck) -> bool:
     """Whether it is the same failure: of the same check and kind; any kind where the whole named none."""
     ours, theirs = found.signature, wanted.signature
     same_check = ours.check == theirs.check
-    return same_check and (theirs.kind in (NETWORK, ours.kind)) and _class(ours) == _class(theirs)
-
-
-def _class(signature: Signature) -> str:
-    """A value, or an error of one text."""
-    return (
-        signature.quantity if signature.quantity.startswith("raised") or signature.check in (WORKER, OWN) else "value"
-    )
+    same_end = ours.ended == theirs.ended and (not ours.ended or ours.quantity == theirs.quantity)
+    return same_check and theirs.kind in (NETWORK, ours.kind) and same_end
 
 
 def finding(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.outcome import RAISED, CheckOutcome
+from cnnbench.numerics.outcome import QUANTITY, RAISED, CheckOutcome
 from cnnbench.spec.frozen import Frozen
 from cnnbench.spec.graph import Graph
 
@@ -23,6 +23,8 @@ class Signature(Frozen):
         check: Which check, or ``worker`` where the process ended.
         kind: Of the layer that introduces the error; ``network`` where no node alone does.
         quantity: What of the layer is wrong, or how the call ended.
+        ended: Whether it says how the call ended.
+        kinds: Of the smallest network, where no node alone introduces the error.
     """
 
     backend: str
@@ -30,9 +32,12 @@ class Signature(Frozen):
     check: str
     kind: str
     quantity: str
+    ended: bool = False
+    kinds: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.backend} {self.mode}, {self.check}: {self.kind}, {self.quantity}"
+        kind = f"{self.kind} of {' > '.join(self.kinds)}" if self.kinds else self.kind
+        return f"{self.backend} {self.mode}, {self.check}: {kind}, {self.quantity}"
 
 
 class Finding(Frozen):
@@ -90,17 +95,12 @@ def signature_of(outcome: CheckOutcome, case: Case) -> Signature:
     """
     known = {node.name: node.layer.kind for graph in (case.lowered, case.graph) for node in graph.nodes}
     kind = known.get(outcome.node or "", NETWORK if outcome.node not in ("loss", "optimizer") else str(outcome.node))
-    use = next((u for u in outcome.nodes if u.node == outcome.node and not u.sharp_used <= 1), None)
-    quantity = str(use.quantity) if use is not None else _quantity(outcome)
-    return Signature(backend="", mode=case.options.mode, check=outcome.name, kind=kind, quantity=quantity)
-
-
-def _quantity(outcome: CheckOutcome) -> str:
-    """What is wrong, where no budget names it: how the call ended, or what the message names."""
+    name = Signature(backend="", mode=case.options.mode, check=outcome.name, kind=kind, quantity="value")
     if outcome.details.get("problem") == RAISED:
-        return f"raised: {without_numbers(outcome.message)}"
-    found = re.match(r"\S+ \(\w+\), ([^:]*):", outcome.message)
-    return found.group(1) if found else str(outcome.details.get("problem", "value"))
+        return name.model_copy(update={"quantity": f"raised: {without_numbers(outcome.message)}", "ended": True})
+    use = next((u for u in outcome.nodes if u.node == outcome.node and not u.sharp_used <= 1), None)
+    named = outcome.details.get(QUANTITY, outcome.details.get("problem", "value"))
+    return name.model_copy(update={"quantity": str(named if use is None else use.quantity)})
 
 
 def without_numbers(text: str) -> str:

@@ -53,9 +53,9 @@ class PlacedValue:
 def shared_cases() -> Mapping[str, tuple[LayerCase, ...]]:
     """The shared cases of each kind."""
     found: dict[str, list[LayerCase]] = {}
-    for name, case in layer_cases().items():
+    for case in layer_cases().values():
         if case.batch > 0:
-            found.setdefault(name.partition("/")[0], []).append(case)
+            found.setdefault(case.layer.kind, []).append(case)
     return {kind: tuple(cases) for kind, cases in sorted(found.items())}
 
 

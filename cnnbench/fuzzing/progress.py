@@ -18,6 +18,15 @@ from cnnbench.spec.frozen import Frozen
 FILE = "progress.json"
 
 
+class OutcomeCount(Frozen):
+    """How often a check on a backend and mode passed, failed or was skipped."""
+
+    series: str
+    check: str
+    status: str
+    count: int
+
+
 class Progress(Frozen):
     """How far fuzzing has come.
 
@@ -28,9 +37,9 @@ class Progress(Frozen):
         attempts: How often that network was begun: one that ends this process is left out at the third.
         networks: That were run. empty: those of which nothing stayed in the range of numbers.
         seconds: That it took.
-        outcomes: How often each backend, mode and check passed, failed or was skipped.
+        outcomes: Of each backend, mode and check.
         coverage: How often each class of ``coverage`` was seen.
-        findings: By the text of their signature.
+        findings: In the order in which they were made, no two of one signature.
     """
 
     seed: int
@@ -40,9 +49,9 @@ class Progress(Frozen):
     networks: int = 0
     empty: int = 0
     seconds: float = 0.0
-    outcomes: Mapping[str, int] = Field(default_factory=dict)
+    outcomes: tuple[OutcomeCount, ...] = ()
     coverage: Mapping[str, int] = Field(default_factory=dict)
-    findings: Mapping[str, Finding] = Field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 def beginning(seed: int) -> Progress:

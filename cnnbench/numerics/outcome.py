@@ -18,6 +18,7 @@ OF_PROGRAM = ("end_to_end", "classes", "timed")  # the checks that compare the o
 PROGRAM = "program"  # in the details of another check: whether it compared these outputs too
 NOT_APPLICABLE = "not applicable: "  # how the message of a check begins that says nothing of this network
 TRAINING_PROGRAM = "program"  # the check of a training program
+QUANTITY = "quantity"  # in the details of a failed check: what of the node is wrong
 RAISED = "raised"  # the problem of a failed check in which a plugin's code raised
 CheckStatus = Literal["passed", "failed", "skipped"]
 

@@ -131,17 +131,18 @@ def _merged(boxes: list[Box]) -> tuple[Box, ...]:
             readers[name] = readers.get(name, 0) + 1
     result: list[Box] = []
     renamed: dict[str, str] = {}
+    first = ""  # of the boxes that the last one stands for
     for box in boxes:
         inputs = tuple(dict.fromkeys(renamed.get(name, name) for name in box.inputs))
         last = result[-1] if result else None
         alone = len(box.inputs) == 1 and readers.get(box.inputs[0], 0) == 1
         if last is not None and alone and inputs == (last.name,) and _alike(last, box):
-            first = last.name.partition(" … ")[0]
             name = f"{first} … {box.name}"
             result[-1] = replace(last, name=name, parameters=last.parameters + box.parameters, count=last.count + 1)
             renamed |= {key: name for key, value in renamed.items() if value == last.name}
             renamed |= {last.name: name, box.name: name}
         else:
+            first = box.name
             result.append(replace(box, inputs=inputs))
     return tuple(result)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from cnnbench.execution.operations import Call, LayoutChange, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench_jax.ops.registry import OPERATIONS
 
 Arrays = tuple[Array, ...]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.operations import Call, LayoutChange, Operations, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.graph import value_names
 from cnnbench.spec.layers import Shape

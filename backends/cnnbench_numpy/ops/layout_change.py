@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.execution.operations import Call, Gradients, LayoutChange, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, Gradients, OpResult
 from cnnbench_numpy.ops.registry import REFERENCE, Arrays
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, LayoutChange, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.registry import OPERATIONS
 

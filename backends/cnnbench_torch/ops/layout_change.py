@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cnnbench.execution.operations import Call, LayoutChange, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, OpResult
 from cnnbench_torch.ops.registry import OPERATIONS
 
 Tensors = tuple[Tensor, ...]

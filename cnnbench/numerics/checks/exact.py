@@ -21,7 +21,7 @@ from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact, long_call
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import QUANTITY, CheckOutcome
 from cnnbench.numerics.quantity import Quantity
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import forced_name, output_names, representatives
@@ -112,7 +112,7 @@ def _failed(question: IntegerQuestion, wrong: Sequence[Comparison], details: Map
     case, failure = question.case, wrong[0]
     use = failure.use
     source = ReproducerSource(NAME, case.lowered, case.size, lambda n, q: _reproduction(question, n, q), case.folder)
-    more = {"failing": sorted({c.use.node for c in wrong}), **evidence(failure, source)}
+    more = {"failing": sorted({c.use.node for c in wrong}), QUANTITY: str(use.quantity), **evidence(failure, source)}
     if failure.problem is not None:
         more["problem"] = failure.problem
     said = failure.text or f"at {list(use.worst_index)} got {use.got!r}, expected exactly {use.expected!r}"

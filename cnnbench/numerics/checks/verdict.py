@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cnnbench.errors import UnavailableError
 from cnnbench.numerics.comparison import Comparison
 from cnnbench.numerics.divergence import ReproducerSource, render, write_reproducer
-from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.outcome import QUANTITY, CheckOutcome
 from cnnbench.numerics.second_opinions import Doubt
 
 
@@ -80,6 +80,7 @@ def judge(
         )
     if failure.problem is not None:
         known["problem"] = failure.problem
+    known[QUANTITY] = str(failure.use.quantity)
     known["failing"] = sorted({c.use.node for c in comparisons if c.problem or not c.use.sharp_used <= 1})
     if source is not None:
         known |= evidence(failure, source)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnbench.execution.operations import Call, LayoutChange, Operation, Operations, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_operands, other_outputs
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed, positive

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cnnbench.execution.operations import Call, Gradients, LayoutChange, Operation, Operations, OpResult
+from cnnbench.execution.layout_change import LayoutChange
+from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
 from cnnbench.spec.layers import Flatten
