@@ -92,7 +92,7 @@ def train(
 def losses_until(
     task: TrainingTask, enough: Callable[[int, float], bool], *, on_step: OnStep | None = None
 ) -> tuple[float, ...]:
-    """The losses of a training without evaluation, up to the first step after which ``enough`` is true.
+    """The losses of a training, up to the first step after which ``enough`` is true.
 
     Args:
         task: What is trained, by whom and how.
@@ -110,6 +110,8 @@ def losses_until(
                 on_step(step, loss)
             if enough(step, loss):
                 return tuple(run.losses)
+        if task.settings.schedule.watches:
+            run.end_epoch(0.0)
     return tuple(run.losses)
 
 
@@ -168,16 +170,20 @@ class _Run:
 
     def one_epoch(self, on_step: OnStep | None) -> Epoch:
         """Trains one epoch and evaluates."""
-        seconds, first = 0.0, len(self.losses)
+        seconds = 0.0
         for step, loss, taken in self.steps(self.epoch):
             seconds += taken
             if on_step is not None:
                 on_step(step, loss)
+        return self.end_epoch(seconds)
+
+    def end_epoch(self, seconds: float) -> Epoch:
+        """Evaluates after the steps of an epoch. Args: seconds: that they took."""
         self.epoch += 1
         self.training = self.program.snapshot()
         self.outputs = self._evaluate()
         values = self.outputs[self.graph.outputs[0][0]].astype(np.float64)
-        train_loss = math.fsum(self.losses[first:]) / self.steps_per_epoch
+        train_loss = math.fsum(self.losses[-self.steps_per_epoch :]) / self.steps_per_epoch
         result = Epoch(
             epoch=self.epoch,
             step=len(self.losses),
@@ -204,7 +210,7 @@ class _Run:
                 **masks_of(self.graph, settings.batch, settings.seed, step),
             }
             start = self.clock.now()
-            rate = settings.rate(step, self.steps_per_epoch)
+            rate = settings.rate(step, self.steps_per_epoch, self.epochs)
             self.losses.append(self.program.loss(self.program.run(self.program.upload(batch), rate)))
             yield step + 1, self.losses[-1], self.clock.now() - start
 

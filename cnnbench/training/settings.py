@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.losses import CrossEntropy, Loss
 from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.schedules import Constant, Schedule
+
+if TYPE_CHECKING:
+    from cnnbench.training.epoch import Epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,13 @@ class TrainSettings:
             if value is not None and value < 1:
                 raise SpecError(f"{name} is not valid", received=value, expected="an integer of at least 1")
 
-    def rate(self, step: int, steps_per_epoch: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        return self.learning_rate * self.schedule.factor(step / steps_per_epoch, float(self.epochs))
+    def rate(self, step: int, steps_per_epoch: int, past: Sequence[Epoch] = ()) -> float:
+        """The learning rate of a step.
+
+        Args:
+            step: Counted from 0.
+            steps_per_epoch: Steps of an epoch.
+            past: What the epochs before it came to.
+        """
+        factor = self.schedule.factor(step / steps_per_epoch, float(self.epochs))
+        return self.learning_rate * factor * self.schedule.reduction(past)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cnnbench.errors import SpecError
+from cnnbench.spec.streams import stream
 from cnnbench.training.augmentation import Augmentation
-from cnnbench.training.schedules import Constant, Cosine, Exponential, Step, schedule_from_fields
+from cnnbench.training.epoch import Epoch
+from cnnbench.training.schedules import Constant, Cosine, Exponential, OneCycle, Plateau, Step, schedule_from_fields
 from cnnbench.training.settings import TrainSettings
 
 
@@ -107,3 +111,66 @@ def test_an_image_varies_alike_wherever_it_stands_in_the_order() -> None:
     assert np.array_equal(draws.apply(images[order], order), together[order])
     other = Augmentation(flip=True, crop_padding=1).draw(10, seed=4, epoch=3).apply(images, np.arange(10))
     assert not np.array_equal(other, together)
+
+
+def by_torch(name: str, steps: int, **fields: Any) -> tuple[Any, Any]:
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    return optimizer, getattr(torch.optim.lr_scheduler, name)(optimizer, **fields)
+
+
+@pytest.mark.torch
+def test_one_cycle_is_pytorchs_over_one_step_less() -> None:
+    optimizer, schedule = by_torch("OneCycleLR", 40, max_lr=1.0, total_steps=40, cycle_momentum=False)
+    ours = OneCycle(peak=(0.3 * 40 - 1) / 39)
+    for step in range(40):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(ours.factor(step, 39), rel=1e-9, abs=1e-12)
+        if step < 39:
+            optimizer.step()
+            schedule.step()
+
+
+def past(figures: Sequence[float]) -> list[Epoch]:
+    return [
+        Epoch(epoch=i + 1, step=i, train_loss=0.0, test_loss=value, test_accuracy=value, seconds=0.0)
+        for i, value in enumerate(figures)
+    ]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("watch", ["test_loss", "test_accuracy"])
+@pytest.mark.parametrize("fields", [{}, {"patience": 0, "cooldown": 2}, {"threshold": 0.2, "patience": 3}], ids=str)
+def test_plateau_is_pytorchs(watch: str, fields: dict[str, Any]) -> None:
+    figures = stream(3, "plateau").normal(size=60) * 0.1 + np.linspace(2.0, 1.0, 60)
+    given = {"patience": 1, **fields}
+    mode = "max" if watch == "test_accuracy" else "min"
+    optimizer, schedule = by_torch("ReduceLROnPlateau", 60, mode=mode, factor=0.5, eps=0.0, **given)
+    ours, reductions = Plateau(watch=watch, gamma=0.5, **given), set()
+    for count in range(1, 61):
+        schedule.step(figures[count - 1])
+        assert ours.reduction(past(figures[:count])) == optimizer.param_groups[0]["lr"]
+        reductions.add(optimizer.param_groups[0]["lr"])
+    assert len(reductions) > 2
+
+
+def test_plateau_has_a_least_factor_and_leaves_out_the_warm_up() -> None:
+    flat = past([1.0] * 9)
+    assert Plateau(gamma=0.5, patience=0, least=0.3).reduction(flat) == 0.3
+    assert [Plateau(gamma=0.5, patience=0, warm_up=w).reduction(flat[:4]) for w in (0, 2, 4)] == [0.125, 0.5, 1.0]
+    with pytest.raises(SpecError, match="watch is not valid"):
+        Plateau(watch="test_loss").reduction([flat[0].model_copy(update={"test_loss": None})])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("one_cycle", {"peak": 1.0}, "peak is not valid"),
+        ("one_cycle", {"start": -0.1}, "start is not valid"),
+        ("plateau", {"watch": "miou"}, "watch is not valid"),
+        ("plateau", {"gamma": 1.0}, "gamma is not valid"),
+        ("plateau", {"patience": -1}, "patience is not valid"),
+    ],
+)
+def test_fields_that_cannot_be_are_refused(kind: str, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        schedule_from_fields(kind, fields)

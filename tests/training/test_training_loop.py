@@ -30,7 +30,7 @@ from cnnbench.training.dataset import DataRequest
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss
 from cnnbench.training.loop import TrainingResult, losses_until, train
-from cnnbench.training.schedules import Cosine
+from cnnbench.training.schedules import Constant, Cosine, Plateau
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.task import TrainingTask
 
@@ -200,19 +200,35 @@ def test_losses_alone_are_those_of_a_training_and_end_where_that_is_enough(numpy
     assert heard == list(range(1, 7))
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(numpy_backend: Backend, tmp_path: Path) -> None:
-    whole = run(numpy_backend)
+HARD_TO_PLEASE = replace(SMALL, schedule=Plateau(threshold=0.99, patience=0, watch="train_loss"))
+
+
+def test_a_plateau_lowers_the_rate_and_losses_alone_see_it_too(numpy_backend: Backend) -> None:
+    """No epoch is better by 99 %, so that the second and third ones count, and the third has a tenth of the rate."""
+    found, plain = run(numpy_backend, HARD_TO_PLEASE), run(numpy_backend, replace(SMALL, schedule=Constant()))
+    assert found.losses[:9] == plain.losses[:9]
+    assert found.losses[9:] != plain.losses[9:]
+    graph = small_graph()
+    task = TrainingTask(numpy_backend, graph, initialize(graph, 0), HARD_TO_PLEASE, FAST)
+    assert losses_until(task, lambda step, loss: False) == found.losses
+
+
+@pytest.mark.parametrize("settings", [SMALL, HARD_TO_PLEASE], ids=["cosine", "plateau"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    settings: TrainSettings, numpy_backend: Backend, tmp_path: Path
+) -> None:
+    whole = run(numpy_backend, settings)
     path = tmp_path / "run" / "training.safetensors"
     with pytest.raises(_StopError):
-        run(numpy_backend, on_epoch=_stop_after(2), checkpoint=path)
+        run(numpy_backend, settings, on_epoch=_stop_after(2), checkpoint=path)
     saved = checkpoints.load(path)
     assert saved.losses == whole.losses[:8]
     heard: list[Epoch] = []
-    resumed = run(numpy_backend, on_epoch=heard.append, checkpoint=path)
+    resumed = run(numpy_backend, settings, on_epoch=heard.append, checkpoint=path)
     assert [epoch.epoch for epoch in heard] == [3]
     assert same_bits(resumed, whole)
     assert [path.name for path in path.parent.iterdir()] == ["training.safetensors"]
-    assert same_bits(run(numpy_backend, checkpoint=path), whole)  # nothing is left to do
+    assert same_bits(run(numpy_backend, settings, checkpoint=path), whole)  # nothing is left to do
 
 
 def test_a_checkpoint_of_something_else_is_refused(numpy_backend: Backend, tmp_path: Path) -> None:

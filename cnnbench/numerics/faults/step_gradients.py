@@ -1,4 +1,4 @@
-"""Faults of what a step does with gradients on their way into the momentum: accumulation, clipping and dampening."""
+"""Faults of what comes to the update rule: gradients accumulated, clipped, dampened, and the rate of the step."""
 
 from __future__ import annotations
 
@@ -109,6 +109,17 @@ def _by_norm(rule: Optimizer) -> Optimizer:
     return replace(rule, clipping=Clipping(kind="global_norm", limit=rule.clipping.limit)) if rule.clipping else rule
 
 
+def _one_step_late(graph: Graph) -> ProgramChange:
+    """Of a program of its own, which remembers the last rate."""
+    asked: list[float] = []
+
+    def rate(learning_rate: float, moment: Moment) -> float:
+        asked.append(learning_rate)
+        return asked[-2] if len(asked) > 1 else learning_rate
+
+    return ProgramChange(rate=rate)
+
+
 def _last_images(batch: HostArrays, moment: Moment) -> HostArrays:
     """The second half of the images in place of the first."""
     count = moment.images
@@ -134,6 +145,15 @@ _DAMPED = classifier(TrainingSteps(SGD(dampening=0.3, damp_first=True), CrossEnt
 _WHOLE_AT_FIRST = classifier(TrainingSteps(SGD(dampening=0.3), CrossEntropy()))
 
 FAULTS = (
+    Fault(
+        "schedule.one_step_late",
+        "optimizer",
+        "each step taken with the rate of the one before it",
+        classifier(TrainingSteps(SGD(), CrossEntropy())),
+        check="training",
+        node="optimizer",
+        programs=changed_programs(_one_step_late, ("compile_step",)),
+    ),
     Fault(
         "accumulation.last_only",
         "optimizer",
