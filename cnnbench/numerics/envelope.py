@@ -25,102 +25,14 @@ from cnnbench.numerics.calibration import (
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
 from cnnbench.numerics.forced_choices import OPERAND, ForcedChoices
-from cnnbench.numerics.oracle import Oracle, walk
+from cnnbench.numerics.noise import Noises, inference_budgets, noise, one_rounding, perturbed_precision
+from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.reverse_noise import ReverseNoise
-from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
-from cnnbench.spec.graph import Graph
+from cnnbench.numerics.teacher_forcing import with_noise
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import digest
 
 Array = NDArray[Any]
-
-
-def perturbed_precision(case: Case) -> str:
-    """The arithmetic of perturbed runs: float32 where the noise is so much larger that its roundings do not show."""
-    return "float64" if case.policy.storage == "float64" else "float32"
-
-
-def noise(case: Case, budgets: Mapping[str, Array], run: int, step: int = 0) -> dict[str, Array]:
-    """Uniform noise in +- the sharp budget of each value, by the names of the noise inputs.
-
-    Args:
-        case: Whose network has the values.
-        budgets: The sharp budget of each value that is to move; images beyond the case's batch are left out.
-        run: Number of the perturbed run, which says the noise.
-        step: Number of the training step, which has noise of its own.
-    """
-    shapes = case.lowered.shapes(case.size)
-    dtype = np.dtype(perturbed_precision(case)).type
-    result = {}
-    for value, sharp in budgets.items():
-        item = noise_input(case.lowered, value)
-        if item is None:
-            continue
-        generator = stream(case.seed, f"noise {run}", value, step)
-        drawn = np.asarray(generator.random(shapes[value], dtype=dtype))
-        drawn -= dtype(0.5)
-        known = tuple(slice(0, size) for size in drawn.shape)  # the budget may be of more images
-        drawn *= 2 * np.asarray(sharp[known], dtype)
-        result[item.name] = drawn.reshape(item.full_shape(case.size))
-    return result
-
-
-def one_rounding(case: Case, run: int) -> dict[str, Array]:
-    """The case's arrays with each value moved by at most one rounding (in float32: to a neighbour, or not at all)."""
-    if perturbed_precision(case) == "float64":
-        u = case.policy.storage_roundoff
-        return {
-            name: np.asarray(a, np.float64)
-            * (1 + u * stream(case.seed, f"rounding {run}", name).uniform(-1, 1, a.shape))
-            for name, a in case.stored.items()
-        }
-    step = np.float32(2 * case.policy.storage_roundoff)
-    moved = {}
-    for name, array in case.stored.items():
-        generator = stream(case.seed, f"rounding {run}", name)
-        signs = generator.integers(-1, 2, array.shape, dtype=np.int8).astype(np.float32)
-        moved[name] = array * (1 + step * signs)
-    return moved
-
-
-def _inference_budgets(oracle: Oracle) -> dict[str, Array]:
-    """The sharp budget of each value that an inference pass computes; a value that is only moved has none."""
-    budgets = {}
-    for node in oracle.case.lowered.nodes:
-        truth = oracle.outputs(node.name)
-        for value, exact, budget in zip(output_names(oracle.case.lowered, node), *truth, strict=True):
-            if budget.sharp.ndim or not exact.ndim:  # of one number, such as a loss, the budget is one, too
-                budgets[value] = budget.sharp
-    return budgets
-
-
-def training_budgets(case: Case) -> dict[str, Array]:
-    """The sharp budget of each value that a training pass computes."""
-    budgets = {}
-    for visit in walk(case, training=True):
-        names = output_names(case.lowered, visit.node)
-        for value, exact, budget in zip(names, visit.values.outputs, visit.budget.outputs, strict=True):
-            if np.ndim(budget.sharp) or not np.ndim(exact):
-                budgets[value] = np.asarray(budget.sharp, np.float32)
-    return budgets
-
-
-def reverse_noise(case: Case, graph: Graph, budgets: Mapping[str, Array], batch: Mapping[str, Array]) -> ReverseNoise:
-    """The budgets of all gradients of a gradient pass, recorded with the noise of the forward pass at 0.
-
-    Args:
-        case: Whose loss the gradients are of.
-        graph: The case's network, with noise inputs for ``budgets``.
-        budgets: The values that have noise inputs.
-        batch: Inputs, masks and targets.
-    """
-    result = ReverseNoise(case.policy, case.loss, case.labels)
-    items = [item for value in budgets if (item := noise_input(case.lowered, value)) is not None]
-    quiet = {item.name: np.zeros(item.full_shape(case.size)) for item in items}
-    with result.recording() as subject:
-        subject.gradient(graph, case.stored, {**batch, **quiet}, reference_options(training=True), case.loss)
-    return result
 
 
 class Inference(NamedTuple):
@@ -162,7 +74,7 @@ def inference(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> Inf
     def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options()
         clean = subject.forward(forced.given, case.stored, forced.batch(chosen), options).outputs
-        budgets = _inference_budgets(oracle)
+        budgets = inference_budgets(oracle)
         graph = with_noise(forced.given, list(budgets))
         few = case if num_runs(case) == sum(MANY) else case.cut(1)  # images do not meet at inference
         inputs = ForcedChoices(few).batch(chosen)
@@ -221,14 +133,12 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
         subject, options = reference().subject, reference_options(training=True)
         batch = case.training_batch()
         clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
-        budgets = training_budgets(case)
-        graph = with_noise(case.lowered, list(budgets))
-        reverse = reverse_noise(case, graph, budgets, batch)
+        noises = Noises.of(case)
         options = reference_options(training=True, name=perturbed_precision(case))
         for run in range(num_runs(case)):
-            noisy = {**batch, **noise(case, budgets, run)}
-            with reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
-                moved = perturbed.gradient(graph, one_rounding(case, run), noisy, options, case.loss)
+            noisy = {**batch, **noise(case, noises.budgets, run)}
+            with noises.reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
+                moved = perturbed.gradient(noises.graph, one_rounding(case, run), noisy, options, case.loss)
             _write_run(entry, run, largest_differences(with_loss(moved), with_loss(clean)))
         for name, value in with_loss(clean).items():
             entry.write(f"value.{name}", value)

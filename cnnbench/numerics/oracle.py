@@ -11,39 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets import (
-    Budget,
     ForwardBudget,
     GradientSetting,
     Setting,
     forward_budget,
     gradient_budget,
 )
+from cnnbench.numerics.budgets.shared import Shared
 from cnnbench.numerics.cache import Cache, CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.teacher_forcing import float_outputs, output_names, representatives
+from cnnbench.numerics.truths import GradientTruth, Truth, read_shared, read_truth, write_shared, write_truth
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.streams import stream
 
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
-
-
-class Truth(NamedTuple):
-    """What one node should give: exact values in float64 and the admitted errors."""
-
-    values: Arrays
-    budgets: tuple[Budget, ...]
-
-
-class GradientTruth(NamedTuple):
-    """What a node's gradients should be: by position for inputs that hold floats, by name for trained weights."""
-
-    cotangents: Arrays
-    inputs: tuple[tuple[int, Array, Budget], ...]
-    weights: tuple[tuple[str, Array, Budget], ...]
 
 
 class Visit(NamedTuple):
@@ -144,15 +130,16 @@ class Oracle:
     def _fill_local(self, entry: CacheEntry) -> None:
         for visit in walk(self.case, training=False):
             position = self._positions[visit.node.name]
-            _write(entry, f"{position}.out", visit.values.outputs, visit.budget.outputs)
+            write_truth(entry, f"{position}.out", visit.values.outputs, visit.budget.outputs)
+            write_shared(entry, f"{position}.shared", visit.budget.shared)
             if behaves_differently_in_training(self.case.lowered, visit.node):
                 masks = masks_of(self.case.lowered, self.case.size, self.case.seed)
                 inputs = visit.call.inputs
                 call = node_call(self.case.lowered, visit.node, self.case.stored, inputs, masks)
                 values = reference().forward(call)
                 budget = forward_budget(Setting(call, values, self.case.policy, reference()))
-                _write(entry, f"{position}.training", values.outputs, budget.outputs)
-                _write(entry, f"{position}.state", values.state, budget.state)
+                write_truth(entry, f"{position}.training", values.outputs, budget.outputs)
+                write_truth(entry, f"{position}.state", values.state, budget.state)
 
     def inputs(self, node: str) -> Arrays:
         """The operands of a node: its predecessors' exact values rounded to the storage type."""
@@ -168,11 +155,15 @@ class Oracle:
     def outputs(self, node: str, *, training: bool = False) -> Truth:
         """A node's outputs at inference or at training."""
         stem = f"{self._positions[node]}.{'training' if training else 'out'}"
-        return _read(self._local, stem if self._local.has(f"{stem}.0") else f"{self._positions[node]}.out")
+        return read_truth(self._local, stem if self._local.has(f"{stem}.0") else f"{self._positions[node]}.out")
+
+    def shared(self, node: str) -> tuple[Shared, ...]:
+        """What the elements of a node's first output err by in common at inference."""
+        return read_shared(self._local, f"{self._positions[node]}.shared")
 
     def state(self, node: str) -> Truth:
         """A node's running statistics after a training pass."""
-        return _read(self._local, f"{self._positions[node]}.state")
+        return read_truth(self._local, f"{self._positions[node]}.state")
 
     def gradients(self, node: str) -> GradientTruth:
         """Gradients of a training pass of the node alone, for seeded normal cotangents."""
@@ -183,12 +174,12 @@ class Oracle:
         inputs = []
         for i in range(len(item.inputs)):
             if entry.has(f"{position}.in{i}.0"):
-                value, budget = _read(entry, f"{position}.in{i}")
+                value, budget = read_truth(entry, f"{position}.in{i}")
                 inputs.append((i, value[0], budget[0]))
         weights = []
         for i, spec in enumerate(specs):
             if entry.has(f"{position}.weight{i}.0"):
-                value, budget = _read(entry, f"{position}.weight{i}")
+                value, budget = read_truth(entry, f"{position}.weight{i}")
                 weights.append((spec.name, value[0], budget[0]))
         return GradientTruth(self.cotangents(node), tuple(inputs), tuple(weights))
 
@@ -231,30 +222,7 @@ class Oracle:
             budget = gradient_budget(setting)
             for i, (value, admitted) in enumerate(zip(gradients.inputs, budget.inputs, strict=True)):
                 if value is not None and admitted is not None:
-                    _write(entry, f"{position}.in{i}", (value,), (admitted,))
+                    write_truth(entry, f"{position}.in{i}", (value,), (admitted,))
             for i, (value, admitted) in enumerate(zip(gradients.weights, budget.weights, strict=True)):
                 if value is not None and admitted is not None:
-                    _write(entry, f"{position}.weight{i}", (value,), (admitted,))
-
-
-def _write(entry: CacheEntry, name: str, values: Arrays, budgets: tuple[Budget, ...]) -> None:
-    for i, (value, budget) in enumerate(zip(values, budgets, strict=True)):
-        entry.write(f"{name}.{i}", np.asarray(value))
-        entry.write(f"{name}.{i}.sharp", _narrow(budget.sharp))
-        entry.write(f"{name}.{i}.worst", _narrow(budget.worst))
-
-
-def _narrow(budget: Array) -> Array:
-    """A budget in float32, rounded up, and never 0."""
-    with np.errstate(over="ignore"):
-        return np.maximum((np.asarray(budget) * (1 + 2.0**-22)).astype(np.float32), np.float32(2.0**-126))
-
-
-def _read(entry: CacheEntry, name: str) -> Truth:
-    values: list[Array] = []
-    budgets: list[Budget] = []
-    while entry.has(f"{name}.{len(values)}"):
-        stem = f"{name}.{len(values)}"
-        values.append(entry.read(stem))
-        budgets.append(Budget(entry.read(f"{stem}.sharp"), entry.read(f"{stem}.worst")))
-    return Truth(tuple(values), tuple(budgets))
+                    write_truth(entry, f"{position}.weight{i}", (value,), (admitted,))

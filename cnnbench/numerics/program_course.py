@@ -15,9 +15,8 @@ from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.calibration import FLUSHED, LOSS, LOSS_SAFETY, MANY, SAFETY, Envelope, calibrate, joined
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
-from cnnbench.numerics.envelope import noise, one_rounding
+from cnnbench.numerics.noise import Noises, noise, one_rounding
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.training_course import Noises
 from cnnbench.spec.losses import Objective
 from cnnbench.spec.streams import stream
 from cnnbench.training.programs.program import Phase

@@ -15,6 +15,7 @@ from cnnbench.execution.operations import Call, Gradients, Operation, Operations
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets.base import GradientSetting, gradient_budget
 from cnnbench.numerics.budgets.loss import loss_gradient_budget
+from cnnbench.numerics.budgets.shared import ValueNoise
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.losses import Loss
@@ -22,6 +23,7 @@ from cnnbench.spec.losses import Loss
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
 Amplitudes = tuple[Array | None, ...]
+NoiseOf = tuple[ValueNoise | None, ...]
 
 
 class _Saved(NamedTuple):
@@ -46,15 +48,17 @@ class ReverseNoise:
         policy: The arithmetic whose roundings the noise imitates.
         loss: What the gradient is of. Its own gradient gets noise too. None where cotangents are given instead.
         targets: Of the loss.
-        of_loss: The sharp budget of the loss's gradient with respect to the main output.
-        amplitudes: For each backward call, the sharp budgets of the gradients of its inputs and of its weights.
+        states: How far running statistics move where they are made, in the order of the nodes that have them.
+        of_loss: How far the loss's gradient with respect to the main output moves.
+        amplitudes: For each backward call, how far the gradients of its inputs and of its weights move.
     """
 
     policy: PrecisionPolicy
     loss: Loss | None
     targets: Array | None = None
-    of_loss: Array | None = None
-    amplitudes: list[tuple[Amplitudes, Amplitudes]] = field(default_factory=list)
+    states: Sequence[tuple[ValueNoise, ...]] = ()
+    of_loss: ValueNoise | None = None
+    amplitudes: list[tuple[NoiseOf, NoiseOf]] = field(default_factory=list)
 
     @contextmanager
     def recording(self) -> Iterator[InProcessSubject]:
@@ -66,7 +70,8 @@ class ReverseNoise:
             yield subject
         if self.loss is not None and self.targets is not None and recorder.first is not None:
             output, gradient = recorder.first
-            self.of_loss = _narrow(loss_gradient_budget(self.loss, output, self.targets, gradient, self.policy).sharp)
+            budget = loss_gradient_budget(self.loss, output, self.targets, gradient, self.policy)
+            self.of_loss = ValueNoise.of(budget.sharp)
 
     @contextmanager
     def perturbed(self, generator: np.random.Generator) -> Iterator[InProcessSubject]:
@@ -76,7 +81,14 @@ class ReverseNoise:
 
 
 class _Observer(Protocol):
-    """Sees the cotangents and the gradients of each backward call, and may change both."""
+    """Sees the running statistics that a forward call makes, and the cotangents and gradients of each backward call.
+
+    It may change them all.
+    """
+
+    def made(self, state: Arrays) -> Arrays:
+        """The running statistics that are to be kept for those that an op made; there are some."""
+        ...
 
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
         """The cotangents that the op is to get for those that it would get."""
@@ -94,6 +106,9 @@ class _Recorder:
     noise: ReverseNoise
     first: tuple[Array, Array] | None = None  # the main output, and its cotangent from the loss
 
+    def made(self, state: Arrays) -> Arrays:
+        return state
+
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
         if self.first is None and cotangents[0] is not None:
             self.first = (saved.outputs[0], cotangents[0])
@@ -106,8 +121,11 @@ class _Recorder:
         values = LayerValues(saved.outputs, saved.state)
         setting = GradientSetting(saved.call, values, self.noise.policy, reference(), floats, exact)
         budget = gradient_budget(setting)
-        of_weights = tuple(None if b is None else _narrow(b.sharp) for b in budget.weights)
-        of_inputs = tuple(None if b is None else _narrow(b.sharp) for b in budget.inputs)
+        shared = (budget.shared, *((),) * (len(budget.inputs) - 1))  # of the first input
+        of_inputs = tuple(
+            None if b is None else ValueNoise.of(b.sharp, part) for b, part in zip(budget.inputs, shared, strict=True)
+        )
+        of_weights = tuple(None if b is None else ValueNoise.of(b.sharp) for b in budget.weights)
         self.noise.amplitudes.append((of_inputs, of_weights))
         return gradients
 
@@ -119,6 +137,14 @@ class _Perturber:
     noise: ReverseNoise
     generator: np.random.Generator
     position: int = 0
+    states: int = 0
+
+    def made(self, state: Arrays) -> Arrays:
+        if not self.noise.states:
+            return state
+        sizes = self.noise.states[self.states % len(self.noise.states)]
+        self.states += 1
+        return tuple(s + n.draw(self.generator, s.shape).astype(s.dtype) for s, n in zip(state, sizes, strict=True))
 
     def before(self, saved: _Saved, cotangents: Amplitudes) -> Amplitudes:
         if self.position % len(self.noise.amplitudes) == 0:
@@ -138,24 +164,13 @@ def _filled(gradients: Amplitudes, like: Arrays) -> Arrays:
     return tuple(np.zeros_like(x) if g is None else g for g, x in zip(gradients, like, strict=True))
 
 
-def _narrow(sharp: Array) -> Array:
-    return np.asarray(sharp, np.float32)
-
-
 def _moved(
-    gradients: Sequence[Array | None], amplitudes: Amplitudes, generator: np.random.Generator
+    arrays: Sequence[Array | None], amplitudes: NoiseOf, generator: np.random.Generator
 ) -> tuple[Array | None, ...]:
     return tuple(
-        g if g is None or size is None else g + (_of_part(size, g) * generator.uniform(-1, 1, g.shape)).astype(g.dtype)
-        for g, size in zip(gradients, amplitudes, strict=True)
+        a if a is None or size is None else a + size.of_images(len(a) if a.ndim else 1).draw(generator, a.shape).astype(a.dtype)
+        for a, size in zip(arrays, amplitudes, strict=True)
     )
-
-
-def _of_part(size: Array, gradient: Array) -> Array:
-    """Amplitudes for a micro-batch from those of the whole batch: its mean is over fewer images."""
-    if not size.ndim or len(size) <= len(gradient):
-        return size
-    return np.asarray(size.max(axis=0) * (len(size) / len(gradient)))
 
 
 @contextmanager
@@ -184,7 +199,8 @@ def _with_observer(operations: Operations, kind: str, observer: _Observer) -> Op
     def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
         result = own.forward(layer, inputs, weights, state, call)
         known = LayerCall(layer, inputs, weights, state, call.masks, training=call.training)
-        return result._replace(saved=_Saved(result.saved, known, result.outputs, result.state))
+        kept = observer.made(result.state) if call.training and result.state else result.state
+        return result._replace(state=kept, saved=_Saved(result.saved, known, result.outputs, result.state))
 
     def backward(layer: Any, saved: _Saved, cotangents: Arrays, weights: Arrays, call: Call) -> Gradients:
         assert own.backward is not None

@@ -26,20 +26,11 @@ from cnnbench.numerics.calibration import (
 )
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
-from cnnbench.numerics.envelope import (
-    noise,
-    one_rounding,
-    perturbed_precision,
-    reverse_noise,
-    training_budgets,
-)
+from cnnbench.numerics.noise import Noises, noise, one_rounding, perturbed_precision
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import reference, reference_options
-from cnnbench.numerics.reverse_noise import ReverseNoise
 from cnnbench.numerics.rounding import largest_value
 from cnnbench.numerics.subject import TrainedStep, Updates
-from cnnbench.numerics.teacher_forcing import with_noise
-from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 from cnnbench.training.steps import TrainingSteps
 
@@ -134,21 +125,6 @@ def _fill(entry: CacheEntry, case: Case) -> None:
     entry.write("steps", np.asarray(steps))
     entry.write("goes_on", np.asarray(goes_on))
     entry.write("factor", np.asarray(factor))
-
-
-@dataclass(frozen=True)
-class Noises:
-    """What perturbs a run: the budgets of values, the graph with noise inputs for them, and noise on gradients."""
-
-    budgets: dict[str, Array]
-    graph: Graph
-    reverse: ReverseNoise
-
-    @staticmethod
-    def of(case: Case) -> Noises:
-        budgets = training_budgets(case)
-        graph = with_noise(case.lowered, list(budgets))
-        return Noises(budgets, graph, reverse_noise(case, graph, budgets, case.training_batch()))
 
 
 def _updates(case: Case) -> Updates:

@@ -18,8 +18,10 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.shared import of_rows
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, no_hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.rounding import sharp_factor
 from cnnbench.spec.layers.axes import resolve_axis
 
 Array = NDArray[Any]
@@ -171,7 +173,8 @@ class _Simplex:
 def softmax(setting: Setting) -> ForwardBudget:
     """p (u |x - max| + sum_j p_j u |x_j - max| + (K + few) u)."""
     simplex = _Simplex(setting)
-    return ForwardBudget((both(lambda c: simplex.error(c) + 4 * setting.u.smallest),))
+    shared = of_rows(simplex.axis, simplex.p * simplex.sum_error(sharp_factor))
+    return ForwardBudget((both(lambda c: simplex.error(c) + 4 * setting.u.smallest),), shared=shared)
 
 
 @gradient_formula("softmax")
@@ -182,13 +185,17 @@ def softmax_gradient(setting: GradientSetting) -> GradientBudget:
     total = simplex.sum(g * p)
     size = simplex.sum(np.abs(g) * p)
 
+    def total_error(c: Any) -> Array:
+        of_sum = simplex.sum(np.abs(g) * simplex.error(c)) + c(simplex.count + 1, u.accumulated) * size
+        return np.asarray(of_sum + c(1, u.stored) * size)
+
     def error(c: Any) -> Array:
-        of_total = simplex.sum(np.abs(g) * simplex.error(c)) + c(simplex.count + 1, u.accumulated) * size
-        of_total = of_total + c(1, u.stored) * size
-        inner = of_total + c(2, u.stored) * (np.abs(g) + np.abs(total))
+        inner = total_error(c) + c(2, u.stored) * (np.abs(g) + np.abs(total))
         return np.asarray(simplex.error(c) * np.abs(g - total) + p * inner + 4 * u.smallest)
 
-    return GradientBudget((both(error),))
+    of_p = p * (g - total) * simplex.sum_error(sharp_factor)
+    shared = of_rows(simplex.axis, p * total_error(sharp_factor), of_p)
+    return GradientBudget((both(error),), shared=shared)
 
 
 @forward_formula("log_softmax")
@@ -196,6 +203,7 @@ def log_softmax(setting: Setting) -> ForwardBudget:
     """u |x - max| + u |y| + the relative error of sum exp + few u |log sum|."""
     simplex, u = _Simplex(setting), setting.u
     y = np.abs(setting.values.outputs[0])
+    of_sum = simplex.sum_error(sharp_factor) + sharp_factor(FUNCTION, u.stored) * simplex.log_sum
     return ForwardBudget(
         (
             both(
@@ -206,7 +214,8 @@ def log_softmax(setting: Setting) -> ForwardBudget:
                     + 4 * u.smallest
                 )
             ),
-        )
+        ),
+        shared=of_rows(simplex.axis, of_sum),
     )
 
 
@@ -218,11 +227,13 @@ def log_softmax_gradient(setting: GradientSetting) -> GradientBudget:
     p = simplex.p
     log_p = np.abs(setting.values.outputs[0])
 
+    def total_error(c: Any) -> Array:
+        return np.asarray(c(simplex.count, u.accumulated) * size + c(1, u.stored) * size)
+
     def error(c: Any) -> Array:
         of_p = simplex.error(c) + c(2, u.stored) * p * log_p
-        of_total = c(simplex.count, u.accumulated) * size + c(1, u.stored) * size
-        return np.asarray(
-            of_p * np.abs(total) + p * of_total + c(3, u.stored) * (np.abs(g) + p * np.abs(total)) + 4 * u.smallest
-        )
+        own = c(3, u.stored) * (np.abs(g) + p * np.abs(total))
+        return np.asarray(of_p * np.abs(total) + p * total_error(c) + own + 4 * u.smallest)
 
-    return GradientBudget((both(error),))
+    of_p = p * total * simplex.sum_error(sharp_factor)
+    return GradientBudget((both(error),), shared=of_rows(simplex.axis, p * total_error(sharp_factor), of_p))

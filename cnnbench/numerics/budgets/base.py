@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets.limits import leaves_limits
+from cnnbench.numerics.budgets.shared import Shared
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, Reference
 from cnnbench.numerics.rounding import Roundoff, gamma, sharp_factor
 from cnnbench.spec.composites import Composite
@@ -36,17 +37,19 @@ class Budget(NamedTuple):
 
 
 class ForwardBudget(NamedTuple):
-    """Budgets of a layer's outputs and of its running statistics after a training pass."""
+    """Budgets of a layer's outputs and running statistics, and what the first output's elements err by in common."""
 
     outputs: tuple[Budget, ...]
     state: tuple[Budget, ...] = ()
+    shared: tuple[Shared, ...] = ()
 
 
 class GradientBudget(NamedTuple):
-    """Budgets of a layer's gradients, None for an input of integers and for a fixed weight."""
+    """Budgets of a layer's gradients, None for integers and fixed weights; the first input's shared errors."""
 
     inputs: tuple[Budget | None, ...]
     weights: tuple[Budget | None, ...] = ()
+    shared: tuple[Shared, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,8 +195,8 @@ def gradient_budget(setting: GradientSetting) -> GradientBudget:
     found = setting.gradients
     values = [value for value in (*found.inputs, *found.weights) if value is not None]
     if leaves_limits(setting.call, [*setting.values.outputs, *values], setting.policy, of_gradient=True):
-        parts = (tuple(None if g is None else UNBOUNDED for g in part) for part in (found.inputs, found.weights))
-        return GradientBudget(*parts)
+        inputs, weights = (tuple(None if g is None else UNBOUNDED for g in part) for part in found)
+        return GradientBudget(inputs, weights)
     return (_GRADIENT.get(setting.layer.kind) or _GRADIENT[FALLBACK])(setting)
 
 

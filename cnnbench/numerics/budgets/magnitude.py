@@ -19,8 +19,10 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.shared import of_rows
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_moderate_size
 from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.rounding import sharp_factor
 from cnnbench.numerics.ties import Backward, Hull, ties_of
 
 Array = NDArray[Any]
@@ -111,6 +113,7 @@ class _Unit:
         given = [np.abs(w).reshape(shape) for w in setting.call.weights]
         self.weight = given[0] if given else np.ones(())
         self.bias = given[1] if len(given) > 1 else np.zeros(())
+        self.signed_bias = setting.call.weights[1].reshape(shape) if len(given) > 1 else np.zeros(())
 
     def average(self, values: Array) -> Array:
         """Over the axes, which stay."""
@@ -127,8 +130,10 @@ def unit(setting: Setting) -> ForwardBudget:
     """|n w| times the relative error of r, and few roundings of |n w| + |b|."""
     u, found = setting.u, _Unit(setting)
     size = np.abs(found.normal) * found.weight
+    signed = setting.values.outputs[0] - found.signed_bias
     return ForwardBudget(
-        (both(lambda c: size * found.relative(c) + c(4, u.stored) * (size + found.bias) + 8 * u.smallest),)
+        (both(lambda c: size * found.relative(c) + c(4, u.stored) * (size + found.bias) + 8 * u.smallest),),
+        shared=of_rows(found.axes, signed * found.relative(sharp_factor)),
     )
 
 
@@ -140,9 +145,11 @@ def unit_gradient(setting: GradientSetting) -> GradientBudget:
     size = found.average(h * normal)
     terms = math.prod(g.shape[axis] for axis in found.summed)
 
+    def of_mean(c: Any) -> Array:
+        return np.asarray(size * (c(found.count + 2, u.accumulated) + c(6, u.stored) + 2 * found.relative(c)))
+
     def of_input(c: Any) -> Array:
-        along = size * (c(found.count + 2, u.accumulated) + c(6, u.stored) + 2 * found.relative(c))
-        inner = normal * along + c(4, u.stored) * (h + normal * size)
+        inner = normal * of_mean(c) + c(4, u.stored) * (h + normal * size)
         return np.asarray(found.inverse * (inner + (h + normal * size) * found.relative(c)) + 8 * u.smallest)
 
     def of_weight(c: Any) -> Array:
@@ -152,7 +159,9 @@ def unit_gradient(setting: GradientSetting) -> GradientBudget:
     def of_bias(c: Any) -> Array:
         return np.asarray((c(terms, u.accumulated) + c(2, u.stored)) * g.sum(axis=found.summed) + terms * u.smallest)
 
-    return GradientBudget((both(of_input),), (both(of_weight), both(of_bias))[: len(setting.call.weights)])
+    own = setting.gradients.inputs[0] * found.relative(sharp_factor)
+    shared = of_rows(found.axes, found.inverse * found.normal * of_mean(sharp_factor), own)
+    return GradientBudget((both(of_input),), (both(of_weight), both(of_bias))[: len(setting.call.weights)], shared)
 
 
 class _Length:
@@ -192,7 +201,8 @@ def at_zero(backward: Backward) -> Hull | None:
 def lp_normalization(setting: Setting) -> ForwardBudget:
     """|y| times the relative error of N, and three roundings."""
     u, found, y = setting.u, _Length(setting), np.abs(setting.values.outputs[0])
-    return ForwardBudget((both(lambda c: y * (found.relative(c) + c(3, u.stored)) + 8 * u.smallest),))
+    shared = of_rows(found.axis, setting.values.outputs[0] * found.relative(sharp_factor))
+    return ForwardBudget((both(lambda c: y * (found.relative(c) + c(3, u.stored)) + 8 * u.smallest),), shared=shared)
 
 
 @gradient_formula("lp_normalization")
@@ -203,10 +213,16 @@ def lp_normalization_gradient(setting: GradientSetting) -> GradientBudget:
     direction = y if setting.layer.p == 2 else np.ones(())
     size = np.where(found.free | found.near, found.sum(g * y), 0)
 
+    def of_length(c: Any) -> Array:
+        return np.asarray(size * (c(found.count + 2, u.accumulated) + c(4, u.stored) + 3 * found.relative(c)))
+
     def error(c: Any) -> Array:
-        of_sum = size * (c(found.count + 2, u.accumulated) + c(4, u.stored) + 3 * found.relative(c))
+        of_sum = of_length(c)
         own = (g + direction * size) * (found.relative(c) + c(5, u.stored))
         jump = np.where(found.near, direction * size, 0)
         return np.asarray((direction * of_sum + own + jump) / found.divisor + 8 * u.smallest)
 
-    return GradientBudget((both(error),))
+    signed = setting.values.outputs[0] if setting.layer.p == 2 else np.sign(setting.call.inputs[0])
+    own = setting.gradients.inputs[0] * found.relative(sharp_factor)
+    shared = of_rows(found.axis, signed * of_length(sharp_factor) / found.divisor, own)
+    return GradientBudget((both(error),), shared=shared)

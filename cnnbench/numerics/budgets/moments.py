@@ -75,6 +75,10 @@ class Statistics:
         moved = np.maximum(largest - self.inverse, self.inverse - least)
         return np.asarray(moved + c(4, self.u.stored) * self.inverse)
 
+    def shared_errors(self) -> tuple[Array, Array]:
+        """The parts of ``normal_error`` that a row has in common: r dm and, with its sign, (x - m) dr."""
+        return self.inverse * self.mean_error(sharp_factor), self.deviation * self.inverse_error(sharp_factor)
+
     def normal_error(self, c: Any) -> Array:
         """Of (x - m) r: r (dm + few u (|x| + |m|)) + |x - m| dr; |x| + |m| admits x r - m r."""
         subtraction = c(3, self.u.stored) * (np.abs(self.x) + np.abs(self.mean))

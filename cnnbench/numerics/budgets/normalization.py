@@ -22,8 +22,10 @@ from cnnbench.numerics.budgets.base import (
     sum_of_products,
 )
 from cnnbench.numerics.budgets.moments import Statistics
+from cnnbench.numerics.budgets.shared import channel_axes, of_rows
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_moderate_size, standard_rows
 from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.rounding import sharp_factor
 
 Array = NDArray[Any]
 
@@ -34,7 +36,7 @@ hard_operands("channel_affine")(of_moderate_size)
 @hard_operands("batch_norm")
 def hard_channels(call: LayerCall, hard: Hardness) -> LayerCall:
     """Channels that are hard to standardise, with running statistics that are their own."""
-    x, axes = call.inputs[0], (0, *range(2, call.inputs[0].ndim))
+    x, axes = call.inputs[0], channel_axes(call.inputs[0].ndim)
     x = standard_rows(hard, x.shape, axes, call.layer.fields()["eps"])
     return replace(call, inputs=(x,), state=(x.mean(axis=axes), x.var(axis=axes)))
 
@@ -52,7 +54,7 @@ def hard_frozen_channels(call: LayerCall, hard: Hardness) -> LayerCall:
 def _statistics(setting: Setting) -> Statistics:
     """Of a batch, per channel, over the batch and all positions."""
     x = setting.call.inputs[0]
-    return Statistics(x, (0, *range(2, x.ndim)), setting.layer.eps, setting.u)
+    return Statistics(x, channel_axes(x.ndim), setting.layer.eps, setting.u)
 
 
 def _channels(array: Array, rank: int) -> Array:
@@ -85,7 +87,11 @@ def batch_norm(setting: Setting) -> ForwardBudget:
             + 8 * u.smallest
         )
     )
-    return ForwardBudget((output,), _running(setting, moments))
+    of_mean, of_root = moments.shared_errors()
+    # b - m w r may be computed once for a channel: two roundings
+    once = sharp_factor(2, u.stored) * (np.abs(moments.mean) * moments.inverse * weight + bias)
+    shared = of_rows(moments.axes, weight * of_mean + once, weight * of_root)
+    return ForwardBudget((output,), _running(setting, moments), shared)
 
 
 def _running(setting: Setting, moments: Statistics) -> tuple[Budget, ...]:
@@ -147,7 +153,14 @@ def batch_norm_gradient(setting: GradientSetting) -> GradientBudget:
             both(lambda c: n * (second_error(c).ravel() + u.smallest)),
             both(lambda c: n * (first_error(c).ravel() + u.smallest)),
         )
-    return GradientBudget((both(input_error),), weights)
+    scale = weight * moments.inverse
+    shared = of_rows(
+        moments.axes,
+        scale * first_error(sharp_factor),
+        scale * normal * second_error(sharp_factor),
+        weight * inner * moments.inverse_error(sharp_factor),
+    )
+    return GradientBudget((both(input_error),), weights, shared)
 
 
 def _inference_gradient(setting: GradientSetting) -> GradientBudget:
@@ -156,7 +169,7 @@ def _inference_gradient(setting: GradientSetting) -> GradientBudget:
     u, g, x = setting.u, np.abs(setting.cotangents[0]), setting.call.inputs[0]
     mean, variance = (_channels(s, x.ndim) for s in setting.call.state)
     inverse = 1 / np.sqrt(variance + setting.layer.eps)
-    axes = (0, *range(2, x.ndim))
+    axes = channel_axes(x.ndim)
     count = math.prod(x.shape[axis] for axis in axes)
     weights: tuple[Budget | None, ...] = ()
     if setting.layer.affine:
@@ -201,7 +214,7 @@ def channel_affine_gradient(setting: GradientSetting) -> GradientBudget:
     """dx = g w; dw = sum g x, db = sum g."""
     weight, _ = _scale_and_shift(setting)
     u, g, x = setting.u, np.abs(setting.cotangents[0]), np.abs(setting.call.inputs[0])
-    axes = (0, *range(2, x.ndim))
+    axes = channel_axes(x.ndim)
     count = math.prod(x.shape[axis] for axis in axes)
     weights = tuple(
         sum_of_products(size, count + 1, u, rounded=2 * size, squares=None)

@@ -108,7 +108,7 @@ class _Rerun:
             given = {**batch, **silent, **self._cotangent_inputs(setting.cotangents)}
             recording.gradient(self._graph, arrays, given, options)
         noise.amplitudes = [
-            tuple(tuple(None if size is None else size / 4 for size in sizes) for sizes in pair)  # type: ignore[misc]
+            tuple(tuple(None if size is None else size.scaled(0.25) for size in sizes) for sizes in pair)  # type: ignore[misc]
             for pair in noise.amplitudes
         ]
         return noise

@@ -24,8 +24,10 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
 )
 from cnnbench.numerics.budgets.moments import Axes, Statistics
+from cnnbench.numerics.budgets.shared import Shared
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, standard_rows
 from cnnbench.numerics.reference import LayerCall
+from cnnbench.numerics.rounding import sharp_factor
 
 Array = NDArray[Any]
 
@@ -36,6 +38,16 @@ class _Shape(NamedTuple):
     view: tuple[int, ...]
     axes: Axes
     weight: tuple[int, ...]
+
+    def shared(self, pattern: Array, full: tuple[int, ...], factor: Array) -> Shared:
+        """An error that a row has in common.
+
+        Args:
+            pattern: As it broadcasts against ``view``.
+            full: The input's shape.
+            factor: Of the error, as it broadcasts against the input.
+        """
+        return Shared(np.broadcast_to(pattern, self.view).reshape(full) * factor, self.axes, self.view[1:])
 
 
 def _shape(layer: Any, shape: tuple[int, ...]) -> _Shape:
@@ -81,8 +93,15 @@ def standardized(setting: Setting) -> ForwardBudget:
     found = _statistics(setting, shape)
     weight, bias = _weight_and_bias(setting, shape)
     magnitude = ((np.abs(found.x) + np.abs(found.mean)) * found.inverse).reshape(full) * weight + bias
+    signed = setting.call.weights[0].reshape(shape.weight) if setting.call.weights else np.ones(())
+    shared = tuple(shape.shared(part, full, signed) for part in found.shared_errors())
+    if setting.layer.kind == "group_norm":  # x s + t, with s and t computed once for a channel of an image
+        size = np.broadcast_to(np.abs(found.mean) * found.inverse, shape.view).reshape(*full[:2], -1)[:, :, :1]
+        size = size.reshape(*full[:2], *(1,) * (len(full) - 2)) * weight + bias
+        shared = (*shared, Shared(sharp_factor(2, u.stored) * size, tuple(range(2, len(full)))))
     return ForwardBudget(
-        (both(lambda c: weight * found.normal_error(c).reshape(full) + c(4, u.stored) * magnitude + 8 * u.smallest),)
+        (both(lambda c: weight * found.normal_error(c).reshape(full) + c(4, u.stored) * magnitude + 8 * u.smallest),),
+        shared=shared,
     )
 
 
@@ -107,16 +126,27 @@ def standardized_gradient(setting: GradientSetting) -> GradientBudget:
     far = (np.abs(found.x) + np.abs(found.mean)) * found.inverse
     plain = found.average(np.abs(h) * far)
 
-    def error(c: Any) -> Array:
-        normal = found.normal_error(c)
+    def of_means(c: Any, normal: Array) -> tuple[Array, Array]:
         of_first = (c(n + 1, u.accumulated) + c(2, u.stored)) * sizes[0]
         of_second = c(n + 2, u.accumulated) * plain + c(4, u.stored) * plain + found.average(np.abs(h) * normal)
+        return of_first, of_second
+
+    def error(c: Any) -> Array:
+        normal = found.normal_error(c)
+        of_first, of_second = of_means(c, normal)
         parts = np.abs(h) + np.abs(first) + np.abs(along * second) + np.abs(second) * far
         of_inner = of_first + np.abs(along) * of_second + np.abs(second) * normal + c(6, u.stored) * parts
         total = found.inverse * of_inner + np.abs(inner) * found.inverse_error(c)
         return np.asarray(total + c(4, u.stored) * found.inverse * np.abs(inner) + 8 * u.smallest).reshape(full)
 
-    return GradientBudget((both(error),), _weight_gradients(setting, shape, found))
+    of_first, of_second = of_means(sharp_factor, found.normal_error(sharp_factor))
+    patterns = (
+        found.inverse * of_first,
+        found.inverse * along * of_second,
+        inner * found.inverse_error(sharp_factor),
+    )
+    shared = tuple(shape.shared(pattern, full, np.ones(())) for pattern in patterns)
+    return GradientBudget((both(error),), _weight_gradients(setting, shape, found), shared)
 
 
 def _weight_gradients(setting: GradientSetting, shape: _Shape, found: Statistics) -> tuple[Budget, ...]:

@@ -20,6 +20,7 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
 )
 from cnnbench.numerics.budgets.conv import conv, conv_gradient
+from cnnbench.numerics.budgets.shared import channel_axes, of_rows
 from cnnbench.numerics.hard_operands import no_hard_operands
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import gamma, sharp_factor
@@ -91,8 +92,12 @@ class _Standardization:
 
     def moved(self, error: Array) -> LayerCall:
         """The convolution of |x| with the weight's error, without a bias."""
+        return replace(self.plain_by(error), inputs=tuple(map(np.abs, self.plain.inputs)))
+
+    def plain_by(self, weight: Array) -> LayerCall:
+        """The convolution of x with another weight, without a bias."""
         none = tuple(np.zeros_like(bias) for bias in self.plain.weights[1:])
-        return replace(self.plain, inputs=tuple(map(np.abs, self.plain.inputs)), weights=(error, *none))
+        return replace(self.plain, weights=(np.broadcast_to(weight, self.weight.shape), *none))
 
 
 def _sum(first: Budget, second: Budget) -> Budget:
@@ -105,7 +110,10 @@ def scaled_ws_conv(setting: Setting) -> ForwardBudget:
     made = _Standardization(setting)
     own = conv(replace(setting, call=made.plain)).outputs[0]
     weights = both(lambda c: setting.reference.forward(made.moved(made.weight_error(_finite(c)))).outputs[0])
-    return ForwardBudget((_sum(own, weights),))
+    errors = (made.inverse * made.mean_error(sharp_factor), made.deviation * made.inverse_error(sharp_factor))
+    patterns = (setting.reference.forward(made.plain_by(made.gain * error)).outputs[0] for error in errors)
+    shared = of_rows(channel_axes(own.sharp.ndim), *patterns)
+    return ForwardBudget((_sum(own, weights),), shared=shared)
 
 
 @gradient_formula("scaled_ws_conv")

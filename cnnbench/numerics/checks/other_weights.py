@@ -14,8 +14,8 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.answers import Disagreement
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.envelope import perturbed_precision
 from cnnbench.numerics.forced_choices import ForcedChoices
+from cnnbench.numerics.noise import perturbed_precision
 from cnnbench.numerics.reference import reference
 from cnnbench.numerics.session import distances
 from cnnbench.numerics.subject import Subject
