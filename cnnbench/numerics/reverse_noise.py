@@ -121,9 +121,9 @@ class _Recorder:
         values = LayerValues(saved.outputs, saved.state)
         setting = GradientSetting(saved.call, values, self.noise.policy, reference(), floats, exact)
         budget = gradient_budget(setting)
-        shared = (budget.shared, *((),) * (len(budget.inputs) - 1))  # of the first input
         of_inputs = tuple(
-            None if b is None else ValueNoise.of(b.sharp, part) for b, part in zip(budget.inputs, shared, strict=True)
+            None if b is None else ValueNoise.of(b.sharp, () if i else budget.shared)
+            for i, b in enumerate(budget.inputs)
         )
         of_weights = tuple(None if b is None else ValueNoise.of(b.sharp) for b in budget.weights)
         self.noise.amplitudes.append((of_inputs, of_weights))

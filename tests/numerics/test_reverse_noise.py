@@ -12,7 +12,8 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.cache import Cache
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest_differences
-from cnnbench.numerics.envelope import gradient_envelope, reverse_noise, with_loss
+from cnnbench.numerics.envelope import gradient_envelope, with_loss
+from cnnbench.numerics.noise import Noises
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
@@ -60,16 +61,18 @@ def test_the_envelope_stays_far_below_a_fault(tmp_path):
 
 def test_noise_is_that_of_the_recorded_budgets():
     case = pooled(0, "reference")
-    batch = case.training_batch()
-    noise = reverse_noise(case, case.lowered, {}, batch)
-    assert len(noise.amplitudes) == len(case.lowered.nodes)
+    noises = Noises.of(case)
+    noise, given = noises.reverse, {item.name for item in case.lowered.inputs}
+    quiet = {i.name: np.zeros(i.full_shape(case.size)) for i in noises.graph.inputs if i.name not in given}
+    batch = {**case.training_batch(), **quiet}
+    assert len(noise.amplitudes) == len(noises.graph.nodes) == 2 * len(case.lowered.nodes)
     options = ProgramOptions("reference", precision("float64"), "channels_first", training=True)
     with noise.recording() as subject:
-        clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
+        clean = subject.gradient(noises.graph, case.stored, batch, options, case.loss)
 
     def moved(key: str) -> dict[str, np.ndarray]:
         with noise.perturbed(stream(0, key)) as perturbed:
-            return perturbed.gradient(case.lowered, case.stored, batch, options, case.loss).weights
+            return perturbed.gradient(noises.graph, case.stored, batch, options, case.loss).weights
 
     once, again, other = moved("a"), moved("a"), moved("b")
     for name, value in clean.weights.items():
@@ -80,7 +83,7 @@ def test_noise_is_that_of_the_recorded_budgets():
 
 def test_nothing_is_left_behind_in_the_reference():
     """The reference's own ops are as they were once a perturbed pass is over, also where it failed."""
-    noise = reverse_noise(pooled(0), pooled(0).lowered, {}, pooled(0).training_batch())
+    noise = Noises.of(pooled(0)).reverse
     options = ProgramOptions("reference", precision("float64"), "channels_first", training=True)
     case = pooled(0)
     with pytest.raises(ZeroDivisionError), noise.perturbed(stream(0, "x")) as subject:

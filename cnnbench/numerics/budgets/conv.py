@@ -19,6 +19,8 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.moments import with_drift
+from cnnbench.numerics.budgets.shared import channel_axes, of_added
 from cnnbench.numerics.hard_operands import hard_operands, scaled
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.layers import Conv, PartialConv
@@ -83,11 +85,13 @@ def conv(setting: Setting) -> ForwardBudget:
     rounded = rounded_sums(setting.values.outputs[0], call.weights, 1)
     magnitude = setting.magnitudes()[0]
     budget = sum_of_products(magnitude, products_per_output(call), u, rounded=rounded, squares=squares)
-    return ForwardBudget((budget,))
+    biased = len(call.weights) > 1
+    y = setting.values.outputs[0]
+    return ForwardBudget((budget,), shared=of_added(y, channel_axes(y.ndim), u) if biased else ())
 
 
 def product_gradients(setting: GradientSetting, per_input: int, per_weight: int) -> GradientBudget:
-    """The budgets of both gradients of a bilinear layer; a bias sums ``per_weight`` cotangents.
+    """The budgets of both gradients of a bilinear layer; a bias sums ``per_weight`` cotangents, which may be alike.
 
     Args:
         setting: The call with its cotangents and exact gradients.
@@ -112,7 +116,10 @@ def product_gradients(setting: GradientSetting, per_input: int, per_weight: int)
         else budget(value, magnitude, per_weight, squares.weights[i] if squares and i == 0 else None)
         for i, (value, magnitude) in enumerate(zip(setting.gradients.weights, magnitudes.weights, strict=True))
     )
-    return GradientBudget(inputs, weights)
+    g = setting.cotangents[0]
+    axes = tuple(range(g.ndim - 1)) if setting.layer.kind == "linear" else channel_axes(g.ndim)
+    biases = (None if size is None else with_drift(size, g, axes, u) for size in weights[1:])
+    return GradientBudget(inputs, (*weights[:1], *biases))
 
 
 @gradient_formula("conv", "partial_conv")

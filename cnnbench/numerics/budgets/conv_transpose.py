@@ -15,6 +15,7 @@ from cnnbench.numerics.budgets.base import (
     sum_of_products,
 )
 from cnnbench.numerics.budgets.conv import product_gradients, rounded_sums, squared
+from cnnbench.numerics.budgets.shared import channel_axes, of_added
 from cnnbench.numerics.hard_operands import hard_operands, scaled
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
@@ -49,7 +50,8 @@ def conv_transpose(setting: Setting) -> ForwardBudget:
     rounded = rounded_sums(setting.values.outputs[0], call.weights, 1)
     magnitude = setting.magnitudes()[0]
     budget = sum_of_products(magnitude, products_per_output(call), u, rounded=rounded, squares=squares)
-    return ForwardBudget((budget,))
+    y = setting.values.outputs[0]
+    return ForwardBudget((budget,), shared=of_added(y, channel_axes(y.ndim), u) if len(call.weights) > 1 else ())
 
 
 @gradient_formula("conv_transpose")

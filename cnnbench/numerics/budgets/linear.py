@@ -19,6 +19,7 @@ from cnnbench.numerics.budgets.base import (
     sum_of_products,
 )
 from cnnbench.numerics.budgets.conv import product_gradients, rounded_sums, squared
+from cnnbench.numerics.budgets.shared import of_added
 from cnnbench.numerics.hard_operands import hard_operands, of_moderate_size, scaled
 from cnnbench.numerics.reference import LayerCall
 
@@ -34,7 +35,10 @@ def linear(setting: Setting) -> ForwardBudget:
     output = setting.values.outputs[0]
     rounded = rounded_sums(output, call.weights, output.ndim - 1)
     count = call.inputs[0].shape[-1] + len(call.weights) - 1
-    return ForwardBudget((sum_of_products(setting.magnitudes()[0], count, u, rounded=rounded, squares=squares),))
+    budget = sum_of_products(setting.magnitudes()[0], count, u, rounded=rounded, squares=squares)
+    y = setting.values.outputs[0]
+    shared = of_added(y, tuple(range(y.ndim - 1)), u) if len(call.weights) > 1 else ()
+    return ForwardBudget((budget,), shared=shared)
 
 
 @gradient_formula("linear")

@@ -19,7 +19,8 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
-from cnnbench.numerics.budgets.shared import of_rows
+from cnnbench.numerics.budgets.moments import sum_drift
+from cnnbench.numerics.budgets.shared import of_added, of_rows
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_moderate_size
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import sharp_factor
@@ -131,9 +132,10 @@ def unit(setting: Setting) -> ForwardBudget:
     u, found = setting.u, _Unit(setting)
     size = np.abs(found.normal) * found.weight
     signed = setting.values.outputs[0] - found.signed_bias
+    added = of_added(setting.values.outputs[0], found.summed, u) if len(setting.call.weights) > 1 else ()
     return ForwardBudget(
         (both(lambda c: size * found.relative(c) + c(4, u.stored) * (size + found.bias) + 8 * u.smallest),),
-        shared=of_rows(found.axes, signed * found.relative(sharp_factor)),
+        shared=(*of_rows(found.axes, signed * found.relative(sharp_factor)), *added),
     )
 
 
@@ -156,8 +158,11 @@ def unit_gradient(setting: GradientSetting) -> GradientBudget:
         relative = c(terms + 2, u.accumulated) + c(3, u.stored) + found.relative(c)
         return np.asarray((g * normal * relative).sum(axis=found.summed) + terms * u.smallest)
 
+    drifted = sum_drift(setting.cotangents[0], found.summed, u).reshape(g.sum(axis=found.summed).shape)
+
     def of_bias(c: Any) -> Array:
-        return np.asarray((c(terms, u.accumulated) + c(2, u.stored)) * g.sum(axis=found.summed) + terms * u.smallest)
+        relative = c(terms, u.accumulated) + c(2, u.stored) + drifted
+        return np.asarray(relative * g.sum(axis=found.summed) + terms * u.smallest)
 
     own = setting.gradients.inputs[0] * found.relative(sharp_factor)
     shared = of_rows(found.axes, found.inverse * found.normal * of_mean(sharp_factor), own)

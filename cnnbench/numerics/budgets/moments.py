@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.numerics.budgets.base import Budget
 from cnnbench.numerics.rounding import Roundoff, sharp_factor
 
 Array = NDArray[Any]
@@ -53,8 +54,7 @@ class Statistics:
     @cached_property
     def _drifts(self) -> tuple[Array, Array]:
         """b of the values and of their squared deviations."""
-        unit = min(2.0 ** round(math.log2(self.u.accumulated)), _SINGLE)
-        return drift(self.x, self.axes, unit), drift(np.square(self.deviation), self.axes, unit)
+        return sum_drift(self.x, self.axes, self.u), sum_drift(np.square(self.deviation), self.axes, self.u)
 
     def mean_error(self, c: Any) -> Array:
         """dm."""
@@ -85,6 +85,30 @@ class Statistics:
         return np.asarray(
             self.inverse * (self.mean_error(c) + subtraction) + np.abs(self.deviation) * self.inverse_error(c)
         )
+
+
+def sum_drift(terms: Array, axes: Axes, u: Roundoff) -> Array:
+    """``drift`` in a policy's accumulator, but in no narrower one than float32, which holds a few terms only.
+
+    Args:
+        terms: Of many sums.
+        axes: Along which they are summed.
+        u: The policy's roundoffs.
+    """
+    return drift(terms, axes, min(2.0 ** round(math.log2(u.accumulated)), _SINGLE))
+
+
+def with_drift(budget: Budget, terms: Array, axes: Axes, u: Roundoff) -> Budget:
+    """A sum's budget with the drift of its terms, which the worst case holds already.
+
+    Args:
+        budget: Of the sums.
+        terms: Of them.
+        axes: Along which they are summed.
+        u: The policy's roundoffs.
+    """
+    drifted = sum_drift(terms, axes, u).reshape(budget.sharp.shape) * np.abs(terms).sum(axis=axes)
+    return budget._replace(sharp=np.maximum(budget.sharp, np.minimum(budget.sharp + drifted, budget.worst)))
 
 
 def drift(terms: Array, axes: Axes, unit: float) -> Array:

@@ -21,8 +21,8 @@ from cnnbench.numerics.budgets.base import (
     roundings,
     sum_of_products,
 )
-from cnnbench.numerics.budgets.moments import Statistics
-from cnnbench.numerics.budgets.shared import channel_axes, of_rows
+from cnnbench.numerics.budgets.moments import Statistics, sum_drift, with_drift
+from cnnbench.numerics.budgets.shared import Shared, channel_axes, of_added, of_rows
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_moderate_size, standard_rows
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import sharp_factor
@@ -78,7 +78,7 @@ def batch_norm(setting: Setting) -> ForwardBudget:
     if not setting.call.training:
         mean, variance = (_channels(s, x.ndim) for s in setting.call.state)
         size = (np.abs(x) + np.abs(mean)) * weight / np.sqrt(variance + setting.layer.eps) + bias
-        return ForwardBudget((roundings(size, 10, u),))
+        return ForwardBudget((roundings(size, 10, u),), shared=_added(setting))
     moments = _statistics(setting)
     output = both(
         lambda c: (
@@ -91,7 +91,13 @@ def batch_norm(setting: Setting) -> ForwardBudget:
     # b - m w r may be computed once for a channel: two roundings
     once = sharp_factor(2, u.stored) * (np.abs(moments.mean) * moments.inverse * weight + bias)
     shared = of_rows(moments.axes, weight * of_mean + once, weight * of_root)
-    return ForwardBudget((output,), _running(setting, moments), shared)
+    return ForwardBudget((output,), _running(setting, moments), (*shared, *_added(setting)))
+
+
+def _added(setting: Setting) -> tuple[Shared, ...]:
+    """What the shift's addition errs by in a channel."""
+    y = setting.values.outputs[0]
+    return of_added(y, channel_axes(y.ndim), setting.u)
 
 
 def _running(setting: Setting, moments: Statistics) -> tuple[Budget, ...]:
@@ -118,7 +124,10 @@ def _running(setting: Setting, moments: Statistics) -> tuple[Budget, ...]:
 
 @gradient_formula("batch_norm")
 def batch_norm_gradient(setting: GradientSetting) -> GradientBudget:
-    """dx = w r (g - A - n B) with A = mean g, B = mean(g n), n the normalised input; dw = sum g n, db = sum g."""
+    """dx = w r (g - A - n B) with A = mean g, B = mean(g n), n the normalised input; dw = sum g n, db = sum g.
+
+    Before a global average all g of a channel of an image are alike, so that their sum's roundings are, too.
+    """
     if not setting.call.training:
         return _inference_gradient(setting)
     weight, _ = _scale_and_shift(setting)
@@ -126,13 +135,15 @@ def batch_norm_gradient(setting: GradientSetting) -> GradientBudget:
     n, normal = moments.count, moments.normal
     first, second = moments.average(g), moments.average(g * normal)
     inner = g - first - normal * second
+    drifts = sum_drift(g, moments.axes, u), sum_drift(g * normal, moments.axes, u)
 
     def first_error(c: Any) -> Array:
-        return np.asarray(c(n, u.accumulated) * moments.average(np.abs(g)) + c(1, u.stored) * np.abs(first))
+        relative = c(n, u.accumulated) + drifts[0]
+        return np.asarray(relative * moments.average(np.abs(g)) + c(1, u.stored) * np.abs(first))
 
     def second_error(c: Any) -> Array:
         size = moments.average(np.abs(g * normal))
-        rounding = (c(n + 2, u.accumulated) + c(2, u.stored)) * size
+        rounding = (c(n + 2, u.accumulated) + c(2, u.stored) + drifts[1]) * size
         return np.asarray(rounding + moments.average(np.abs(g) * moments.normal_error(c)))
 
     def input_error(c: Any) -> Array:
@@ -174,9 +185,10 @@ def _inference_gradient(setting: GradientSetting) -> GradientBudget:
     weights: tuple[Budget | None, ...] = ()
     if setting.layer.affine:
         size = (g * (np.abs(x) + np.abs(mean)) * inverse).sum(axis=axes)
+        of_bias = sum_of_products(g.sum(axis=axes), count, u, rounded=g.sum(axis=axes), squares=None)
         weights = (
             sum_of_products(size, count + 8, u, rounded=8 * size, squares=None),
-            sum_of_products(g.sum(axis=axes), count, u, rounded=g.sum(axis=axes), squares=None),
+            with_drift(of_bias, setting.cotangents[0], axes, u),
         )
     return GradientBudget((roundings(g * weight * inverse, 10, u),), weights)
 
@@ -186,7 +198,7 @@ def frozen_batch_norm(setting: Setting) -> ForwardBudget:
     """As batch norm at inference: 10 roundings of (|x| + |m|) |w| r + |b|."""
     size, bias, x = *_frozen(setting), np.abs(setting.call.inputs[0])
     mean = np.abs(_channels(setting.call.weights[2], x.ndim))
-    return ForwardBudget((roundings((x + mean) * size + bias, 10, setting.u),))
+    return ForwardBudget((roundings((x + mean) * size + bias, 10, setting.u),), shared=_added(setting))
 
 
 @gradient_formula("frozen_batch_norm")
@@ -206,7 +218,9 @@ def _frozen(setting: Setting) -> tuple[Array, Array]:
 def channel_affine(setting: Setting) -> ForwardBudget:
     """Two roundings of |x w| + |b|."""
     weight, bias = _scale_and_shift(setting)
-    return ForwardBudget((roundings(np.abs(setting.call.inputs[0]) * weight + bias, 2, setting.u),))
+    return ForwardBudget(
+        (roundings(np.abs(setting.call.inputs[0]) * weight + bias, 2, setting.u),), shared=_added(setting)
+    )
 
 
 @gradient_formula("channel_affine")
@@ -216,8 +230,9 @@ def channel_affine_gradient(setting: GradientSetting) -> GradientBudget:
     u, g, x = setting.u, np.abs(setting.cotangents[0]), np.abs(setting.call.inputs[0])
     axes = channel_axes(x.ndim)
     count = math.prod(x.shape[axis] for axis in axes)
-    weights = tuple(
+    of_weight, of_bias = (
         sum_of_products(size, count + 1, u, rounded=2 * size, squares=None)
         for size in ((g * x).sum(axis=axes), g.sum(axis=axes))
     )
+    weights = (of_weight, with_drift(of_bias, setting.cotangents[0], axes, u))
     return GradientBudget((roundings(g * weight, 2, u),), weights)

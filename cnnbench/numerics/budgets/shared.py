@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.numerics.rounding import Roundoff
+
 Array = NDArray[Any]
 Axes = tuple[int, ...]
 
@@ -96,6 +98,20 @@ def _known(amplitudes: Array, shape: tuple[int, ...], dtype: Any) -> Array:
 def channel_axes(rank: int) -> Axes:
     """Along which the elements of a channel of (N, C, *spatial) lie."""
     return (0, *range(2, rank))
+
+
+def of_added(outputs: Array, axes: Axes, u: Roundoff) -> tuple[Shared, ...]:
+    """What rounding a sum s + b errs by where all elements have the same b.
+
+    A sum s that was stored is a multiple of its last digit q, so that s + b is rounded by what b is off the next
+    multiple of q: by the same in every element of about that size.
+
+    Args:
+        outputs: The sums.
+        axes: Along which b is the same.
+        u: The policy's roundoffs.
+    """
+    return of_rows(axes, u.stored * np.abs(outputs).mean(axis=axes, keepdims=True))
 
 
 def of_rows(axis: int | Axes, *patterns: Array) -> tuple[Shared, ...]:

@@ -23,8 +23,8 @@ from cnnbench.numerics.budgets.base import (
     forward_formula,
     gradient_formula,
 )
-from cnnbench.numerics.budgets.moments import Axes, Statistics
-from cnnbench.numerics.budgets.shared import Shared
+from cnnbench.numerics.budgets.moments import Axes, Statistics, sum_drift
+from cnnbench.numerics.budgets.shared import Shared, channel_axes, of_added
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, standard_rows
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import sharp_factor
@@ -73,6 +73,12 @@ def _weight_and_bias(setting: Setting, shape: _Shape) -> tuple[Array, Array]:
     return (given[0] if given else np.ones(())), (given[1] if len(given) > 1 else np.zeros(()))
 
 
+def _same_weight(setting: Setting) -> Axes:
+    """The axes along which elements have the same weight and bias."""
+    rank = setting.call.inputs[0].ndim
+    return tuple(range(setting.layer.start_axis)) if setting.layer.kind == "layer_norm" else channel_axes(rank)
+
+
 KINDS = ("layer_norm", "instance_norm", "group_norm", "mean_variance_norm")
 
 
@@ -99,6 +105,8 @@ def standardized(setting: Setting) -> ForwardBudget:
         size = np.broadcast_to(np.abs(found.mean) * found.inverse, shape.view).reshape(*full[:2], -1)[:, :, :1]
         size = size.reshape(*full[:2], *(1,) * (len(full) - 2)) * weight + bias
         shared = (*shared, Shared(sharp_factor(2, u.stored) * size, tuple(range(2, len(full)))))
+    if len(setting.call.weights) > 1:
+        shared = (*shared, *of_added(setting.values.outputs[0], _same_weight(setting), u))
     return ForwardBudget(
         (both(lambda c: weight * found.normal_error(c).reshape(full) + c(4, u.stored) * magnitude + 8 * u.smallest),),
         shared=shared,
@@ -154,7 +162,7 @@ def _weight_gradients(setting: GradientSetting, shape: _Shape, found: Statistics
     u, full, g = setting.u, setting.call.inputs[0].shape, np.abs(setting.cotangents[0])
     if not setting.call.weights:
         return ()
-    axes = tuple(range(setting.layer.start_axis)) if setting.layer.kind == "layer_norm" else (0, *range(2, len(full)))
+    axes = _same_weight(setting)
     terms = math.prod(full[axis] for axis in axes)
     normal = np.abs(found.normal).reshape(full)
 
@@ -162,7 +170,10 @@ def _weight_gradients(setting: GradientSetting, shape: _Shape, found: Statistics
         rounding = (c(terms + 2, u.accumulated) + c(3, u.stored)) * g * normal
         return np.asarray((rounding + g * found.normal_error(c).reshape(full)).sum(axis=axes) + terms * u.smallest)
 
+    drifted = sum_drift(setting.cotangents[0], axes, u).reshape(g.sum(axis=axes).shape)
+
     def of_bias(c: Any) -> Array:
-        return np.asarray((c(terms, u.accumulated) + c(2, u.stored)) * g.sum(axis=axes) + terms * u.smallest)
+        relative = c(terms, u.accumulated) + c(2, u.stored) + drifted
+        return np.asarray(relative * g.sum(axis=axes) + terms * u.smallest)
 
     return (both(of_weight), both(of_bias))[: len(setting.call.weights)]

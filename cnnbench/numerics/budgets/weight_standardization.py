@@ -108,12 +108,13 @@ def _sum(first: Budget, second: Budget) -> Budget:
 def scaled_ws_conv(setting: Setting) -> ForwardBudget:
     """The budget of ``conv`` by w^, and |x| * dw^."""
     made = _Standardization(setting)
-    own = conv(replace(setting, call=made.plain)).outputs[0]
+    plain = conv(replace(setting, call=made.plain))
+    own = plain.outputs[0]
     weights = both(lambda c: setting.reference.forward(made.moved(made.weight_error(_finite(c)))).outputs[0])
     errors = (made.inverse * made.mean_error(sharp_factor), made.deviation * made.inverse_error(sharp_factor))
     patterns = (setting.reference.forward(made.plain_by(made.gain * error)).outputs[0] for error in errors)
     shared = of_rows(channel_axes(own.sharp.ndim), *patterns)
-    return ForwardBudget((_sum(own, weights),), shared=shared)
+    return ForwardBudget((_sum(own, weights),), shared=(*plain.shared, *shared))
 
 
 @gradient_formula("scaled_ws_conv")
