@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets.shared import ValueNoise
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.oracle import Oracle, walk
+from cnnbench.numerics.oracle import Oracle, Visit, walk
 from cnnbench.numerics.reference import reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
 from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
@@ -81,6 +81,22 @@ def inference_budgets(oracle: Oracle) -> dict[str, ValueNoise]:
     return budgets
 
 
+def visit_budgets(graph: Graph, visit: Visit) -> dict[str, ValueNoise]:
+    """How far the values of a node move.
+
+    Args:
+        graph: The network.
+        visit: Of one of its nodes, on a walk.
+    """
+    found, shared = {}, visit.budget.shared
+    names = output_names(graph, visit.node)
+    for value, exact, budget in zip(names, visit.values.outputs, visit.budget.outputs, strict=True):
+        if np.ndim(budget.sharp) or not np.ndim(exact):
+            found[value] = ValueNoise.of(budget.sharp, shared)
+        shared = ()  # of the first output
+    return found
+
+
 @dataclass(frozen=True)
 class Noises:
     """What perturbs a training pass: noise on values, on gradients, and on running statistics as they are made.
@@ -101,12 +117,7 @@ class Noises:
         budgets: dict[str, ValueNoise] = {}
         states: list[tuple[ValueNoise, ...]] = []
         for visit in walk(case, training=True):
-            shared = visit.budget.shared
-            names = output_names(case.lowered, visit.node)
-            for value, exact, budget in zip(names, visit.values.outputs, visit.budget.outputs, strict=True):
-                if np.ndim(budget.sharp) or not np.ndim(exact):
-                    budgets[value] = ValueNoise.of(budget.sharp, shared)
-                shared = ()  # of the first output
+            budgets |= visit_budgets(case.lowered, visit)
             if visit.budget.state:
                 states.append(tuple(ValueNoise.of(budget.sharp) for budget in visit.budget.state))
         graph = with_noise(case.lowered, list(budgets))

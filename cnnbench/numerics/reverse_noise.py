@@ -167,10 +167,14 @@ def _filled(gradients: Amplitudes, like: Arrays) -> Arrays:
 def _moved(
     arrays: Sequence[Array | None], amplitudes: NoiseOf, generator: np.random.Generator
 ) -> tuple[Array | None, ...]:
-    return tuple(
-        a if a is None or size is None else a + size.of_images(len(a) if a.ndim else 1).draw(generator, a.shape).astype(a.dtype)
-        for a, size in zip(arrays, amplitudes, strict=True)
-    )
+    pairs = zip(arrays, amplitudes, strict=True)
+    return tuple(a if a is None or size is None else a + _drawn(a, size, generator) for a, size in pairs)
+
+
+def _drawn(array: Array, size: ValueNoise, generator: np.random.Generator) -> Array:
+    """Noise for a gradient, which may be of a micro-batch."""
+    drawn = size.of_images(len(array) if array.ndim else 1).draw(generator, array.shape)
+    return drawn.astype(array.dtype)
 
 
 @contextmanager

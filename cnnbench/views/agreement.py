@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.host import HostArrays
 from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.budgets.shared import ValueNoise
 from cnnbench.numerics.calibration import Envelope, calibrate, num_runs, rounding_floor
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
-from cnnbench.numerics.envelope import noise, one_rounding, perturbed_precision
+from cnnbench.numerics.noise import noise, one_rounding, perturbed_precision, visit_budgets
 from cnnbench.numerics.oracle import walk
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.reverse_noise import ReverseNoise
 from cnnbench.numerics.rounding import all_to_storage
-from cnnbench.numerics.teacher_forcing import noise_input, output_names, with_noise
+from cnnbench.numerics.teacher_forcing import noise_input, with_noise
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.streams import stream
 from cnnbench.views.network import ViewedNetwork
@@ -33,7 +34,7 @@ class _Noisy(NamedTuple):
 
     case: Case
     graph: Graph
-    budgets: dict[str, Array]
+    budgets: dict[str, ValueNoise]
     reverse: ReverseNoise | None
 
 
@@ -66,12 +67,10 @@ class RecordingRunner:
     def _noted(self, graph: Graph, batch: HostArrays) -> _Noisy:
         inputs = {item.name: np.asarray(batch[item.name]) for item in graph.inputs}
         case = Case(graph, self.case.arrays, inputs, self.case.options, seed=self.case.seed + len(self.calls))
-        budgets = {}
+        budgets: dict[str, ValueNoise] = {}
         for visit in walk(case, training=False):
-            names = output_names(case.lowered, visit.node)
-            for value, exact, budget in zip(names, visit.values.outputs, visit.budget.outputs, strict=True):
-                if (budget.sharp.ndim or not exact.ndim) and noise_input(case.lowered, value) is not None:
-                    budgets[value] = np.asarray(budget.sharp, np.float32)
+            found = visit_budgets(case.lowered, visit)
+            budgets |= {value: size for value, size in found.items() if noise_input(case.lowered, value) is not None}
         return _Noisy(case, with_noise(case.lowered, list(budgets)), budgets, None)
 
 

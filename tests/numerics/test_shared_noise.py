@@ -160,3 +160,12 @@ def test_running_statistics_are_moved_where_they_are_made():
             apart = np.abs(moved[f"{node}.{name}"] - clean[f"{node}.{name}"])
             assert (apart <= size.own).all()
             assert apart.max() > 0.2 * size.own.max()
+
+
+def test_a_micro_batch_moves_by_what_the_mean_over_fewer_images_errs():
+    whole = ValueNoise.of(np.full((6, 3, 4), 3.0), (Shared(np.full((1, 3, 1), 2.0), (0, 2)),))
+    part = whole.of_images(2)
+    drawn = part.draw(stream(0, "part"), (2, 3, 4))
+    assert np.abs(drawn).max() <= 9
+    assert np.abs(drawn).max() > 3
+    assert whole.of_images(6) is whole

@@ -61,6 +61,18 @@ class ValueNoise(NamedTuple):
         shared = tuple(part._replace(pattern=part.pattern * factor) for part in self.shared)
         return ValueNoise(self.own * factor, shared)
 
+    def of_images(self, count: int) -> ValueNoise:
+        """For a micro-batch of so many images, from the whole batch's: its mean is over fewer images.
+
+        Args:
+            count: The value's first axis; amplitudes of as many, or fewer, stay as they are.
+        """
+        whole = len(self.own) if self.own.ndim else count
+        if whole <= count:
+            return self
+        shared = tuple(part._replace(pattern=part.pattern[:count] * (whole / count)) for part in self.shared)
+        return ValueNoise(np.asarray(self.own.max(axis=0) * (whole / count)), shared)
+
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
         """Uniform noise within the amplitudes; of a value of fewer images, theirs.
 
