@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.views.features import occlusion
+from cnnbench.views.maximisation import reconstruction
 from cnnbench.views.network import ViewedNetwork
+from cnnbench.views.rectified import through_rectifiers
 from cnnbench.views.saliency import as_maps, saliency_map
 from cnnbench.views.view import NetworkView, ViewRequest, ViewResult, views
 
@@ -76,12 +79,43 @@ def _averaged_over_channels(network: ViewedNetwork, request: ViewRequest) -> Vie
     return _cam(network, request, rectified=True, axes=(1,))
 
 
+def _rectified(network: ViewedNetwork, request: ViewRequest, name: str, *, positive: bool, guided: bool) -> ViewResult:
+    gradient = through_rectifiers(network, request, guided=guided, positive=positive)
+    return ViewResult({name: gradient}, (name,))
+
+
+def _plain_gradient(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    return _rectified(network, request, "guided_backpropagation", positive=False, guided=True)
+
+
+def _deconvnet_for_guided(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    return _rectified(network, request, "guided_backpropagation", positive=True, guided=False)
+
+
+def _masked_deconvnet(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    return _rectified(network, request, "deconvnet", positive=True, guided=True)
+
+
+def _gain(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    return ViewResult({"occlusion": -occlusion(network, request).arrays["occlusion"]}, ("occlusion",))
+
+
+def _half_gradient(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    found = reconstruction(network, request)
+    return replace(found, arrays={**found.arrays, "first_gradient": found.arrays["first_gradient"] / 2})
+
+
 FAULTS = (
     ViewFault("saliency.of_softmax", "the gradient of the class's probability and not of its score", _softmax_gradient),
     ViewFault("saliency.summed_channels", "channels summed before the magnitude is taken", _summed_channels),
     ViewFault("integrated_gradients.one_step", "the gradient at one point for the mean over the path", _left_end),
     ViewFault("grad_cam.not_rectified", "regions that speak against the class kept", _not_rectified),
     ViewFault("grad_cam.wrong_axis", "weights averaged over channels and not over places", _averaged_over_channels),
+    ViewFault("guided_backpropagation.plain", "negative gradients sent on at every ReLU", _plain_gradient),
+    ViewFault("guided_backpropagation.deconvnet", "sent on where the ReLU's input was negative", _deconvnet_for_guided),
+    ViewFault("deconvnet.masked", "held back where the ReLU's input was negative", _masked_deconvnet),
+    ViewFault("occlusion.sign", "the score without the square taken from the one with it", _gain),
+    ViewFault("reconstruction.half_gradient", "the factor 2 of the square's gradient left out", _half_gradient),
 )
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from cnnbench.views import saliency
+from cnnbench.views import features, maximisation, rectified, saliency, style
 from cnnbench.views.view import NetworkView
 
-SHIPPED: tuple[NetworkView, ...] = (*saliency.VIEWS,)
+SHIPPED: tuple[NetworkView, ...] = (
+    *features.VIEWS,
+    *saliency.VIEWS,
+    *rectified.VIEWS,
+    *maximisation.VIEWS,
+    *style.VIEWS,
+)

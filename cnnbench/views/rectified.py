@@ -1,0 +1,103 @@
+"""Guided backpropagation and deconvnet: the gradient with another rule at every ReLU, without another op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.spec.graph import Graph, Node
+from cnnbench.views.cuts import opened, opening
+from cnnbench.views.network import AT_ONCE, ViewedNetwork
+from cnnbench.views.view import NetworkView, Panel, ViewRequest, ViewResult
+
+Array = NDArray[Any]
+Rule = Callable[[Array], Array]
+KINDS = ("relu", "relu6")
+
+
+def through_rectifiers(network: ViewedNetwork, request: ViewRequest, *, guided: bool, positive: bool = True) -> Array:
+    """The class score's gradient (N, C, H, W) with only its positive part sent on at every ReLU.
+
+    The graph, in primitive kinds, is cut behind every ReLU, which leaves pieces that the backend differentiates as they
+    are. What comes back at a cut is made positive on the host. It goes on as the cotangent of the ReLU's output, whose
+    own backward pass then lets it through where the input was positive (guided), or as that of the ReLU's input,
+    whatever its sign was (deconvnet). One program has all pieces; after as many calls as ReLUs lie behind one another,
+    what arrives at the image has passed them all.
+
+    Args:
+        network: Whose ReLUs they are.
+        request: Its images and classes.
+        guided: Whether the ReLU's own backward pass is taken, too.
+        positive: Whether only what is positive goes on; else with ``guided`` it is the plain gradient.
+    """
+    whole = network.lowered.prefix([network.scores])
+    nodes = {node.name: node for node in whole.nodes if node.layer.kind in KINDS}
+    sent = {name: name if guided else node.inputs[0] for name, node in nodes.items()}
+    part = opened(whole, list(nodes)).prefix([network.scores, *dict.fromkeys(sent.values())])
+    inner = network.values(request.images, list(nodes), whole) if nodes else {}
+    hot = network.one_hot(request.classes)
+    found = []
+    for start in range(0, len(request.images), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        batch = {network.input: request.images[rows], **{opening(name): inner[name][rows] for name in nodes}}
+        gradients: dict[str, Array] = {opening(name): np.zeros_like(inner[name][rows]) for name in nodes}
+        for _ in range(depth(whole, nodes) + 1):
+            cotangents = {network.scores: np.asarray(hot[rows])}
+            for name, value in sent.items():
+                back = np.maximum(gradients[opening(name)], 0 if positive else -np.inf)
+                cotangents[value] = cotangents[value] + back if value in cotangents else back
+            of = {f"gradient.{value}": g for value, g in cotangents.items()}
+            gradients = dict(network.runner.gradient(part, network.arrays, {**batch, **of}))
+        found.append(gradients[network.input])
+    return np.concatenate(found)
+
+
+def depth(graph: Graph, nodes: dict[str, Node]) -> int:
+    """How many of the nodes lie behind one another on the longest path."""
+    longest: dict[str, int] = {}
+    for node in graph.nodes:
+        before = max((longest.get(value.partition(":")[0], 0) for value in node.inputs), default=0)
+        longest[node.name] = before + (node.name in nodes)
+    return max(longest.values(), default=0)
+
+
+def _view(network: ViewedNetwork, request: ViewRequest, name: str, *, guided: bool) -> ViewResult:
+    gradient = through_rectifiers(network, request, guided=guided)
+    panels: list[Panel] = []
+    for image, item, kind in zip(request.images, gradient, request.classes, strict=True):
+        title = f"{name} of class {kind}"
+        panels += [Panel("image", image, "image"), Panel(title, item, "image" if len(item) == 3 else "signed")]
+    return ViewResult({name: gradient}, (name,), tuple(panels))
+
+
+def guided_backpropagation(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    """Positive both forward and backward."""
+    return _view(network, request, "guided_backpropagation", guided=True)
+
+
+def deconvnet(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
+    """Positive backward, whatever it was forward."""
+    return _view(network, request, "deconvnet", guided=False)
+
+
+VIEWS = (
+    NetworkView(
+        "guided_backpropagation",
+        "the gradient of the class's score along paths that are positive forward and backward",
+        "at every ReLU: R = (input > 0) max(R', 0), R' what comes back",
+        'Springenberg et al., "Striving for simplicity" (2014), section 3.4',
+        guided_backpropagation,
+        ("image", "class"),
+    ),
+    NetworkView(
+        "deconvnet",
+        "the class's score projected down to the image by a deconvolutional network",
+        "at every ReLU: R = max(R', 0), R' what comes back; max pooling by its switches",
+        'Zeiler, Fergus, "Visualizing and understanding convolutional networks" (2013), section 2.1',
+        deconvnet,
+        ("image", "class"),
+    ),
+)
