@@ -18,7 +18,13 @@ Regulariser = Callable[[Array, ViewRequest], Array]
 
 
 def class_score(network: ViewedNetwork, request: ViewRequest, x: Array) -> tuple[float, Array]:
-    """The score of the first class and its gradient at x (1, C, H, W)."""
+    """The score of the first class and its gradient.
+
+    Args:
+        network: Whose score it is.
+        request: Its classes; the first counts.
+        x: The image (1, C, H, W) at which they are taken.
+    """
     hot = network.one_hot(request.classes[:1])
     x = np.asarray(x, np.float32)
     score = float((network.values(x, [network.scores])[network.scores] * hot).sum())
