@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cnnbench.claims.claim import ClaimEvidence, NetworkClaim
 from cnnbench.claims.laboratory import Laboratory, apart
 from cnnbench.claims.trials import CLASSES, IMAGE, RELU, Trial, chain, conv, less
+from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import BatchNorm, Layer
+from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.regularization import Dropout
 from cnnbench.spec.layers.standardization import GroupNorm
+from cnnbench.spec.layers.weight_standardization import ScaledWSConv
+from cnnbench.spec.optimizers import SGD, Optimizer
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
 from cnnbench.training.settings import TrainSettings
@@ -20,6 +25,12 @@ WIDTHS = ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1))  # filters, stri
 ASCENDING_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 FEW_IMAGES = 512
 SMALL_BATCH = 2
+RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / standard deviation of the ReLU of a normal variable
+BRANCH = 0.2
+ADAPTIVE = Clipping(kind="adaptive", limit=0.02, excluded=("logits",))
+PLAIN = SGD()
+CLIPPED_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+LARGE_BATCH = 256
 SMALL_BATCH_RATES = (0.001, 0.003, 0.01, 0.03)
 
 
@@ -57,6 +68,29 @@ def layer_order(laboratory: Laboratory) -> Iterator[ClaimEvidence]:
     yield ClaimEvidence("test accuracy, conv-BN-ReLU-dropout less conv-ReLU-dropout-BN", less(first, second), least=0)
 
 
+def adaptive_clipping(laboratory: Laboratory) -> Iterator[ClaimEvidence]:
+    """A residual network of standardised convolutions without normalisation, with and without clipping."""
+    graph = normalizer_free()
+    sides = [SGD(clipping=ADAPTIVE), PLAIN]
+    clipped, plain = (_highest_rates(laboratory, graph, item, CLIPPED_RATES) for item in sides)
+    what = "log10 of the highest rate that trains, with adaptive clipping less without"
+    yield ClaimEvidence(what, less(clipped, plain), least=math.log10(2))
+    settings = TrainSettings(epochs=6, batch=LARGE_BATCH)
+    clipped, plain = (
+        Trial(graph, replace(settings, optimizer=item), rates=CLIPPED_RATES).accuracies(laboratory) for item in sides
+    )
+    what = "test accuracy, each at its best rate, with adaptive clipping less without"
+    yield ClaimEvidence(what, less(clipped, plain), least=0)
+
+
+def normalizer_free() -> Graph:
+    """A stem and six residual blocks; activations keep the variance, and each branch adds a 25th of its own."""
+    standardised = ScaledWSConv(out_channels=16, kernel_size=3, padding=1)
+    active = (RELU, Affine(scale=RELU_GAIN))
+    branch = (*active, standardised, *active, standardised, Affine(scale=BRANCH))
+    return chain(standardised, *[branch] * 6, *active)
+
+
 _NORMS: dict[str, tuple[Layer, ...]] = {
     "no": (),
     "batch": (BatchNorm(),),
@@ -70,12 +104,14 @@ def network_with(norm: tuple[Layer, ...]) -> Graph:
     return chain(*(layer for width in WIDTHS for layer in (conv(*width), *norm, RELU)))
 
 
-def _highest_rates(laboratory: Laboratory, graph: Graph) -> tuple[float, ...]:
+def _highest_rates(
+    laboratory: Laboratory, graph: Graph, optimizer: Optimizer = PLAIN, rates: Sequence[float] = ASCENDING_RATES
+) -> tuple[float, ...]:
     """log10 of the highest rate for each seed after which the training loss is less than half that of a guess."""
 
     def highest(seed: int) -> float:
-        for rate in reversed(ASCENDING_RATES):
-            settings = TrainSettings(epochs=4, batch=64, learning_rate=rate)
+        for rate in reversed(rates):
+            settings = TrainSettings(epochs=4, batch=64, optimizer=optimizer, learning_rate=rate)
             if Trial(graph, settings).train(laboratory, seed).epochs[-1].train_loss < math.log(CLASSES) / 2:
                 return math.log10(rate)
         return math.nan
@@ -115,6 +151,18 @@ CLAIMS = (
         "the notes; arXiv:1801.05134 for dropout before batch norm",
         layer_order,
         conditions=("six convolutions on digits of 8 x 8 pixels, a fifth dropped, 6 epochs, the best of four rates",),
+        trains=True,
+    ),
+    NetworkClaim(
+        "adaptive_clipping",
+        16,
+        "Training without normalisation needs adaptive gradient clipping.",
+        "arXiv:2102.06171, section 4",
+        adaptive_clipping,
+        conditions=(
+            "residual network of 13 standardised convolutions on digits of 8 x 8 pixels",
+            f"limit {ADAPTIVE.limit}, all but the last layer; the best of six rates each, batches of {LARGE_BATCH}",
+        ),
         trains=True,
     ),
 )
