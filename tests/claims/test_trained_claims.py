@@ -119,6 +119,8 @@ def _helps(task):
     good = 0.9 + 0.001 * settings.seed
     if plain or (settings.batch == 2 and norm):
         return 2.0, 2.0, good - 0.4
+    if settings.optimizer.clipping is None and "scaled_ws_conv" in kinds:
+        return (0.1, 0.1, 0.3) if settings.learning_rate < 0.1 else (math.nan, math.nan, 0.1)
     if settings.learning_rate > 0.1 and not norm:
         return math.nan, math.nan, 0.1
     regularised = "dropout" in kinds or settings.augmentation.crop_padding or settings.loss != CrossEntropy()
