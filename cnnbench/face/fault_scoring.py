@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from cnnbench.errors import SuiteError
@@ -13,6 +12,7 @@ from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import chosen_backend
 from cnnbench.face.keywords import takes
+from cnnbench.measurement.clock import Clock
 from cnnbench.numerics.faults.grammar.faults import FaultId
 from cnnbench.numerics.faults.grammar.networks import network
 from cnnbench.numerics.faults.score import (
@@ -82,7 +82,7 @@ def fault_score(backend: str, *, fault: str | None = None, **how: Unpack[ScoreKe
     path = how.get("file")
     file = None if path is None else ScoreFile(Path(path), made_from(asked).digest)
     known = ([], []) if file is None else file.rows()
-    rows = _Rows(file, how)
+    rows = Rows(file, how, Clock())
     faults = rows.filled(
         known[0], islice(fault_ids(asked), how.get("count", COUNT)), lambda name: examine_fault(asked, name)
     )
@@ -108,13 +108,19 @@ def _named(asked: Scoring) -> tuple[str, str, str]:
     return asked.backend.name, asked.options.mode, asked.options.precision.name
 
 
-class _Rows:
-    """Rows that are read from a file or made, as long as there is time."""
+class Rows:
+    """Rows that are read from a file or made, as long as there is time.
 
-    def __init__(self, file: ScoreFile | None, how: ScoreKeywords) -> None:
-        self._file, self._on_row = file, how.get("on_row")
+    Args:
+        file: Where they are kept; None for nowhere.
+        how: With the time that there is, and who hears of new rows.
+        clock: By which the time passes.
+    """
+
+    def __init__(self, file: ScoreFile | None, how: ScoreKeywords, clock: Clock) -> None:
+        self._file, self._on_row, self._clock = file, how.get("on_row"), clock
         minutes = how.get("minutes")
-        self._end = None if minutes is None else monotonic() + 60 * minutes
+        self._end = None if minutes is None else clock.now() + 60 * minutes
 
     def filled(self, known: Sequence[_Row], names: Iterator[Any], make: Callable[[Any], _Row]) -> list[_Row]:
         """A row for each name, those that are known as they are.
@@ -130,7 +136,7 @@ class _Rows:
             if str(name) in by_id:
                 found.append(by_id[str(name)])
                 continue
-            if self._end is not None and monotonic() > self._end:
+            if self._end is not None and self._clock.now() > self._end:
                 continue
             row = make(name)
             found.append(row)

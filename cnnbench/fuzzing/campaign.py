@@ -117,7 +117,7 @@ class Campaign:
         if (name := _already(findings, failure.signature)) is not None:
             findings[name] = findings[name].model_copy(update={"seen": findings[name].seen + 1})
             return
-        small, outcome = reduced(series, case, failure, CHECKS)
+        small, outcome = reduced(series, case, failure, CHECKS, self.clock)
         named = _of_network(failure.signature, small)
         if (known := findings.get(named)) is not None:
             findings[named] = known.model_copy(update={"seen": known.seen + 1})

@@ -114,7 +114,9 @@ def _named(series: Series, outcome: CheckOutcome, case: Case) -> Signature:
     return signature_of(outcome, case).model_copy(update={"backend": series.backend})
 
 
-def reduced(series: Series, case: Case, failure: FailedCheck, checks: Sequence[str]) -> tuple[Case, CheckOutcome]:
+def reduced(
+    series: Series, case: Case, failure: FailedCheck, checks: Sequence[str], clock: Clock
+) -> tuple[Case, CheckOutcome]:
     """The smallest case that fails as the whole one does, with its outcome.
 
     Args:
@@ -122,8 +124,8 @@ def reduced(series: Series, case: Case, failure: FailedCheck, checks: Sequence[s
         case: The whole one.
         failure: What failed in it.
         checks: That were run, for a process that ends in one of them.
+        clock: By which ``REDUCTION_S`` pass.
     """
-    clock = Clock()
     end = clock.now() + REDUCTION_S
     names = tuple(checks) if failure.outcome.name in (WORKER, OWN) else (failure.outcome.name,)
     best: dict[str, Any] = {"case": case, "outcome": failure.outcome}

@@ -14,12 +14,14 @@ from cnnbench.cli.entry import execute
 from cnnbench.errors import DataError, SuiteError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
+from cnnbench.face.fault_scoring import Rows
+from cnnbench.measurement.clock import ManualClock
 from cnnbench.numerics.faults.engine.base import other_layer
 from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
 from cnnbench.numerics.faults.grammar.drawing import DrawnChange
 from cnnbench.numerics.faults.grammar.faults import DrawnFault, FaultId, Occasion
 from cnnbench.numerics.faults.grammar.networks import network_case, score_networks
-from cnnbench.numerics.faults.score import FaultRow, FaultScore, Rate, Scoring, examine_fault, fault_ids
+from cnnbench.numerics.faults.score import CleanRow, FaultRow, FaultScore, Rate, Scoring, examine_fault, fault_ids
 from cnnbench.numerics.faults.score.equivalence import bound_of
 
 OPTIONS = ProgramOptions("fast", precision("float32"))
@@ -163,3 +165,16 @@ def test_a_slot_of_a_gradient_that_is_0_may_be_off_by_less_than_rounding_makes_o
         DrawnFault(FaultId("residual", 0, 0), "optimizer", Occasion("always", "always"), change, case), frozenset()
     )
     assert found.equivalent is equivalent, found.text
+
+
+def test_no_row_is_begun_after_its_minutes():
+    clock, made = ManualClock(), []
+
+    def examine(name):
+        clock.advance(40)
+        made.append(name)
+        return CleanRow(name, "net", 0, 2, folded=False, precision="float32")
+
+    rows = Rows(None, {"minutes": 1}, clock.clock)
+    assert [row.id for row in rows.filled([], iter("abcd"), examine)] == ["a", "b"]
+    assert made == ["a", "b"]

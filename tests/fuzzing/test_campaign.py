@@ -10,12 +10,14 @@ import pytest
 from cnnbench.errors import SuiteError
 from cnnbench.execution.backends import load_backend
 from cnnbench.fuzzing.campaign import Campaign, Limits
-from cnnbench.fuzzing.examination import OWN, WORKER, Series
+from cnnbench.fuzzing.examination import OWN, REDUCTION_S, WORKER, Series, examine, reduced
 from cnnbench.fuzzing.findings import Signature
 from cnnbench.fuzzing.known import KnownDefect, known_defect
 from cnnbench.fuzzing.network import draw_network
 from cnnbench.fuzzing.progress import FILE, Progress, read_progress, write_progress
+from cnnbench.fuzzing.values import draw_case
 from cnnbench.harness.worker.errors import WorkerCrashError
+from cnnbench.measurement.clock import ManualClock
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
 
@@ -97,6 +99,21 @@ def test_what_other_code_or_packages_gave_is_not_counted_and_what_is_still_there
     assert (kept.number, kept.networks, kept.findings) == (number, 0, ())
     _, again = run(tmp_path, subject, number)
     assert [item.signature for item in again] == [item.signature for item in new]
+
+
+def test_a_reduction_ends_with_its_time(found):
+    """Every later network counts as one that does not fail, so that what was found so far stays."""
+    clock, (_, number, _, _) = ManualClock(), found
+    asked = series(lambda operations: wrong(operations, "silu"))
+
+    def slow():
+        clock.advance(REDUCTION_S)
+        return asked.subject()
+
+    case = asked.question(draw_case(draw_network(0, number)).case)
+    failure = next(item for item in examine(asked, case, ["local"])[1])
+    small, _ = reduced(replace(asked, subject=slow), case, failure, ["local"], clock.clock)
+    assert len(small.graph.nodes) == len(case.lowered.nodes) > 1
 
 
 def test_right_backends_are_right(tmp_path):

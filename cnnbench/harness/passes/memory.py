@@ -61,7 +61,7 @@ class _WorkerPrefetcher:
         """A pool whose worker for the cell may be up already; the worker of the following cell is begun to start."""
         with self._mine(cell) as pool:
             if following is not None and "latency" in cell.measure and "latency" in following.measure:
-                begun = self._work.pool(Stopwatch())
+                begun = self._work.pool(Stopwatch(self._work.facts.machine.clock))
                 future = self._threads.submit(begun.get, _spec(self._work, following))
                 self._next = (following, begun, future)
             yield pool
