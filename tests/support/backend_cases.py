@@ -43,10 +43,19 @@ CONVOLUTIONS = {
     "conv-same": _case(L.Conv(out_channels=4, kernel_size=(3, 4), stride=2, padding="same"), IMAGE),
     "conv-same-lower": _case(L.Conv(out_channels=4, kernel_size=(4, 2), stride=2, padding="same_lower"), IMAGE),
     "conv-dilated": _case(L.Conv(out_channels=4, kernel_size=(3, 2), dilation=(2, 3), padding=P2), IMAGE),
+    "conv-dilated-stride": _case(
+        L.Conv(out_channels=4, kernel_size=3, stride=(1, 2), dilation=(1, 2), padding=P2), IMAGE
+    ),
+    "conv-dilated-same": _case(L.Conv(out_channels=4, kernel_size=3, dilation=2, padding="same"), IMAGE),
+    "conv-padded-beyond": _case(
+        L.Conv(out_channels=2, kernel_size=(1, 2), padding=((2, 3), (3, 0)), bias=False), IMAGE
+    ),
     "conv-groups": _case(
         L.Conv(out_channels=6, kernel_size=(2, 3), stride=(1, 2), groups=3, dilation=(2, 1), padding=P2), IMAGE
     ),
     "conv-depthwise": _case(L.Conv(out_channels=6, kernel_size=3, stride=(2, 1), groups=6, padding=P2), IMAGE),
+    "conv-depthwise-square": _case(L.Conv(out_channels=6, kernel_size=3, stride=2, groups=6, padding=1), IMAGE),
+    "conv-depthwise-dilated": _case(L.Conv(out_channels=6, kernel_size=3, stride=2, groups=6, dilation=2), IMAGE),
     "conv-depthwise-multiplier": _case(
         L.Conv(out_channels=12, kernel_size=(3, 2), groups=6, dilation=(1, 3), padding=P2, bias=False), IMAGE
     ),
@@ -54,6 +63,8 @@ CONVOLUTIONS = {
     "conv-1d": _case(L.Conv(out_channels=4, kernel_size=4, stride=3, padding=P1), LINE),
     "conv-1d-groups": _case(L.Conv(out_channels=4, kernel_size=3, dilation=2, groups=2, padding=P1), LINE),
     "conv-3d": _case(L.Conv(out_channels=4, kernel_size=(2, 3, 1), stride=(1, 2, 3), padding=P3), VOLUME),
+    "conv-3d-same": _case(L.Conv(out_channels=4, kernel_size=3, stride=2, padding="same"), VOLUME),
+    "conv-3d-dilated": _case(L.Conv(out_channels=4, kernel_size=2, dilation=(2, 1, 3), stride=(1, 2, 1)), VOLUME),
     "conv-3d-groups": _case(
         L.Conv(out_channels=4, kernel_size=2, dilation=(2, 1, 3), groups=2, padding=P3, bias=False), VOLUME
     ),
@@ -96,6 +107,7 @@ POOLINGS = {
     "global-max-3d": _case(L.GlobalMaxPool(), VOLUME),
     "adaptive": _case(L.AdaptiveAvgPool(output_size=(4, 3)), IMAGE),
     "adaptive-divides": _case(L.AdaptiveAvgPool(output_size=(5, 1)), IMAGE),
+    "adaptive-one": _case(L.AdaptiveAvgPool(output_size=1), VOLUME),
     "adaptive-larger": _case(L.AdaptiveAvgPool(output_size=(12, 5)), IMAGE),
     "adaptive-1d": _case(L.AdaptiveAvgPool(output_size=4), LINE),
     "adaptive-3d": _case(L.AdaptiveAvgPool(output_size=(1, 3, 2)), VOLUME),
