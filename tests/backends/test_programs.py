@@ -21,25 +21,37 @@ from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.weights import initialize, split_state
 
-MODES = {"numpy": "reference", "torch": "eager", "jax": "jit"}
+WAYS = {
+    "numpy": ("numpy", "reference"),
+    "torch": ("torch", "eager"),
+    "jax": ("jax", "jit"),
+    "tensorflow": ("tensorflow", "graph"),
+    "xla": ("tensorflow", "xla"),
+}
 _LOADED: dict[str, Backend] = {}
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=() if name == "numpy" else getattr(pytest.mark, name)) for name in MODES]
+    params=[pytest.param(way, marks=() if way == "numpy" else getattr(pytest.mark, WAYS[way][0])) for way in WAYS]
 )
 def backend(request: pytest.FixtureRequest) -> Backend:
-    name = request.param
+    """Loaded; its ``tested_mode`` is the one of the way."""
+    name, mode = WAYS[request.param]
     if importlib.util.find_spec(backend_plugin(name).requires[0] if name != "numpy" else "numpy") is None:
         pytest.skip(f"{name} is not installed")
-    if name not in _LOADED:
-        _LOADED[name] = load_backend(name)
-        _LOADED[name].configure(ProcessSettings(threads=1))
-    return _LOADED[name]
+    if request.param not in _LOADED:
+        _LOADED[request.param] = found = load_backend(name)
+        found.configure(ProcessSettings(threads=2 if name == "tensorflow" else 1))
+        found.tested_mode = mode
+    return _LOADED[request.param]
+
+
+def slow(way: str) -> Any:
+    return pytest.param(way, marks=pytest.mark.slow)
 
 
 def options(backend: Backend, name: str = "float64", **fields: Any) -> ProgramOptions:
-    return ProgramOptions(MODES[backend.name], precision(name), **fields)
+    return ProgramOptions(backend.tested_mode, precision(name), **fields)
 
 
 def normal_network() -> Graph:
@@ -207,7 +219,11 @@ def test_the_description_names_the_version_and_the_device(backend: Backend) -> N
     assert all(isinstance(value, str) for value in backend.describe().values())
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize(
+    "backend",
+    ["torch", "tensorflow", *(pytest.param(way, marks=pytest.mark.slow) for way in ("jax", "xla"))],
+    indirect=True,
+)
 def test_resnet20_agrees_with_the_reference_to_1e_12(backend: Backend) -> None:
     graph = build("resnet20", image=(3, 12, 12))
     arrays = initialize(graph, 3)
@@ -215,7 +231,7 @@ def test_resnet20_agrees_with_the_reference_to_1e_12(backend: Backend) -> None:
     batch = {"image": rng.normal(size=(4, 3, 12, 12)), "targets": np.array([3, 0, 9, 3])}
     reference = load_backend("numpy")
     whole = []
-    for runner, mode in ((reference, "reference"), (backend, MODES[backend.name])):
+    for runner, mode in ((reference, "reference"), (backend, backend.tested_mode)):
         chosen = ProgramOptions(mode, precision("float64"), training=True)
         forward = runner.compile_forward(graph, ProgramOptions(mode, precision("float64")))
         forward.load(*split_state(graph, arrays))
@@ -240,9 +256,10 @@ def test_masks_follow_the_layout(backend: Backend) -> None:
     drawn = draw(graph, "masks")
     found = [
         results(backend, graph, options(backend, training=True, layout=layout), drawn)
-        for layout in ("channels_first", "channels_last")
+        for layout in ("auto", *backend_plugin(backend.name).layouts)
     ]
-    assert worst(found[1], found[0])[0] < 1e-14
+    assert len(found) > 1
+    assert max(worst(other, found[0])[0] for other in found[1:]) < 1e-14
     dropped = drawn.batch["drop.mask"] == 0
     assert dropped.any()
     assert np.array_equal(found[0]["output output"] == 0, dropped)
