@@ -175,7 +175,7 @@ def _alike(found: FailedCheck, wanted: FailedCheck) -> bool:
 def finding(
     series: Series, whole: Case, small: Case, failure: FailedCheck, number: int, folder: Path | None = None
 ) -> Finding:
-    """What is told of a reduced failure, and its reproducer in the folder.
+    """The report of a reduced failure, and its reproducer in the folder.
 
     Args:
         series: Who failed.

@@ -1,4 +1,4 @@
-"""A failure that fuzzing found: what it is called, so that it is reported once, and what is told of it."""
+"""A failure that fuzzing found: what it is called, so that it is reported once, and what is reported of it."""
 
 from __future__ import annotations
 

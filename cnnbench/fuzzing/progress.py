@@ -63,7 +63,7 @@ def beginning(seed: int) -> Progress:
 def read_progress(folder: Path, seed: int) -> Progress:
     """What the folder holds, or a beginning.
 
-    Of other code or packages only the place in the sequence stays: what was found of them is told again where it is
+    Of other code or packages only the place in the sequence stays: what was found of them is reported again where it is
     still there.
 
     Raises:

@@ -14,12 +14,12 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import Fault, examined, fault, inject, kill_table, require_reach
 from cnnbench.numerics.faults.engine.base import other_layer, other_outputs
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.composites import Composite, TrainableSubsample
 
 OPTIONS = ProgramOptions("reference", precision("float32"))
-AROUND = Surroundings((4, 8, 8))
+AROUND = SuspectNetwork((4, 8, 8))
 SUBSAMPLE = surrounded(TrainableSubsample(kernel_size=2), AROUND)
 OF_A_PART = Fault(
     "trainable_subsample.mean",

@@ -105,8 +105,8 @@ class PictureMaker:
         least = SMALLEST_LEAD * precision(cell.precision).product_roundoff
         if least > WIDEST_LEAD:
             return None
-        helper = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
-        own = self._pictures(helper, sampling, arrays, AGAIN)
+        on_numpy = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
+        own = self._pictures(on_numpy, sampling, arrays, AGAIN)
         axes = tuple(range(1, own.ndim))
         apart = np.abs(pictures[:AGAIN].astype(np.float64) - own).max(axis=axes)
         shares = [float(share) for share in apart / np.maximum(np.abs(own).max(axis=axes), np.finfo(np.float32).tiny)]

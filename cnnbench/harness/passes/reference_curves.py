@@ -119,8 +119,8 @@ class ReferenceCurves:
 
     def _ask(self, cell: Cell, final: Path, images: Sequence[int], outputs: Path | None = None) -> EvaluateReply:
         """What NumPy makes of test images with a trained network."""
-        helper = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
-        material = self.work.facts.materials.of(helper)
+        on_numpy = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
+        material = self.work.facts.materials.of(on_numpy)
         request = EvaluateRequest(
             graph=material.graph,
             options=replace(material.options, precision=precision("float32" if cell.precision != EXACT else EXACT)),
@@ -130,7 +130,7 @@ class ReferenceCurves:
             outputs=outputs,
         )
         with self.work.watch.timing("training"):
-            worker = self.pool.get(self.work.facts.spec(helper)).worker
+            worker = self.pool.get(self.work.facts.spec(on_numpy)).worker
             return worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
 
     def _classes(self, cell: Cell, final: Path, training: Training, least: float) -> Evaluation:

@@ -191,7 +191,7 @@ class Adjustments(Frozen):
     """What the command line changes in a suite; None leaves the suite's own.
 
     Args:
-        quick: Smallest batch of each block, one launch, three short rounds, one epoch, few rounds of a program: a look.
+        quick: Smallest batch of each block, one launch, three short rounds, one epoch, few rounds of a program.
         thorough: Whether each check also does what costs much.
         precision, threads: Instead of the axes of every block. timeout_s: of any request but a worker's start.
     """

@@ -10,8 +10,8 @@ import time
 from cnnbench.harness.worker.plain_text import plain_text
 
 KEPT_BYTES = 256 * 1024
-QUIET_LOOKS = 2  # the reading thread may hold a block that it has not kept yet
-LOOK_EVERY_S = 0.005
+QUIET_POLLS = 2  # the reading thread may hold a block that it has not kept yet
+POLL_EVERY_S = 0.005
 
 
 class LogCapture:
@@ -60,13 +60,13 @@ class LogCapture:
         """Waits until what was printed so far is read: the reply of a worker may overtake what it printed before."""
         end = time.monotonic() + timeout_s
         quiet = 0
-        while quiet < QUIET_LOOKS and self._thread.is_alive() and time.monotonic() < end:
+        while quiet < QUIET_POLLS and self._thread.is_alive() and time.monotonic() < end:
             try:
                 readable, _, _ = select.select([self._descriptor], [], [], 0)
             except (OSError, ValueError):  # the thread has just closed it
                 return
             quiet = 0 if readable else quiet + 1
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
 
     def finish(self, timeout_s: float = 1.0) -> None:
         """Waits for the end of what a dead worker printed."""

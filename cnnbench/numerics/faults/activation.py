@@ -15,7 +15,7 @@ from cnnbench.numerics.faults.engine.base import (
     other_operands,
     other_outputs,
 )
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed, whole
 from cnnbench.spec.layers import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from cnnbench.spec.layers.activation import Hardmax
@@ -23,8 +23,8 @@ from cnnbench.spec.layers.arithmetic import Elementwise
 from cnnbench.spec.layers.merge import Divide
 from cnnbench.spec.layers.reduction import Reduce
 
-_IMAGE = Surroundings((4, 8, 7))
-_SQUARE = Surroundings((4, 8, 8))
+_IMAGE = SuspectNetwork((4, 8, 7))
+_SQUARE = SuspectNetwork((4, 8, 8))
 
 
 def _fits(x: Any) -> Any:
@@ -81,7 +81,7 @@ FAULTS = (
         "softmax.axis",
         "softmax",
         "softmax over the last axis and not over channels",
-        surrounded(Softmax(), Surroundings((4, 5, 5))),
+        surrounded(Softmax(), SuspectNetwork((4, 5, 5))),
         operation=other_layer(lambda layer: replace(layer, axis=-1)),
     ),
     Fault(

@@ -7,13 +7,13 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_weights
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.composites.attention import MultiHeadAttention, ScaledDotProductAttention
 from cnnbench.spec.layers.indexing import Roll
 
 _FEATURES, _HEADS = 8, 2
-_QKV = Surroundings((5, _FEATURES), inputs=3)
-_TOKENS = Surroundings((6, _FEATURES))
+_QKV = SuspectNetwork((5, _FEATURES), inputs=3)
+_TOKENS = SuspectNetwork((6, _FEATURES))
 _DOT_PRODUCTS = ScaledDotProductAttention(num_heads=_HEADS)
 _HEADED = surrounded(MultiHeadAttention(num_heads=_HEADS), _TOKENS)
 

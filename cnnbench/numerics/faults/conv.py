@@ -20,15 +20,15 @@ from cnnbench.numerics.faults.engine.base import (
     rounded,
     swapped_padding,
 )
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded, suspect_fault
 from cnnbench.spec.composites.conv import DepthwiseSeparableConv
 from cnnbench.spec.layers import Conv
 from cnnbench.spec.layers.windows import require_pairs
 
-_IMAGE = Surroundings((4, 8, 8))
+_IMAGE = SuspectNetwork((4, 8, 8))
 _PLAIN = surrounded(Conv(out_channels=4, kernel_size=3, padding=1), _IMAGE)
 _SAME = surrounded(Conv(out_channels=4, kernel_size=3, stride=2, padding="same"), _IMAGE)
-_LONG = surrounded(Conv(out_channels=8, kernel_size=3, padding=1), Surroundings((64, 6, 6)))
+_LONG = surrounded(Conv(out_channels=8, kernel_size=3, padding=1), SuspectNetwork((64, 6, 6)))
 
 
 def _even_pairs(layer: Conv) -> Conv:
@@ -90,7 +90,7 @@ FAULTS = (
         "conv.swapped_stride",
         "conv",
         "strides of height and width exchanged",
-        surrounded(Conv(out_channels=4, kernel_size=3, stride=(2, 3)), Surroundings((4, 6, 6))),
+        surrounded(Conv(out_channels=4, kernel_size=3, stride=(2, 3)), SuspectNetwork((4, 6, 6))),
         operation=reversed_field("stride"),
     ),
     Fault(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from cnnbench.numerics.faults.engine.base import Fault, dropped, kernel_only, other_layer, reversed_field
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 
-_IMAGE = Surroundings((4, 5, 5))
+_IMAGE = SuspectNetwork((4, 5, 5))
 _PLAIN = surrounded(ConvTranspose(out_channels=4, kernel_size=3, stride=2, padding=1), _IMAGE)
 _SAME = surrounded(ConvTranspose(out_channels=4, kernel_size=3, stride=2, padding="same"), _IMAGE)
 _GROUPED = surrounded(ConvTranspose(out_channels=4, kernel_size=3, stride=2, groups=2), _IMAGE)

@@ -9,15 +9,15 @@ import numpy as np
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, other_array, other_layer, other_weights, zeros
-from cnnbench.numerics.faults.engine.configurations import SUSPECT, Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SUSPECT, SuspectNetwork, surrounded
 from cnnbench.spec.composites.embedding import ClassToken, LearnedPositions, SinusoidalPositions
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.embedding import TimestepEmbedding, TokenEmbedding
 from cnnbench.spec.layers.linear import Linear
 from cnnbench.spec.streams import stream
 
-_TOKENS = Surroundings((5, 6))
-_TIME = Surroundings((1,), batch=4)
+_TOKENS = SuspectNetwork((5, 6))
+_TIME = SuspectNetwork((1,), batch=4)
 
 
 def _words(options: ProgramOptions, seed: int) -> Case:

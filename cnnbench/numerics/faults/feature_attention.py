@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.composites.feature_attention import SpatialAttentionBlock, SqueezeExcitation
 from cnnbench.spec.layers.linear import MatMul
 
-_IMAGE = Surroundings((4, 5, 6))
+_IMAGE = SuspectNetwork((4, 5, 6))
 
 
 def _untransposed(layer: MatMul) -> MatMul:

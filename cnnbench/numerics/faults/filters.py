@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer, swapped_padding
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.composites.filters import BlurPool, FixedFilter
 
-_IMAGE = Surroundings((3, 6, 8))
+_IMAGE = SuspectNetwork((3, 6, 8))
 
 
 def _reversed_kernel(layer: Any) -> Any:

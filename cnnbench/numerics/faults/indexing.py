@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
 
-_IMAGE = Surroundings((4, 6, 8))
+_IMAGE = SuspectNetwork((4, 6, 8))
 
 
 def _end_inclusive(layer: Slice) -> Slice:

@@ -18,19 +18,19 @@ from cnnbench.numerics.faults.engine.base import (
     other_weights,
     rounded,
 )
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed
 from cnnbench.spec.layers import Linear, RadialBasis
 from cnnbench.spec.layers.linear import MatMul
 
-_TABLE = Surroundings((6,))
+_TABLE = SuspectNetwork((6,))
 
 
 def _eight_bits(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:
     return tuple(rounded(x, 8) for x in inputs), weights, state, call
 
 
-_LONG = Surroundings((25_088,))  # VGG's first linear layer
+_LONG = SuspectNetwork((25_088,))  # VGG's first linear layer
 
 
 def _rounded_operands(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:

@@ -7,13 +7,13 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, dropped, other_kind, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, on_data, surrounded
 from cnnbench.spec.layers.magnitude import FilterResponseNorm, LocalResponseNorm, LpNorm, RMSNorm
 from cnnbench.spec.layers.merge import Divide
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.standardization import InstanceNorm, LayerNorm
 
-_DEEP = Surroundings((8, 4, 3))
+_DEEP = SuspectNetwork((8, 4, 3))
 
 
 def _epsilon_added(right: Operation, table: Operations) -> Operation:
@@ -28,7 +28,7 @@ def _epsilon_added(right: Operation, table: Operations) -> Operation:
 
 
 FAULTS = (
-    *dropped(RMSNorm(), surrounded(RMSNorm(), Surroundings((5, 12))), {"weight": "scale"}),
+    *dropped(RMSNorm(), surrounded(RMSNorm(), SuspectNetwork((5, 12))), {"weight": "scale"}),
     *dropped(FilterResponseNorm(), surrounded(FilterResponseNorm(), _DEEP), {"weight": "scale", "bias": "shift"}),
     Fault(
         "lp_normalization.epsilon_added",
@@ -62,7 +62,7 @@ FAULTS = (
         "rms_norm.subtracts_mean",
         "rms_norm",
         "layer normalisation: the mean subtracted first",
-        surrounded(RMSNorm(), Surroundings((5, 12))),
+        surrounded(RMSNorm(), SuspectNetwork((5, 12))),
         operation=other_kind(lambda layer: LayerNorm(start_axis=layer.start_axis, eps=layer.eps, bias=False)),
     ),
     Fault(

@@ -7,7 +7,7 @@ from typing import Any
 from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_operands, other_outputs
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed, positive
 from cnnbench.spec.layers import Add, Concat
 from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Multiply, Select, Subtract
@@ -15,7 +15,7 @@ from cnnbench.spec.layers.merge import Divide, Maximum, Mean, Multiply, Select, 
 _IMAGE = ((4, 8, 10),)
 _CUBE = (4, 4, 4)
 _GATE = (4, 1, 1)
-_AROUND = Surroundings((4, 8, 8), inputs=2)
+_AROUND = SuspectNetwork((4, 8, 8), inputs=2)
 
 
 def _along_another_axis(right: Operation, table: Operations) -> Operation:

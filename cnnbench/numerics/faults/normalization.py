@@ -17,13 +17,13 @@ from cnnbench.numerics.faults.engine.base import (
     other_operands,
     zeros,
 )
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers import BatchNorm, ChannelAffine, FrozenBatchNorm, ReLU
 
-_PLAIN = surrounded(BatchNorm(), Surroundings((4, 5, 5)))
-_IMAGE = Surroundings((4, 5, 6))
-_FROZEN = Surroundings((4, 5, 6), variance=(0.005, 0.02))
-_QUIET = surrounded(BatchNorm(eps=1e-3), Surroundings((4, 5, 5), variance=(0.005, 0.02)))
+_PLAIN = surrounded(BatchNorm(), SuspectNetwork((4, 5, 5)))
+_IMAGE = SuspectNetwork((4, 5, 6))
+_FROZEN = SuspectNetwork((4, 5, 6), variance=(0.005, 0.02))
+_QUIET = surrounded(BatchNorm(eps=1e-3), SuspectNetwork((4, 5, 5), variance=(0.005, 0.02)))
 
 
 def _epsilon_outside(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer, swapped_padding
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers import Pad
 
-_SQUARE = Surroundings((4, 8, 8))
-_IMAGE = Surroundings((4, 6, 8))
+_SQUARE = SuspectNetwork((4, 8, 8))
+_IMAGE = SuspectNetwork((4, 6, 8))
 
 FAULTS = (
     Fault(

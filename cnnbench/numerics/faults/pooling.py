@@ -18,12 +18,12 @@ from cnnbench.numerics.faults.engine.base import (
     reversed_field,
     swapped_padding,
 )
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded, suspect_fault
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded, suspect_fault
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed, whole
 from cnnbench.spec.layers import AvgPool, GlobalAvgPool, MaxPool, Pad
 from cnnbench.spec.layers.pooling import MinPool
 
-_IMAGE = Surroundings((4, 8, 8))
+_IMAGE = SuspectNetwork((4, 8, 8))
 
 
 def _zero_padding(right: Operation, table: Operations) -> Operation:
@@ -80,7 +80,7 @@ FAULTS = (
         "max_pool.zero_padding",
         "max_pool",
         "padding counted as zeros, which win over negative values (early Caffe and TensorFlow ports)",
-        surrounded(MaxPool(kernel_size=3, stride=2, padding=1), Surroundings((4, 8, 8), negative=True)),
+        surrounded(MaxPool(kernel_size=3, stride=2, padding=1), SuspectNetwork((4, 8, 8), negative=True)),
         operation=_zero_padding,
     ),
     Fault(
@@ -116,7 +116,7 @@ FAULTS = (
         "strides of height and width exchanged",
         MaxPool(kernel_size=3, stride=(2, 3)),
         reversed_field("stride"),
-        Surroundings((4, 6, 6)),
+        SuspectNetwork((4, 6, 6)),
     ),
     suspect_fault(
         "max_pool.swapped_dilation",
@@ -144,7 +144,7 @@ FAULTS = (
         "strides of height and width exchanged",
         AvgPool(kernel_size=3, stride=(2, 3)),
         reversed_field("stride"),
-        Surroundings((4, 6, 6)),
+        SuspectNetwork((4, 6, 6)),
     ),
     suspect_fault(
         "avg_pool.full_window_divisor",

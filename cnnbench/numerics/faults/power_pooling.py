@@ -8,10 +8,10 @@ from typing import Any
 
 from cnnbench.execution.operations import Call
 from cnnbench.numerics.faults.engine.base import Arrays, other_layer, other_outputs
-from cnnbench.numerics.faults.engine.configurations import Surroundings, suspect_fault
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, suspect_fault
 from cnnbench.spec.layers.power_pooling import LpPool
 
-_IMAGE = Surroundings((4, 8, 8))
+_IMAGE = SuspectNetwork((4, 8, 8))
 
 
 def _power_mean(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:

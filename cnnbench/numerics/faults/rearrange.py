@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
 
-_IMAGE = Surroundings((4, 6, 8))
-_CHANNELS = Surroundings((12, 4, 3))
+_IMAGE = SuspectNetwork((4, 6, 8))
+_CHANNELS = SuspectNetwork((12, 4, 3))
 
 
 def _other_order(layer: Any) -> Any:

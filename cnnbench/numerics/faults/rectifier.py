@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from cnnbench.numerics.faults.engine.base import Fault, other_kind, other_layer, other_weights
-from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, on_data, surrounded
 from cnnbench.spec.layers import ReLU
 from cnnbench.spec.layers.rectifier import (
     HardSigmoid,
@@ -19,7 +19,7 @@ from cnnbench.spec.layers.rectifier import (
 )
 from cnnbench.spec.layers.smooth import SiLU
 
-_IMAGE = Surroundings((4, 8, 7))
+_IMAGE = SuspectNetwork((4, 8, 7))
 
 
 FAULTS = (

@@ -17,14 +17,14 @@ from cnnbench.numerics.faults.engine.base import (
     other_outputs,
     other_weights,
 )
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.numerics.faults.engine.operands import FedOperands, fed
 from cnnbench.spec.layers import Concat, Linear, Sigmoid, Tanh
 from cnnbench.spec.layers.arithmetic import Clip, Elementwise
 from cnnbench.spec.layers.gates import gate_rows
 from cnnbench.spec.layers.recurrent import GRU, LSTM, RNN
 
-_STEPS = Surroundings((5, 3))
+_STEPS = SuspectNetwork((5, 3))
 _STARTED = FedOperands(((5, 3), (4,), (4,)))
 Cell = Callable[[Any, Arrays, Callable[..., Any]], Any]
 

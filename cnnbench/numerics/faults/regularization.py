@@ -7,11 +7,11 @@ from typing import Any
 
 from cnnbench.execution.operations import Call
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer, other_outputs
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers import Dropout, StochasticDepth
 
-_IMAGE = Surroundings((4, 5, 6))
-_SQUARE = Surroundings((4, 8, 8))
+_IMAGE = SuspectNetwork((4, 5, 6))
+_SQUARE = SuspectNetwork((4, 8, 8))
 
 
 def _unscaled(layer: Any, inputs: Arrays, outputs: Arrays, call: Call) -> Arrays:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers.resize import Resize
 
-_IMAGE = Surroundings((3, 6, 8))
+_IMAGE = SuspectNetwork((3, 6, 8))
 _LINEAR = surrounded(Resize(size=(11, 13), mode="linear"), _IMAGE)
 _CUBIC = surrounded(Resize(size=(11, 13), mode="cubic"), _IMAGE)
 

@@ -8,11 +8,11 @@ from typing import Any
 from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers import Flatten
 from cnnbench.spec.layers.shape import Reshape, Tile, Transpose
 
-_IMAGE = Surroundings((4, 6, 8))
+_IMAGE = SuspectNetwork((4, 6, 8))
 
 
 def _channels_last_order(right: Operation, table: Operations) -> Operation:
@@ -40,7 +40,7 @@ FAULTS = (
         "flatten.channels_last_order",
         "flatten",
         "values put in a row channels-last, so that the linear layer after it meets others (Keras networks ported)",
-        surrounded(Flatten(), Surroundings((4, 3, 3))),
+        surrounded(Flatten(), SuspectNetwork((4, 3, 3))),
         operation=_channels_last_order,
     ),
     Fault(
@@ -54,7 +54,7 @@ FAULTS = (
         "transpose.inverse",
         "transpose",
         "the permutation read as where axes go and not as where they come from",
-        surrounded(Transpose(permutation=(0, 2, 3, 1)), Surroundings((5, 5, 5))),
+        surrounded(Transpose(permutation=(0, 2, 3, 1)), SuspectNetwork((5, 5, 5))),
         operation=other_layer(
             lambda layer: replace(
                 layer, permutation=tuple(layer.permutation.index(i) for i in range(len(layer.permutation)))

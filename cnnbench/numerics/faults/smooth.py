@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cnnbench.numerics.faults.engine.base import Fault, other_kind, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers.smooth import ELU, GELU, SELU, SiLU, Softplus
 
-_IMAGE = Surroundings((4, 8, 7))
+_IMAGE = SuspectNetwork((4, 8, 7))
 
 
 FAULTS = (

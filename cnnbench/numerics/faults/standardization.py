@@ -8,12 +8,12 @@ from typing import Any
 
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, dropped, other_layer, other_outputs
-from cnnbench.numerics.faults.engine.configurations import Surroundings, on_data, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, on_data, surrounded
 from cnnbench.spec.layers import Concat, GlobalAvgPool
 from cnnbench.spec.layers.standardization import GroupNorm, InstanceNorm, LayerNorm, MeanVarianceNorm
 
-_IMAGE = Surroundings((6, 5, 4))
-_TOKENS = Surroundings((5, 12))
+_IMAGE = SuspectNetwork((6, 5, 4))
+_TOKENS = SuspectNetwork((5, 12))
 
 
 def _interleaved(right: Operation, table: Operations) -> Operation:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from cnnbench.numerics.faults.engine.base import Fault, dropped, other_layer, other_weights
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.layers.weight_standardization import ScaledWSConv
 
-_IMAGE = Surroundings((4, 5, 5))
+_IMAGE = SuspectNetwork((4, 5, 5))
 _STANDARDISED = surrounded(ScaledWSConv(out_channels=4, kernel_size=2), _IMAGE)
 
 

@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 from cnnbench.numerics.faults.engine.base import Fault, other_layer
-from cnnbench.numerics.faults.engine.configurations import Surroundings, surrounded
+from cnnbench.numerics.faults.engine.configurations import SuspectNetwork, surrounded
 from cnnbench.spec.composites.window_attention import WindowAttention
 from cnnbench.spec.layers.indexing import Gather
 
-_GRID = Surroundings((4, 6, 4))
+_GRID = SuspectNetwork((4, 6, 4))
 _SHIFTED = surrounded(WindowAttention(num_heads=2, window_size=(2, 3), shift=(1, 1)), _GRID)
 
 

@@ -1,4 +1,4 @@
-"""The network of denoising diffusion models (Ho, Jain, Abbeel 2020): a U-Net that is told the time."""
+"""The network of denoising diffusion models (Ho, Jain, Abbeel 2020): a U-Net that is given the time."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class _Parts:
         with b.scope(name):
             h = b.add("act1", SiLU(), b.add("norm1", GroupNorm(groups=groups, eps=EPS), x))
             h = b.add("conv1", _conv(channels), h)
-            told = b.add("temb_proj", Linear(out_features=channels), self._time)
-            told = b.add("temb_map", Unsqueeze(axes=(2, 3)), told)
-            h = b.add("temb_add", Add(broadcast=True), h, told)
+            embedded = b.add("temb_proj", Linear(out_features=channels), self._time)
+            embedded = b.add("temb_map", Unsqueeze(axes=(2, 3)), embedded)
+            h = b.add("temb_add", Add(broadcast=True), h, embedded)
             h = b.add("act2", SiLU(), b.add("norm2", GroupNorm(groups=groups, eps=EPS), h))
             h = b.add("conv2", _conv(channels), b.add("dropout", Dropout(p=DROPOUT), h))
             if x.channels != channels:

@@ -173,7 +173,7 @@ def channels_move(shape: Shape, theirs: Sequence[int | None] | None, images: boo
 
     Args:
         shape: Of our input, without the batch axis.
-        theirs: Of Keras' input, None where it is not told.
+        theirs: Of Keras' input, None where it is not stated.
         images: Whether Keras' channels are last and its layers are ones of images.
     """
     choices = [True, False] if images and len(shape) > 1 else [False, True] if len(shape) > 1 else [False]

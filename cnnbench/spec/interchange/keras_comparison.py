@@ -42,8 +42,8 @@ def check_model(graph: Graph, model: KerasModel, nodes: Mapping[str, str]) -> Ch
     images = any("Conv" in layer.cls or "Pool" in layer.cls for layer in model.every_layer())
     images = images and not any(layer.config.get("data_format") == "channels_first" for layer in model.every_layer())
     shapes = model.input_shapes()
-    told = len(shapes) == len(graph.inputs)
-    choices = [channels_move(item.shape, shapes[i] if told else None, images) for i, item in enumerate(graph.inputs)]
+    stated = len(shapes) == len(graph.inputs)
+    choices = [channels_move(item.shape, shapes[i] if stated else None, images) for i, item in enumerate(graph.inputs)]
     best: Checked | None = None
     reason = ""
     for last in product(*choices):

@@ -113,35 +113,6 @@ def test_sgd_steps_follow_the_update_rule(momentum, nesterov, decay):
         np.testing.assert_allclose(array, m[name.partition("/")[0]], rtol=1e-12, atol=1e-14)
 
 
-def test_a_fixed_weight_stays():
-    graph = small_network()
-    weights, state = split_state(graph, initialize(graph, 0))
-    step = NumpyBackend().compile_step(graph, options(training=True), CrossEntropy(), SGD(weight_decay=0.1))
-    step.load(weights, state)
-    step.run(step.upload(batches(1)[0]), 0.1)
-    np.testing.assert_array_equal(step.snapshot().weights["rbf.weight"], weights["rbf.weight"])
-
-
-def test_training_resumes_from_a_snapshot():
-    graph, backend = small_network(), NumpyBackend()
-    arrays = split_state(graph, initialize(graph, 0))
-    first, second = batches(2)
-
-    def program():
-        return backend.compile_step(graph, options(training=True, name="float32"), CrossEntropy(), SGD())
-
-    through, before, after = program(), program(), program()
-    through.load(*arrays)
-    before.load(*arrays)
-    for batch in (first, second):
-        through.run(through.upload(batch), 0.1)
-    before.run(before.upload(first), 0.1)
-    after.load(*before.snapshot())
-    after.run(after.upload(second), 0.1)
-    for name, array in through.snapshot().weights.items():
-        np.testing.assert_array_equal(after.snapshot().weights[name], array)
-
-
 def test_float32_stays_float32():
     graph = small_network()
     step = NumpyBackend().compile_step(graph, options(training=True, name="float32"), CrossEntropy(), SGD())

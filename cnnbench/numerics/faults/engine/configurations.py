@@ -26,8 +26,8 @@ SUSPECT = "suspect"
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """How a suspect layer is surrounded.
+class SuspectNetwork:
+    """The network around a suspect layer: an affine map before it and one behind it.
 
     Args:
         image: (C, *spatial) of the network's input. inputs: how many values the suspect reads.
@@ -43,7 +43,7 @@ class Surroundings:
     batch: int = 2
 
 
-def surrounded(layer: Layer, around: Surroundings) -> Configuration:
+def surrounded(layer: Layer, around: SuspectNetwork) -> Configuration:
     """An affine map, the suspect, an affine map: so that a fault must be located and not only noticed."""
 
     def case(options: ProgramOptions, seed: int) -> Case:
@@ -64,7 +64,9 @@ def surrounded(layer: Layer, around: Surroundings) -> Configuration:
     return case
 
 
-def suspect_fault(name: str, description: str, layer: Layer, operation: OperationChange, around: Surroundings) -> Fault:
+def suspect_fault(
+    name: str, description: str, layer: Layer, operation: OperationChange, around: SuspectNetwork
+) -> Fault:
     """A fault of a layer's own op, to be located at it.
 
     Args:
@@ -77,7 +79,7 @@ def suspect_fault(name: str, description: str, layer: Layer, operation: Operatio
     return Fault(name, layer.kind, description, surrounded(layer, around), operation=operation)
 
 
-def on_data(layer: Layer, around: Surroundings, *, mean: float, deviation: float) -> Configuration:
+def on_data(layer: Layer, around: SuspectNetwork, *, mean: float, deviation: float) -> Configuration:
     """The suspect reads values of this mean and standard deviation, the same for every channel.
 
     Args:
