@@ -50,7 +50,10 @@ def keep(found: FaultScore, label: str) -> None:
     known: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else []
     data = score_json(found)
     ours = {"label": label, "date": datetime.now(UTC).date().isoformat()}
-    ours |= {key: data[key] for key in ("backend", "mode", "precision", "total", "where", "when", "what", "clean")}
+    ours |= {
+        key: data[key]
+        for key in ("backend", "mode", "precision", "made_from", "total", "where", "when", "what", "clean")
+    }
     ours["escaped"] = [{"id": row.id, "fault": row.text} for row in found.escapes]
     same = ("label", "backend", "mode")
     others = [item for item in known if any(item[key] != ours[key] for key in same)]

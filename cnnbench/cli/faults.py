@@ -93,6 +93,7 @@ def score_json(found: FaultScore) -> dict[str, Any]:
         "backend": found.backend,
         "mode": found.mode,
         "precision": found.precision,
+        "made_from": None if found.made_from is None else asdict(found.made_from),
         "total": _class_json(found.total),
         **{name: [_class_json(item) for item in found.by(name)] for name in ("where", "when", "what")},
         "clean": {

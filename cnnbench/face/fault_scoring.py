@@ -77,10 +77,11 @@ def fault_score(backend: str, *, fault: str | None = None, **how: Unpack[ScoreKe
     """
     chosen = chosen_backend(backend, how.get("precision", "float32"))
     asked = _asked(chosen, how)
+    source = made_from(asked)
     if fault is not None:
-        return FaultScore(*_named(asked), [examine_fault(asked, FaultId.parse(fault))])
+        return FaultScore(*_named(asked), [examine_fault(asked, FaultId.parse(fault))], made_from=source)
     path = how.get("file")
-    file = None if path is None else ScoreFile(Path(path), made_from(asked).digest)
+    file = None if path is None else ScoreFile(Path(path), source.digest)
     known = ([], []) if file is None else file.rows()
     rows = Rows(file, how, Clock())
     faults = rows.filled(
@@ -90,7 +91,7 @@ def fault_score(backend: str, *, fault: str | None = None, **how: Unpack[ScoreKe
     clean = rows.filled(
         known[1], islice(clean_ids(asked), how.get("clean", 0)), lambda name: examine_clean(asked, name, policies)
     )
-    return FaultScore(*_named(asked), faults, clean)
+    return FaultScore(*_named(asked), faults, clean, source)
 
 
 def _asked(chosen: ChosenBackend, how: ScoreKeywords) -> Scoring:

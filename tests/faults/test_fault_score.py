@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 from loaded_backends import loaded_backend
 
@@ -16,6 +17,7 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.face.fault_scoring import Rows
 from cnnbench.measurement.clock import ManualClock
+from cnnbench.numerics.answering_code import code_digest
 from cnnbench.numerics.faults.engine.base import other_layer
 from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
 from cnnbench.numerics.faults.grammar.drawing import DrawnChange
@@ -142,6 +144,8 @@ def test_the_command_says_what_escaped_and_with_json_every_row(capfd):
     line = "faults score numpy --network kind:relu --count 2 --clean 1"
     assert execute([*line.split(), "--json"]) == 0
     data = json.loads(capfd.readouterr().out)
+    assert data["made_from"]["code"] == code_digest()
+    assert dict(data["made_from"]["versions"])["numpy"] == np.__version__
     assert [row["id"] for row in data["faults"]] == ["kind:relu/0/0", "kind:relu/0/1"]
     assert data["clean"]["runs"] == 1
     assert data["total"]["killed_interval"][0] <= 1

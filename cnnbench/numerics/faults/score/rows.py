@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnbench.errors import DataError
 from cnnbench.execution import sources
+from cnnbench.measurement.environment import package_versions
 from cnnbench.numerics.answering_code import code_digest
 from cnnbench.numerics.cache import key_of
 from cnnbench.numerics.faults.score.running import CleanRow, FaultRow, Scoring
@@ -21,7 +22,7 @@ class MadeFrom:
 
     Args:
         backend, mode, precision: Of the programs.
-        versions: Of the framework and of what it computes with, as the backend describes them.
+        versions: Of the packages that compute, by name.
         code: The digest of the reference's and the checks' sources.
         own: The digest of the backend's sources.
     """
@@ -41,13 +42,12 @@ class MadeFrom:
 
 def made_from(asked: Scoring) -> MadeFrom:
     """What the rows of this backend, in this mode and precision, with this code, are made from."""
-    versions = {key: value for key, value in asked.backend.describe().items() if "version" in key}
     own = sources.digest({sources.module_of(asked.backend)})
     return MadeFrom(
         backend=asked.backend.name,
         mode=asked.options.mode,
         precision=asked.options.precision.name,
-        versions=tuple(sorted(versions.items())),
+        versions=tuple(sorted(package_versions().items())),
         code=code_digest(),
         own=own,
     )

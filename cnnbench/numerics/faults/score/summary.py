@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cnnbench.numerics.faults.score.rows import MadeFrom
 from cnnbench.numerics.faults.score.running import CleanRow, FaultRow
 
 CONFIDENCE = 0.95
@@ -78,6 +79,7 @@ class FaultScore:
     Args:
         backend, mode, precision: Of the programs.
         faults: A row a fault. clean: a row a clean run.
+        made_from: Versions and code that the rows are of; None where it is not known.
     """
 
     backend: str
@@ -85,6 +87,7 @@ class FaultScore:
     precision: str
     faults: Sequence[FaultRow]
     clean: Sequence[CleanRow] = ()
+    made_from: MadeFrom | None = None
 
     @property
     def total(self) -> ClassScore:
