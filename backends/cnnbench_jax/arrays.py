@@ -38,7 +38,7 @@ class JaxPlacement:
         values = np.asarray(values)
         wanted = np.dtype(dtype or (np.int32 if values.dtype.kind == "i" else self.dtype))
         with self.wide_types():
-            made = jax.device_put(jnp.array(values.astype(wanted)), self.device)
+            made = jax.device_put(jnp.array(values.astype(wanted, copy=False)), self.device)
         if made.dtype != wanted:
             raise NumericalError("JAX made another dtype", received=made.dtype, expected=wanted)
         return made

@@ -26,6 +26,7 @@ from cnnbench_numpy.fast.team import Team, team
 from cnnbench_numpy.optimizers import OPTIMIZERS, clip
 
 Array = NDArray[Any]
+BLOCK = 2**20  # elements that an update takes at once
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,16 @@ class NumpyGradient(_NumpyReverse, GradientProgram):
     """A forward and reverse pass by ``Program.forward`` and ``Program.reverse``."""
 
     def run(self, operands: ProgramOperands) -> NumpyGradients:
-        return self.differentiate(operands)
+        result = self.differentiate(operands)
+        held = [x for part in (operands.inputs, operands.masks, operands.cotangents, self._weights) for x in part]
+        own = [np.array(g) if any(np.may_share_memory(g, x) for x in held) else g for g in result.weights]
+        return result._replace(weights=own)  # so that ``download`` need not copy what may be gigabytes
 
     def download(self, results: NumpyGradients) -> HostGradients:
         bound = self.bound
         return bound.host_gradients(
             None if results.loss is None else float(results.loss),
-            hosted([results.weights[i] for i in bound.trainable]),
+            [np.asarray(results.weights[i], order="C") for i in bound.trainable],
             hosted([results.inputs[i] for i in bound.float_inputs]),
             hosted(results.state),
         )
@@ -188,12 +192,13 @@ class NumpyStep(_NumpyReverse, StepProgram):
         result = self._accumulated(operands)
         rate, trainable = float(learning_rate), self.bound.trainable
         gradients = [result.weights[i] for i in trainable]
+        result.weights.clear()  # each goes with its update: all together are as large as the network
         if self.optimizer.clipping:
             weights = [self._weights[i] for i in trainable]
             gradients = clip(self.optimizer.clipping, weights, gradients, self._units)
-        for order, (i, gradient, decays) in enumerate(zip(trainable, gradients, self._decaying, strict=True)):
+        for order, (i, decays) in enumerate(zip(trainable, self._decaying, strict=True)):
             slots = {slot: arrays[order] for slot, arrays in self._slots.items()}
-            self._weights[i], after = self._update(self.optimizer, self._weights[i], gradient, slots, rate, decays)
+            self._weights[i], after = self._updated(self._weights[i], gradients.pop(0), slots, rate, decays)
             for slot, array in after.items():
                 self._slots[slot][order] = array
         self._state = result.state
@@ -214,6 +219,31 @@ class NumpyStep(_NumpyReverse, StepProgram):
             loss = loss + share * np.asarray(found.loss)
             weights = [total + gradient * share for total, gradient in zip(weights, found.weights, strict=True)]
         return NumpyGradients(loss, weights, [], found.state)
+
+    def _updated(
+        self, weight: Array, gradient: Array, slots: dict[str, Array], rate: float, decays: bool
+    ) -> tuple[Array, dict[str, Array]]:
+        """One weight and its slots after the update, which is element by element: a large one's block by block."""
+        if weight.size <= BLOCK or not weight.flags.c_contiguous:
+            updated: tuple[Array, dict[str, Array]] = self._update(
+                self.optimizer, weight, gradient, slots, rate, decays
+            )
+            return updated
+        own = {slot: array.reshape(-1) for slot, array in slots.items() if array.shape == weight.shape}
+        after, left = np.empty_like(weight), {slot: np.empty_like(slots[slot]) for slot in own}
+        flat, new, others = gradient.reshape(-1), after.reshape(-1), {}
+        for start in range(0, weight.size, BLOCK):
+            block = slice(start, start + BLOCK)
+            parts = {slot: own[slot][block] if slot in own else array for slot, array in slots.items()}
+            new[block], found = self._update(
+                self.optimizer, weight.reshape(-1)[block], flat[block], parts, rate, decays
+            )
+            for slot, array in found.items():
+                if slot in own:
+                    left[slot].reshape(-1)[block] = array
+                else:
+                    others[slot] = array
+        return after, {**left, **others}
 
     def arrays(self) -> Mapping[str, NativeArray]:
         return handed(self.bound, self._weights, self._state)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import HostGradients
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.case import LARGE_PARAMETERS, Case
 from cnnbench.numerics.comparison import largest
@@ -46,6 +47,11 @@ class Envelope:
     def used(self, deviation: Mapping[str, float]) -> dict[str, float]:
         """The share of the envelope that each deviation uses; above 1 it lies outside."""
         return {name: deviation[name] / (self.factor * size) for name, size in self.size.items()}
+
+
+def with_loss(result: HostGradients) -> dict[str, Array]:
+    """The gradients of weights, and the loss as ``LOSS``."""
+    return {**result.weights, LOSS: np.asarray(result.loss, np.float64)}
 
 
 def leaves_range(exact: Mapping[str, Array], envelope: Envelope, policy: PrecisionPolicy) -> str | None:

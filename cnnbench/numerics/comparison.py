@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.precision import PrecisionPolicy
+from cnnbench.numerics.blocks import blocks, flat, largest_difference, largest_of
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.numerics.quantity import Quantity
@@ -138,17 +139,45 @@ def compare(
         return Comparison(place.used(np.inf, np.inf), problem, text)
     if not got.size:
         return Comparison(place.used(0.0, 0.0))
+    tied = hull if hull is not None and hull.tied.any() else None
+    found = _largest_use(got, exact, budget, policy) if tied is None else _at_ties(got, exact, budget, policy, tied)
+    index = _index(exact, found.position)
+    right = _within(np.asarray(exact[index], np.float64), policy)[()]
+    use = place.used(found.sharp, found.worst, worst_index=index, got=got[index], expected=right)
+    seen = None if found.sharp <= 1 else probe(got, budget.sharp, str(place.quantity))
+    return Comparison(use, at_ties=0 if hull is None else int(hull.tied.sum()), probe=seen)
+
+
+class _Use(NamedTuple):
+    """The largest fractions of both budgets, and the flat position at which that of the sharp one is."""
+
+    sharp: float
+    worst: float
+    position: int
+
+
+def _largest_use(got: Array, exact: Array, budget: Budget, policy: PrecisionPolicy) -> _Use:
+    """Block by block, as the sum of all fractions would take a multiple of the value's own memory."""
+    ours, right, sharp, worst = (flat(np.asarray(x), exact.shape) for x in (got, exact, budget.sharp, budget.worst))
+    uses = []
+    for block in blocks(exact.size):
+        values = _within(np.asarray(right[block], np.float64), policy)
+        fraction = _fraction(ours[block], values, sharp[block])
+        position = int(fraction.argmax())
+        most = float(_fraction(ours[block], values, worst[block]).max())
+        uses.append(_Use(float(fraction[position]), most, block.start + position))
+    first = uses[int(np.argmax([use.sharp for use in uses]))]
+    return first._replace(worst=float(np.max([use.worst for use in uses])))
+
+
+def _at_ties(got: Array, exact: Array, budget: Budget, policy: PrecisionPolicy, hull: Hull) -> _Use:
+    """Of a gradient that is a choice in places."""
     exact = _within(np.asarray(exact, np.float64), policy)
     fractions = [_fraction(got, exact, admitted) for admitted in (budget.sharp, budget.worst)]
-    if hull is not None and hull.tied.any():
-        for fraction, admitted in zip(fractions, (budget.sharp, budget.worst), strict=True):
-            fraction[hull.tied] = _beyond(hull, got, exact, _widened(hull, admitted, policy))[hull.tied]
-    fraction = fractions[0]
-    worst = int(fraction.argmax())
-    index = _index(fraction, worst)
-    use = place.used(fraction[index], fractions[1].max(), worst_index=index, got=got[index], expected=exact[index])
-    seen = None if fraction[index] <= 1 else probe(got, budget.sharp, str(place.quantity))
-    return Comparison(use, at_ties=0 if hull is None else int(hull.tied.sum()), probe=seen)
+    for fraction, admitted in zip(fractions, (budget.sharp, budget.worst), strict=True):
+        fraction[hull.tied] = _beyond(hull, got, exact, _widened(hull, admitted, policy))[hull.tied]
+    position = int(fractions[0].argmax())
+    return _Use(float(fractions[0].flat[position]), float(fractions[1].max()), position)
 
 
 def _within(exact: Array, policy: PrecisionPolicy) -> Array:
@@ -201,14 +230,10 @@ def _index(array: Array, flat: int) -> tuple[int, ...]:
 
 def largest(arrays: Mapping[str, Array]) -> dict[str, float]:
     """The largest magnitude of each array."""
-    return {name: _largest(array) for name, array in arrays.items()}
+    return {name: largest_of(np.asarray(array)) for name, array in arrays.items()}
 
 
 def largest_differences(got: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
     """Largest |got - exact| of each array of ``exact``, in float64, one array at a time."""
     with np.errstate(invalid="ignore", over="ignore"):  # values that have left the range of their numbers
-        return {name: _largest(np.asarray(got[name], np.float64) - value) for name, value in exact.items()}
-
-
-def _largest(array: Array) -> float:
-    return float(np.abs(array).max()) if array.size else 0.0
+        return {name: largest_difference(got[name], value) for name, value in exact.items()}

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.host import HostGradients
 from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.calibration import (
     ENDS_AT,
@@ -21,6 +20,7 @@ from cnnbench.numerics.calibration import (
     joined,
     num_runs,
     rounding_floor,
+    with_loss,
 )
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
@@ -132,16 +132,18 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     def fill(entry: CacheEntry) -> None:
         subject, options = reference().subject, reference_options(training=True)
         batch = case.training_batch()
-        clean = subject.gradient(case.lowered, case.stored, batch, options, case.loss)
+        clean = with_loss(subject.gradient(case.lowered, case.stored, batch, options, case.loss))
+        for name, value in clean.items():
+            entry.write(f"value.{name}", value)
+        del clean  # perturbed ones are compared with what lies on disk
         noises = Noises.of(case)
         options = reference_options(training=True, name=perturbed_precision(case))
         for run in range(num_runs(case)):
             noisy = {**batch, **noise(case, noises.budgets, run)}
             with noises.reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed:
-                moved = perturbed.gradient(noises.graph, one_rounding(case, run), noisy, options, case.loss)
-            _write_run(entry, run, largest_differences(with_loss(moved), with_loss(clean)))
-        for name, value in with_loss(clean).items():
-            entry.write(f"value.{name}", value)
+                moved = with_loss(perturbed.gradient(noises.graph, one_rounding(case, run), noisy, options, case.loss))
+            _write_run(entry, run, largest_differences(moved, {name: entry.read(f"value.{name}") for name in moved}))
+            del moved
 
     entry = oracle.cache.entry(case.key("gradient", loss=case.loss, labels=case.labels.tolist()), fill)
     names = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
@@ -152,11 +154,6 @@ def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
     rough = {name: size * (ROUGH if size > ENDS_AT * scale[name] else 1.0) for name, size in found.size.items()}
     of_loss = calibrate(runs, {LOSS: floor[LOSS]}, scale, safety=LOSS_SAFETY)
     return exact, joined([Envelope(rough, found.factor), of_loss]) if names else of_loss
-
-
-def with_loss(result: HostGradients) -> dict[str, Array]:
-    """The gradients of weights, and the loss as ``LOSS``."""
-    return {**result.weights, LOSS: np.asarray(result.loss, np.float64)}
 
 
 def _write_run(entry: CacheEntry, run: int, deviation: Mapping[str, float]) -> None:

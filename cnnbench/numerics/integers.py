@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.budgets.base import exact_rule
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerGradients, LayerValues, reference
+from cnnbench.numerics.rounding import host_dtype
 from cnnbench.spec.graph import Node
 from cnnbench.spec.layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Layer, Shape, Shapes
 from cnnbench.spec.layers.interpolation import taps
@@ -42,6 +44,25 @@ class IntegerCall:
     cotangents: Arrays
     values: LayerValues
     gradients: LayerGradients | None
+
+    @staticmethod
+    def of(
+        call: LayerCall, cotangents: Arrays, gradients: LayerGradients | None, policy: PrecisionPolicy
+    ) -> IntegerCall:
+        """Weights and their gradients are held in the host's type, in which all of these integers are exact.
+
+        Args:
+            call: In float64.
+            cotangents: Of its outputs.
+            gradients: Of the call.
+            policy: Which says the type.
+        """
+        values, dtype = reference().forward(call), host_dtype(policy)
+        call = replace(call, weights=tuple(array.astype(dtype, copy=False) for array in call.weights))
+        if gradients is not None:
+            narrow = tuple(None if g is None else g.astype(dtype, copy=False) for g in gradients.weights)
+            gradients = gradients._replace(weights=narrow)
+        return IntegerCall(call, cotangents, values, gradients)
 
 
 def is_exact(layer: Layer, inputs: Shapes) -> bool:
@@ -103,7 +124,7 @@ def integer_call(case: Case, node: Node) -> IntegerCall | None:
     gradients = None
     if not narrow or _fits(call, cotangents, INTEGERS[policy.storage_roundoff]):
         gradients = reference().gradient(call, cotangents)
-    return IntegerCall(call, cotangents, reference().forward(call), gradients)
+    return IntegerCall.of(call, cotangents, gradients, policy)
 
 
 def long_call(case: Case, node: Node) -> IntegerCall | None:
@@ -139,7 +160,7 @@ def long_call(case: Case, node: Node) -> IntegerCall | None:
     cotangent = draw.mixed(output, along(~wide_output, ~first, len(output)), terms)
     bias = tuple(draw.odd(spec.shape) for spec in specs[1:])
     call = LayerCall(layer, (x,), (weight, *bias))
-    return IntegerCall(call, (cotangent,), reference().forward(call), reference().gradient(call, (cotangent,)))
+    return IntegerCall.of(call, (cotangent,), reference().gradient(call, (cotangent,)), policy)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def walk(case: Case, *, training: bool) -> Iterator[Visit]:
             readers[name] -= 1
             if not readers[name]:
                 del values[name]
+        del call, results, budget  # before the next node's: each holds the node's weights in float64
 
 
 def node_call(
@@ -140,6 +141,7 @@ class Oracle:
                 budget = forward_budget(Setting(call, values, self.case.policy, reference()))
                 write_truth(entry, f"{position}.training", values.outputs, budget.outputs)
                 write_truth(entry, f"{position}.state", values.state, budget.state)
+            del visit  # before the next one
 
     def inputs(self, node: str) -> Arrays:
         """The operands of a node: its predecessors' exact values rounded to the storage type."""
@@ -167,21 +169,13 @@ class Oracle:
 
     def gradients(self, node: str) -> GradientTruth:
         """Gradients of a training pass of the node alone, for seeded normal cotangents."""
-        entry = self._gradients
-        position = self._positions[node]
-        item = self.case.lowered.node(node)
-        specs = item.layer.weights(self.case.lowered.input_shapes(item))
-        inputs = []
-        for i in range(len(item.inputs)):
-            if entry.has(f"{position}.in{i}.0"):
-                value, budget = read_truth(entry, f"{position}.in{i}")
-                inputs.append((i, value[0], budget[0]))
-        weights = []
-        for i, spec in enumerate(specs):
-            if entry.has(f"{position}.weight{i}.0"):
-                value, budget = read_truth(entry, f"{position}.weight{i}")
-                weights.append((spec.name, value[0], budget[0]))
-        return GradientTruth(self.cotangents(node), tuple(inputs), tuple(weights))
+        position, item = self._positions[node], self.case.lowered.node(node)
+        names = [spec.name for spec in item.layer.weights(self.case.lowered.input_shapes(item))]
+        of_inputs = [(i, read_truth(self._gradients, f"{position}.in{i}")) for i in range(len(item.inputs))]
+        of_weights = [(name, read_truth(self._gradients, f"{position}.weight{i}")) for i, name in enumerate(names)]
+        inputs = tuple((i, found.values[0], found.budgets[0]) for i, found in of_inputs if found.values)
+        weights = tuple((name, found.values[0], found.budgets[0]) for name, found in of_weights if found.values)
+        return GradientTruth(self.cotangents(node), inputs, weights)
 
     def cotangents(self, node: str) -> Arrays:
         """The cotangents of a node's outputs in the gradient check: seeded normal values, rounded to storage."""
@@ -212,17 +206,18 @@ class Oracle:
         case = self.case
         masks = masks_of(case.lowered, case.size, case.seed)
         for name in self.differentiated():
-            position = self._positions[name]
-            node = case.lowered.node(name)
-            call = node_call(case.lowered, node, case.stored, self.inputs(name), masks)
-            cotangents = tuple(np.asarray(g, np.float64) for g in self.cotangents(name))
-            values = reference().forward(call)
-            gradients = reference().gradient(call, cotangents)
-            setting = GradientSetting(call, values, case.policy, reference(), cotangents, gradients)
-            budget = gradient_budget(setting)
-            for i, (value, admitted) in enumerate(zip(gradients.inputs, budget.inputs, strict=True)):
-                if value is not None and admitted is not None:
-                    write_truth(entry, f"{position}.in{i}", (value,), (admitted,))
-            for i, (value, admitted) in enumerate(zip(gradients.weights, budget.weights, strict=True)):
-                if value is not None and admitted is not None:
-                    write_truth(entry, f"{position}.weight{i}", (value,), (admitted,))
+            self._fill_gradients_of(entry, name, masks)
+
+    def _fill_gradients_of(self, entry: CacheEntry, name: str, masks: Mapping[str, Array]) -> None:
+        """Those of one node; all that is computed for it is gone before the next one."""
+        case, position = self.case, self._positions[name]
+        call = node_call(case.lowered, case.lowered.node(name), case.stored, self.inputs(name), masks)
+        cotangents = tuple(np.asarray(g, np.float64) for g in self.cotangents(name))
+        values = reference().forward(call)
+        gradients = reference().gradient(call, cotangents)
+        budget = gradient_budget(GradientSetting(call, values, case.policy, reference(), cotangents, gradients))
+        parts = {"in": (gradients.inputs, budget.inputs), "weight": (gradients.weights, budget.weights)}
+        for stem, (found, admitted) in parts.items():
+            for i, (value, most) in enumerate(zip(found, admitted, strict=True)):
+                if value is not None and most is not None:
+                    write_truth(entry, f"{position}.{stem}{i}", (value,), (most,))

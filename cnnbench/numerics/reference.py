@@ -16,6 +16,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Graph, Input, Node, value_names
 from cnnbench.spec.layers import Dtypes, Layer, Shapes
+from cnnbench.spec.weights import split_state
 
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
@@ -75,9 +76,14 @@ class Reference:
     def gradient(self, call: LayerCall, cotangents: Arrays) -> LayerGradients:
         """Gradients of sum <cotangent, output> in float64, one cotangent for each output that holds floats."""
         graph, batch, arrays = alone(call)
+        options = reference_options(training=call.training)
+        del call  # who made it for this alone need not keep it: of a large layer it is a gigabyte
         graph = graph.with_float_outputs()
         batch |= {f"gradient.{name}": g for (name, _), g in zip(graph.outputs, cotangents, strict=True)}
-        result = self.subject.gradient(graph, arrays, batch, reference_options(training=call.training))
+        program = self.backend.compile_gradient(graph, options, None)
+        program.load(*split_state(graph, arrays))
+        del arrays
+        result = program.download(program.run(program.upload(batch)))
         return LayerGradients(
             tuple(result.inputs.get(item.name) for item in graph.inputs),
             tuple(result.weights.get(spec.name) for spec in graph.named_weights()),

@@ -33,13 +33,13 @@ def limits(policy: PrecisionPolicy) -> tuple[float, float]:
 
 
 def to_storage(array: Array, policy: PrecisionPolicy) -> Array:
-    """``array`` with each value rounded to the storage type, held in ``host_dtype``; integers stay as they are."""
+    """``array`` with each value rounded to the storage type, held in ``host_dtype``; itself where nothing changes."""
     if array.dtype.kind != "f":
         return array
     with np.errstate(over="ignore"):  # what is beyond the type is infinite in it
         if policy.storage == "float16":
             return array.astype(np.float16).astype(np.float32)
-        rounded = array.astype(host_dtype(policy))
+        rounded = array.astype(host_dtype(policy), copy=False)
     return _to_bfloat16(rounded) if policy.storage == "bfloat16" else rounded
 
 

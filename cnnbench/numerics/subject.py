@@ -170,6 +170,7 @@ class InProcessSubject:
     ) -> HostGradients:
         program = self.backend.compile_gradient(graph, options, loss)
         program.load(*split_state(graph, arrays))
+        del arrays  # the program has its own: who made these for the call alone need not keep them
         result = program.run(program.upload(batch))
         self.backend.synchronize()
         return program.download(result)
@@ -183,9 +184,11 @@ class InProcessSubject:
         updates: Updates,
     ) -> Generator[TrainedStep, None, None]:
         program = self.backend.compile_step(graph, options, updates.loss, updates.optimizer)
-        start = HostTraining(*split_state(graph, arrays), {})
-        wanted, held = set(updates.loads.values()), {START: start}
-        program.load(start.weights, start.state)
+        wanted, held = set(updates.loads.values()), {START: HostTraining(*split_state(graph, arrays), {})}
+        program.load(held[START].weights, held[START].state)
+        del arrays  # the program has its own
+        if START not in wanted:
+            del held[START]
         for i, rate in enumerate(updates.rates):
             if i in updates.loads:
                 begin = held[updates.loads[i]]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.numerics.blocks import largest_difference
 from cnnbench.numerics.cache import CacheEntry
 from cnnbench.numerics.calibration import (
     ENDS_AT,
@@ -147,7 +148,8 @@ def _fill_exact(entry: CacheEntry, case: Case) -> tuple[int, bool]:
         np.errstate(over="ignore", invalid="ignore"),
         closing(subject.steps(case.lowered, case.stored, _batches(case), options, updates)) as steps,
     ):
-        for i, step in enumerate(steps):
+        i = 0
+        for step in steps:  # not enumerated, which keeps a step while the next one is made
             values = values_of(step)
             beyond = {name for name, size in largest(values).items() if not size <= most}
             if i and any(name == LOSS or "/" in name for name in beyond):
@@ -156,6 +158,7 @@ def _fill_exact(entry: CacheEntry, case: Case) -> tuple[int, bool]:
                 return i, True
             for position, name in enumerate(_names(case) if i < count else ()):
                 entry.write(f"{i}.{position}", values[name])
+            i += 1  # noqa: SIM113
             del step, values  # before the next one is made
     return count, True
 
@@ -165,17 +168,18 @@ def _fill_run(entry: CacheEntry, case: Case, run: int, noises: Noises, count: in
     options = reference_options(training=True, name=perturbed_precision(case))
     names = _names(case)
     noisy = [{**batch, **noise(case, noises.budgets, run, step)} for step, batch in enumerate(_batches(case))]
-    start = one_rounding(case, run)
     with (
         noises.reverse.perturbed(stream(case.seed, f"reverse noise {run}")) as perturbed,
-        closing(perturbed.steps(noises.graph, start, noisy, options, _updates(case))) as steps,
+        closing(perturbed.steps(noises.graph, one_rounding(case, run), noisy, options, _updates(case))) as steps,
     ):
-        for i, step in enumerate(islice(steps, count)):
+        i = 0
+        for step in islice(steps, count):
             moved = values_of(step)
             apart = largest_differences(moved, {name: entry.read(f"{i}.{j}") for j, name in enumerate(names)})
             if not all(map(math.isfinite, apart.values())):
                 return i
             entry.write(_deviations(run, i), np.array([apart[name] for name in names]))
+            i += 1  # noqa: SIM113
             del step, moved
     return count
 
@@ -214,6 +218,6 @@ def _ended(
 
     So does that of zeros which stay zero and which rounding moves, such as the slots of a weight without a gradient.
     """
-    way = {name: float(np.max(np.abs(exact[name] - start.get(name, 0.0)), initial=0.0)) for name in names}
+    way = {name: largest_difference(exact[name], np.asarray(start.get(name, 0.0))) for name in names}
     still = {name for name, distance in way.items() if not distance and not exact[name].any() and size[name] > FLUSHED}
     return still | {name for name, distance in way.items() if distance > 0 and size[name] > ENDS_AT * distance}

@@ -10,9 +10,10 @@ from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.cache import Cache
+from cnnbench.numerics.calibration import with_loss
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest_differences
-from cnnbench.numerics.envelope import gradient_envelope, with_loss
+from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.noise import Noises
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.subject import InProcessSubject

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.numerics.blocks import blocks, flat
 from cnnbench.numerics.budgets.base import (
     Budget,
     ForwardBudget,
@@ -105,7 +106,16 @@ def product_gradients(setting: GradientSetting, per_input: int, per_weight: int)
         squares = setting.reference.gradient(squared(setting.call), tuple(map(np.square, setting.cotangents)))
 
     def budget(value: Array, magnitude: Array, count: int, square: Array | None) -> Budget:
-        return sum_of_products(magnitude, count, u, rounded=np.abs(value), squares=square)
+        """Block by block, in float32 as budgets are kept: each array of a large layer's weights is a gigabyte."""
+        sharp, worst = np.empty(value.shape, np.float32), np.empty(value.shape, np.float32)
+        values, sizes = flat(value, value.shape), flat(magnitude, value.shape)
+        terms = None if square is None else flat(square, value.shape)
+        for block in blocks(value.size):
+            part = None if terms is None else terms[block]
+            found = sum_of_products(sizes[block], count, u, rounded=np.abs(values[block]), squares=part)
+            with np.errstate(over="ignore"):
+                sharp.reshape(-1)[block], worst.reshape(-1)[block] = found.sharp, found.worst
+        return Budget(sharp, worst)
 
     inputs = (
         budget(setting.gradients.inputs[0], magnitudes.inputs[0], per_input, squares.inputs[0] if squares else None),

@@ -82,14 +82,14 @@ class ValueNoise(NamedTuple):
             dtype: Of the noise.
         """
         drawn = _uniform(generator, shape, dtype)
-        drawn *= _known(self.own, shape, dtype)
+        drawn *= _known(self.own, shape)
         for part in self.shared:
             view = (shape[0], *part.view) if part.view else shape
             axes = {axis % len(view) for axis in part.axes}
             common = _uniform(generator, tuple(1 if i in axes else n for i, n in enumerate(view)), dtype)
             if part.view:
                 common = np.broadcast_to(common, view).reshape(shape)
-            drawn += common * _known(part.pattern, shape, dtype)
+            drawn += common * _known(part.pattern, shape)
         return drawn
 
 
@@ -101,10 +101,9 @@ def _uniform(generator: np.random.Generator, shape: tuple[int, ...], dtype: Any)
     return drawn
 
 
-def _known(amplitudes: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """The part of amplitudes of more images that belongs to a value of this shape."""
-    part = amplitudes[tuple(slice(0, size) for size in shape[len(shape) - amplitudes.ndim :])]
-    return np.asarray(part, dtype)
+def _known(amplitudes: Array, shape: tuple[int, ...]) -> Array:
+    """The part of amplitudes of more images that belongs to a value of this shape; in float32 as they are kept."""
+    return np.asarray(amplitudes[tuple(slice(0, size) for size in shape[len(shape) - amplitudes.ndim :])])
 
 
 def channel_axes(rank: int) -> Axes:

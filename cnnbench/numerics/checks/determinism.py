@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
-from cnnbench.numerics.calibration import Envelope
+from cnnbench.numerics.calibration import Envelope, with_loss
 from cnnbench.numerics.comparison import largest
-from cnnbench.numerics.envelope import forward_envelope, gradient_envelope, with_loss
+from cnnbench.numerics.envelope import forward_envelope, gradient_envelope
 from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.outcome import CheckOutcome

@@ -16,6 +16,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.exact_program import check_program, prefetch_program
 from cnnbench.numerics.checks.integer_question import IntegerQuestion
 from cnnbench.numerics.checks.kept_program import forward_program, gradient_program
+from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import evidence, gather, in_one_line
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
@@ -63,35 +64,45 @@ def prefetch_exact(oracle: Oracle) -> None:
 
 def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     case = oracle.case if oracle.case.thorough else oracle.case.reduced
-    calls = _integer_calls(case)
     image = [list(item.shape) for item in case.lowered.inputs]
-    details: dict[str, Any] = {"batch": case.size, "image": image, "nodes": len(calls)}
-    if not calls:
+    details: dict[str, Any] = {"batch": case.size, "image": image, "nodes": 0}
+    refused: str | None = None
+    count = 0
+    for group in chunks(case, representatives(case.lowered, case.size)):
+        calls = _integer_calls(case, group)
+        if not calls:
+            continue
+        details["nodes"] += len(calls)
+        questions = (IntegerQuestion(case, calls), IntegerQuestion(case, _long_calls(case, calls)))
+        later: list[Comparison] = []
+        found = gather(half(subject, questions, later) for half in (_forward, _gradients))
+        refused = refused or found.refused
+        for question, compared in zip(questions, (found.comparisons, later), strict=True):
+            if wrong := _wrong(question, compared):
+                return _failed(question, wrong, details)
+            count += len(compared)
+        del calls, questions  # before the next group's
+    if not details["nodes"]:
         return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
-    questions = (IntegerQuestion(case, calls), IntegerQuestion(case, _long_calls(case, calls)))
-    later: list[Comparison] = []
-    found = gather(half(subject, questions, later) for half in (_forward, _gradients))
-    comparisons: list[Comparison] = []
-    for question, compared in zip(questions, (found.comparisons, later), strict=True):
-        order = {name: i for i, name in enumerate(question.calls)}
-        ordered = sorted(compared, key=lambda c: order[c.use.node])
-        wrong = [c for c in ordered if c.problem is not None or c.use.sharp_used > 1]
-        if wrong:
-            return _failed(question, wrong, details)
-        comparisons += ordered
-    refused = found.refused
-    text = f"{len(comparisons)} values of {len(calls)} nodes are equal bit for bit"
+    text = f"{count} values of {details['nodes']} nodes are equal bit for bit"
     if refused:
         details["not_compared"] = f"gradients were not compared: {refused}"
         text += f"; {details['not_compared']}"
     return CheckOutcome(name=NAME, status="passed", budget_used=0.0, worst_case_used=0.0, message=text, details=details)
 
 
-def _integer_calls(case: Case) -> dict[str, IntegerCall]:
-    """The nodes that can be checked on integers, each with its operands and what is right."""
+def _wrong(question: IntegerQuestion, compared: Sequence[Comparison]) -> list[Comparison]:
+    """What is not equal, in the order of the nodes."""
+    order = {name: i for i, name in enumerate(question.calls)}
+    ordered = sorted(compared, key=lambda c: order[c.use.node])
+    return [c for c in ordered if c.problem is not None or c.use.sharp_used > 1]
+
+
+def _integer_calls(case: Case, names: Iterable[str]) -> dict[str, IntegerCall]:
+    """Of these nodes those that can be checked on integers, each with its operands and what is right."""
     graph = case.lowered
     calls = {}
-    for name in representatives(graph, case.size):
+    for name in names:
         node = graph.node(name)
         floats = all(graph.dtypes[value] == "float" for value in (*node.inputs, *output_names(graph, node)))
         if floats and is_exact(node.layer, graph.input_shapes(node, case.size)):
@@ -200,7 +211,7 @@ def _reproduction(question: IntegerQuestion, name: str, quantity: Quantity) -> R
         options=replace(case.options, training=quantity.is_gradient, fold_batch_norm=False),
         gradient=quantity.is_gradient,
         result=result,
-        exact=question.stored(np.asarray(exact)),
+        exact=question.stored(np.asarray(exact)).astype(np.float64),
         budget=EQUAL,
         hull=ties,
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cnnbench.numerics.blocks import blocks, largest_of
 
 Array = NDArray[Any]
 
@@ -17,11 +19,24 @@ ROUNDOFFS = 256
 LEAST = 3  # steps that must leave the element alone
 
 
-class _Still(NamedTuple):
-    """Of one array the flat positions that have not moved, and their values."""
+def _still(begin: Array, before: Array, right: Array, now: Array, *, limit: float, known: Array | None) -> Array:
+    """The flat positions that have not moved though the reference moves them; block by block.
 
-    places: Array
-    values: Array
+    Args:
+        begin: The values before the first step.
+        before: The reference's before this step.
+        right: Its values after it.
+        now: The subject's.
+        limit: By how much the reference moves an element at least.
+        known: The positions that had not moved before; None for all.
+    """
+    count = right.size if known is None else known.size
+    found = []
+    for block in blocks(count):
+        places = np.arange(block.start, block.stop) if known is None else known[block]
+        moves = np.abs(right[places] - before[places].astype(np.float64)) > limit
+        found.append(places[moves & (now[places].astype(np.float64) == begin[places])])
+    return np.concatenate(found) if found else np.arange(0)
 
 
 @dataclass
@@ -39,7 +54,7 @@ class FrozenElements:
 
     roundoff: float
     start: Mapping[str, Array]
-    _still: dict[str, _Still] = field(default_factory=dict)
+    _still: dict[str, Array] = field(default_factory=dict)
     _before: Mapping[str, Array] = field(default_factory=dict)
     _steps: int = 0
 
@@ -54,20 +69,18 @@ class FrozenElements:
         """
         before = self._before or self.start
         for name in self.start:
-            begin = np.asarray(self.start[name], np.float64).reshape(-1)
-            scale = float(np.max(np.abs(begin), initial=0.0))
+            scale = largest_of(self.start[name])
             if (scale == 0 and name not in open_names) or (self._steps and name not in self._still):
                 self._still.pop(name, None)
                 continue
-            right, now = (np.asarray(values[name]).reshape(-1) for values in (exact, got))
-            known = self._still.get(name) or _Still(np.arange(right.size), begin)
-            limit = ROUNDOFFS * self.roundoff * (scale or float(np.max(np.abs(right), initial=0.0)))
-            moves = np.abs(right[known.places] - np.asarray(before[name], np.float64).reshape(-1)[known.places]) > limit
-            stays = moves & (now[known.places].astype(np.float64) == known.values)
-            self._still[name] = _Still(known.places[stays], known.values[stays])
+            limit = ROUNDOFFS * self.roundoff * (scale or largest_of(exact[name]))
+            values = (
+                np.asarray(array).reshape(-1) for array in (self.start[name], before[name], exact[name], got[name])
+            )
+            self._still[name] = _still(*values, limit=limit, known=self._still.get(name))
         self._before, self._steps = {name: exact[name] for name in self._still}, self._steps + 1
-        frozen = next((name for name, still in self._still.items() if still.places.size), None)
+        frozen = next((name for name, still in self._still.items() if still.size), None)
         if frozen is None or self._steps < LEAST:
             return None
-        place = np.unravel_index(int(self._still[frozen].places[0]), np.shape(self.start[frozen]))
+        place = np.unravel_index(int(self._still[frozen][0]), np.shape(self.start[frozen]))
         return f"{frozen}[{', '.join(map(str, place))}]"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.case import Case
@@ -33,7 +32,7 @@ class IntegerQuestion:
 
     def host(self, array: Array) -> Array:
         """In the type in which the host hands arrays over."""
-        return array.astype(host_dtype(self.case.policy))
+        return array.astype(host_dtype(self.case.policy), copy=False)
 
     def weights(self, name: str) -> list[str]:
         """The names of a node's weights."""
@@ -92,4 +91,4 @@ class IntegerQuestion:
 
     def stored(self, exact: Array) -> Array:
         """Rounded to the storage type."""
-        return to_storage(exact, self.case.policy).astype(np.float64)
+        return to_storage(exact, self.case.policy)

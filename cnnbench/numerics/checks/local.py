@@ -31,21 +31,29 @@ CHUNK_BYTES = 384 * 2**20
 
 
 def chunks(case: Case, names: Sequence[str]) -> Iterator[list[str]]:
-    """The nodes in groups whose operands and results fit in ``CHUNK_BYTES``, so that one call serves many."""
-    graph = case.lowered
+    """The nodes in groups, so that one call serves many.
+
+    The operands and results of a group fit in ``CHUNK_BYTES`` of float32, and so do its weights; or it is one node.
+    """
     group: list[str] = []
-    total = 0
+    held = [0, 0]
     for name in names:
-        node = graph.node(name)
-        shapes = (*graph.input_shapes(node, case.size), *graph.output_shapes(node, case.size))
-        size = 4 * sum(math.prod(shape) for shape in shapes)
-        if group and total + size > CHUNK_BYTES:
+        sizes = _sizes(case, name)
+        if group and any(old + new > CHUNK_BYTES // 4 for old, new in zip(held, sizes, strict=True)):
             yield group
-            group, total = [], 0
+            group, held = [], [0, 0]
         group.append(name)
-        total += size
+        held = [old + new for old, new in zip(held, sizes, strict=True)]
     if group:
         yield group
+
+
+def _sizes(case: Case, name: str) -> tuple[int, int]:
+    """How many values a node reads and gives, and how many its weights have."""
+    graph, node = case.lowered, case.lowered.node(name)
+    inputs = graph.input_shapes(node, case.size)
+    values = (*inputs, *graph.output_shapes(node, case.size))
+    return sum(map(math.prod, values)), sum(math.prod(spec.shape) for spec in node.layer.weights(inputs))
 
 
 def check_local(subject: Subject, oracle: Oracle) -> CheckOutcome:

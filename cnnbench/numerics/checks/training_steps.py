@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.numerics.blocks import finite_difference
 from cnnbench.numerics.calibration import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.frozen_elements import FrozenElements
@@ -141,10 +142,13 @@ def compare_steps(subject: Subject, oracle: Oracle) -> StepsVerdict:
     # Closed before the end where a value is wrong, so that the program and what it holds go.
     with closing(subject.steps(case.graph, case.stored, batches, options, plan.updates)) as steps:
         judge = _StepJudge(case, found, plan, verdict)
-        for i, step in enumerate(steps):
+        i = 0
+        for step in steps:  # not enumerated, which keeps a step while the next one is made
             judge.see(i, step)
             if not verdict.used <= 1:
                 break
+            i += 1  # noqa: SIM113
+            del step
     return verdict
 
 
@@ -250,7 +254,4 @@ class _StepJudge:
             if problem is not None or value is None:
                 self.verdict.end(name, str(problem), text, where)
                 return
-            with np.errstate(invalid="ignore"):
-                apart = np.abs(value.astype(np.float64) - right)
-            either = np.isfinite(right) | np.isfinite(value)  # where neither is, they have left the range alike
-            yield name, float(np.max(apart, where=either, initial=0.0))
+            yield name, finite_difference(value, right)
