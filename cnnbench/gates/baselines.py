@@ -124,13 +124,13 @@ def _cell(record: Record, samples: Iterable[Sample], in_turns: bool) -> CellSnap
         test_accuracy=training.test_accuracy if training else None,
         predictions=training.predictions if training else (),
         targets=training.targets if training else (),
-        scores=_judged(training) if training else (),
+        scores=judged_scores(training) if training else (),
         versions=record.versions,
         settings=record.settings,
     )
 
 
-def _judged(training: Training) -> tuple[Score, ...]:
+def judged_scores(training: Training) -> tuple[Score, ...]:
     """The metrics of the test images; a classifier's accuracy is judged by its predictions."""
     return tuple(score for score in training.metrics if score.metric != "accuracy" or not training.predictions)
 

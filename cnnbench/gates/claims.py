@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from cnnbench.gates.baselines import judged_scores
 from cnnbench.gates.compare import Difference
 from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.ratio_claims import HEAD_TO_BASE, latency_claims, memory_claim, side_claims
 from cnnbench.gates.rules import Rules
-from cnnbench.gates.training_claims import training_claim
+from cnnbench.gates.training_claims import claims_a_curve, metric_claims, training_claim
 from cnnbench.gates.verification import Claim, Found, Grade
 from cnnbench.harness.run.exit_codes import INCONCLUSIVE, OK, REGRESSED, WORKER_FAILED, WRONG_NUMBERS, worst
 from cnnbench.harness.run.record import Record
@@ -79,9 +80,9 @@ class _Runs:
 def graded(bundled: Evidence, again: Evidence, rules: Rules | None = None) -> tuple[Claim, ...]:
     """Every claim of a bundled run with its grade.
 
-    A cell that ended well claims the outputs of its program, the checks that it passed, its training curve, its peak
-    memory, its latency against the fastest of its comparison group (seconds alone are a machine's own), and in an A/B
-    run against its other side.
+    A cell that ended well claims the outputs of its program, the checks that it passed, its training curve, each metric
+    of test images that is judged, its peak memory, its latency against the fastest of its comparison group (seconds
+    alone are a machine's own), and in an A/B run against its other side.
 
     Args:
         bundled: The run in the bundle.
@@ -129,7 +130,10 @@ def _of_cell(record: Record, other: Record | None, runs: _Runs) -> Iterator[Clai
             before, after = (_nodes(run, record.cell.id, check.name) for run in (runs.bundled, runs.again))
             yield Claim.of(record, check.name, _check(check, other.check(check.name), before == after))
     if record.training is not None:
-        yield Claim.of(record, TRAINING, training_claim(record.training, other, runs.rules))
+        if claims_a_curve(record.training):
+            yield Claim.of(record, TRAINING, training_claim(record.training, other, runs.rules))
+        for name, found in metric_claims(record.training, other, runs.rules):
+            yield Claim.of(record, name, found)
     if record.memory is not None and runs.rules.gates.memory is not None:
         yield Claim.of(record, "memory", memory_claim(record, other, runs.rules.gates.memory))
 
@@ -138,7 +142,9 @@ def _names(record: Record) -> list[str]:
     """What a cell claims of itself."""
     names = ["outputs"] if record.outputs is not None else []
     names += [check.name for check in record.checks if check.status == "passed"]
-    names += [TRAINING] if record.training is not None else []
+    if record.training is not None:
+        names += [TRAINING] if claims_a_curve(record.training) else []
+        names += [score.metric for score in judged_scores(record.training)]
     return names + (["memory"] if record.memory is not None else [])
 
 

@@ -1,15 +1,55 @@
-"""The claim of a training run: its curve, bit for bit, or within the envelope that the bundle has of it."""
+"""The claims of a training run: its curve, bit for bit or within the bundle's envelope, and each metric."""
 
 from __future__ import annotations
 
-from cnnbench.gates.baselines import CellSnapshot
+from collections.abc import Iterator
+
+from cnnbench.gates.baselines import CellSnapshot, judged_scores
 from cnnbench.gates.judgement import judgement
 from cnnbench.gates.resources import accuracy_change, not_same_test
 from cnnbench.gates.rules import Rules
+from cnnbench.gates.scores import score_change
 from cnnbench.gates.verification import Found, Grade
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
 from cnnbench.numerics.training_envelope import CurveEnvelope, agreement
+
+GRADES_OF_VERDICTS: dict[str, Grade] = {
+    "unchanged": "within budget",
+    "improved": "within budget",
+    "regressed": "not reproduced",
+}
+
+
+def claims_a_curve(training: Training) -> bool:
+    """Whether something says how far the curve may be off; where nothing does, the metrics are claimed alone."""
+    return bool(training.envelope or training.predictions or not training.metrics)
+
+
+def metric_claims(before: Training, other: Record, rules: Rules) -> Iterator[tuple[str, Found]]:
+    """The grade of each metric that is judged, paired over images where both runs kept what each contributed.
+
+    Args:
+        before: In the bundle.
+        other: The same cell here.
+        rules: The tolerances.
+    """
+    if rules.gates.metrics is None:
+        return
+    after = {} if other.training is None else {score.metric: score for score in judged_scores(other.training)}
+    for score in judged_scores(before):
+        again = after.get(score.metric)
+        shown, now = score.in_words, None if again is None else again.in_words
+        if again is not None and (again.value, again.per_image) == (score.value, score.per_image):
+            yield score.metric, Found("bitwise", shown, now)
+            continue
+        found = score_change(score, again, rules)
+        if found.change is None:
+            yield score.metric, Found("not comparable", shown, now, found.reason)
+            continue
+        verdict, reason = judgement(found.change, rules, discovered=True)
+        reason = "; ".join(filter(None, (reason, found.reason)))
+        yield score.metric, Found(GRADES_OF_VERDICTS.get(verdict, "not comparable"), shown, now, reason)
 
 
 def training_claim(before: Training, other: Record, rules: Rules) -> Found:
@@ -63,9 +103,4 @@ def _by_accuracy(before: Training, other: Record, rules: Rules, shown: str, now:
         for run in (before, after)
     )
     verdict, reason = judgement(accuracy_change(base, head, rules), rules, discovered=True)
-    grades: dict[str, Grade] = {
-        "unchanged": "within budget",
-        "improved": "within budget",
-        "regressed": "not reproduced",
-    }
-    return Found(grades.get(verdict, "not comparable"), shown, now, reason)
+    return Found(GRADES_OF_VERDICTS.get(verdict, "not comparable"), shown, now, reason)

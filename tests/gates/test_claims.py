@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from synthetic_run import Noise, Truth, digest, synthetic_run
 
 from cnnbench.gates.claims import Verification, graded
@@ -15,6 +17,9 @@ from cnnbench.harness.run.record import Record
 from cnnbench.measurement.student import degrees_of_sum
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.training_envelope import SURE_STEPS
+from cnnbench.training.metrics.kept import kept
+from cnnbench.training.metrics.score import Score
+from cnnbench.training.metrics.statistic import MeanStatistic, measured
 
 QUIET = Noise(run=0.01, group=0.005, round=0.01, launch=0.005, call=0.01, spikes=0.0, yardstick=0.005)
 TORCH, NUMPY = "resnet50-torch-eager-b8", "resnet50-numpy-fast-b8"
@@ -236,3 +241,46 @@ def test_numbers_that_are_wrong_here_do_not_reproduce_outputs(bundled: Evidence)
     again = altered(bundled, of(TORCH), status="nan", outputs=None)
     assert grades(bundled, again, TORCH)["outputs"] == "not reproduced"
     assert ends(bundled, again) == 4
+
+
+def kept_score(right: NDArray[np.float64]) -> Score:
+    """A metric of 100 images with what each contributed."""
+    found = measured(MeanStatistic(right), resamples=100)
+    interval = {"low": found.low, "high": found.high}
+    return Score(metric="pck", value=found.value, images=100, per_image=kept(MeanStatistic(right)), **interval)
+
+
+def with_metrics(run: Evidence, name: str, *scores: Score, **more: object) -> Evidence:
+    """The run, in which this cell trained no classifier."""
+    before = next(filter(of(name), run.records)).training
+    assert before is not None
+    last = before.epochs[-1].model_copy(update={"metrics": scores, "test_accuracy": None})
+    epochs = (*before.epochs[:-1], last)
+    facts = {"predictions": (), "targets": (), "epochs": epochs, **more}
+    return altered(run, of(name), training=before.model_copy(update=facts))
+
+
+def test_every_metric_of_test_images_is_a_claim_of_its_own(bundled: Evidence) -> None:
+    name = next(record.cell.id for record in bundled.records if record.training and record.cell.backend == "jax")
+    draw = np.random.default_rng(0)
+    right = draw.uniform(0.8, 1.0, 100)
+    before = with_metrics(bundled, name, kept_score(right))
+    other = {"losses": (1.0, 0.5)}
+    near = with_metrics(bundled, name, kept_score(right + draw.normal(0, 0.002, 100)), **other)
+    worse = with_metrics(bundled, name, kept_score(right - 0.1), **other)
+    gone = with_metrics(bundled, name, **other)
+    found = [grades(before, again, name) for again in (before, near, worse, gone)]
+    assert [item["pck"] for item in found] == ["bitwise", "within budget", "not reproduced", "not comparable"]
+    assert not any("training curve" in item for item in found)
+    claim = next(item for item in graded(before, worse) if item.claim == "pck")
+    assert claim.bundled.startswith("pck 0.9")
+    assert "paired permutation test" in claim.reason
+    assert ends(before, worse) == 4
+    assert ends(before, near) == 0
+
+
+def test_a_cell_that_is_gone_loses_the_claims_of_its_metrics_too(bundled: Evidence) -> None:
+    name = next(record.cell.id for record in bundled.records if record.training and record.cell.backend == "jax")
+    before = with_metrics(bundled, name, kept_score(np.ones(100)))
+    again = replace(before, records=tuple(record for record in before.records if record.cell.id != name))
+    assert grades(before, again, name)["pck"] == "not comparable"
