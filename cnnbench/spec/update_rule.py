@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.clipping import Clipping
+from cnnbench.spec.graph import Graph
 
 DecayGroup = Literal["all", "kernels"]
 
@@ -40,6 +41,11 @@ class Optimizer:
 
         if self.accumulate < 1:
             raise SpecError("accumulate is not valid", received=self.accumulate, expected="an integer of at least 1")
+
+    def require_names(self, graph: Graph) -> None:
+        """Raises SpecError where the rule names a weight that the network does not train."""
+        if self.clipping is not None:
+            self.clipping.require_names(graph)
 
     @property
     def slots(self) -> tuple[str, ...]:

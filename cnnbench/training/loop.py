@@ -131,13 +131,13 @@ class _Run:
                 expected=f"at most {len(self.train_data)}",
             )
         loss, optimizer = self.settings.loss, self.settings.optimizer
-        if optimizer.clipping is not None:
-            optimizer.clipping.require_names(self.graph)
+        optimizer.require_names(self.graph)
         self.purpose = purpose_of(self.graph)
         if self.purpose != "classes" and self.settings.augmentation != Augmentation():
             raise SpecError(
                 "only classifiers take varied images: targets would have to vary alike", where=self.graph.name
             )
+        self.settings.require_mixable_targets()
         self.supervision = supervision(task, self.train_data, self.test_data)
         trained, objective = trained_graph(self.graph, loss)
         self.program = task.backend.compile_step(trained, task.passes(training=True), objective, optimizer)
@@ -204,11 +204,11 @@ class _Run:
         draws = settings.augmentation.draw(len(labels), settings.seed, epoch)
         for positions in epoch_batches(len(labels), settings.batch, settings.seed, epoch):
             step = len(self.losses)
-            batch = {
-                self.input_name: draws.apply(images[positions], positions),
-                **self.supervision.of(positions, step),
-                **masks_of(self.graph, settings.batch, settings.seed, step),
-            }
+            varied, targets = draws.apply(images[positions], positions), dict(self.supervision.of(positions, step))
+            if settings.augmentation.mixup:
+                of_step = settings.seed, step
+                varied, targets["targets"] = settings.augmentation.mixed(varied, targets["targets"], *of_step)
+            batch = {self.input_name: varied, **targets, **masks_of(self.graph, settings.batch, settings.seed, step)}
             start = self.clock.now()
             rate = settings.rate(step, self.steps_per_epoch, self.epochs)
             self.losses.append(self.program.loss(self.program.run(self.program.upload(batch), rate)))

@@ -47,6 +47,16 @@ class TrainSettings:
             if value is not None and value < 1:
                 raise SpecError(f"{name} is not valid", received=value, expected="an integer of at least 1")
 
+    def require_mixable_targets(self) -> None:
+        """Raises SpecError where targets are to be mixed and the loss takes classes."""
+        if self.augmentation.mixup and (self.loss.int_targets or not self.loss.has_targets):
+            raise SpecError(
+                "mixup makes probabilities of the targets",
+                received=f"the loss {self.loss.kind!r}",
+                expected="a loss that takes probabilities",
+                remedy="loss: soft_cross_entropy",
+            )
+
     def rate(self, step: int, steps_per_epoch: int, past: Sequence[Epoch] = ()) -> float:
         """The learning rate of a step.
 

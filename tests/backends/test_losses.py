@@ -26,6 +26,7 @@ from cnnbench.spec.losses import (
     NegativeLogLikelihood,
     Objective,
     SmoothL1,
+    SoftCrossEntropy,
     TokenCrossEntropy,
     Yolo,
     loss_from_fields,
@@ -36,6 +37,7 @@ from cnnbench.training.evaluation import host_loss
 LOSSES = [
     CrossEntropy(label_smoothing=0.1),
     CrossEntropy(class_weights=(0.2, 1.0, 3.0, 0.0, 1.0, 0.5, 2.0), ignore_index=-1),
+    SoftCrossEntropy(label_smoothing=0.1),
     TokenCrossEntropy(),
     NegativeLogLikelihood(),
     MeanSquaredError(),

@@ -103,6 +103,46 @@ def test_crops_are_shifts_of_the_padded_image() -> None:
     assert {top for top, _ in places} == {left for _, left in places} == set(range(5))
 
 
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_cutout_is_one_square_whose_centre_is_any_pixel(size: int) -> None:
+    images, positions, centres = pictures(300) + 9, np.arange(300), set()
+    found = Augmentation(cutout=size).draw(300, 0, 0).apply(images, positions)
+    for picture, whole in zip(found, images, strict=True):
+        hole = picture[0] == 0
+        assert np.array_equal(picture, np.where(hole, 0, whole))
+        fits = [
+            (y, x)
+            for y in range(5)
+            for x in range(6)
+            if np.array_equal(hole, outer(range(5), y, size) & outer(range(6), x, size).T)
+        ]
+        centres.update(fits)
+        assert fits
+    assert centres == {(y, x) for y in range(5) for x in range(6)}
+
+
+def outer(places: range, centre: int, size: int) -> Any:
+    """(len, 1): which of the places a side of the square covers."""
+    return np.array([[centre - size // 2 <= place < centre - size // 2 + size] for place in places])
+
+
+def test_mixup_mixes_images_and_targets_by_one_share_of_beta() -> None:
+    """Each mixed row is l x + (1 - l) x' for one other row, the same for its target; shares are those of Beta(a, a)."""
+    images, targets, shares = pictures(6), np.eye(6), []
+    for step in range(400):
+        mixed, soft = Augmentation(mixup=0.5).mixed(images, targets, 3, step)
+        np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_allclose(mixed, np.einsum("ij,jchw->ichw", soft, images), rtol=1e-4, atol=1e-5)
+        assert all(np.count_nonzero(row > 1e-6) <= 2 for row in soft)
+        own = np.diag(soft)[np.count_nonzero(soft > 1e-6, axis=1) == 2]
+        assert len(set(own.round(5))) <= 1
+        shares.extend(own[:1])
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+    assert np.var(shares) == pytest.approx(1 / 8, abs=0.02)  # 1 / (4 (2 a + 1))
+    one, again = (Augmentation(mixup=0.5).mixed(images, targets, 3, 7)[1] for _ in range(2))
+    assert np.array_equal(one, again)
+
+
 def test_an_image_varies_alike_wherever_it_stands_in_the_order() -> None:
     images = pictures(10)
     draws = Augmentation(flip=True, crop_padding=1).draw(10, seed=4, epoch=2)

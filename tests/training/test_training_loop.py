@@ -19,7 +19,7 @@ from cnnbench.registry import build
 from cnnbench.spec import layers as L
 from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.graph import Builder, Graph
-from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError, SoftCrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.spec.weights import initialize
 from cnnbench.training import checkpoints
@@ -201,6 +201,17 @@ def test_losses_alone_are_those_of_a_training_and_end_where_that_is_enough(numpy
 
 
 HARD_TO_PLEASE = replace(SMALL, schedule=Plateau(threshold=0.99, patience=0, watch="train_loss"))
+
+
+def test_mixup_trains_towards_probabilities(numpy_backend: Backend) -> None:
+    mixing = replace(SMALL, augmentation=Augmentation(mixup=1.0, cutout=3))
+    with pytest.raises(SpecError, match="soft_cross_entropy"):
+        run(numpy_backend, mixing)
+    plain, soft = run(numpy_backend), run(numpy_backend, replace(SMALL, loss=SoftCrossEntropy()))
+    np.testing.assert_allclose(soft.losses, plain.losses, rtol=1e-4)  # of indicator vectors the two losses are one
+    halves = [replace(mixing.augmentation, mixup=0.0), replace(mixing.augmentation, cutout=0), mixing.augmentation]
+    firsts = [run(numpy_backend, replace(SMALL, epochs=1, loss=SoftCrossEntropy(), augmentation=a)) for a in halves]
+    assert len({result.losses[0] for result in [soft, *firsts]}) == 4
 
 
 def test_a_plateau_lowers_the_rate_and_losses_alone_see_it_too(numpy_backend: Backend) -> None:

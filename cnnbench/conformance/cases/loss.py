@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.conformance.cases.case import Draw, LayerCase
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, SoftCrossEntropyLoss, TokenCrossEntropyLoss
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.layers.loss import NLLLoss, StopGradient
 
@@ -80,6 +80,10 @@ CASES = {
         batch=3,
         draws=(None, classes(CLASSES, -100)),
         scale=3.0,
+    ),
+    "soft_cross_entropy_loss/image": LayerCase(SoftCrossEntropyLoss(), (IMAGE, IMAGE), draws=(None, shares), scale=3.0),
+    "soft_cross_entropy_loss/smoothed": LayerCase(
+        SoftCrossEntropyLoss(label_smoothing=0.2), ((CLASSES,),) * 2, batch=3, draws=(None, shares), scale=3.0
     ),
     "dice_loss/each": LayerCase(DiceLoss(reduction="none"), (IMAGE, IMAGE), draws=(shares, indicator)),
     "dice_loss/v_net": LayerCase(

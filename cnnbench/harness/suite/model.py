@@ -16,6 +16,7 @@ from cnnbench.harness.suite.matrix import (
     Flag,
     MeasureName,
     Names,
+    Number,
     PositiveFloat,
     PositiveInt,
     Seed,
@@ -185,11 +186,13 @@ class AugmentationSettings(Frozen):
     """How training images vary.
 
     Args:
-        flip: Mirror left to right with probability 1/2. crop_padding: pad so much and cut the original size out.
+        flip, crop_padding, cutout, mixup: As ``Augmentation`` has them.
     """
 
     flip: Flag = False
     crop_padding: Whole = Field(default=0, ge=0)
+    cutout: Whole = Field(default=0, ge=0)
+    mixup: Number = Field(default=0.0, ge=0)
 
 
 class Train(Frozen):

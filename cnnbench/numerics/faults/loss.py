@@ -8,7 +8,7 @@ from typing import Any
 from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Drawn, integers, normal, on, shares
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, SoftCrossEntropyLoss, TokenCrossEntropyLoss
 
 _LOGITS = Drawn((5, 3, 4), normal())
 
@@ -49,6 +49,13 @@ FAULTS = (
         "the weights of classes forgotten",
         on(CrossEntropyLoss(class_weights=(0.2, 1.0, 3.0, 0.5, 1.0)), _LOGITS, Drawn((3, 4), integers(5))),
         operation=other_layer(lambda layer: replace(layer, class_weights=(1.0,) * 5)),
+    ),
+    Fault(
+        "soft_cross_entropy_loss.unsmoothed",
+        "soft_cross_entropy_loss",
+        "label smoothing forgotten where targets are probabilities",
+        on(SoftCrossEntropyLoss(label_smoothing=0.1), Drawn((5,), normal()), Drawn((5,), shares)),
+        operation=other_layer(lambda layer: replace(layer, label_smoothing=0.0)),
     ),
     Fault(
         "token_cross_entropy_loss.padding_counts",

@@ -1,4 +1,4 @@
-"""Losses of classifiers and of segmentation: cross-entropy, dice."""
+"""Losses of classifiers and of segmentation: cross-entropy with classes or probabilities as targets, dice."""
 
 from __future__ import annotations
 
@@ -94,6 +94,41 @@ class TokenCrossEntropyLoss(Composite, kind="token_cross_entropy_loss"):
         classes_second = Transpose(permutation=(0, rank - 1, *range(1, rank - 1)))
         logits = builder.add("classes_second", classes_second, inputs[0])
         return builder.add("cross_entropy", CrossEntropyLoss(ignore_index=self.ignore_index), logits, inputs[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftCrossEntropyLoss(Composite, kind="soft_cross_entropy_loss"):
+    """-sum_k q_k log softmax(logits)_k with q = (1 - e) t + e / K, averaged over images and positions.
+
+    Args:
+        label_smoothing: e, the share that is spread evenly over all classes.
+
+    Shapes:
+        logits (N, K, *spatial), probabilities t of the same shape -> ().
+        Source: PyTorch's CrossEntropyLoss with probabilities as targets.
+    """
+
+    label_smoothing: float = 0.0
+
+    example = Example((1, 6), (1, 6))
+    num_inputs = (2, 2)
+
+    def resolve(self, inputs: Shapes) -> Self:
+        require_rank(inputs[0], self.kind, least=2)
+        if inputs[0] != inputs[1]:
+            raise SpecError("logits and probabilities differ in shape", received=inputs, expected="equal shapes")
+        if not 0 <= self.label_smoothing < 1:
+            raise SpecError("label_smoothing is not valid", received=self.label_smoothing, expected="0 to below 1")
+        return self
+
+    def expand(self, builder: Builder, *inputs: Value) -> Value:
+        logits, q = inputs
+        if self.label_smoothing:
+            smooth = Affine(scale=1 - self.label_smoothing, shift=self.label_smoothing / logits.shape[1])
+            q = builder.add("smoothed", smooth, q)
+        both = builder.add("both", Multiply(), builder.add("log_softmax", LogSoftmax(), logits), q)
+        of_each = builder.add("sum", Reduce(function="sum", axes=(1,), keepdims=False), both)
+        return reduced(builder, builder.add("negated", Affine(scale=-1.0), of_each), "mean")
 
 
 @dataclass(frozen=True, kw_only=True)

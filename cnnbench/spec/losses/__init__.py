@@ -12,6 +12,7 @@ from cnnbench.spec.losses.main_output import (
     NegativeLogLikelihood,
     Objective,
     SmoothL1,
+    SoftCrossEntropy,
     TokenCrossEntropy,
     Yolo,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Objective",
     "PoseStages",
     "SmoothL1",
+    "SoftCrossEntropy",
     "TokenCrossEntropy",
     "Yolo",
     "draw_loss_targets",

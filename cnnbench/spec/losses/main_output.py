@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, SoftCrossEntropyLoss, TokenCrossEntropyLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
@@ -59,6 +59,23 @@ class CrossEntropy(Loss, kind="cross_entropy"):
     def draw_targets(self, generator: Any, output: Shape) -> Any:
         drawn = super().draw_targets(generator, output)
         return drawn if self.ignore_index is None else some_ignored(generator, drawn, self.ignore_index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftCrossEntropy(Loss, kind="soft_cross_entropy"):
+    """``CrossEntropy`` with probabilities as targets: indicator vectors of the classes, or what mixup makes of them.
+
+    Shapes: logits (N, K, *spatial), targets of the same shape (floats) -> ().
+    """
+
+    label_smoothing: float = 0.0
+
+    def layer(self) -> Layer:
+        return SoftCrossEntropyLoss(label_smoothing=self.label_smoothing)
+
+    def draw_targets(self, generator: Any, output: Shape) -> Any:
+        drawn = generator.uniform(0.0, 1.0, output)
+        return drawn / drawn.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True, kw_only=True)

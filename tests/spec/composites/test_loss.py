@@ -16,7 +16,7 @@ from cnnbench.spec.composites.element_loss import (
     SmoothL1Loss,
     VAEDivergence,
 )
-from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, TokenCrossEntropyLoss
+from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, SoftCrossEntropyLoss, TokenCrossEntropyLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.loss import NLLLoss
@@ -99,6 +99,20 @@ def test_weights_of_classes_as_a_field_equal_pytorch():
         value(layer, x, t, np.ones(6))
     with pytest.raises(SpecError, match="class_weights are not valid"):
         value(CrossEntropyLoss(class_weights=(1.0, 2.0)), x, t)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("shape", [(5, 4), (3, 4, 2, 3)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_probabilities_as_targets_equal_pytorch(shape, smoothing):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x, t = RNG.normal(size=shape), RNG.uniform(size=shape)
+    leaf, layer = torch.tensor(x, requires_grad=True), SoftCrossEntropyLoss(label_smoothing=smoothing)
+    t /= t.sum(1, keepdims=True)
+    expected = torch.nn.functional.cross_entropy(leaf, torch.tensor(t), label_smoothing=smoothing)
+    expected.backward()
+    np.testing.assert_allclose(value(layer, x, t), expected.item(), rtol=1e-13)
+    np.testing.assert_allclose(gradient(layer, x, t), leaf.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
 @pytest.mark.torch
