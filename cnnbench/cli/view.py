@@ -42,6 +42,9 @@ class Looked:
     node: Annotated[list[str], typer.Option(metavar="NAME", help="Whose values are looked at (repeatable).")] = field(
         default_factory=list
     )
+    box: Annotated[
+        str | None, typer.Option(metavar="T:B,L:R", help="A part of the image, in pixels: how much lies in it?")
+    ] = None
     set: Annotated[
         list[str], typer.Option("--set", metavar="NAME=NUMBER", help="A view's setting: steps=64 (repeatable).")
     ] = field(default_factory=list)
@@ -65,6 +68,7 @@ class Computed:
         str | None, typer.Option(metavar="NAME", help="Put a defect of 'list views' into the view first.")
     ] = None
     threads: o.Threads = None
+    tracking_uri: o.TrackingUri = None
 
 
 @grouped
@@ -101,9 +105,11 @@ def view(
         style=looked.style,
         pixels=looked.pixels,
         settings=_settings(looked.set),
+        box=_box(looked.box),
         check=computed.check,
         fault=computed.fault,
         folder=output,
+        tracking_uri=computed.tracking_uri,
         threads=computed.threads,
     )
     _show(found, shown)
@@ -124,6 +130,14 @@ def _show(found: ViewFindings, shown: o.ShownQuietly) -> None:
 
 def _used(shares: object) -> str | None:
     return f"{max(shares.values()):.3g}" if isinstance(shares, dict) and shares else None
+
+
+def _box(text: str | None) -> list[int] | None:
+    """``56:168,0:112`` as four numbers; what is no number is refused as a box that is none."""
+    if text is None:
+        return None
+    parts = text.replace(",", ":").split(":")
+    return [int(part) for part in parts] if all(part.isdecimal() for part in parts) else []
 
 
 def _settings(texts: list[str]) -> dict[str, float]:

@@ -139,9 +139,11 @@ class ViewKeywords(TypedDict, total=False):
         style: A picture's file, for the transfer of its style.
         pixels: How a picture becomes numbers: ``imagenet``, ``efficientnet_lite`` or ``unit``.
         settings: Numbers of views by name: ``{"steps": 64}``.
+        box: (top, bottom, left, right) in pixels: how much of each map lies inside is told.
         check: Whether views are compared with the reference; where several backends are named, unless given.
         fault: A defect that is put into the view on every backend, as ``cnnbench list views`` names it.
         folder: Where pictures, arrays and a page go; nowhere unless given.
+        tracking_uri: MLflow's store or server, to which the folder and the figures go, too; nowhere unless given.
         threads: Computing threads.
     """
 
@@ -156,9 +158,11 @@ class ViewKeywords(TypedDict, total=False):
     style: Path | str | None
     pixels: str
     settings: Mapping[str, float]
+    box: Sequence[int] | None
     check: bool | None
     fault: str | None
     folder: Path | str | None
+    tracking_uri: str | None
     threads: int | None
 
 

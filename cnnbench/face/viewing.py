@@ -82,7 +82,7 @@ def view(
     """
     from cnnbench.views.faults import find_view_fault
     from cnnbench.views.network import BackendRunner, ViewedNetwork
-    from cnnbench.views.view import find_view
+    from cnnbench.views.view import find_view, require_box
 
     chosen_views = [find_view(name) for name in ([what] if isinstance(what, str) else what)]
     fault = None if (name := how.get("fault")) is None else find_view_fault(name)
@@ -97,17 +97,23 @@ def view(
         for item, each in zip(chosen, options, strict=True)
     ]
     request = _request(networks[0], image, chosen_views, how)
+    box = None if (given := how.get("box")) is None else require_box(given, networks[0].image)
     check = how.get("check")
     compared = len(chosen) > 1 or fault is not None if check is None else check
     findings = []
     for each in chosen_views:
         truth = _truth(each, networks[0], request, options[0]) if compared else None
-        findings += _findings(each, list(zip(chosen, networks, strict=True)), request, truth, fault)
+        found = _findings(each, list(zip(chosen, networks, strict=True)), request, truth, fault)
+        findings += [replace(item, box=box) for item in found]
     files: tuple[Path, ...] = ()
     if (folder := how.get("folder")) is not None:
         from cnnbench.output.view_folder import write_views
 
         files = tuple(write_views(Path(folder), model.graph.name, findings))
+        if (uri := how.get("tracking_uri")) is not None:
+            from cnnbench.output.recorders.mlflow_view_folder import log_views
+
+            log_views(uri, model.graph.name, files, findings)
     return ViewFindings(model.graph.name, request.classes, tuple(findings), files)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cnnbench.views.agreement import ViewTruth
-from cnnbench.views.view import NetworkView, ViewResult
+from cnnbench.views.view import Box, NetworkView, ViewResult
 
 ViewStatus = Literal["agrees", "differs", "not compared"]
 
@@ -20,7 +20,7 @@ class ViewFinding:
     """A view on one backend.
 
     Args:
-        view: Which. backend: as tables name it.
+        view: Which. backend: as tables name it. box: a part of the image of which is asked how much lies in it.
         result: What it gave.
         truth: What the reference gives, with its envelope; None where that was not asked for, or nothing is computed.
     """
@@ -29,6 +29,15 @@ class ViewFinding:
     backend: str
     result: ViewResult
     truth: ViewTruth | None = None
+    box: Box | None = None
+
+    @property
+    def in_box(self) -> Mapping[str, float]:
+        """The share of each array's magnitude inside the box, of those that have the image's height and width."""
+        if self.box is None:
+            return {}
+        size = next((p.values.shape[-2:] for p in self.result.panels if p.title == "image"), None)
+        return {n: self.box.mass(x) for n, x in self.result.arrays.items() if x.ndim > 2 and x.shape[-2:] == size}
 
     @property
     def used(self) -> Mapping[str, float]:
@@ -59,6 +68,8 @@ class ViewFinding:
     def said(self) -> list[str]:
         """Sentences, without their full stops, for a terminal and a page."""
         lines = [f"{name} {value:.3g}" for name, value in self.result.figures.items()]
+        for name, mass in self.in_box.items():
+            lines.append(f"{100 * mass:.1f} % of {name} lies in the box")
         for name, share in self.used.items():
             relation = "agrees" if share <= 1 else "DIFFERS"
             width = self.widths[name]
@@ -75,5 +86,6 @@ class ViewFinding:
             "used": {name: share if math.isfinite(share) else None for name, share in self.used.items()},
             "budget": {name: width if math.isfinite(width) else None for name, width in self.widths.items()},
             "figures": dict(self.result.figures),
+            "in_box": {name: mass if math.isfinite(mass) else None for name, mass in self.in_box.items()},
             "arrays": {name: list(np.shape(array)) for name, array in self.result.arrays.items()},
         }

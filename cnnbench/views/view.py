@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,34 @@ def find_view(name: str) -> NetworkView:
     if name not in known:
         raise SuiteError(f"unknown view {name!r}", where="--what", remedy=did_you_mean(name, known))
     return known[name]
+
+
+class Box(NamedTuple):
+    """A part of an image, in pixels: from ``top`` and ``left``, to ``bottom`` and ``right``, which lie outside."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def mass(self, map_: Array) -> float:
+        """The share of a map's (..., H, W) magnitude that lies inside, all maps together; NaN where there is none."""
+        size = np.abs(np.asarray(map_, np.float64))
+        total = float(size.sum())
+        return float(size[..., self.top : self.bottom, self.left : self.right].sum()) / total if total else math.nan
+
+    def area(self, image: tuple[int, ...]) -> float:
+        """The share of an image (..., H, W) that it covers."""
+        return (self.bottom - self.top) * (self.right - self.left) / (image[-2] * image[-1])
+
+
+def require_box(given: Sequence[int], image: tuple[int, ...]) -> Box:
+    """Four numbers as a box. Raises SuiteError where they are no part of an image (C, H, W)."""
+    box = Box(*given) if len(given) == 4 else None
+    if box is None or not (0 <= box.top < box.bottom <= image[1] and 0 <= box.left < box.right <= image[2]):
+        expected = f"TOP:BOTTOM,LEFT:RIGHT within {image[1]} x {image[2]} pixels"
+        raise SuiteError("the box is no part of the image", where="--box", received=tuple(given), expected=expected)
+    return box
 
 
 def require_settings(given: Mapping[str, float], chosen: Sequence[NetworkView]) -> Mapping[str, float]:

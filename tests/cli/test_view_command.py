@@ -112,3 +112,33 @@ def test_the_face_takes_a_picture_and_arrays(folder):
         cnnbench.view("lenet5", np.load("x.npy"), [])
     with pytest.raises(TypeError, match="did you mean 'nodes'"):
         cnnbench.view("lenet5", np.load("x.npy"), node="conv1")
+
+
+def test_how_much_of_a_map_lies_in_a_box_is_told(folder, capsys):
+    line = ["view", "lenet5", "--image", "x.npy", "-o", "out", "--what", "saliency", "--what", "grad_cam"]
+    assert execute([*line, "--box", "0:16,8:32", "--json"]) == 0
+    told = {item["view"]: item["in_box"] for item in json.loads(capsys.readouterr().out)["views"]}
+    map_ = np.load("out/saliency.numpy-fast.npz")["saliency"]
+    assert told["saliency"]["saliency"] == pytest.approx(map_[0, :16, 8:].sum() / map_.sum())
+    assert set(told["grad_cam"]) == {"grad_cam"}  # the coarse map has other pixels
+    assert execute([*line, "--box", "0:32,0:32"]) == 0
+    assert "100.0 % of saliency lies in the box" in capsys.readouterr().out
+    for wrong in ("0:33,0:32", "5:5,0:32", "0:32", "a:b,c:d"):
+        assert "TOP:BOTTOM,LEFT:RIGHT within 32 x 32 pixels" in refused(
+            capsys, "lenet5", "--image", "x.npy", "--box", wrong
+        )
+
+
+@pytest.mark.slow
+def test_views_go_to_mlflow_when_asked(folder):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    line = ["view", "lenet5", "--image", "x.npy", "-o", "out", "--check", "-q", "--tracking-uri", uri]
+    assert execute(line) == 0
+    client = MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("cnnbench/views").experiment_id])
+    assert run.info.run_name == "lenet5"
+    assert 0 <= run.data.metrics["saliency/numpy_fast/used/saliency"] <= 1
+    logged = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert logged == {"saliency.numpy-fast.png", "saliency.numpy-fast.npz", "index.md"}

@@ -100,7 +100,7 @@ def log_run(folder: Path, given: str | None = None) -> Logged:
         write_reports(folder)
     planned = plan_runs(run, colours(record.cell for record in run.records))
     with connected(given) as client:
-        experiment = _experiment(client, run.suite, tracking_uri(given))
+        experiment = experiment_id(client, run.suite, tracking_uri(given))
         _forget(client, experiment, run.run_id)
         parent = _send(client, experiment, planned, folder)
         shown = views(run.records, parent)
@@ -141,8 +141,14 @@ def links(folder: Path) -> dict[str, str]:
     return found
 
 
-def _experiment(client: MlflowClient, suite: str, uri: str) -> str:
-    """The id of ``cnnbench/<suite>``, created where there is none; one that was deleted is restored."""
+def experiment_id(client: MlflowClient, suite: str, uri: str) -> str:
+    """The id of ``cnnbench/<suite>``, created where there is none; one that was deleted is restored.
+
+    Args:
+        client: Of the store.
+        suite: The suite's name, or what else is logged.
+        uri: The store's, beside whose file artifacts lie.
+    """
     name = f"cnnbench/{suite}"
     known = client.get_experiment_by_name(name)
     if known is not None:
