@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cnnbench.views.agreement import ViewTruth
-from cnnbench.views.view import Box, NetworkView, ViewResult
+from cnnbench.views.view import ImageBox, NetworkView, ViewResult
 
 ViewStatus = Literal["agrees", "differs", "not compared"]
 
@@ -29,7 +29,7 @@ class ViewFinding:
     backend: str
     result: ViewResult
     truth: ViewTruth | None = None
-    box: Box | None = None
+    box: ImageBox | None = None
 
     @property
     def in_box(self) -> Mapping[str, float]:

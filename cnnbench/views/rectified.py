@@ -16,6 +16,7 @@ from cnnbench.views.view import NetworkView, Panel, ViewRequest, ViewResult
 Array = NDArray[Any]
 Rule = Callable[[Array], Array]
 KINDS = ("relu", "relu6")
+STRONGEST = 99.0  # the percentile of a gradient that is drawn as its largest
 
 
 def through_rectifiers(network: ViewedNetwork, request: ViewRequest, *, guided: bool, positive: bool = True) -> Array:
@@ -69,7 +70,9 @@ def _view(network: ViewedNetwork, request: ViewRequest, name: str, *, guided: bo
     panels: list[Panel] = []
     for image, item, kind in zip(request.images, gradient, request.classes, strict=True):
         title = f"{name} of class {kind}"
-        panels += [Panel("image", image, "image"), Panel(title, item, "image" if len(item) == 3 else "signed")]
+        strongest = float(np.percentile(np.abs(item), STRONGEST)) or 1.0
+        shown = np.clip(item / (2 * strongest) + 0.5, 0, 1) if len(item) == 3 else item
+        panels += [Panel("image", image, "image"), Panel(title, shown, "image" if len(item) == 3 else "signed")]
     return ViewResult({name: gradient}, (name,), tuple(panels))
 
 

@@ -150,7 +150,7 @@ def find_view(name: str) -> NetworkView:
     return known[name]
 
 
-class Box(NamedTuple):
+class ImageBox(NamedTuple):
     """A part of an image, in pixels: from ``top`` and ``left``, to ``bottom`` and ``right``, which lie outside."""
 
     top: int
@@ -169,9 +169,9 @@ class Box(NamedTuple):
         return (self.bottom - self.top) * (self.right - self.left) / (image[-2] * image[-1])
 
 
-def require_box(given: Sequence[int], image: tuple[int, ...]) -> Box:
+def require_box(given: Sequence[int], image: tuple[int, ...]) -> ImageBox:
     """Four numbers as a box. Raises SuiteError where they are no part of an image (C, H, W)."""
-    box = Box(*given) if len(given) == 4 else None
+    box = ImageBox(*given) if len(given) == 4 else None
     if box is None or not (0 <= box.top < box.bottom <= image[1] and 0 <= box.left < box.right <= image[2]):
         expected = f"TOP:BOTTOM,LEFT:RIGHT within {image[1]} x {image[2]} pixels"
         raise SuiteError("the box is no part of the image", where="--box", received=tuple(given), expected=expected)
