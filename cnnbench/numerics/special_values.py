@@ -191,9 +191,18 @@ def poisoned(values: Array, generator: np.random.Generator, images: int) -> Arra
     return result
 
 
-def _samples(graph: Graph) -> bool:
-    """Whether the network reads some pixels only, at places that are no choice among scores."""
-    chooses = any(graph.dtypes[value] != "float" for node in graph.nodes for value in output_names(graph, node))
+def _samples(graph: Graph, item: str) -> bool:
+    """Whether the network reads some values of an input only, at places that are no choice among what it makes of it.
+
+    Args:
+        graph: The network.
+        item: The input.
+    """
+    reached = {item}
+    for node in graph.nodes:
+        if reached & {*node.inputs}:
+            reached |= {*output_names(graph, node)}
+    chooses = any(graph.dtypes[value] != "float" for value in reached)
     return not chooses and any(node.layer.kind in SAMPLES for node in graph.nodes)
 
 
@@ -207,7 +216,7 @@ def poisoned_batch(case: Case) -> dict[str, Array] | None:
         if item.batched and item.dtype == "float" and values.size:
             first = values[0].reshape(-1)
             place = stream(case.seed, "special image", item.name).integers(0, first.size)
-            first[... if _samples(case.lowered) else place] = math.nan
+            first[... if _samples(case.lowered, item.name) else place] = math.nan
             return {**case.inputs, item.name: values}
     return None
 

@@ -21,13 +21,22 @@ from cnnbench.numerics.budgets.base import (
     gradient_formula,
     sum_of_products,
 )
-from cnnbench.numerics.hard_operands import no_hard_operands
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, scaled
+from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import gamma, sharp_factor
 from cnnbench.spec.layers.sampling import CUBIC, GridSample
 
 Array = NDArray[Any]
 
-no_hard_operands("grid_sample", because="operands say where to look, and are judged as the network has them")
+
+@hard_operands("grid_sample")
+def far_points(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Images of every scale, and points up to seven half images from the centre, reflected several times."""
+    image, grid = scaled(call, hard).inputs
+    periods = 2.0 * hard.generator.integers(-3, 4, grid.shape)
+    return replace(call, inputs=(image, periods + hard.uniform(grid.shape, 0.8)))  # away from where reflection turns
+
+
 COORDINATE_ROUNDINGS = 6  # g + 1, its product, the half, the reflection, the distance, the kernel's argument
 
 

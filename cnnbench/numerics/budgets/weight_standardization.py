@@ -21,14 +21,30 @@ from cnnbench.numerics.budgets.base import (
 )
 from cnnbench.numerics.budgets.conv import conv, conv_gradient
 from cnnbench.numerics.budgets.shared import channel_axes, of_rows
-from cnnbench.numerics.hard_operands import no_hard_operands
+from cnnbench.numerics.hard_operands import Hardness, hard_operands, scaled
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import gamma, sharp_factor
 
 Array = NDArray[Any]
 
-no_hard_operands("scaled_ws_conv", because="its weights are standardised, and its products are those of conv")
 Factor = Any  # c(n, u): the sharp factor or gamma
+
+
+@hard_operands("scaled_ws_conv")
+def hard_filters(call: LayerCall, hard: Hardness) -> LayerCall:
+    """Filters far from 0 beside their deviation, around epsilon, alike in all weights, large, and ordinary."""
+    weight, size = call.weights[0], math.prod(call.weights[0].shape[1:])
+    near = np.sqrt(call.layer.fields()["eps"] / size)
+    patterns = (
+        lambda rows: min(300.0, hard.square) + hard.normal(rows),
+        lambda rows: 0.1 * near * hard.normal(rows),
+        lambda rows: 10 * near * hard.normal(rows),
+        lambda rows: np.full(rows, 0.1),
+        lambda rows: hard.cube * hard.normal(rows),
+        lambda rows: hard.normal(rows),
+    )
+    filters = hard.rows(weight.shape, tuple(range(1, weight.ndim)), patterns)
+    return replace(scaled(call, hard), weights=(filters, *call.weights[1:]))
 
 
 def _finite(c: Factor) -> Factor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.gaps import Gap
 from cnnbench.numerics.budgets import Budget, budget_form
 from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.located import poisoned_program, with_node
 from cnnbench.numerics.checks.verdict import describe
 from cnnbench.numerics.comparison import Comparison, Place, compare, examine
@@ -221,10 +222,11 @@ def _program(subject: Subject, oracle: Oracle) -> tuple[str, str]:
     leaked, swallowed, gap = "", "", {}
     for i, (name, _) in enumerate(case.lowered.outputs):
         value, expected = got[name], np.asarray(entry.read(f"value.{i}"))
-        if value.dtype.kind in "iu" or value.shape[:1] != (case.size,):
+        if value.dtype.kind in "iu" or value.shape != expected.shape or not _holds_images(case, i):
             continue
-        others = (expected[1:] == 0) & np.isfinite(clean[name][1:])  # a value that overflows is no leak
-        gap[name] = float(np.abs(value[1:] - clean[name][1:])[others].max(initial=0.0))
+        value, expected, before = (_by_image(array, case.size) for array in (value, expected, clean[name]))
+        others = (expected[1:] == 0) & np.isfinite(before[1:])  # a value that overflows is no leak
+        gap[name] = float(np.abs(value[1:] - before[1:])[others].max(initial=0.0))
         bad = int((~np.isfinite(value[1:]) & others).sum())
         if bad:
             leaked = f"output {name}: a NaN in the first image makes {bad} values of other images NaN"
@@ -240,3 +242,15 @@ def _program(subject: Subject, oracle: Oracle) -> tuple[str, str]:
         if not shares[worst] <= 1:
             leaked = f"output {worst}: a NaN in the first image changes other images by up to {gap[worst]:.3g}"
     return leaked, swallowed
+
+
+def _holds_images(case: Case, output: int) -> bool:
+    """Whether the first axis of an output has the images, or the same number of rows of each."""
+    value = case.lowered.outputs[output][1]
+    one, all_of_them = case.lowered.shapes(1)[value], case.lowered.shapes(case.size)[value]
+    return bool(one) and all_of_them == (one[0] * case.size, *one[1:])
+
+
+def _by_image(array: Array, images: int) -> Array:
+    """The array with images as its first axis: regions lie image after image."""
+    return array.reshape(images, -1, *array.shape[1:])

@@ -9,6 +9,7 @@ from cnnbench.execution.operations import Call, Operation, Operations, OpResult
 from cnnbench.numerics.faults.engine.base import Arrays, Fault, other_layer
 from cnnbench.numerics.faults.engine.drawn import Draw, Drawn, normal, on
 from cnnbench.spec.layers import Concat
+from cnnbench.spec.layers.arithmetic import Clip
 from cnnbench.spec.layers.sampling import GridSample
 
 
@@ -29,6 +30,17 @@ def _rows_first(right: Operation, table: Operations) -> Operation:
         parts = (grid[..., 1:], grid[..., :1])
         (turned,) = table["concat"].forward(Concat(axis=len(grid.shape) - 1), parts, (), (), call).outputs
         return right.forward(layer, (image, turned), weights, state, call)
+
+    return Operation(forward, right.backward, right.weight_layout)
+
+
+def _within_three(right: Operation, table: Operations) -> Operation:
+    """Points no farther than what one reflection brings back."""
+
+    def forward(layer: Any, inputs: Arrays, weights: Arrays, state: Arrays, call: Call) -> OpResult:
+        image, grid = inputs
+        (near,) = table["clip"].forward(Clip(minimum=-3.0, maximum=3.0), (grid,), (), (), call).outputs
+        return right.forward(layer, (image, near), weights, state, call)
 
     return Operation(forward, right.backward, right.weight_layout)
 
@@ -54,6 +66,13 @@ FAULTS = (
         "the border repeated outside the image where there are zeros",
         _on_grid(GridSample(), limit=1.5),
         operation=other_layer(lambda layer: replace(layer, padding="border")),
+    ),
+    Fault(
+        "grid_sample.reflected_once",
+        "grid_sample",
+        "points beyond three half images clamped, where reflection goes on",
+        _on_grid(GridSample(padding="reflection"), limit=1.5),
+        operation=_within_three,
     ),
     Fault(
         "grid_sample.nearest",

@@ -46,6 +46,12 @@ FAULTS = (
         other_layer(lambda layer: replace(layer, form="scaled_sum")),
     ),
     _standardised(
+        "no_floor",
+        "no lower limit of the variance, which filters that are nearly alike in all weights come to need",
+        _STANDARDISED,
+        other_layer(lambda layer: replace(layer, eps=1e-12)),
+    ),
+    _standardised(
         "unscaled",
         "plain weight standardisation, without the division by the root of K",
         _STANDARDISED,
