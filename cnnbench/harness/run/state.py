@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from cnnbench.harness.passes import events
 from cnnbench.harness.passes.facts import PROVING, Machine, PassFacts
@@ -21,6 +22,8 @@ from cnnbench.harness.suite.plan import Plan
 from cnnbench.measurement.clock import now_utc
 from cnnbench.measurement.installed import distributions
 from cnnbench.measurement.stopwatch import Stopwatch
+
+_installed = cache(distributions)  # what this process imports stays as it is
 
 
 class RunState:
@@ -62,7 +65,6 @@ class RunState:
         self.sampling_ended = plan.suite.measure.latency is None
         self._listeners = list(listeners)
         self._cells = {cell.id: cell for cell in plan.cells}
-        self._installed = distributions()
 
     def facts(self, machine: Machine) -> PassFacts:
         """What a pass that begins now may know. Args: machine: where it works."""
@@ -131,5 +133,5 @@ class RunState:
     def _made_from(self, cell: Cell, kind: type[Part]) -> MadeFrom:
         python = self.options.pythons.get(cell.side, sys.executable)
         reported = self.options.sides.get(cell.side)
-        here = self._installed if reported is None else reported.distributions
+        here = _installed() if reported is None else reported.distributions
         return made_from(cell, kind, self.plan.suite, Installation(python, here))
