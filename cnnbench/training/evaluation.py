@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,43 +88,26 @@ def predict_images(task: TrainingTask, positions: Sequence[int]) -> tuple[tuple[
     Returns:
         The classes, and of each the distance of the two largest outputs over the largest magnitude.
     """
-    values = np.asarray(_of_images(task, positions)[task.graph.outputs[0][0]], np.float64)
+    values = np.asarray(outputs_of_images(task, positions)[task.graph.outputs[0][0]], np.float64)
     first, second = np.sort(values, axis=1)[:, :-3:-1].T
     with np.errstate(divide="ignore", invalid="ignore"):
         leads = (first - second) / np.abs(values).max(axis=1)
     return tuple(map(int, values.argmax(axis=1))), tuple(map(float, leads))
 
 
-def departures(task: TrainingTask, positions: Sequence[int], found: Mapping[str, NDArray[Any]]) -> tuple[float, ...]:
-    """How far another program's outputs lie from the task's, image by image.
-
-    It is the largest over the outputs of max |found - own| / max |own|, both of that image. It is infinite where a
-    value is no number, where an output that is 0 throughout was found to be something else, and where an output is
-    missing or has another shape.
+def outputs_of_images(
+    task: TrainingTask, positions: Sequence[int], moved: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
+) -> dict[str, NDArray[Any]]:
+    """The network's outputs of some test images, by name.
 
     Args:
         task: Whose arrays are those of the trained network.
         positions: Of the images among the test images.
-        found: The other program's outputs of all test images, by name; others than the network's are ignored.
+        moved: What is made of the images first.
     """
-    worst = np.zeros(len(positions))
-    for name, own in _of_images(task, positions).items():
-        others = found.get(name)
-        if others is None or others.shape[1:] != own.shape[1:] or len(others) <= max(positions):
-            return (np.inf,) * len(positions)
-        axes = tuple(range(1, own.ndim))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            apart = np.abs(np.subtract(others[list(positions)], own, dtype=np.float64)).max(axis=axes)
-            shares = np.where(apart == 0, 0.0, apart / np.abs(own).max(axis=axes))
-        worst = np.maximum(worst, np.where(np.isnan(shares), np.inf, shares))
-    return tuple(map(float, worst))
-
-
-def _of_images(task: TrainingTask, positions: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """The network's outputs of some test images, by name."""
     program = task.backend.compile_forward(task.graph, task.passes(training=False))
     program.load(*split_state(task.graph, task.arrays))
-    images = task.data("test").images[list(positions)]
+    images = moved(task.data("test").images[list(positions)])
     return outputs_of(program, task.input[0], images, task.settings.batch)
 
 

@@ -133,9 +133,12 @@ class _Run:
         loss, optimizer = self.settings.loss, self.settings.optimizer
         optimizer.require_names(self.graph)
         self.purpose = purpose_of(self.graph)
-        if self.purpose != "classes" and self.settings.augmentation != Augmentation():
+        varied = self.settings.augmentation
+        keeps_truth = self.purpose == "words" and not varied.flip  # a caption says what stands left of what, not where
+        if self.purpose != "classes" and not keeps_truth and varied != Augmentation():
             raise SpecError(
-                "only classifiers take varied images: targets would have to vary alike", where=self.graph.name
+                "only classifiers take varied images, and captions crops: targets would have to vary alike",
+                where=self.graph.name,
             )
         self.settings.require_mixable_targets()
         self.supervision = supervision(task, self.train_data, self.test_data)

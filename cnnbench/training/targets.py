@@ -18,9 +18,9 @@ from cnnbench.training.grid_targets import grid_targets
 from cnnbench.training.keypoint_targets import keypoint_maps
 
 Array = NDArray[Any]
-Purpose = Literal["classes", "pixels", "points", "cells", "image", "regions"]
+Purpose = Literal["classes", "pixels", "points", "cells", "image", "words", "regions"]
 """What is learnt: the class of an image or of each pixel, where keypoints lie, a grid of objects, the image itself,
-objects of regions (whose targets are sampled for each batch: ``region_training``)."""
+the words of its caption, objects of regions (whose targets are sampled for each batch: ``region_training``)."""
 
 
 def purpose_of(graph: Graph) -> Purpose:
@@ -32,6 +32,8 @@ def purpose_of(graph: Graph) -> Purpose:
     name, value = graph.outputs[0]
     rank = len(graph.shapes()[value])
     found = _PURPOSES.get((name, rank), "classes" if rank == 2 else None)
+    if found == "regions" and "tokens" in dict(graph.outputs):
+        found = "words"
     if found is None:
         raise SpecError(
             "there are no targets for the network's main output",
@@ -135,6 +137,15 @@ def _cells(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     return grid_targets(data.truth, classes, (height, width), (output[1], output[2]))
 
 
+def _words(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
+    """(N, T): the numbers of a caption's words, then of the end."""
+    captions = _truth(network, data, "captions")
+    vocabulary = len(data.names["captions"])
+    if output[1:] != (captions.shape[1], vocabulary):
+        raise _not_fitting(network, output, f"(N, {captions.shape[1]}, {vocabulary}) for {data.name}")
+    return {"targets": captions}
+
+
 def _image(network: str, output: Shape, data: Dataset) -> Mapping[str, Array]:
     if output[1:] != data.images.shape[1:]:
         raise _not_fitting(network, output, f"(N, {', '.join(map(str, data.images.shape[1:]))}), the image itself")
@@ -157,6 +168,7 @@ _MAKERS: dict[str, Callable[[str, Shape, Dataset], Mapping[str, Array]]] = {
     "points": _points,
     "cells": _cells,
     "image": _image,
+    "words": _words,
 }
 
 

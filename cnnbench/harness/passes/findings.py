@@ -72,7 +72,8 @@ class Evaluation(Frozen):
 
     Args:
         images: Test images that were compared.
-        near_ties: Test images that were not, because two classes are nearly equal there.
+        near_ties: Test images that were not, because two classes are nearly equal there, or because what a network
+            chooses (detections, words) hangs on a rounding.
         differing: The positions of images whose predicted classes, or whose outputs, differ.
         compared: What was: the class of each image, or all its outputs.
         allowed: By how much of an output's largest magnitude in an image its values may differ.

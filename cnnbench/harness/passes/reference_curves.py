@@ -79,7 +79,8 @@ class ReferenceCurves:
         """How NumPy's predictions with a trained network compare with those that were made after training.
 
         Of a classifier the classes are compared, of any other network the outputs: in each image, none may lie farther
-        from NumPy's than the same share of the largest by which a class has to lead.
+        from NumPy's than the same share of the largest by which a class has to lead. Images on which the choices of a
+        network hang on a rounding are left out and counted.
 
         Args:
             cell: That trained.
@@ -95,19 +96,17 @@ class ReferenceCurves:
             return self._classes(cell, final, training, min(WIDEST_LEAD, least))
         if least > WIDEST_LEAD:
             raise UnavailableError(f"outputs in {cell.precision} may lie farther apart than a wrong network's")
-        found = read_arrays(outputs)
-        if "counts" in found:
-            raise UnavailableError("which detections are made of regions may hang on a rounding")
-        images = self._images(len(found[TEST_IMAGES]))
-        apart_by = self._ask(cell, final, images, outputs).departures
-        differing = tuple(i for i, apart in zip(images, apart_by, strict=True) if not apart <= least)
+        images = self._images(len(read_arrays(outputs)[TEST_IMAGES]))
+        reply = self._ask(cell, final, images, outputs, least)
+        compared = {i: apart for i, apart in zip(images, reply.departures, strict=True) if i not in reply.ties}
+        differing = tuple(i for i, apart in compared.items() if not apart <= least)
         return Evaluation(
-            images=len(images),
-            near_ties=0,
+            images=len(compared),
+            near_ties=len(reply.ties),
             differing=differing,
             compared="outputs",
             allowed=least,
-            largest=max(apart_by),
+            largest=max(compared.values(), default=None),
         )
 
     def _images(self, count: int) -> Sequence[int]:
@@ -117,7 +116,9 @@ class ReferenceCurves:
             return range(count)
         return [*range(max(MOST_IMAGES - rest, 1)), *range(count - rest, count)]
 
-    def _ask(self, cell: Cell, final: Path, images: Sequence[int], outputs: Path | None = None) -> EvaluateReply:
+    def _ask(
+        self, cell: Cell, final: Path, images: Sequence[int], outputs: Path | None = None, allowed: float = 0.0
+    ) -> EvaluateReply:
         """What NumPy makes of test images with a trained network."""
         on_numpy = numpy_cell(cell, mode="reference" if cell.backend == NUMPY else "fast")
         material = self.work.facts.materials.of(on_numpy)
@@ -128,6 +129,7 @@ class ReferenceCurves:
             settings=train_settings(self.settings, cell.seed),
             images=tuple(images),
             outputs=outputs,
+            allowed=allowed,
         )
         with self.work.watch.timing("training"):
             worker = self.pool.get(self.work.facts.spec(on_numpy)).worker

@@ -51,12 +51,15 @@ def train(request: TrainRequest, state: WorkerState) -> TrainReply:
 
 def evaluate(request: EvaluateRequest, state: WorkerState) -> EvaluateReply:
     """Predicts with a trained network, or compares outputs with its own."""
-    from cnnbench.training.evaluation import departures, predict_images
+    from cnnbench.training.departures import departures, ties
+    from cnnbench.training.evaluation import predict_images
 
+    task = _task(request, state)
     if request.outputs is not None:
-        found = read_arrays(request.outputs)
-        return EvaluateReply(departures=departures(_task(request, state), request.images, found))
-    predictions, leads = predict_images(_task(request, state), request.images)
+        apart = departures(task, request.images, read_arrays(request.outputs))
+        far = [i for i, share in zip(request.images, apart, strict=True) if not share <= request.allowed]
+        return EvaluateReply(departures=apart, ties=ties(task, far, request.allowed))
+    predictions, leads = predict_images(task, request.images)
     return EvaluateReply(predictions=predictions, leads=leads)
 
 

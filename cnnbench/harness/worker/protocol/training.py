@@ -67,12 +67,14 @@ class EvaluateReply(Message):
 
     Args:
         predictions, leads: Of a classifier the class, and by how much of the largest output it leads the next one.
-        departures: Of another network how far the given outputs lie from its own, as ``training.evaluation`` says.
+        departures: Of another network how far the given outputs lie from its own, as ``training.departures`` says.
+        ties: The positions of images that depart by more than is allowed, and would by a rounding alone.
     """
 
     predictions: tuple[int, ...] = ()
     leads: tuple[AnyFloat, ...] = ()
     departures: tuple[AnyFloat, ...] = ()
+    ties: tuple[int, ...] = ()
 
 
 class EvaluateRequest(Request[EvaluateReply]):
@@ -82,6 +84,7 @@ class EvaluateRequest(Request[EvaluateReply]):
         images: Their positions.
         outputs: A file of the outputs of all test images, with which its own are compared; None for a classifier, whose
             classes are wanted.
+        allowed: How far outputs may lie apart; images that depart by more are looked at for ties.
     """
 
     method: ClassVar[str] = "evaluate"
@@ -91,6 +94,7 @@ class EvaluateRequest(Request[EvaluateReply]):
     settings: TrainSettingsValue
     images: tuple[int, ...]
     outputs: Path | None = None
+    allowed: float = 0.0
 
 
 class EpochEvent(Message):
