@@ -17,14 +17,13 @@ from cnnbench.measurement.clock import Clock
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.weights import check_fits, split_state
 from cnnbench.training import checkpoints
-from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.batches import epoch_batches
 from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import outputs_of
 from cnnbench.training.metrics.registry import Score, default_metrics, scorable, score
 from cnnbench.training.supervision import supervision
-from cnnbench.training.targets import purpose_of, trained_graph
+from cnnbench.training.targets import purpose_of, require_true_targets, trained_graph
 from cnnbench.training.task import TrainingTask
 
 
@@ -133,13 +132,7 @@ class _Run:
         loss, optimizer = self.settings.loss, self.settings.optimizer
         optimizer.require_names(self.graph)
         self.purpose = purpose_of(self.graph)
-        varied = self.settings.augmentation
-        keeps_truth = self.purpose == "words" and not varied.flip  # a caption says what stands left of what, not where
-        if self.purpose != "classes" and not keeps_truth and varied != Augmentation():
-            raise SpecError(
-                "only classifiers take varied images, and captions crops: targets would have to vary alike",
-                where=self.graph.name,
-            )
+        require_true_targets(self.graph, self.settings.augmentation)
         self.settings.require_mixable_targets()
         self.supervision = supervision(task, self.train_data, self.test_data)
         trained, objective = trained_graph(self.graph, loss)

@@ -13,6 +13,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.losses import JointLoss, Loss, Objective, loss_targets, objective_graph
+from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.dataset import Dataset
 from cnnbench.training.grid_targets import grid_targets
 from cnnbench.training.keypoint_targets import keypoint_maps
@@ -42,6 +43,17 @@ def purpose_of(graph: Graph) -> Purpose:
             expected=", ".join(f"{known} of {axes}" for known, axes in _PURPOSES),
         )
     return found
+
+
+def require_true_targets(graph: Graph, augmentation: Augmentation) -> None:
+    """Raises SpecError where varied images are no longer what the targets say: crops leave captions true."""
+    crops = Augmentation(crop_padding=augmentation.crop_padding)
+    purpose = purpose_of(graph)
+    if purpose != "classes" and augmentation != (crops if purpose == "words" else Augmentation()):
+        raise SpecError(
+            "only classifiers take varied images, and captions crops: targets would have to vary alike",
+            where=graph.name,
+        )
 
 
 def targets_of(graph: Graph, loss: Loss, data: Dataset) -> Mapping[str, Array]:

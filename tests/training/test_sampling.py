@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,12 @@ from cnnbench.errors import SpecError
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
+from cnnbench.harness.passes.program_pictures import translation_scores
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.weights import split_state
+from cnnbench.training.data import load_dataset
+from cnnbench.training.dataset import DataRequest
 from cnnbench.training.decoders.generation import Diffusion, latents
 from cnnbench.training.programs.offered import offered_program
 from cnnbench.training.programs.sampling import Sampling, sampling_from_json, sampling_to_json
@@ -31,6 +36,11 @@ def scaled(scale: float, inputs: dict[str, tuple[int, ...]]):
     return b.build({"out": b.add("scale", Affine(scale=scale), first)})
 
 
+def out_of(graph):
+    """The graph, whose output is a picture."""
+    return replace(graph, outputs=(("image", graph.outputs[0][1]),))
+
+
 def test_a_latent_vector_becomes_a_picture_within_its_values():
     sampling = Sampling("latents", "maker", scaled(0.5, {"z": (1, 2, 2)}))
     found = sampling.pictures(loaded(sampling), 60, 7)
@@ -44,6 +54,28 @@ def test_the_first_pictures_are_the_same_however_many_there_are(way):
     sampling = Sampling(way, "maker", scaled(0.5, inputs), (-9.0, 9.0), steps=5)
     few, many = (sampling.pictures(loaded(sampling), count, 7) for count in (3, 55))
     assert np.array_equal(few, many[:3])
+
+
+def test_a_translation_is_made_of_each_given_image():
+    sampling = Sampling("translation", "to_b", scaled(0.5, {"image": (1, 2, 2)}), source="a")
+    given = np.random.default_rng(0).normal(size=(7, 1, 2, 2)).astype(np.float32)
+    assert sampling.pictures(loaded(sampling), 5, 3, given) == pytest.approx(np.clip(0.5 * given[:5], -1, 1))
+    assert sampling_from_json(sampling_to_json(sampling)).source == "a"
+    for way, source in (("translation", ""), ("latents", "a")):
+        with pytest.raises(SpecError, match="has a source"):
+            Sampling(way, "to_b", sampling.graph, source=source)
+
+
+def test_a_translation_is_held_against_the_counterparts_and_not_against_the_image():
+    sampling = Sampling("translation", "to_b", out_of(scaled(0.5, {"image": (3, 8, 8)})), source="a")
+    images = load_dataset("digits_a", DataRequest("test", (3, 8, 8)))
+    right = images.truth["counterparts"]
+    found = {score.metric: score.value for score in translation_scores(sampling, images, right[:9])}
+    assert found["reconstruction_error"] == 0
+    wrong = {score.metric: score.value for score in translation_scores(sampling, images, images.images[:9])}
+    assert wrong["reconstruction_error"] == pytest.approx(np.mean((images.images[:9] - right[:9]) ** 2), rel=1e-5)
+    unknown = replace(images, truth={})
+    assert translation_scores(sampling, unknown, right[:9]) == ()
 
 
 def test_noise_is_taken_out_step_by_step():

@@ -17,7 +17,7 @@ from cnnbench.harness.suite.trainings import cell_program
 from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.programs import PICTURES, TrainProgramRequest
-from cnnbench.harness.worker.protocol.training import EpochEvent, Event
+from cnnbench.harness.worker.protocol.training import TEST_IMAGES, EpochEvent, Event
 from cnnbench.training.epoch import Epoch
 
 EXAMPLES = 16  # pictures that are kept of each cell
@@ -56,10 +56,12 @@ def _train(work: Work, cell: Cell, loaded: LoadedWorker, maker: PictureMaker) ->
         sampling, examples = request.program.sampling, None
         if sampling is not None and all(map(math.isfinite, training.losses)):
             held = {**read_arrays(final), **read_arrays(averages)}
-            names = {name for _, name in request.settings.data}
-            made = maker.made(cell, sampling, held, names.pop() if len(names) == 1 else None)
+            made = maker.made(cell, sampling, held, dict(request.settings.data))
             training = _with_pictures(training, made)
-            examples = keep_examples(work, cell, {PICTURES: made.pictures[:EXAMPLES]})
+            shown = {PICTURES: made.pictures[:EXAMPLES]}
+            if made.given is not None:
+                shown = {TEST_IMAGES: made.given[:EXAMPLES], "image": made.pictures[:EXAMPLES]}
+            examples = keep_examples(work, cell, shown)
     finally:
         for path in (final, averages):
             path.unlink(missing_ok=True)

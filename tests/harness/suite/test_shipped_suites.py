@@ -70,8 +70,19 @@ def test_the_wheel_lists_and_plans_its_suites(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
-@pytest.mark.parametrize(("name", "side", "classes"), [("segmentation", 56, 4), ("pose", 64, 14), ("detection", 64, 3)])
+SUITES_OF_OTHERS = [("segmentation", 56, 4), ("pose", 64, 14), ("detection", 64, 3)]
+
+
+@pytest.mark.parametrize(("name", "side", "classes"), SUITES_OF_OTHERS)
 def test_suites_of_other_networks_than_classifiers_train_on_every_backend(name: str, side: int, classes: int) -> None:
     cells = cnnbench.plan(name).cells
     assert [cell.backend for cell in cells] == ["numpy", "torch", "jax", "tensorflow"]
     assert all(cell.train and cell.image == (3, side, side) and cell.num_classes == classes for cell in cells)
+
+
+def test_translations_are_trained_by_their_program_on_every_backend() -> None:
+    cells = cnnbench.plan("cyclegan").cells
+    assert [(cell.backend, cell.program) for cell in cells] == [
+        (backend, "cyclegan_tiny") for backend in ("numpy", "torch", "jax", "tensorflow")
+    ]
+    assert all(cell.train and "program" in cell.checks for cell in cells)

@@ -52,11 +52,17 @@ def train_program(request: TrainProgramRequest, state: WorkerState) -> TrainProg
 def pictures(request: PicturesRequest, state: WorkerState) -> Done:
     """Makes pictures."""
     from cnnbench.spec.weights import split_state
+    from cnnbench.training.data import load_dataset
+    from cnnbench.training.dataset import DataRequest
 
     how = replace(request.options, training=False, fold_batch_norm=False)
     program = state.loaded.compile_forward(request.sampling.graph, how)
     program.load(*split_state(request.sampling.graph, read_arrays(request.arrays)))
-    write_arrays(request.output, {PICTURES: request.sampling.pictures(program, request.count, request.seed)})
+    given = None
+    if request.data is not None:
+        wanted = DataRequest("test", request.sampling.graph.inputs[0].shape)
+        given = load_dataset(request.data, wanted).images
+    write_arrays(request.output, {PICTURES: request.sampling.pictures(program, request.count, request.seed, given)})
     return Done()
 
 

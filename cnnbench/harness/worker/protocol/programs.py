@@ -46,6 +46,7 @@ class PicturesRequest(Request[Done]):
         count: How many pictures.
         seed: Of what they are made from.
         output: File for them, as ``PICTURES``.
+        data: The dataset whose test images are translated; None where nothing is.
     """
 
     method: ClassVar[str] = "pictures"
@@ -55,6 +56,7 @@ class PicturesRequest(Request[Done]):
     count: int
     seed: int
     output: Path
+    data: str | None = None
 
 
 class TrainProgramReply(Message):

@@ -9,6 +9,7 @@ from cnnbench.spec.layers import Add, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench.training.programs.program import Phase, TrainingProgram
+from cnnbench.training.programs.sampling import Sampling
 from cnnbench.training.programs.shipped.adversarial import ADAM, SPREAD, network
 from cnnbench.training.programs.sources import FromData
 
@@ -19,7 +20,8 @@ def cyclegan(image: Shape | None = None, optimizer: Optimizer = ADAM) -> Trainin
     """Two phases: both generators (adversarial, cycle and identity losses), then both discriminators.
 
     The discriminators judge translations made by the generators as the first phase left them. Images of the two domains
-    come in orders of their own, so that there are no pairs. There is no pool of earlier translations.
+    come in orders of their own, so that there are no pairs; their values lie from -1 to 1, as a generator's. There is
+    no pool of earlier translations.
 
     Args:
         image: (C, H, W) of both domains; None for the networks' own.
@@ -35,8 +37,9 @@ def cyclegan(image: Shape | None = None, optimizer: Optimizer = ADAM) -> Trainin
             Phase("generators", _generators(generator, patches), ("to_b", "to_a"), optimizer),
             Phase("discriminators", _discriminators(generator, patches), ("judge_a", "judge_b"), optimizer),
         ),
-        {name: FromData(dataset=name, scaled_to=(-1.0, 1.0)) for name in ("a", "b")},
+        {name: FromData(dataset=name) for name in ("a", "b")},
         spread=SPREAD,
+        sampling=Sampling("translation", "to_b", generator, source="a"),
     )
 
 
