@@ -16,6 +16,7 @@ FOLDER = Path(package.__file__).parent
 TERMS = {
     "loss": "losses",
     "optimizer": "optimizers",
+    "step": "step_gradients",
     "sharing": "sharing",
     "load": "loads",
     "folding": "folding",

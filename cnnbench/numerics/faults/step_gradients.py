@@ -147,7 +147,7 @@ _WHOLE_AT_FIRST = classifier(TrainingSteps(SGD(dampening=0.3), CrossEntropy()))
 FAULTS = (
     Fault(
         "schedule.one_step_late",
-        "optimizer",
+        "step",
         "each step taken with the rate of the one before it",
         classifier(TrainingSteps(SGD(), CrossEntropy())),
         check="training",
@@ -156,7 +156,7 @@ FAULTS = (
     ),
     Fault(
         "accumulation.last_only",
-        "optimizer",
+        "step",
         "the gradients of the last micro-batches alone",
         _ACCUMULATED,
         check="training",
@@ -164,7 +164,7 @@ FAULTS = (
         programs=changed_programs(ProgramChange(upload=_last_images), ("compile_step",)),
     ),
     *(
-        Fault(f"sgd.{name}", "optimizer", what, _DAMPED, check="training", node="optimizer", optimizer=change)
+        Fault(f"sgd.{name}", "step", what, _DAMPED, check="training", node="optimizer", optimizer=change)
         for name, what, change in (
             ("dampening_ignored", "momentum takes the whole gradient", _dampening(0.0)),
             ("dampening_complement", "the share that is left out taken for that which stays", _dampening(0.7)),
@@ -172,7 +172,7 @@ FAULTS = (
     ),
     Fault(
         "sgd.dampened_at_first",
-        "optimizer",
+        "step",
         "the first step is damped, too, which PyTorch leaves whole",
         _WHOLE_AT_FIRST,
         check="training",
@@ -180,7 +180,7 @@ FAULTS = (
         programs=changed_programs(ProgramChange(load=_as_started), ("compile_step",)),
     ),
     *(
-        Fault(f"clipping.{name}", "optimizer", what, case, check="training", node="optimizer", optimizer=change)
+        Fault(f"clipping.{name}", "step", what, case, check="training", node="optimizer", optimizer=change)
         for name, what, case, change in (
             ("each_array", "each array clipped by its own norm, not all by theirs", _GLOBAL, _clipping(kind="norm")),
             ("no_epsilon", "no epsilon added to the norm", _GLOBAL, _clipping(epsilon=0.0)),
@@ -195,7 +195,7 @@ FAULTS = (
     *(
         Fault(
             name,
-            "optimizer",
+            "step",
             what,
             case,
             check="training",

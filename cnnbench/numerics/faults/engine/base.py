@@ -27,7 +27,7 @@ class Fault:
 
     Args:
         name: ``<kind>.<defect>``.
-        kind: The layer kind whose op is changed; ``loss``, ``optimizer`` or ``sharing`` (of weights) for the others.
+        kind: The layer kind whose op is changed; ``loss``, ``optimizer``, ``step`` or ``sharing`` for others.
             For a composite's part it is the part's kind, and ``node`` is ``suspect.<part>``; a composite kind is
             examined as one node.
         description: What goes wrong, and where it happened.
