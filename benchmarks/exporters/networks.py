@@ -8,6 +8,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 SOURCES = ("torchvision", "timm", "keras")
+NEEDED = {
+    "torchvision": ("torch", "torchvision", "onnxscript", "onnxruntime"),
+    "timm": ("torch", "timm", "onnxscript", "onnxruntime"),
+    "keras": ("tensorflow", "tf2onnx", "onnxruntime"),
+}
+"""The packages that a source's networks and their exporters need."""
 LARGEST = 150e6  # parameters; what is larger is left out, and counted so
 
 

@@ -10,11 +10,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from networks import Listed
+from networks import NEEDED, Listed
 from rows import EXPORTERS, Row
 
 MANY = 10  # networks of a process, which takes seconds to import a framework
@@ -37,7 +38,10 @@ class Limits(NamedTuple):
 
 
 def names_of(output: Path, source: str) -> list[Listed]:
-    """The source's networks, listed once by a process of its own and kept."""
+    """The source's networks, listed once by a process of its own and kept; none where a package is missing."""
+    if missing := [package for package in NEEDED[source] if find_spec(package) is None]:
+        print(f"{source} is left out: it needs {', '.join(missing)}", file=sys.stderr)
+        return []
     file = output / f"{source}.json"
     if not file.exists():
         done = subprocess.run([sys.executable, _program(), "names", source], capture_output=True, text=True)
