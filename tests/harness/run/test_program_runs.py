@@ -21,6 +21,7 @@ from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import plan
 from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.protocol.programs import PICTURES
+from cnnbench.harness.worker.protocol.training import TEST_IMAGES
 from cnnbench.training.data import load_dataset
 from cnnbench.training.dataset import DataRequest
 
@@ -102,3 +103,20 @@ def test_real_digits_are_recognised_and_noise_is_not(tmp_path):
     assert found["noise"]["recognised"] < 0.8
     assert found["real"]["frechet_distance"] < 0.1 * found["noise"]["frechet_distance"]
     assert found["real"]["frechet_distance"] < 0.1 * found["one"]["frechet_distance"]
+
+
+@pytest.mark.slow
+def test_translations_are_held_against_their_counterparts_and_shown_beside_their_images(tmp_path):
+    matrix = {"architectures": "cyclegan_generator_tiny", "backends": "numpy", "threads": 1, "image": [[3, 16, 16]]}
+    programs = {"program": "cyclegan_tiny", "rounds": 1, "batch": 2}
+    asked = plan(Suite.model_validate({**SUITE, "matrix": matrix, "programs": programs}))
+    result = run(asked, RunOptions(root=tmp_path))
+    (record,) = result.records
+    assert record.training is not None
+    assert {score.metric for score in record.training.epochs[-1].metrics} == {"psnr", "reconstruction_error"}
+    assert record.training.evaluation is not None
+    assert record.training.evaluation.differing == ()
+    shown = read_arrays(result.folder / "cells" / record.cell.id / EXAMPLES_FILE)
+    images = load_dataset("digits_a", DataRequest("test", (3, 16, 16))).images
+    np.testing.assert_array_equal(shown[TEST_IMAGES], images[:16])
+    assert shown["image"].shape == (16, 3, 16, 16)
