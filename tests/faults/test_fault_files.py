@@ -23,7 +23,6 @@ TERMS = {
     "program": "programs",
     "trained": "trained",
 }
-SECOND = {"step_gradients": "optimizers"}  # what does not fit into a family's first file
 STEMS = sorted(module.name for module in iter_modules([str(FOLDER)]) if not module.ispkg)
 
 
@@ -36,6 +35,5 @@ def family(fault) -> str:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_file_of_faults_has_the_stem_of_a_family_and_its_faults_only(stem):
-    own = SECOND.get(stem, stem)
-    assert own in {layer.family for layer in layer_kinds().values()} | set(TERMS.values())
-    assert {family(fault) for fault in import_module(f"{package.__name__}.{stem}").FAULTS} == {own}
+    assert stem in {layer.family for layer in layer_kinds().values()} | set(TERMS.values())
+    assert {family(fault) for fault in import_module(f"{package.__name__}.{stem}").FAULTS} == {stem}
