@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -191,6 +192,26 @@ def test_a_request_arrives_as_it_was_sent(request_):
 @pytest.mark.parametrize("reply", REPLY_EXAMPLES, ids=names(REPLY_EXAMPLES))
 def test_a_reply_arrives_as_it_was_sent(reply):
     assert read_content(encode(3, "result", reply), "result", type(reply), "the reply") == reply
+
+
+def shape(value):
+    """What a message consists of: the names of its fields, and what stands in them, without the values."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [shape(item) for item in value[:1]]
+    return type(value).__name__
+
+
+def test_another_shape_of_any_message_has_another_version():
+    """Raise PROTOCOL and write the new digest here: the workers of another cnnbench could not read the messages."""
+    shapes = {}
+    for message in (*REQUEST_EXAMPLES, *REPLY_EXAMPLES):
+        line = json.loads(encode(3, "parameters", message, "method"))
+        fields = sorted(type(message).model_fields)
+        shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
+    text = json.dumps(shapes, sort_keys=True)
+    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (9, "d67a63fa3889f2b4")
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():
