@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.teacher_forcing import output_names
+from cnnbench.spec.draws import box_extents
 from cnnbench.spec.graph import Graph, Input, Node, value_names
 from cnnbench.spec.layers import Layer
 from cnnbench.spec.streams import stream
@@ -209,11 +210,13 @@ def _samples(graph: Graph, item: str) -> bool:
 def poisoned_batch(case: Case) -> dict[str, Array] | None:
     """The batch whose first image has one NaN, in the first input of floats; None where there is no such input.
 
-    The whole image is NaN where the network samples it: one pixel might be read by no sample.
+    The whole image is NaN where the network samples it: one pixel might be read by no sample. Boxes that are not
+    numbers have no place in an image, so that inputs which are boxes stay as they are.
     """
+    boxes = box_extents(case.lowered)
     for item in case.graph.inputs:
         values = case.inputs[item.name].copy()
-        if item.batched and item.dtype == "float" and values.size:
+        if item.batched and item.dtype == "float" and values.size and item.name not in boxes:
             first = values[0].reshape(-1)
             place = stream(case.seed, "special image", item.name).integers(0, first.size)
             first[... if _samples(case.lowered, item.name) else place] = math.nan

@@ -9,6 +9,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph, value_names
 from cnnbench.spec.layers import Initializer, Shape, WeightSpec
 from cnnbench.spec.layers.detection import RoIMaxPool
+from cnnbench.spec.layers.roi_align import LevelRoIAlign
 from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.streams import stream
 
@@ -70,7 +71,7 @@ def draw_inputs(graph: Graph, seed: int, batch: int, purpose: str = "inputs") ->
     import numpy as np
 
     limits = _limits(graph) if any(item.dtype == "int" for item in graph.inputs) else {}
-    extents = _extents(graph)
+    extents = box_extents(graph)
     found: dict[str, Array] = {}
     for item in graph.inputs:
         generator, shape = stream(seed, purpose, item.name), item.full_shape(batch)
@@ -101,7 +102,7 @@ def _limits(graph: Graph) -> dict[str, int]:
     return limits
 
 
-def _extents(graph: Graph) -> dict[str, tuple[float, float]]:
+def box_extents(graph: Graph) -> dict[str, tuple[float, float]]:
     """Width and height of the image in which values are boxes: those that a layer pools, and what was reshaped to them.
 
     Corners of other origin are computed within the network and are no inputs.
@@ -112,6 +113,9 @@ def _extents(graph: Graph) -> dict[str, tuple[float, float]]:
             height, width = graph.input_shapes(node)[0][2:]
             scale = node.layer.spatial_scale
             extents[node.inputs[1]] = (width / scale, height / scale)
+        elif isinstance(node.layer, LevelRoIAlign):
+            height, width = graph.input_shapes(node)[2][2:]
+            extents[node.inputs[0]] = (width * node.layer.strides[0], height * node.layer.strides[0])
         elif isinstance(node.layer, Reshape) and node.name in extents:
             extents[node.inputs[0]] = extents[node.name]
     return extents

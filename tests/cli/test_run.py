@@ -24,7 +24,7 @@ measure:
   latency: {launches: 1, rounds: 3, samples: 3, warmup: {max_s: 1}}
   memory: false
   yardsticks: false
-train: {architectures: lenet5, epochs: 1, batch: 256}
+train: {architectures: lenet5, epochs: 1, batch: 128}
 """
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are tested on Linux")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,7 +123,8 @@ def of_added(outputs: Array, axes: Axes, u: Roundoff) -> tuple[Shared, ...]:
         axes: Along which b is the same.
         u: The policy's roundoffs.
     """
-    return of_rows(axes, u.stored * np.abs(outputs).mean(axis=axes, keepdims=True))
+    count = max(math.prod(outputs.shape[axis] for axis in axes), 1)  # of no images there is none
+    return of_rows(axes, u.stored * np.abs(outputs).sum(axis=axes, keepdims=True) / count)
 
 
 def of_rows(axis: int | Axes, *patterns: Array) -> tuple[Shared, ...]:

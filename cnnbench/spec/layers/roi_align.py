@@ -69,7 +69,7 @@ class LevelRoIAlign(Layer, kind="level_roi_align"):
     sampling_ratio: int = 2
     aligned: bool = False
 
-    example = Example((3, 4), (3, 1), (1, 2, 8, 8), (1, 2, 4, 4), output_size=2, strides=(1.0, 2.0))
+    example = Example((4, 4), (4, 1), (1, 2, 8, 8), (1, 2, 4, 4), output_size=2, strides=(1.0, 2.0))
     num_inputs = (3, None)
     int_inputs = (1,)
     no_gradient_to = (0,)
