@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.errors import DataError
 from cnnbench.numerics.budgets import (
     ForwardBudget,
     GradientSetting,
@@ -124,8 +125,8 @@ class Oracle:
         graph = self.case.lowered
         return {value: (node.name, i) for node in graph.nodes for i, value in enumerate(output_names(graph, node))}
 
-    @cached_property
-    def _local(self) -> CacheEntry:
+    @property
+    def _local(self) -> CacheEntry:  # asked for each time: what other answers need may have removed it meanwhile
         return self.cache.entry(self.case.key("local"), self._fill_local)
 
     def _fill_local(self, entry: CacheEntry) -> None:
@@ -157,7 +158,12 @@ class Oracle:
     def outputs(self, node: str, *, training: bool = False) -> Truth:
         """A node's outputs at inference or at training."""
         stem = f"{self._positions[node]}.{'training' if training else 'out'}"
-        return read_truth(self._local, stem if self._local.has(f"{stem}.0") else f"{self._positions[node]}.out")
+        found = read_truth(self._local, stem if self._local.has(f"{stem}.0") else f"{self._positions[node]}.out")
+        if not found.values:
+            raise DataError(
+                f"the cached oracle has no values of {node!r}", where=str(self.cache.folder), remedy="run again"
+            )
+        return found
 
     def shared(self, node: str) -> tuple[Shared, ...]:
         """What the elements of a node's first output err by in common at inference."""
@@ -198,7 +204,7 @@ class Oracle:
         names = representatives(graph, self.case.size)
         return [n for n in names if graph.node(n).layer.differentiable and float_outputs(graph, graph.node(n))]
 
-    @cached_property
+    @property
     def _gradients(self) -> CacheEntry:
         return self.cache.entry(self.case.key("gradients"), self._fill_gradients)
 

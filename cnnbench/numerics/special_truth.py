@@ -43,7 +43,7 @@ class SpecialTruth:
         """Their graph, its arrays and its batch."""
         return self.probe.build()
 
-    @cached_property
+    @property
     def _entry(self) -> CacheEntry:
         asked = [f"{'wide ' if chain.wide else ''}{' '.join(chain.nodes)}" for chain in self.chains]
 
