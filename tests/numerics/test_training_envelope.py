@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnbench.numerics.training_envelope import ALARM, SURE_STEPS, agreement, envelope, parted, perturbed
+from cnnbench.numerics.training_envelope import ALARM, SURE_STEPS, CurveEnvelope, agreement, envelope, parted, perturbed
 
 
 def test_every_value_moves_by_exactly_one_unit_in_the_last_place():
@@ -108,3 +108,13 @@ def test_runs_that_part_at_once_leave_nothing_to_compare_and_no_verdict():
     assert facts["steps_compared"] == 0
     assert facts["agrees"] is None
     assert facts["used"] is None
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="one value that crosses 0 leaves it")
+def test_a_right_curve_in_which_one_value_crosses_0_is_not_called_wrong():
+    """LeNet-5 on digits, batch 256, with OpenBLAS for AVX-512: one pre-activation crosses 0 at step 3."""
+    exact = (2.3002362588327028, 2.297722511603018, 2.2957369115182873, 2.2978895221373756, 2.2891407999123192)
+    spread = (3.3704528945577295e-08, *4 * (1.71972891038763e-07,))
+    seen = (2.300236225128174, 2.297722339630127, 2.2957358360290527, 2.2978858947753906, 2.289137601852417)
+    found = agreement(seen, 0.203, CurveEnvelope(exact, spread, 5, (0.203,), exact=True))
+    assert found["agrees"] is not False
