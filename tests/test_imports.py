@@ -27,7 +27,8 @@ ORDER = {
         "training",
         "numerics",
         "conformance porting",
-        "claims views",
+        "views",
+        "claims",  # that about styles is tried on a view
         "harness",
         "fuzzing",
         "gates",
