@@ -4,13 +4,13 @@
 
 For each seed a small network is trained on digits. Then it is trained again, with the same seed and one thing changed,
 and the gate compares the two on the 359 test images, as it compares a run with its baseline. What was trained is in
-ROWS.jsonl and is not trained again. ``--table`` prints the rows as a table without training anything.
+ROWS.jsonl and is not trained again by the same code and packages. ``--table`` prints the rows as a table, without
+training.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.gates.judgement import discoveries, judgement
 from cnnbench.gates.resources import accuracy_change, mcnemar
 from cnnbench.gates.rules import Rules
+from cnnbench.measurement.kept_rows import KeptRows
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import BatchNorm, Conv, Flatten, Linear, ReLU
 from cnnbench.spec.optimizers import SGD
@@ -160,22 +161,21 @@ def row(variant: Variant, seed: int, base: tuple[int, ...], head: tuple[int, ...
 
 def measure(path: Path, seeds: int, tell: Callable[[str], None] = print) -> None:
     """Trains what the file does not hold yet, seed by seed, so that it may end at any time."""
-    done = {(found["what"], found["seed"]) for found in rows(path)}
+    kept = rows(path)
+    done = {(found["what"], found["seed"]) for found in kept.read()}
     for seed in range(seeds):
         left = [variant for variant in VARIANTS if (variant.what, seed) not in done]
         if not left:
             continue
         base, targets = trained(Variant("base"), seed)
         for variant in left:
-            found = row(variant, seed, base, trained(variant, seed)[0], targets)
-            with path.open("a") as file:
-                file.write(json.dumps(found) + "\n")
+            kept.append(row(variant, seed, base, trained(variant, seed)[0], targets))
         tell(f"seed {seed}")
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
+def rows(path: Path) -> KeptRows:
     """What was measured."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return KeptRows.of(path, Path(__file__))
 
 
 def interval(count: int, total: int) -> tuple[float, float]:
@@ -189,8 +189,9 @@ def table(path: Path) -> str:
     """The counts of each variant, in Markdown."""
     lines = ["| changed | trainings | mean drop | largest drop | called regressed | share (95 %) | inconclusive |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | --- | ---: |")
+    known = rows(path).latest()
     for variant in VARIANTS:
-        own = [found for found in rows(path) if found["what"] == variant.what]
+        own = [found for found in known if found["what"] == variant.what]
         if not own:
             continue
         drops = [found["base"] - found["head"] for found in own]

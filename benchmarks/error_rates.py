@@ -39,6 +39,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnbench.measurement.kept_rows import KeptRows
+
 ROOT = Path(__file__).parents[1]
 SUPPORT = ROOT / "tests" / "support"
 BACKENDS = ("plain", "second", "third", "fourth")
@@ -237,9 +239,8 @@ def one_run(kind: Kind, seed: int, loaded: bool) -> dict[str, Any]:
 
 def experiment(folder: Path, runs: int, minutes: float) -> None:
     """Makes the runs that FOLDER does not hold yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    results = folder / "results.jsonl"
-    done = {(item["kind"], item["seed"], item["load"]) for item in read(folder)}
+    kept = results(folder)
+    done = {(item["kind"], item["seed"], item["load"]) for item in kept.read()}
     end = time.monotonic() + 60 * minutes
     for seed, loaded, kind in itertools.product(range(runs), (False, True), KINDS.values()):
         if (kind.name, seed, loaded) in done:
@@ -247,8 +248,7 @@ def experiment(folder: Path, runs: int, minutes: float) -> None:
         if time.monotonic() > end:
             return
         found = one_run(kind, seed, loaded)
-        with results.open("a") as out:
-            out.write(json.dumps(found) + "\n")
+        kept.append(found)
         wrong = sum(cell["ab"]["verdict"] in ("regressed", "improved") for cell in found["cells"] if not cell["slowed"])
         hits = sum(cell["ab"]["verdict"] == "regressed" for cell in found["cells"] if cell["slowed"])
         seconds = {name: round(value) for name, value in found["seconds"].items()}
@@ -259,10 +259,9 @@ def experiment(folder: Path, runs: int, minutes: float) -> None:
         )
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The runs so far."""
-    path = folder / "results.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def results(folder: Path) -> KeptRows:
+    """The runs so far, of this code and these packages."""
+    return KeptRows.of(folder / "results.jsonl", Path(__file__), packages=("pytest-benchmark",))
 
 
 METHODS = {
@@ -281,7 +280,7 @@ def upper_bound(alarms: int, total: int) -> float:
 
 def table(folder: Path) -> None:
     """Prints the table of the documentation."""
-    found = read(folder)
+    found = results(folder).latest()
     print(
         "| cells | background load | method | false alarms (upper 95 % bound) | slowdowns found | seconds a verdict |"
     )

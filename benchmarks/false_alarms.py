@@ -6,14 +6,13 @@
 ``cnnbench faults score`` makes clean runs of small networks on ordinary numbers. Here registered networks are run on
 images so small that batch norms average a few values, with weights times 100 and 1e-20, inputs times 1e20 and 1e-40
 (denormal in float32), and training rates times 100. A correct backend passes, or the check says ``not applicable``.
-Every run is a line of FILE; runs that are there are not made again.
+Every run is a line of FILE; runs that are there, of the same code and packages, are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import numpy as np
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
+from cnnbench.measurement.kept_rows import KeptRows
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.subject import InProcessSubject
@@ -86,10 +86,11 @@ def case_of(asked: dict[str, Any]) -> Case:
 
 def run(asked: argparse.Namespace) -> None:
     """Makes the runs that are not in the file."""
-    done = {json.dumps(row["asked"]) for row in read(asked.file)}
+    kept = KeptRows.of(asked.file, Path(__file__))
+    done = [row["asked"] for row in kept.read()]
     backends: dict[str, Any] = {}
     for item in runs(asked):
-        if json.dumps(item) in done:
+        if item in done:
             continue
         name = item["backend"].partition(":")[0]
         if name not in backends:
@@ -101,21 +102,14 @@ def run(asked: argparse.Namespace) -> None:
             found = {outcome.name: (outcome.status, outcome.message[:300]) for outcome in outcomes}
         except Exception as error:
             found = {"run": ("failed", f"{type(error).__name__}: {error}"[:300])}
-        row = {"asked": item, "found": found, "seconds": time.process_time() - began}
-        with asked.file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        kept.append({"asked": item, "found": found, "seconds": time.process_time() - began})
         alarms = [f"{check}: {text}" for check, (status, text) in found.items() if status == "failed"]
         print(*item.values(), *(alarms or ["-"]), flush=True)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The runs in a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def table(asked: argparse.Namespace) -> None:
     """For each change: runs, those with an alarm, and what checks said."""
-    rows = read(asked.file)
+    rows = KeptRows.of(asked.file, Path(__file__)).latest()
     for change in CHANGES:
         of_change = [row for row in rows if row["asked"]["change"] == change]
         said = Counter(

@@ -3,7 +3,9 @@
     python benchmarks/exporters run --output build/exporters          # resumable; minutes to hours
     python benchmarks/exporters page --output build/exporters         # the table, in Markdown
 
-The published table's rows stand beside it: ``run --begin reports/published/exporters.jsonl`` goes on from them.
+A run goes on from the rows that the same code and packages have made. The published table's rows stand beside it:
+``run --begin reports/published/exporters.jsonl`` counts them too, whatever made them; the page says of how many that is
+not the code that is here.
 
 Every classification network of torchvision, the smallest network of every module of timm, and keras.applications are
 given random weights in general position (no scale is 1, no shift 0) and exported: PyTorch's by both of its exporters
@@ -19,25 +21,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from itertools import product
 from pathlib import Path
 
 from networks import SOURCES, listed
-from rows import BATCHES, rows_of
+from rows import BATCHES, Row, rows_of
 from table import page
-from work import MARK, Limits, append, done, left_of, read, rows_in, write
+from work import MARK, Limits, done, kept_rows, left_of
 
 
 def run(options: argparse.Namespace) -> None:
     """Fills ``rows.jsonl`` with what is missing in it."""
     output: Path = options.output
-    output.mkdir(parents=True, exist_ok=True)
-    if options.begin is not None and not read(output):
-        append(output, *rows_in(options.begin))
-    write(output, [row for row in read(output) if row.result not in options.again])
+    kept = kept_rows(output)
+    if options.begin is not None and not kept.path.exists():
+        kept.path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(options.begin, kept.path)
+    known = [row for _, row in kept.of_all()] if options.begin is not None else kept.read()
+    rows = [row for row in (Row(**item) for item in known) if row.result not in options.again]
     for source in options.sources:
-        tasks = left_of(output, source, options.exporters, options.batches)[: options.first]
+        tasks = left_of(output, source, rows, list(product(options.exporters, options.batches)))[: options.first]
         for row in done(source, tasks, Limits(options.limit, options.memory * 2**30)):
-            append(output, row)
+            kept.append(row._asdict())
             print(*row, sep="  ", flush=True)
 
 
@@ -54,7 +60,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
     running.add_argument("--output", type=Path, default=Path("build/exporters"))
-    running.add_argument("--begin", type=Path, default=None, help="rows to go on from, where there are none yet")
+    running.add_argument("--begin", type=Path, default=None, help="rows that count, whatever made them")
     running.add_argument("--sources", nargs="+", default=list(SOURCES))
     running.add_argument("--batches", nargs="+", default=list(BATCHES))
     running.add_argument("--exporters", nargs="+", default=["torchscript", "keras", "dynamo"])

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from rows import BATCHES, EXPORTERS, RESULTS, TRIED, Row
-from work import names_of, read
+from work import kept_rows, left_of, names_of
 
 HEAD = """# Files that exporters write: read, and equal?
 
@@ -21,7 +21,8 @@ computed with 1, 2 and 8 images, another one with as many as it says.
 
 def page(output: Path) -> str:
     """The whole page."""
-    rows = read(output)
+    sources = {Row(**row)[:4]: (made_from, Row(**row)) for made_from, row in kept_rows(output).of_all()}
+    rows = [row for _, row in sources.values()]
     tried = [row for row in rows if row.result in TRIED]
     equal = sum(row.result == "equal" for row in tried)
     networks = {(row.source, row.network) for row in tried}
@@ -29,11 +30,12 @@ def page(output: Path) -> str:
         f"**{equal} of {len(tried)} files that could be written are read and equal "
         f"({100 * equal / max(len(tried), 1):.1f} %)**; they are of {len(networks)} networks."
     )
-    earlier = sum(row.result == "equal" and not row.reason for row in tried)
-    if earlier:
-        said += (
-            f"\n\nOf {earlier} of them, read by an earlier version, it is known that they are equal, and not how close."
-        )
+    unclear = sum(row.result == "equal" and not row.reason for row in tried)
+    if unclear:
+        said += f"\n\nOf {unclear} of them it is known that they are equal, and not how close."
+    made = Counter(made_from for made_from, _ in sources.values())
+    counts = ", ".join(f"{count} by `{digest[:12]}`" for digest, count in made.most_common())
+    said += f"\n\nRows by the digest of the code and the packages that made them: {counts}."
     parts = [HEAD, said, _counts(rows), "## What is not equal", _others(rows), "## What was not tried"]
     return "\n\n".join(part.strip() for part in (*parts, _untried(output, rows))) + "\n"
 
@@ -66,21 +68,19 @@ def _others(rows: Sequence[Row]) -> str:
 
 def _untried(output: Path, rows: Sequence[Row]) -> str:
     """The files without a row, networks of which the same ones are missing in one line."""
-    done = {row[:4] for row in rows}
     lines = []
     for source, exporters in EXPORTERS.items():
-        pairs = list(product(exporters, BATCHES))
         missing: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
-        for item in names_of(output, source):
-            left = tuple(pair for pair in pairs if (source, item.name, *pair) not in done)
-            missing[left].append(item.name)
+        if not names_of(output, source):
+            lines.append([source, "not known", "-", "its packages are missing where this page was made"])
+        for name, pairs in left_of(output, source, rows, list(product(exporters, BATCHES))):
+            missing[tuple(pairs)].append(name)
         for left, networks in missing.items():
-            if left:
-                what = "; ".join(
-                    f"{exporter} {', '.join(batch for name, batch in left if name == exporter)}"
-                    for exporter in dict.fromkeys(name for name, _ in left)
-                )
-                lines.append([source, what, str(len(left) * len(networks)), ", ".join(networks)])
+            what = "; ".join(
+                f"{exporter} {', '.join(batch for name, batch in left if name == exporter)}"
+                for exporter in dict.fromkeys(name for name, _ in left)
+            )
+            lines.append([source, what, str(len(left) * len(networks)), ", ".join(networks)])
     if not lines:
         return "Nothing: every file has its row above."
     return _table(["source", "exporter and batch", "files", "networks"], lines)

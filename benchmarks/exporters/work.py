@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from networks import NEEDED, Listed
 from rows import EXPORTERS, Row
+
+from cnnbench.measurement.kept_rows import KeptRows
 
 MANY = 10  # networks of a process, which takes seconds to import a framework
 MARK = "ROW "
@@ -37,25 +38,42 @@ class Limits(NamedTuple):
         return "left out", f"exporting and reading take more than {self.memory_bytes / 2**30:.0f} GiB of memory"
 
 
+def kept_rows(output: Path, name: str = "rows") -> KeptRows:
+    """A file of rows in the folder, which belong to this code and the packages that are here."""
+    packages = sorted({package for needed in NEEDED.values() for package in needed})
+    return KeptRows.of(output / f"{name}.jsonl", *sorted(Path(__file__).parent.glob("*.py")), packages=packages)
+
+
 def names_of(output: Path, source: str) -> list[Listed]:
     """The source's networks, listed once by a process of its own and kept; none where a package is missing."""
     if missing := [package for package in NEEDED[source] if find_spec(package) is None]:
         print(f"{source} is left out: it needs {', '.join(missing)}", file=sys.stderr)
         return []
-    file = output / f"{source}.json"
-    if not file.exists():
+    kept = kept_rows(output, source)
+    found = [Listed(**row) for row in kept.read()]
+    if not found:
         done = subprocess.run([sys.executable, _program(), "names", source], capture_output=True, text=True)
         if done.returncode:
             print(f"{source} is left out: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
             return []
-        file.write_text(next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK)))
-    return [Listed(*item) for item in json.loads(file.read_text())]
+        text = next(line[len(MARK) :] for line in done.stdout.splitlines() if line.startswith(MARK))
+        found = [Listed(*item) for item in json.loads(text)]
+        for item in found:
+            kept.append(item._asdict())
+    return found
 
 
-def left_of(output: Path, source: str, exporters: Sequence[str], batches: Sequence[str]) -> list[Task]:
-    """The networks of a source with the files of which there is no row."""
-    done = {row[:4] for row in read(output)}
-    pairs = [pair for pair in product(EXPORTERS[source], batches) if pair[0] in exporters]
+def left_of(output: Path, source: str, rows: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> list[Task]:
+    """The networks of a source with the files of which there is no row.
+
+    Args:
+        output: The folder in which the source's networks are listed.
+        source: One of ``SOURCES``.
+        rows: That are there.
+        pairs: The exporters and batches that are asked for.
+    """
+    done = {row[:4] for row in rows}
+    pairs = [pair for pair in pairs if pair[0] in EXPORTERS[source]]
     tasks = [
         (item.name, [pair for pair in pairs if (source, item.name, *pair) not in done])
         for item in names_of(output, source)
@@ -131,32 +149,6 @@ def _resident_bytes(process: int) -> int:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
-
-
-def read(output: Path) -> list[Row]:
-    """The rows that were found so far."""
-    file = output / "rows.jsonl"
-    return rows_in(file) if file.exists() else []
-
-
-def rows_in(file: Path) -> list[Row]:
-    """The rows of a file."""
-    return [Row(**json.loads(line)) for line in file.read_text().splitlines()]
-
-
-def write(output: Path, rows: Sequence[Row]) -> None:
-    """All rows anew."""
-    (output / "rows.jsonl").write_text("".join(_line(row) for row in rows))
-
-
-def append(output: Path, *rows: Row) -> None:
-    """Further rows."""
-    with (output / "rows.jsonl").open("a") as stream:
-        stream.writelines(map(_line, rows))
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row._asdict()) + "\n"
 
 
 def _program() -> str:

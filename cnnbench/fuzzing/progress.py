@@ -8,11 +8,9 @@ from pathlib import Path
 from pydantic import Field
 
 from cnnbench.errors import SuiteError
-from cnnbench.execution.sources import own_digest, plugin_digest
 from cnnbench.fuzzing.findings import Finding
 from cnnbench.harness.run.files import read_model, to_json, write_atomically
-from cnnbench.measurement.installed import distributions
-from cnnbench.numerics.cache import key_of
+from cnnbench.measurement.installed import computing_digest
 from cnnbench.spec.frozen import Frozen
 
 FILE = "progress.json"
@@ -56,8 +54,7 @@ class Progress(Frozen):
 
 def beginning(seed: int) -> Progress:
     """Where fuzzing with the code and the packages that are here begins."""
-    made_from = key_of(own=own_digest(), plugins=plugin_digest(), packages=distributions())
-    return Progress(seed=seed, made_from=made_from)
+    return Progress(seed=seed, made_from=computing_digest())
 
 
 def read_progress(folder: Path, seed: int) -> Progress:

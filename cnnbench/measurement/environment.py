@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnbench.addresses import without_secrets
+from cnnbench.spec.content import content_digest
 
 PACKAGES = (
     "cnnbench", "numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "tensorflow-cpu", "keras", "optax",
@@ -81,7 +80,7 @@ def fingerprint(environment: Mapping[str, Any]) -> str:
     """
     machine = {name: environment.get(name) for name in FINGERPRINT}
     machine["processors_allowed"] = len(environment.get("processors_allowed") or ())
-    return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
+    return content_digest(machine)[:16]
 
 
 def allowed_processors() -> list[int]:
@@ -91,12 +90,12 @@ def allowed_processors() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that matter here, of those that are installed."""
+def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Versions of packages, by default of those that matter here; of those that are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,21 @@ def distributions() -> dict[str, str]:
         if name:
             versions.setdefault(name, item.version)
     return dict(sorted(versions.items()))
+
+
+@cache
+def computing_digest(*packages: str) -> str:
+    """SHA-256 of what computes here: the code of cnnbench and of plugins, the interpreter, and packages' versions.
+
+    Args:
+        packages: Further ones, beside those that backends compute with.
+    """
+    from cnnbench.execution.sources import own_digest, plugin_digest
+    from cnnbench.measurement.environment import PACKAGES, package_versions
+    from cnnbench.spec.content import content_digest
+
+    versions = package_versions((*PACKAGES, *packages))
+    return content_digest([sys.version, own_digest(), plugin_digest(), versions])
 
 
 def _plugins() -> dict[str, str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,19 +23,6 @@ Array = NDArray[Any]
 FOLDER_VARIABLE = "CNNBENCH_CACHE"
 RECOUNT = 256
 _TALLIES: dict[Path, tuple[int, int]] = {}  # by folder: bytes, and entries since all of them were counted
-
-
-def key_of(**parts: object) -> str:
-    """SHA-256 of named parts: plain data, and dataclasses of such. Raises TypeError for anything else."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_content).encode()).hexdigest()
-
-
-def _content(value: object) -> Any:
-    """A dataclass by its type and its fields; its text might leave a field out."""
-    if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"no key can be made of {value!r:.80}")
-    kind = type(value)
-    return {f"{kind.__module__}.{kind.__qualname__}": {item.name: getattr(value, item.name) for item in fields(value)}}
 
 
 @dataclass(frozen=True)

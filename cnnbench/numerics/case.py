@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.answering_code import code_digest
-from cnnbench.numerics.cache import key_of
 from cnnbench.numerics.rounding import all_to_storage, to_storage
 from cnnbench.numerics.teacher_forcing import more_images, resize_images, resized
+from cnnbench.spec.content import content_digest
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import BatchNorm
 from cnnbench.spec.losses import (
@@ -167,7 +167,7 @@ class Case:
 
     def key(self, question: str, **more: object) -> str:
         """The cache key of an oracle's answer to a question on this case."""
-        return key_of(question=question, case=self._identity, **more)
+        return content_digest({"question": question, "case": self._identity, **more})
 
     @cached_property
     def _identity(self) -> dict[str, object]:

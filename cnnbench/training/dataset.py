@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench import registry
 from cnnbench.errors import DataError
+from cnnbench.spec.content import content_digest
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.streams import stream
 
@@ -129,4 +129,4 @@ class DatasetPlugin:
         """A digest of its files by name, size and time, so that it is quick; "" where it has none."""
         inside = sorted(path for item in self.files for path in (item, *item.rglob("*")))
         found = [(path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in inside if path.is_file()]
-        return hashlib.sha256(repr(found).encode()).hexdigest() if self.files else ""
+        return content_digest(found) if self.files else ""

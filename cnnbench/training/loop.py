@@ -151,8 +151,9 @@ class _Run:
         found = checkpoints.load(path)
         if found.task != self.task.digest:
             raise DataError(
-                "the checkpoint is of another training: backend, network, arrays, data, settings or options differ",
+                "the checkpoint is of another training",
                 where=str(path),
+                expected="the same backend, network, arrays, data, settings, options, code and packages",
                 remedy="delete it to start anew, or give another file",
             )
         self.training = found.training

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnnbench.errors import SpecError
 from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.measurement.installed import computing_digest
+from cnnbench.spec.content import content_digest
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.weights import digest
 from cnnbench.training.data import dataset, load_dataset
@@ -42,11 +43,18 @@ class TrainingTask:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that a checkpoint of this training must agree with."""
-        passes = self.passes(training=True)
-        data = dataset(self.settings.data).files_digest
-        content = (self.backend.name, self.graph.digest, digest(self.arrays), repr(self.settings), repr(passes), data)
-        return hashlib.sha256("\0".join(content).encode()).hexdigest()
+        """SHA-256 of all that a checkpoint of this training must agree with, code and packages too."""
+        return content_digest(
+            {
+                "computing": computing_digest(),
+                "backend": self.backend.name,
+                "network": self.graph.digest,
+                "arrays": digest(self.arrays),
+                "settings": self.settings,
+                "options": self.passes(training=True),
+                "data": dataset(self.settings.data).files_digest,
+            }
+        )
 
     @property
     def input(self) -> tuple[str, tuple[int, ...]]:

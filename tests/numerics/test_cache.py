@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache, key_of
+from cnnbench.numerics.cache import FOLDER_VARIABLE, Cache
 
 PROGRAM = """
 import json, os, subprocess, sys
@@ -88,18 +87,3 @@ def test_what_another_user_owns_is_read(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "utime", refuse)
     assert made.entry("k", lambda entry: pytest.fail("it is there")).read("x").tolist() == [0.0]
-
-
-def test_a_key_is_made_of_content_and_of_nothing_that_only_prints():
-    """The text of an array, or of an object, leaves out what may differ."""
-
-    @dataclass(frozen=True)
-    class Asked:
-        rate: float
-        hidden: int = field(default=0, repr=False)
-
-    assert key_of(asked=Asked(0.5)) == key_of(asked=Asked(0.5))
-    assert key_of(asked=Asked(0.5)) != key_of(asked=Asked(0.5, hidden=1))
-    for value in (np.zeros(3), object(), Asked):
-        with pytest.raises(TypeError, match="no key can be made"):
-            key_of(asked=value)

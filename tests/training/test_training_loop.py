@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -242,14 +243,44 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert same_bits(run(numpy_backend, settings, checkpoint=path), whole)  # nothing is left to do
 
 
-def test_a_checkpoint_of_something_else_is_refused(numpy_backend: Backend, tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    run(numpy_backend, replace(SMALL, epochs=1), checkpoint=path)
+def test_a_checkpoint_of_something_else_is_refused(
+    numpy_backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, settings = tmp_path / "c.safetensors", replace(SMALL, epochs=1)
+    run(numpy_backend, settings, checkpoint=path)
     with pytest.raises(DataError, match="another training"):
-        run(numpy_backend, replace(SMALL, epochs=1, learning_rate=0.5), checkpoint=path)
+        run(numpy_backend, replace(settings, learning_rate=0.5), checkpoint=path)
+    with monkeypatch.context() as changed, pytest.raises(DataError, match="another training"):
+        changed.setattr("cnnbench.training.task.computing_digest", lambda: "other code")
+        run(numpy_backend, settings, checkpoint=path)
+    run(numpy_backend, settings, checkpoint=path)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(DataError, match="safetensors"):
         run(numpy_backend, checkpoint=path)
+
+
+def test_a_checkpoint_belongs_to_every_field_of_its_training_and_to_the_code(
+    numpy_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = small_graph()
+    task = TrainingTask(numpy_backend, graph, initialize(graph, 0), SMALL, FAST)
+    settings = {
+        "data": "blobs", "image": (1, 8, 8), "epochs": 4, "batch": 8, "loss": MeanSquaredError(), "optimizer": SGD(),
+        "learning_rate": 0.03, "schedule": Constant(), "augmentation": Augmentation(), "seed": 1, "train_images": None,
+        "test_images": None,
+    }  # fmt: skip
+    assert settings.keys() == {item.name for item in fields(TrainSettings)}
+    assert TrainingTask(numpy_backend, small_graph(), initialize(graph, 0), replace(SMALL), FAST).digest == task.digest
+    monkeypatch.setattr("cnnbench.training.task.dataset", lambda name: SimpleNamespace(files_digest=""))
+    others = [replace(task, settings=replace(SMALL, **{name: value})) for name, value in settings.items()]
+    others += [replace(task, arrays=initialize(graph, 1)), replace(task, graph=build("lenet5"))]
+    others += [replace(task, options=replace(FAST, **change)) for change in ({"mode": "reference"}, {"layout": "nhwc"})]
+    found = [task.digest, *(other.digest for other in others)]
+    monkeypatch.setattr("cnnbench.training.task.dataset", lambda name: SimpleNamespace(files_digest="other files"))
+    found.append(task.digest)
+    monkeypatch.setattr("cnnbench.training.task.computing_digest", lambda: "other code")
+    found.append(task.digest)
+    assert len(set(found)) == len(found)
 
 
 def test_a_loss_on_values_gets_indicator_vectors(numpy_backend: Backend) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 from cnnbench.errors import DataError
 from cnnbench.harness.run.files import read_model, to_json, write_atomically
 from cnnbench.harness.run.json_text import read_json
 from cnnbench.harness.suite.plan import Plan
+from cnnbench.spec.content import content_digest
 
 NAME = "plan.json"
 
@@ -31,7 +29,7 @@ def write_plan(folder: Path, plan: Plan, run: str) -> None:
     YAML(typ="safe", pure=True).dump(plan.suite.model_dump(mode="json"), text)
     write_atomically(folder / "suite.resolved.yaml", text.getvalue())
     content = {"run": run, **plan.model_dump(mode="json")}
-    write_atomically(folder / NAME, to_json({"digest": _digest(content), **content}))
+    write_atomically(folder / NAME, to_json({"digest": content_digest(content), **content}))
 
 
 def read_plan(folder: Path) -> Plan:
@@ -43,7 +41,7 @@ def read_plan(folder: Path) -> Plan:
     content = read_json(path)
     fields = dict(content) if isinstance(content, dict) else {}
     kept = fields.pop("digest", None)
-    found = _digest(fields)
+    found = content_digest(fields)
     fields.pop("run", None)
     plan = read_model(path, Plan, fields)
     if kept != found:
@@ -63,8 +61,3 @@ def run_id(folder: Path) -> str:
         content = None
     known = content.get("run") if isinstance(content, dict) else None
     return known if isinstance(known, str) and re.fullmatch(r"[\w.+-]+", known) else folder.resolve().name
-
-
-def _digest(content: Any) -> str:
-    """SHA-256 of plain data."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

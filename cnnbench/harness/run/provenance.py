@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.trainings import training_data
+from cnnbench.spec.content import content_digest
 from cnnbench.training.data import dataset
 from cnnbench.training.programs.offered import training_program_digest
 from cnnbench.version import __version__
@@ -44,17 +43,17 @@ def made_from(cell: Cell, kind: type[Part], suite: Suite, side: Installation) ->
     """
     program = cell.training_key if kind in TRAINING else (*cell.program_key, cell.batch)
     found = {
-        "network": digest_of(cell.network_key),
-        "program": digest_of(program),
-        "settings": digest_of(_settings(cell, kind, suite)),
-        "interpreter": digest_of(side.python),
-        "set of packages": digest_of(dict(side.distributions)),
+        "network": content_digest(cell.network_key),
+        "program": content_digest(program),
+        "settings": content_digest(_settings(cell, kind, suite)),
+        "interpreter": content_digest(side.python),
+        "set of packages": content_digest(dict(side.distributions)),
         "cnnbench": f"{__version__} {own_digest()}",
         "code of plugins": plugin_digest(),
     }
     data = {cell.data, *(training_data(cell, suite) if kind in TRAINING else ())}
     if files := {name: digest for name in sorted(data) if (digest := dataset(name).files_digest)}:
-        found["data"] = digest_of(files)
+        found["data"] = content_digest(files)
     if cell.program is not None and kind in (ChecksPart, *TRAINING):
         found["training program"] = training_program_digest(cell.program, cell.image)
     if kind is ChecksPart:
@@ -82,11 +81,6 @@ def _settings(cell: Cell, kind: type[Part], suite: Suite) -> Any:
 def _by_program(cell: Cell, suite: Suite, left_out: set[str]) -> Any:
     """The settings of a training by a program, but for some."""
     return [item.model_dump(mode="json", exclude=left_out) for item in suite.programs if item.program == cell.program]
-
-
-def digest_of(value: Any) -> str:
-    """A short digest of plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(before: MadeFrom, now: MadeFrom) -> list[str]:

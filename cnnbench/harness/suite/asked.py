@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +14,7 @@ from cnnbench.harness.suite.matrix import Axes, Block
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.networks import FILE, PACKAGE
 from cnnbench.harness.suite.points import Point
+from cnnbench.spec.content import content_digest
 
 
 def all_axes(suite: Suite) -> Iterator[tuple[int, Block, Axes]]:
@@ -127,4 +126,4 @@ def key_of(point: Point, seed: int, training: Mapping[str, Any] | None, files: M
     else:
         asked["weights"] = files.get(point.weights, point.weights)
     asked |= training or {}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    return content_digest(asked)[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import PurePosixPath
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.networks import FILE
 from cnnbench.harness.suite.points import Point
+from cnnbench.spec.content import content_digest
 
 LONGEST = 80  # characters of a network's name: a folder's name must stay below the file system's 255
 
@@ -50,11 +50,7 @@ def _with_folder(path: PurePosixPath) -> str:
 
 
 def _with_digest(path: PurePosixPath) -> str:
-    return f"{plain(path.stem)}_{_short(str(path))}"
-
-
-def _short(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
+    return f"{plain(path.stem)}_{content_digest(str(path))[:8]}"
 
 
 def cell_label(point: Point, network: str) -> str:
@@ -96,5 +92,5 @@ def _relabelled(cell: Cell, ids: Mapping[str, int], groups: Mapping[Key, str], t
     name = cell.id if ids[cell.id.lower()] == 1 else f"{cell.id}-{cell.key[:8]}"
     group = groups[cell.comparison_group]
     if taken[group] > 1:
-        group = f"{group}-{_short(cell.comparison_group)}"
+        group = f"{group}-{content_digest(cell.comparison_group)[:8]}"
     return cell if (name, group) == (cell.id, cell.group) else cell.model_copy(update={"id": name, "group": group})

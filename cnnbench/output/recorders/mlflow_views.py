@@ -7,7 +7,6 @@ internal to the user interface of MLflow 3.17; a browser test proves that the pi
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 import zlib
@@ -20,6 +19,7 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.output.labels import network_labels
 from cnnbench.output.recorders.mlflow_training import training_lines
+from cnnbench.spec.content import content_digest
 
 PREFIX = "mlflow.sharedViewState."
 OWN = "cnnbench-"
@@ -86,7 +86,7 @@ def comparison_points(records: Sequence[Record]) -> list[tuple[Cell, int]]:
 
 def network_tag(cell: Cell) -> dict[str, str]:
     """A tag that tells a cell's network apart from others that are called alike: seeded and trained, of two sizes."""
-    return {"cnnbench.network": hashlib.sha256(repr(cell.network_key).encode()).hexdigest()[:16]}
+    return {"cnnbench.network": content_digest(cell.network_key)[:16]}
 
 
 def _comparison(cell: Cell, batch: int, name: str, parent_id: str) -> View:

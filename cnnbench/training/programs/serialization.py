@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from cnnbench.spec.content import content_digest
 from cnnbench.spec.optimizers import optimizer_from_fields
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.training.programs.program import Phase, TrainingProgram
@@ -54,7 +53,7 @@ def program_digest(program: TrainingProgram) -> str:
         found["graph"] = phase.graph.digest
     if program.sampling is not None:
         data["sampling"]["graph"] = program.sampling.graph.digest
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return content_digest(data)
 
 
 def _phase_to_json(phase: Phase) -> dict[str, Any]:
