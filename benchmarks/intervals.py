@@ -8,15 +8,14 @@
 comparison groups of four; a group takes ten seconds of each launch, and the groups follow each other, so that a slow
 minute disturbs neighbours.
 
-`repeat` makes one run after another of a suite, and goes on where it was interrupted. `table` then asks of every
-interval of every run whether it holds the geometric mean of the other runs' medians: of the interval that the run by
-itself gives, and of that which the runs before it widen.
+`repeat` makes one run after another of a suite, and goes on where it was interrupted with the same code and packages.
+`table` then asks of every interval of every run whether it holds the geometric mean of the other runs' medians: of the
+interval that the run by itself gives, and of that which the runs before it widen.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 
 from cnnbench.harness.run.store import RunStore
 from cnnbench.measurement.between_runs import LEAST_RUNS, widened
+from cnnbench.measurement.kept_rows import KeptRows
 from cnnbench.measurement.levels import Spread, latency_spread, steadied
 from cnnbench.measurement.noise import proportion_interval
 from cnnbench.measurement.statistics import grouped
@@ -128,18 +128,20 @@ def simulate(runs: int) -> None:
 def repeat(folder: Path, suite: Path, runs: int, minutes: float) -> None:
     """Makes the runs that are missing, as long as there is time."""
     end = time.monotonic() + 60 * minutes
-    while len(done := finished(folder)) < runs and time.monotonic() < end:
+    kept = finished(folder, suite)
+    while len(done := kept.read()) < runs and time.monotonic() < end:
         print(f"run {len(done) + 1} of {runs}", flush=True)
         options = ["--no-mlflow", "--quiet", "--output", str(folder)]
         command = [sys.executable, "-m", "cnnbench", "run", str(suite), *options]
         found = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if found.returncode != 0:
             sys.exit(f"the run ended with {found.returncode}")
+        kept.append({"run": str(max(folder.glob("*/*/summary.json")).parent.relative_to(folder))})
 
 
-def finished(folder: Path) -> list[Path]:
-    """The summaries of runs that came to their end, oldest first."""
-    return sorted(path for path in folder.glob("*/*/summary.json") if json.loads(path.read_text())["exit_code"] == 0)
+def finished(folder: Path, *suite: Path) -> KeptRows:
+    """The runs of a suite that came to their end, oldest first."""
+    return KeptRows.of(folder / "finished.jsonl", Path(__file__), *suite)
 
 
 @dataclass
@@ -167,7 +169,7 @@ class Held:
 
 def table(folder: Path) -> None:
     """Prints how many intervals hold the mean of the other runs: of a run by itself, and with the runs before it."""
-    runs = [run_spreads(path.parent) for path in finished(folder)]
+    runs = [run_spreads(folder / row["run"]) for row in finished(folder).latest()]
     cells = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
     if len(runs) < 2 or not cells:
         sys.exit("two runs or more with the same cells are needed")

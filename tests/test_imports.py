@@ -39,7 +39,7 @@ ORDER = {
     ),
     "cnnbench.harness": ("suite", "worker", "passes", "run"),
     "cnnbench.spec": (
-        "fields frozen streams",
+        "content fields frozen streams",
         "layers",
         "graph narrow_floats",
         "draws",
