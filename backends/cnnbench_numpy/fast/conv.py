@@ -226,22 +226,3 @@ def product(patches: Array, weight: Array, block: Array) -> None:
     else:
         grouped = block.reshape(block.shape[0], weight.shape[0], weight.shape[2])
         np.matmul(patches, weight, out=grouped.transpose(1, 0, 2))
-
-
-def multiply_taps(view: Array, weight: Array, block: Array) -> None:
-    """A depthwise block: the sum over taps of a shifted input times the tap's weight for each channel.
-
-    Args:
-        view: (C, images, rows, *out[1:], *kernel, 1), as ``Patches.view`` gives it.
-        weight: (C, taps, 1).
-        block: (M, C).
-    """
-    axes = (view.ndim - 3) // 2  # C, images, spatial axes, kernel axes, 1
-    taps = np.moveaxis(view[..., 0], 0, 1 + axes)  # (images, *spatial, C, *kernel)
-    target = block.reshape(taps.shape[: 2 + axes])
-    scratch = np.empty_like(target)
-    for number, tap in enumerate(np.ndindex(*taps.shape[2 + axes :])):
-        factor = np.ascontiguousarray(weight[:, number, 0])
-        np.multiply(taps[(..., *tap)], factor, out=scratch if number else target)
-        if number:
-            np.add(target, scratch, out=target)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.spec.layers import BatchNorm
+from cnnbench.spec.layers import BatchNorm, Layer
+from cnnbench_numpy.fast.activation import activate
 
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
@@ -102,7 +103,23 @@ class Rectify:
         return rectify
 
 
-Stage = Bias | Scale | Residual | Rectify
+@dataclass(frozen=True)
+class Activate:
+    """A smooth or clipped activation, one of ``activation.IN_PLACE``."""
+
+    layer: Layer
+
+    def bind(self, operands: KernelOperands) -> Block:
+        """The function of a block."""
+        layer = self.layer
+
+        def apply(block: Array, rows: slice, columns: slice) -> None:
+            activate(layer, block)
+
+        return apply
+
+
+Stage = Bias | Scale | Residual | Rectify | Activate
 Epilogue = tuple[Stage, ...]
 
 

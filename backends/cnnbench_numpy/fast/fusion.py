@@ -1,4 +1,4 @@
-"""Joins the steps of a bound inference program: a convolution with the bias, batch norm, add and relu after it."""
+"""Joins the steps of a bound inference program: a product with the bias, batch norm, add and activation after it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnnbench.execution.program import BoundStep, Program
-from cnnbench.spec.layers import Conv
-from cnnbench_numpy.fast.epilogue import Bias, Rectify, Residual, Scale, Stage
+from cnnbench.spec.layers import Conv, Linear
+from cnnbench_numpy.fast.activation import IN_PLACE
+from cnnbench_numpy.fast.epilogue import Activate, Bias, Rectify, Residual, Scale, Stage
 
-HOSTS = ("conv", "batch_norm", "channel_affine", "add", "relu")  # kinds that take in what follows them
-GUESTS = ("batch_norm", "channel_affine", "add", "relu")
+GUESTS = ("batch_norm", "channel_affine", "add", "relu", *IN_PLACE)
+HOSTS = ("conv", "linear", *GUESTS)  # kinds that take in what follows them
 
 
 Role = Literal["kernel", "fresh", "view"]
@@ -57,6 +58,8 @@ class FusedStep:
 
 
 def _stage(step: BoundStep, weight: int, state: int) -> Stage:
+    if step.layer.kind in IN_PLACE:
+        return Activate(step.layer)
     return Rectify() if step.layer.kind == "relu" else Scale(step.layer, weight, state)
 
 
@@ -64,7 +67,7 @@ def _start(step: BoundStep, role: Role) -> FusedStep:
     """A step on its own. An element-wise host is nothing but stages on its first input."""
     stages: tuple[Stage, ...] = ()
     fast = role == "kernel"
-    if fast and isinstance(step.layer, Conv):
+    if fast and isinstance(step.layer, Conv | Linear):
         stages = (Bias(1),) if step.layer.bias else ()
     elif fast and step.layer.kind == "add":
         stages = tuple(Residual(i) for i in range(1, len(step.inputs)))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from cnnbench.spec.layers import Conv, Linear, MaxPool, Shape
 from cnnbench.spec.layers.windows import require_pairs
-from cnnbench_numpy.fast.conv import ConvGeometry, ConvRegion, Patches, multiply_taps, product
-from cnnbench_numpy.fast.epilogue import Bias, Epilogue, KernelOperands, Residual, Scale, bind
+from cnnbench_numpy.fast.conv import ConvGeometry, ConvRegion, Patches, product
+from cnnbench_numpy.fast.depthwise import Depthwise
+from cnnbench_numpy.fast.epilogue import Bias, Epilogue, KernelOperands, Rectify, Residual, Scale, bind
 from cnnbench_numpy.fast.team import Team
 
 Array = NDArray[Any]
@@ -64,15 +65,19 @@ class ConvKernel(Kernel):
         self.team = team
         self.workspace = workspace
         self.patches: Patches | None = None
+        self.depthwise: Depthwise | None = None
         if not self.geometry.pointwise:
             self.patches = Patches(self.geometry, self.regions, workspace.dtype, team.size)
-            if not self.geometry.depthwise:
+            self.depthwise = Depthwise(self.geometry) if self.geometry.depthwise else None
+            if self.depthwise is None:
                 workspace.reserve(self.patches.workspace_size(self.regions))
 
     def run(self, operands: KernelOperands, out: Array) -> None:
         x, weight = operands.inputs[0], operands.weights[0]
-        if self.patches is None:
+        if self.patches is None or self.depthwise is not None:
             x = np.ascontiguousarray(x)
+        if self.depthwise is not None:
+            weight = self.depthwise.repeated(weight)
         flat = out.reshape(-1, out.shape[-1])
         then = bind(self.epilogue, operands)
 
@@ -90,8 +95,8 @@ class ConvKernel(Kernel):
         if self.patches is None:
             rows = x.reshape(-1, x.shape[-1])[self.geometry.flat(region)]
             np.matmul(rows, weight[0, :, region.columns], out=block)
-        elif self.geometry.depthwise:
-            multiply_taps(self.patches.view(self.patches.source(x, region, worker), region), weight, block)
+        elif self.depthwise is not None:
+            self.depthwise.fill(self.patches.view(self.patches.source(x, region, worker), region), weight, block)
         else:
             patches = self.patches.gather(x, region, worker, self.workspace.buffer(worker))
             product(patches, weight[:, :, region.columns] if len(weight) == 1 else weight, block)
@@ -127,6 +132,7 @@ class ElementwiseKernel(Kernel):
         if isinstance(first, Residual):
             other = operands.inputs[first.input].reshape(x.shape)
         scale = first.factors(operands) if isinstance(first, Scale) else None
+        start = first.bind(operands)
 
         def task(worker: int, number: int) -> None:
             rows = self.rows[number]
@@ -136,8 +142,11 @@ class ElementwiseKernel(Kernel):
                 np.add(block, scale[1], out=block)
             elif isinstance(first, Residual):
                 np.add(x[rows], other[rows], out=block)
-            else:
+            elif isinstance(first, Rectify):
                 np.maximum(x[rows], 0, out=block)
+            else:
+                np.copyto(block, x[rows])
+                start(block, rows, columns)
             then(block, rows, columns)
 
         self.team.run(task, len(self.rows))
@@ -207,23 +216,23 @@ class GlobalAvgPoolKernel(Kernel):
 
 
 class LinearKernel(Kernel):
-    """A product with a part of the weight's rows for each worker."""
+    """A product with a part of the weight's rows for each worker, and its epilogue."""
 
-    def __init__(self, layer: Linear, team: Team) -> None:
+    def __init__(self, layer: Linear, epilogue: Epilogue, team: Team) -> None:
         self.team = team
         step = -(-layer.out_features // team.size)
         self.columns = [slice(i, min(i + step, layer.out_features)) for i in range(0, layer.out_features, step)]
-        self.layer = layer
+        self.epilogue = epilogue
 
     def run(self, operands: KernelOperands, out: Array) -> None:
         x = operands.inputs[0].reshape(-1, operands.inputs[0].shape[-1])
         flat = out.reshape(x.shape[0], -1)
+        then, rows = bind(self.epilogue, operands), slice(None)
 
         def task(worker: int, number: int) -> None:
             columns = self.columns[number]
             block = flat[:, columns]
             np.matmul(x, operands.weights[0][columns].T, out=block)
-            if self.layer.bias:
-                np.add(block, operands.weights[1][columns], out=block)
+            then(block, rows, columns)
 
         self.team.run(task, len(self.columns))

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.program import Program
 from cnnbench.spec.layers import Shape
-from cnnbench_numpy.fast.fusion import FusedStep
+from cnnbench_numpy.fast.fusion import GUESTS, FusedStep
 
 Array = NDArray[Any]
-
-IN_PLACE = ("add", "relu", "batch_norm", "channel_affine")
 
 
 class BufferPlan:
@@ -51,7 +49,7 @@ class BufferPlan:
         source = self._groups[item.inputs[0]]
         others = {self._groups[slot] for slot in item.inputs[1:] if slot != item.inputs[0]}
         dies = self._owner.get(source) == item.inputs[0] and self._last[source] == position
-        if item.kind in IN_PLACE and dies and source not in others:
+        if item.kind in GUESTS and dies and source not in others:
             del self._owner[source]
             return self._hold(item.outputs[0], self._held.pop(source))
         size = math.prod(self._shapes[item.outputs[0]])

@@ -15,6 +15,7 @@ from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.execution.program import BoundStep, Program
 from cnnbench.spec.graph import value_names
 from cnnbench.spec.layers import Shape
+from cnnbench_numpy.fast.activation import IN_PLACE
 from cnnbench_numpy.fast.epilogue import KernelOperands
 from cnnbench_numpy.fast.fusion import FusedStep, Role, fuse
 from cnnbench_numpy.fast.kernels import (
@@ -32,7 +33,7 @@ from cnnbench_numpy.fast.team import Team
 Array = NDArray[Any]
 
 SPATIAL = ("conv", "max_pool", "global_avg_pool", "batch_norm", "channel_affine")
-KINDS = (*SPATIAL, "add", "relu", "linear")
+KINDS = (*SPATIAL, "add", "relu", "linear", *IN_PLACE)
 # Kinds without a kernel whose op returns an array of its own; of any other it may be its operand's memory.
 FRESH = (
     "adaptive_avg_pool",
@@ -43,7 +44,6 @@ FRESH = (
     "log_softmax",
     "matmul",
     "partial_conv",
-    "sigmoid",
     "softmax",
     "tanh",
     "trainable_subsample",
@@ -124,7 +124,7 @@ def _kernel(item: FusedStep, shapes: dict[int, Shape], team: Team, workspace: Wo
         case "global_avg_pool":
             return GlobalAvgPoolKernel()
         case "linear":
-            return LinearKernel(layer, team)  # type: ignore[arg-type]
+            return LinearKernel(layer, item.stages, team)  # type: ignore[arg-type]
     return ElementwiseKernel(x, item.stages, team)
 
 
