@@ -23,6 +23,7 @@ from cnnbench.offers import RunInfo as RunInfo
 
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture
+    from cnnbench.spec.interchange.model_readers import ModelReader
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 hookspec = pluggy.HookspecMarker("cnnbench")
@@ -73,6 +74,16 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:  # type: ignore[empty-b
 
     Called by ``registry.weight_readers`` whenever a file of weights is read: ``weights`` of a suite, ``cnnbench
     weights`` and ``predict``. A reader that is registered later replaces an earlier one for the same suffix.
+    """
+
+
+@hookspec
+def cnnbench_model_readers() -> Sequence[ModelReader]:  # type: ignore[empty-body]
+    """Readers of users' own models: as a graph, and run as they are.
+
+    Called by ``registry.model_readers`` whenever a network's name may be a reference to one (``file.py:function``,
+    ``.pt2``): for the endings of files in any process; their functions run in the process that executes the user's
+    code (``porting.user_code``) and nowhere else. So the hook itself imports no framework.
     """
 
 

@@ -26,6 +26,7 @@ from cnnbench.plugins import (
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture
     from cnnbench.spec.graph import Graph
+    from cnnbench.spec.interchange.model_readers import ModelReader
     from cnnbench.spec.interchange.weight_readers import WeightReader
     from cnnbench.spec.layers import Layer, Shape
     from cnnbench.spec.weights import Array
@@ -47,6 +48,7 @@ __all__ = [
     "layer_kinds",
     "left_out",
     "missing_plugins_left_out",
+    "model_readers",
     "offered",
     "plugin_manager",
     "read_weights",
@@ -143,6 +145,13 @@ def layer_kinds() -> Mapping[str, type[Layer]]:
 
     plugin_manager()
     return registered()
+
+
+def model_readers() -> list[ModelReader]:
+    """The readers of users' own models, those of plugins that were registered first in front."""
+    from cnnbench.spec.interchange.model_readers import ModelReader
+
+    return list(offered("cnnbench_model_readers", ModelReader).values())
 
 
 def weight_readers() -> dict[str, WeightReader]:

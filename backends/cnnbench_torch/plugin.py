@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.hookspecs import hookimpl
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ReadModel
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".tar.gz", ".tgz", ".bin.index.json", ".pth.index.json")
@@ -66,3 +68,34 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
     return (WeightReader("PyTorch checkpoint", SUFFIXES, _read),)
+
+
+def _is_module(model: Any) -> bool:
+    torch = sys.modules.get("torch")  # without PyTorch nothing can be a module of it
+    return torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
+
+
+def _load_model(path: Path) -> Any:
+    from cnnbench_torch.models import load
+
+    return load(path)
+
+
+def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
+    from cnnbench_torch.models import read
+
+    return read(model, inputs)
+
+
+def _run_model(model: Any, batch: Mapping[str, Any], mode: str, read_model: ReadModel) -> dict[str, Any]:
+    from cnnbench_torch.models import run
+
+    return run(model, batch, mode, read_model)
+
+
+@hookimpl
+def cnnbench_model_readers() -> Sequence[ModelReader]:
+    """A ``torch.nn.Module``, and the programs that ``torch.export.save`` writes."""
+    from cnnbench.spec.interchange.model_readers import ModelReader
+
+    return (ModelReader("PyTorch", "torch", (".pt2",), _is_module, _load_model, _read_model, _run_model),)

@@ -41,14 +41,15 @@ class Model:
 
 
 Network: TypeAlias = "str | Path | Graph | Model"
-"""A registered name, the path of a YAML or ONNX file, a graph, or a model."""
+"""A registered name, the path of a YAML or ONNX file, a reference to a user's own model, a graph, or a model."""
 
 
 def build(network: str | Path, image: Image = None, num_classes: int | None = None) -> Graph:
     """A network's graph.
 
     Args:
-        network: A registered name (``resnet50``), or the path of a network in YAML or ONNX.
+        network: A registered name (``resnet50``), the path of a network in YAML or ONNX, or a reference to a model of
+            the user's own: ``file.py:function``, ``package.module:function``, ``.pt2``, ``.keras``.
         image: The shape of one image.
         num_classes: None for the network's own.
 
@@ -75,7 +76,7 @@ def load(
     Args:
         network: As ``build`` takes it, or a graph; a model is given back as it is where ``weights`` is None.
         weights: Arrays by canonical name, or a file of any format that ``cnnbench weights import`` reads. None for
-            those that an ONNX file holds, and for other networks those that the seed draws.
+            those that an ONNX file or a user's own model holds, and for other networks those that the seed draws.
         seed: Of drawn weights.
         image: As in ``build``.
         num_classes: As in ``build``.
@@ -139,9 +140,15 @@ def _found(
 
 
 def network_name(network: str | Path) -> str:
-    """The name under which suites know a network: the path of a YAML or ONNX file becomes ``file:PATH``."""
+    """The name under which suites know a network: the path of a file becomes ``file:PATH``, one of a model too."""
+    from cnnbench.porting.references import parse_reference
+
     text = str(network)
-    return f"{FILE}{text}" if text.lower().endswith(SUFFIXES) and not text.startswith(FILE) else text
+    if text.startswith(FILE):
+        return text
+    reference = parse_reference(text)
+    is_file = text.lower().endswith(SUFFIXES) or (reference is not None and reference.path is not None)
+    return f"{FILE}{text}" if is_file else text
 
 
 def _shape(name: str, image: Image) -> tuple[int, ...]:

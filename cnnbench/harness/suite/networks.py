@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench import registry
 from cnnbench.errors import DataError, SpecError
+from cnnbench.porting.reading import ReadRequest, read_model
+from cnnbench.porting.references import ModelReference, parse_reference
 from cnnbench.spec.interchange.once import once_per_file
 
 if TYPE_CHECKING:
@@ -24,16 +26,27 @@ def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | N
     """The graph that ``architecture`` names.
 
     Args:
-        architecture: A registered name, or ``file:PATH`` of a network in YAML or ONNX.
+        architecture: A registered name, ``file:PATH`` of a network in YAML or ONNX, or a reference to a user's own
+            model: ``file:PATH.py:FUNCTION``, ``MODULE:FUNCTION``, ``file:PATH.pt2``.
         image: (C, *spatial); () for the architecture's own.
         num_classes: None for the architecture's own.
 
     Raises:
         SpecError: An unknown name, an image that the network cannot take, or options that a file's network has fixed.
     """
+    found = _reference(architecture)
+    if found is not None:
+        if num_classes is not None:
+            raise SpecError("num_classes does not apply to a user's own model", where=str(found), received=num_classes)
+        return read_model(found, ReadRequest(image)).graph
     if architecture.startswith(FILE):
         return _from_file(Path(architecture.removeprefix(FILE)), image, num_classes)
     return _built(architecture, image, num_classes)
+
+
+def _reference(architecture: str) -> ModelReference | None:
+    """The user's own model that a name refers to, None where it is none."""
+    return parse_reference(architecture) if architecture.startswith(FILE) or ":" in architecture else None
 
 
 @cache
@@ -101,6 +114,9 @@ def given_arrays(
         if path is None:
             raise DataError("the file of weights is not here", where=weights)
         return match(graph, registry.read_weights(path), where=str(path))
+    found = _reference(architecture)
+    if found is not None:
+        return read_model(found, ReadRequest(image)).arrays
     if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
         from cnnbench.spec.interchange.onnx_import import load_arrays
 
@@ -130,6 +146,11 @@ def weights_digest(architecture: str, image: tuple[int, ...] = (), weights: str 
     if weights is not None:
         path = weights_file(weights)
         return None if path is None else _digest_of_file(path)
+    found = _reference(architecture)
+    if found is not None:
+        from cnnbench.spec.weights import digest
+
+        return digest(read_model(found, ReadRequest(image)).arrays)
     if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
         return _digest_of_model(Path(architecture.removeprefix(FILE)), image)
     return None
@@ -153,7 +174,7 @@ def _digest_of_model(path: Path, image: tuple[int, ...]) -> str:
 
 def default_image(architecture: str) -> tuple[int, ...]:
     """The image shape (C, *spatial) that an architecture has of its own. Raises SpecError."""
-    if architecture.startswith(FILE):
+    if architecture.startswith(FILE) or _reference(architecture) is not None:
         first = network(architecture).inputs[0]
         return first.shape if first.batched else first.shape[1:]
     return registry.architecture(architecture).facts.input

@@ -1,0 +1,1 @@
+"""PyTorch's modules as graphs: what ``torch.export`` gives, operation by operation."""

@@ -1,0 +1,260 @@
+"""Element-wise operations, reductions and softmax, as ``torch.export`` writes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from cnnbench.spec.graph import Value
+from cnnbench.spec.layers import (
+    ELU,
+    GELU,
+    SELU,
+    Add,
+    Dropout,
+    GlobalAvgPool,
+    HardSigmoid,
+    HardSwish,
+    Layer,
+    LeakyReLU,
+    LogSoftmax,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Power
+from cnnbench.spec.layers.merge import Divide, Maximum, Minimum, Multiply, PowerOf, Subtract
+from cnnbench.spec.layers.reduction import Reduce
+from cnnbench.spec.layers.smooth import CELU, Mish
+from cnnbench_torch.reading.call import AtenCall, NotReadError, reads
+
+_FUNCTIONS = {
+    "abs": "abs",
+    "neg": "negate",
+    "sign": "sign",
+    "floor": "floor",
+    "ceil": "ceil",
+    "square": "square",
+    "sqrt": "sqrt",
+    "rsqrt": "rsqrt",
+    "reciprocal": "reciprocal",
+    "exp": "exp",
+    "expm1": "expm1",
+    "log": "log",
+    "log1p": "log1p",
+    "erf": "erf",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "atan": "atan",
+    "sinh": "sinh",
+    "cosh": "cosh",
+}
+_PLAIN: dict[str, Callable[[AtenCall], Layer]] = {
+    "relu": lambda call: ReLU(),
+    "relu6": lambda call: ReLU6(),
+    "sigmoid": lambda call: Sigmoid(),
+    "tanh": lambda call: Tanh(),
+    "silu": lambda call: SiLU(),
+    "mish": lambda call: Mish(),
+    "hardswish": lambda call: HardSwish(),
+    "hardsigmoid": lambda call: HardSigmoid(),
+    "selu": lambda call: SELU(),
+    "leaky_relu": lambda call: LeakyReLU(negative_slope=float(call["negative_slope"])),
+    "celu": lambda call: CELU(alpha=float(call["alpha"])),
+    "gelu": lambda call: GELU(form="tanh" if call["approximate"] == "tanh" else "exact"),
+}
+
+
+def _plain(call: AtenCall) -> Value:
+    op = call.op.rstrip("_")
+    layer = _PLAIN[op](call) if op in _PLAIN else Elementwise(function=_FUNCTIONS[op])  # type: ignore[arg-type]
+    return call.add(layer, call.value("self"))
+
+
+reads(*(name + end for name in (*_PLAIN, *_FUNCTIONS) for end in ("", "_")))(_plain)
+
+
+@reads("elu", "elu_")
+def elu(call: AtenCall) -> Value:
+    """With PyTorch's two further scales of 1 only."""
+    if (call["scale"], call["input_scale"]) != (1, 1):
+        raise NotReadError("scale or input_scale other than 1")
+    return call.add(ELU(alpha=float(call["alpha"])), call.value("self"))
+
+
+@reads("softplus")
+def softplus(call: AtenCall) -> Value:
+    """Beyond its threshold PyTorch gives the operand itself, which is the same but for rounding."""
+    return call.add(Softplus(beta=float(call["beta"])), call.value("self"))
+
+
+@reads("prelu")
+def prelu(call: AtenCall) -> Value:
+    """One slope, or one for each channel."""
+    weight = call.weight("weight")
+    if weight is None:
+        raise NotReadError("it has no weight")
+    slopes = "one" if weight.tensor.numel() == 1 else "channel"
+    return call.weighted(PReLU(slopes=slopes), call.value("self"), weight=weight)  # type: ignore[arg-type]
+
+
+@reads("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_max", "clamp_min_", "clamp_max_")
+def clip(call: AtenCall) -> Value:
+    """0 to 6 is ReLU6."""
+    lows = [call.arguments.get(name) for name in ("min_val", "min")]
+    highs = [call.arguments.get(name) for name in ("max_val", "max")]
+    low, high = (next((float(n) for n in found if n is not None), None) for found in (lows, highs))
+    layer: Layer = Clip(minimum=low, maximum=high)
+    layer = ReLU6() if (low, high) == (0.0, 6.0) else ReLU() if (low, high) == (0.0, None) else layer
+    return call.add(layer, call.value("self"))
+
+
+def _operands(call: AtenCall) -> list[Value]:
+    return call.aligned([call.value("self"), call.value("other")])
+
+
+def _scaled_other(call: AtenCall) -> tuple[float | None, float]:
+    return call.number("other"), float(call.arguments.get("alpha") or 1)
+
+
+@reads("add", "add_")
+def add(call: AtenCall) -> Value:
+    """``alpha`` scales the second operand."""
+    number, alpha = _scaled_other(call)
+    if number is not None:
+        return call.add(Affine(shift=alpha * number), call.value("self"))
+    if (first := call.number("self")) is not None and alpha == 1:
+        return call.add(Affine(shift=first), call.value("other"))
+    one, two = _operands(call)
+    two = two if alpha == 1 else call.add(Affine(scale=alpha), two, part="alpha")
+    return call.add(Add(broadcast=one.shape != two.shape), one, two)
+
+
+@reads("sub", "sub_")
+def subtract(call: AtenCall) -> Value:
+    """``alpha`` scales the second operand."""
+    number, alpha = _scaled_other(call)
+    if number is not None:
+        return call.add(Affine(shift=-alpha * number), call.value("self"))
+    if (first := call.number("self")) is not None and alpha == 1:
+        return call.add(Affine(scale=-1.0, shift=first), call.value("other"))
+    one, two = _operands(call)
+    two = two if alpha == 1 else call.add(Affine(scale=alpha), two, part="alpha")
+    return call.add(Subtract(), one, two)
+
+
+@reads("rsub")
+def subtract_from(call: AtenCall) -> Value:
+    """other - alpha self."""
+    number, alpha = _scaled_other(call)
+    if number is None or alpha != 1:
+        raise NotReadError("rsub of two tensors")
+    return call.add(Affine(scale=-1.0, shift=number), call.value("self"))
+
+
+@reads("mul", "mul_")
+def multiply(call: AtenCall) -> Value:
+    """By a number it is an affine map."""
+    for one, other in (("other", "self"), ("self", "other")):
+        if (number := call.number(one)) is not None:
+            return call.add(Affine(scale=number), call.value(other))
+    return call.add(Multiply(), *_operands(call))
+
+
+@reads("div", "div_")
+def divide(call: AtenCall) -> Value:
+    """By a number it is an affine map."""
+    if call.arguments.get("rounding_mode") is not None:
+        raise NotReadError("a division that rounds")
+    if (number := call.number("other")) is not None:
+        return call.add(Affine(scale=1 / number), call.value("self"))
+    return call.add(Divide(), *_operands(call))
+
+
+@reads("pow", "pow_")
+def power(call: AtenCall) -> Value:
+    """Of a value by a number, or of two values."""
+    if (number := call.number("exponent")) is not None:
+        return call.add(Power(exponent=number), call.value("self"))
+    one, two = call.aligned([call.value("self"), call.value("exponent")])
+    return call.add(PowerOf(), one, two)
+
+
+@reads("maximum", "minimum", "max", "min")
+def extremes(call: AtenCall) -> Value:
+    """Of two values, element by element."""
+    if "other" not in call.arguments:
+        raise NotReadError("the maximum of all elements")
+    layer = Maximum() if call.op.startswith("max") else Minimum()
+    return call.add(layer, *_operands(call))
+
+
+@reads("dropout", "dropout_", "alpha_dropout", "feature_dropout", "feature_dropout_")
+def dropout(call: AtenCall) -> Value:
+    """Its rate is kept; of whole channels there is no such layer here, and it does nothing at inference."""
+    x = call.value("input" if "input" in call.arguments else "self")
+    if "feature" in call.op or "alpha" in call.op:
+        call.reading.notes.append(f"{call.path}: {call.op} with p={call['p']:g} is left out: it acts in training only")
+        return x
+    return x if call["p"] == 0 else call.add(Dropout(p=float(call["p"])), x)
+
+
+@reads("softmax", "_softmax", "log_softmax", "_log_softmax")
+def softmax(call: AtenCall) -> Value:
+    """Along one axis."""
+    kind = LogSoftmax if "log" in call.op else Softmax
+    return call.add(kind(axis=call["dim"]), call.value("self"))
+
+
+_REDUCTIONS: dict[str, Any] = {"mean": "mean", "sum": "sum", "amax": "max", "amin": "min", "logsumexp": "log_sum_exp"}
+
+
+@reads(*_REDUCTIONS)
+def reduce(call: AtenCall) -> Value:
+    """A mean over all positions is global pooling."""
+    x, rank = call.value("self"), len(call.value("self").shape)
+    given = call.arguments.get("dim")
+    axes = tuple(sorted(axis % rank for axis in ([given] if isinstance(given, int) else given or range(rank))))
+    if 0 in axes:
+        raise NotReadError(f"{call.op} over the batch")
+    keep = bool(call.arguments.get("keepdim"))
+    if call.op == "mean" and rank > 2 and axes == tuple(range(2, rank)):
+        return call.add(GlobalAvgPool(keep_spatial=keep), x)
+    return call.add(Reduce(function=_REDUCTIONS[call.op], axes=axes, keepdims=keep), x)
+
+
+@reads("linalg_vector_norm")
+def norm(call: AtenCall) -> Value:
+    """The first and the second."""
+    function = {1: "l1", 2: "l2"}.get(call["ord"])
+    if function is None:
+        raise NotReadError(f"the norm of order {call['ord']}")
+    axes = (call["dim"],) if isinstance(call["dim"], int) else tuple(call["dim"])
+    return call.add(Reduce(function=function, axes=axes, keepdims=bool(call["keepdim"])), call.value("self"))  # type: ignore[arg-type]
+
+
+@reads("var", "std")
+def variance(call: AtenCall) -> Value:
+    """As arithmetic: the mean of squares around the mean, times n / (n - correction)."""
+    x = call.value("self")
+    given = call.arguments.get("dim") or range(len(x.shape))
+    axes = tuple(axis % len(x.shape) for axis in ([given] if isinstance(given, int) else given))
+    correction = call.arguments.get("correction")
+    unbiased = call.arguments.get("unbiased")
+    correction = (1 if unbiased else 0) if unbiased is not None else 1 if correction is None else correction
+    mean = call.add(Reduce(function="mean", axes=axes), x, part="mean")
+    centred = call.add(Subtract(), x, mean, part="centred")
+    squares = call.add(Elementwise(function="square"), centred, part="squares")
+    keep = bool(call.arguments.get("keepdim"))
+    found = call.add(Reduce(function="mean", axes=axes, keepdims=keep), squares, part="variance")
+    count = math.prod(x.shape[axis] for axis in axes)
+    if correction:
+        found = call.add(Affine(scale=count / (count - correction)), found, part="corrected")
+    return call.add(Elementwise(function="sqrt"), found, part="root") if call.op == "std" else found

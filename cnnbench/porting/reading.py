@@ -1,0 +1,129 @@
+"""Reads a user's model in a process of its own, once for each state of its file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cnnbench import errors
+from cnnbench.errors import CnnbenchError, SpecError, WorkerError
+from cnnbench.porting import user_code
+from cnnbench.porting.references import ModelReference
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import Shape
+from cnnbench.spec.serialization import graph_from_json
+from cnnbench.spec.weights import load
+
+TIMEOUT_S = 600.0
+_LINES = 12  # of what the user's code printed, in the message of a process that ended
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What is asked of a user's model.
+
+    Args:
+        image: (C, *spatial) of its input; () for its own.
+        batch: Images of a run of the model as it is; 0 for none.
+        seed: Of these images.
+        mode: How its framework runs it.
+    """
+
+    image: Shape = ()
+    batch: int = 0
+    seed: int = 0
+    mode: str = "eager"
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """A user's model, as it was read.
+
+    Args:
+        graph: The network.
+        arrays: Its weights and running statistics by full name.
+        notes: What the graph does not show.
+        framework, backend: Whose model it is, and in which backend's process it was read.
+        inputs, outputs: Of the run that was asked for, else empty.
+    """
+
+    graph: Graph
+    arrays: Arrays
+    notes: tuple[str, ...]
+    framework: str
+    backend: str
+    inputs: Arrays
+    outputs: Arrays
+
+
+_READ: dict[tuple[Any, ...], UserModel] = {}
+
+
+def read_model(reference: ModelReference, asked: ReadRequest | None = None) -> UserModel:
+    """The model that a reference names.
+
+    Args:
+        reference: Of the user's code or file.
+        asked: What of it is wanted; None for its graph and arrays.
+
+    Raises:
+        CnnbenchError: What the process found wrong.
+        WorkerError: It crashed, or took longer than ``TIMEOUT_S``.
+    """
+    asked = asked or ReadRequest()
+    path = reference.path
+    state = None
+    if path is not None and path.exists():
+        found = path.stat()
+        state = (str(path.resolve()), found.st_mtime_ns, found.st_size)
+    key = (reference, asked, state)
+    if key not in _READ:
+        with tempfile.TemporaryDirectory(prefix="cnnbench-model-") as folder:
+            _READ[key] = _read(reference, asked, Path(folder))
+    return _READ[key]
+
+
+def _read(reference: ModelReference, asked: ReadRequest, folder: Path) -> UserModel:
+    request: dict[str, Any] = {"place": reference.place, "function": reference.function, "image": list(asked.image)}
+    request |= {"batch": asked.batch, "seed": asked.seed, "mode": asked.mode}
+    (folder / user_code.REQUEST).write_text(json.dumps(request), encoding="utf-8")
+    command = [sys.executable, "-m", user_code.__name__, str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise WorkerError(f"the model was not read within {TIMEOUT_S:g} s", where=str(reference)) from None
+    path = folder / user_code.ANSWER
+    if not path.is_file():
+        raise WorkerError(
+            "the process that reads the model ended without an answer",
+            where=str(reference),
+            received=f"exit code {done.returncode}: " + "\n".join(done.stderr.splitlines()[-_LINES:]),
+        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if "error" in found:
+        raise _error(found["error"])
+    inputs, outputs = (load(folder / name) if asked.batch else {} for name in (user_code.INPUTS, user_code.OUTPUTS))
+    graph = graph_from_json(found["graph"])
+    arrays = load(folder / user_code.ARRAYS) if graph.named_weights() or graph.named_state() else {}
+    return UserModel(graph, arrays, tuple(found["notes"]), found["framework"], found["backend"], inputs, outputs)
+
+
+def _error(found: Mapping[str, str | None]) -> CnnbenchError:
+    kind: type[CnnbenchError] = getattr(errors, str(found["kind"]), SpecError)
+    return kind(
+        str(found["message"]),
+        where=found["where"],
+        received=found["received"],
+        expected=found["expected"],
+        remedy=found["remedy"],
+    )

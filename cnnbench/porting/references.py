@@ -1,0 +1,60 @@
+"""References to users' own models: ``file.py:function``, ``package.module:function``, and files of frameworks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnbench.registry import model_readers
+
+FILE = "file:"
+_FUNCTION = re.compile(r"(?P<place>.+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)")
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Where a model of a user comes from.
+
+    Args:
+        place: A file of Python or of a framework, or a module's dotted name.
+        function: The function of it that makes the model; None for a file that holds one.
+    """
+
+    place: str
+    function: str | None
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None for a module."""
+        return Path(self.place) if self.function is None or self.place.endswith(".py") else None
+
+    @property
+    def name(self) -> str:
+        """What the network is called."""
+        return self.function or Path(self.place).stem
+
+    def __str__(self) -> str:
+        return self.place if self.function is None else f"{self.place}:{self.function}"
+
+
+def suffixes() -> tuple[str, ...]:
+    """The endings of files that hold a framework's model, as the backends' readers name them."""
+    return tuple(suffix for reader in model_readers() for suffix in reader.suffixes)
+
+
+def parse_reference(name: str) -> ModelReference | None:
+    """The reference that a network's name is, None where it is none.
+
+    >>> parse_reference("nets/small.py:make")
+    ModelReference(place='nets/small.py', function='make')
+    >>> parse_reference("my.zoo:resnet")
+    ModelReference(place='my.zoo', function='resnet')
+    >>> parse_reference("resnet50") is None
+    True
+    """
+    text = name.removeprefix(FILE)
+    found = _FUNCTION.fullmatch(text)
+    if found is not None and found["place"] not in ("file", "package"):
+        return ModelReference(found["place"], found["function"])
+    return ModelReference(text, None) if text.lower().endswith(suffixes()) else None

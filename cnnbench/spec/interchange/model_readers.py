@@ -1,0 +1,116 @@
+"""Readers of users' own models: a framework's module, model or function as a graph with arrays, and run as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.errors import SpecError
+from cnnbench.spec.graph import Graph
+from cnnbench.spec.layers import Shape
+
+if TYPE_CHECKING:
+    from cnnbench.spec.weights import Array
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A user's model as a network.
+
+    Args:
+        graph: The network, with channels first.
+        arrays: Its weights and running statistics by full name, in canonical layouts.
+        notes: What the graph does not show.
+    """
+
+    graph: Graph
+    arrays: Mapping[str, Array]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GivenInputs:
+    """What is known of a model's inputs before it is read.
+
+    Args:
+        shapes: Of each without the batch axis, in the model's own layout; () where nothing is known.
+        integers: Whether each holds integers; () for floats.
+        image: (C, *spatial) of the first input as the user asks for it, with channels first; () where it is not.
+    """
+
+    shapes: tuple[Shape, ...] = ()
+    integers: tuple[bool, ...] = ()
+    image: Shape = ()
+
+    def require(self, what: str) -> tuple[Shape, ...]:
+        """The shapes, which the model does not tell. Raises SpecError where nobody does.
+
+        Args:
+            what: The model, for the message.
+        """
+        found = self.shapes or ((self.image,) if self.image else ())
+        if not found:
+            raise SpecError(
+                f"{what} does not tell the shape of its input",
+                expected="the shape of one image",
+                remedy="--image 3x224x224, or let the function return (model, (3, 224, 224))",
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class ModelReader:
+    """What a backend does with models of its framework. None of it is called in the process that plans and judges.
+
+    Args:
+        name: The framework, for messages and ``doctor``.
+        backend: The backend in whose process the model is read and run.
+        suffixes: The endings of files that hold such a model, in lower case and with their dot.
+        recognises: (object) -> whether it is such a model. Imports no framework.
+        load: (file) -> the model that the file holds.
+        read: (model, ``GivenInputs``) -> ``ReadModel``. Raises SpecError that names the part that is not read.
+        run: (model, inputs by name, mode, ``ReadModel``) -> outputs by the graph's names. Inputs and outputs are
+            canonical and float64, and so is the arithmetic: it shows whether the graph is the model.
+    """
+
+    name: str
+    backend: str
+    suffixes: tuple[str, ...]
+    recognises: Callable[[Any], bool]
+    load: Callable[[Path], Any]
+    read: Callable[[Any, GivenInputs], ReadModel]
+    run: Callable[[Any, Mapping[str, Array], str, ReadModel], dict[str, Array]]
+
+
+@dataclass
+class Unread:
+    """The parts of a model that are not read, gathered so that one message names all of them.
+
+    Args:
+        framework: Whose model it is.
+        parts: (path of the module, what it does there) of each.
+    """
+
+    framework: str
+    parts: list[tuple[str, str]] = field(default_factory=list)
+
+    def error(self, help_: str) -> SpecError:
+        """The error that names them.
+
+        Args:
+            help_: What the user can do.
+        """
+        shown = [f"{path or 'the model itself'}: {what}" for path, what in self.parts[:12]]
+        rest = len(self.parts) - len(shown)
+        return SpecError(
+            f"parts of the {self.framework} model are not read",
+            received="; ".join(shown) + (f"; and {rest} more" if rest else ""),
+            remedy=help_,
+        )
+
+
+def reader_of(model: Any, readers: Sequence[ModelReader]) -> ModelReader | None:
+    """The reader that recognises an object, None where none does."""
+    return next((reader for reader in readers if reader.recognises(model)), None)

@@ -1,0 +1,165 @@
+"""PyTorch modules as graphs: the outputs are the module's own, and what training needs is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cnnbench_torch.models import read, run  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from cnnbench.errors import SpecError  # noqa: E402
+from cnnbench.execution.backends import load_backend  # noqa: E402
+from cnnbench.execution.contract import ProgramOptions  # noqa: E402
+from cnnbench.execution.precision import precision  # noqa: E402
+from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
+from cnnbench.spec.draws import draw_inputs  # noqa: E402
+from cnnbench.spec.interchange.model_readers import GivenInputs  # noqa: E402
+
+pytestmark = pytest.mark.torch
+EXACT = ProgramOptions("reference", precision("float64"), "channels_first")
+
+
+def read_and_compared(module: nn.Module, *shapes: tuple[int, ...], integers: bool = False):
+    """The read model, after the reference has computed of its graph what the module computes."""
+    torch.manual_seed(0)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.running_var, 0.5, 2.0)
+    found = read(module, GivenInputs(shapes, (integers,) * len(shapes)))
+    batch = draw_inputs(found.graph, 0, 3)  # another batch than that of the export
+    theirs = run(module, batch, "eager", found)
+    ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-10, atol=1e-10 * np.abs(array).max())
+    return found
+
+
+class Lambda(nn.Module):
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+MODULES = {
+    "conv_same": (nn.Conv2d(3, 4, 4, padding="same"), (3, 7, 8)),
+    "conv_reflect": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), (3, 7, 8)),
+    "conv_grouped": (nn.Conv2d(4, 8, (3, 1), (2, 1), (1, 0), (2, 1), 2, False), (4, 9, 8)),
+    "conv1d": (nn.Conv1d(3, 4, 3), (3, 9)),
+    "conv3d": (nn.Conv3d(2, 3, 2), (2, 4, 4, 4)),
+    "conv_transpose": (nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, 2), (4, 5, 5)),
+    "batch_norm": (nn.BatchNorm2d(3, 1e-4), (3, 4, 4)),
+    "batch_norm_no_affine": (nn.BatchNorm1d(3, affine=False), (3, 4)),
+    "group_norm": (nn.GroupNorm(2, 4), (4, 3, 3)),
+    "layer_norm": (nn.LayerNorm([3, 4]), (2, 3, 4)),
+    "instance_norm": (nn.InstanceNorm2d(3, affine=True), (3, 4, 4)),
+    "max_pool": (nn.MaxPool2d(3, 2, 1, ceil_mode=True), (2, 8, 8)),
+    "avg_pool": (nn.AvgPool2d(3, 2, 1, True, False), (2, 8, 8)),
+    "adaptive": (nn.AdaptiveAvgPool2d((3, 2)), (2, 7, 7)),
+    "activations": (
+        nn.Sequential(nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(), nn.SiLU(), nn.Hardswish(), nn.Hardsigmoid(), nn.Mish()),
+        (3, 4),
+    ),
+    "gelu": (nn.Sequential(nn.GELU(), nn.GELU("tanh"), nn.Softplus(), nn.PReLU(3), nn.Tanh()), (3, 4)),
+    "weight_norm": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 5)), (4,)),
+    "lstm": (Lambda(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True)), (5, 3)),
+    "gru_last": (Lambda(lambda m, x: m.rnn(x)[1], rnn=nn.GRU(3, 4, batch_first=True)), (5, 3)),
+    "attention": (
+        Lambda(lambda m, x: m.mha(x, x, x, need_weights=False)[0], mha=nn.MultiheadAttention(8, 2, batch_first=True)),
+        (5, 8),
+    ),
+    "upsample": (Lambda(lambda m, x: F.interpolate(x, scale_factor=2.0, mode="bicubic")), (2, 5, 5)),
+    "nearest": (Lambda(lambda m, x: F.interpolate(x, size=(7, 9))), (2, 5, 5)),
+    "pixel_shuffle": (nn.PixelShuffle(2), (8, 3, 3)),
+    "slices": (Lambda(lambda m, x: torch.cat([x[:, :2, ::2], x[:, 1:, 1::2]], 1)), (3, 4, 4)),
+    "shuffle": (Lambda(lambda m, x: x.view(x.size(0), 2, 3, 4, 4).transpose(1, 2).reshape(-1, 6, 4, 4)), (6, 4, 4)),
+    "windows": (Lambda(lambda m, x: x.view(-1, 2, 2, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 3)), (4, 4, 3)),
+    "arithmetic": (Lambda(lambda m, x: (1 - x) * 2 / (x.abs() + 1) - x.mean((2, 3), keepdim=True) ** 2), (3, 4, 4)),
+    "in_place": (Lambda(lambda m, x: F.relu_(y := x + 0.5).mul_(2).add_(y)), (3, 4)),
+    "heads": (Lambda(lambda m, x: {"a": x + 1, "b": x.flatten(1)}), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_read_as_what_it_computes(name):
+    module, shape = MODULES[name]
+    read_and_compared(module, shape)
+
+
+def test_tokens_are_integers():
+    found = read_and_compared(nn.Embedding(7, 4), (5,), integers=True)
+    assert found.graph.inputs[0].dtype == "int"
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4, 1e-3, 0.03), nn.ReLU(inplace=True))
+        self.shared = nn.Conv2d(4, 4, 3, padding=1)
+        self.drop = nn.Dropout(0.3)
+        self.off = nn.Dropout(0.0)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.shared(self.shared(x)).contiguous().view(x.shape)
+        return self.fc(self.drop(self.off(F.adaptive_avg_pool2d(x, 1).view(x.size(0), -1))))
+
+
+def test_paths_are_names_and_what_training_needs_is_kept():
+    found = read_and_compared(Net(), (3, 6, 6))
+    nodes = {node.name: node for node in found.graph.nodes}
+    assert [*nodes] == [
+        "stem.0",
+        "stem.1",
+        "stem.2",
+        "shared",
+        "shared_1",
+        "adaptive_avg_pool2d",
+        "view",
+        "drop",
+        "fc",
+    ]
+    assert nodes["stem.1"].layer.momentum == 0.03
+    assert nodes["stem.1"].layer.running_variance == "unbiased"
+    assert nodes["drop"].layer.p == 0.3
+    assert nodes["shared_1"].weights_of == "shared"
+    assert {"stem.0.weight", "stem.1.running_var", "shared.weight", "fc.bias"} <= found.arrays.keys()
+
+
+def test_what_is_not_read_is_named_by_its_module():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return torch.cumsum(x, 1)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Odd(), nn.ReLU(), Odd())
+    with pytest.raises(SpecError) as error:
+        read(model, GivenInputs(((3, 5, 5),)))
+    assert "1: aten.cumsum.default" in str(error.value.received)
+    assert "3: aten.cumsum.default" in str(error.value.received)
+
+
+def test_a_branch_that_depends_on_values_is_refused_with_the_reason():
+    with pytest.raises(SpecError, match=r"torch\.export cannot follow the module"):
+        read(Lambda(lambda m, x: x + 1 if x.sum() > 0 else x), GivenInputs(((3,),)))
+
+
+def test_an_exported_file_is_read_as_the_module(tmp_path):
+    from cnnbench_torch.models import load
+
+    module = Net().eval()
+    path = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 3, 6, 6),)), path)
+    saved, live = read(load(path), GivenInputs()), read(module, GivenInputs(((3, 6, 6),)))
+    assert saved.graph.digest == live.graph.digest
+    assert all(np.array_equal(saved.arrays[name], array) for name, array in live.arrays.items())

@@ -1,0 +1,89 @@
+"""References to users' own models: what is one, how it is read in a process of its own, and what its errors say."""
+
+from __future__ import annotations
+
+import pytest
+
+import cnnbench
+from cnnbench.errors import CnnbenchError, DataError, SpecError
+from cnnbench.face.networks import network_name
+from cnnbench.porting.references import ModelReference, parse_reference
+
+MODELS = """
+import sys
+def none():
+    return 3
+def fails():
+    raise ValueError("no such layer")
+def leaves():
+    sys.exit(3)
+def dies():
+    import os
+    os._exit(9)
+"""
+TORCH = """
+from torch import nn
+def net():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), (3, 5, 5)
+def shapeless():
+    return nn.Conv2d(3, 4, 3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a/b.py:make", ModelReference("a/b.py", "make")),
+        ("file:a/b.py:make", ModelReference("a/b.py", "make")),
+        ("zoo.nets:make", ModelReference("zoo.nets", "make")),
+        ("resnet50", None),
+        ("file:net.yaml", None),
+        ("net.onnx", None),
+        ("package:zoo/net.npz", None),
+    ],
+)
+def test_what_is_a_reference(text, expected):
+    assert parse_reference(text) == expected
+
+
+def test_a_file_is_one_for_suites_too():
+    assert network_name("a/b.py:make") == "file:a/b.py:make"
+    assert network_name("zoo.nets:make") == "zoo.nets:make"
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("none", "gives no model that is read"),
+        ("fails", "raises ValueError"),
+        ("leaves", "raises SystemExit"),
+        ("fail", "there is no function 'fail'"),
+        ("dies", "ended without an answer"),
+    ],
+)
+def test_what_goes_wrong_is_said(tmp_path, function, expected):
+    path = tmp_path / "models.py"
+    path.write_text(MODELS)
+    with pytest.raises(CnnbenchError, match=expected) as error:
+        cnnbench.build(f"{path}:{function}")
+    if function == "fails":
+        assert 'line 6: raise ValueError("no such layer")' in str(error.value)
+        assert error.value.received == "no such layer"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        cnnbench.build(f"{tmp_path}/nothing.py:make")
+
+
+@pytest.mark.torch
+def test_a_module_of_pytorch_is_a_network_with_its_weights(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "nets.py"
+    path.write_text(TORCH)
+    model = cnnbench.load(f"{path}:net")
+    assert [node.name for node in model.graph.nodes] == ["0", "1"]
+    assert model.arrays["0.weight"].shape == (4, 3, 3, 3)
+    with pytest.raises(SpecError, match="does not tell the shape") as error:
+        cnnbench.build(f"{path}:shapeless")
+    assert "--image" in str(error.value.remedy)
