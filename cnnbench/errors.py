@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
 from typing import Any
@@ -45,8 +46,9 @@ class CnnbenchError(Exception):
 
     def at(self, where: str) -> CnnbenchError:
         """The same error with its place filled in, the outer place first."""
-        place = f"{where}: {self.where}" if self.where else where
-        return type(self)(self.message, where=place, received=self.received, expected=self.expected, remedy=self.remedy)
+        found = copy.copy(self)
+        found.where = f"{where}: {self.where}" if self.where else where
+        return found
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.message}" if self.where else self.message]
@@ -63,6 +65,20 @@ def _shown(value: Any) -> Any:
 
 class SpecError(CnnbenchError):
     """A network that cannot be: shapes that do not fit, an unknown kind or field, a name used twice."""
+
+
+class FieldError(SpecError):
+    """A field of a layer, a loss or an optimiser whose value cannot be.
+
+    Args:
+        field: Its name, with which the message begins.
+        problem: What is wrong with it.
+        details: Where, what was received, what was expected, and the remedy.
+    """
+
+    def __init__(self, field: str, problem: str = "is not valid", **details: Any) -> None:
+        super().__init__(f"{field} {problem}", **details)
+        self.field = field
 
 
 class SuiteError(CnnbenchError):

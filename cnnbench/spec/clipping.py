@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.errors import FieldError, SpecError, did_you_mean
 from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Graph
 
@@ -53,7 +53,7 @@ class Clipping:
             raise SpecError("limit of clipping is not valid", received=self.limit, expected="a number above 0")
         if self.epsilon is not None and (self.kind == "value" or not 0 <= self.epsilon < 1):
             expected = "none, because values are clipped" if self.kind == "value" else "from 0 to below 1"
-            raise SpecError("epsilon of clipping is not valid", received=self.epsilon, expected=expected)
+            raise FieldError("epsilon", "of clipping is not valid", received=self.epsilon, expected=expected)
         if self.excluded and self.kind != "adaptive":
             raise SpecError("only adaptive clipping leaves weights out", received=f"{self.kind}, {self.excluded}")
 
@@ -72,8 +72,9 @@ class Clipping:
         for name in self.excluded:
             if not any(weight == name or weight.startswith(f"{name}.") for weight in trained):
                 known = {*trained, *(weight.rpartition(".")[0] for weight in trained)}
-                raise SpecError(
-                    f"clipping leaves out {name!r}, which has no trained weight",
+                raise FieldError(
+                    "clipping",
+                    f"leaves out {name!r}, which has no trained weight",
                     where=graph.name,
                     remedy=did_you_mean(name, known),
                 )
@@ -84,5 +85,5 @@ def clipping_from_fields(value: Any) -> Clipping | None:
     if value is None or isinstance(value, Clipping):
         return value
     if not isinstance(value, Mapping):
-        raise SpecError("clipping is not valid", received=value, expected="its fields, for example kind and limit")
+        raise FieldError("clipping", received=value, expected="its fields, for example kind and limit")
     return construct(Clipping, "clipping", value)

@@ -10,7 +10,7 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.errors import FieldError, SpecError, did_you_mean
 
 _T = TypeVar("_T")
 
@@ -76,7 +76,7 @@ def _converted(cls: type, name: str, value: Any) -> Any:
     try:
         return _convert(value, hint)
     except _MismatchError:
-        raise SpecError(f"{name} is not valid", received=repr(value), expected=_describe(hint)) from None
+        raise FieldError(name, received=repr(value), expected=_describe(hint)) from None
 
 
 def _convert(value: Any, hint: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.errors import FieldError, SpecError, did_you_mean
 from cnnbench.spec.clipping import clipping_from_fields
 from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Graph
@@ -191,14 +191,14 @@ class Adagrad(Optimizer, kind="adagrad"):
 def _require_shares(**values: float) -> None:
     for field, value in values.items():
         if not 0 <= value < 1:
-            raise SpecError(f"{field} is not valid", received=value, expected="a number from 0 to below 1")
+            raise FieldError(field, received=value, expected="a number from 0 to below 1")
 
 
 def _require_epsilon(epsilon: float, place: str, places: tuple[str, ...]) -> None:
     if not 0 < epsilon < 1:
-        raise SpecError("epsilon is not valid", received=epsilon, expected="a number above 0 and below 1")
+        raise FieldError("epsilon", received=epsilon, expected="a number above 0 and below 1")
     if place not in places:
-        raise SpecError("epsilon_place is not valid", received=place, expected=" or ".join(map(repr, places)))
+        raise FieldError("epsilon_place", received=place, expected=" or ".join(map(repr, places)))
 
 
 def decays(graph: Graph, group: DecayGroup) -> dict[str, bool]:

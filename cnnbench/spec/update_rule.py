@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.clipping import Clipping
 from cnnbench.spec.graph import Graph
 
@@ -35,12 +35,12 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if self.decay not in ("all", "kernels"):
-            raise SpecError("decay is not valid", received=self.decay, expected="'all' or 'kernels'")
+            raise FieldError("decay", received=self.decay, expected="'all' or 'kernels'")
         if not isinstance(self.clipping, Clipping | None):
-            raise SpecError("clipping is not valid", received=self.clipping, expected="Clipping(kind=..., limit=...)")
+            raise FieldError("clipping", received=self.clipping, expected="Clipping(kind=..., limit=...)")
 
         if self.accumulate < 1:
-            raise SpecError("accumulate is not valid", received=self.accumulate, expected="an integer of at least 1")
+            raise FieldError("accumulate", received=self.accumulate, expected="an integer of at least 1")
 
     def require_names(self, graph: Graph) -> None:
         """Raises SpecError where the rule names a weight that the network does not train."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.composites.element_loss import reduced
 from cnnbench.spec.graph import Builder, Value
@@ -64,7 +64,7 @@ class NonSaturatingGAN(Composite, kind="non_saturating_gan"):
     def resolve(self, inputs: Shapes) -> Self:
         require_one_of(self.reduction, "reduction", ("none", "mean", "sum", "batch_mean"))
         if not 0 <= self.label <= 1:
-            raise SpecError("label is not valid", received=self.label, expected="0 to 1")
+            raise FieldError("label", received=self.label, expected="0 to 1")
         return self
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:

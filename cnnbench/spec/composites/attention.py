@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import Softmax, Tanh
@@ -54,8 +54,9 @@ class ScaledDotProductAttention(Composite, kind="scaled_dot_product_attention"):
         for features in (q[2], v[2]):
             require_heads(features, self.num_heads)
         if self.causal and q[1] != k[1]:
-            raise SpecError(
-                "causal attention is defined for as many queries as keys",
+            raise FieldError(
+                "causal",
+                "attention is defined for as many queries as keys",
                 received=f"{q[1]} queries, {k[1]} keys",
                 expected="equal numbers",
                 remedy="add a mask of your own as a fourth input",
@@ -179,8 +180,9 @@ def require_heads(features: int, num_heads: int) -> None:
     """Raises SpecError unless the features can be dealt out to that many heads."""
     require_int(num_heads, "num_heads", least=1)
     if features % num_heads:
-        raise SpecError(
-            "num_heads does not divide the features",
+        raise FieldError(
+            "num_heads",
+            "does not divide the features",
             received=f"{features} features, {num_heads} heads",
             expected="features that are a multiple of num_heads",
         )

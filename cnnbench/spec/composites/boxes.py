@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
@@ -102,7 +102,7 @@ class _BoxCoding(Composite):
         if second not in (first, first[1:]):
             raise SpecError("boxes and anchors differ in shape", received=inputs, expected="(..., A, 4) for both")
         if any(not scale > 0 for scale in self.scales):
-            raise SpecError("scales are not valid", received=self.scales, expected="positive numbers")
+            raise FieldError("scales", "are not valid", received=self.scales, expected="positive numbers")
         return self
 
     def anchors(self, builder: Builder, first: Value, anchors: Value) -> tuple[Value, Value, Value, Value]:

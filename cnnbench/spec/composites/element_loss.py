@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise
@@ -147,9 +147,7 @@ class SmoothL1Loss(ElementLoss, kind="smooth_l1_loss"):
     def resolve(self, inputs: Shapes) -> Self:
         require_one_of(self.form, "form", ("smooth_l1", "huber"))
         if not self.beta > 0:
-            raise SpecError(
-                "beta is not valid", received=self.beta, expected="a positive number", remedy="0 is l1_loss"
-            )
+            raise FieldError("beta", received=self.beta, expected="a positive number", remedy="0 is l1_loss")
         return super().resolve(inputs)
 
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:
@@ -183,7 +181,7 @@ class BCEWithLogitsLoss(ElementLoss, kind="bce_with_logits_loss"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if not self.pos_weight > 0:
-            raise SpecError("pos_weight is not valid", received=self.pos_weight, expected="a positive number")
+            raise FieldError("pos_weight", received=self.pos_weight, expected="a positive number")
         return super().resolve(inputs)
 
     def elements(self, builder: Builder, prediction: Value, target: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.activation import ReLU, Sigmoid, Softmax
@@ -100,8 +100,9 @@ class SpatialAttentionBlock(Composite, kind="spatial_attention_block"):
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=3, most=5)
         if require_int(self.groups, "groups", least=1) and inputs[0][1] % self.groups:
-            raise SpecError(
-                "groups does not divide the channels",
+            raise FieldError(
+                "groups",
+                "does not divide the channels",
                 received=f"{inputs[0][1]} channels, groups {self.groups}",
                 expected="channels that are a multiple of groups",
             )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arrays import Shape
@@ -71,7 +71,7 @@ class FixedFilter(Composite, kind="fixed_filter"):
         require_one_of(self.padding_mode, "padding_mode", PAD_MODES)
         require_int(self.size, "size", least=1)
         if self.sigma is not None and self.sigma <= 0:
-            raise SpecError("sigma is not valid", received=self.sigma, expected="a positive number")
+            raise FieldError("sigma", received=self.sigma, expected="a positive number")
         self._kernel(len(inputs[0]) - 2)
         return self
 

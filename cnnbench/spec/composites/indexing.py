@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arrays import Shape
@@ -91,4 +91,6 @@ class CenterCropPad(Composite, kind="center_crop_pad"):
 
 def _require_sizes(size: tuple[int, ...], spatial: Shape) -> None:
     if len(size) != len(spatial) or any(n < 1 for n in size):
-        raise SpecError("size does not fit the image", received=size, expected=f"{len(spatial)} integers of at least 1")
+        raise FieldError(
+            "size", "does not fit the image", received=size, expected=f"{len(spatial)} integers of at least 1"
+        )

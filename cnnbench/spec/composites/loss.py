@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.composites.element_loss import reduced
 from cnnbench.spec.graph import Builder, Value
@@ -50,8 +50,9 @@ class CrossEntropyLoss(Composite, kind="cross_entropy_loss"):
             if len(inputs) == 3:
                 raise SpecError("the class weights are given twice", received="an input and the field class_weights")
             if len(self.class_weights) != inputs[0][1] or not all(weight >= 0 for weight in self.class_weights):
-                raise SpecError(
-                    "class_weights are not valid",
+                raise FieldError(
+                    "class_weights",
+                    "are not valid",
                     received=self.class_weights,
                     expected=f"{inputs[0][1]} numbers of at least 0",
                 )
@@ -118,7 +119,7 @@ class SoftCrossEntropyLoss(Composite, kind="soft_cross_entropy_loss"):
         if inputs[0] != inputs[1]:
             raise SpecError("logits and probabilities differ in shape", received=inputs, expected="equal shapes")
         if not 0 <= self.label_smoothing < 1:
-            raise SpecError("label_smoothing is not valid", received=self.label_smoothing, expected="0 to below 1")
+            raise FieldError("label_smoothing", received=self.label_smoothing, expected="0 to below 1")
         return self
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:
@@ -163,7 +164,7 @@ class DiceLoss(Composite, kind="dice_loss"):
         if inputs[0] != inputs[1]:
             raise SpecError("prediction and target differ in shape", received=inputs, expected="equal shapes")
         if not self.smooth >= 0:
-            raise SpecError("smooth is not valid", received=self.smooth, expected="0 or more")
+            raise FieldError("smooth", received=self.smooth, expected="0 or more")
         return self
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.layers.arithmetic import Affine, Elementwise, Power
@@ -37,8 +37,8 @@ class WithinChannelResponseNorm(Composite, kind="within_channel_response_norm"):
         require_rank(inputs[0], self.kind, least=3, most=5)
         require_int(self.size, "size", least=1)
         if self.size % 2 == 0 or not self.alpha >= 0:
-            raise SpecError(
-                "size or alpha is not valid", received=(self.size, self.alpha), expected="odd, and at least 0"
+            raise FieldError(
+                "size", "or alpha is not valid", received=(self.size, self.alpha), expected="odd, and at least 0"
             )
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.composites.attention import joined_heads, require_heads, split_heads
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
@@ -55,8 +55,9 @@ class GatedPositionalSelfAttention(Composite, kind="gated_positional_self_attent
         require_heads(inputs[0][2], self.num_heads)
         rows, columns = self.grid(inputs[0][1])
         if rows * columns != inputs[0][1]:
-            raise SpecError(
-                "size does not fit the tokens",
+            raise FieldError(
+                "size",
+                "does not fit the tokens",
                 received=f"{inputs[0][1]} tokens, size {self.size}",
                 expected="size whose product is the number of tokens, or a square number of them",
                 remedy="give size=(rows, columns), and leave class tokens out",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.composites.boxes import LARGEST_GROWTH, BoxClip, BoxDecode
 from cnnbench.spec.graph import Builder, Value
@@ -140,9 +140,9 @@ class PyramidRoIAlign(Composite, kind="pyramid_roi_align"):
             coarse != 2 * fine for fine, coarse in zip(self.strides, self.strides[1:], strict=False)
         ):
             expected = f"{len(features)} strides, each twice the one before"
-            raise SpecError("strides are not valid", received=self.strides, expected=expected)
+            raise FieldError("strides", "are not valid", received=self.strides, expected=expected)
         if not self.finest > 0:
-            raise SpecError("finest is not valid", received=self.finest, expected="a positive number of pixels")
+            raise FieldError("finest", received=self.finest, expected="a positive number of pixels")
         return replace(self, output_size=per_axis(self.output_size, 2, "output_size", least=1))
 
     def expand(self, builder: Builder, *inputs: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.composites.boxes import LARGEST_GROWTH, BoxClip, BoxDecode
 from cnnbench.spec.graph import Builder, Value
@@ -65,7 +65,7 @@ class ClassDetections(Composite, kind="class_detections"):
         require_int(self.detections, "detections", least=1)
         if not 0 <= self.score_threshold < 1:
             received = self.score_threshold
-            raise SpecError("score_threshold is not valid", received=received, expected="a number from 0 to below 1")
+            raise FieldError("score_threshold", received=received, expected="a number from 0 to below 1")
         return self
 
     def output_dtypes(self, inputs: Dtypes, count: int) -> Dtypes:

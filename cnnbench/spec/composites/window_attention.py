@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.composites.attention import require_heads
 from cnnbench.spec.composites.base import Composite
 from cnnbench.spec.graph import Builder, Value
@@ -64,7 +64,7 @@ class WindowAttention(Composite, kind="window_attention"):
         window = per_axis(self.window_size, 2, "window_size", least=1)
         shift = per_axis(self.shift, 2, "shift", least=0)
         if any(s >= w for s, w in zip(shift, window, strict=True)):
-            raise SpecError("shift is not valid", received=shift, expected=f"below the window size {window}")
+            raise FieldError("shift", received=shift, expected=f"below the window size {window}")
         return replace(self, window_size=window, shift=shift)
 
     def windows(self, size: tuple[int, ...]) -> tuple[Pair, Pair, Pair]:

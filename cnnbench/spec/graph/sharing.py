@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from cnnbench.errors import SpecError, did_you_mean
+from cnnbench.errors import FieldError, did_you_mean
 from cnnbench.spec.graph.model import Node
 from cnnbench.spec.layers import Layer, Shape, Shapes
 
@@ -40,8 +40,9 @@ class Holders:
             return None if name is None else self._owners[name]
         if self._part:
             return name
-        raise SpecError(
-            f"weights_of names no earlier node: {name!r}",
+        raise FieldError(
+            "weights_of",
+            f"names no earlier node: {name!r}",
             expected="the name of a node that was added before",
             remedy=did_you_mean(name, self._owners) if self._owners else None,
         )
@@ -50,7 +51,7 @@ class Holders:
         """Takes a node in. Raises SpecError where it may not use the weights that it names."""
         if node.weights_of is not None:
             if not _arrays(node.layer, inputs):
-                raise SpecError(f"weights_of is given, but {node.layer.kind} has no weights", remedy="leave it out")
+                raise FieldError("weights_of", f"is given, but {node.layer.kind} has no weights", remedy="leave it out")
             if node.owner in self._holders:
                 _require_match(node, inputs, self._holders[node.owner])
         self._holders.setdefault(node.owner, Holder(node, inputs))
@@ -60,7 +61,9 @@ class Holders:
         """Raises SpecError where a holder that was taken to be left out came later."""
         late = _first_late(self._owners.items())
         if late is not None:
-            raise SpecError(f"weights_of names no earlier node: {late!r} comes later", remedy="let the first node own")
+            raise FieldError(
+                "weights_of", f"names no earlier node: {late!r} comes later", remedy="let the first node own"
+            )
 
 
 def _first_late(owners: Iterable[tuple[str, str]]) -> str | None:
@@ -77,23 +80,26 @@ def _first_late(owners: Iterable[tuple[str, str]]) -> str | None:
 def _require_match(node: Node, inputs: Shapes, holder: Holder) -> None:
     ours, theirs = node.layer, holder.node.layer
     if type(ours) is not type(theirs):
-        raise SpecError(
-            "weights_of names a node of another kind",
+        raise FieldError(
+            "weights_of",
+            "names a node of another kind",
             received=f"{holder.node.name!r}, a {theirs.kind}",
             expected=f"a {ours.kind}",
         )
     other = [item for item in _differing(ours, theirs) if item != "padding"]
     if other:
         shown = [", ".join(f"{name}={getattr(layer, name)!r}" for name in other) for layer in (ours, theirs)]
-        raise SpecError(
-            "weights_of names a node whose layer differs",
+        raise FieldError(
+            "weights_of",
+            "names a node whose layer differs",
             received=shown[0],
             expected=f"{shown[1]}, as {holder.node.name!r} has (padding alone may differ)",
         )
     found, expected = _arrays(ours, inputs), _arrays(theirs, holder.inputs)
     if found != expected:
-        raise SpecError(
-            "weights_of names a node whose weights have other shapes",
+        raise FieldError(
+            "weights_of",
+            "names a node whose weights have other shapes",
             received=", ".join(f"{name} {shape}" for name, shape in found if (name, shape) not in expected),
             expected=", ".join(f"{name} {shape}" for name, shape in expected if (name, shape) not in found)
             + f", as {holder.node.name!r} has",

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from cnnbench.errors import CnnbenchError, SpecError, did_you_mean
+from cnnbench.errors import CnnbenchError, FieldError, SpecError, did_you_mean
 from cnnbench.spec.graph import Builder, Graph, Value
 from cnnbench.spec.interchange.yaml_source import Located, read_yaml, read_yaml_text
 from cnnbench.spec.kinds import layer_from_fields, layer_kind
@@ -106,7 +106,7 @@ class _Reader:
         return self._located(
             path,
             lambda: builder.add(name, layer_from_fields(kind, fields), *inputs, weights_of=owner),
-            lambda error: self._culprit(path, {**fields, "weights_of": owner}, error),
+            lambda error: (*path, error.field) if isinstance(error, FieldError) and error.field in item else path,
         )
 
     def _outputs(self, builder: Builder, top: Mapping[str, Any], last: Value) -> dict[str, Value]:
@@ -165,11 +165,6 @@ class _Reader:
         for key in given:
             if key not in known:
                 raise self._problem((*path, key), f"{message} {key!r}", key=True, remedy=did_you_mean(key, known))
-
-    def _culprit(self, path: _KeyPath, fields: Mapping[str, Any], error: CnnbenchError) -> _KeyPath:
-        """The field that a layer's error speaks of, by its message's first word; else the node."""
-        word = error.message.replace("[", " ").split(" ", 1)[0]
-        return (*path, word) if word in fields else path
 
     def _located(
         self,

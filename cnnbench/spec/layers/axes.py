@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 
 
 def resolve_axis(axis: int, rank: int) -> int:
     """``axis`` counted from the front; raises SpecError where the rank does not have it."""
     if not -rank <= axis < rank:
-        raise SpecError("axis does not exist", received=axis, expected=f"{-rank} to {rank - 1}")
+        raise FieldError("axis", "does not exist", received=axis, expected=f"{-rank} to {rank - 1}")
     return axis % rank
 
 
@@ -25,7 +25,5 @@ def resolve_start_axis(axis: int, shape: Shape) -> int:
     """The first normalised axis, counted from the front; raises SpecError for the batch axis."""
     resolved = resolve_axis(axis, len(shape))
     if resolved == 0:
-        raise SpecError(
-            "start_axis is not valid", received=axis, expected=f"1 to {len(shape) - 1}: images are never mixed"
-        )
+        raise FieldError("start_axis", received=axis, expected=f"1 to {len(shape) - 1}: images are never mixed")
     return resolved

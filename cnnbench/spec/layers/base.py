@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import MaskSpec, Shape, Signal, WeightSpec
 
 Shapes = tuple[Shape, ...]
@@ -176,7 +176,7 @@ def require_int(value: object, field: str, *, least: int) -> int:
         least: The smallest that is valid.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{field} is not valid", received=repr(value), expected=f"an integer of at least {least}")
+        raise FieldError(field, received=repr(value), expected=f"an integer of at least {least}")
     return value
 
 
@@ -203,6 +203,4 @@ def require_one_of(value: object, field: str, options: Sequence[object]) -> None
         options: The values that are valid.
     """
     if value not in options:
-        raise SpecError(
-            f"{field} is not valid", received=repr(value), expected=f"one of {', '.join(map(repr, options))}"
-        )
+        raise FieldError(field, received=repr(value), expected=f"one of {', '.join(map(repr, options))}")

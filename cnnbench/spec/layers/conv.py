@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import ZEROS, Initializer, Shape, Signal, WeightSpec, kernels
 from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_int, require_rank
 from cnnbench.spec.layers.signals import BIASED
@@ -124,8 +124,9 @@ def require_groups(groups: int, channels: int, out_channels: int) -> None:
     require_int(groups, "groups", least=1)
     for name, count in (("input channels", channels), ("out_channels", out_channels)):
         if count % groups:
-            raise SpecError(
-                f"groups does not divide the {name}",
+            raise FieldError(
+                "groups",
+                f"does not divide the {name}",
                 received=f"groups={groups}, {name} {count}",
                 expected=f"a divisor of {count}",
             )
@@ -162,11 +163,12 @@ class PartialConv(Layer, kind="partial_conv"):
         require_rank(inputs[0], self.kind, least=4, most=4)
         spatial = inputs[0][2:]
         if not self.connections:
-            raise SpecError("connections is empty", expected="one tuple of input maps for each output map")
+            raise FieldError("connections", "is empty", expected="one tuple of input maps for each output map")
         for output, seen in enumerate(self.connections):
             if not seen or list(seen) != sorted(set(seen)) or not 0 <= seen[0] <= seen[-1] < inputs[0][1]:
-                raise SpecError(
-                    f"connections[{output}] is not valid",
+                raise FieldError(
+                    "connections",
+                    f"of output {output} are not valid",
                     received=seen,
                     expected=f"ascending, different input maps from 0 to {inputs[0][1] - 1}",
                 )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import ZEROS, Initializer, Shape, Signal, WeightSpec
 from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_rank
 from cnnbench.spec.layers.conv import require_groups
@@ -80,8 +80,9 @@ class ConvTranspose(Layer, kind="conv_transpose"):
         extra = per_axis(self.output_padding, axes, "output_padding", least=0)
         if self.padding in ("same", "same_lower"):
             if any(extra):
-                raise SpecError(
-                    "output_padding does not go with padding 'same'",
+                raise FieldError(
+                    "output_padding",
+                    "does not go with padding 'same'",
                     received=f"output_padding={extra}",
                     expected="0: the output is size * stride",
                     remedy="give the padding as explicit pairs",
@@ -102,8 +103,9 @@ class ConvTranspose(Layer, kind="conv_transpose"):
         full, pairs = self.full_sizes(inputs[0][2:]), require_pairs(self.padding)
         for axis, size in enumerate(self.output_shapes(inputs)[0][2:]):
             if size < 1 or pairs[axis][0] >= full[axis]:
-                raise SpecError(
-                    f"padding crops all of spatial axis {axis}, or more",
+                raise FieldError(
+                    "padding",
+                    f"crops all of spatial axis {axis}, or more",
                     received=f"padding {pairs[axis]} of {full[axis]} positions, output size {size}",
                     expected="an output size of at least 1, and some of it from the input",
                     remedy="use less padding: here it takes away from the output",

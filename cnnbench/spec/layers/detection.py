@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
@@ -56,7 +56,7 @@ class RoIMaxPool(Layer, kind="roi_max_pool"):
 def _check_regions(inputs: Shapes, kind: str, spatial_scale: float) -> None:
     require_rank(inputs[0], kind, least=4, most=4)
     if not spatial_scale > 0:
-        raise SpecError("spatial_scale is not valid", received=spatial_scale, expected="a positive number")
+        raise FieldError("spatial_scale", received=spatial_scale, expected="a positive number")
     boxes = inputs[1]
     if len(boxes) != 2 or boxes[1] != 4:
         raise SpecError("the boxes have the wrong shape", received=boxes, expected="(R, 4)")
@@ -104,7 +104,7 @@ class AnchorGrid(Layer, kind="anchor_grid"):
         require_rank(inputs[0], self.kind, least=4, most=4)
         for name, values in (("sizes", self.sizes), ("aspect_ratios", self.aspect_ratios)):
             if not values or any(not value > 0 for value in values):
-                raise SpecError(f"{name} is not valid", received=values, expected="positive numbers")
+                raise FieldError(name, received=values, expected="positive numbers")
         return replace(self, stride=per_axis(self.stride, 2, "stride", least=1))
 
     def around_origin(self) -> tuple[tuple[float, float, float, float], ...]:
@@ -167,7 +167,7 @@ class NonMaxSuppression(Layer, kind="non_max_suppression"):
                 "boxes and scores do not fit", received=f"{boxes} and {scores}", expected="(..., B, 4) and (..., B)"
             )
         if not 0 <= self.iou_threshold <= 1:
-            raise SpecError("iou_threshold is not valid", received=self.iou_threshold, expected="a number from 0 to 1")
+            raise FieldError("iou_threshold", received=self.iou_threshold, expected="a number from 0 to 1")
         require_int(self.max_outputs, "max_outputs", least=1)
         require_one_of(self.box_format, "box_format", ("corners", "center"))
         return self

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Initializer, WeightSpec
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of
 
@@ -46,8 +46,9 @@ class TokenEmbedding(Layer, kind="token_embedding"):
         if row is None:
             return self
         if not -self.num_embeddings <= row < self.num_embeddings:
-            raise SpecError(
-                "padding_idx is not a row",
+            raise FieldError(
+                "padding_idx",
+                "is not a row",
                 received=row,
                 expected=f"{-self.num_embeddings} to {self.num_embeddings - 1}",
             )
@@ -98,7 +99,7 @@ class TimestepEmbedding(Layer, kind="timestep_embedding"):
         require_one_of(self.order, "order", ("sin_cos", "cos_sin"))
         require_int(self.features, "features", least=2 + 2 * self.shift)
         if not self.max_period > 0:
-            raise SpecError("max_period is not valid", received=self.max_period, expected="a positive number")
+            raise FieldError("max_period", received=self.max_period, expected="a positive number")
         return self
 
     def frequencies(self) -> NDArray[Any]:

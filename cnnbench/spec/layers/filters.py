@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_rank
 from cnnbench.spec.layers.windows import PerAxis, output_sizes, per_axis, require_axes
@@ -36,8 +36,9 @@ class ConstantFilter(Layer, kind="constant_filter"):
         num = len(inputs[0]) - 2
         size = per_axis(self.kernel_size, num, "kernel_size", least=1)
         if len(self.weights_row_major) != math.prod(size):
-            raise SpecError(
-                "weights_row_major does not fill the kernel",
+            raise FieldError(
+                "weights_row_major",
+                "does not fill the kernel",
                 received=f"{len(self.weights_row_major)} numbers for {size}",
                 expected=f"{math.prod(size)} numbers",
             )

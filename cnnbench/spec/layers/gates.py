@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import SHIFTS, Initializer, WeightSpec, kernels
 from cnnbench.spec.layers.base import Layer, Shapes, require_one_of, require_rank
 
@@ -93,9 +93,7 @@ class Gated(Layer):
     def _numbers(self, field: str, position: int) -> tuple[float, ...]:
         given: tuple[float, ...] = getattr(self, field)
         if given and len(given) != len(self.activations):
-            raise SpecError(
-                f"{field} is not valid", received=given, expected=f"a number for each of {', '.join(self.activations)}"
-            )
+            raise FieldError(field, received=given, expected=f"a number for each of {', '.join(self.activations)}")
         found = []
         for i, name in enumerate(self.activations):
             default = (*GATE_FUNCTIONS[name], 0.0, 0.0)[position]
@@ -103,7 +101,7 @@ class Gated(Layer):
             number = given[i] if given else default
             if number is None or (not takes and number):
                 expected = f"a number for {name}" if takes else f"0 for {name}, which takes none"
-                raise SpecError(f"{field} is not valid", received=given or None, expected=expected)
+                raise FieldError(field, received=given or None, expected=expected)
             found.append(float(number))
         return tuple(found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.axes import resolve_axes, resolve_axis
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int
@@ -44,7 +44,7 @@ class Slice(Layer, kind="slice"):
                 expected="one of each for every sliced axis",
             )
         if 0 in steps:
-            raise SpecError("steps are not valid", received=steps, expected="integers other than 0")
+            raise FieldError("steps", "are not valid", received=steps, expected="integers other than 0")
         return replace(self, steps=steps, axes=resolve_axes(axes, rank))
 
     def ranges(self, source: Shape) -> dict[int, range]:
@@ -88,8 +88,8 @@ class Split(Layer, kind="split"):
                 )
             return replace(self, axis=axis, sizes=(total // count,) * count)
         if not self.sizes or any(size < 1 for size in self.sizes) or sum(self.sizes) != total:
-            raise SpecError(
-                "sizes do not fit the axis", received=self.sizes, expected=f"integers of at least 1 with sum {total}"
+            raise FieldError(
+                "sizes", "do not fit the axis", received=self.sizes, expected=f"integers of at least 1 with sum {total}"
             )
         return replace(self, axis=axis)
 
@@ -126,7 +126,7 @@ class Gather(Layer, kind="gather"):
         axis = resolve_axis(self.axis, len(inputs[0]))
         size = inputs[0][axis]
         if not self.indices or any(not -size <= i < size for i in self.indices):
-            raise SpecError("indices do not fit the axis", received=self.indices, expected=f"{-size} to {size - 1}")
+            raise FieldError("indices", "do not fit the axis", received=self.indices, expected=f"{-size} to {size - 1}")
         return replace(self, axis=axis, indices=tuple(i % size for i in self.indices))
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
@@ -197,7 +197,7 @@ class Roll(Layer, kind="roll"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if len(self.shifts) != len(self.axes):
-            raise SpecError(
-                "shifts and axes differ in length", received=self.shifts, expected=f"{len(self.axes)} integers"
+            raise FieldError(
+                "shifts", "and axes differ in length", received=self.shifts, expected=f"{len(self.axes)} integers"
             )
         return replace(self, axes=resolve_axes(self.axes, len(inputs[0])))

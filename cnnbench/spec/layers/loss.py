@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_one_of, require_rank
 
@@ -70,4 +70,4 @@ def check_classes(inputs: Shapes, kind: str, reduction: str, label_smoothing: fl
     if len(inputs) == 3 and inputs[2] != scores[1:2]:
         raise SpecError("the class weights have the wrong shape", received=inputs[2], expected=scores[1:2])
     if not 0 <= label_smoothing < 1:
-        raise SpecError("label_smoothing is not valid", received=label_smoothing, expected="0 to below 1")
+        raise FieldError("label_smoothing", received=label_smoothing, expected="0 to below 1")

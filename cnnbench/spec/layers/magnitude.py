@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import ONES, SCALES, Signal, WeightSpec
 from cnnbench.spec.layers.axes import resolve_axis, resolve_start_axis
 from cnnbench.spec.layers.base import Layer, Shapes, require_int, require_one_of, require_rank
@@ -45,8 +45,11 @@ class LocalResponseNorm(Layer, kind="local_response_norm"):
         require_int(self.size, "size", least=1)
         require_one_of(self.even_window, "even_window", ("before", "after"))
         if not self.k > 0 or not self.alpha >= 0:
-            raise SpecError(
-                "alpha or k is not valid", received=(self.alpha, self.k), expected="alpha of at least 0, a positive k"
+            raise FieldError(
+                "alpha",
+                "or k is not valid",
+                received=(self.alpha, self.k),
+                expected="alpha of at least 0, a positive k",
             )
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import ONES, SCALES, SHIFTS, VARIANCES, ZEROS, Signal, WeightSpec
 from cnnbench.spec.layers.base import Layer, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.signals import normalized_by_statistics
@@ -46,9 +46,9 @@ class BatchNorm(Layer, kind="batch_norm"):
         require_rank(inputs[0], self.kind, least=2, most=5)
         require_one_of(self.running_variance, "running_variance", ("unbiased", "biased"))
         if not self.eps > 0:
-            raise SpecError("eps is not valid", received=self.eps, expected="a positive number")
+            raise FieldError("eps", received=self.eps, expected="a positive number")
         if not 0 <= self.momentum <= 1:
-            raise SpecError("momentum is not valid", received=self.momentum, expected="a number from 0 to 1")
+            raise FieldError("momentum", received=self.momentum, expected="a number from 0 to 1")
         return self
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:
@@ -90,7 +90,7 @@ class FrozenBatchNorm(Layer, kind="frozen_batch_norm"):
     def resolve(self, inputs: Shapes) -> Self:
         require_rank(inputs[0], self.kind, least=2)
         if not self.eps >= 0:
-            raise SpecError("eps is not valid", received=self.eps, expected="a number of at least 0")
+            raise FieldError("eps", received=self.eps, expected="a number of at least 0")
         return self
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:

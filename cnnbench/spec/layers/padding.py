@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shapes, require_one_of
 
 PadMode = Literal["constant", "reflect", "symmetric", "edge", "wrap"]
@@ -43,16 +43,18 @@ class Pad(Layer, kind="pad"):
     def resolve(self, inputs: Shapes) -> Self:
         require_one_of(self.mode, "mode", PAD_MODES)
         if len(self.padding) != len(inputs[0]) - 1 or any(p < 0 for pair in self.padding for p in pair):
-            raise SpecError(
-                "padding does not fit the input",
+            raise FieldError(
+                "padding",
+                "does not fit the input",
                 received=repr(self.padding),
                 expected=f"{len(inputs[0]) - 1} pairs (begin, end) of integers of at least 0, channel axis first",
             )
         for size, pair in zip(inputs[0][1:], self.padding, strict=True):
             most = {"reflect": size - 1, "symmetric": size, "wrap": size}.get(self.mode)
             if (most is not None and max(pair) > max(most, 0)) or (self.mode == "edge" and not size and any(pair)):
-                raise SpecError(
-                    f"padding in mode {self.mode!r} does not fit an axis of size {size}",
+                raise FieldError(
+                    "padding",
+                    f"in mode {self.mode!r} does not fit an axis of size {size}",
                     received=pair,
                     expected=f"at most {most}" if most is not None else "an axis that has values",
                     remedy="pad less, or with a constant",

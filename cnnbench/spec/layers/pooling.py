@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Example, Layer, Shapes, Window, require_int, require_rank
 from cnnbench.spec.layers.windows import (
@@ -52,8 +52,9 @@ class WindowPool(Layer):
             k, s, d = (numbers[axis] for numbers in self.window())
             index = empty_window(size, count, k, s, d, begin)
             if index is not None:
-                raise SpecError(
-                    f"padding fills window {index} of spatial axis {axis}, which would see no input",
+                raise FieldError(
+                    "padding",
+                    f"fills window {index} of spatial axis {axis}, which would see no input",
                     received=f"size {size}, padding {pairs[axis]}, kernel_size {k}, dilation {d}",
                     expected=f"at most {d * (k - 1)} on each side, and a dilation that fits the input",
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Shapes
 from cnnbench.spec.layers.pooling import WindowPool
@@ -38,7 +38,7 @@ class LpPool(WindowPool, kind="lp_pool"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if not self.p >= 1:
-            raise SpecError("p is not valid", received=self.p, expected="a number of at least 1")
+            raise FieldError("p", received=self.p, expected="a number of at least 1")
         if not self.absolute and self.p % 1:
             raise SpecError(
                 "plain powers of negative numbers need an integer p",

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of, require_rank
 from cnnbench.spec.layers.windows import PerAxis, per_axis, require_axes
@@ -59,7 +59,9 @@ class ChannelShuffle(Rearranging, kind="channel_shuffle"):
         require_rank(inputs[0], "channel_shuffle", least=2)
         groups, channels = require_int(self.groups, "groups", least=1), inputs[0][1]
         if channels % groups:
-            raise SpecError("groups do not divide the channels", received=groups, expected=f"a divisor of {channels}")
+            raise FieldError(
+                "groups", "do not divide the channels", received=groups, expected=f"a divisor of {channels}"
+            )
         return self
 
     def rearrangement(self, source: Shape, channels_last: bool = False) -> Rearrangement:

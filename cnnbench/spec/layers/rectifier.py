@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import Initializer, Signal, WeightSpec
 from cnnbench.spec.layers.base import Layer, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.signals import bent, rectified
@@ -107,7 +107,7 @@ class Shrink(Layer, kind="shrink"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if not self.threshold >= 0:
-            raise SpecError("threshold is not valid", received=self.threshold, expected="a number of at least 0")
+            raise FieldError("threshold", received=self.threshold, expected="a number of at least 0")
         return self
 
 
@@ -128,7 +128,7 @@ class HardSigmoid(Layer, kind="hard_sigmoid"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if not self.slope > 0:
-            raise SpecError("slope is not valid", received=self.slope, expected="a positive number")
+            raise FieldError("slope", received=self.slope, expected="a positive number")
         return self
 
     def is_relu6(self) -> bool:

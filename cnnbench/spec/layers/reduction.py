@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.axes import resolve_axis
 from cnnbench.spec.layers.base import Dtypes, Example, Layer, Shapes, require_int
@@ -114,7 +114,7 @@ class TopK(Layer, kind="top_k"):
     def resolve(self, inputs: Shapes) -> Self:
         axis = resolve_axis(self.axis, len(inputs[0]))
         if require_int(self.k, "k", least=1) > inputs[0][axis]:
-            raise SpecError("k is not valid", received=self.k, expected=f"at most {inputs[0][axis]}, the axis' size")
+            raise FieldError("k", received=self.k, expected=f"at most {inputs[0][axis]}, the axis' size")
         return replace(self, axis=axis)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import MaskSpec
 from cnnbench.spec.layers.base import Layer, Shapes, require_one_of
 
@@ -26,7 +26,7 @@ class Dropout(Layer, kind="dropout"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if not 0 <= self.p < 1:
-            raise SpecError("p is not valid", received=self.p, expected="a probability of at least 0 and below 1")
+            raise FieldError("p", received=self.p, expected="a probability of at least 0 and below 1")
         return self
 
     def masks(self, inputs: Shapes) -> tuple[MaskSpec, ...]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_one_of, require_rank
 from cnnbench.spec.layers.interpolation import Axis, Coordinates, Mode, Rounding
@@ -84,10 +84,10 @@ class Resize(Layer, kind="resize"):
             return replace(self, size=size)
         scale = self.scale if isinstance(self.scale, tuple) else (self.scale or 0.0,) * num
         if len(scale) != num or any(s <= 0 for s in scale):
-            raise SpecError("scale is not valid", received=self.scale, expected=f"{num} positive numbers")
+            raise FieldError("scale", received=self.scale, expected=f"{num} positive numbers")
         layer = replace(self, size=size, scale=scale)
         if any(out < 1 for out in layer.sizes(inputs[0][2:])):
-            raise SpecError("scale leaves nothing", received=f"{scale} of {inputs[0][2:]}", expected="an output")
+            raise FieldError("scale", "leaves nothing", received=f"{scale} of {inputs[0][2:]}", expected="an output")
         return layer
 
     def _asked(self) -> str:

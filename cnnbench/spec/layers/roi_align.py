@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of
 from cnnbench.spec.layers.detection import RoIMaxPool
 from cnnbench.spec.layers.windows import PerAxis
@@ -78,7 +78,9 @@ class LevelRoIAlign(Layer, kind="level_roi_align"):
     def resolve(self, inputs: Shapes) -> Self:
         boxes, levels, *features = inputs
         if len(self.strides) != len(features):
-            raise SpecError("strides are not valid", received=self.strides, expected=f"{len(features)}, one a level")
+            raise FieldError(
+                "strides", "are not valid", received=self.strides, expected=f"{len(features)}, one a level"
+            )
         if len({shape[:2] for shape in features}) != 1 or levels != (boxes[0], 1):
             expected = "(R, 4), (R, 1) and (N, C, H, W) of each level"
             raise SpecError("the inputs do not fit", received=inputs, expected=expected)

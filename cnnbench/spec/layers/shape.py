@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.axes import resolve_axis
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int
@@ -57,8 +57,8 @@ class Reshape(Layer, kind="reshape"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if self.shape.count(-1) > 1 or any(size < -1 for size in self.shape):
-            raise SpecError(
-                "shape is not valid",
+            raise FieldError(
+                "shape",
                 received=self.shape,
                 expected="sizes of at least 0, one of which may be -1 (what remains)",
             )
@@ -71,8 +71,9 @@ class Reshape(Layer, kind="reshape"):
         rest = count // known if known else 0
         target = tuple(rest if size == -1 else size for size in self.shape)
         if math.prod(target) != count:
-            raise SpecError(
-                "shape does not hold as many values as the input",
+            raise FieldError(
+                "shape",
+                "does not hold as many values as the input",
                 received=f"{self.shape} for {source}",
                 expected=f"sizes whose product is {count}",
                 remedy="say -1 for the axis that the batch goes into" if self.whole and -1 not in self.shape else None,
@@ -101,9 +102,7 @@ class Transpose(Layer, kind="transpose"):
         rank = len(inputs[0])
         axes = tuple(axis + rank if axis < 0 else axis for axis in self.permutation)
         if sorted(axes) != list(range(rank)):
-            raise SpecError(
-                "permutation is not valid", received=self.permutation, expected=f"each axis from 0 to {rank - 1} once"
-            )
+            raise FieldError("permutation", received=self.permutation, expected=f"each axis from 0 to {rank - 1} once")
         return replace(self, permutation=axes)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
@@ -173,8 +172,8 @@ class Tile(Layer, kind="tile"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if len(self.repeats) != len(inputs[0]) - 1:
-            raise SpecError(
-                "repeats do not fit the input", received=self.repeats, expected=f"{len(inputs[0]) - 1} integers"
+            raise FieldError(
+                "repeats", "do not fit the input", received=self.repeats, expected=f"{len(inputs[0]) - 1} integers"
             )
         for count in self.repeats:
             require_int(count, "repeats", least=1)
@@ -205,7 +204,9 @@ class Squeeze(Layer, kind="squeeze"):
         axes = tuple(sorted(resolve_axis(axis, len(inputs[0])) for axis in self.axes))
         sizes = [inputs[0][axis] for axis in axes]
         if len(set(axes)) != len(axes) or any(size != 1 for size in sizes):
-            raise SpecError("axes are not valid", received=f"{self.axes} of sizes {sizes}", expected="axes of size 1")
+            raise FieldError(
+                "axes", "are not valid", received=f"{self.axes} of sizes {sizes}", expected="axes of size 1"
+            )
         return replace(self, axes=axes)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
@@ -233,7 +234,7 @@ class Unsqueeze(Layer, kind="unsqueeze"):
         rank = len(inputs[0]) + len(self.axes)
         axes = tuple(sorted(resolve_axis(axis, rank) for axis in self.axes))
         if len(set(axes)) != len(axes):
-            raise SpecError("axes are not valid", received=self.axes, expected="different axes")
+            raise FieldError("axes", "are not valid", received=self.axes, expected="different axes")
         return replace(self, axes=axes)
 
     def output_shapes(self, inputs: Shapes) -> Shapes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import Signal
 from cnnbench.spec.layers.base import Layer, Shapes, require_one_of
 from cnnbench.spec.layers.signals import bent
@@ -13,7 +13,7 @@ from cnnbench.spec.layers.signals import bent
 
 def _require_positive(value: float, field: str) -> None:
     if not value > 0:
-        raise SpecError(f"{field} is not valid", received=value, expected="a positive number")
+        raise FieldError(field, received=value, expected="a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)

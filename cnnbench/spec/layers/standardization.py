@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import ONES, SCALES, SHIFTS, ZEROS, Signal, WeightSpec
 from cnnbench.spec.layers.axes import resolve_axis, resolve_start_axis
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of, require_rank
@@ -16,7 +16,7 @@ from cnnbench.spec.layers.signals import BIASED
 def require_eps(eps: float) -> None:
     """Raises SpecError unless ``eps`` is positive."""
     if not eps > 0:
-        raise SpecError("eps is not valid", received=eps, expected="a positive number")
+        raise FieldError("eps", received=eps, expected="a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +129,9 @@ class GroupNorm(Layer, kind="group_norm"):
         require_int(self.groups, "groups", least=1)
         require_eps(self.eps)
         if inputs[0][1] % self.groups:
-            raise SpecError(
-                "groups does not divide the channels",
+            raise FieldError(
+                "groups",
+                "does not divide the channels",
                 received=f"{inputs[0][1]} channels, groups {self.groups}",
                 expected="channels that are a multiple of groups",
             )
@@ -169,7 +170,7 @@ class MeanVarianceNorm(Layer, kind="mean_variance_norm"):
     def resolve(self, inputs: Shapes) -> Self:
         axes = tuple(sorted(resolve_axis(axis, len(inputs[0])) for axis in self.axes))
         if not axes or len(set(axes)) != len(axes):
-            raise SpecError("axes are not valid", received=self.axes, expected="one axis or more, each once")
+            raise FieldError("axes", "are not valid", received=self.axes, expected="one axis or more, each once")
         require_one_of(self.eps_place, "eps_place", ("outside", "inside"))
         require_eps(self.eps)
         return replace(self, axes=axes)

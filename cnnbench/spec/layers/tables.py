@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import Example, Layer, Shapes, require_int, require_one_of
 
@@ -73,7 +73,7 @@ class SinusoidTable(Table, kind="sinusoid_table"):
         require_even(self.features, "features")
         require_one_of(self.arrangement, "arrangement", ("interleaved", "halves"))
         if not self.max_period > 0:
-            raise SpecError("max_period is not valid", received=self.max_period, expected="a positive number")
+            raise FieldError("max_period", received=self.max_period, expected="a positive number")
         return self
 
     def shape(self) -> Shape:
@@ -106,7 +106,7 @@ class ConstantTable(Table, kind="constant_table"):
 
     def resolve(self, inputs: Shapes) -> Self:
         if not self.entries:
-            raise SpecError("entries are not valid", received=self.entries, expected="one number or more")
+            raise FieldError("entries", "are not valid", received=self.entries, expected="one number or more")
         return self
 
     def shape(self) -> Shape:
@@ -235,7 +235,7 @@ class RelativeOffsets(Table, kind="relative_offsets"):
 def require_even(features: int, field: str) -> None:
     """Raises SpecError unless the number is even and positive: sines and cosines come in pairs."""
     if require_int(features, field, least=2) % 2:
-        raise SpecError(f"{field} is not valid", received=features, expected="an even number")
+        raise FieldError(field, received=features, expected="an even number")
 
 
 def relative_position_index(window: tuple[int, int]) -> tuple[int, ...]:

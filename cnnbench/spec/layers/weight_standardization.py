@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.layers.arrays import ONES, SCALES, Signal, WeightSpec
 from cnnbench.spec.layers.base import Shapes, require_one_of
 from cnnbench.spec.layers.conv import Conv, Convolution
@@ -45,7 +45,7 @@ class ScaledWSConv(Convolution, kind="scaled_ws_conv"):
     def resolve(self, inputs: Shapes) -> Self:
         require_one_of(self.form, "form", ("scaled", "scaled_sum", "standard"))
         if not self.eps > 0:
-            raise SpecError("eps is not valid", received=self.eps, expected="a positive number")
+            raise FieldError("eps", received=self.eps, expected="a positive number")
         return super().resolve(inputs)
 
     def weights(self, inputs: Shapes) -> tuple[WeightSpec, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, Literal
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.layers.arrays import Shape
 from cnnbench.spec.layers.base import require_int
 
@@ -26,8 +26,9 @@ def per_axis(value: Any, num_axes: int, field: str, *, least: int) -> tuple[int,
     if isinstance(value, int) and not isinstance(value, bool):
         value = (value,) * num_axes
     if not isinstance(value, tuple) or len(value) != num_axes:
-        raise SpecError(
-            f"{field} does not fit {num_axes} spatial axes",
+        raise FieldError(
+            field,
+            f"does not fit {num_axes} spatial axes",
             received=repr(value),
             expected=f"an integer or {num_axes} integers",
         )
@@ -80,16 +81,15 @@ def resolve_padding(
     if isinstance(padding, tuple) and padding and isinstance(padding[0], tuple):
         pairs = tuple(per_axis(pair, 2, "padding", least=0) for pair in padding)
         if len(pairs) != num_axes:
-            raise SpecError(
-                f"padding does not fit {num_axes} spatial axes",
+            raise FieldError(
+                "padding",
+                f"does not fit {num_axes} spatial axes",
                 received=repr(padding),
                 expected=f"{num_axes} pairs (begin, end)",
             )
         return tuple((begin, end) for begin, end in pairs)
     if isinstance(padding, str):
-        raise SpecError(
-            "padding is not valid", received=repr(padding), expected="'same', 'same_lower', 'valid' or integers"
-        )
+        raise FieldError("padding", received=repr(padding), expected="'same', 'same_lower', 'valid' or integers")
     return tuple((p, p) for p in per_axis(padding, num_axes, "padding", least=0))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError
 from cnnbench.spec.composites.adversarial_loss import LeastSquaresGAN, NonSaturatingGAN
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, MSELoss, VAEDivergence
 from cnnbench.spec.graph import Builder, Graph, Value
@@ -42,7 +42,7 @@ class VAE(JointLoss, kind="vae"):
 
     def __post_init__(self) -> None:
         if not self.beta >= 0:
-            raise SpecError("beta is not valid", received=self.beta, expected="0 or more")
+            raise FieldError("beta", received=self.beta, expected="0 or more")
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
         return ("logits", "mean", "log_variance")
@@ -89,7 +89,7 @@ class Adversary(JointLoss):
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
-            raise SpecError("scale is not valid", received=self.scale, expected="a positive number")
+            raise FieldError("scale", received=self.scale, expected="a positive number")
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
         return (self.real, self.fake) if self.side == "discriminator" else (self.fake,)
@@ -151,7 +151,7 @@ class NonSaturating(Adversary, kind="non_saturating_gan"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0.5 < self.label <= 1:
-            raise SpecError("label is not valid", received=self.label, expected="more than 0.5, at most 1")
+            raise FieldError("label", received=self.label, expected="more than 0.5, at most 1")
 
     def judged(self, *, real: bool) -> Layer:
         label = self.label if self.side == "discriminator" else 1.0

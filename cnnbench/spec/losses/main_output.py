@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.element_loss import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
 from cnnbench.spec.composites.loss import CrossEntropyLoss, DiceLoss, SoftCrossEntropyLoss, TokenCrossEntropyLoss
 from cnnbench.spec.composites.yolo_loss import YoloLoss
@@ -40,11 +40,11 @@ class CrossEntropy(Loss, kind="cross_entropy"):
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
-            raise SpecError("label_smoothing is not valid", received=self.label_smoothing, expected="0 to below 1")
+            raise FieldError("label_smoothing", received=self.label_smoothing, expected="0 to below 1")
         weights = self.class_weights
         if weights is not None and not (weights and min(weights) >= 0 and max(weights) > 0):
-            raise SpecError(
-                "class_weights are not valid", received=weights, expected="numbers of at least 0, not all of them 0"
+            raise FieldError(
+                "class_weights", "are not valid", received=weights, expected="numbers of at least 0, not all of them 0"
             )
 
     @property
@@ -147,7 +147,7 @@ class SmoothL1(Loss, kind="smooth_l1"):
 
     def __post_init__(self) -> None:
         if not self.beta > 0:
-            raise SpecError("beta is not valid", received=self.beta, expected="a positive number")
+            raise FieldError("beta", received=self.beta, expected="a positive number")
 
     def layer(self) -> Layer:
         return SmoothL1Loss(beta=self.beta, form=self.form)
@@ -167,7 +167,7 @@ class BCEWithLogits(Loss, kind="bce_with_logits"):
 
     def __post_init__(self) -> None:
         if not self.pos_weight > 0:
-            raise SpecError("pos_weight is not valid", received=self.pos_weight, expected="a positive number")
+            raise FieldError("pos_weight", received=self.pos_weight, expected="a positive number")
 
     def layer(self) -> Layer:
         return BCEWithLogitsLoss(pos_weight=self.pos_weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import FieldError, SpecError
 from cnnbench.spec.composites.element_loss import MSELoss
 from cnnbench.spec.composites.pose_loss import KeypointHeatmapLoss
 from cnnbench.spec.graph import Builder, Graph, Value
@@ -66,7 +66,7 @@ class PoseStages(JointLoss, kind="pose_stages"):
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
-            raise SpecError("scale is not valid", received=self.scale, expected="a positive number")
+            raise FieldError("scale", received=self.scale, expected="a positive number")
 
     def reads(self, graph: Graph) -> tuple[str, ...]:
         names = [name for name, _ in graph.outputs]
