@@ -12,7 +12,7 @@ from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import chosen_backend
 from cnnbench.face.keywords import PredictKeywords, takes
 from cnnbench.face.networks import FILE, Model, Network, load
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, producer
 from cnnbench.spec.weights import split_state
 
 if TYPE_CHECKING:
@@ -184,6 +184,6 @@ def _require_layout(layout: str, known: Collection[str]) -> None:
 def _with_nodes(graph: Graph, nodes: Sequence[str]) -> Graph:
     """The graph with the outputs of some nodes (``name`` or ``name:1``) as further outputs."""
     for name in nodes:
-        graph.node(name.partition(":")[0])
+        graph.node(producer(name))
     extra = tuple((f"{_NODE}{name}", name) for name in dict.fromkeys(nodes))
     return replace(graph, outputs=(*graph.outputs, *extra))

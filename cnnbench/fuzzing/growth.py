@@ -73,7 +73,7 @@ class GrowingNetwork:
         self._dice = dice
         self._values: list[PlacedValue] = []
         self._read: set[str] = set()
-        self._inputs = 0
+        self._inputs: list[str] = []
         self._nodes = 0
         self._weighted: list[tuple[str, Layer, Shape]] = []
 
@@ -92,8 +92,8 @@ class GrowingNetwork:
         draw: Callable[[Any, Shape], Any] | None = None,
         integer: bool = False,
     ) -> PlacedValue:
-        name = f"in{self._inputs}"
-        self._inputs += 1
+        name = f"in{len(self._inputs)}"
+        self._inputs.append(name)
         value = self._builder.input(name, shape, dtype="int" if integer else "float", batched=batched)
         if draw is not None:
             self.draws[name] = draw
@@ -233,7 +233,7 @@ class GrowingNetwork:
     def finish(self) -> Graph:
         """The network: whatever nothing reads is an output, the latest of floats first."""
         unread = [item.value for item in self._values if item.value.name not in self._read]
-        made = [value for value in unread if not value.name.startswith("in")]
+        made = [value for value in unread if value.name not in self._inputs]
         outputs = [*reversed([v for v in made if v.dtype == "float"]), *[v for v in made if v.dtype == "int"]]
         graph = self._builder.build(outputs or [self._values[0].value])
         return without_unread_inputs(graph)

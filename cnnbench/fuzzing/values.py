@@ -19,7 +19,7 @@ from cnnbench.fuzzing.network import DrawnNetwork
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import all_to_storage
-from cnnbench.spec.graph import Graph, value_names
+from cnnbench.spec.graph import Graph, producer, value_names
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import general_position
@@ -133,7 +133,7 @@ def _within_range(case: Case, flavour: str) -> DrawnCase | None:
         limit = INTEGERS if node.layer.family == "quantized" else largest
         own = [values[v] for v in value_names(node.name, len(case.graph.output_shapes(node)))]
         beyond = any(not np.isfinite(v).all() or np.abs(v).max(initial=0) > limit for v in own)
-        if beyond or any(v.partition(":")[0] in gone for v in node.inputs) or node.weights_of in gone:
+        if beyond or any(producer(v) in gone for v in node.inputs) or node.weights_of in gone:
             gone.add(node.name)
     if not gone:
         return DrawnCase(case, flavour, ())

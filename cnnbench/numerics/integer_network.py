@@ -17,7 +17,7 @@ from cnnbench.numerics.integer_design import Design, InexactError
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.teacher_forcing import output_names
-from cnnbench.spec.graph import Graph, Input, Node
+from cnnbench.spec.graph import Graph, Input, Node, producer
 from cnnbench.spec.layers.shape import Reshape
 from cnnbench.spec.passes import lower
 
@@ -137,10 +137,10 @@ def _without(graph: Graph, cut: frozenset[str], size: int) -> Graph:
     inputs = (*graph.inputs, *(_fed(graph, value, size) for value in fresh))
     shown = [v for n in graph.nodes if n.name in cut for v in n.inputs] + [v for _, v in graph.outputs]
     outputs = tuple((v, v) for v in dict.fromkeys(shown) if v in made and graph.dtypes[v] == "float")
-    needed = {value.partition(":")[0] for value, _ in outputs}
+    needed = {producer(value) for value, _ in outputs}
     for node in reversed(kept):
         if node.name in needed:
-            needed.update(value.partition(":")[0] for value in node.inputs)
+            needed.update(map(producer, node.inputs))
     rows = {value: made_of for value in fresh if (made_of := _rows(graph, value)) is not None}
     renamed = {value: rows[value].name if value in rows else f"{FED}{value}" for value in fresh}
     nodes = tuple(replace(n, inputs=tuple(renamed.get(v, v) for v in n.inputs)) for n in kept if n.name in needed)

@@ -49,7 +49,8 @@ def draw_examples(folder: Path, records: Sequence[Record]) -> list[Path]:
         images = next(iter(found_by.values()))[0]
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", names[key])
         path = folder / FOLDER / f"{number}-{stem}.png"
-        write_atomically(path, side_by_side(images, {name: said for name, (_, said) in found_by.items()}, EXAMPLES))
+        said = {name: decoded for name, (_, decoded) in found_by.items()}
+        write_atomically(path, side_by_side(images, said, EXAMPLES, names[key]))
         drawn.append(path)
     return drawn
 

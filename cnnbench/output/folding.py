@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cnnbench.output.layer_settings import settings
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, producer
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.summary import NetworkSummary, NodeSummary, summarize
 
@@ -73,8 +73,7 @@ def _edges(graph: Graph, groups: Mapping[str, str]) -> dict[str, tuple[str, ...]
     for node in graph.nodes:
         read = found.setdefault(groups[node.name], {})
         for value in node.inputs:
-            producer = value.partition(":")[0]
-            source = groups.get(producer, producer)
+            source = groups.get(producer(value), producer(value))
             if source != groups[node.name]:
                 read[source] = None
     return {block: tuple(read) for block, read in found.items()}

@@ -27,7 +27,7 @@ DIFFERENT = "#e02424"
 COLOURS = ("#0b7285", "#e67700", "#5f3dc4", "#2b8a3e", "#a61e4d", "#1864ab", "#846358", "#495057")
 
 
-def side_by_side(images: Array, results: Mapping[str, Sequence[Decoded]], most: int = 4) -> bytes:
+def side_by_side(images: Array, results: Mapping[str, Sequence[Decoded]], most: int = 4, title: str = "") -> bytes:
     """A PNG with a row for each image and a column for each backend.
 
     Detections, keypoints, words and pixels that are not those of the first column are red, and the column's title says
@@ -37,6 +37,7 @@ def side_by_side(images: Array, results: Mapping[str, Sequence[Decoded]], most: 
         images: (N, C, H, W) of any range; one channel is grey, of more than three the first is shown.
         results: Decoded outputs by the backend's label, one for each image; the first is what others are held to.
         most: Images that are drawn.
+        title: What the file says of itself; ``title_of`` reads it.
 
     Raises:
         DataError: No result, or a backend without any image.
@@ -62,7 +63,7 @@ def side_by_side(images: Array, results: Mapping[str, Sequence[Decoded]], most: 
                 title = "  ".join(part for part in (label if not row else "", said) if part)
                 axis.set_title(title, color=DIFFERENT if count else STYLE["text.color"])
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None, "Title": title})
     return buffer.getvalue()
 
 
@@ -199,3 +200,14 @@ def _persons(axis: Axes, found: Decoded, first: Array | None) -> int:
 def pictures_of(folder: Path) -> dict[str, bytes]:
     """The PNG files in ``pictures`` of a run's folder, by name; reports and MLflow show them."""
     return {path.stem: path.read_bytes() for path in sorted((folder / FOLDER).glob("*.png"))}
+
+
+def title_of(picture: bytes) -> str:
+    """What a PNG says of itself; "" where it says nothing, or is damaged."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            return str(image.info.get("Title", ""))
+    except (UnidentifiedImageError, OSError):
+        return ""

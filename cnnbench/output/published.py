@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cnnbench.output.drawing import svg
 from cnnbench.output.labels import label, network_label
 from cnnbench.output.network_dots import dots
 from cnnbench.output.palette import colours
-from cnnbench.output.pictures import pictures_of
+from cnnbench.output.pictures import pictures_of, title_of
 from cnnbench.output.published_figures import BUDGET, PublishedFigure, published_figures
 from cnnbench.output.published_training import training_sections
 from cnnbench.output.report import RunReport, environment_rows, gather
@@ -53,7 +53,8 @@ def publish(folder: Path, target: Path) -> dict[str, Path]:
     suite, pictures = page.run.suite, pictures_of(folder)
     contents: dict[str, str | bytes] = {f"{suite}-{name}.svg": text for name, text in page.charts().items()}
     contents |= {f"{suite}-{name}.png": data for name, data in pictures.items()}
-    contents[f"{suite}.md"] = "\n".join(page.parts(tuple(pictures))).rstrip() + "\n"
+    shown = {name: title_of(data) or name for name, data in pictures.items()}
+    contents[f"{suite}.md"] = "\n".join(page.parts(shown)).rstrip() + "\n"
     for name, text in contents.items():
         write_atomically(target / name, text)
     return {name: target / name for name in contents}
@@ -80,8 +81,8 @@ class _Page:
             differing = {axis for axis in AXES if getattr(record.cell, axis) != getattr(other, axis)}
             self._varying.setdefault(name, set()).update(differing)
 
-    def parts(self, pictures: Sequence[str] = ()) -> Iterator[str]:
-        """The page in Markdown. Args: pictures: the names of drawn test images."""
+    def parts(self, pictures: Mapping[str, str]) -> Iterator[str]:
+        """The page in Markdown. Args: pictures: the network of each file of drawn test images."""
         run = self.run
         yield f"# {escape_markdown(run.suite)}\n"
         yield f"{escape_markdown(str(run.settings.get('description', '')))}\n"
@@ -96,7 +97,7 @@ class _Page:
             yield f"**Caution:** {escape_markdown(caution)}\n"
         yield from _section("The backends side by side", to_markdown(self._summary()))
         shown = {"Training curves": f"{run.suite}-{TRAINING}.svg"}
-        shown |= {f"Test images of {name.partition('-')[2]}": f"{run.suite}-{name}.png" for name in pictures}
+        shown |= {f"Test images of {network}": f"{run.suite}-{name}.png" for name, network in pictures.items()}
         for title, text in training_sections(run.records, shown):
             yield from _section(title, text)
         for item in self._figures:

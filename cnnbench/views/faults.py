@@ -22,19 +22,21 @@ class ViewFault:
     """A defect of a view.
 
     Args:
-        name: ``<view>.<defect>``.
+        view: The view that it is a defect of.
+        defect: What it is called among the view's.
         description: What goes wrong.
         make: In place of the view's own.
     """
 
-    name: str
+    view: str
+    defect: str
     description: str
     make: Callable[[ViewedNetwork, ViewRequest], ViewResult]
 
     @property
-    def view(self) -> str:
-        """The view that it is a defect of."""
-        return self.name.partition(".")[0]
+    def name(self) -> str:
+        """``<view>.<defect>``."""
+        return f"{self.view}.{self.defect}"
 
     def injected(self, view: NetworkView) -> NetworkView:
         """The view with the defect, where it is its own."""
@@ -106,16 +108,20 @@ def _half_gradient(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 FAULTS = (
-    ViewFault("saliency.of_softmax", "the gradient of the class's probability and not of its score", _softmax_gradient),
-    ViewFault("saliency.summed_channels", "channels summed before the magnitude is taken", _summed_channels),
-    ViewFault("integrated_gradients.one_step", "the gradient at one point for the mean over the path", _left_end),
-    ViewFault("grad_cam.not_rectified", "regions that speak against the class kept", _not_rectified),
-    ViewFault("grad_cam.wrong_axis", "weights averaged over channels and not over places", _averaged_over_channels),
-    ViewFault("guided_backpropagation.plain", "negative gradients sent on at every ReLU", _plain_gradient),
-    ViewFault("guided_backpropagation.deconvnet", "sent on where the ReLU's input was negative", _deconvnet_for_guided),
-    ViewFault("deconvnet.masked", "held back where the ReLU's input was negative", _masked_deconvnet),
-    ViewFault("occlusion.sign", "the score without the square taken from the one with it", _gain),
-    ViewFault("reconstruction.half_gradient", "the factor 2 of the square's gradient left out", _half_gradient),
+    ViewFault(
+        "saliency", "of_softmax", "the gradient of the class's probability and not of its score", _softmax_gradient
+    ),
+    ViewFault("saliency", "summed_channels", "channels summed before the magnitude is taken", _summed_channels),
+    ViewFault("integrated_gradients", "one_step", "the gradient at one point for the mean over the path", _left_end),
+    ViewFault("grad_cam", "not_rectified", "regions that speak against the class kept", _not_rectified),
+    ViewFault("grad_cam", "wrong_axis", "weights averaged over channels and not over places", _averaged_over_channels),
+    ViewFault("guided_backpropagation", "plain", "negative gradients sent on at every ReLU", _plain_gradient),
+    ViewFault(
+        "guided_backpropagation", "deconvnet", "sent on where the ReLU's input was negative", _deconvnet_for_guided
+    ),
+    ViewFault("deconvnet", "masked", "held back where the ReLU's input was negative", _masked_deconvnet),
+    ViewFault("occlusion", "sign", "the score without the square taken from the one with it", _gain),
+    ViewFault("reconstruction", "half_gradient", "the factor 2 of the square's gradient left out", _half_gradient),
 )
 
 

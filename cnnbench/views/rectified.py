@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.graph import Graph, Node, producer
 from cnnbench.views.cuts import opened, opening
 from cnnbench.views.network import AT_ONCE, ViewedNetwork
 from cnnbench.views.view import NetworkView, Panel, ViewRequest, ViewResult
@@ -60,7 +60,7 @@ def depth(graph: Graph, nodes: dict[str, Node]) -> int:
     """How many of the nodes lie behind one another on the longest path."""
     longest: dict[str, int] = {}
     for node in graph.nodes:
-        before = max((longest.get(value.partition(":")[0], 0) for value in node.inputs), default=0)
+        before = max((longest.get(producer(value), 0) for value in node.inputs), default=0)
         longest[node.name] = before + (node.name in nodes)
     return max(longest.values(), default=0)
 

@@ -15,7 +15,7 @@ from synthetic_run import synthetic_run
 
 from cnnbench.errors import DataError
 from cnnbench.output.html import render_html
-from cnnbench.output.pictures import DIFFERENT, _draw, as_picture, missing, pictures_of, sheet, side_by_side
+from cnnbench.output.pictures import DIFFERENT, _draw, as_picture, missing, pictures_of, sheet, side_by_side, title_of
 from cnnbench.output.report import gather
 from cnnbench.training.decoders.boxes import Detections
 from cnnbench.training.decoders.decoded import Decoded
@@ -107,3 +107,9 @@ def test_a_sheet_holds_pictures_row_by_row_between_light_lines() -> None:
     np.testing.assert_array_equal(found, [expected] * 3)
     assert sheet(made[:1]).shape == (3, 2, 2)
     assert sheet(np.full((1, 1, 2, 2), np.nan)).shape == (1, 2, 2)
+
+
+def test_a_picture_says_what_it_shows() -> None:
+    seen = {"numpy": [Decoded(picture=np.zeros((1, 4, 4)))]}
+    assert title_of(side_by_side(np.zeros((1, 1, 4, 4)), seen, title="0-a name-b")) == "0-a name-b"
+    assert title_of(side_by_side(np.zeros((1, 1, 4, 4)), seen)) == title_of(b"no picture") == ""

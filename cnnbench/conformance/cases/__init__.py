@@ -40,7 +40,7 @@ def _offered_kinds() -> Iterator[type[Layer]]:
 @cache
 def _made(kinds: tuple[type[Layer], ...]) -> dict[str, LayerCase]:
     """A case from the example of each of these kinds that has no case written by hand."""
-    known = {name.partition("/")[0] for name in _written()}
+    known = {case.layer.kind for case in _written().values()}
     made = {}
     for cls in kinds:
         if cls.kind not in known:

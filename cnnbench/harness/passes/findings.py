@@ -177,9 +177,14 @@ class TrainingPart(Frozen):
 
 
 class CurvePart(Frozen):
-    """The losses of a reference run on the side, as far as it went."""
+    """The losses of a reference run on the side, as far as it went.
+
+    Args:
+        number: Of the run from perturbed weights, 0 for the unperturbed one; None for the run in float64.
+    """
 
     origin: Origin = Origin()
+    number: int | None
     losses: tuple[float, ...]
 
 

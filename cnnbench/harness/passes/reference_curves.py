@@ -28,8 +28,6 @@ from cnnbench.numerics.training_envelope import (
 
 EXACT = "float64"
 NUMPY = "numpy"
-CURVE = "training-curve-float64"  # the part that keeps the losses of the run in it
-REFERENCE = "training-reference-"  # and the number: the part that keeps the losses of a run; 0 is the unperturbed one
 MOST_STEPS = 100  # of reference runs
 MOST_IMAGES = 256  # whose predictions are compared
 SMALLEST_LEAD, WIDEST_LEAD = 2.0**14, 0.1  # roundoffs by which a class must lead for its prediction to be compared
@@ -151,13 +149,13 @@ class ReferenceCurves:
         if kept is not None:
             return kept.losses
         material = self.work.facts.materials.of(cell)
-        name, path = f"{REFERENCE}{number}", material.start
+        path = material.start
         if number:
-            path = self.pool.get(self.work.facts.spec(cell)).worker.folder / f"{name}.safetensors"
+            path = self.pool.get(self.work.facts.spec(cell)).worker.folder / f"reference-{number}.safetensors"
             write_arrays(path, perturbed(read_arrays(material.start), cell.seed, number))
         request = self._request(cell, path, beside, most)
         try:
-            return self._losses(owner, cell, name, request)
+            return self._losses(owner, cell, number, request)
         finally:
             if number:
                 path.unlink(missing_ok=True)
@@ -169,7 +167,7 @@ class ReferenceCurves:
             return kept.losses
         request = self._request(cell, self.work.facts.materials.of(cell).start, beside, most)
         request = request.model_copy(update={"options": replace(request.options, precision=precision(EXACT))})
-        return self._losses(owner, cell, CURVE, request)
+        return self._losses(owner, cell, None, request)
 
     def _request(self, cell: Cell, arrays: Path, beside: Sequence[float], most: int) -> LossesRequest:
         material = self.work.facts.materials.of(cell)
@@ -182,13 +180,14 @@ class ReferenceCurves:
             most=most,
         )
 
-    def _losses(self, owner: Cell, cell: Cell, name: str, request: LossesRequest) -> tuple[float, ...]:
-        """Runs a training on NumPy, and keeps its losses under the owner."""
-        self.work.begin(owner, "reference run in float64" if name == CURVE else "reference run")
+    def _losses(self, owner: Cell, cell: Cell, number: int | None, request: LossesRequest) -> tuple[float, ...]:
+        """Runs a training on NumPy, and keeps its losses under the owner; ``number`` as ``CurvePart`` has it."""
+        self.work.begin(owner, "reference run in float64" if number is None else "reference run")
         loaded = self.pool.get(self.work.facts.spec(cell))
         with self.work.watch.timing("training"):
             reply = loaded.worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
-        self.work.keep(owner, name, CurvePart(origin=loaded.origin(cell), losses=reply.losses))
+        name = "training-curve-float64" if number is None else f"training-reference-{number}"
+        self.work.keep(owner, name, CurvePart(origin=loaded.origin(cell), number=number, losses=reply.losses))
         return reply.losses
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from cnnbench.errors import DataError
 from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, MemoryPart, Part, Parts, TrainingPart
-from cnnbench.harness.passes.reference_curves import CURVE, REFERENCE
 from cnnbench.harness.run.files import first_problem, read_model, to_json, write_atomically
 from cnnbench.harness.run.provenance import MadeFrom, differences
 from cnnbench.harness.run.store import RunStore
@@ -20,11 +18,15 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.spec.frozen import Frozen
 
 _Part = TypeVar("_Part", ChecksPart, LaunchPart, MemoryPart, TrainingPart, CurvePart)
+KINDS: dict[str, type[Part]] = {
+    kind.__name__: kind for kind in (ChecksPart, LaunchPart, MemoryPart, TrainingPart, CurvePart)
+}
 
 
 class _Kept(Frozen):
-    """A part, as plain data, with what it was made from."""
+    """A part, as plain data, with its class and what it was made from."""
 
+    kind: Literal["ChecksPart", "LaunchPart", "MemoryPart", "TrainingPart", "CurvePart"]
     made_from: dict[str, str]
     part: dict[str, Any]
 
@@ -56,44 +58,44 @@ class KeptParts:
             name: The stem of its file.
             part: What a pass found.
         """
-        kept = _Kept(made_from=dict(self._made_from(cell, type(part))), part=part.model_dump(mode="json"))
-        write_atomically(self._folder(cell) / f"{name}.json", to_json(kept))
+        content = part.model_dump(mode="json")
+        kept = {"kind": type(part).__name__, "made_from": dict(self._made_from(cell, type(part))), "part": content}
+        write_atomically(
+            self._folder(cell) / f"{name}.json",
+            to_json(_Kept.model_validate({**kept, "part": part.model_dump(mode="json")})),
+        )
 
     def read(self, cell: Cell) -> Parts:
         """Everything that is kept of a cell."""
-        folder = self._folder(cell)
-        names = {path.stem for path in folder.glob("*.json")} if folder.is_dir() else set()
+        kept = (self._read(cell, path) for path in sorted(self._folder(cell).glob("*.json")))
+        parts = [part for part in kept if part is not None]
 
-        def one(name: str, model: type[_Part]) -> _Part | None:
-            return self._read(cell, name, model) if name in names else None
+        def of(kind: type[_Part]) -> list[_Part]:
+            return [part for part in parts if isinstance(part, kind)]
 
-        def numbered(prefix: str, model: type[_Part]) -> Mapping[int, _Part]:
-            numbers = sorted(int(m[1]) for name in names if (m := re.fullmatch(f"{prefix}([0-9]+)", name)))
-            found = ((number, one(f"{prefix}{number}", model)) for number in numbers)
-            return {number: part for number, part in found if part is not None}
-
+        curves = of(CurvePart)
         return Parts(
-            checks=one("checks", ChecksPart),
-            launches=tuple(numbered("launch-", LaunchPart).values()),
-            memory=one("memory", MemoryPart),
-            training=one("training", TrainingPart),
-            references=numbered(REFERENCE, CurvePart),
-            exact_curve=one(CURVE, CurvePart),
+            checks=next(iter(of(ChecksPart)), None),
+            launches=tuple(sorted(of(LaunchPart), key=lambda part: part.launch)),
+            memory=next(iter(of(MemoryPart)), None),
+            training=next(iter(of(TrainingPart)), None),
+            references={part.number: part for part in curves if part.number is not None},
+            exact_curve=next((part for part in curves if part.number is None), None),
         )
 
-    def _read(self, cell: Cell, name: str, model: type[_Part]) -> _Part | None:
-        path = self._folder(cell) / f"{name}.json"
+    def _read(self, cell: Cell, path: Path) -> Part | None:
         try:
             kept = read_model(path, _Kept)
-            differing = differences(kept.made_from, self._made_from(cell, model))
+            kind = KINDS[kept.kind]
+            differing = differences(kept.made_from, self._made_from(cell, kind))
             if not differing:
-                return model.model_validate_json(json.dumps(kept.part))
+                return kind.model_validate_json(json.dumps(kept.part))
             reason = f"it was made from another {differing[0]}"
         except DataError as error:
             reason = str(error)
         except ValidationError as error:
             reason = f"the file cannot be read: {first_problem(error)} ({path})"
-        sentence = f"{cell.id}: {name} is measured again: {reason}"
+        sentence = f"{cell.id}: {path.stem} is measured again: {reason}"
         if sentence not in self._noted:
             self._noted.add(sentence)
             self._note(sentence)

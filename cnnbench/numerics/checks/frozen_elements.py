@@ -58,8 +58,10 @@ class FrozenElements:
     _before: Mapping[str, Array] = field(default_factory=dict)
     _steps: int = 0
 
-    def see(self, got: Mapping[str, Array], exact: Mapping[str, Array], open_names: Collection[str]) -> str | None:
-        """Takes a step in; says which element is frozen by now, as ``name[place]``, if any is.
+    def see(
+        self, got: Mapping[str, Array], exact: Mapping[str, Array], open_names: Collection[str]
+    ) -> tuple[str, tuple[int, ...]] | None:
+        """Takes a step in; says which element is frozen by now, as (array's name, place), if any is.
 
         Args:
             got: The subject's weights after the step.
@@ -83,4 +85,4 @@ class FrozenElements:
         if frozen is None or self._steps < LEAST:
             return None
         place = np.unravel_index(int(self._still[frozen][0]), np.shape(self.start[frozen]))
-        return f"{frozen}[{', '.join(map(str, place))}]"
+        return frozen, tuple(map(int, place))

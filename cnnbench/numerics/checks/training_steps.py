@@ -196,8 +196,10 @@ class _StepJudge:
         names = self.course.open_names[i]
         element = self._frozen.see(values_of(step), self.course.exact[i], names)
         if element is not None:
-            text = f"{element} is as it was before the first step, and the reference moves it at each"
-            self.verdict.freeze(element.partition("[")[0], text, f"after step {i + 1}")
+            name, place = element
+            shown = f"{name}[{', '.join(map(str, place))}]"
+            text = f"{shown} is as it was before the first step, and the reference moves it at each"
+            self.verdict.freeze(name, text, f"after step {i + 1}")
 
     def _still(self, i: int) -> None:
         """The loss stays as long as the rate is 0."""

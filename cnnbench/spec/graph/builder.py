@@ -11,7 +11,7 @@ from typing import Literal
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
 from cnnbench.spec.graph.batch_axis import refuse_batch
-from cnnbench.spec.graph.model import Graph, Input, Node, value_names
+from cnnbench.spec.graph.model import Graph, Input, Node, producer, value_names
 from cnnbench.spec.graph.reading import output_dtypes, require_inputs
 from cnnbench.spec.graph.sharing import Holders
 from cnnbench.spec.layers import Dtype, Layer, Shape
@@ -207,7 +207,7 @@ class Builder:
         if not named:
             raise SpecError("a graph needs an input and an output", where=self.name)
         for name in named:
-            self._check_name(name.partition(":")[0])
+            self._check_name(producer(name))
         self._check_composites()
         self._holders.check()
         return Graph(

@@ -62,6 +62,11 @@ def value_names(node: str, count: int) -> tuple[str, ...]:
     return (node, *(f"{node}:{i}" for i in range(1, count)))
 
 
+def producer(value: str) -> str:
+    """The node or the input that gives a value: ``node`` of ``node:1``."""
+    return value.partition(":")[0]
+
+
 @dataclass(frozen=True)
 class Graph:
     """A validated network. Build one with ``Builder``.
@@ -222,11 +227,11 @@ class Graph:
         for value in values:
             if value not in shapes:
                 raise SpecError(f"{self.name} has no value {value!r}", remedy=did_you_mean(value, shapes))
-        needed = {value.partition(":")[0] for value in values}
+        needed = set(map(producer, values))
         nodes: list[Node] = []
         for node in reversed(self.nodes):
             if node.name in needed:
-                needed.update(value.partition(":")[0] for value in node.inputs)
+                needed.update(map(producer, node.inputs))
                 nodes.append(node)
         return replace(self, nodes=tuple(reversed(nodes)), outputs=tuple((value, value) for value in values))
 

@@ -42,8 +42,8 @@ PARTS = {
     "launch-2": LAUNCH.model_copy(update={"launch": 2}),
     "memory": MemoryPart(phases=Phases(), memory=None, note="none"),
     "training": TRAINED,
-    "training-reference-1": CurvePart(losses=(0.5,)),
-    "training-curve-float64": CurvePart(losses=(0.5,)),
+    "training-reference-1": CurvePart(number=1, losses=(0.5,)),
+    "training-curve-float64": CurvePart(number=None, losses=(0.5,)),
 }
 TRAIN = {"architectures": ["simple_cnn"], "epochs": 1}
 EVERYTHING = {"checks", "launches", "memory", "training", "references", "exact_curve"}

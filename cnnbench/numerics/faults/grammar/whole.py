@@ -13,7 +13,7 @@ from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChan
 from cnnbench.numerics.faults.grammar.arrays import draw_array_change, one_wrong_batch
 from cnnbench.numerics.faults.grammar.drawing import Chance, DrawnChange, Ground, signed
 from cnnbench.numerics.faults.grammar.fields import FieldChange, changed_layer, layer_changes
-from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.graph import Graph, Node, producer
 from cnnbench.spec.layers.arithmetic import Affine
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def draw_output(chance: Chance, ground: Ground) -> DrawnChange | None:
         made = {n: change.of(a) if n == name else a for n, a in found.outputs.items()}
         return found._replace(outputs=made)
 
-    nodes = frozenset({value.partition(":")[0]})
+    nodes = frozenset({producer(value)})
     programs = changed_programs(ProgramChange(outputs=outputs), FORWARD)
     return DrawnChange(change.what, f"output {name} {change.text}", "program", nodes, programs=programs)
 
@@ -77,7 +77,7 @@ def _fused(graph: Graph, node: Node) -> Node | None:
     """The node in a program that holds what it reads from."""
     names = {other.name for other in graph.nodes}
     known = [other for other in graph.nodes if other.name == node.name and other.layer == node.layer]
-    return known[0] if known and all(value.partition(":")[0] in names for value in known[0].inputs) else None
+    return known[0] if known and all(producer(value) in names for value in known[0].inputs) else None
 
 
 def _refitted(node: Node, change: FieldChange) -> Callable[[Graph], ProgramChange]:
