@@ -60,8 +60,8 @@ def side_by_side(images: Array, results: Mapping[str, Sequence[Decoded]], most: 
                 image = images[row] if row < len(images) and np.ndim(images[row]) == 3 else None
                 count = _draw(axis, image, found[row], first[row])
                 said = f"{count} differ" if count else ""
-                title = "  ".join(part for part in (label if not row else "", said) if part)
-                axis.set_title(title, color=DIFFERENT if count else STYLE["text.color"])
+                heading = "  ".join(part for part in (label if not row else "", said) if part)
+                axis.set_title(heading, color=DIFFERENT if count else STYLE["text.color"])
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None, "Title": title})
     return buffer.getvalue()

@@ -14,7 +14,6 @@ from cnnbench.harness.worker.arrays import write_arrays
 from cnnbench.harness.worker.protocol.programs import PICTURES
 from cnnbench.harness.worker.protocol.training import TEST_IMAGES
 from cnnbench.output import example_pictures
-from cnnbench.output.labels import network_label
 from cnnbench.output.pictures import pictures_of
 
 
@@ -39,7 +38,7 @@ def test_examples_are_drawn_side_by_side(tmp_path: Path, records, monkeypatch: p
     def draw(images, results, most, title):
         drawn.append(results)
         assert images.shape == (2, 3, 8, 8)
-        assert title == network_label(records[0].cell)
+        assert title == "a net/../1"
         return b"png"
 
     monkeypatch.setattr(example_pictures, "side_by_side", draw)

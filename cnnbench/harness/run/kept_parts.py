@@ -60,10 +60,7 @@ class KeptParts:
         """
         content = part.model_dump(mode="json")
         kept = {"kind": type(part).__name__, "made_from": dict(self._made_from(cell, type(part))), "part": content}
-        write_atomically(
-            self._folder(cell) / f"{name}.json",
-            to_json(_Kept.model_validate({**kept, "part": part.model_dump(mode="json")})),
-        )
+        write_atomically(self._folder(cell) / f"{name}.json", to_json(_Kept.model_validate(kept)))
 
     def read(self, cell: Cell) -> Parts:
         """Everything that is kept of a cell."""
