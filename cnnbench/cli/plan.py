@@ -48,3 +48,7 @@ def print_plan(result: Plan) -> None:
         f"in {groups} comparison group{'s' if groups != 1 else ''}"
         + (f", {skipped} of them skipped" if skipped else "")
     )
+    if result.claims:
+        echo(f"then {len(result.claims)} claim{'s' if len(result.claims) != 1 else ''}:")
+    for claim in result.claims:
+        echo(f"  {claim.name} on {claim.backend} {claim.mode}" + (f", skipped: {claim.skip}" if claim.skip else ""))

@@ -117,6 +117,8 @@ def describe(event: run_events.Event, *, verbose: bool = False) -> str | None:
     match event:
         case run_events.RunStarted():
             return f"{len(event.cells)} cells, records in {event.folder}"
+        case events.ClaimTried():
+            return f"claim {event.claim.name} on {event.claim.backend}: {event.reply.verdict}"
         case events.CheckFinished() if event.outcome.status == "failed" or verbose:
             used = ""
             if event.outcome.budget_used is not None:

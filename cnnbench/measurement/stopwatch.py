@@ -7,7 +7,18 @@ from contextlib import contextmanager
 
 from cnnbench.measurement.clock import Clock
 
-CATEGORIES = ("import", "build", "compile", "checks", "warm_up", "samples", "memory", "training", "yardsticks")
+CATEGORIES = (
+    "import",
+    "build",
+    "compile",
+    "checks",
+    "warm_up",
+    "samples",
+    "memory",
+    "training",
+    "yardsticks",
+    "claims",
+)
 
 
 class Stopwatch:

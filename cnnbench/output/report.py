@@ -15,6 +15,7 @@ from cnnbench.output.cautions import cautions, precision
 from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
+from cnnbench.output.run_claims import run_claims_table
 from cnnbench.output.score_tables import agreement_findings, agreement_table, score_table
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import (
@@ -79,6 +80,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
     ratios, alike = relative(run), agreements(run.records)
     doubts = cautions(run.records)
     tables = (
+        run_claims_table(run),
         score_table(run.records),
         agreement_table(alike),
         relative_table(ratios),

@@ -15,6 +15,7 @@ from cnnbench.output.junit import gate_cases, render_junit, run_cases
 from cnnbench.output.markdown import render_markdown
 from cnnbench.output.pictures import pictures_of
 from cnnbench.output.report import RunReport, gather
+from cnnbench.output.run_claims import write_claim_pages
 
 
 def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Path]:
@@ -26,6 +27,7 @@ def write_reports(folder: Path, gate: GateResult | None = None) -> dict[str, Pat
     """
     report = read_report(folder, gate)
     draw_examples(folder, report.run.records)
+    write_claim_pages(folder)
     cases = run_cases(report.run.records, report.run.unrecorded) + (gate_cases(gate) if gate else [])
     contents = {
         "report.md": render_markdown(report),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cnnbench.harness.passes.findings import Failure, Part
+from cnnbench.harness.suite.claim_settings import PlannedClaim
+from cnnbench.harness.worker.protocol.claims import ClaimReply
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.training.epoch import Epoch
 
@@ -78,6 +80,15 @@ class EpochFinished:
 
 
 @dataclass(frozen=True)
+class ClaimTried:
+    """An experiment of a claim has come to its figures. Args: versions: of the worker's packages."""
+
+    claim: PlannedClaim
+    reply: ClaimReply
+    versions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class AnchorChosen:
     """A group is too large for memory: its parts are compared through the cells with this key."""
 
@@ -140,6 +151,7 @@ PassEvent = (
     | CheckFinished
     | RoundFinished
     | EpochFinished
+    | ClaimTried
     | AnchorChosen
     | YardsticksMeasured
     | SamplingEnded

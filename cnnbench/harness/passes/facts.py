@@ -10,6 +10,7 @@ from pathlib import Path
 from cnnbench.harness.passes.findings import Parts, Sample
 from cnnbench.harness.passes.material import Materials
 from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.harness.suite.claim_settings import PlannedClaim
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.worker.client import WorkerClient
 from cnnbench.harness.worker.interface import StartWorker
@@ -43,6 +44,7 @@ class PassFacts:
         anchors: By comparison group that is too large for memory, the key of the cells in each of its parts.
         time_wrong_numbers: Whether cells are timed even where a check failed.
         proven: Keys of the programs whose outputs a check compares with the oracle's.
+        claims: Those that are still to be tried.
         undecided: Where the suite samples sequentially, says after each launch which cells go on.
     """
 
@@ -56,6 +58,7 @@ class PassFacts:
     anchors: Mapping[str, str] = field(default_factory=dict)
     time_wrong_numbers: bool = False
     proven: frozenset[Key] = frozenset()
+    claims: tuple[PlannedClaim, ...] = ()
     undecided: Undecided | None = None
 
     def is_open(self, cell: Cell) -> bool:

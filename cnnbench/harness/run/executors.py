@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cnnbench.harness.passes.checks import check_pass
+from cnnbench.harness.passes.claims import claim_pass
 from cnnbench.harness.passes.events import CellsFinished, Report
 from cnnbench.harness.passes.facts import Machine, PassFacts
 from cnnbench.harness.passes.launches import launches
@@ -33,7 +34,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """The local machine: first what proves, then what is timed, then what is weighed.
+    """The local machine: first what proves, then what is timed, then what is weighed; claims come last.
 
     Checks and training share workers; every launch of the timing has workers of its own, which serve one group after
     another; the memory pass has a fresh worker for each cell.
@@ -63,3 +64,5 @@ class LocalExecutor:
         report(everything)  # those that were timed: their intervals rest on all of them
         with Work(now(), report) as weighing:
             memory_pass(weighing, cells)
+        with Work(now(), report) as trying:
+            claim_pass(trying)

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from cnnbench.errors import DataError, StorageError, SuiteError
+from cnnbench.harness.run.claim_records import FOLDER as CLAIMS
 from cnnbench.harness.run.differences import first_difference
 from cnnbench.harness.run.provenance import check_records
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore
@@ -119,6 +120,8 @@ def _write(store: RunStore, shards: Sequence[_Shard]) -> None:
             folder = shard.store.cell_folder(cell.id)
             if folder.is_dir():
                 shutil.copytree(folder, store.cell_folder(cell.id))
+        if (shard.store.folder / CLAIMS).is_dir():
+            shutil.copytree(shard.store.folder / CLAIMS, store.folder / CLAIMS, dirs_exist_ok=True)
     records = store.records()
     if store.problems:
         raise DataError("a record cannot be merged", where=store.problems[0])
@@ -133,6 +136,7 @@ def _write(store: RunStore, shards: Sequence[_Shard]) -> None:
         defects=tuple(line for summary in known for line in summary.defects),
         seconds=_summed(known),
         yardsticks=_yardsticks(shards),
+        claims=tuple(claim for summary in known for claim in summary.claims),
         notes=tuple(notes),
     )
     store.write_summary(summarize_run(plan.cells, records, facts))

@@ -174,6 +174,7 @@ def _facts(state: RunState, earlier: Summary | None, *, interrupted: bool) -> Ru
         defects=tuple(state.defects),
         seconds=_sum(state.watch.seconds(), earlier.seconds if earlier else {}),
         yardsticks=_medians([*([earlier.yardsticks] if earlier else []), *state.yardsticks]),
+        claims=state.claims.rows(),
         notes=(*state.notes, *state.store.problems),
     )
 

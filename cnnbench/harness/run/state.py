@@ -10,6 +10,7 @@ from cnnbench.harness.passes import events
 from cnnbench.harness.passes.facts import PROVING, Machine, PassFacts
 from cnnbench.harness.passes.findings import Failure, Part
 from cnnbench.harness.passes.material import Materials
+from cnnbench.harness.run.claim_records import KeptClaims
 from cnnbench.harness.run.events import Event, Listener
 from cnnbench.harness.run.files import write_atomically
 from cnnbench.harness.run.kept_parts import KeptParts
@@ -54,6 +55,7 @@ class RunState:
         self.watch = Stopwatch()
         self.started_utc = now_utc()
         self.parts = KeptParts(store, self._made_from, self.note)
+        self.claims = KeptClaims(store.folder, plan.claims, _installed, self.note)
         self.records: dict[str, Record] = {}
         self.failures: dict[str, Failure] = {}
         self.wrong: dict[str, Failure] = {}
@@ -79,6 +81,7 @@ class RunState:
             anchors=dict(self.anchors),
             time_wrong_numbers=self.options.time_wrong_numbers,
             proven=frozenset(cell.program_key for cell in self.plan.cells if set(cell.checks) & set(PROVING)),
+            claims=self.claims.missing(),
             undecided=self.options.undecided,
         )
 
@@ -93,6 +96,8 @@ class RunState:
                 self._fail(event)
             case events.WrongNumbersFound():
                 self.wrong[event.cell] = event.failure
+            case events.ClaimTried():
+                self.claims.keep(event)
             case events.AnchorChosen():
                 self.anchors.setdefault(event.group, event.key)
             case events.YardsticksMeasured():

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from cnnbench.harness.run.claim_records import ClaimRow
 from cnnbench.harness.run.exit_codes import DEFECT, INCONCLUSIVE, INTERRUPTED, OK, worst
 from cnnbench.harness.run.record import SCHEMA_VERSION, Interval, Record
 from cnnbench.harness.suite.cell import Cell
@@ -49,10 +50,11 @@ class Summary(Frozen):
         interrupted: Whether it ended before its end. defects: of cnnbench itself, one line each.
         not_run: Ids of cells without a record.
         seconds: Where the wall time went: ``import``, ``build``, ``compile``, ``checks``, ``warm_up``, ``samples``,
-            ``memory``, ``training``, ``yardsticks``, ``other``, and ``total``; of a run that was continued, of all
-            its invocations that came to an end of their own.
+            ``memory``, ``training``, ``yardsticks``, ``claims``, ``other``, and ``total``; of a run
+            that was continued, of all its invocations that came to an end of their own.
         yardsticks: Of this machine in this run; medians over the launches of ``matrix_product_gflop_per_s`` and
             ``copy_gb_per_s``, each launch's being the better of those before and after it.
+        claims: That were to be tried, with their verdicts.
         notes: What a reader should know. links: by label, from recorders.
     """
 
@@ -69,6 +71,7 @@ class Summary(Frozen):
     rows: tuple[Row, ...]
     seconds: dict[str, float] = Field(default_factory=dict)
     yardsticks: dict[str, float] = Field(default_factory=dict)
+    claims: tuple[ClaimRow, ...] = ()
     notes: tuple[str, ...] = ()
     links: dict[str, str] = Field(default_factory=dict)
 
@@ -84,6 +87,7 @@ class RunFacts(Frozen):
     defects: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     yardsticks: dict[str, float] = Field(default_factory=dict)
+    claims: tuple[ClaimRow, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -99,7 +103,7 @@ def summarize_run(cells: Sequence[Cell], records: Mapping[str, Record], facts: R
     missing = tuple(cell.id for cell in cells if cell.id not in records)
     return Summary(
         **dict(facts),
-        exit_code=worst([_exit_code(cells, found, facts), DEFECT if facts.defects else OK]),
+        exit_code=worst([_exit_code(cells, found, facts), *_of_claims(facts), DEFECT if facts.defects else OK]),
         categories={name: tuple(r.cell.id for r in found if r.status == name) for name in CATEGORIES},
         not_run=missing,
         rows=tuple(row(record) for record in found),
@@ -111,6 +115,12 @@ def _exit_code(cells: Sequence[Cell], records: Sequence[Record], facts: RunFacts
     if not cells:
         return INTERRUPTED if facts.interrupted else OK
     return exit_code(records, interrupted=facts.interrupted)
+
+
+def _of_claims(facts: RunFacts) -> list[int]:
+    """A claim that is undecided or was not tried leaves a run inconclusive; one that does not hold is an answer."""
+    open_claims = [claim for claim in facts.claims if claim.verdict in (None, "undecided")]
+    return [INCONCLUSIVE] if open_claims else []
 
 
 def exit_code(records: Sequence[Record], *, interrupted: bool = False) -> int:

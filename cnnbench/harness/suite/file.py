@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from cnnbench.errors import SuiteError, did_you_mean
+from cnnbench.harness.suite.claim_settings import shortened_claims
 from cnnbench.harness.suite.matrix import Axes, PositiveFloat, PositiveInt, Seed
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.names import recordable, wrong_names
@@ -255,5 +256,5 @@ def _quick(suite: Suite) -> dict[str, Any]:
         changes["measure"] = suite.measure.model_copy(update={"latency": short})
     if suite.train is not None:
         changes["train"] = suite.train.model_copy(update={"epochs": 1})
-    changes["programs"] = tuple(shortened(item) for item in suite.programs)
-    return changes
+    programs = tuple(shortened(item) for item in suite.programs)
+    return {**changes, "programs": programs, "claims": shortened_claims(suite.claims)}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from cnnbench.harness.suite.claim_settings import ClaimSettings
 from cnnbench.harness.suite.gates import Gates
 from cnnbench.harness.suite.matrix import (
     CHECKS,
@@ -24,6 +25,7 @@ from cnnbench.harness.suite.matrix import (
     listed,
 )
 from cnnbench.harness.suite.program_training import Programs
+from cnnbench.harness.suite.timeouts import Timeouts
 from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.spec.frozen import Frozen
 
@@ -220,19 +222,6 @@ class Train(Frozen):
     envelope_runs: PositiveInt = 3
 
 
-class Timeouts(Frozen):
-    """After how many seconds a worker counts as hung.
-
-    Args:
-        start_s: Until it answers, the framework's import included. compile_s: build, load and first call.
-        call_s: Any other single request: a round, a check's pass, a chunk of training.
-    """
-
-    start_s: PositiveFloat = 120.0
-    compile_s: PositiveFloat = 600.0
-    call_s: PositiveFloat = 300.0
-
-
 Blocks = Annotated[
     tuple[Block, ...], BeforeValidator(listed, json_schema_input_type=Block | list[Block]), Field(min_length=1)
 ]
@@ -250,6 +239,7 @@ class Suite(Frozen):
     measure: Measure = Measure()
     train: Train | None = None
     programs: Programs = ()
+    claims: ClaimSettings | None = None
     gates: Gates = Gates()
     timeouts: Timeouts = Timeouts()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
+from cnnbench.harness.suite.claim_settings import wrong_claims
 from cnnbench.harness.suite.matrix import Axes
 from cnnbench.harness.suite.model import Component, Suite, Train
 from cnnbench.harness.suite.trainings import as_suite_error, wrong_programs
@@ -26,6 +27,7 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
         yield from _wrong_dataset(suite.train.data, ("train", "data"))
         yield from _wrong_parts(suite.train)
     yield from wrong_programs(suite)
+    yield from wrong_claims(suite.claims)
     if suite.gates.metrics is not None and suite.gates.metrics.margins:
         from cnnbench.training.metrics.registry import image_metrics
 

@@ -8,6 +8,7 @@ from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.harness.suite.asked import Names, all_axes, key_of
 from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.harness.suite.claim_settings import PlannedClaim, planned_claims
 from cnnbench.harness.suite.labels import cell_label, group_label, uniquely_labelled
 from cnnbench.harness.suite.matrix import Axes
 from cnnbench.harness.suite.model import Suite
@@ -48,6 +49,18 @@ class Plan(Frozen):
     def runnable(self) -> tuple[Cell, ...]:
         """The cells without a reason to skip them."""
         return tuple(cell for cell in self.cells if cell.skip is None)
+
+    @property
+    def claims(self) -> tuple[PlannedClaim, ...]:
+        """The claims that a run tries: the first of its shards, on the backends that it is limited to.
+
+        None where an expression chose a part of the cells, nor in an A/B run: a claim is about networks, not about
+        environments.
+        """
+        part = self.filters.shard is not None and self.filters.shard[0] != 1
+        if part or self.filters.expression is not None or any(cell.side != "head" for cell in self.cells):
+            return ()
+        return planned_claims(self.suite.claims, self.filters.backends)
 
     def groups(self) -> dict[str, tuple[Cell, ...]]:
         """The runnable cells by the label of their comparison group, which is its own."""

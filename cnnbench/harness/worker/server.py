@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 
 from cnnbench.errors import CnnbenchError, UnavailableError
 from cnnbench.harness.worker.errors import ProtocolError
-from cnnbench.harness.worker.handlers import checks, memory, programs, sessions, setup, timing, training
+from cnnbench.harness.worker.handlers import checks, claims, memory, programs, sessions, setup, timing, training
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, PrefetchRequest, StepsRequest
+from cnnbench.harness.worker.protocol.claims import ClaimRequest
 from cnnbench.harness.worker.protocol.memory import NullMemoryRequest, PeakMemoryRequest
 from cnnbench.harness.worker.protocol.messages import (
     LONGEST_LINE_BYTES,
@@ -95,6 +96,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RoundsRequest: programs.rounds,
     TrainProgramRequest: programs.train_program,
     PicturesRequest: programs.pictures,
+    ClaimRequest: claims.claim,
     ExitRequest: lambda request, state: Done(),
 }
 REQUESTS = {kind.method: kind for kind in HANDLERS}

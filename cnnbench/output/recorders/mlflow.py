@@ -180,6 +180,7 @@ def _all_runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any
 
 def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path) -> str:
     """The parent, its artifacts, then every child; the id of the parent."""
+    from cnnbench.harness.run.claim_records import FOLDER as CLAIMS
     from cnnbench.output.pictures import FOLDER
 
     parent = _log(client, experiment, planned.parent, {})
@@ -188,6 +189,8 @@ def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path)
             client.log_artifact(parent, str(folder / name))
     for path in sorted((folder / FOLDER).glob("*.png")):
         client.log_artifact(parent, str(path), FOLDER)
+    if (folder / CLAIMS).is_dir():
+        client.log_artifacts(parent, str(folder / CLAIMS), CLAIMS)
     belonging = {"mlflow.parentRunId": parent, "cnnbench.suite_id": parent}
     for child in planned.children:
         _log(client, experiment, child, belonging)

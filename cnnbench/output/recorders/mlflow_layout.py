@@ -18,6 +18,7 @@ from cnnbench.output.figures import rounded
 from cnnbench.output.labels import label, network_label
 from cnnbench.output.recorders.mlflow_training import final_scores, training_points
 from cnnbench.output.recorders.mlflow_views import network_tag
+from cnnbench.output.run_claims import claim_tags
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
 from cnnbench.output.text import escape_markdown, to_markdown
 
@@ -72,6 +73,7 @@ def plan_runs(run: Evidence, colours: Mapping[str, str]) -> Planned:
             "cnnbench.run": run.run_id,
             "cnnbench.fingerprint": run.fingerprint,
             **_source(run),
+            **claim_tags(run),
         },
         points=tuple(_geometric_means(shown))
         + tuple(MetricPoint(_key(k), rounded(v)) for k, v in run.yardsticks.items()),

@@ -18,7 +18,7 @@ from cnnbench.harness.worker import server
 from cnnbench.harness.worker.errors import OutOfMemoryError, ProtocolError, RequestFailedError
 from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
 from cnnbench.harness.worker.handlers.training import signs_of_life
-from cnnbench.harness.worker.protocol import checks, memory, programs, sessions, setup, timing, training
+from cnnbench.harness.worker.protocol import checks, claims, memory, programs, sessions, setup, timing, training
 from cnnbench.harness.worker.protocol.messages import (
     LONGEST_LINE_BYTES,
     ReportedError,
@@ -121,6 +121,7 @@ REQUEST_EXAMPLES = [
         sampling=PROGRAM["program"].sampling, options=OPTIONS, arrays=Path("/a"), count=5, seed=3, output=Path("/o")
     ),
     programs.TrainProgramRequest(**PROGRAM, rounds=100, final=Path("/f"), averages=Path("/e")),
+    claims.ClaimRequest(name="toeplitz", mode="fast", seeds=3),
 ]
 REPLY_EXAMPLES = [
     setup.Done(),
@@ -167,6 +168,17 @@ REPLY_EXAMPLES = [
     training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
     programs.RoundsReply(taken=((0, "judge"), (0, "average"))),
     programs.TrainProgramReply(losses=(0.5, math.inf)),
+    claims.ClaimReply(
+        number=1,
+        statement="It is so.",
+        source="a book",
+        conditions=("it rains",),
+        trains=False,
+        evidence=(claims.TriedFigure(what="a figure", values=(0.5, math.inf), least=0.0, most=None),),
+        seconds=0.5,
+        lack=None,
+        verdict="undecided",
+    ),
     training.EvaluateReply(predictions=(1, 2), leads=(0.5, math.inf), departures=(0.0, math.inf)),
 ]
 
@@ -211,7 +223,7 @@ def test_another_shape_of_any_message_has_another_version():
         fields = sorted(type(message).model_fields)
         shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
     text = json.dumps(shapes, sort_keys=True)
-    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (9, "d67a63fa3889f2b4")
+    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (10, "2f9c30f3d9ea1368")
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():
