@@ -47,6 +47,8 @@ ORDER = {
         "passes",
         "equality meanings",
         "examples kinds masks weights",
+        "initializers",
+        "warm_start",
         "losses clipping",
         "update_rule",
         "optimizers serialization",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from cnnbench.cli.terminal import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from cnnbench.spec.graph import Graph
+    from cnnbench.training.starts import WeightStart
 
 application = typer.Typer(help="Make, import and inspect weight files.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,22 +24,67 @@ Output = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class StartingWeights:
+    """By which rule weights start, and from which file."""
+
+    rule: Annotated[
+        str | None, typer.Option("--init", metavar="NAME", help="he_normal_fan_in, orthogonal, torch_default, lsuv ...")
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATASET", help="Of the images that lsuv sees; else random."),
+    ] = None
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Weights to start from where name and shape agree.")
+    ] = None
+    shallow: Annotated[
+        str | None, typer.Option("--of", metavar="NETWORK", help="Of which network FILE is: layers match in order.")
+    ] = None
+    first: Annotated[int, typer.Option("--first", metavar="N", min=0, help="How many layers from its input.")] = 4
+    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="How many layers from its output.")] = 3
+
+
 @application.command("init")
 @grouped
-def init(network: o.Network, output: Output, seed: o.Seed = 0, *, shown: o.Shown) -> None:
-    """Write a network's seeded initial weights and running statistics."""
+def init(network: o.Network, output: Output, seed: o.Seed = 0, *, start: StartingWeights, shown: o.Shown) -> None:
+    """Write a network's seeded initial weights and running statistics, by a named rule or from other weights."""
     from cnnbench.harness.run.files import check_writable
-    from cnnbench.spec.weights import digest, initialize, save
+    from cnnbench.spec.weights import digest, save
+    from cnnbench.training.starts import started
 
     check_writable(output, "--output")
     graph = network.build()
-    arrays = initialize(graph, seed)
-    save(arrays, output, metadata=_origin(graph, seed=seed))
+    arrays, taken = started(graph, seed, _start(start, network))
+    origin = {} if start.rule is None else {"initializer": start.rule}
+    save(arrays, output, metadata=_origin(graph, seed=seed, **origin))
     facts = {"file": str(output), "arrays": len(arrays), "digest": digest(arrays), "graph": graph.digest}
     if shown.json:
-        print_json(facts)
+        print_json({**facts, "initializer": start.rule, "taken": list(taken)})
     else:
         echo(f"wrote {len(arrays)} arrays of {graph.name} to {output} (sha256 {facts['digest']})")
+        if start.source is not None:
+            echo(f"{len(taken)} of them are those of {start.source}: {', '.join(taken)}")
+
+
+def _start(given: StartingWeights, network: o.Network) -> WeightStart:
+    """What the options ask for. Raises SuiteError, SpecError, DataError."""
+    from cnnbench.errors import SuiteError
+    from cnnbench.face.networks import build
+    from cnnbench.registry import read_weights
+    from cnnbench.spec.interchange.weight_files import fit
+    from cnnbench.training.starts import Shallow, WeightStart
+
+    if given.shallow is not None and given.source is None:
+        raise SuiteError("--of says of which network the file of --from is", remedy="give --from FILE too")
+    if given.source is None:
+        return WeightStart(given.rule, given.data)
+    arrays = read_weights(given.source)
+    if given.shallow is None:
+        return WeightStart(given.rule, given.data, dict(arrays))
+    shallow = build(given.shallow, network.shape, network.num_classes)
+    fitted = fit(shallow, arrays, where=str(given.source)).arrays
+    return WeightStart(given.rule, given.data, fitted, Shallow(shallow, given.first, given.last))
 
 
 @application.command("import")

@@ -39,6 +39,10 @@ def draw(spec: WeightSpec, seed: int, purpose: str = "weights") -> Array:
             return generator.uniform(-initializer.scale, initializer.scale, shape)
         case "normal":
             return generator.normal(0.0, initializer.scale, shape)
+        case "truncated_normal":
+            return initializer.scale * _cut_normal(generator, shape)
+        case "orthogonal":
+            return initializer.scale * _orthogonal(generator, shape)
         case "kaiming_normal":
             return generator.normal(0.0, initializer.scale / math.sqrt(initializer.fan), shape)
         case "kaiming_uniform":
@@ -133,6 +137,30 @@ def _boxes(generator: np.random.Generator, shape: Shape, extent: tuple[float, fl
 
 def _uniform(generator: np.random.Generator, bound: float, shape: Shape) -> Array:
     return generator.uniform(-bound, bound, shape)
+
+
+def _cut_normal(generator: np.random.Generator, shape: Shape) -> Array:
+    """Normal numbers, drawn anew until none is farther than 2 from 0."""
+    import numpy as np
+
+    found = generator.normal(size=shape)
+    while (outside := np.abs(found) > 2).any():
+        found[outside] = generator.normal(size=int(outside.sum()))
+    return found
+
+
+def _orthogonal(generator: np.random.Generator, shape: Shape) -> Array:
+    """Rows (the first axis) that are orthonormal over all others, or columns where there are more rows; uniform.
+
+    Source: Mezzadri (2006), arXiv:math-ph/0609050: the signs of R's diagonal make Q uniform.
+    """
+    import numpy as np
+
+    flat = generator.normal(size=(shape[0], math.prod(shape[1:])))
+    wide = flat.shape[0] < flat.shape[1]
+    q, r = np.linalg.qr(flat.T if wide else flat)
+    q = q * np.sign(np.diagonal(r))
+    return np.ascontiguousarray(q.T if wide else q).reshape(shape)
 
 
 def _signs(generator: np.random.Generator, shape: Shape) -> Array:

@@ -17,9 +17,10 @@ from cnnbench.harness.suite.networks import given_arrays, network, weights_diges
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.scratch import scratch_prefix
 from cnnbench.spec.draws import draw_inputs
-from cnnbench.spec.weights import digest, general_position, initialize
+from cnnbench.spec.weights import digest, general_position
 from cnnbench.training.programs.offered import offered_program
 from cnnbench.training.programs.serialization import program_digest
+from cnnbench.training.starts import WeightStart, started
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,9 +54,14 @@ class Material:
 
 
 class Materials:
-    """Makes the material of cells, each file once; removed with ``close``."""
+    """Makes the material of cells, each file once; removed with ``close``.
 
-    def __init__(self) -> None:
+    Args:
+        start: How the weights of trainings start where the suite gives none.
+    """
+
+    def __init__(self, start: WeightStart | None = None) -> None:
+        self._start = start or WeightStart()
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("material"))
         self._given: dict[tuple[object, ...], tuple[Path, str] | None] = {}
         self._drawn: dict[tuple[object, ...], tuple[Path, str]] = {}
@@ -72,7 +78,7 @@ class Materials:
         if program is not None:
             start, start_digest = self._start_of(program, cell.seed)
         elif cell.train:
-            start, start_digest = self._weights_of(graph, cell, start=True)
+            start, start_digest = self._weights_of(graph, cell, self._start)
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
         options = ProgramOptions(
             mode=cell.mode,
@@ -130,7 +136,7 @@ class Materials:
         """Removes the files."""
         self._folder.cleanup()
 
-    def _weights_of(self, graph: Graph, cell: Cell, *, start: bool = False) -> tuple[Path, str]:
+    def _weights_of(self, graph: Graph, cell: Cell, start: WeightStart | None = None) -> tuple[Path, str]:
         """The file of the weights to examine, or of those that training starts from, and its digest."""
         source = (graph.digest, cell.architecture, cell.weights, cell.weights_digest)
         if source not in self._given:
@@ -140,10 +146,10 @@ class Materials:
         given = self._given[source]
         if given is not None:
             return given
-        key = (graph.digest, cell.seed, start)
+        key = (graph.digest, cell.seed, start is not None)
         if key not in self._drawn:
-            draw = initialize if start else general_position
-            self._drawn[key] = self._written(draw(graph, cell.seed))
+            arrays = general_position(graph, cell.seed) if start is None else started(graph, cell.seed, start)[0]
+            self._drawn[key] = self._written(arrays)
         return self._drawn[key]
 
     def _program_of(self, graph: Graph, name: str) -> TrainingProgram:

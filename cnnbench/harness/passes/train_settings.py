@@ -9,6 +9,7 @@ from cnnbench.spec.optimizers import optimizer_from_fields
 from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.schedules import schedule_from_fields
 from cnnbench.training.settings import TrainSettings
+from cnnbench.training.starts import WeightStart
 from cnnbench.training.steps import TrainingSteps
 
 
@@ -27,6 +28,11 @@ def train_settings(settings: Train, seed: int) -> TrainSettings:
         train_images=settings.train_images,
         test_images=settings.test_images,
     )
+
+
+def start_of(suite: Suite) -> WeightStart:
+    """How the weights of a suite's trainings start, where no file has them."""
+    return WeightStart() if suite.train is None else WeightStart(suite.train.initializer, suite.train.data)
 
 
 def training_steps(suite: Suite, cell: Cell) -> TrainingSteps:

@@ -11,6 +11,7 @@ from statistics import median
 from cnnbench.errors import DataError, StorageError, UnfinishedRunError
 from cnnbench.harness.passes.events import CellsFinished, PassEvent
 from cnnbench.harness.passes.material import Materials
+from cnnbench.harness.passes.train_settings import start_of
 from cnnbench.harness.run.assembly import foreign_load
 from cnnbench.harness.run.beginning import begin, take_over, tell_taken_over
 from cnnbench.harness.run.events import Listener, RunFinished, RunStarted
@@ -86,7 +87,7 @@ def run(
     cache_bytes()
     with interruptible():
         store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
-        with store.locked(), _resumable(store.folder), contextlib.closing(Materials()) as materials:
+        with store.locked(), _resumable(store.folder), contextlib.closing(Materials(start_of(plan.suite))) as materials:
             plan, options = begin(store, plan, options)
             state = RunState(plan, options, store, materials, listeners)
             return _Run(state, executor or LocalExecutor()).go()

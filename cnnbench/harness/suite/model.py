@@ -204,6 +204,7 @@ class Train(Frozen):
         architectures: Which of the matrix train: once for each backend, mode, precision, device and threads.
         data: The dataset, brought to the cell's image shape. batch: images a step.
         learning_rate: The base rate. schedule: how it changes: ``constant``, ``step``, ``cosine`` ..., with fields.
+        initializer: By which named rule weights start; null for what the layers say.
         train_images, test_images: At most so many, chosen by the seed; null for all.
         envelope_runs: Perturbed runs of NumPy from which the envelope of the curves is made.
     """
@@ -217,6 +218,7 @@ class Train(Frozen):
     learning_rate: PositiveFloat = 0.05
     schedule: Part = Component(kind="constant")
     augmentation: AugmentationSettings = AugmentationSettings()
+    initializer: str | None = None
     train_images: PositiveInt | None = None
     test_images: PositiveInt | None = None
     envelope_runs: PositiveInt = 3

@@ -68,10 +68,16 @@ def _wrong_dataset(name: str, path: Path) -> Iterator[tuple[Path, SuiteError]]:
 
 def _wrong_parts(train: Train) -> Iterator[tuple[Path, SuiteError]]:
     """An unknown kind or field of the loss, the optimiser or the schedule, found by making it."""
+    from cnnbench.spec.initializers import known_initializer
     from cnnbench.spec.losses import loss_from_fields
     from cnnbench.spec.optimizers import optimizer_from_fields
     from cnnbench.training.schedules import schedule_from_fields
 
+    if train.initializer is not None:
+        try:
+            known_initializer(train.initializer)
+        except CnnbenchError as error:
+            yield ("train", "initializer"), as_suite_error(error)
     makers: dict[str, Callable[[str, dict[str, Any]], object]] = {
         "optimizer": optimizer_from_fields,
         "loss": loss_from_fields,

@@ -44,7 +44,8 @@ def training_of(point: Point, suite: Suite) -> AskedTraining:
         SuiteError: Its program trains another network, or the same architecture at another image.
     """
     if suite.train is not None and point.architecture in suite.train.architectures:
-        asked = {"train": suite.train.model_dump(mode="json", exclude=LOOP_LEFT_OUT)}
+        own_start = set() if suite.train.initializer else {"initializer"}  # the keys of what was asked before stay
+        asked = {"train": suite.train.model_dump(mode="json", exclude=LOOP_LEFT_OUT | own_start)}
         return AskedTraining(asked, (suite.train.data,))
     found = program_for(point.architecture, suite.programs)
     if found is None:

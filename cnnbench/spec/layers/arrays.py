@@ -14,6 +14,8 @@ class Initializer:
 
     Args:
         distribution: ``constant``, ``uniform`` (in [-scale, scale]), ``normal`` (standard deviation ``scale``),
+            ``truncated_normal`` (the same, drawn anew beyond twice ``scale``), ``orthogonal`` (rows or columns, times
+            ``scale``),
             ``kaiming_normal`` (std = gain / sqrt(fan)), ``kaiming_uniform`` (bound = gain sqrt(3 / fan)),
             ``fan_in_uniform`` (bound = 1 / sqrt(fan)), ``signs`` (-1 or +1 with equal probability), ``integers``
             (those in [-scale, scale]), ``factors`` (scale times a factor from 0.5 to 0.8 or from 1.15 to 1.4, whose
