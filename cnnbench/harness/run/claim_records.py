@@ -10,10 +10,11 @@ from cnnbench.errors import DataError
 from cnnbench.execution.sources import own_digest, plugin_digest
 from cnnbench.harness.passes.events import ClaimTried
 from cnnbench.harness.run.files import read_model, to_json, write_atomically
-from cnnbench.harness.run.provenance import differences, digest_of
+from cnnbench.harness.run.provenance import differences
 from cnnbench.harness.run.record import SCHEMA_VERSION
 from cnnbench.harness.suite.claim_settings import PlannedClaim
 from cnnbench.harness.worker.protocol.claims import ClaimReply
+from cnnbench.spec.content import content_digest
 from cnnbench.spec.frozen import Frozen
 from cnnbench.version import __version__
 
@@ -99,8 +100,8 @@ class KeptClaims:
 
     def _sources(self, claim: PlannedClaim) -> dict[str, str]:
         return {
-            "claim": digest_of(claim.model_dump(mode="json", exclude={"skip"})),
-            "set of packages": digest_of(dict(self._installed())),
+            "claim": content_digest(claim.model_dump(mode="json", exclude={"skip"})),
+            "set of packages": content_digest(dict(self._installed())),
             "cnnbench": f"{__version__} {own_digest()}",
             "code of plugins": plugin_digest(),
         }
