@@ -174,3 +174,17 @@ def test_unexplained_parameters_are_found():
     trees = {"cnnbench/silent.py": silent, f"{COMMANDS}silent.py": silent}
     assert without_arguments(trees) == [function, method]
     assert without_arguments(trees | {"cnnbench/explained.py": explained}) == [function]  # the method overrides
+
+
+def test_only_the_clock_reads_time_and_sleeps():
+    """Everything else takes a clock, so that tests neither wait nor depend on the machine."""
+    forbidden = {"time", "monotonic", "perf_counter", "process_time", "sleep"}
+    found = {
+        f"{name}:{node.lineno}"
+        for name, tree in trees().items()
+        if name != "cnnbench/measurement/clock.py"
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and ast.unparse(node.value) == "time" and node.attr in forbidden)
+        or (isinstance(node, ast.ImportFrom) and node.module == "time")
+    }
+    assert not found

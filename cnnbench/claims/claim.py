@@ -9,7 +9,7 @@ from typing import Literal
 
 from cnnbench.claims.laboratory import Laboratory
 from cnnbench.errors import SpecError
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.registry import guarded, offered
 
 Verdict = Literal["holds", "holds with conditions", "does not hold", "undecided"]
@@ -120,9 +120,8 @@ class NetworkClaim:
     conditions: tuple[str, ...] = ()
     trains: bool = False
 
-    def examine(self, laboratory: Laboratory) -> ClaimFinding:
+    def examine(self, laboratory: Laboratory, clock: Clock = MACHINE) -> ClaimFinding:
         """Runs the experiment; one that raises, as where a backend lacks what it needs, leaves the claim undecided."""
-        clock = Clock()
         start = clock.now()
         reasons: list[str] = []
         evidence: tuple[ClaimEvidence, ...] = ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from cnnbench.harness.passes import events
 from cnnbench.harness.run import events as run_events
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.output import figures
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class Lines:
     Where nothing was written for ``SILENCE_S`` seconds, the next step is written too, as a sign of life.
     """
 
-    def __init__(self, stream: TextIO, *, verbose: bool = False, quiet: bool = False) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, *, verbose: bool = False, quiet: bool = False, clock: Clock = MACHINE) -> None:
+        self._stream, self._clock = stream, clock
         self._verbose = verbose
         self._quiet = quiet
-        self._start_s = time.monotonic()
+        self._start_s = self._clock.now()
         self._written_s = self._start_s
         self._work = 0
         self._done = 0
@@ -68,7 +68,7 @@ class Lines:
             self._work = event.work
         elif isinstance(event, events.UnitsDone):
             self._done += event.units
-        now_s = time.monotonic()
+        now_s = self._clock.now()
         text = describe(event, verbose=self._verbose or now_s - self._written_s > SILENCE_S)
         if text is None or (self._quiet and not isinstance(event, events.NoteAdded)):
             return

@@ -12,7 +12,7 @@ from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import chosen_backend
 from cnnbench.face.keywords import takes
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.numerics.faults.grammar.faults import FaultId
 from cnnbench.numerics.faults.grammar.networks import network
 from cnnbench.numerics.faults.score import (
@@ -83,7 +83,7 @@ def fault_score(backend: str, *, fault: str | None = None, **how: Unpack[ScoreKe
     path = how.get("file")
     file = None if path is None else ScoreFile(Path(path), source.digest)
     known = ([], []) if file is None else file.rows()
-    rows = Rows(file, how, Clock())
+    rows = Rows(file, how, MACHINE)
     faults = rows.filled(
         known[0], islice(fault_ids(asked), how.get("count", COUNT)), lambda name: examine_fault(asked, name)
     )

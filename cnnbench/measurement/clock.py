@@ -1,4 +1,4 @@
-"""Monotonic seconds from a source that tests can replace."""
+"""Time and waiting, from a source that tests can replace."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock.
+    """A clock, which measures, and by which one waits.
 
     Args:
-        now: Monotonic seconds; ``time.perf_counter`` unless replaced.
+        now: Monotonic seconds.
+        sleep: Waits so many seconds.
+        processor: Seconds of processor time that this process has used.
     """
 
     now: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], None] = time.sleep
+    processor: Callable[[], float] = time.process_time
+
+
+MACHINE = Clock()
+"""The machine's own clock."""
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on.
+    """A clock that stands still until it is told to go on, or sleeps; other time than that is processor time.
 
     >>> clock = ManualClock()
     >>> clock.advance(1.5)
@@ -29,12 +37,21 @@ class ManualClock:
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self.clock = Clock(lambda: self.seconds)
+        self.seconds = self.slept = 0.0
+        self.clock = Clock(lambda: self.seconds, self._sleep, lambda: self.seconds - self.slept)
 
     def advance(self, seconds: float) -> None:
         """Lets time pass."""
         self.seconds += seconds
+
+    def _sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.slept += seconds
+
+
+def utc_ms() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def now_utc() -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
+
+from cnnbench.measurement.clock import MACHINE, Clock
 
 IDLE_LIMIT_S = 0.5
 _STAT = Path("/proc/stat")
@@ -44,12 +45,12 @@ class Observation:
         return self.processor_s / self.wall_s if self.wall_s > 0 else 0.0
 
 
-def observe() -> Callable[[], Observation]:
+def observe(clock: Clock = MACHINE) -> Callable[[], Observation]:
     """Starts an observation; the function returned ends it."""
-    wall, processor, machine, switches = time.perf_counter(), time.process_time(), _machine(), _switches()
+    wall, processor, machine, switches = clock.now(), clock.processor(), _machine(), _switches()
 
     def end() -> Observation:
-        elapsed, used = time.perf_counter() - wall, time.process_time() - processor
+        elapsed, used = clock.now() - wall, clock.processor() - processor
         spent = _spent(machine, _machine())
         later = _switches()
         return Observation(
@@ -114,23 +115,26 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def wait_until_idle(*, share: float = 0.1, step_s: float = 0.02, limit_s: float = IDLE_LIMIT_S) -> float:
+def wait_until_idle(
+    clock: Clock = MACHINE, *, share: float = 0.1, step_s: float = 0.02, limit_s: float = IDLE_LIMIT_S
+) -> float:
     """Sleeps until this process's threads stop spinning; returns the seconds that took.
 
     Libraries spin for a while after their work (OpenBLAS about 0.1 s), which would disturb whoever is timed next.
 
     Args:
+        clock: By which the process is watched.
         share: A process that uses less than this share of one processor is idle.
         step_s: How long it is watched at a time.
         limit_s: Waiting ends after this many seconds, idle or not.
     """
-    start = time.perf_counter()
-    while time.perf_counter() - start < limit_s:
-        before = time.process_time()
-        time.sleep(step_s)
-        if time.process_time() - before < share * step_s:
+    start = clock.now()
+    while clock.now() - start < limit_s:
+        before = clock.processor()
+        clock.sleep(step_s)
+        if clock.processor() - before < share * step_s:
             break
-    return time.perf_counter() - start
+    return clock.now() - start
 
 
 def frequency_hz() -> float | None:

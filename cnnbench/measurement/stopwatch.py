@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 
 CATEGORIES = (
     "import",
@@ -24,8 +24,8 @@ CATEGORIES = (
 class Stopwatch:
     """Adds up seconds; what no category claims is ``other``."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._now = (clock or Clock()).now
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._now = clock.now
         self._start = self._now()
         self._seconds = dict.fromkeys(CATEGORIES, 0.0)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cnnbench.measurement.clock import Clock
 from cnnbench.measurement.sampling import LONGEST_INNER_LOOP, TimedCall
 
 LEAST_SCALING = (
@@ -142,12 +140,7 @@ def _waited_once(timed: TimedCall, count: int) -> tuple[float, list[Any]]:
     return timed.clock.now() - start, list(results)
 
 
-def check_freshness(
-    timed: TimedCall,
-    feed: Callable[[], int],
-    processor: Clock | None = None,
-    rest: Callable[[float], None] = time.sleep,
-) -> FreshnessCheck:
+def check_freshness(timed: TimedCall, feed: Callable[[], int]) -> FreshnessCheck:
     """Checks that a call on an input that was called before does the work of one on an input that is new.
 
     Where results are kept it does not, and its processor time shows that, even if the program then waits. (A busy
@@ -157,31 +150,28 @@ def check_freshness(
     Args:
         timed: The program, warmed up; it goes round over the inputs that ``feed`` makes.
         feed: Makes new inputs; returns how many, and 0 where there are no more.
-        processor: Of this process's processor time.
-        rest: Sleeps for so many seconds, until threads that spin after a call are idle.
     """
-    now = (processor or Clock(time.process_time)).now
     outcome = FreshnessCheck(True, 0.0, 0.0, "")
     new_s = again_s = math.inf
     for _ in range(ATTEMPTS):
         count = feed()
         if not count:
             break
-        new_s = min(new_s, _used(timed, count, now, rest))
-        again_s = min(again_s, _used(timed, count, now, rest))
+        new_s = min(new_s, _used(timed, count))
+        again_s = min(again_s, _used(timed, count))
         outcome = _freshness(new_s, again_s, count)
         if outcome.passed:
             break
     return outcome
 
 
-def _used(timed: TimedCall, count: int, now: Callable[[], float], rest: Callable[[float], None]) -> float:
-    """Processor time of so many calls."""
-    rest(REST_S)
-    start = now()
+def _used(timed: TimedCall, count: int) -> float:
+    """Processor time of so many calls, after threads that spin have become idle."""
+    timed.clock.sleep(REST_S)
+    start = timed.clock.processor()
     for _ in range(count):
         timed.synchronize(timed.run())
-    return now() - start
+    return timed.clock.processor() - start
 
 
 def _freshness(new_s: float, again_s: float, count: int) -> FreshnessCheck:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from dataclasses import dataclass, replace
 
 from cnnbench.measurement.observation import Observation, observe, wait_until_idle
@@ -36,17 +35,18 @@ class Turns:
         self._collects = gc.isenabled()
         gc.collect()
         gc.disable()
-        self._began_s = time.process_time()
-        self._end = observe()
+        self._clock = timed.clock
+        self._began_s = self._clock.processor()
+        self._end = observe(self._clock)
 
     def take(self, samples: int) -> Turn:
         """The next samples."""
-        wall, processor = self._timed.clock.now(), time.process_time()
+        wall, processor = self._clock.now(), self._clock.processor()
         taken = tuple(self._timed.sample(self._calls) for _ in range(samples))
-        elapsed = self._timed.clock.now() - wall
+        elapsed = self._clock.now() - wall
         self._wall_s += elapsed
-        self._processor_s += time.process_time() - processor
-        return Turn(taken, elapsed, wait_until_idle(step_s=IDLE_STEP_S))
+        self._processor_s += self._clock.processor() - processor
+        return Turn(taken, elapsed, wait_until_idle(self._clock, step_s=IDLE_STEP_S))
 
     def end(self) -> tuple[Observation, float]:
         """Ends the round.
@@ -61,5 +61,5 @@ class Turns:
             gc.enable()
         return (
             replace(observed, wall_s=self._wall_s, processor_s=self._processor_s),
-            time.process_time() - self._began_s,
+            self._clock.processor() - self._began_s,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.measurement.environment import allowed_processors
 from cnnbench.measurement.least_work import MachineRates
 
@@ -13,7 +13,7 @@ COPY_BYTES = 128 * 2**20
 CACHED_BYTES = 2**18
 
 
-def yardsticks(clock: Clock | None = None, *, seconds: float = 0.25) -> dict[str, float]:
+def yardsticks(clock: Clock = MACHINE, *, seconds: float = 0.25) -> dict[str, float]:
     """NumPy's float32 matrix product in GFLOP/s (2 n^3 operations) and a copy in GB/s (read and write counted).
 
     Each is the best of as many tries as fit ``seconds`` (three at least): the best is what the machine can do, the
@@ -21,7 +21,6 @@ def yardsticks(clock: Clock | None = None, *, seconds: float = 0.25) -> dict[str
     """
     import numpy as np
 
-    clock = clock or Clock()
     left = np.random.default_rng(0).standard_normal((MATRIX_SIZE, MATRIX_SIZE), np.float32)
     product = np.empty_like(left)
     source = np.ones(COPY_BYTES // 4, np.float32)
@@ -34,7 +33,7 @@ def yardsticks(clock: Clock | None = None, *, seconds: float = 0.25) -> dict[str
     }
 
 
-def machine_rates(storage: str, clock: Clock | None = None, *, seconds: float = 0.25) -> MachineRates:
+def machine_rates(storage: str, clock: Clock = MACHINE, *, seconds: float = 0.25) -> MachineRates:
     """What the processors of this process can do at best, for the limit below which no latency is believed.
 
     Args:
@@ -44,7 +43,6 @@ def machine_rates(storage: str, clock: Clock | None = None, *, seconds: float = 
     """
     import numpy as np
 
-    clock = clock or Clock()
     dtype = np.float64 if storage == "float64" else np.float32
     left = np.random.default_rng(0).standard_normal((MATRIX_SIZE, MATRIX_SIZE)).astype(dtype)
     product = np.empty_like(left)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import IO, Self
 
 from cnnbench.addresses import shown_address
 from cnnbench.errors import UnavailableError
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.output.recorders.mlflow import Logged, read_mark
 from cnnbench.output.recorders.mlflow_store import QUIET, prepare, tracking_uri
 
@@ -33,13 +33,14 @@ class MlflowServer:
         uri: The store's: ``sqlite:///…`` (a server's address needs no server of ours).
         port: Where it listens; the next free one where it is taken.
         log: Where its output goes; None discards it.
+        clock: By which its start is waited for.
 
     Raises:
         UnavailableError: It did not come up.
     """
 
-    def __init__(self, uri: str, port: int = PORT, log: Path | None = None) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, port: int = PORT, log: Path | None = None, clock: Clock = MACHINE) -> None:
+        self.uri, self._clock = uri, clock
         self.port = free_port(port)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,8 +78,8 @@ class MlflowServer:
 
     def _wait(self) -> None:
         assert self._process is not None
-        end = time.monotonic() + START_S
-        while time.monotonic() < end:
+        end = self._clock.now() + START_S
+        while self._clock.now() < end:
             if self._process.poll() is not None:
                 raise UnavailableError(
                     f"MLflow's server ended with code {self._process.returncode}",
@@ -87,7 +88,7 @@ class MlflowServer:
                 )
             if self._healthy():
                 return
-            time.sleep(0.2)
+            self._clock.sleep(0.2)
         raise UnavailableError(f"MLflow's server did not answer within {START_S:.0f} s", where=self.url)
 
     def _healthy(self) -> bool:

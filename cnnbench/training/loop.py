@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import DataError, SpecError
 from cnnbench.execution.host import HostTraining
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.spec.masks import masks_of
 from cnnbench.spec.weights import check_fits, split_state
 from cnnbench.training import checkpoints
@@ -63,6 +63,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
     checkpoint: Path | None = None,
+    clock: Clock = MACHINE,
 ) -> TrainingResult:
     """Trains a network, and evaluates it after each epoch.
 
@@ -71,12 +72,13 @@ def train(
         on_epoch: Called with each epoch's result.
         on_step: Called with each step's number (from 1) and its loss.
         checkpoint: A file that is written after each epoch, and continued from where it is there.
+        clock: By which steps take time.
 
     Raises:
         SpecError: The network does not take the data.
         DataError: The arrays or the checkpoint do not fit.
     """
-    run = _Run(task)
+    run = _Run(task, clock)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     while run.epoch < task.settings.epochs:
@@ -117,7 +119,7 @@ def losses_until(
 class _Run:
     """The state of one training."""
 
-    def __init__(self, task: TrainingTask) -> None:
+    def __init__(self, task: TrainingTask, clock: Clock = MACHINE) -> None:
         check_fits(task.graph, task.arrays, where="training")
         self.task, self.graph, self.settings = task, task.graph, task.settings
         self.input_name = task.input[0]
@@ -139,7 +141,7 @@ class _Run:
         self.program = task.backend.compile_step(trained, task.passes(training=True), objective, optimizer)
         self.program.load(*split_state(trained, task.arrays))
         self.evaluation = task.backend.compile_forward(self.graph, task.passes(training=False))
-        self.clock = Clock()
+        self.clock = clock
         self.epoch = 0
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []

@@ -12,6 +12,7 @@ from cnnbench.harness.passes import events
 from cnnbench.harness.run import events as run_events
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.measurement.clock import ManualClock
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.training.epoch import Epoch
 
@@ -74,12 +75,11 @@ def test_quiet_tells_notes_only() -> None:
     assert told(quiet=True) == ["note: a worker was started again"]
 
 
-def test_a_long_silence_is_broken_by_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 9.0, 11.0, 12.0, 30.0])
-    monkeypatch.setattr("cnnbench.cli.progress.time.monotonic", lambda: next(now))
-    stream = io.StringIO()
-    listen = Lines(stream)
-    for text in ("early", "late", "soon after", "late again"):
+def test_a_long_silence_is_broken_by_the_next_step() -> None:
+    time, stream = ManualClock(), io.StringIO()
+    listen = Lines(stream, clock=time.clock)
+    for seconds, text in ((9.0, "early"), (2.0, "late"), (1.0, "soon after"), (18.0, "late again")):
+        time.advance(seconds)
         listen(events.WorkBegun(CELL.id, text))
     assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == [
         f"{CELL.id}: late",

@@ -15,7 +15,7 @@ from cnnbench.measurement.sampling import (
     measure_round,
     warm_up,
 )
-from cnnbench.measurement.synchronization import ATTEMPTS, check_freshness, check_synchronization
+from cnnbench.measurement.synchronization import ATTEMPTS, REST_S, check_freshness, check_synchronization
 
 pytestmark = pytest.mark.alone
 
@@ -191,17 +191,16 @@ def test_results_that_are_kept_are_found_by_the_processor_time_of_new_inputs(kep
         fed.append(4)
         return 4
 
-    rested = []
-    check = check_freshness(machine.timed(), feed, machine.time.clock, rested.append)
+    check = check_freshness(machine.timed(), feed)
     assert check.passed == passes
     assert check.new_s == pytest.approx(0.01)
     assert check.again_s == pytest.approx(kept_s)
     assert len(fed) == (1 if passes else ATTEMPTS)
-    assert len(rested) == 2 * len(fed)
+    assert machine.time.slept == pytest.approx(2 * len(fed) * REST_S)
     assert ("results are kept" in check.message) == (not passes)
 
 
 def test_one_disturbed_attempt_and_no_new_inputs_are_no_lie():
     machine = Machine(lambda call: 1.0 if call == 0 else 0.01)
-    assert check_freshness(machine.timed(), lambda: 1, machine.time.clock, lambda s: None).passed
-    assert check_freshness(machine.timed(), lambda: 0, machine.time.clock, lambda s: None).passed
+    assert check_freshness(machine.timed(), lambda: 1).passed
+    assert check_freshness(machine.timed(), lambda: 0).passed

@@ -6,8 +6,9 @@ import contextlib
 import math
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from cnnbench.measurement.clock import MACHINE, Clock
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not known everywhere
 DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
@@ -15,10 +16,10 @@ GRACE_S = 3.0  # after a signal: a second one that follows at once must not cut 
 
 
 class _Handler:
-    """Raises KeyboardInterrupt, but not again within ``GRACE_S``. Args: now: a monotonic clock in seconds."""
+    """Raises KeyboardInterrupt, but not again within ``GRACE_S``. Args: clock: by which seconds pass."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._now = clock.now
         self._last_s = -math.inf
 
     def __call__(self, number: int, frame: object) -> None:

@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
@@ -37,7 +36,7 @@ from cnnbench.harness.worker.protocol.setup import PROTOCOL, ExitRequest, HelloR
 from cnnbench.harness.worker.protocol.training import Event
 from cnnbench.harness.worker.scratch import scratch_prefix
 from cnnbench.harness.worker.specification import WorkerSpec
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 
 DUMP_S = 0.5  # what a hung worker gets to print its stacks
 BLOCK_BYTES = 2**20
@@ -56,17 +55,15 @@ class WorkerClient:
         WorkerError: It did not start, or speaks another protocol.
     """
 
-    def __init__(
-        self, spec: WorkerSpec, *, start_timeout_s: float = START_TIMEOUT_S, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, spec: WorkerSpec, *, start_timeout_s: float = START_TIMEOUT_S, clock: Clock = MACHINE) -> None:
         self.spec = spec
         self.folder = Path(tempfile.mkdtemp(prefix=scratch_prefix("worker")))
-        self._clock = clock or Clock(time.monotonic)
+        self._clock = clock
         self._oom_before = oom_kills()
         self._buffer = b""
         self._number = 0
         try:
-            self._process = start_process(spec)
+            self._process = start_process(spec, clock)
         except BaseException:
             self.folder.rmdir()
             raise
@@ -170,7 +167,7 @@ class WorkerClient:
     def _raise_hung(self, method: str) -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
             self._process.popen.send_signal(signal.SIGUSR1)  # prints its threads' stacks into its log
-        time.sleep(DUMP_S)
+        self._clock.sleep(DUMP_S)
         self.kill()
         raise WorkerHungError(f"no answer to {method!r} in time; the worker was killed", where=str(self.spec.backend))
 

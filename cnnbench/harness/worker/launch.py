@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cnnbench.harness.worker.errors import WorkerCrashError
 from cnnbench.harness.worker.logs import LogCapture
 from cnnbench.harness.worker.specification import WorkerSpec
+from cnnbench.measurement.clock import MACHINE, Clock
 
 MODULE = "cnnbench.harness.worker.process"
 
@@ -40,7 +41,7 @@ class WorkerProcess:
                 setattr(self, name, -1)
 
 
-def start_process(spec: WorkerSpec) -> WorkerProcess:
+def start_process(spec: WorkerSpec, clock: Clock = MACHINE) -> WorkerProcess:
     """Starts a worker. Raises WorkerCrashError where its interpreter cannot be started."""
     requests_out, requests = os.pipe()
     replies, replies_in = os.pipe()
@@ -69,4 +70,4 @@ def start_process(spec: WorkerSpec) -> WorkerProcess:
             os.close(descriptor)
     os.set_blocking(requests, False)
     sentinel = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else None
-    return WorkerProcess(popen, requests, replies, lifeline, sentinel, LogCapture(log_out))
+    return WorkerProcess(popen, requests, replies, lifeline, sentinel, LogCapture(log_out, clock))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
 
 from cnnbench.harness.worker.plain_text import plain_text
+from cnnbench.measurement.clock import MACHINE, Clock
 
 KEPT_BYTES = 256 * 1024
 QUIET_POLLS = 2  # the reading thread may hold a block that it has not kept yet
@@ -19,10 +19,11 @@ class LogCapture:
 
     Args:
         descriptor: The pipe's read end, which it closes at the end of the file.
+        clock: By which it waits for what was printed.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, clock: Clock = MACHINE) -> None:
+        self._descriptor, self._clock = descriptor, clock
         self._kept = bytearray()
         self._total = 0
         self._lock = threading.Lock()
@@ -58,15 +59,15 @@ class LogCapture:
 
     def _catch_up(self, timeout_s: float = 0.5) -> None:
         """Waits until what was printed so far is read: the reply of a worker may overtake what it printed before."""
-        end = time.monotonic() + timeout_s
+        end = self._clock.now() + timeout_s
         quiet = 0
-        while quiet < QUIET_POLLS and self._thread.is_alive() and time.monotonic() < end:
+        while quiet < QUIET_POLLS and self._thread.is_alive() and self._clock.now() < end:
             try:
                 readable, _, _ = select.select([self._descriptor], [], [], 0)
             except (OSError, ValueError):  # the thread has just closed it
                 return
             quiet = 0 if readable else quiet + 1
-            time.sleep(POLL_EVERY_S)
+            self._clock.sleep(POLL_EVERY_S)
 
     def finish(self, timeout_s: float = 1.0) -> None:
         """Waits for the end of what a dead worker printed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.addresses import shown_address
 from cnnbench.errors import DataError
+from cnnbench.measurement.clock import utc_ms
 from cnnbench.output.recorders.mlflow_layout import Planned, PlannedRun, plan_runs
 from cnnbench.output.recorders.mlflow_store import connected, database, prepare, tracking_uri
 from cnnbench.output.recorders.mlflow_views import (
@@ -214,7 +214,7 @@ def _log(client: MlflowClient, experiment: str, run: PlannedRun, tags: Mapping[s
 
 def _save_views(client: MlflowClient, experiment: str, shown: Sequence[View], suite: str) -> None:
     """Stores the views under fixed ids, so that they show the latest run, and removes those that have no use now."""
-    now = int(time.time() * 1000)
+    now = utc_ms()
     tags = dict(tag_of(view, now) for view in shown)
     known = client.get_experiment(experiment).tags
     for name in known:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.programs.runner import ProgramRunner, ProgramState
 
@@ -35,6 +35,7 @@ def train_by_program(
     *,
     on_part: Callable[[Epoch], None] = lambda part: None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    clock: Clock = MACHINE,
 ) -> ProgramResult:
     """Trains, and stops where a loss is no finite number: nothing that follows could be.
 
@@ -44,9 +45,10 @@ def train_by_program(
         start: What it begins with; None for the initial weights of the settings' seed.
         on_part: Called with each of ``PARTS`` parts of the training as it ends.
         on_step: Called with the number (from 1) of each step of a phase, and its loss.
+        clock: By which steps take time.
     """
     runner.load(start)
-    clock, losses, parts, seconds, first = Clock(), list[float](), list[Epoch](), 0.0, 0
+    losses, parts, seconds, first = list[float](), list[Epoch](), 0.0, 0
     phases = len(runner.program.phases)
     for at in range(rounds):
         for number in range(phases):

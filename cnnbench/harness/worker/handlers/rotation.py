@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
+
+from cnnbench.measurement.clock import MACHINE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class Rotation:
 
     def begun(self) -> None:
         """A sample begins."""
-        self._processor_s = time.process_time()
+        self._processor_s = MACHINE.processor()
 
     def seen(self, result: Any, seconds: float, calls: int) -> None:
         """Takes a sample.
@@ -75,7 +76,7 @@ class Rotation:
             seconds: Of all its calls.
             calls: Of it.
         """
-        self.used_s.append((time.process_time() - self._processor_s) / calls)
+        self.used_s.append((MACHINE.processor() - self._processor_s) / calls)
         self.again.append(self.calls >= self._count)
         self.calls += calls
         self._unread = (self._index, result)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cnnbench.harness.worker.protocol.messages import Message
-from cnnbench.measurement.clock import Clock
+from cnnbench.measurement.clock import MACHINE, Clock
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
@@ -48,7 +47,7 @@ class WorkerState:
     prepared: dict[str, PreparedProgram] = field(default_factory=dict)
     sessions: dict[str, ProgramSession] = field(default_factory=dict)
     turns: Turns | None = None
-    clock: Clock = field(default_factory=lambda: Clock(time.perf_counter))
+    clock: Clock = MACHINE
 
     @property
     def loaded(self) -> Backend:
