@@ -84,22 +84,40 @@ def public(tree: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.As
 
 
 def signature(function: ast.FunctionDef) -> tuple[str, ...]:
-    """What an override has in common with its base: the names of the method and of its parameters; () of others."""
+    """What it shares with the one that describes its parameters; () where it shares nothing.
+
+    An override shares its name and its parameters with its base; a function in a backend's table its parameters with
+    the others of the table.
+    """
+    if any(getattr(getattr(mark, "func", None), "attr", "") == "register" for mark in function.decorator_list):
+        return ("in a table", *named(function))
     first = function.args.args[:1]
     return (function.name, *named(function)) if first and first[0].arg == "self" else ()
 
 
-def without_arguments(modules: Mapping[str, ast.Module]) -> list[str]:
-    """Public functions of the core that have several parameters and say nothing of them.
+@cache
+def contract(name: str) -> set[str]:
+    """The parameters that the contract of all ops describes, of forward or of backward functions."""
+    body = trees()["cnnbench/execution/operations.py"].body
+    place = next(i for i, node in enumerate(body) if name in ast.unparse(node).partition(" = ")[0])
+    lines = re.findall(r"^    (\w+(?:, \w+)*): ", body[place + 1].value.value, re.MULTILINE)
+    return {parameter for line in lines for parameter in line.split(", ")}
 
-    A method may leave it to another class's method of the same name and parameters: to its base, or its protocol.
+
+def without_arguments(modules: Mapping[str, ast.Module]) -> list[str]:
+    """Public functions that have several parameters and say nothing of them.
+
+    A method may leave it to another class's method of the same name and parameters: to its base, or its protocol; an op
+    or a loss
+    to the contract of all of these.
     """
+    described = [contract("Forward"), contract("Backward"), {"loss", "output", "targets"}]
     several = [
         (f"{name}:{function.lineno} {function.name}", function)
         for name, tree in modules.items()
-        if name.startswith("cnnbench/") and not name.startswith(COMMANDS)
+        if name.startswith(("cnnbench/", "backends/")) and not name.startswith(COMMANDS)
         for function in public(tree)
-        if len(named(function)) > UNEXPLAINED
+        if len(named(function)) > UNEXPLAINED and {*named(function)} not in described
     ]
     explained = [function for _, function in several if "Args:" in (ast.get_docstring(function) or "")]
     known = {signature(function) for function in explained} - {()}
@@ -129,14 +147,10 @@ def backward_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 def test_ops_have_the_parameters_that_their_contract_describes():
     """So that 400 docstrings need not: ``Forward`` and ``Backward`` say once what each is."""
     found = {"Forward": [*registered("/ops/")], "Backward": [*backward_functions()]}
-    tree = trees()["cnnbench/execution/operations.py"]
-    for contract, functions in found.items():
-        place = next(i for i, node in enumerate(tree.body) if contract in ast.unparse(node).partition(" = ")[0])
-        lines = re.findall(r"^    (\w+(?:, \w+)*): ", tree.body[place + 1].value.value, re.MULTILINE)
-        described = {name for line in lines for name in line.split(", ")}
+    for name, functions in found.items():
         assert len(functions) > 80, "the search finds them"
-        assert len(described) == 5
-        assert not [where for where, function in functions if {*named(function)} != described]
+        assert len(contract(name)) == 5
+        assert not [where for where, function in functions if {*named(function)} != contract(name)]
     assert {named(function) for _, function in registered("/losses.py")} == {("loss", "output", "targets")}
 
 

@@ -23,6 +23,11 @@ def loss_function(loss: Loss, output: Shape, options: ProgramOptions) -> LossFun
     """(main output of this shape, targets) -> the loss and the output's gradient.
 
     A loss without a function here is its layer on the reference ops, whatever op of the network was replaced.
+
+    Args:
+        loss: One of this backend's, another one, or a scalar output of the network.
+        output: The main output's shape.
+        options: Of the program.
     """
     if isinstance(loss, Objective):
         loss.require_scalar(output, "loss")
@@ -54,6 +59,12 @@ def objective(loss: Objective, output: Array, targets: Array) -> tuple[Array, Ar
 
 
 def by_layer(bound: BoundLoss, output: Array, targets: Array) -> tuple[Array, Array]:
-    """The layer's forward and backward functions."""
+    """The layer's forward and backward functions.
+
+    Args:
+        bound: The loss's layer on the reference ops.
+        output: The network's main output.
+        targets: Of the batch.
+    """
     value, tape = bound.recorded(output, targets)
     return value, bound.gradient(tape, np.ones_like(value))

@@ -21,7 +21,16 @@ OPTIMIZERS = OptimizerRules("numpy", clips=True, accumulates=True)
 
 @OPTIMIZERS.register("sgd")
 def sgd(optimizer: SGD, weight: Array, gradient: Array, slots: Slots, rate: float, decays: bool) -> tuple[Array, Slots]:
-    """g = gradient + decay w; m = momentum m + (1 - dampening) g; w - rate (g + momentum m if nesterov else m)."""
+    """g = gradient + decay w; m = momentum m + (1 - dampening) g; w - rate (g + momentum m if nesterov else m).
+
+    Args:
+        optimizer: The rule's own fields.
+        weight: Of any shape.
+        gradient: Of the weight's shape.
+        slots: Of this weight, by the specification's names.
+        rate: The learning rate.
+        decays: Whether this weight decays.
+    """
     if decays and optimizer.weight_decay:
         gradient = gradient + optimizer.weight_decay * weight
     if not optimizer.momentum:

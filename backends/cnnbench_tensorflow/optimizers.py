@@ -16,7 +16,16 @@ OPTIMIZERS = OptimizerRules("tensorflow", clips=True, accumulates=True)
 
 @OPTIMIZERS.register("sgd")
 def sgd(optimizer: SGD, variable: Any, slots: Mapping[str, Any], gradient: Any, rate: Any, decays: bool) -> None:
-    """One step by ``ResourceApplyMomentum``, whose accumulator leaves the rate out as the specification does."""
+    """One step by ``ResourceApplyMomentum``, whose accumulator leaves the rate out as the specification does.
+
+    Args:
+        optimizer: The rule's own fields.
+        variable: The weight; overwritten.
+        slots: Variables of this weight, by the specification's names; overwritten.
+        gradient: Of the weight's shape.
+        rate: The learning rate, a scalar tensor.
+        decays: Whether this weight decays.
+    """
     if optimizer.weight_decay and decays:
         gradient = gradient + optimizer.weight_decay * variable
     if not optimizer.momentum:

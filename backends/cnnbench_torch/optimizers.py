@@ -41,6 +41,11 @@ def sgd(optimizer: SGD, parameters: Sequence[Tensor], decays: Sequence[bool]) ->
 
     Its momentum starts as the first gradient, which is what a buffer of zeros becomes unless it is damped; PyTorch
     keeps the rate outside of the buffer, as the spec does.
+
+    Args:
+        optimizer: The rule's own fields.
+        parameters: All that are trained.
+        decays: Whether each of them decays.
     """
     rule = torch.optim.SGD(
         _groups(parameters, decays, optimizer.weight_decay),

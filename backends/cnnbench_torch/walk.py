@@ -40,7 +40,13 @@ class WalkModule(torch.nn.Module):
         self.loss = loss
 
     def forward(self, operands: ProgramOperands, weights: Sequence[Tensor], state: Sequence[Tensor]) -> TorchPass:
-        """One pass, and the loss of the main output."""
+        """One pass, and the loss of the main output.
+
+        Args:
+            operands: The batch.
+            weights: In the order of the bound program.
+            state: In that order, too.
+        """
         result = self.program.forward(operands.inputs, weights, state, operands.masks)
         value = None if self.loss is None else self.loss(result.outputs[0], operands.targets)
         # Compiled code would hand every unchanged tensor through once more.
@@ -52,6 +58,11 @@ def make_walk(program: Program, mode: str, loss: LossFunction | None = None) -> 
 
     Dynamo keeps compiled code by code object and gives up after a few for one object, so every program gets a code
     object of its own. Its guards on the walk's constants are dropped: nothing can change them; those on tensors stay.
+
+    Args:
+        program: Bound.
+        mode: ``eager`` or ``compile``.
+        loss: Of the main output; None for a forward pass.
     """
     if mode == "eager":
         return WalkModule(program, loss).forward

@@ -75,6 +75,11 @@ def add_bias(y: Array, bias: Array, call: Call) -> Array:
 
     The gradient of the bias is summed in the type of the sum, and XLA's bfloat16 loses half of 1,500 positive terms
     on the host (JAX 0.10).
+
+    Args:
+        y: A convolution's output, channels on the axis that ``call`` names.
+        bias: (C,).
+        call: With the layout.
     """
     axis, wide = call.channel_axis(y.ndim), jnp.promote_types(y.dtype, jnp.float32)
     values = bias.astype(wide).reshape([-1 if i == axis else 1 for i in range(y.ndim)])

@@ -29,7 +29,13 @@ Arrays = tuple[Array, ...]
 
 
 def window_sizes(layer: WindowPool, x: Array, call: Call) -> tuple[Shape, Shape]:
-    """The spatial sizes of the input and of the output."""
+    """The spatial sizes of the input and of the output.
+
+    Args:
+        layer: Resolved.
+        x: Of rank 3 and more.
+        call: With the layout of ``x``.
+    """
     spatial = tuple(x.shape[axis] for axis in spatial_axes(call, x.ndim))
     return spatial, layer.output_shapes(((1, 1, *spatial),))[0][2:]
 
@@ -86,7 +92,13 @@ def avg_pool(layer: AvgPool, inputs: Arrays, weights: Arrays, state: Arrays, cal
 
 
 def windowed_sum(x: Array, layer: WindowPool, call: Call) -> Array:
-    """The sum of each window of zero-padded ``x``."""
+    """The sum of each window of zero-padded ``x``.
+
+    Args:
+        x: (N, C, *spatial) in the layout of ``call``.
+        layer: Resolved; its window slides over ``x``.
+        call: With the layout.
+    """
     window = layer.window()
     spatial, sizes = window_sizes(layer, x, call)
     padding = full_padding(window, require_pairs(layer.padding), spatial, sizes)

@@ -54,7 +54,13 @@ def _reduced(function: str, x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def let_go(kept: Array, axes: tuple[int, ...], call: Call) -> Array:
-    """A reduced value without the (canonical) axes that have size 1, in the layout of its new rank."""
+    """A reduced value without the (canonical) axes that have size 1, in the layout of its new rank.
+
+    Args:
+        kept: The value, which still has all its axes.
+        axes: That were reduced, in the canonical layout.
+        call: With the layout of ``kept``.
+    """
     order = call.order_after_removal(axes, kept.ndim)
     left = jnp.squeeze(kept, call.axes(axes, kept.ndim))
     return left if order is None else jnp.transpose(left, order)

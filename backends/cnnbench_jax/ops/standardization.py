@@ -20,7 +20,13 @@ def wide(x: Array) -> Array:
 
 
 def per_channel(weight: Array, rank: int, call: Call) -> Array:
-    """(C,) shaped to broadcast along the channel axis, in float32 at least."""
+    """(C,) shaped to broadcast along the channel axis, in float32 at least.
+
+    Args:
+        weight: (C,).
+        rank: Of the value that it is to meet.
+        call: With the layout of that value.
+    """
     axis = call.channel_axis(rank)
     return wide(weight).reshape([-1 if i == axis else 1 for i in range(rank)])
 

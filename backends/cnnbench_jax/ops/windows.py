@@ -42,7 +42,14 @@ def spatial_axes(call: Call, rank: int) -> tuple[int, ...]:
 def full_padding(
     window: Window, padding: Sequence[tuple[int, int]], spatial: Shape, sizes: Shape
 ) -> list[tuple[int, int]]:
-    """Padding whose end reaches exactly to the end of the last window; a negative end crops."""
+    """Padding whose end reaches exactly to the end of the last window; a negative end crops.
+
+    Args:
+        window: That slides over the image.
+        padding: (begin, end) of each spatial axis.
+        spatial: The image's spatial sizes.
+        sizes: The output's.
+    """
     return [
         (begin, (count - 1) * s + effective_size(k, d) - size - begin)
         for (begin, _), count, s, k, d, size in zip(
@@ -52,7 +59,14 @@ def full_padding(
 
 
 def pad_spatial(x: Array, call: Call, padding: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
-    """``x`` with its spatial axes surrounded by ``value``; negative numbers crop."""
+    """``x`` with its spatial axes surrounded by ``value``; negative numbers crop.
+
+    Args:
+        x: (N, C, *spatial) in the layout of ``call``.
+        call: With the layout.
+        padding: (begin, end) of each spatial axis.
+        value: Of the border.
+    """
     pairs = call.per_axis(((0, 0), (0, 0), *padding))
     return lax.pad(x, jnp.asarray(value, x.dtype), [(begin, end, 0) for begin, end in pairs])
 
@@ -62,6 +76,11 @@ def cropped(x: Array, call: Call, padding: Sequence[tuple[int, int]]) -> tuple[A
 
     The gradient of ``lax.reduce_window`` fails for negative padding: "slice limit_indices must be less than or equal to
     operand shape" (JAX 0.10).
+
+    Args:
+        x: (N, C, *spatial) in the layout of ``call``.
+        call: With the layout.
+        padding: (begin, end) of each spatial axis, of either sign.
     """
     pairs = [(min(begin, 0), min(end, 0)) for begin, end in padding]
     return pad_spatial(x, call, pairs), [(max(begin, 0), max(end, 0)) for begin, end in padding]

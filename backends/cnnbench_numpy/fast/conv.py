@@ -169,7 +169,13 @@ class Patches:
         return (rows - 1) * window.stride[0] + window.dilation[0] * (window.kernel_size[0] - 1) + 1
 
     def source(self, x: Array, region: ConvRegion, worker: int) -> Array:
-        """The input under a region, zeros around it where it is padded: (images, reach, *extent[1:], C)."""
+        """The input under a region, zeros around it where it is padded: (images, reach, *extent[1:], C).
+
+        Args:
+            x: (N, *spatial, C).
+            region: Images and rows of the output.
+            worker: The number of the thread, which has a strip of its own.
+        """
         images, rows = region.size
         first = region.rows.start * self.window.stride[0] - self.padding[0][0]
         reach = self.reach(rows)
@@ -206,7 +212,14 @@ class Patches:
         return np.lib.stride_tricks.as_strided(source, shape, strides)
 
     def gather(self, x: Array, region: ConvRegion, worker: int, workspace: Array) -> Array:
-        """The patches of a region, copied into the worker's workspace."""
+        """The patches of a region, copied into the worker's workspace.
+
+        Args:
+            x: (N, *spatial, C).
+            region: Images and rows of the output.
+            worker: The number of the thread.
+            workspace: Of the worker; overwritten.
+        """
         view = self.view(self.source(x, region, worker), region)
         flat = workspace[: view.size]
         np.copyto(flat.reshape(view.shape), view)
@@ -220,7 +233,13 @@ class Patches:
 
 
 def product(patches: Array, weight: Array, block: Array) -> None:
-    """(G, M, K) times (G, K, O/G) into the block (M, O)."""
+    """(G, M, K) times (G, K, O/G) into the block (M, O).
+
+    Args:
+        patches: (G, M, K).
+        weight: (G, K, O/G).
+        block: (M, O); overwritten.
+    """
     if patches.shape[0] == 1:
         np.matmul(patches[0], weight[0], out=block)
     else:

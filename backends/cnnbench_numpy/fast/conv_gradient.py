@@ -71,7 +71,15 @@ def _flipped(layer: Conv, weight: Array) -> Array:
 
 
 def convolution_gradients(layer: Conv, x: Array, dy: Array, weight: Array, team: Team) -> tuple[Array, Array]:
-    """(dx, d weight in its native layout) of the convolution of ``x`` (N, *spatial, C)."""
+    """(dx, d weight in its native layout) of the convolution of ``x`` (N, *spatial, C).
+
+    Args:
+        layer: Resolved.
+        x: (N, *spatial, C).
+        dy: The cotangent (N, *out, O).
+        weight: In its native layout.
+        team: The threads.
+    """
     geometry, shares, patches = _plan(layer, x.shape, x.dtype.str, team.size)
     x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
     if geometry.pointwise:

@@ -104,7 +104,14 @@ class ConvKernel(Kernel):
 
 @lru_cache(maxsize=1024)
 def conv_kernel(layer: Conv, x: Shape, dtype: str, team: Team) -> ConvKernel:
-    """The kernel of a convolution on its own; all kernels of a dtype and team share their workspace."""
+    """The kernel of a convolution on its own; all kernels of a dtype and team share their workspace.
+
+    Args:
+        layer: Resolved.
+        x: The input's shape (N, *spatial, C).
+        dtype: Of the input and the weight, as text.
+        team: The threads.
+    """
     return ConvKernel(layer, x, (Bias(1),) if layer.bias else (), team, _workspace(dtype, team))
 
 

@@ -38,6 +38,12 @@ def normalize_batch(
     """(y, batch mean, biased batch variance, 1 / std) of x (N, *spatial, C).
 
     The variance is that of the differences from the mean, not of squares.
+
+    Args:
+        layer: Its epsilon.
+        x: (N, *spatial, C).
+        weights: (weight, bias), each (C,); () for neither.
+        team: The threads.
     """
     rows = x.reshape(-1, x.shape[-1])
     y = np.empty(x.shape, x.dtype)
@@ -68,7 +74,15 @@ def normalize_batch(
 def batch_norm_gradients(
     layer: BatchNorm, saved: tuple[Array, Array, Array], dy: Array, weights: tuple[Array, ...], team: Team
 ) -> tuple[Array, tuple[Array, Array]]:
-    """(dx, (d weight, d bias)) in training: (w / std) (dy - mean(dy) - x' mean(dy x')) with x' the normalised x."""
+    """(dx, (d weight, d bias)) in training: (w / std) (dy - mean(dy) - x' mean(dy x')) with x' the normalised x.
+
+    Args:
+        layer: Its fields.
+        saved: (x, mean, 1 / std) of the forward pass.
+        dy: The cotangent, of the shape of x (N, *spatial, C).
+        weights: (weight, bias), each (C,); () for neither.
+        team: The threads.
+    """
     x, mean, inverse_std = saved
     rows, slopes = x.reshape(-1, x.shape[-1]), dy.reshape(-1, x.shape[-1])
     dx = np.empty(x.shape, x.dtype)

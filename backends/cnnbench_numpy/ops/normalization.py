@@ -55,6 +55,13 @@ def batch_norm(layer: BatchNorm, inputs: Arrays, weights: Arrays, state: Arrays,
 def running_statistics(layer: BatchNorm, mean: Array, variance: Array, state: Arrays, count: int) -> Arrays:
     """(1 - momentum) running + momentum batch, for the mean and the variance of ``count`` values a channel.
 
+    Args:
+        layer: With the momentum, and the variance that is stored.
+        mean: Of the batch, (C,).
+        variance: Of the batch, (C,); the biased one.
+        state: (running mean, running variance) before.
+        count: Values of a channel in the batch.
+
     Raises:
         NumericalError: One value a channel has no unbiased variance.
     """

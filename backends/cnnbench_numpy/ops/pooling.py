@@ -16,7 +16,13 @@ from cnnbench_numpy.ops.taps import Pairs, Slices, at, crop_spatial, pad_spatial
 
 
 def window_padding(layer: WindowPool, x: Shape, out: Shape) -> Pairs:
-    """The padding, its end grown where the last window of ``ceil_mode`` reaches further."""
+    """The padding, its end grown where the last window of ``ceil_mode`` reaches further.
+
+    Args:
+        layer: Resolved.
+        x: The shape (N, C, *spatial) of the input.
+        out: That of the output.
+    """
     return reach(x[2:], tuple(require_pairs(layer.padding)), layer.window(), out[2:])
 
 

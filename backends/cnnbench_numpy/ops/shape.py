@@ -69,7 +69,14 @@ def tile(layer: Tile, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
 
 
 def scatter(gradient: Array, axis: int, indices: Any, size: int) -> Array:
-    """The gradient of taking ``indices`` of an axis of this size: the sum at each position of what was taken there."""
+    """The gradient of taking ``indices`` of an axis of this size: the sum at each position of what was taken there.
+
+    Args:
+        gradient: Of what was taken.
+        axis: From which it was taken.
+        indices: Positions on that axis, negative ones counted from its end.
+        size: Of that axis.
+    """
     rows = np.moveaxis(gradient, axis, 0)
     total = np.zeros((size, *rows.shape[1:]), gradient.dtype)
     np.add.at(total, np.asarray(indices), rows)

@@ -17,7 +17,14 @@ Slices = tuple[slice, ...]
 
 
 def reach(spatial: Shape, padding: Pairs, window: Window, out: Shape) -> Pairs:
-    """The padding, its end grown where the last window of ``ceil_mode`` reaches further."""
+    """The padding, its end grown where the last window of ``ceil_mode`` reaches further.
+
+    Args:
+        spatial: The input's spatial sizes.
+        padding: (begin, end) of each of them.
+        window: That slides over the input.
+        out: The output's spatial sizes.
+    """
     pairs = []
     for axis, (begin, end) in enumerate(padding):
         last = (out[axis] - 1) * window.stride[axis] + window.dilation[axis] * (window.kernel_size[axis] - 1) + 1
@@ -26,14 +33,26 @@ def reach(spatial: Shape, padding: Pairs, window: Window, out: Shape) -> Pairs:
 
 
 def pad_spatial(x: Array, padding: Pairs, value: float = 0.0) -> Array:
-    """(N, C, *spatial) surrounded by ``value``."""
+    """(N, C, *spatial) surrounded by ``value``.
+
+    Args:
+        x: (N, C, *spatial).
+        padding: (begin, end) of each spatial axis, none negative.
+        value: Of the border.
+    """
     if not any(map(any, padding)):
         return x
     return np.pad(x, ((0, 0), (0, 0), *padding), constant_values=value)
 
 
 def crop_spatial(x: Array, padding: Pairs, spatial: Shape) -> Array:
-    """What ``pad_spatial`` surrounded."""
+    """What ``pad_spatial`` surrounded.
+
+    Args:
+        x: (N, C, *padded).
+        padding: As ``pad_spatial`` had it.
+        spatial: The sizes before.
+    """
     inside = tuple(slice(begin, begin + size) for (begin, _), size in zip(padding, spatial, strict=True))
     return x[(slice(None), slice(None), *inside)]
 

@@ -72,6 +72,12 @@ def convolve(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> Any:
     gradient in two. There, groups are convolutions of their own and a dilated kernel has zeros between its elements.
     Without oneDNN the sums of bfloat16 are accumulated in bfloat16 (25 % off after 8,000 terms), so they are made in
     float32 and rounded once.
+
+    Args:
+        x: (N, *spatial, C).
+        kernel: (*kernel, C / groups, O).
+        window: With the padding and the output's sizes.
+        groups: Of channels.
     """
     if not ONEDNN and x.dtype == tf.bfloat16:
         return tf.cast(convolve(wide(x), wide(kernel), window, groups), tf.bfloat16)

@@ -52,7 +52,13 @@ def _reduced(function: str, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def let_go(kept: Any, axes: tuple[int, ...], call: Call) -> Any:
-    """A reduced value without the (canonical) axes that have size 1, in the layout of its new rank."""
+    """A reduced value without the (canonical) axes that have size 1, in the layout of its new rank.
+
+    Args:
+        kept: The value, which still has all its axes.
+        axes: That were reduced, in the canonical layout.
+        call: With the layout of ``kept``.
+    """
     rank = kept.shape.rank
     if not axes:
         return kept  # tf.squeeze takes no axes for all that have size 1
@@ -71,7 +77,13 @@ def reduce(layer: Reduce, inputs: Values, weights: Values, state: Values, call: 
 
 
 def first_extreme(x: Any, axis: int, *, largest: bool) -> Any:
-    """Position of the first extreme along an axis; a NaN, which ``tf.argmax`` passes over, counts as one."""
+    """Position of the first extreme along an axis; a NaN, which ``tf.argmax`` passes over, counts as one.
+
+    Args:
+        x: A value of floats.
+        axis: Of ``x``.
+        largest: Whether the maximum is looked for, and not the minimum.
+    """
     found = tf.argmax(x, axis) if largest else tf.argmin(x, axis)
     unordered = tf.math.is_nan(x)
     first = tf.argmax(tf.cast(unordered, tf.int32), axis)

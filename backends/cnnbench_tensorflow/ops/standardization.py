@@ -23,7 +23,13 @@ def single(x: Any) -> Any:
 
 
 def affine(y: Any, weights: Values, dtype: Any) -> Any:
-    """y weight + bias as far as there are such, in ``dtype``."""
+    """y weight + bias as far as there are such, in ``dtype``.
+
+    Args:
+        y: (N, *spatial, C).
+        weights: (weight, bias), each (C,); or a part of them.
+        dtype: Of the result.
+    """
     if weights:
         y = y * single(weights[0])
     if len(weights) > 1:

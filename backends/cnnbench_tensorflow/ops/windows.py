@@ -54,7 +54,10 @@ class WindowGeometry(NamedTuple):
 def geometry(layer: Any, x: Any, outputs: Sequence[int]) -> tuple[WindowGeometry, Any]:
     """The window of a resolved layer on an image (N, *spatial, C), and the image with one axis held as two.
 
-    ``outputs`` are the output's spatial sizes.
+    Args:
+        layer: Resolved.
+        x: (N, *spatial, C).
+        outputs: The output's spatial sizes.
     """
     window: Window = layer.window()
     size = tuple(x.shape[1:-1])
@@ -80,7 +83,13 @@ def output_sizes(layer: Any, x: Any) -> tuple[int, ...]:
 
 
 def pad_image(x: Any, pairs: PaddingPairs, value: float = 0.0) -> Any:
-    """The image with a border on its spatial axes; itself where the border is empty."""
+    """The image with a border on its spatial axes; itself where the border is empty.
+
+    Args:
+        x: (N, *spatial, C).
+        pairs: (begin, end) of each spatial axis, none negative.
+        value: Of the border.
+    """
     if not any(map(any, pairs)):
         return x
     return tf.pad(x, ((0, 0), *pairs, (0, 0)), constant_values=tf.constant(value, x.dtype))

@@ -72,6 +72,11 @@ def index_select(x: Tensor, axis: int, index: Tensor) -> Tensor:
 
     Inductor adds the gradient up in place at indices, and where it also transposes the cotangent, it adds the offset
     within a tile twice: it writes beyond the end of its buffer.
+
+    Args:
+        x: From which rows are taken.
+        axis: Of ``x``.
+        index: (K,) positions on that axis.
     """
     if not torch.compiler.is_compiling():
         return x.index_select(axis, index)

@@ -25,7 +25,13 @@ def symmetric(padding: Pairs) -> tuple[int, ...] | None:
 
 
 def pad_spatial(x: Tensor, padding: Pairs, value: float = 0.0) -> Tensor:
-    """``x`` (N, C, *spatial) surrounded by ``value``; a negative number crops, as ``functional.pad`` does."""
+    """``x`` (N, C, *spatial) surrounded by ``value``; a negative number crops, as ``functional.pad`` does.
+
+    Args:
+        x: (N, C, *spatial).
+        padding: (begin, end) of each spatial axis.
+        value: Of the border.
+    """
     if not any(any(pair) for pair in padding):
         return x
     flat = [amount for pair in reversed(padding) for amount in pair]  # PyTorch names the last axis first
@@ -57,7 +63,13 @@ def native_padding(layer: WindowPool) -> tuple[int, ...] | None:
 
 
 def nothing(layer: Layer, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """The output for no images: the compiled gradient of a convolution of none raises (PyTorch 2.13)."""
+    """The output for no images: the compiled gradient of a convolution of none raises (PyTorch 2.13).
+
+    Args:
+        layer: Resolved.
+        x: (0, C, *spatial).
+        weights: Of the layer, whose gradients are zeros.
+    """
     shape = layer.output_shapes((tuple(x.shape),))[0]
     connected = reduce(add, (weight.sum() for weight in weights), x.sum())  # so that every gradient is a zero
     return connected.expand(shape)
