@@ -108,8 +108,7 @@ def without_arguments(modules: Mapping[str, ast.Module]) -> list[str]:
     """Public functions that have several parameters and say nothing of them.
 
     A method may leave it to another class's method of the same name and parameters: to its base, or its protocol; an op
-    or a loss
-    to the contract of all of these.
+    or a loss to the contract of all of these.
     """
     described = [contract("Forward"), contract("Backward"), {"loss", "output", "targets"}]
     several = [
