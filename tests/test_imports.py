@@ -61,13 +61,14 @@ RANKS = {
     for package, order in ORDER.items()
 }
 PLANNED: set[str] = set()  # rooms that are not built yet
-FRAMEWORKS = {"torch", "torchvision", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras"}
+FRAMEWORKS = {"torch", "torchvision", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras", "onnxruntime"}
 BACKEND_MAY_IMPORT = {"errors", "hookspecs", "spec", "execution"}
 OWN_FRAMEWORK = {
     "cnnbench_numpy": set(),
     "cnnbench_torch": {"torch"},
     "cnnbench_jax": {"jax", "jaxlib", "optax", "ml_dtypes"},
     "cnnbench_tensorflow": {"tensorflow", "h5py", "keras", "ml_dtypes"},
+    "cnnbench_onnxruntime": {"onnxruntime", "onnx"},
 }
 
 

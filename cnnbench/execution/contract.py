@@ -31,6 +31,7 @@ class BackendPlugin:
         precisions: The precision policies of each mode. devices: the kinds of device. layouts: the layouts.
         colour: ``#rrggbb`` of its bars and lines.
         distribution: The package whose version names the backend.
+        trains: Whether there is training at all; a suite's training leaves a backend out that only serves.
     """
 
     name: str
@@ -42,6 +43,7 @@ class BackendPlugin:
     layouts: tuple[str, ...]
     colour: str
     distribution: str
+    trains: bool = True
 
     def unavailable(self) -> str | None:
         """Why the backend cannot be used here, or None."""

@@ -11,7 +11,7 @@ from cnnbench.execution.program import BoundStep
 from cnnbench.execution.sources import module_of
 from cnnbench.spec.graph import Node
 
-OWN = frozenset({"cnnbench", "cnnbench_numpy", "cnnbench_torch", "cnnbench_jax", "cnnbench_tensorflow"})
+OWN = frozenset(("cnnbench", *(f"cnnbench_{name}" for name in ("numpy", "torch", "jax", "tensorflow", "onnxruntime"))))
 
 
 def culprit(error: BaseException) -> str | None:

@@ -15,6 +15,7 @@ from cnnbench.spec.content import content_digest
 
 PACKAGES = (
     "cnnbench", "numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "tensorflow-cpu", "keras", "optax",
+    "onnx", "onnxruntime", "cnnbench-onnxruntime",
     "safetensors", "mlflow", "scikit-learn", "scikit-image", "ray",
 )  # fmt: skip
 VARIABLE_PREFIXES = (

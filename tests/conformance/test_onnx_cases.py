@@ -17,7 +17,8 @@ pytest.importorskip("onnx")
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
 EXCLUDED = {"passed": 350, "failed": 0, "skipped": 1, "total": 351}
 OTHERS = [
-    pytest.param(name, marks=[getattr(pytest.mark, name), pytest.mark.slow]) for name in ("torch", "jax", "tensorflow")
+    pytest.param(name, marks=[getattr(pytest.mark, name), pytest.mark.slow])
+    for name in ("torch", "jax", "tensorflow", "onnxruntime")
 ]
 
 

@@ -13,12 +13,13 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.kinds import layer_kinds
 
 FAMILIES = sorted({case.layer.family for case in layer_cases().values()})
-MARKS = {name: getattr(pytest.mark, name) for name in ("torch", "jax", "tensorflow")}
+MARKS = {name: getattr(pytest.mark, name) for name in ("torch", "jax", "tensorflow", "onnxruntime")}
 MODES = {
     "numpy": ("reference", "fast"),
     "torch": ("eager", "compile"),
     "jax": ("jit",),
     "tensorflow": ("graph", "xla"),
+    "onnxruntime": ("optimized", "plain"),
 }
 INTERPRETED = (("numpy", "reference"), ("numpy", "fast"), ("torch", "eager"))
 PACK = 16  # layers in a graph where each graph is compiled
@@ -34,7 +35,7 @@ def compiled() -> Iterator[object]:
     for name, modes in MODES.items():
         for mode in modes:
             if (name, mode) not in INTERPRETED:
-                for policy in ("float32", "float64", "bfloat16"):
+                for policy in ("float32", "float64", "bfloat16") if name != "onnxruntime" else ("float32",):
                     yield marked(name, mode, policy, quick=False)
 
 
@@ -68,6 +69,7 @@ def test_every_case_passes_where_graphs_are_compiled(load, name, mode, policy, f
     [
         pytest.param("jax", "jit", 80, marks=pytest.mark.jax),
         pytest.param("tensorflow", "graph", 80, marks=pytest.mark.tensorflow),
+        pytest.param("onnxruntime", "optimized", 80, marks=[pytest.mark.onnxruntime, pytest.mark.slow]),
     ],
 )
 def test_the_first_case_of_each_op_passes_where_graphs_are_compiled(load, name, mode, least):

@@ -11,7 +11,8 @@ from cnnbench.spec.composites import Composite
 from cnnbench.spec.kinds import layer_kinds
 
 CORE = {kind: cls for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
-BACKENDS = ["numpy", *(pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("torch", "jax", "tensorflow"))]
+FRAMEWORKS = ("torch", "jax", "tensorflow", "onnxruntime")
+BACKENDS = ["numpy", *(pytest.param(name, marks=getattr(pytest.mark, name)) for name in FRAMEWORKS)]
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -16,7 +16,7 @@ from cnnbench.harness.suite.names import wrong_names
 from cnnbench.harness.suite.networks import graph_digest, weights_digest
 from cnnbench.harness.suite.points import Point, count_points, matches, points
 from cnnbench.harness.suite.selection import compile_expression
-from cnnbench.harness.suite.trainings import PROGRAM_CHECK, training_of
+from cnnbench.harness.suite.trainings import PROGRAM_CHECK, AskedTraining, training_of
 from cnnbench.spec.frozen import Frozen
 
 PLAN_SCHEMA_VERSION = 1
@@ -129,6 +129,7 @@ def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Nam
     checks = suite.checks.names if axes.checks is None else axes.checks
     measure = suite.measure.names if axes.measure is None else axes.measure
     label = names.labels[point.architecture]
+    trained = training if here.plugins[point.backend].trains else AskedTraining()
     return Cell(
         id=cell_label(point, label),
         key=key_of(point, suite.seed, training.asked, names.asked),
@@ -136,11 +137,11 @@ def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Nam
         network=label,
         **point._asdict(),
         seed=suite.seed,
-        skip=here.skip(point, training.data),
-        checks=(*checks, PROGRAM_CHECK) if training.program else checks,
+        skip=here.skip(point, trained.data),
+        checks=(*checks, PROGRAM_CHECK) if trained.program else checks,
         measure=tuple(name for name in measure if name in suite.measure.names),
-        train=training.asked is not None,
-        program=training.program,
+        train=trained.asked is not None,
+        program=trained.program,
         graph_digest=graph_digest(point.architecture, point.image, point.num_classes),
         weights_digest=weights_digest(point.architecture, point.image, point.weights),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,6 +153,16 @@ def test_a_program_is_checked_and_trained_once() -> None:
     filtered = plan(suite(BLOCK, train={"architectures": "resnet20"}), Filters(expression="b8"))
     assert all(cell.checks and cell.train for cell in filtered.cells)
     assert {cell.key for cell in filtered.cells} <= {cell.key for cell in result.cells}
+
+
+def test_a_backend_that_only_serves_is_measured_and_checked_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = replace(described("served", ("only",), ("float32",)), trains=False)
+    known = {**backends.backend_plugins(), "served": served}
+    monkeypatch.setattr(backends, "backend_plugins", lambda: known)
+    block = {**BLOCK, "backends": ["plain", "served"], "batch": 8}
+    trained, left = plan(suite(block, train={"architectures": ["resnet20"], "data": "digits", "epochs": 1})).cells
+    assert (trained.train, left.train) == (True, False)
+    assert (left.skip, left.checks, left.measure) == (None, trained.checks, trained.measure)
 
 
 def test_the_key_is_of_what_is_asked_and_not_of_how_long_it_is_measured() -> None:

@@ -91,10 +91,29 @@ def elementwise(node: NodeWriter) -> list[str]:
     if function == "rsqrt":
         return [node.op("Reciprocal", node.op("Sqrt", x))]
     if function == "expm1":
-        return [node.op("Sub", node.op("Exp", x), node.constant(1.0))]
+        return [less_one(node, x)]
     if function == "log1p":
-        return [node.op("Log", node.op("Add", x, node.constant(1.0)))]
+        return [_log_of_one_more(node, x)]
     return [node.op(_FUNCTIONS[function], x)]
+
+
+def less_one(node: NodeWriter, value: str) -> str:
+    """exp(value) - 1 as tanh(value / 2) (exp(value) + 1), which keeps the digits of small results.
+
+    Args:
+        node: Being written.
+        value: Of any shape.
+    """
+    exponential = node.op("Add", node.op("Exp", value), node.constant(1.0, "one"))
+    return node.op("Mul", node.op("Tanh", scaled(node, value, 0.5)), exponential)
+
+
+def _log_of_one_more(node: NodeWriter, value: str) -> str:
+    """log(1 + value), as 2 atanh(value / (value + 2)) below one, which keeps the digits of small results."""
+    one = node.constant(1.0, "one")
+    ratio = node.op("Div", value, node.op("Add", value, node.constant(2.0, "two")))
+    small = scaled(node, node.op("Atanh", ratio), 2.0)
+    return node.op("Where", node.op("Less", value, one), small, node.op("Log", node.op("Add", value, one)))
 
 
 @exporter("leaky_relu")

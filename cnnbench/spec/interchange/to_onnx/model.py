@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from cnnbench.errors import SpecError, StorageError, UnavailableError
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange import to_onnx
-from cnnbench.spec.interchange.to_onnx.writer import EXPORTERS, Array, ModelWriter, NodeWriter
+from cnnbench.spec.interchange.to_onnx.writer import EXPORTERS, Array, Exporter, ModelWriter, NodeWriter
 from cnnbench.spec.passes import lower
 
 OPSET, IR_VERSION = 21, 10
@@ -40,11 +41,11 @@ def to_model(graph: Graph, arrays: Mapping[str, Array], dtype: str = "float32") 
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    _load_exporters()
+    known = exporters()
     lowered = lower(graph)
     model = ModelWriter(lowered, arrays, np.dtype(dtype))
     for node in lowered.nodes:
-        write = EXPORTERS.get(node.layer.kind)
+        write = known.get(node.layer.kind)
         writer = NodeWriter(model, node)
         if write is None:
             raise writer.refuse("this kind is not written as ONNX", received=node.layer.kind)
@@ -140,6 +141,8 @@ def write_onnx(graph: Graph, arrays: Mapping[str, Array], path: Path, dtype: str
 
 
 @cache
-def _load_exporters() -> None:
+def exporters() -> Mapping[str, Exporter]:
+    """The exporter of each layer kind that ONNX can say."""
     for module in iter_modules(to_onnx.__path__):
         import_module(f"{to_onnx.__name__}.{module.name}")
+    return MappingProxyType(EXPORTERS)

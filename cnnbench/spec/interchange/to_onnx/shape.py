@@ -21,7 +21,7 @@ def reshaped(node: NodeWriter, value: str, shape: Sequence[int]) -> str:
         value: What is reshaped.
         shape: The target.
     """
-    return node.op("Reshape", value, node.constant(list(shape), "shape"))
+    return node.op("Reshape", value, node.typed(np.array(shape, np.int64), "shape"))
 
 
 @exporter("flatten")
@@ -38,7 +38,9 @@ def reshape(node: NodeWriter) -> list[str]:
     """Reshape that keeps the batch axis, or gives the whole shape."""
     shape = node.layer.shape
     if 0 in shape:
-        raise node.refuse("a size of 0 is not written as ONNX", received=shape)
+        if not node.layer.whole:
+            raise node.refuse("a size of 0 behind the batch axis is not written as ONNX", received=shape)
+        return [node.op("Reshape", node.x, node.typed(np.array(shape, np.int64), "shape"), allowzero=1)]
     return [reshaped(node, node.x, shape if node.layer.whole else (0, *shape))]
 
 
