@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.execution.contract import BackendPlugin
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ReadModel
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 
@@ -62,3 +64,28 @@ def cnnbench_weight_readers() -> Sequence[WeightReader]:
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
     return (WeightReader("Keras", (".h5", ".keras"), _read),)
+
+
+def _is_model(model: Any) -> bool:
+    keras = sys.modules.get("keras")  # without Keras nothing can be a model of it
+    return keras is not None and isinstance(model, keras.Model)
+
+
+def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
+    from cnnbench_tensorflow.models import read
+
+    return read(model, inputs)
+
+
+def _run_model(model: Any, batch: Mapping[str, Any], mode: str, read_model: ReadModel) -> dict[str, Any]:
+    from cnnbench_tensorflow.models import run
+
+    return run(model, batch, mode, read_model)
+
+
+@hookimpl
+def cnnbench_model_readers() -> Sequence[ModelReader]:
+    """A ``keras.Model`` and the files ``.keras``, which need neither Keras nor TensorFlow to be read."""
+    from cnnbench.spec.interchange.model_readers import ModelReader
+
+    return (ModelReader("Keras", "tensorflow", (".keras",), _is_model, lambda path: path, _read_model, _run_model),)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from cnnbench.errors import CnnbenchError
 from cnnbench.spec.graph import Builder, Graph, Node, Value
 from cnnbench.spec.interchange.keras_config import KerasLayer, KerasModel, Tensor
-from cnnbench.spec.layers import Layer, Shape
+from cnnbench.spec.layers import Dropout, Layer, Shape
 from cnnbench.spec.layers.shape import Transpose
 from cnnbench.spec.passes.lowering import lower
 
@@ -35,6 +35,7 @@ class Construction:
         users: The nodes that use the weights of each of ours, in order.
         version: Of Keras.
         translation: What builds a layer.
+        named: Whether layers without weights are called as Keras' and dropouts kept, for a graph that people read.
     """
 
     builder: Builder
@@ -44,13 +45,27 @@ class Construction:
     translation: Callable[[KerasLayer], Translation]
     prepared: set[str] = field(default_factory=set)
     aside: list[str] = field(default_factory=list)
+    named: bool = False
+    current: str = ""
+    _names: set[str] = field(default_factory=set)
     _steps: int = 0
     _made: dict[str, int] = field(default_factory=dict)
 
     def plain(self, layer: Layer, *values: Value) -> Value:
         """The first output of a layer without weights."""
         self._steps += 1
-        return self.builder.add(f"step_{self._steps}", layer, *values)
+        name = self._readable(layer) if self.named else f"step_{self._steps}"
+        return self.builder.add(name, layer, *values)
+
+    def _readable(self, layer: Layer) -> str:
+        """A layer of Keras that is one here has its name; what else it becomes stands below."""
+        taken = any(name == self.current or name.startswith(f"{self.current}.") for name in self._names)
+        if layer.kind == "transpose":
+            return f"{self.current}.layout_{self._steps}"
+        name = f"{self.current}.{layer.kind}" if taken else self.current
+        name = f"{name}_{self._steps}" if name in self._names else name
+        self._names.add(name)
+        return name
 
     def weighted(self, key: str, layer: Layer, *values: Value) -> tuple[Value, ...]:
         """The outputs of a layer with weights.
@@ -65,6 +80,7 @@ class Construction:
         self._made[owner] = call + 1
         users = self.users.get(owner, (owner,))
         name = users[call] if call < len(users) else f"{owner}.call_{call + 1}"
+        self._names.add(name)
         return self.builder.add_all(name, layer, *values, weights_of=owner if call else None)
 
     def moved(self, value: Value, source: int, target: int) -> Value:
@@ -112,7 +128,7 @@ def build_keras(
     if not model.sequential and len(model.inputs) != len(inputs):
         raise NotTranslatedError(f"its model has {len(model.inputs)} inputs, {graph.name} has {len(inputs)}")
     making.prepared |= {value.name for value in inputs} if leave_preparation else set()
-    outputs = _run(making, model, inputs)
+    outputs = run_model(making, model, inputs)
     return lower(builder.build({f"output_{i}": value for i, value in enumerate(outputs)})), making.aside
 
 
@@ -122,7 +138,14 @@ def _readers(graph: Graph) -> list[Node]:
     return [node for item in graph.inputs for node in consumers.get(item.name, [])]
 
 
-def _run(making: Construction, model: KerasModel, inputs: Sequence[Value]) -> Sequence[Value]:
+def run_model(making: Construction, model: KerasModel, inputs: Sequence[Value]) -> Sequence[Value]:
+    """The outputs of a model, whose layers are put into the graph.
+
+    Args:
+        making: The network so far.
+        model: The configuration.
+        inputs: What the model reads, in Keras' layout.
+    """
     if model.sequential:
         values: Sequence[Value] = inputs
         for layer in model.layers:
@@ -154,12 +177,15 @@ def _run(making: Construction, model: KerasModel, inputs: Sequence[Value]) -> Se
 
 def _outputs(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
     if layer.model is not None:
-        return _run(making, layer.model, values)
+        return run_model(making, layer.model, values)
     if layer.cls == "InputLayer":
         return values
     if layer.cls in PREPARATION and all(value.name in making.prepared for value in values):
         making.aside.append(layer.name)
         return values
+    making.current = layer.name
+    if making.named and layer.cls == "Dropout" and layer.config["rate"]:
+        return [making.plain(Dropout(p=float(layer.config["rate"])), values[0])]
     try:
         return making.translation(layer)(making, layer, values)
     except CnnbenchError as error:
