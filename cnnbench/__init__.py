@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnnbench.face.networks import Model as Model
     from cnnbench.face.networks import build as build
     from cnnbench.face.networks import load as load
+    from cnnbench.face.porting import port as port
     from cnnbench.face.prediction import Prediction as Prediction
     from cnnbench.face.prediction import predict as predict
     from cnnbench.face.recording import log as log
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from cnnbench.output.frames import results as results
     from cnnbench.output.frames import samples as samples
     from cnnbench.output.frames import verdicts as verdicts
+    from cnnbench.porting.port import PortResult as PortResult
 
 _HOMES = {
     "cnnbench.errors": ("CnnbenchError",),
@@ -55,6 +57,7 @@ _HOMES = {
     "cnnbench.face.fault_scoring": ("fault_score",),
     "cnnbench.face.judging": ("compare", "gate"),
     "cnnbench.face.networks": ("Model", "build", "load"),
+    "cnnbench.face.porting": ("port",),
     "cnnbench.face.prediction": ("Prediction", "predict"),
     "cnnbench.face.recording": ("log",),
     "cnnbench.face.running": ("plan", "run"),
@@ -63,6 +66,7 @@ _HOMES = {
     "cnnbench.face.verify_result": ("VerifyResult",),
     "cnnbench.face.viewing": ("ViewFindings", "view"),
     "cnnbench.harness.run.runner": ("RunResult",),
+    "cnnbench.porting.port": ("PortResult",),
     "cnnbench.output.frames": (
         "agreements",
         "checks",

@@ -20,6 +20,7 @@ from cnnbench.cli.gc import gc
 from cnnbench.cli.listing import application as listing
 from cnnbench.cli.merge import merge
 from cnnbench.cli.plan import plan
+from cnnbench.cli.port import port
 from cnnbench.cli.predict import predict
 from cnnbench.cli.replay import replay
 from cnnbench.cli.report import report
@@ -68,6 +69,7 @@ application.command("fuzz")(fuzz)
 application.add_typer(faults, name="faults")
 application.command("predict")(predict)
 application.command("export")(export)
+application.command("port")(port)
 application.command("conformance")(conformance)
 application.command("claims")(claims)
 application.command("view")(view)

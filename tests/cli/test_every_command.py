@@ -51,6 +51,7 @@ COMMANDS = (
     Command("faults score numpy --network kind:relu --count 1"),
     Command("predict lenet5 -b numpy --input x.npy -o y.npy"),
     Command("export lenet5 -o new.onnx"),
+    Command("port lenet5 lenet5 -o port.md"),
     Command("conformance numpy -k test_relu"),
     Command("claims separable_cost bottlenecks --seeds 3"),
     Command("view lenet5 --image x.npy -o views"),

@@ -61,7 +61,7 @@ class Construction:
         """A layer of Keras that is one here has its name; what else it becomes stands below."""
         taken = any(name == self.current or name.startswith(f"{self.current}.") for name in self._names)
         if layer.kind == "transpose":
-            return f"{self.current}.layout_{self._steps}"
+            return f"{self.current}_layout_{self._steps}"  # beside a layer that becomes several
         name = f"{self.current}.{layer.kind}" if taken else self.current
         name = f"{name}_{self._steps}" if name in self._names else name
         self._names.add(name)

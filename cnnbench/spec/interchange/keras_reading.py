@@ -67,6 +67,7 @@ def has_channels_last(model: KerasModel) -> bool:
     """Whether the model's layers work on images whose channels come last."""
     layers = list(model.every_layer())
     images = any("Conv" in layer.cls or "Pool" in layer.cls or "UpSampling" in layer.cls for layer in layers)
+    images = images or any(len(shape) > 2 for shape in model.input_shapes())
     return images and not any(layer.config.get("data_format") == "channels_first" for layer in layers)
 
 

@@ -1,0 +1,137 @@
+"""Whether a network is a port of another: what differs, worst first, and the first node where their values part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.errors import SpecError
+from cnnbench.porting.alignment import align
+from cnnbench.porting.differences import PortDifference, differences
+from cnnbench.porting.normal_form import normal_form
+from cnnbench.porting.values_apart import SAME, Parting, distance, first_parting, measured, values_of
+from cnnbench.spec.draws import draw_inputs
+from cnnbench.spec.graph import Graph
+
+Arrays = Mapping[str, NDArray[Any]]
+BATCH = 2
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two networks.
+
+    Args:
+        name: What it is called: its reference.
+        graph: The network.
+        arrays: Its weights and running statistics.
+        unproven: How far what the model itself gives is from what its graph gives, where these are not the same.
+    """
+
+    name: str
+    graph: Graph
+    arrays: Arrays
+    unproven: float | None = None
+
+
+@dataclass(frozen=True)
+class PortResult:
+    """What a comparison found.
+
+    Args:
+        reference, candidate: The names of both sides.
+        differences: The largest first; those of training last.
+        training: Whether differences that only training shows count.
+        outputs: For each output how far both sides are apart, relative to the largest value.
+        parting: The first node where they part; None where no aligned node does.
+        aligned: How many nodes stand for each other.
+        notes: What is as well to know.
+    """
+
+    reference: str
+    candidate: str
+    differences: tuple[PortDifference, ...]
+    training: bool
+    outputs: Mapping[str, float]
+    parting: Parting | None
+    aligned: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> tuple[PortDifference, ...]:
+        """The differences that count."""
+        return tuple(item for item in self.differences if self.training or not item.training)
+
+    @property
+    def same(self) -> bool:
+        """Whether both are the same network."""
+        return not self.counted and self.parting is None and all(size <= SAME for size in self.outputs.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 for the same network, else 4."""
+        return 0 if self.same else 4
+
+
+def compare_networks(
+    reference: Side, candidate: Side, *, training: bool = False, seed: int = 0, folder: Path | None = None
+) -> PortResult:
+    """Compares two networks with their weights.
+
+    Args:
+        reference: The network that is right.
+        candidate: The network that should be the same.
+        training: Whether differences that only training shows count.
+        seed: Of the images.
+        folder: Where a file that reproduces the first difference goes; None for nowhere.
+
+    Raises:
+        SpecError: Their inputs have different shapes.
+    """
+    ours, theirs = (normal_form(side.graph, side.arrays) for side in (reference, candidate))
+    inputs = _inputs(ours.graph, theirs.graph, seed)
+    alignment = align(ours, theirs)
+    found = differences(alignment, ours, theirs)
+    values, others = values_of(ours, inputs), values_of(theirs, inputs)
+    found = measured(found, alignment.pairs, (ours, values), theirs)
+    outputs: dict[str, float] = {}
+    for (name, value), (_, other) in zip(ours.graph.outputs, theirs.graph.outputs, strict=False):
+        outputs[name] = distance(values[value], others[other])
+    if len(ours.graph.outputs) != len(theirs.graph.outputs):
+        one, two = (str(len(side.graph.outputs)) for side in (ours, theirs))
+        found.insert(0, PortDifference("outputs", reference.name, candidate.name, "outputs", one, two))
+    parting = first_parting(alignment.pairs, (ours, values), (theirs, others), folder)
+    notes = [
+        f"{side.name}: the model itself and its graph are {side.unproven:.1e} of the largest apart"
+        for side in (reference, candidate)
+        if side.unproven is not None
+    ]
+    return PortResult(
+        reference.name,
+        candidate.name,
+        tuple(found),
+        training,
+        outputs,
+        parting,
+        len(alignment.pairs),
+        tuple(notes),
+    )
+
+
+def _inputs(reference: Graph, candidate: Graph, seed: int) -> Sequence[NDArray[Any]]:
+    ours = [(item.shape, item.dtype) for item in reference.inputs]
+    theirs = [(item.shape, item.dtype) for item in candidate.inputs]
+    if ours != theirs:
+        raise SpecError(
+            "the two networks do not take the same inputs",
+            received=", ".join(f"{shape}" for shape, _ in theirs),
+            expected=", ".join(f"{shape}" for shape, _ in ours),
+            remedy="build both for one image: --image 3x224x224",
+        )
+    drawn = draw_inputs(reference, seed, BATCH)
+    return [np.asarray(drawn[item.name], np.float64 if item.dtype == "float" else None) for item in reference.inputs]

@@ -1,0 +1,130 @@
+"""The report of a port: as plain data, as lines for a terminal, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import asdict
+from typing import Any
+
+from cnnbench.porting.port import PortResult
+
+MOST = 30  # differences that are shown in words; all of them are in the data
+
+
+def to_json(result: PortResult) -> dict[str, Any]:
+    """A result as plain data."""
+    parting = None if result.parting is None else _finite(asdict(result.parting))
+    return {
+        "reference": result.reference,
+        "candidate": result.candidate,
+        "same": result.same,
+        "exit_code": result.exit_code,
+        "aligned_nodes": result.aligned,
+        "training": result.training,
+        "outputs_apart": _finite(dict(result.outputs)),
+        "first_parting": parting,
+        "differences": [
+            {**_finite(asdict(item)), "counts": item in result.counted, "text": item.text}
+            for item in result.differences
+        ],
+        "notes": list(result.notes),
+    }
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON has not as text."""
+    odd = (float("inf"), float("-inf"))
+    return {
+        key: str(value) if isinstance(value, float) and (value in odd or value != value) else value
+        for key, value in values.items()
+    }
+
+
+def lines(result: PortResult) -> list[str]:
+    """A result in words, the verdict first."""
+    found = [_verdict(result), *(f"note: {note}" for note in result.notes)]
+    if result.counted:
+        found += ["", f"{len(result.counted)} differences, the largest first:"]
+        found += [f"  {item.text}{_size(item.size)}" for item in result.counted[:MOST]]
+        if len(result.counted) > MOST:
+            found.append(f"  and {len(result.counted) - MOST} more")
+    left = [item for item in result.differences if item not in result.counted]
+    if left:
+        found += ["", f"{len(left)} differences in training only, which --train counts:"]
+        found += [f"  {item.text}" for item in left[:MOST]]
+    found += ["", *(f"output {name}: {_apart(size)}" for name, size in result.outputs.items())]
+    if result.parting is not None:
+        found += ["", *_parting(result)]
+    return found
+
+
+def _verdict(result: PortResult) -> str:
+    if result.same:
+        return f"{result.candidate} is the same network as {result.reference}: {result.aligned} nodes agree"
+    return f"{result.candidate} is not the same network as {result.reference}"
+
+
+def _size(size: float | None) -> str:
+    return "" if size is None else f" [alone {size:.1e} of the largest output]"
+
+
+def _apart(size: float) -> str:
+    return "of another shape" if size == float("inf") else f"{size:.1e} of the largest value apart"
+
+
+def _parting(result: PortResult) -> list[str]:
+    item = result.parting
+    if item is None:
+        return []
+    place = item.node if item.node == item.other else f"{item.node} ({item.other})"
+    if item.budgets is None:
+        return [f"first node where they part: {place}, whose outputs have different shapes"]
+    found = [
+        f"first node where they part: {place}, {_apart(item.apart)}, {item.budgets:.3g} float32 budgets",
+        f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
+    ]
+    return [*found, f"  reproduced by {item.file}"] if item.file else found
+
+
+def to_markdown(result: PortResult) -> str:
+    """A result as a page in Markdown."""
+    verdict, *rest = lines(result)
+    rows = [
+        f"| {_cell(item.node)} | {_cell(item.name or item.what)} | {_cell(item.reference)} | {_cell(item.candidate)} "
+        f"| {'' if item.size is None else f'{item.size:.1e}'} | {_cell(item.effect)} |"
+        for item in result.counted
+    ]
+    table = ["| node | what | reference | candidate | alone | effect |", "| --- | --- | --- | --- | --- | --- |", *rows]
+    return "\n".join(["# Port", "", f"{verdict}.", "", *(table if rows else []), "", "```text", *rest, "```", ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def to_html(result: PortResult) -> str:
+    """A result as one file of HTML that needs nothing else; every name is text."""
+    heads = "".join(f"<th>{name}</th>" for name in ("node", "what", "reference", "candidate", "alone", "effect"))
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{html.escape(cell)}</td>"
+            for cell in (
+                item.node,
+                item.name or item.what,
+                item.reference,
+                item.candidate,
+                "" if item.size is None else f"{item.size:.1e}",
+                item.effect,
+            )
+        )
+        + "</tr>"
+        for item in result.counted
+    )
+    verdict, *rest = lines(result)
+    style = "body{font:15px sans-serif;max-width:70em;margin:2em auto}td,th{text-align:left;padding:.3em .8em}"
+    return (
+        f"<!doctype html><meta charset=utf-8><title>Port</title><style>{style}</style>"
+        f"<h1>{html.escape(verdict)}</h1><table><tr>{heads}</tr>{rows}</table>"
+        f"<pre>{html.escape(chr(10).join(rest))}</pre>\n"
+    )

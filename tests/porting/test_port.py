@@ -1,0 +1,175 @@
+"""Two networks beside each other: the same one in other words is the same, and what differs is named, worst first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import cnnbench
+from cnnbench.errors import SpecError
+from cnnbench.face.networks import Model
+from cnnbench.porting.arrays_apart import apart, same
+from cnnbench.porting.report import lines, to_html, to_json, to_markdown
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, Pad, ReLU, ReLU6
+from cnnbench.spec.layers.arithmetic import Clip
+from cnnbench.spec.layers.shape import Transpose
+from cnnbench.spec.weights import general_position
+
+
+def network(**changes):
+    layers = {
+        "conv": Conv(out_channels=4, kernel_size=3, padding=1),
+        "bn": BatchNorm(),
+        "relu": ReLU(),
+        "pool": MaxPool(kernel_size=2),
+        "flat": Flatten(),
+        "drop": Dropout(p=0.5),
+        "fc": Linear(out_features=5),
+    }
+    layers |= changes
+    b = Builder("small")
+    x = b.input("image", (3, 6, 6))
+    for name, layer in layers.items():
+        x = b.add(name, layer, x) if layer is not None else x
+    return b.build(x)
+
+
+REFERENCE = network()
+ARRAYS = general_position(REFERENCE, 0)
+
+
+def ported(graph=REFERENCE, arrays=ARRAYS, **how):
+    expected = {item.name for item in (*graph.named_weights(), *graph.named_state())}
+    return cnnbench.port(Model(REFERENCE, ARRAYS), Model(graph, {name: arrays[name] for name in expected}), **how)
+
+
+def named(result):
+    return [(item.what, item.node, item.name) for item in result.counted]
+
+
+def test_a_network_is_its_own_port():
+    result = ported()
+    assert result.same
+    assert result.exit_code == 0
+    assert result.aligned == len(REFERENCE.nodes)
+
+
+def test_the_same_in_other_words_is_the_same():
+    b = Builder("other")
+    x = b.add("p", Pad(padding=((0, 0), (1, 1), (1, 1))), b.input("x", (3, 6, 6)))
+    x = b.add("c", Conv(out_channels=4, kernel_size=3), x)
+    x = b.add("last", Transpose(permutation=(0, 2, 3, 1)), b.add("n", BatchNorm(), x))
+    x = b.add("r", Clip(minimum=0.0), x)
+    x = b.add("m", MaxPool(kernel_size=2), b.add("first", Transpose(permutation=(0, 3, 1, 2)), x))
+    x = b.add("f", Flatten(), b.add("turned", Transpose(permutation=(0, 2, 3, 1)), x))
+    graph = b.build(b.add("l", Linear(out_features=5), b.add("d", Dropout(p=0.5), x)))
+    names = {"conv": "c", "bn": "n", "fc": "l"}
+    arrays = {f"{names[k.partition('.')[0]]}.{k.partition('.')[2]}": v for k, v in ARRAYS.items()}
+    order = np.moveaxis(np.arange(36).reshape(4, 3, 3), 0, -1).reshape(-1)
+    arrays["l.weight"] = arrays["l.weight"][:, order]
+    result = cnnbench.port(Model(REFERENCE, ARRAYS), Model(graph, arrays))
+    assert result.same, [item.text for item in result.differences]
+    arrays["l.weight"] = ARRAYS["fc.weight"]
+    result = cnnbench.port(Model(REFERENCE, ARRAYS), Model(graph, arrays))
+    assert "order of another flattening" in result.counted[0].text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bn": BatchNorm(eps=1e-3)}, ("field", "bn", "eps")),
+        ({"relu": ReLU6()}, ("kind", "relu", "kind")),
+        ({"relu": None}, ("missing", "relu", "")),
+        ({"conv": Conv(out_channels=4, kernel_size=3, padding=((0, 2), (0, 2)))}, ("field", "conv", "padding")),
+        ({"conv": Conv(out_channels=4, kernel_size=3, padding=1, bias=False)}, ("field", "conv", "bias")),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_differs_is_named(change, expected):
+    result = ported(network(**change))
+    assert named(result) == [expected]
+    assert result.exit_code == 4
+    assert (result.parting is None) == (expected[0] == "kind")  # no value here lies above 6
+
+
+def test_the_worst_comes_first():
+    arrays = {**ARRAYS, "bn.running_mean": ARRAYS["bn.running_mean"] * 0}
+    result = ported(network(bn=BatchNorm(eps=1.00001e-5), conv=Conv(out_channels=4, kernel_size=3, padding=1)), arrays)
+    assert {item.name for item in result.counted} == {"eps", "running_mean"}
+    weights = {**ARRAYS, "conv.weight": ARRAYS["conv.weight"][..., ::-1, ::-1], "fc.bias": ARRAYS["fc.bias"] + 1e-4}
+    found = ported(arrays=weights).counted
+    assert [item.node for item in found] == ["conv", "fc"]
+    assert found[0].size > found[1].size > 0
+
+
+def test_training_counts_when_it_is_asked_for():
+    graph = network(bn=BatchNorm(momentum=0.9), drop=Dropout(p=0.2))
+    assert ported(graph).same
+    result = ported(graph, train=True)
+    assert named(result) == [("field", "bn", "momentum"), ("field", "drop", "p")]
+    assert result.exit_code == 4
+
+
+def test_an_extra_layer_moves_nothing():
+    b = Builder("longer")
+    x = b.input("image", (3, 6, 6))
+    for node in REFERENCE.nodes:
+        x = b.add(node.name, node.layer, x)
+        x = b.add("more", ReLU6(), x) if node.name == "relu" else x
+    assert named(ported(b.build(x))) == [("extra", "more", "")]
+
+
+def test_other_inputs_are_refused():
+    b = Builder("other")
+    graph = b.build(b.add("pool", GlobalAvgPool(), b.input("image", (1, 6, 6))))
+    with pytest.raises(SpecError, match="do not take the same inputs"):
+        cnnbench.port(Model(REFERENCE, ARRAYS), Model(graph, {}))
+
+
+RANDOM = np.random.default_rng(0)
+KERNEL = RANDOM.normal(size=(4, 3, 3, 3)).astype(np.float32)
+ROWS = RANDOM.normal(size=(16, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "kind", "role", "expected"),
+    [
+        (KERNEL, KERNEL[..., ::-1, ::-1], "conv", "weight", "flipped"),
+        (KERNEL, KERNEL[:, ::-1], "conv", "weight", "BGR"),
+        (KERNEL, KERNEL.transpose(0, 1, 3, 2), "conv", "weight", "transposed"),
+        (KERNEL, KERNEL.transpose(2, 3, 1, 0), "conv", "weight", "transposed"),
+        (KERNEL, KERNEL[[2, 0, 1, 3]], "conv", "weight", "outputs in another order: 2, 0, 1, 3"),
+        (KERNEL, 2 * KERNEL, "conv", "weight", "scaled: 2 times"),
+        (KERNEL, 0 * KERNEL, "conv", "weight", "not loaded"),
+        (KERNEL, RANDOM.normal(size=KERNEL.shape), "conv", "weight", "other values"),
+        (ROWS, ROWS.reshape(4, 4, 5)[[0, 2, 1, 3]].reshape(16, 5), "lstm", "weight_ih", "gates in the order igfo"),
+        (ROWS[0] + 1, ROWS[0] * 0 + 1, "batch_norm", "running_var", "not loaded"),
+    ],
+)
+def test_how_arrays_differ(one, two, kind, role, expected):
+    assert expected in apart(one, np.asarray(two), kind, role)
+
+
+def test_what_float32_rounds_is_the_same():
+    values = RANDOM.normal(size=100)
+    assert same(values, values.astype(np.float32))
+    assert not same(values, values * (1 + 1e-5))
+
+
+def test_the_report_says_it_in_every_form(tmp_path):
+    graph = replace(network(bn=BatchNorm(eps=1e-3)), name="<script>")
+    result = ported(graph, folder=tmp_path)
+    data = json.loads(json.dumps(to_json(result), allow_nan=False))
+    assert data["same"] is False
+    assert data["first_parting"]["node"] == "bn"
+    assert "bn: eps 1e-05 here, 0.001 in the candidate" in "\n".join(lines(result))
+    assert "| bn | eps | 1e-05 | 0.001 |" in to_markdown(result)
+    assert "<script>" not in to_html(result)
+    arrays = load_file(result.parting.file)
+    np.testing.assert_array_equal(arrays["reference.array.weight"], ARRAYS["bn.weight"])
+    assert np.abs(arrays["reference.output"] - arrays["candidate.output"]).max() > 0
