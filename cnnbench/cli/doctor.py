@@ -23,7 +23,7 @@ def doctor(shown: o.Shown) -> None:
 
     system = _system()
     with missing_plugins_left_out():
-        tables = {"backends": _backends(), "plugins": _plugins(), "programs": _programs()}
+        tables = {"backends": _backends(), "plugins": _plugins(), "models": _models(), "programs": _programs()}
     if shown.json:
         print_json({"system": system, **tables})
         return
@@ -56,6 +56,21 @@ def _backends() -> list[dict[str, Any]]:
         found = version(plugin.distribution) if reason is None else None
         rows.append({"name": plugin.name, "version": found, "status": reason or "available"})
     return rows
+
+
+def _models() -> list[dict[str, Any]]:
+    """Who reads users' own models: their code runs in a process of its own with all rights of the user."""
+    from cnnbench.registry import model_readers
+
+    return [
+        {
+            "models of": reader.name,
+            "backend": reader.backend,
+            "files": " ".join(reader.suffixes),
+            "references": "FILE.py:FUNCTION and MODULE:FUNCTION run your own code",
+        }
+        for reader in model_readers()
+    ]
 
 
 def _plugins() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnbench.face.networks import Image, Model, Network, load_examined, network_name
+from cnnbench.porting.activations import SUFFIX, compare_activations, read_activations
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.porting.port import BATCH, PortResult, Side, compare_networks
 from cnnbench.porting.reading import ReadRequest, read_model
@@ -34,7 +35,8 @@ def port(
 
     Args:
         reference: The network that is right: whatever ``load`` takes, such as ``nets.py:resnet`` or ``net.onnx``.
-        candidate: The network that should be the same.
+        candidate: The network that should be the same; or an ``.npz`` file with the input and the activations of a
+            program that is not read.
         image: (C, *spatial) of one image, or its side; None for the networks' own.
         train: Whether fields that change training only count: momentum, dropout's rate, the kept variance.
         seed: Of the images, and of weights where a network has none of its own.
@@ -43,6 +45,9 @@ def port(
     Raises:
         SpecError, DataError: A network cannot be read, or they take different inputs.
     """
+    if str(candidate).lower().endswith(SUFFIX):
+        found = read_activations(Path(str(candidate)))
+        return compare_activations(_side(reference, image, seed), str(candidate), found)
     sides = (_side(network, image, seed) for network in (reference, candidate))
     return compare_networks(*sides, training=train, seed=seed, folder=None if folder is None else Path(folder))
 

@@ -12,7 +12,7 @@ from cnnbench.porting.alignment import Alignment, Pair, rewired
 from cnnbench.porting.arrays_apart import apart, same
 from cnnbench.porting.normal_form import PlainNetwork
 
-What = Literal["kind", "field", "missing", "extra", "inputs", "shape", "weight", "outputs"]
+What = Literal["kind", "field", "missing", "extra", "inputs", "shape", "weight", "outputs", "activation", "reading"]
 TRAINING = {"momentum", "running_variance", "p"}  # fields that change nothing at inference
 _EFFECTS = {
     "padding": "the windows see other rows (TensorFlow's SAME puts an odd row at the end)",
@@ -51,7 +51,8 @@ class PortDifference:
     """One thing that differs.
 
     Args:
-        what: ``field``, ``weight``, ``kind``, ``missing``, ``extra``, ``inputs``, ``shape`` or ``outputs``.
+        what: ``field``, ``weight``, ``kind``, ``missing``, ``extra``, ``inputs``, ``shape``, ``outputs``,
+            ``activation`` or ``reading``.
         node: Of the reference; of the candidate for an extra layer.
         other: The candidate's node, "" where there is none.
         name: The field or the array, "" where the whole node differs.
@@ -79,6 +80,10 @@ class PortDifference:
             return f"{place}: the candidate has no such layer ({self.reference})"
         if self.what == "extra":
             return f"{place}: the candidate alone has this layer ({self.candidate})"
+        if self.what == "reading":
+            return f"{place}: {self.candidate}"
+        if self.what == "activation":
+            return f"{place}: the activation {self.candidate}"
         if self.what == "weight":
             return f"{place}: {self.name} {self.candidate}"
         tail = f": {self.effect}" if self.effect else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cnnbench.porting.differences import PortDifference
 from cnnbench.porting.port import PortResult
 
 MOST = 30  # differences that are shown in words; all of them are in the data
@@ -45,17 +47,30 @@ def lines(result: PortResult) -> list[str]:
     found = [_verdict(result), *(f"note: {note}" for note in result.notes)]
     if result.counted:
         found += ["", f"{len(result.counted)} differences, the largest first:"]
-        found += [f"  {item.text}{_size(item.size)}" for item in result.counted[:MOST]]
-        if len(result.counted) > MOST:
-            found.append(f"  and {len(result.counted) - MOST} more")
+        texts = _gathered(result.counted)
+        found += [f"  {text}" for text in texts[:MOST]]
+        if len(texts) > MOST:
+            found.append(f"  and {len(texts) - MOST} more")
     left = [item for item in result.differences if item not in result.counted]
     if left:
         found += ["", f"{len(left)} differences in training only, which --train counts:"]
-        found += [f"  {item.text}" for item in left[:MOST]]
+        found += [f"  {text}" for text in _gathered(left)[:MOST]]
     found += ["", *(f"output {name}: {_apart(size)}" for name, size in result.outputs.items())]
     if result.parting is not None:
         found += ["", *_parting(result)]
     return found
+
+
+def _gathered(differences: Sequence[PortDifference]) -> list[str]:
+    """A line for each difference; one that many nodes have in the same words stands once, with their number."""
+    groups: dict[tuple[str, ...], list[PortDifference]] = {}
+    for item in differences:
+        alike = (item.what, item.name, item.reference, item.candidate) if item.what in ("field", "kind") else None
+        groups.setdefault(alike or (item.what, item.node, item.name), []).append(item)
+    return [
+        f"{items[0].text}{_size(items[0].size)}" + (f" (and {len(items) - 1} nodes more)" if len(items) > 1 else "")
+        for items in groups.values()
+    ]
 
 
 def _verdict(result: PortResult) -> str:
@@ -77,10 +92,11 @@ def _parting(result: PortResult) -> list[str]:
     if item is None:
         return []
     place = item.node if item.node == item.other else f"{item.node} ({item.other})"
-    if item.budgets is None:
+    if not item.index:
         return [f"first node where they part: {place}, whose outputs have different shapes"]
+    budgets = "" if item.budgets is None else f", {item.budgets:.3g} float32 budgets"
     found = [
-        f"first node where they part: {place}, {_apart(item.apart)}, {item.budgets:.3g} float32 budgets",
+        f"first node where they part: {place}, {_apart(item.apart)}{budgets}",
         f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
     ]
     return [*found, f"  reproduced by {item.file}"] if item.file else found

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import cnnbench
-from cnnbench.errors import SpecError
+from cnnbench.errors import DataError, SpecError
 from cnnbench.face.networks import Model
 from cnnbench.porting.arrays_apart import apart, same
 from cnnbench.porting.report import lines, to_html, to_json, to_markdown
@@ -173,3 +173,48 @@ def test_the_report_says_it_in_every_form(tmp_path):
     arrays = load_file(result.parting.file)
     np.testing.assert_array_equal(arrays["reference.array.weight"], ARRAYS["bn.weight"])
     assert np.abs(arrays["reference.output"] - arrays["candidate.output"]).max() > 0
+
+
+def activations(**changes):
+    """The input and some activations of the reference in float32, with channels last and by other names."""
+    from cnnbench.porting.normal_form import PlainNetwork
+    from cnnbench.porting.values_apart import values_of
+
+    images = np.random.default_rng(1).normal(size=(2, 3, 6, 6)).astype(np.float32)
+    values = values_of(PlainNetwork(REFERENCE, ARRAYS, {}), [images])
+    found = {"input": images, "first": np.moveaxis(values["conv"], 1, -1), "act": values["relu"], "out": values["fc"]}
+    return {name: np.asarray(array, np.float32) for name, array in (found | changes).items()}
+
+
+def test_saved_activations_are_compared_in_their_order(tmp_path):
+    path = tmp_path / "run.npz"
+    np.savez(path, **activations())
+    result = cnnbench.port(Model(REFERENCE, ARRAYS), path)
+    assert result.same
+    assert result.aligned == 3
+    np.savez(path, **activations(act=activations()["act"] * 1.01))
+    result = cnnbench.port(Model(REFERENCE, ARRAYS), path)
+    assert result.exit_code == 4
+    assert result.parting.node == "relu"
+    assert result.parting.other == "act"
+    assert "relu (act)" in "\n".join(lines(result))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [({"x": np.zeros(3)}, "the input of the activations"), ({"input": np.zeros((1, 3, 6, 6))}, "no activations")],
+)
+def test_activations_alone_are_no_answer(tmp_path, arrays, expected):
+    np.savez(tmp_path / "run.npz", **arrays)
+    with pytest.raises(DataError, match=expected):
+        cnnbench.port(Model(REFERENCE, ARRAYS), tmp_path / "run.npz")
+
+
+def test_a_graph_that_is_not_the_model_is_never_the_same():
+    from cnnbench.porting.port import Side, compare_networks
+
+    side = Side("mine", REFERENCE, ARRAYS, unproven=1e-2)
+    result = compare_networks(Side("theirs", REFERENCE, ARRAYS), side)
+    assert result.exit_code == 4
+    assert "the model itself gives other outputs" in result.counted[0].text
+    assert compare_networks(Side("theirs", REFERENCE, ARRAYS), replace(side, unproven=1e-8)).same
