@@ -153,7 +153,7 @@ def _folded(node: Any, op: str, arguments: dict[str, Any]) -> Any:
 
     def plain(item: Any) -> Any:
         if isinstance(item, FixedTensor):
-            return item.tensor.clone() if op.endswith("_") else item.tensor
+            return item.tensor.clone() if op.endswith("_") and item.name else item.tensor  # views see the change
         return [plain(part) for part in item] if isinstance(item, list) else item
 
     positional, keywords = [], {}

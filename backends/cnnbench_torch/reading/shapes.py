@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from cnnbench.spec.graph import Value
 from cnnbench.spec.layers import Concat, Flatten
 from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
@@ -216,6 +218,13 @@ def gather(call: AtenCall) -> Value:
 def roll(call: AtenCall) -> Value:
     """Round the border of the image."""
     return call.add(Roll(shifts=tuple(call["shifts"]), axes=tuple(call["dims"])), call.value("self"))
+
+
+@reads("new_zeros", "zeros_like", "new_ones", "ones_like", "new_full", "full_like")
+def filled(call: AtenCall) -> FixedTensor:
+    """A constant, of which an input tells the shape alone."""
+    value = 0.0 if "zeros" in call.op else 1.0 if "ones" in call.op else float(call["fill_value"])
+    return FixedTensor(torch.full(tuple(call.shape), value, dtype=torch.float64))
 
 
 @reads("channel_shuffle", "native_channel_shuffle")

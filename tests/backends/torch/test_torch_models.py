@@ -51,6 +51,14 @@ class Lambda(nn.Module):
         return self.function(self, *inputs)
 
 
+def masked(x):
+    """A mask that is written part by part, as shifted windows have it."""
+    mask = x.new_zeros((4, 4))
+    mask[:2, 1:] = 3
+    mask[2:, :1] = -1
+    return x + mask.masked_fill(mask != 0, -100.0)
+
+
 MODULES = {
     "conv_same": (nn.Conv2d(3, 4, 4, padding="same"), (3, 7, 8)),
     "conv_reflect": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), (3, 7, 8)),
@@ -86,6 +94,8 @@ MODULES = {
     "windows": (Lambda(lambda m, x: x.view(-1, 2, 2, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 3)), (4, 4, 3)),
     "arithmetic": (Lambda(lambda m, x: (1 - x) * 2 / (x.abs() + 1) - x.mean((2, 3), keepdim=True) ** 2), (3, 4, 4)),
     "in_place": (Lambda(lambda m, x: F.relu_(y := x + 0.5).mul_(2).add_(y)), (3, 4)),
+    "einsum": (Lambda(lambda m, x: torch.einsum("n h i d, n h j d -> n j i h", x, x + 1)), (2, 3, 4)),
+    "mask": (Lambda(lambda m, x: masked(x)), (4, 4)),
     "heads": (Lambda(lambda m, x: {"a": x + 1, "b": x.flatten(1)}), (2, 3)),
 }
 
