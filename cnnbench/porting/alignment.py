@@ -185,6 +185,11 @@ def rewired(alignment: Alignment, reference: Graph, candidate: Graph) -> list[Re
     """The pairs that do not read what stands for each other, with what each reads, by the reference's names.
 
     Nodes that one side alone has are looked through to what they read first.
+
+    Args:
+        alignment: Of the two.
+        reference: The reference's graph.
+        candidate: The candidate's graph.
     """
     partner = {pair.candidate.name: pair.reference.name for pair in alignment.pairs}
     inputs = dict(zip((i.name for i in candidate.inputs), (i.name for i in reference.inputs), strict=False))
