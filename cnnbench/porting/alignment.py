@@ -39,7 +39,7 @@ _GAP = -0.4
 _IMPOSSIBLE = -1e9
 
 
-class Pair(NamedTuple):
+class NodePair(NamedTuple):
     """A node of the reference and the node of the candidate that stands for it."""
 
     reference: Node
@@ -56,7 +56,7 @@ class Alignment:
         extra: Nodes that the reference has not.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[NodePair, ...]
     missing: tuple[Node, ...]
     extra: tuple[Node, ...]
 
@@ -81,7 +81,7 @@ def align(reference: PlainNetwork, candidate: PlainNetwork) -> Alignment:
     ours, theirs = (_facts(network) for network in (reference, candidate))
     scores = np.array([[_score(one, two) for two in theirs] for one in ours]).reshape(len(ours), len(theirs))
     matched = _best_path(scores)
-    pairs = tuple(Pair(ours[i].node, theirs[j].node) for i, j in matched)
+    pairs = tuple(NodePair(ours[i].node, theirs[j].node) for i, j in matched)
     first, second = {pair.reference.name for pair in pairs}, {pair.candidate.name for pair in pairs}
     return Alignment(
         pairs,
@@ -178,7 +178,7 @@ def _best_path(scores: NDArray[Any]) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-Rewired = tuple[Pair, Sequence[str], Sequence[str]]
+Rewired = tuple[NodePair, Sequence[str], Sequence[str]]
 
 
 def rewired(alignment: Alignment, reference: Graph, candidate: Graph) -> list[Rewired]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cnnbench.porting.alignment import Alignment, Pair, rewired
+from cnnbench.porting.alignment import Alignment, NodePair, rewired
 from cnnbench.porting.arrays_apart import apart, same
 from cnnbench.porting.normal_form import PlainNetwork
 
@@ -120,7 +120,7 @@ def _layer(layer: Any) -> str:
     return f"{layer.kind}: {shown}" if shown else str(layer.kind)
 
 
-def _of_layers(pair: Pair, reference: PlainNetwork, candidate: PlainNetwork) -> Iterator[PortDifference]:
+def _of_layers(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork) -> Iterator[PortDifference]:
     one, two = pair.reference.layer, pair.candidate.layer
     names = (pair.reference.name, pair.candidate.name)
     if one.kind != two.kind:
@@ -141,7 +141,7 @@ def _of_layers(pair: Pair, reference: PlainNetwork, candidate: PlainNetwork) -> 
         yield PortDifference("shape", *names, "shape", _shown(ours_shape[0][1:]), _shown(theirs_shape[0][1:]))
 
 
-def _is_zero_bias(pair: Pair, reference: PlainNetwork, candidate: PlainNetwork) -> bool:
+def _is_zero_bias(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork) -> bool:
     """Whether the bias that one side alone has is 0."""
     with_bias = (
         (pair.reference, reference) if getattr(pair.reference.layer, "bias", False) else (pair.candidate, candidate)
@@ -151,7 +151,7 @@ def _is_zero_bias(pair: Pair, reference: PlainNetwork, candidate: PlainNetwork) 
     return array is not None and not array.any()
 
 
-def _of_weights(pair: Pair, reference: PlainNetwork, candidate: PlainNetwork) -> Iterator[PortDifference]:
+def _of_weights(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork) -> Iterator[PortDifference]:
     node = pair.reference
     if node.layer.kind != pair.candidate.layer.kind:
         return

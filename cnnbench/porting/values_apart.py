@@ -16,7 +16,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.budgets import Setting, forward_budget
 from cnnbench.numerics.oracle import node_call
 from cnnbench.numerics.reference import reference
-from cnnbench.porting.alignment import Pair
+from cnnbench.porting.alignment import NodePair
 from cnnbench.porting.differences import PortDifference
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.spec.graph import Node, value_names
@@ -80,7 +80,10 @@ def distance(one: Array, two: Array) -> float:
 
 
 def first_parting(
-    pairs: Sequence[Pair], ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values], folder: Path | None
+    pairs: Sequence[NodePair],
+    ours: tuple[PlainNetwork, Values],
+    theirs: tuple[PlainNetwork, Values],
+    folder: Path | None,
 ) -> Parting | None:
     """The first pair whose outputs differ, in the order of the reference; None where all agree.
 
@@ -98,7 +101,7 @@ def first_parting(
     return None
 
 
-def parting(pair: Pair, ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values]) -> Parting:
+def parting(pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values]) -> Parting:
     """How far a pair's outputs are apart, with the worst element.
 
     Args:
@@ -126,7 +129,7 @@ def _share(node: Node, ours: tuple[PlainNetwork, Values], difference: Array) -> 
 
 
 def measured(
-    found: Sequence[PortDifference], pairs: Sequence[Pair], ours: tuple[PlainNetwork, Values], theirs: PlainNetwork
+    found: Sequence[PortDifference], pairs: Sequence[NodePair], ours: tuple[PlainNetwork, Values], theirs: PlainNetwork
 ) -> list[PortDifference]:
     """The differences with their sizes, the largest first: each pair's candidate on the reference's operands.
 
@@ -151,7 +154,7 @@ def _weight(item: PortDifference) -> float:
     return float("inf") if item.size is None and not item.training else item.size or 0.0
 
 
-def _local(pair: Pair, ours: tuple[PlainNetwork, Values], theirs: PlainNetwork) -> float | None:
+def _local(pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: PlainNetwork) -> float | None:
     _, values = ours
     operands = [values[value] for value in pair.reference.inputs]
     if [x.shape[1:] for x in operands] != [shape[1:] for shape in theirs.graph.input_shapes(pair.candidate)]:
@@ -163,7 +166,9 @@ def _local(pair: Pair, ours: tuple[PlainNetwork, Values], theirs: PlainNetwork) 
     return distance(values[pair.reference.name], made)
 
 
-def _write(pair: Pair, ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values], folder: Path) -> Path:
+def _write(
+    pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values], folder: Path
+) -> Path:
     """Both nodes with their operands, arrays and outputs."""
     arrays: dict[str, Array] = {}
     header: dict[str, Any] = {}
