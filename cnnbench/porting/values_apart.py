@@ -24,6 +24,7 @@ from cnnbench.spec.weights import save
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
+Ran = tuple[PlainNetwork, Values]  # a network in normal form with its values
 SAME = 1e-9  # of the largest value: float64 rounds at 1e-16, and weights that were converted through float32 are equal
 FORMAT = "cnnbench-port-1"
 
@@ -81,8 +82,8 @@ def distance(one: Array, two: Array) -> float:
 
 def first_parting(
     pairs: Sequence[NodePair],
-    ours: tuple[PlainNetwork, Values],
-    theirs: tuple[PlainNetwork, Values],
+    ours: Ran,
+    theirs: Ran,
     folder: Path | None,
 ) -> Parting | None:
     """The first pair whose outputs differ, in the order of the reference; None where all agree.
@@ -101,7 +102,7 @@ def first_parting(
     return None
 
 
-def parting(pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values]) -> Parting:
+def parting(pair: NodePair, ours: Ran, theirs: Ran) -> Parting:
     """How far a pair's outputs are apart, with the worst element.
 
     Args:
@@ -119,7 +120,7 @@ def parting(pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: tuple[Pla
     return Parting(*names, distance(one, two), share, index, float(one[index]), float(two[index]))
 
 
-def _share(node: Node, ours: tuple[PlainNetwork, Values], difference: Array) -> float:
+def _share(node: Node, ours: Ran, difference: Array) -> float:
     """The difference in sharp float32 budgets of the reference's layer."""
     network, values = ours
     call = node_call(network.graph, node, network.arrays, tuple(values[value] for value in node.inputs), None)
@@ -129,7 +130,7 @@ def _share(node: Node, ours: tuple[PlainNetwork, Values], difference: Array) -> 
 
 
 def measured(
-    found: Sequence[PortDifference], pairs: Sequence[NodePair], ours: tuple[PlainNetwork, Values], theirs: PlainNetwork
+    found: Sequence[PortDifference], pairs: Sequence[NodePair], ours: Ran, theirs: PlainNetwork
 ) -> list[PortDifference]:
     """The differences with their sizes, the largest first: each pair's candidate on the reference's operands.
 
@@ -154,7 +155,7 @@ def _weight(item: PortDifference) -> float:
     return float("inf") if item.size is None and not item.training else item.size or 0.0
 
 
-def _local(pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: PlainNetwork) -> float | None:
+def _local(pair: NodePair, ours: Ran, theirs: PlainNetwork) -> float | None:
     _, values = ours
     operands = [values[value] for value in pair.reference.inputs]
     if [x.shape[1:] for x in operands] != [shape[1:] for shape in theirs.graph.input_shapes(pair.candidate)]:
@@ -166,9 +167,7 @@ def _local(pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: PlainNetwo
     return distance(values[pair.reference.name], made)
 
 
-def _write(
-    pair: NodePair, ours: tuple[PlainNetwork, Values], theirs: tuple[PlainNetwork, Values], folder: Path
-) -> Path:
+def _write(pair: NodePair, ours: Ran, theirs: Ran, folder: Path) -> Path:
     """Both nodes with their operands, arrays and outputs."""
     arrays: dict[str, Array] = {}
     header: dict[str, Any] = {}
