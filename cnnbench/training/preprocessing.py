@@ -41,12 +41,13 @@ class Preprocessing:
             picture = np.repeat(picture[:, :, None], 3, axis=2)
         if picture.ndim != 3 or picture.shape[2] != 3:
             raise DataError("the picture has no three channels", received=picture.shape, expected="(H, W, 3) or (H, W)")
-        small = resize(picture, *self._size(*picture.shape[:2]), self.filter)
+        small = resize(picture, *self.resized(*picture.shape[:2]), self.filter)
         cut = centre_crop(small, self.crop)
         scaled = (cut.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of a picture after it was resized."""
         side = self.shorter_side
         if height <= width:
             return side, int(side * width / height)

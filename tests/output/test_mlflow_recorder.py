@@ -20,9 +20,10 @@ from cnnbench.errors import UnavailableError
 from cnnbench.harness.run.store import RunStore
 from cnnbench.output.mlflow_ui import newest_logged
 from cnnbench.output.palette import colours
-from cnnbench.output.recorders.mlflow import Logged, _reported, links, log_run, read_mark
+from cnnbench.output.recorders.mlflow import Logged, _log, _reported, links, log_run, read_mark
 from cnnbench.output.recorders.mlflow_layout import NOTE_LIMIT, note, plan_runs
 from cnnbench.output.recorders.mlflow_store import prepare
+from cnnbench.output.recorders.mlflow_training import trained_on
 from cnnbench.output.recorders.mlflow_views import LIMIT, View, comparison_points, tag_of, views
 from cnnbench.output.reports import write_reports
 
@@ -92,6 +93,25 @@ def test_curves_have_steps(store: Store) -> None:
     assert [m.step for m in client.get_metric_history(scaling[0].info.run_id, "p50_ms")] == [1, 8]
     losses = client.get_metric_history(training[0].info.run_id, "train/loss")
     assert [metric.step for metric in losses] == list(range(1, 61))
+
+
+def test_a_training_has_its_datasets_among_its_inputs(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    run = replace(synthetic_run(seed=3), settings={"train": {"data": "digits"}})
+    planned = plan_runs(run, colours(record.cell for record in run.records))
+    trainings = [child for child in planned.children if child.kind == "training"]
+    assert [child.datasets for child in trainings] == [("digits",)] * 4
+    assert {child.datasets for child in planned.children if child.kind != "training"} == {()}
+    by_program = run.records[0].cell.model_copy(update={"program": "cyclegan_tiny"})
+    assert trained_on(run, by_program) == ("digits_a", "digits_b")
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    logged = _log(client, client.create_experiment("inputs"), trainings[0], {})
+    (found,) = client.get_run(logged).inputs.dataset_inputs
+    assert (found.dataset.name, found.tags[0].value) == ("digits", "training")
+    assert found.dataset.digest
 
 
 def test_views_are_tags_of_the_experiment_that_show_the_latest_run(store: Store) -> None:

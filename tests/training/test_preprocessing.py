@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cnnbench.errors import DataError
 from cnnbench.training.preprocessing import EFFICIENTNET_LITE, IMAGENET, centre_crop
+from cnnbench.training.preprocessing_faults import FAULTS, examine_input
 from cnnbench.training.resampling import FILTERS, resize
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is the oracle here")
@@ -56,3 +57,51 @@ def test_what_is_no_picture_is_refused():
         resize(np.zeros((30, 30), np.uint8), 4, 4, "bilinaer")
     with pytest.raises(DataError, match="larger than the picture"):
         centre_crop(np.zeros((30, 30), np.uint8), 31)
+
+
+CONTRACTS = {"imagenet": IMAGENET, "efficientnet_lite": EFFICIENTNET_LITE}
+
+
+def pictures():
+    """Photographs, wide and tall."""
+    data = pytest.importorskip("skimage.data", reason="its photographs are used")
+    return {"cat": data.chelsea(), "tall": np.ascontiguousarray(data.coffee()[:, 100:350])}
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_goes_wrong_with_a_picture_is_found_and_named(fault, contract):
+    wanted = CONTRACTS[contract]
+    for picture in pictures().values():
+        given = FAULTS[fault][1](wanted, picture)
+        found = examine_input(wanted, picture, given)
+        if fault == f"filter_{wanted.filter}":
+            assert found.right
+        else:
+            assert not found.right
+            assert found.faults == (fault,), "named, and nothing else explains it"
+            assert found.largest is not None
+            assert found.largest >= 1, "a grey level at least"
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_the_right_input_in_another_order_of_operations_is_right(contract):
+    wanted = CONTRACTS[contract]
+    for picture in pictures().values():
+        small = resize(picture, *wanted.resized(*picture.shape[:2]), wanted.filter)
+        cut = centre_crop(small, wanted.crop).astype(np.float32) / np.float32(255)
+        mean, std = (np.asarray(values, np.float32) / np.float32(255) for values in (wanted.mean, wanted.std))
+        given = ((cut - mean) / std).transpose(2, 0, 1)
+        assert examine_input(wanted, picture, given).right
+        brighter = given + np.float32(0.9) / np.float32(255) / std.reshape(3, 1, 1)
+        assert not examine_input(wanted, picture, brighter).right
+        assert examine_input(wanted, picture, brighter, grey_levels=1.0).right
+
+
+def test_what_nothing_known_explains_is_said_so():
+    picture = pictures()["cat"]
+    given = IMAGENET(picture)
+    assert examine_input(IMAGENET, picture, given[:, ::-1]).faults == ()
+    assert examine_input(IMAGENET, picture, given[:, :-1]).largest is None
+    with pytest.raises(DataError, match="not finite"):
+        examine_input(IMAGENET, picture, np.full_like(given, np.nan))

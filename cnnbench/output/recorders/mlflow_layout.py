@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.cautions import cautions
 from cnnbench.output.figures import rounded
 from cnnbench.output.labels import label, network_label
-from cnnbench.output.recorders.mlflow_training import final_scores, training_points
+from cnnbench.output.recorders.mlflow_training import final_scores, trained_on, training_points
 from cnnbench.output.recorders.mlflow_views import network_tag
 from cnnbench.output.run_claims import claim_tags
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
@@ -37,7 +37,10 @@ class MetricPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """An MLflow run before it exists. ``failed`` runs are marked as such. Times are milliseconds since 1970."""
+    """An MLflow run before it exists. ``failed`` runs are marked as such. Times are milliseconds since 1970.
+
+    ``datasets``: the names of those that it trained on.
+    """
 
     name: str
     kind: Kind
@@ -47,6 +50,7 @@ class PlannedRun:
     start_ms: int
     end_ms: int
     failed: bool = False
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def _training(run: Evidence, record: Record, colours: Mapping[str, str]) -> Plan
     training = record.training
     assert training is not None
     points = [MetricPoint(name, rounded(value), step) for name, value, step in training_points(training)]
-    return _curve(run, record, "training", points, colours)
+    return replace(_curve(run, record, "training", points, colours), datasets=trained_on(run, record.cell))
 
 
 def _curve(

@@ -1,14 +1,26 @@
-"""What MLflow gets of a training: the loss of each step, and what the test images came to after each epoch."""
+"""What MLflow gets of a training: its datasets, the loss of each step, and what each epoch came to."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from cnnbench.errors import CnnbenchError
+from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Cell
+from cnnbench.spec.content import content_digest
+from cnnbench.training.data import dataset
 from cnnbench.training.epoch import Epoch
+from cnnbench.training.programs.offered import offered_program
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
 
 
 def training_points(training: Training) -> Iterator[tuple[str, float, int]]:
@@ -38,6 +50,40 @@ def training_lines(records: Sequence[Record]) -> tuple[str, ...]:
         for name in _scores(epoch, "train/")
     }
     return ("train/loss", "train/test_accuracy", "train/test_loss", *found)
+
+
+def trained_on(run: Evidence, cell: Cell) -> tuple[str, ...]:
+    """The datasets that a cell of a run trained on, as its suite names them.
+
+    Args:
+        run: With the suite as it was resolved.
+        cell: That trained.
+    """
+    train = run.settings.get("train")
+    if cell.program is None:
+        return (str(train["data"]),) if isinstance(train, dict) else ()
+    named = [item.get("data") for item in run.settings.get("programs", ()) if item.get("program") == cell.program]
+    given = named[0] if named else None
+    if given is None:
+        with suppress(CnnbenchError):
+            given = dict(offered_program(cell.program).data)
+    return tuple(dict.fromkeys(given.values())) if isinstance(given, dict) else (given,) if given else ()
+
+
+def dataset_input(name: str) -> DatasetInput:
+    """A dataset as MLflow lists it among a run's inputs: its digest is that of its files, or of its name.
+
+    Args:
+        name: Of the dataset.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest = ""
+    with suppress(CnnbenchError):  # logged on a machine that has not the data
+        digest = dataset(name).files_digest
+    source = json.dumps({"dataset": name})
+    found = Dataset(name, (digest or content_digest(name))[:36], "cnnbench", source)
+    return DatasetInput(found, [InputTag("mlflow.data.context", "training")])
 
 
 def _scores(epoch: Epoch, folder: str) -> dict[str, float | None]:
