@@ -96,9 +96,9 @@ def signature(function: ast.FunctionDef) -> tuple[str, ...]:
 
 
 @cache
-def contract(name: str) -> set[str]:
-    """The parameters that the contract of all ops describes, of forward or of backward functions."""
-    body = trees()["cnnbench/execution/operations.py"].body
+def contract(name: str, module: str = "cnnbench/execution/operations.py") -> set[str]:
+    """The parameters that a contract describes for all functions that keep it, such as all ops."""
+    body = trees()[module].body
     place = next(i for i, node in enumerate(body) if name in ast.unparse(node).partition(" = ")[0])
     lines = re.findall(r"^    (\w+(?:, \w+)*): ", body[place + 1].value.value, re.MULTILINE)
     return {parameter for line in lines for parameter in line.split(", ")}
@@ -107,10 +107,11 @@ def contract(name: str) -> set[str]:
 def without_arguments(modules: Mapping[str, ast.Module]) -> list[str]:
     """Public functions that have several parameters and say nothing of them.
 
-    A method may leave it to another class's method of the same name and parameters: to its base, or its protocol; an op
-    or a loss to the contract of all of these.
+    A method may leave it to another class's method of the same name and parameters: to its base, or its protocol; an
+    op, a loss, or the builder of a family of networks to the contract of all of these.
     """
     described = [contract("Forward"), contract("Backward"), {"loss", "output", "targets"}]
+    described.append(contract("Build", "cnnbench/spec/architectures/__init__.py"))
     several = [
         (f"{name}:{function.lineno} {function.name}", function)
         for name, tree in modules.items()

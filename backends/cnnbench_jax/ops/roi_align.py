@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jax import Array
 
 from cnnbench.execution.operations import Call, OpResult
+from cnnbench.execution.region_levels import RegionLevels, RegionSamples, RegionSource
 from cnnbench.spec.layers.roi_align import LevelRoIAlign, RoIAlign
 from cnnbench_jax.ops.detection import as_called, channels_last, corners_of, images_of, wide
 from cnnbench_jax.ops.registry import OPERATIONS
@@ -15,39 +14,16 @@ from cnnbench_jax.ops.registry import OPERATIONS
 Arrays = tuple[Array, ...]
 
 
-class _Source(NamedTuple):
-    """What each box is pooled from: the first row of its image, and scale, height and width of its features (R,)."""
-
-    first: Array
-    scale: Array
-    sizes: tuple[Array, Array]
-    most: tuple[int, int]
-
-
-class _Samples(NamedTuple):
-    """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
-
-    low: Array
-    high: Array
-    at_low: Array
-    at_high: Array
-    count: Array
+def _source(
+    layers: list[RoIAlign], features: list[Array], level: Array, image: Array, dtype: jnp.dtype
+) -> RegionSource:
+    levels = RegionLevels.of(layers, features[0].shape[0], [x.shape[1:3] for x in features])
+    height, width = jnp.array(levels.heights)[level], jnp.array(levels.widths)[level]
+    first = jnp.array(levels.begins)[level] + image * height * width
+    return RegionSource(first, jnp.array(levels.scales, dtype)[level], (height, width), levels.most)
 
 
-def _source(layers: list[RoIAlign], features: list[Array], level: Array, image: Array, dtype: jnp.dtype) -> _Source:
-    begins = [0]
-    for x in features:
-        begins.append(begins[-1] + x.shape[0] * x.shape[1] * x.shape[2])
-    height, width = (jnp.array([x.shape[axis] for x in features])[level] for axis in (1, 2))
-    scale = jnp.array([layer.spatial_scale for layer in layers], dtype)[level]
-    most = [
-        max(one.most_samples(axis, x.shape[1 + axis]) for one, x in zip(layers, features, strict=True))
-        for axis in (0, 1)
-    ]
-    return _Source(jnp.array(begins[:-1])[level] + image * height * width, scale, (height, width), (most[0], most[1]))
-
-
-def _samples(layer: RoIAlign, source: _Source, first: Array, last: Array, axis: int) -> _Samples:
+def _samples(layer: RoIAlign, source: RegionSource, first: Array, last: Array, axis: int) -> RegionSamples:
     offset = 0.5 if layer.aligned else 0.0
     start = first * source.scale - offset
     length = last * source.scale - offset - start
@@ -68,7 +44,7 @@ def _samples(layer: RoIAlign, source: _Source, first: Array, last: Array, axis: 
     share = place - low
     index = low.astype(jnp.int32)
     flat = (start.shape[0], out * most)
-    return _Samples(
+    return RegionSamples(
         index.reshape(flat),
         jnp.minimum(index + 1, size - 1).reshape(flat),
         jnp.where(inside, 1 - share, 0).reshape(flat),

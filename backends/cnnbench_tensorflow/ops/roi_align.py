@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from cnnbench.execution.operations import Call, OpResult
+from cnnbench.execution.region_levels import RegionLevels, RegionSamples, RegionSource
 from cnnbench.spec.layers.roi_align import LevelRoIAlign, RoIAlign
 from cnnbench_tensorflow.framework import tf
 from cnnbench_tensorflow.ops.detection import corners_of, images_of, wide
@@ -13,40 +14,16 @@ from cnnbench_tensorflow.ops.registry import OPERATIONS
 Values = tuple[Any, ...]
 
 
-class _Source(NamedTuple):
-    """What each box is pooled from: the first row of its image, and scale, height and width of its features (R,)."""
-
-    first: Any
-    scale: Any
-    sizes: tuple[Any, Any]
-    most: tuple[int, int]
-
-
-class _Samples(NamedTuple):
-    """The sample points of every box along an axis: two pixels and their weights (R, out S), and S by box (R,)."""
-
-    low: Any
-    high: Any
-    at_low: Any
-    at_high: Any
-    count: Any
+def _source(layers: list[RoIAlign], features: list[Any], level: Any, image: Any, dtype: Any) -> RegionSource:
+    levels = RegionLevels.of(layers, features[0].shape[0], [x.shape[1:3] for x in features])
+    height, width, first = (
+        tf.gather(tf.constant(values, tf.int32), level) for values in (levels.heights, levels.widths, levels.begins)
+    )
+    scale = tf.gather(tf.constant(levels.scales, dtype), level)
+    return RegionSource(first + image * height * width, scale, (height, width), levels.most)
 
 
-def _source(layers: list[RoIAlign], features: list[Any], level: Any, image: Any, dtype: Any) -> _Source:
-    begins = [0]
-    for x in features:
-        begins.append(begins[-1] + x.shape[0] * x.shape[1] * x.shape[2])
-    height, width = (tf.gather(tf.constant([x.shape[axis] for x in features], tf.int32), level) for axis in (1, 2))
-    scale = tf.gather(tf.constant([layer.spatial_scale for layer in layers], dtype), level)
-    most = [
-        max(one.most_samples(axis, x.shape[1 + axis]) for one, x in zip(layers, features, strict=True))
-        for axis in (0, 1)
-    ]
-    first = tf.gather(tf.constant(begins[:-1], tf.int32), level) + image * height * width
-    return _Source(first, scale, (height, width), (most[0], most[1]))
-
-
-def _samples(layer: RoIAlign, source: _Source, first: Any, last: Any, axis: int) -> _Samples:
+def _samples(layer: RoIAlign, source: RegionSource, first: Any, last: Any, axis: int) -> RegionSamples:
     offset = 0.5 if layer.aligned else 0.0
     start = first * source.scale - offset
     length = last * source.scale - offset - start
@@ -70,7 +47,7 @@ def _samples(layer: RoIAlign, source: _Source, first: Any, last: Any, axis: int)
     index = tf.cast(low, tf.int32)
     flat = (start.shape[0], out * most)
     zero = tf.zeros_like(share)
-    return _Samples(
+    return RegionSamples(
         tf.reshape(index, flat),
         tf.reshape(tf.minimum(index + 1, size - 1), flat),
         tf.reshape(tf.where(inside, 1 - share, zero), flat),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cnnbench.execution.operations import Call, OpResult
+from cnnbench.execution.region_levels import RegionLevels, RegionSamples, RegionSource
 from cnnbench.spec.layers.roi_align import LevelRoIAlign, RoIAlign
 from cnnbench_torch.ops.detection import images_of, rows_of, wide
 from cnnbench_torch.ops.registry import OPERATIONS
@@ -16,43 +17,20 @@ from cnnbench_torch.ops.registry import OPERATIONS
 Tensors = tuple[Tensor, ...]
 
 
-class _Source(NamedTuple):
-    """What each box is pooled from: the first row of its image, and scale, height and width of its features (R,)."""
+def _source(
+    layers: list[RoIAlign], features: Tensors, level: Tensor, image: Tensor, dtype: torch.dtype
+) -> RegionSource:
+    levels = RegionLevels.of(layers, features[0].shape[0], [x.shape[2:] for x in features])
 
-    first: Tensor
-    scale: Tensor
-    sizes: tuple[Tensor, Tensor]
-    most: tuple[int, int]
-
-
-class _Samples(NamedTuple):
-    """The sample points of every box along an axis: two pixels and their weights (R, out, S), and S by box (R,)."""
-
-    low: Tensor
-    high: Tensor
-    at_low: Tensor
-    at_high: Tensor
-    count: Tensor
-
-
-def _source(layers: list[RoIAlign], features: Tensors, level: Tensor, image: Tensor, dtype: torch.dtype) -> _Source:
-    first, begin = [], 0
-    for x in features:
-        first.append(begin)
-        begin += x.shape[0] * x.shape[2] * x.shape[3]
-
-    def of_box(values: list[float], kind: torch.dtype) -> Tensor:
+    def of_box(values: Sequence[float], kind: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=kind, device=level.device)[level]
 
-    height, width = (of_box([x.shape[axis] for x in features], torch.int64) for axis in (2, 3))
-    scale = of_box([layer.spatial_scale for layer in layers], dtype)
-    most = [
-        max(a.most_samples(axis, x.shape[2 + axis]) for a, x in zip(layers, features, strict=True)) for axis in (0, 1)
-    ]
-    return _Source(of_box(first, torch.int64) + image * height * width, scale, (height, width), (most[0], most[1]))
+    height, width = of_box(levels.heights, torch.int64), of_box(levels.widths, torch.int64)
+    first = of_box(levels.begins, torch.int64) + image * height * width
+    return RegionSource(first, of_box(levels.scales, dtype), (height, width), levels.most)
 
 
-def _samples(layer: RoIAlign, source: _Source, first: Tensor, last: Tensor, axis: int) -> _Samples:
+def _samples(layer: RoIAlign, source: RegionSource, first: Tensor, last: Tensor, axis: int) -> RegionSamples:
     offset = 0.5 if layer.aligned else 0.0
     start = first * source.scale - offset
     length = last * source.scale - offset - start
@@ -73,7 +51,7 @@ def _samples(layer: RoIAlign, source: _Source, first: Tensor, last: Tensor, axis
     low = place.floor()
     share = place - low
     index = low.long()
-    return _Samples(
+    return RegionSamples(
         index,
         torch.minimum(index + 1, size - 1),
         torch.where(inside, 1 - share, 0),

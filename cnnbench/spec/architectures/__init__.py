@@ -46,6 +46,15 @@ class Facts:
     parameters_inference: int | None = None
 
 
+Build = Callable[[Shape, int], Graph]
+"""(image, num_classes) -> the network. Families build theirs by a function of these and of ``variant``.
+
+    variant: The row of the family's table.
+    image: The shape of one image, (C, H, W).
+    num_classes: The number of logits: image (N, C, H, W) -> logits (N, num_classes), unless the function says else.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A named network.
@@ -54,7 +63,7 @@ class Architecture:
         name, family, year: How it is listed.
         source: arXiv id and table, or the revision of the reference implementation.
         task: What its outputs are for.
-        build: (image shape (C, H, W), number of classes) -> Graph; its main output is ``logits`` for a classifier.
+        build: Its main output is ``logits`` for a classifier.
         facts: What the source says; ``facts.input`` is the default image shape. ``Facts(input=(3, 32, 32))`` where
             there is no source: nothing is then held against the graph.
         num_classes: The default number of classes; 0 where it has none.
@@ -64,7 +73,7 @@ class Architecture:
     family: str
     year: int
     source: str
-    build: Callable[[Shape, int], Graph]
+    build: Build
     facts: Facts
     num_classes: int
     task: Task = "classification"

@@ -55,16 +55,7 @@ VARIANTS = (
 
 
 def build_cifar_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
-    """The network of ``variant``; a plain one is the same without its shortcuts and additions.
-
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
-    Shapes:
-        image (N, C, H, W) -> logits (N, num_classes).
-    """
+    """The network of ``variant``; a plain one is the same without its shortcuts and additions."""
     b = Builder(variant.name)
     x = b.input("image", image)
     x = b.add("conv1", _conv(STAGES[0].filters, 1), x)

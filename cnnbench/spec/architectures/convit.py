@@ -37,11 +37,6 @@ VARIANTS = (
 def build_convit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``: ten gated layers, then the class token and two plain ones.
 
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
     Shapes:
         image (N, C, H, W) with H and W divisible by 16 -> logits (N, num_classes).
     """

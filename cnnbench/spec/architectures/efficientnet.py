@@ -73,16 +73,7 @@ def rounded_width(width: float, coefficient: float) -> int:
 
 
 def build_efficientnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
-    """The network of ``variant``, its nodes named as torchvision's.
-
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
-    Shapes:
-        image (N, C, H, W) -> logits (N, num_classes).
-    """
+    """The network of ``variant``, its nodes named as torchvision's."""
     norm = BatchNorm(eps=variant.eps, momentum=0.1 if variant.eps == 1e-5 else 0.01)
     b = Builder(variant.name)
     x = b.input("image", image)

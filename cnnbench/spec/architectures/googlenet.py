@@ -88,11 +88,6 @@ VARIANTS = (
 def build_googlenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; pooling rounds up.
 
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
     Shapes:
         image (N, C, H, W) -> logits, aux1, aux2 (N, num_classes); the auxiliary outputs serve training.
     """

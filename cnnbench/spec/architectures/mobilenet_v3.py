@@ -77,16 +77,7 @@ _NORM = BatchNorm(eps=1e-3, momentum=0.01)
 
 
 def build_mobilenet_v3(variant: _Variant, image: Shape, num_classes: int) -> Graph:
-    """The network of ``variant``, its nodes named as torchvision's.
-
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
-    Shapes:
-        image (N, C, H, W) -> logits (N, num_classes).
-    """
+    """The network of ``variant``, its nodes named as torchvision's."""
     b = Builder(variant.name)
     x = b.input("image", image)
     with b.scope("features"):

@@ -67,16 +67,7 @@ VARIANTS = (
 
 
 def build_resnet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
-    """The network of ``variant``; its nodes have torchvision's names, so that its checkpoints load by name.
-
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
-    Shapes:
-        image (N, C, H, W) -> logits (N, num_classes).
-    """
+    """The network of ``variant``; its nodes have torchvision's names, so that its checkpoints load by name."""
     b = Builder(variant.name)
     x = b.input("image", image)
     x = b.add("conv1", Conv(out_channels=64, kernel_size=7, stride=2, padding=3, bias=False), x)

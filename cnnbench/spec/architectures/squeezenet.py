@@ -64,16 +64,7 @@ VARIANTS = (
 
 
 def build_squeezenet(variant: _Variant, image: Shape, num_classes: int) -> Graph:
-    """The network of ``variant``, its nodes named as torchvision's; pooling rounds up as Caffe's does.
-
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
-    Shapes:
-        image (N, C, H, W) -> logits (N, num_classes).
-    """
+    """The network of ``variant``, its nodes named as torchvision's; pooling rounds up as Caffe's does."""
     b = Builder(variant.name)
     x = b.input("image", image)
     with b.scope("features"):

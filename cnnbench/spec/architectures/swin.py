@@ -44,11 +44,6 @@ VARIANTS = (
 def build_swin(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's; features are the last axis until the head.
 
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
     Shapes:
         image (N, C, H, W) with H and W divisible by 4 -> logits (N, num_classes).
     """

@@ -42,14 +42,6 @@ def build_vgg(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, its nodes named as torchvision's: ``features.<n>``, ``classifier.<n>``.
 
     An image of another size than 224 is averaged to 7x7 before the classifier, as torchvision does.
-
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
-    Shapes:
-        image (N, C, H, W) -> logits (N, num_classes).
     """
     b = Builder(variant.name)
     x = b.stack("features", _features(variant), b.input("image", image))

@@ -43,11 +43,6 @@ VARIANTS = (
 def build_vit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     """The network of ``variant``, in the order of torchvision's checkpoints.
 
-    Args:
-        variant: The registered network.
-        image: The shape of one image, (C, H, W).
-        num_classes: The number of logits.
-
     Shapes:
         image (N, C, H, W) with H and W divisible by the patch -> logits (N, num_classes).
     """
