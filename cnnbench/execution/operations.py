@@ -16,7 +16,7 @@ Array = Any  # a value of the backend's framework
 
 
 class Call(NamedTuple):
-    """What an op is told beside its operands.
+    """What an op is given beside its operands.
 
     Args:
         training: Whether this is a training pass, with batch statistics and dropout.

@@ -139,7 +139,7 @@ class ViewKeywords(TypedDict, total=False):
         style: A picture's file, for the transfer of its style.
         pixels: How a picture becomes numbers: ``imagenet``, ``efficientnet_lite`` or ``unit``.
         settings: Numbers of views by name: ``{"steps": 64}``.
-        box: (top, bottom, left, right) in pixels: how much of each map lies inside is told.
+        box: (top, bottom, left, right) in pixels: the share of each map that lies inside is given.
         check: Whether views are compared with the reference; where several backends are named, unless given.
         fault: A defect that is put into the view on every backend, as ``cnnbench list views`` names it.
         folder: Where pictures, arrays and a page go; nowhere unless given.

@@ -111,7 +111,7 @@ def latency_figures(pair: Pair, change: Change | None, *, paired: bool) -> tuple
 
     Args:
         pair: The cell in both runs.
-        change: Of its latency; None where it cannot be told.
+        change: Of its latency; None where it is not known.
         paired: Whether this is an A/B run.
     """
     before, after = (location(side) if side.rounds else None for side in pair.sides)

@@ -28,7 +28,7 @@ MACHINE = Clock()
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on, or sleeps; other time than that is processor time.
+    """A clock that moves by ``advance`` and by sleeping alone; what was not slept counts as processor time.
 
     >>> clock = ManualClock()
     >>> clock.advance(1.5)

@@ -131,7 +131,7 @@ def _suppressed(layer: NonMaxSuppression, boxes: Array, scores: Array) -> list[i
 def non_max_suppression(
     layer: NonMaxSuppression, inputs: Arrays, weights: Arrays, state: Arrays, call: Call
 ) -> OpResult:
-    """The greedy rule as it is told, for each set of boxes."""
+    """The greedy rule as the specification has it, for each set of boxes."""
     boxes, scores = inputs
     batch = scores.shape[:-1]
     indices = np.full((*batch, layer.max_outputs), -1, np.int64)

@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    """``worker READ_FD WRITE_FD LIFELINE_FD PARENT_PID PROCESSORS``: serves until told to end.
+    """``worker READ_FD WRITE_FD LIFELINE_FD PARENT_PID PROCESSORS``: serves until it is asked to end.
 
     Processors are bound before anything that starts threads is imported.
     """

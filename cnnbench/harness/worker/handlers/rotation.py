@@ -22,7 +22,7 @@ class Rotation:
     """Goes round over the operands that it was fed, and reads results between samples, when no clock runs.
 
     Example: fed the inputs 0, 1 and 2, the calls are on 0, 1, 2, 0, 1, and so on. The first output of each input is
-    kept; a later one of the same input must be the same bits, or it is told how far apart they are.
+    kept; a later one of the same input must be the same bits, or the reply says how far apart they are.
 
     Args:
         session: The program, its weights loaded, and its first operands uploaded as ``FIRST``.
