@@ -34,6 +34,7 @@ ORDER = {
         "gates",
         "output",
         "face",
+        "testing",
         "cli pytest_plugin",
         "builtin __main__",  # builtin registers what every room ships; nothing imports it by name
     ),
