@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cnnbench.face.prediction import Prediction as Prediction
     from cnnbench.face.prediction import predict as predict
     from cnnbench.face.recording import log as log
+    from cnnbench.face.reducing import Reduced as Reduced
+    from cnnbench.face.reducing import reduce as reduce
     from cnnbench.face.running import plan as plan
     from cnnbench.face.running import run as run
     from cnnbench.face.two_sides import ABResult as ABResult
@@ -60,6 +62,7 @@ _HOMES = {
     "cnnbench.face.porting": ("port",),
     "cnnbench.face.prediction": ("Prediction", "predict"),
     "cnnbench.face.recording": ("log",),
+    "cnnbench.face.reducing": ("Reduced", "reduce"),
     "cnnbench.face.running": ("plan", "run"),
     "cnnbench.face.two_sides": ("ABResult", "ab"),
     "cnnbench.face.verification": ("replay", "verify"),

@@ -22,6 +22,7 @@ from cnnbench.cli.merge import merge
 from cnnbench.cli.plan import plan
 from cnnbench.cli.port import port
 from cnnbench.cli.predict import predict
+from cnnbench.cli.reduce import reduce
 from cnnbench.cli.replay import replay
 from cnnbench.cli.report import report
 from cnnbench.cli.run import run
@@ -64,6 +65,7 @@ application.command("plan")(plan)
 application.add_typer(listing, name="list")
 application.command("show")(show)
 application.command("verify")(verify)
+application.command("reduce")(reduce)
 application.command("replay")(replay)
 application.command("fuzz")(fuzz)
 application.add_typer(faults, name="faults")

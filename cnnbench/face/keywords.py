@@ -108,6 +108,32 @@ class VerifyKeywords(TypedDict, total=False):
     on_backend: Callable[[str], None] | None
 
 
+class ReduceKeywords(TypedDict, total=False):
+    """What fails, and how it is run.
+
+    Args:
+        check: Which check fails; ``end_to_end`` unless given.
+        precision: The policy; float32 unless given.
+        fault: A fault that is injected first; the backend then runs in this process.
+        fold_batch_norm: Whether the end-to-end program has its batch norms folded.
+        seed: Of weights, inputs, masks and targets; 0 unless given. batch: images in the check; 2 unless given.
+        weights: As ``load`` takes them. image: as ``build`` takes it.
+        threads: Computing threads.
+        folder: Where the reproducer and the text go; nowhere unless given.
+    """
+
+    check: str
+    precision: str
+    fault: str | None
+    fold_batch_norm: bool
+    seed: int
+    batch: int
+    weights: Path | str | Mapping[str, NDArray[Any]] | None
+    image: Image
+    threads: int | None
+    folder: Path | str | None
+
+
 class PredictKeywords(TypedDict, total=False):
     """How a program is made and run.
 

@@ -46,6 +46,7 @@ COMMANDS = (
     Command("run s.yaml -o others --no-mlflow"),
     Command("verify simple_cnn --image 1x8x8 --num-classes 10 -b numpy --check exact"),
     Command("replay {reproducer} -b numpy", codes=(0, 4)),
+    Command("reduce lenet5 -b numpy --check exact -o reduced"),
     Command("fuzz -b numpy --count 1 -o fuzzed"),
     Command("faults list"),
     Command("faults score numpy --network kind:relu --count 1"),
