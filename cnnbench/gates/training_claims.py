@@ -78,7 +78,8 @@ def _in_envelope(before: Training, after: Training, shown: str, now: str) -> Fou
     try:
         middle, spread, accuracies = (tuple(kept[name]) for name in ("middle", "spread", "reference_accuracies"))
         exact = kept.get("centre") == "float64"
-        found = CurveEnvelope(middle, spread, int(kept["steps_compared"]), accuracies, exact)
+        moved = tuple(kept.get("crossings", ()))
+        found = CurveEnvelope(middle, spread, int(kept["steps_compared"]), accuracies, exact, moved)
         facts = agreement(after.losses, after.test_accuracy, found)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         return Found("not comparable", shown, now, f"the bundle's envelope is damaged: {error!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import PrecisionPolicy
-from cnnbench.numerics.calibration import FLUSHED, LOSS, LOSS_SAFETY, MANY, SAFETY, Envelope, calibrate, joined
+from cnnbench.numerics.calibration import FEW, FLUSHED, LOSS, LOSS_SAFETY, MANY, SAFETY, Envelope, calibrate, joined
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
+from cnnbench.numerics.crossings import Observer, Start, observed, reach
 from cnnbench.numerics.noise import Noises, noise, one_rounding
 from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.spec.losses import Objective
@@ -143,7 +145,11 @@ class _NoisyRunner(ProgramRunner):
 
 
 def _perturbed(
-    runner: ProgramRunner, noises: Mapping[str, tuple[Case, Noises]], rounds: int, number: int
+    runner: ProgramRunner,
+    noises: Mapping[str, tuple[Case, Noises]],
+    rounds: int,
+    number: int,
+    observer: Observer | None = None,
 ) -> Iterator[Taken]:
     with ExitStack() as stack:
 
@@ -151,6 +157,8 @@ def _perturbed(
             found = noises[phase.name][1]
             generator = stream(runner.settings.seed, f"reverse noise {number}", phase.name)
             subject = stack.enter_context(found.reverse.perturbed(generator))
+            if observer is not None:
+                stack.enter_context(observed(subject.backend, observer))
             options = reference_options(training=True)
             return compiled_on(subject.backend, options)(replace(phase, graph=found.graph))
 
@@ -159,6 +167,32 @@ def _perturbed(
         moved = {name: array for case, _ in noises.values() for name, array in one_rounding(case, number).items()}
         start = {**runner.program.initial(runner.settings.seed), **moved}
         yield from taken(noisy, rounds, ProgramState(start))
+
+
+def program_crossings(
+    runner: ProgramRunner, exact: Sequence[Taken], rounds: int, policy: PrecisionPolicy
+) -> list[dict[str, float]]:
+    """How far crossings move each value after each phase; () where there is none.
+
+    Args:
+        runner: Of the program.
+        exact: Of ``exact_rounds``.
+        rounds: How many.
+        policy: The arithmetic that is examined.
+    """
+    noises = _noises(runner, policy)
+
+    def right(observer: Observer) -> Iterator[Values]:
+        backend = load_backend("numpy")
+        with observed(backend, observer):
+            compiler = compiled_on(backend, reference_options(training=True))
+            again = ProgramRunner(runner.program, compiler, runner.settings, runner.data)
+            yield from (item.values for item in taken(again, rounds))
+
+    def noisy(number: int) -> Start:
+        return lambda observer: (item.values for item in _perturbed(runner, noises, rounds, number, observer))
+
+    return reach(right, [noisy(number) for number in range(FEW[0])], [item.values for item in exact])
 
 
 def _envelope(exact: Taken, runs: list[dict[str, float]], statistics: set[str], floor: Mapping[str, float]) -> Envelope:

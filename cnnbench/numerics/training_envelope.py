@@ -34,6 +34,7 @@ class CurveEnvelope:
         steps: How many steps can be compared.
         accuracies: Test accuracy at the end of the runs that went so far.
         exact: Whether ``middle`` is a run in float64.
+        crossings: How far values that lie next to a kink move the loss of the first steps, if they cross it.
     """
 
     middle: tuple[float, ...]
@@ -41,6 +42,7 @@ class CurveEnvelope:
     steps: int
     accuracies: tuple[float, ...]
     exact: bool = False
+    crossings: tuple[float, ...] = ()
 
 
 def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[str, NDArray[Any]]:
@@ -113,18 +115,20 @@ def rough_envelope(exact: Sequence[float]) -> CurveEnvelope:
 def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvelope) -> dict[str, Any]:
     """How a curve lies in an envelope, as plain data for ``Training.envelope``.
 
-    ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle|) over the steps that can be
-    compared; ``parts_at`` is the first step at which it exceeds 1.
+    ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle| + crossings) over the steps that can
+    be compared; ``parts_at`` is the first step at which it exceeds 1.
 
     * The spread of a few runs is multiplied, because another backend sums in another order. The floor is a few units in
       the last place.
     * The spread is that of the next step. Curves of a network that trains wildly part a thousand times farther from one
       step to the next, and one run may be a step ahead of the others. The first step has its own spread, because
       nothing has been learnt yet.
+    * The crossings never fall from step to step, as the spread does not, and count in full: each is one that a right
+      curve may make.
     * A right curve can leave the envelope at any step, where rounding decides between two maxima, or on which side of 0
       a value lies. A fault acts from the first step on. So ``agrees`` is true where no step is outside, false where one
       of the first ``SURE_STEPS`` is, and None where the curve parts later (``benchmarks/training_curves.py`` measures
-      how often that is).
+      how often that is). Before one is called wrong, the crossings are found.
 
     Args:
         losses: Of the curve, step by step.
@@ -136,7 +140,10 @@ def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvel
     count = min(found.steps, len(losses))
     middle = np.array(found.middle[:count])
     spread = np.array([*found.spread[:1], *found.spread[2:], *found.spread[-1:]])[:count]
-    allowed = ALARM * spread + FLOOR * np.abs(middle)
+    moved = np.zeros(count)
+    if found.crossings:
+        moved = np.maximum.accumulate(np.array([*found.crossings, *[0.0] * count])[:count])
+    allowed = ALARM * spread + FLOOR * np.abs(middle) + moved
     used = np.abs(np.array(losses[:count]) - middle) / allowed
     worst = int(np.argmax(used)) if count else None
     outside = np.flatnonzero(~(used <= 1))
@@ -152,6 +159,7 @@ def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvel
         "centre": "float64" if found.exact else "mean",
         "middle": list(found.middle),
         "spread": list(found.spread),
+        "crossings": list(found.crossings),
         "reference_accuracies": list(found.accuracies),
         "accuracy_difference": _difference(accuracy, found.accuracies),
     }

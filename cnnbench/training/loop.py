@@ -104,16 +104,24 @@ def losses_until(
         SpecError: The network does not take the data.
         DataError: The arrays do not fit.
     """
+    found = []
+    for step, loss in enumerate(losses_of(task), start=1):
+        found.append(loss)
+        if on_step is not None:
+            on_step(step, loss)
+        if enough(step, loss):
+            break
+    return tuple(found)
+
+
+def losses_of(task: TrainingTask) -> Iterator[float]:
+    """The loss of each step of a training, which takes a step when it is asked for one. Raises as ``train``."""
     run = _Run(task)
     for epoch in range(task.settings.epochs):
-        for step, loss, _ in run.steps(epoch):
-            if on_step is not None:
-                on_step(step, loss)
-            if enough(step, loss):
-                return tuple(run.losses)
+        for _, loss, _ in run.steps(epoch):
+            yield loss
         if task.settings.schedule.watches:
             run.end_epoch(0.0)
-    return tuple(run.losses)
 
 
 class _Run:

@@ -293,6 +293,8 @@ class FakeWorker:
                 return training.EvaluateReply(predictions=(0,) * count, leads=(1.0,) * count), call_s
             case training.LossesRequest():
                 return training.LossesReply(losses=self._losses(request)), call_s
+            case training.CrossingsRequest():
+                return training.CrossingsReply(moves=()), call_s
             case timing.BeginTurnsRequest():
                 return setup.Done(), 0.0
             case _ if request.reply is setup.Done:

@@ -16,7 +16,13 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Train
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Pool
-from cnnbench.harness.worker.protocol.training import TEST_IMAGES, EvaluateReply, EvaluateRequest, LossesRequest
+from cnnbench.harness.worker.protocol.training import (
+    TEST_IMAGES,
+    CrossingsRequest,
+    EvaluateReply,
+    EvaluateRequest,
+    LossesRequest,
+)
 from cnnbench.numerics.training_envelope import (
     SURE_STEPS,
     CurveEnvelope,
@@ -72,6 +78,31 @@ class ReferenceCurves:
         if exact is not None and agreement(own.losses, own.test_accuracy, found)["agrees"] is False:
             return found  # a wrong curve would widen the envelope that it is held to
         return envelope([base, *runs], reached, exact)
+
+    def with_crossings(self, owner: Cell, own: Training | None, found: CurveEnvelope) -> CurveEnvelope:
+        """An envelope that also admits what values move which cross a kink; asked only where a curve left it early.
+
+        Args:
+            owner: As of ``envelope``.
+            own: As there.
+            found: The envelope; one without a run in float64 stays as it is.
+
+        Raises:
+            CnnbenchError: NumPy cannot train the network.
+        """
+        cell = owner if own else numpy_cell(owner)
+        if not found.exact or cell.precision not in backend_plugin(NUMPY).precisions[cell.mode]:
+            return found
+        self.work.begin(owner, "reference runs across kinks")
+        exact = found.middle[:SURE_STEPS]
+        known = self._request(cell, self.work.facts.materials.of(cell).start, (), SURE_STEPS)
+        request = CrossingsRequest(
+            graph=known.graph, options=known.options, arrays=known.arrays, settings=known.settings, exact=exact
+        )
+        with self.work.watch.timing("training"):
+            worker = self.pool.get(self.work.facts.spec(cell)).worker
+            reply = worker.ask(request, timeout_s=self.work.facts.suite.timeouts.call_s)
+        return replace(found, crossings=reply.moves)
 
     def evaluated(self, cell: Cell, final: Path, outputs: Path, training: Training) -> Evaluation:
         """How NumPy's predictions with a trained network compare with those that were made after training.

@@ -19,7 +19,7 @@ from cnnbench.harness.suite.model import Train
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event, TrainRequest
-from cnnbench.numerics.training_envelope import agreement
+from cnnbench.numerics.training_envelope import CurveEnvelope, agreement
 from cnnbench.training.epoch import Epoch
 
 EXAMPLES = 4  # test images
@@ -122,9 +122,14 @@ class _TrainingPass:
         except CnnbenchError as error:  # the cells' own training went well
             self._work.note(f"the training curves of {owner.architecture} have no envelope: {error}")
             return list(trained)
+        try:
+            if any(_facts(part.training, reached)["agrees"] is False for _, part in trained):
+                reached = self._references.with_crossings(owner, own, reached)
+        except CnnbenchError as error:  # a curve that left the envelope stays outside
+            self._work.note(f"no reference of {owner.architecture} was moved across kinks: {error}")
         compared = []
         for cell, part in trained:
-            facts = agreement(part.training.losses, part.training.test_accuracy, reached)
+            facts = _facts(part.training, reached)
             facts |= {"reference": owner.id if own else NUMPY}
             training = part.training.model_copy(update={"envelope": facts})
             compared.append((cell, part.model_copy(update={"training": training})))
@@ -163,6 +168,10 @@ class _TrainingPass:
             targets=reply.targets,
             test_accuracy=epochs[-1].test_accuracy,
         )
+
+
+def _facts(training: Training, found: CurveEnvelope) -> dict[str, Any]:
+    return agreement(training.losses, training.test_accuracy, found)
 
 
 def keep_examples(work: Work, cell: Cell, found: Mapping[str, Any]) -> str:

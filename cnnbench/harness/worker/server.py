@@ -49,7 +49,7 @@ from cnnbench.harness.worker.protocol.timing import (
     WarmUpRequest,
     YardsticksRequest,
 )
-from cnnbench.harness.worker.protocol.training import EvaluateRequest, LossesRequest, TrainRequest
+from cnnbench.harness.worker.protocol.training import CrossingsRequest, EvaluateRequest, LossesRequest, TrainRequest
 
 # MemoryError, torch's and XLA's own words, and CUDA's.
 _OUT_OF_MEMORY = re.compile(
@@ -91,6 +91,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     HeldRequest: sessions.held,
     CloseSessionRequest: sessions.close_session,
     LossesRequest: training.losses,
+    CrossingsRequest: training.crossings,
     TrainRequest: training.train,
     EvaluateRequest: training.evaluate,
     RoundsRequest: programs.rounds,

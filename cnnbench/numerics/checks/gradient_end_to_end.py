@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from cnnbench.numerics.checks.gradient_calls import (
 )
 from cnnbench.numerics.checks.located import training_program, with_node
 from cnnbench.numerics.comparison import first_problem, largest, largest_differences
+from cnnbench.numerics.crossings import share
 from cnnbench.numerics.envelope import gradient_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.other_operands import rotated
@@ -28,6 +30,7 @@ from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.rounding import stored_loss
 from cnnbench.numerics.subject import Subject
 from cnnbench.numerics.teacher_forcing import owners
+from cnnbench.numerics.training_crossings import gradient_crossings
 from cnnbench.spec.graph import Graph
 
 
@@ -53,7 +56,7 @@ def check_gradient_end_to_end(
     outcome = local
     for call in gradient_calls(subject, asked):
         if call.name in (FIRST, AGAIN):
-            found = _judged(case, exact, envelope, call.result, local)
+            found = _judged(oracle, exact, envelope, call.result, local)
             if found.status == "failed" and call.name == AGAIN:
                 return found.model_copy(update={"message": f"{call.name}: {found.message}"})
             if found.status == "failed" and "problem" not in found.details:
@@ -69,9 +72,10 @@ def check_gradient_end_to_end(
 
 
 def _judged(
-    case: Case, exact: dict[str, Any], envelope: Envelope, result: HostGradients, local: CheckOutcome
+    oracle: Oracle, exact: dict[str, Any], envelope: Envelope, result: HostGradients, local: CheckOutcome
 ) -> CheckOutcome:
     """A call on the case's own batch and weights."""
+    case = oracle.case
     owner = owners(case.lowered)
     got = {**result.weights, LOSS: stored_loss(result.loss, case.policy)}
     wrong = first_problem(got, exact, case.policy)
@@ -85,25 +89,26 @@ def _judged(
             details={**local.details, "problem": wrong.problem},
         )
     difference = largest_differences(got, exact)
-    shares = envelope.used(difference)
+    crossings = cache(lambda: gradient_crossings(oracle, exact))
+    shares = {name: share(envelope, name, difference[name], crossings) for name in envelope.size}
     worst = max(shares, key=lambda name: shares[name])
-    share = shares[worst]
+    used = shares[worst]
     details = {
         **local.details,
-        "end_to_end_used": share,
+        "end_to_end_used": used,
         "end_to_end_worst": worst,
         "alarm_factor": envelope.factor,
         "loss_difference": difference[LOSS],
     }
     known: dict[str, Any] = {"details": details, "nodes": local.nodes}
-    if share <= 1:
-        text = f"{local.message}; end to end {share:.3g} of the envelope"
-        known |= {"status": "passed", "budget_used": max(local.budget_used or 0.0, share)}  # without nodes, too
+    if used <= 1:
+        text = f"{local.message}; end to end {used:.3g} of the envelope"
+        known |= {"status": "passed", "budget_used": max(local.budget_used or 0.0, used)}  # without nodes, too
         return local.model_copy(update={**known, "message": text})
-    text = f"end to end, {worst}: {share:.3g} times the envelope, though every layer alone is within its budget"
+    text = f"end to end, {worst}: {used:.3g} times the envelope, though every layer alone is within its budget"
     node = owner.get(worst, worst)
     text += _uses(case.lowered, node)
-    return CheckOutcome(name=local.name, status="failed", budget_used=share, node=node, message=text, **known)
+    return CheckOutcome(name=local.name, status="failed", budget_used=used, node=node, message=text, **known)
 
 
 def _unlike_reference(

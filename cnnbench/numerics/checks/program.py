@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.calibration import ENDS_AT, LOSS, Envelope
 from cnnbench.numerics.comparison import examine, largest, largest_differences
+from cnnbench.numerics.crossings import share
 from cnnbench.numerics.outcome import TRAINING_PROGRAM, CheckOutcome
-from cnnbench.numerics.program_course import AVERAGE, Taken, envelopes, exact_rounds, taken
+from cnnbench.numerics.program_course import AVERAGE, Taken, envelopes, exact_rounds, program_crossings, taken
 from cnnbench.numerics.rounding import stored_loss
 from cnnbench.training.programs.runner import ProgramRunner
 
@@ -37,10 +39,17 @@ def check_program(
 
 @dataclass(frozen=True)
 class ExpectedRounds:
-    """What a program should come to, after each phase. Args: exact: its values. envelopes: how far others may lie."""
+    """What a program should come to, after each phase.
+
+    Args:
+        exact: Its values.
+        envelopes: How far others may lie.
+        crossings: What values move that cross kinks, by name; asked where something lies outside its envelope.
+    """
 
     exact: tuple[Taken, ...]
     envelopes: tuple[Envelope, ...]
+    crossings: Callable[[], Sequence[Mapping[str, float]]] = tuple
 
 
 def expected_rounds(runner: ProgramRunner, policy: PrecisionPolicy, rounds: int = ROUNDS) -> ExpectedRounds:
@@ -52,7 +61,8 @@ def expected_rounds(runner: ProgramRunner, policy: PrecisionPolicy, rounds: int 
         rounds: How many.
     """
     exact = exact_rounds(runner, rounds)
-    return ExpectedRounds(tuple(exact), tuple(envelopes(runner, exact, rounds, policy)))
+    around = tuple(envelopes(runner, exact, rounds, policy))
+    return ExpectedRounds(tuple(exact), around, cache(lambda: program_crossings(runner, exact, rounds, policy)))
 
 
 def judge_rounds(got: Iterable[Taken], expected: ExpectedRounds, policy: PrecisionPolicy) -> CheckOutcome:
@@ -65,18 +75,19 @@ def judge_rounds(got: Iterable[Taken], expected: ExpectedRounds, policy: Precisi
     """
     compared, most, where = 0, 0.0, ""
     come = iter(got)
-    for true, envelope in zip(expected.exact, expected.envelopes, strict=True):
+    for number, (true, envelope) in enumerate(zip(expected.exact, expected.envelopes, strict=True)):
         found = next(come, Taken(true.round, "", {}))
         place = f"round {true.round + 1}, phase {true.phase!r}"
         wrong = _wrong_at_sight(found, true, policy)
         if wrong is not None:
             problem, text = wrong
             return _failed(true, f"{place}: {text}", np.inf, problem)
-        used = envelope.used(largest_differences(found.values, true.values))
+        difference = largest_differences(found.values, true.values)
         for name in _open(true, envelope.size):
             compared += 1
-            if not used[name] <= most:
-                most, where = used[name], f"{place}: {name} uses {used[name]:.3g} of the envelope"
+            used = share(envelope, name, difference[name], expected.crossings, number)
+            if not used <= most:
+                most, where = used, f"{place}: {name} uses {used:.3g} of the envelope"
         if not most <= 1:
             return _failed(true, where, most)
     if next(come, None) is not None:

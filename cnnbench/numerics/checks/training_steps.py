@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from cnnbench.numerics.calibration import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.frozen_elements import FrozenElements
 from cnnbench.numerics.comparison import examine, largest
+from cnnbench.numerics.crossings import share
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.rounding import stored_loss
 from cnnbench.numerics.subject import START, Subject, TrainedStep, Updates
 from cnnbench.numerics.training_course import Course, course, values_of
+from cnnbench.numerics.training_crossings import course_crossings
 from cnnbench.training.steps import HELD, HELD_SHORT, TrainingSteps
 
 Array = NDArray[Any]
@@ -141,7 +144,7 @@ def compare_steps(subject: Subject, oracle: Oracle) -> StepsVerdict:
     batches = [case.training_batch(step) for step in range(plan.first)]
     # Closed before the end where a value is wrong, so that the program and what it holds go.
     with closing(subject.steps(case.graph, case.stored, batches, options, plan.updates)) as steps:
-        judge = _StepJudge(case, found, plan, verdict)
+        judge = _StepJudge(oracle, found, plan, verdict, cache(lambda: course_crossings(oracle, found)))
         i = 0
         for step in steps:  # not enumerated, which keeps a step while the next one is made
             judge.see(i, step)
@@ -156,16 +159,17 @@ def compare_steps(subject: Subject, oracle: Oracle) -> StepsVerdict:
 class _StepJudge:
     """Compares the steps of a program as they come."""
 
-    case: Case
+    oracle: Oracle
     course: Course
     plan: StepPlan
     verdict: StepsVerdict
+    moves: Callable[[], list[dict[str, float]]]
     _losses: dict[int, float] = field(default_factory=dict)
     _late: dict[str, Array] | None = None
     _frozen: FrozenElements = field(init=False)
 
     def __post_init__(self) -> None:
-        case = self.case
+        case = self.oracle.case
         trained = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
         self._frozen = FrozenElements(case.policy.storage_roundoff, {name: case.stored[name] for name in trained})
 
@@ -174,20 +178,17 @@ class _StepJudge:
         plan, again = self.plan, self.plan.again_from(i)
         self._losses[i] = step.loss
         if i < plan.first:
-            self._with_reference(i, step, f"after step {i + 1}")
+            self._judge(values_of(step), self.course.exact[i], f"after step {i + 1}", i)
             self._frozen_at(i, step)
         elif again >= 0:
-            self._with_reference(again, step, f"after step {again + 1}, taken again as step {i + 1} of its program")
+            where = f"after step {again + 1}, taken again as step {i + 1} of its program"
+            self._judge(values_of(step), self.course.exact[again], where, again)
         elif i <= plan.first + plan.held:
             self._still(i)
         if plan.resumed <= i < plan.resumed + plan.late:
             self._resumed(i, step)
         elif i == plan.resumed - 1 and plan.late:
             self._late = values_of(step)
-
-    def _with_reference(self, number: int, step: TrainedStep, where: str) -> None:
-        exact, envelope = self.course.exact[number], self.course.envelopes[number]
-        self._judge(values_of(step), exact, envelope, self.course.open_names[number], where)
 
     def _frozen_at(self, i: int, step: TrainedStep) -> None:
         """No element of a weight stays as it was while the reference moves it."""
@@ -204,10 +205,10 @@ class _StepJudge:
     def _still(self, i: int) -> None:
         """The loss stays as long as the rate is 0."""
         first = self.plan.first
-        if i > first and LOSS in self.course.open_names[-1]:
+        if i > first:
             where = f"at step {i + 1}, as all since step {first + 1} from the same weights and batch"
             now, before = ({LOSS: np.asarray(self._losses[step])} for step in (i, first))
-            self._judge(now, before, self.course.envelopes[-1], {LOSS}, where)
+            self._judge(now, before, where)
 
     def _resumed(self, i: int, step: TrainedStep) -> None:
         """A late step taken again from the same state gives the same."""
@@ -217,7 +218,7 @@ class _StepJudge:
             values, before = {LOSS: np.asarray(step.loss)}, {LOSS: np.asarray(self._losses[earlier])}
         else:
             values, before = values_of(step), self._late or {}
-        self._judge(values, before, self._grown(before), self.course.open_names[-1] & before.keys(), where)
+        self._judge(values, before, where, envelope=self._grown(before))
         if step.training is not None:
             self._late = None  # a large network's state is gigabytes
 
@@ -236,13 +237,15 @@ class _StepJudge:
         self,
         got: Mapping[str, Array],
         exact: Mapping[str, Array],
-        envelope: Envelope,
-        open_names: Collection[str],
         where: str,
+        number: int = -1,
+        envelope: Envelope | None = None,
     ) -> None:
+        """Compares what is open after a step, the last one that the reference takes unless another is named."""
+        around = envelope or self.course.envelopes[number]
         for name, difference in self._differences(got, exact, where):
-            if name in open_names:
-                self.verdict.take(name, difference / (envelope.factor * envelope.size[name]), where)
+            if name in self.course.open_names[number]:
+                self.verdict.take(name, share(around, name, difference, self.moves, number), where)
 
     def _differences(
         self, got: Mapping[str, Array], exact: Mapping[str, Array], where: str
@@ -251,8 +254,8 @@ class _StepJudge:
         for name in sorted(exact):
             value, right = got.get(name), np.asarray(exact[name])
             if value is not None and name == LOSS:  # the policy stores no loss
-                value = stored_loss(float(value), self.case.policy)
-            problem, text = examine(value, right.shape, self.case.policy, right)
+                value = stored_loss(float(value), self.oracle.case.policy)
+            problem, text = examine(value, right.shape, self.oracle.case.policy, right)
             if problem is not None or value is None:
                 self.verdict.end(name, str(problem), text, where)
                 return

@@ -114,6 +114,7 @@ REQUEST_EXAMPLES = [
     sessions.HeldRequest(session="s", output=Path("/o")),
     sessions.CloseSessionRequest(session="s"),
     training.LossesRequest(**NETWORK, settings=SETTINGS, beside=(1.5, math.inf), most=7),
+    training.CrossingsRequest(**NETWORK, settings=SETTINGS, exact=(1.5, 1.25)),
     training.TrainRequest(**NETWORK, settings=SETTINGS, final=Path("/f"), outputs=Path("/o")),
     training.EvaluateRequest(**NETWORK, settings=SETTINGS, images=(0, 5), outputs=Path("/o")),
     programs.RoundsRequest(**PROGRAM, rounds=2, output=Path("/o")),
@@ -164,6 +165,7 @@ REPLY_EXAMPLES = [
     checks.StepsReply(losses=(0.5, -math.inf)),
     sessions.CallsReply(digests=("0a", "0b"), deviation={"y": math.inf}),
     sessions.AnswerReply(done=False),
+    training.CrossingsReply(moves=(0.0, 1e-6)),
     training.LossesReply(losses=(0.5, math.inf)),
     training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
     programs.RoundsReply(taken=((0, "judge"), (0, "average"))),
@@ -223,7 +225,7 @@ def test_another_shape_of_any_message_has_another_version():
         fields = sorted(type(message).model_fields)
         shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
     text = json.dumps(shapes, sort_keys=True)
-    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (10, "2f9c30f3d9ea1368")
+    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (11, "4cdcb8d6dccc109e")
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():

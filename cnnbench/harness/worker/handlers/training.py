@@ -9,6 +9,8 @@ from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import SIGN_OF_LIFE_S, WorkerState
 from cnnbench.harness.worker.protocol.training import (
     TEST_IMAGES,
+    CrossingsReply,
+    CrossingsRequest,
     EpochEvent,
     EvaluateReply,
     EvaluateRequest,
@@ -33,6 +35,13 @@ def losses(request: LossesRequest, state: WorkerState) -> LossesReply:
 
     found = losses_until(_task(request, state), enough, on_step=signs_of_life(state))
     return LossesReply(losses=tuple(found))
+
+
+def crossings(request: CrossingsRequest, state: WorkerState) -> CrossingsReply:
+    """Moves values of a training across kinks."""
+    from cnnbench.numerics.training_crossings import curve_crossings
+
+    return CrossingsReply(moves=curve_crossings(_task(request, state), request.exact))
 
 
 def train(request: TrainRequest, state: WorkerState) -> TrainReply:
@@ -63,7 +72,9 @@ def evaluate(request: EvaluateRequest, state: WorkerState) -> EvaluateReply:
     return EvaluateReply(predictions=predictions, leads=leads)
 
 
-def _task(request: LossesRequest | TrainRequest | EvaluateRequest, state: WorkerState) -> TrainingTask:
+def _task(
+    request: LossesRequest | CrossingsRequest | TrainRequest | EvaluateRequest, state: WorkerState
+) -> TrainingTask:
     from cnnbench.training.task import TrainingTask
 
     arrays = read_arrays(request.arrays)

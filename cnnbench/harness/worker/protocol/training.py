@@ -37,6 +37,27 @@ class LossesRequest(Request[LossesReply]):
     most: int | None
 
 
+class CrossingsReply(Message):
+    """How far values that cross a kink move the loss of each step; () where none may cross."""
+
+    moves: tuple[AnyFloat, ...]
+
+
+class CrossingsRequest(Request[CrossingsReply]):
+    """Trains the reference again with values moved across kinks that they lie next to.
+
+    Args:
+        exact: The losses of the first steps in float64.
+    """
+
+    method: ClassVar[str] = "crossings"
+    graph: GraphValue
+    options: OptionsValue
+    arrays: Path
+    settings: TrainSettingsValue
+    exact: tuple[AnyFloat, ...]
+
+
 class TrainReply(Message):
     """The loss of each step, and of the test images the predicted and the true classes at the end."""
 
