@@ -6,10 +6,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.hard_operands import Hardness, hard_rule
+from cnnbench.numerics.hard_operands import Hardness, draws_all, hard_rule
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import LayerCall, layer_arrays
 from cnnbench.numerics.rounding import to_storage
@@ -65,10 +66,12 @@ def hard_case(case: Case) -> Case | None:
 def _hard_call(case: Case, node: Node) -> LayerCall | None:
     """The node's call on hard operands; None where its kind has none, or an operand has no images in its first axis."""
     graph, rule = case.lowered, hard_rule(node.layer.kind)
-    if rule is None or not node.inputs or any(graph.dtypes[value] != "float" for value in node.inputs):
+    if rule is None or not node.inputs:
         return None
     one, two = graph.input_shapes(node, 1), graph.input_shapes(node, 2)
-    if any(a[:1] != (1,) or b != (2, *a[1:]) for a, b in zip(one, two, strict=True)):
+    joined = any(a[:1] != (1,) or b != (2, *a[1:]) for a, b in zip(one, two, strict=True))
+    integers = [graph.dtypes[value] != "float" for value in node.inputs]
+    if (joined or any(integers)) and not draws_all(node.layer.kind):
         return None
     macs = node.layer.macs(one, graph.output_shapes(node, 1))
     if macs > MOST_MACS and not case.thorough:
@@ -77,5 +80,6 @@ def _hard_call(case: Case, node: Node) -> LayerCall | None:
     images = IMAGES if size <= FEW_VALUES else 1 if size > LARGE_VALUES else 2
     images = max(1, min(images, FEW_MACS // max(macs, 1)))
     hard = Hardness.of(case.policy, stream(case.seed, "hard operands", node.name))
-    ordinary = tuple(hard.normal(shape) for shape in graph.input_shapes(node, images))
+    shapes = zip(integers, graph.input_shapes(node, images), strict=True)
+    ordinary = tuple(np.zeros(shape, np.int64) if whole else hard.normal(shape) for whole, shape in shapes)
     return rule(LayerCall(node.layer, ordinary, *layer_arrays(graph, node, case.stored)), hard)

@@ -33,16 +33,23 @@ class Hardness:
     Args:
         generator: Of random values and places.
         largest: The largest finite number of the storage type. smallest: its smallest normal one.
+        bits: Of its significand.
     """
 
     generator: np.random.Generator
     largest: float
     smallest: float
+    bits: int = 24
 
     @staticmethod
     def of(policy: PrecisionPolicy, generator: np.random.Generator) -> Hardness:
         """For the storage type of a policy; of float64 no more is asked than of float32."""
-        return Hardness(generator, *limits(policy))
+        return Hardness(generator, *limits(policy), bits=round(-np.log2(policy.storage_roundoff)))
+
+    def holds(self, values: Array) -> bool:
+        """Whether the storage type holds each value as it is."""
+        whole = np.ldexp(np.frexp(values)[0], self.bits)
+        return bool((whole == np.round(whole)).all())
 
     @property
     def far(self) -> float:
@@ -111,14 +118,21 @@ class Hardness:
 Rule = Callable[[LayerCall, Hardness], LayerCall]
 _RULES: dict[str, Rule] = {}
 _REASONS: dict[str, str] = {}
+_WHOLE: set[str] = set()
 _R = TypeVar("_R", bound=Rule)
 
 
-def hard_operands(*kinds: str) -> Callable[[_R], _R]:
-    """A decorator for the function (ordinary call, hardness) -> call on hard operands of these kinds."""
+def hard_operands(*kinds: str, whole: bool = False) -> Callable[[_R], _R]:
+    """A decorator for the function (ordinary call, hardness) -> call on hard operands of these kinds.
+
+    Args:
+        kinds: Of layers.
+        whole: Whether it draws every operand, also integers and rows that join images with something else.
+    """
 
     def decorate(function: _R) -> _R:
         _RULES.update(dict.fromkeys(kinds, function))
+        _WHOLE.update(kinds if whole else ())
         return function
 
     return decorate
@@ -137,6 +151,11 @@ def hard_rule(kind: str) -> Rule | None:
     load_family(kind)
     layer = layer_kinds().get(kind)
     return _RULES.get(kind, of_every_size if layer is not None and layer.moves and kind not in _REASONS else None)
+
+
+def draws_all(kind: str) -> bool:
+    """Whether a kind's rule draws every operand, whatever its first axis and its type are."""
+    return kind in _WHOLE
 
 
 def reason_for_none(kind: str) -> str | None:

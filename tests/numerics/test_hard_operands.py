@@ -14,6 +14,7 @@ from cnnbench.execution.precision import precision
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.faults import fault, faulty_subject
+from cnnbench.numerics.faults.engine.drawn import Drawn, boxes, integers, normal, on
 from cnnbench.numerics.hard_case import hard_case
 from cnnbench.numerics.hard_operands import Hardness, hard_rule, reason_for_none
 from cnnbench.numerics.oracle import Oracle
@@ -22,6 +23,7 @@ from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import layer_kinds
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, MaxPool
+from cnnbench.spec.layers.roi_align import RoIAlign
 from cnnbench.spec.weights import initialize
 
 FLOAT32 = ProgramOptions("reference", precision("float32"))
@@ -30,10 +32,15 @@ ONLY_HARD = (
     "grid_sample.reflected_once",
     "gru.clipped",
     "instance_norm.one_pass_beside_small_means",
+    "level_roi_align.clipped_regions",
     "lp_normalization.epsilon_added",
     "lstm.clipped",
     "rnn.clipped",
     "rnn.overflowing_tanh",
+    "roi_align.clipped_regions",
+    "roi_align.edges_left_out",
+    "roi_align.narrow_coordinates",
+    "roi_align.one_pixel_at_least",
     "scaled_ws_conv.no_floor",
     "sigmoid.clamped",
 )
@@ -118,6 +125,20 @@ def test_what_ordinary_operands_hide_is_found_on_hard_ones(name):
     assert outcome.details["operands"] == "hard"
     assert outcome.message.startswith("on hard operands, suspect")
     assert outcome.budget_used > 10
+
+
+@pytest.mark.parametrize("samples", [0, 2, 3])
+@pytest.mark.parametrize("mode", ["avg", "max"])
+def test_regions_on_edges_without_length_and_beyond_the_map_are_pooled_rightly(samples, mode):
+    layer = RoIAlign(output_size=(2, 3), spatial_scale=0.25, sampling_ratio=samples, mode=mode, aligned=samples != 3)
+    regions = Drawn((24, 4), boxes(36.0), batched=False), Drawn((24,), integers(2), batched=False)
+    case = on(layer, Drawn((2, 9, 12), normal()), *regions)(FLOAT32, 0)
+    corners = hard_case(case).batch["forced.suspect.1"]
+    assert (corners[:, 2:] == corners[:, :2]).any()
+    assert (corners.min() < 0) & (corners.max() > 1000)
+    for outcome in run_checks(["local", "gradient"], InProcessSubject(loaded_backend("numpy")), case):
+        assert outcome.status == "passed", outcome.message
+        assert outcome.details["hard"] > 0
 
 
 def test_hard_operands_are_those_of_the_seed_and_of_the_precision():
