@@ -20,7 +20,12 @@ from cnnbench.harness.suite.file import load_suite
 from cnnbench.harness.suite.plan import Filters, plan
 from cnnbench.harness.worker.errors import WorkerCrashError
 from cnnbench.harness.worker.protocol.timing import PrepareRequest, SampleRequest, YardsticksReply, YardsticksRequest
-from cnnbench.harness.worker.protocol.training import LossesRequest, TrainRequest
+from cnnbench.harness.worker.protocol.training import (
+    CrossingsReply,
+    CrossingsRequest,
+    LossesRequest,
+    TrainRequest,
+)
 from cnnbench.hookspecs import hookimpl
 from cnnbench.numerics import checks
 from cnnbench.numerics.outcome import CheckOutcome
@@ -332,6 +337,25 @@ def test_a_curve_that_parts_at_once_ends_its_cell_as_a_mismatch(go, machine, cha
             assert f"parts from NumPy's at step {step}" in record.reason
             assert record.training.envelope["agrees"] is False
     assert result.exit_code == 4
+
+
+@pytest.mark.parametrize("moves", [(0.0, 0.02), (0.0, 0.005), None])
+def test_what_values_that_cross_a_kink_move_is_admitted_and_asked_where_a_curve_parts_early(go, machine, moves):
+    def train(worker, request):
+        reply, _ = worker._reply(request)
+        return reply.model_copy(update={"losses": (reply.losses[0], 1.02 * reply.losses[1])})
+
+    machine.answers[TrainRequest] = train
+    if moves is None:
+        machine.fail(CrossingsRequest, lambda worker, request: True, WorkerError("no memory for it"))
+    else:
+        machine.answers[CrossingsRequest] = lambda worker, request: CrossingsReply(moves=moves)
+    result, _ = go(measure=NOT_TIMED, train=TRAIN)
+    (asked,) = machine.requests(CrossingsRequest)
+    assert asked.exact == (1.0, 0.5)
+    wanted = "ok" if moves == (0.0, 0.02) else "mismatch"  # a curve stays wrong where it could not be asked
+    assert {record.status for record in result.records} == {wanted}
+    assert moves is not None or any("across kinks: no memory for it" in note for note in result.summary.notes)
 
 
 def test_predictions_that_the_trained_network_does_not_make_end_their_cell(go, machine):
