@@ -23,7 +23,16 @@ from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_prog
 from cnnbench.numerics.faults.grammar.drawing import DrawnChange
 from cnnbench.numerics.faults.grammar.faults import DrawnFault, FaultId, Occasion
 from cnnbench.numerics.faults.grammar.networks import network_case, score_networks
-from cnnbench.numerics.faults.score import CleanRow, FaultRow, FaultScore, Rate, Scoring, examine_fault, fault_ids
+from cnnbench.numerics.faults.score import (
+    CleanRow,
+    FaultRow,
+    FaultScore,
+    Rate,
+    Scoring,
+    examine_fault,
+    fault_ids,
+    running,
+)
 from cnnbench.numerics.faults.score.equivalence import bound_of
 
 OPTIONS = ProgramOptions("fast", precision("float32"))
@@ -119,6 +128,22 @@ def test_one_fault_is_examined_again_by_its_id():
     assert [row.id for row in score.faults] == ["kind:relu/0/1"]
     with pytest.raises(SuiteError, match="NETWORK/SEED/NUMBER"):
         cnnbench.fault_score("numpy", fault="relu")
+
+
+def test_a_check_that_calls_the_right_backend_wrong_kills_nothing_and_no_other_is_tried_on_it(monkeypatch):
+    asked = Scoring(loaded_backend("numpy"), ProgramOptions("fast", precision("float32")), 0)
+    name = FaultId.parse("residual/0/2")
+    tried = []
+
+    def alarm(subject, check, case):
+        tried.append(check)
+        return "wrong" if check == "local" else None
+
+    monkeypatch.setattr(running, "_SOUND", {})
+    monkeypatch.setattr(running, "_alarm", alarm)
+    row = examine_fault(asked, name)
+    assert (row.outcome, row.check) == ("killed", "exact")
+    assert tried == ["local", "exact"]  # those that failed
 
 
 def test_counts_have_the_interval_of_clopper_and_pearson():

@@ -130,14 +130,14 @@ def _examined(asked: Scoring, drawn: DrawnFault, row: FaultRow) -> FaultRow:
     if reason is not None:
         return replace(row, outcome="not injected", message=reason)
     subject = faulty_subject(asked.backend, drawn.fault)
-    for check in _sound_checks(asked, drawn.case):
+    for check in CHECKS:
         try:
             (outcome,) = run_checks([check], subject, drawn.case)
         except Exception as error:
-            if row.outcome != "killed":
+            if row.outcome != "killed" and _is_sound(asked, check, drawn.case):
                 return replace(row, outcome="raised", check=check, message=f"{type(error).__name__}: {error}"[:300])
             continue
-        if outcome.status == "failed":
+        if outcome.status == "failed" and _is_sound(asked, check, drawn.case):
             row = _with_failure(row, drawn, outcome)
             if row.located or row.node is not None:
                 return row
@@ -147,15 +147,17 @@ def _examined(asked: Scoring, drawn: DrawnFault, row: FaultRow) -> FaultRow:
     return replace(row, outcome="equivalent" if bound.equivalent else "escaped", share=bound.share, message=bound.text)
 
 
-_SOUND: dict[tuple[object, ...], tuple[str, ...]] = {}
+_SOUND: dict[tuple[object, ...], bool] = {}
 
 
-def _sound_checks(asked: Scoring, case: Case) -> tuple[str, ...]:
-    """The checks that the right backend passes, or skips, on this case: another's failure says nothing of a fault."""
-    key = (asked.backend.name, case.options, case.graph.name, case.seed)
+def _is_sound(asked: Scoring, check: str, case: Case) -> bool:
+    """Whether the right backend passes, or skips, a check on this case: else its failure says nothing of a fault.
+
+    It is asked of a check that failed, of which most faults have one.
+    """
+    key = (asked.backend.name, case.options, case.graph.name, case.seed, check)
     if key not in _SOUND:
-        subject = InProcessSubject(asked.backend)
-        _SOUND[key] = tuple(check for check in CHECKS if not _alarm(subject, check, case))
+        _SOUND[key] = _alarm(InProcessSubject(asked.backend), check, case) is None
     return _SOUND[key]
 
 
