@@ -55,6 +55,7 @@ class TrainingResult:
 
 OnEpoch = Callable[[Epoch], None]
 OnStep = Callable[[int, float], None]
+Enough = Callable[[int, float], bool]
 
 
 def train(
@@ -90,19 +91,13 @@ def train(
     return run.result()
 
 
-def losses_until(
-    task: TrainingTask, enough: Callable[[int, float], bool], *, on_step: OnStep | None = None
-) -> tuple[float, ...]:
-    """The losses of a training, up to the first step after which ``enough`` is true.
+def losses_until(task: TrainingTask, enough: Enough, *, on_step: OnStep | None = None) -> tuple[float, ...]:
+    """The losses of a training, up to the first step after which ``enough`` is true. Raises as ``train``.
 
     Args:
         task: What is trained, by whom and how.
         enough: Called after each step with its number (from 1) and its loss.
         on_step: Called before it with the same.
-
-    Raises:
-        SpecError: The network does not take the data.
-        DataError: The arrays do not fit.
     """
     found = []
     for step, loss in enumerate(losses_of(task), start=1):
@@ -118,8 +113,7 @@ def losses_of(task: TrainingTask) -> Iterator[float]:
     """The loss of each step of a training, which takes a step when it is asked for one. Raises as ``train``."""
     run = _Run(task)
     for epoch in range(task.settings.epochs):
-        for _, loss, _ in run.steps(epoch):
-            yield loss
+        yield from (loss for _, loss, _ in run.steps(epoch))
         if task.settings.schedule.watches:
             run.end_epoch(0.0)
 

@@ -16,7 +16,7 @@ from cnnbench.numerics.calibration import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.frozen_elements import FrozenElements
 from cnnbench.numerics.comparison import examine, largest
-from cnnbench.numerics.crossings import share
+from cnnbench.numerics.crossings import Values, share
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.rounding import stored_loss
 from cnnbench.numerics.subject import START, Subject, TrainedStep, Updates
@@ -234,12 +234,7 @@ class _StepJudge:
         return Envelope({name: growth * size for name, size in envelope.size.items()}, envelope.factor)
 
     def _judge(
-        self,
-        got: Mapping[str, Array],
-        exact: Mapping[str, Array],
-        where: str,
-        number: int = -1,
-        envelope: Envelope | None = None,
+        self, got: Values, exact: Values, where: str, number: int = -1, envelope: Envelope | None = None
     ) -> None:
         """Compares what is open after a step, the last one that the reference takes unless another is named."""
         around = envelope or self.course.envelopes[number]
