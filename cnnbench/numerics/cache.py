@@ -11,46 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cnnbench.errors import DataError
+from cnnbench.measurement.clock import utc_ms
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.cache_size import DEFAULT_BYTES, cache_bytes
 
-Array = NDArray[Any]
 FOLDER_VARIABLE = "CNNBENCH_CACHE"
 RECOUNT = 256
+PARTIAL = ".partial-"  # and the number of the process that fills it
+NEWLY_USED_S = 60.0
 _TALLIES: dict[Path, tuple[int, int]] = {}  # by folder: bytes, and entries since all of them were counted
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """One oracle's arrays, each a ``.npy`` file that is read memory-mapped."""
-
-    folder: Path
-
-    def write(self, name: str, array: Array) -> None:
-        """Stores an array."""
-        np.save(self._path(name), np.asarray(array), allow_pickle=False)
-
-    def read(self, name: str) -> Array:
-        """An array, mapped and not copied. Raises DataError where the file is damaged."""
-        try:
-            array: Array = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"the cached oracle is damaged: {error}", where=str(self.folder), remedy="remove the folder"
-            ) from error
-        return array
-
-    def has(self, name: str) -> bool:
-        """Whether there is an array of that name."""
-        return self._path(name).is_file()
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
 
 
 @dataclass(frozen=True)
@@ -92,31 +62,25 @@ class Cache:
 
     def _entry(self, key: str, fill: Callable[[CacheEntry], None]) -> CacheEntry:
         path = self.folder / key
-        if not path.is_dir():
+        if not path.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".partial-{os.getpid()}-"))
+            number, name = tempfile.mkstemp(dir=self.folder, prefix=f"{PARTIAL}{os.getpid()}-")
+            os.close(number)
+            partial = CacheEntry(Path(name))
             try:
-                fill(CacheEntry(partial))
-                self._adopt(partial, path)
+                fill(partial)
+                partial.close()
+                partial.path.replace(path)  # another process that was faster had the same content
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                partial.path.unlink(missing_ok=True)
             self._account(path)
-        with contextlib.suppress(OSError):  # it is another user's, or the disk has become read-only
-            os.utime(path)
-        return CacheEntry(path)
+        _say_used(path)
+        return CacheEntry.kept(path)
 
     def sweep(self, pid: int) -> None:
         """Removes what a process that was killed had begun to fill."""
-        for path in self.folder.glob(f".partial-{pid}-*"):
-            shutil.rmtree(path, ignore_errors=True)
-
-    @staticmethod
-    def _adopt(partial: Path, path: Path) -> None:
-        try:
-            partial.rename(path)
-        except OSError:
-            if not path.is_dir():  # else another process was faster with the same content
-                raise
+        for path in self.folder.glob(f"{PARTIAL}{pid}-*"):
+            path.unlink(missing_ok=True)
 
     def _account(self, path: Path) -> None:
         """Counts a new entry in; measures the whole folder only when the count says that it may be too large.
@@ -125,23 +89,40 @@ class Cache:
         add is seen after ``RECOUNT`` entries at the latest.
         """
         total, since = _TALLIES.get(self.folder, (0, RECOUNT))
-        total, since = total + _size(path), since + 1
+        total, since = total + size_of(path), since + 1
         if total > self.limit_bytes or since > RECOUNT:
             total, since = self._trim(keep=path), 0
         _TALLIES[self.folder] = (total, since)
 
     def _trim(self, keep: Path) -> int:
         """Removes the least recently used entries beyond the limit; gives the bytes that are left."""
-        entries = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: _used(p))
-        sizes = {path: _size(path) for path in entries}
+        entries = sorted(((_used(path), path) for path in self.folder.iterdir()), key=lambda entry: entry[0])
+        sizes = {path: size_of(path) for _, path in entries}
         total = sum(sizes.values())
-        for path in entries:
+        for _, path in entries:
             if total <= self.limit_bytes:
                 break
-            if path != keep and not path.name.startswith(".partial-"):
-                shutil.rmtree(path, ignore_errors=True)
-                total -= sizes.get(path, 0)
+            if path != keep and not path.name.startswith(PARTIAL):
+                remove(path)
+                total -= sizes[path]
         return total
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all below a folder (as entries once were); 0 for one that has just been removed."""
+    try:
+        return path.stat().st_size if path.is_file() else sum(size_of(part) for part in path.iterdir())
+    except OSError:
+        return 0
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all that it holds; one that another process has just removed is no error."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _folder_of_user() -> Path | None:
@@ -177,12 +158,11 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _size(path: Path) -> int:
-    """Bytes of an entry's files; 0 for one that another process has just removed."""
-    try:
-        return sum(file.stat().st_size for file in path.iterdir())
-    except OSError:
-        return 0
+def _say_used(path: Path) -> None:
+    """Notes that an entry was used, once a minute: it is asked for once for each array that is read."""
+    with contextlib.suppress(OSError):  # it is another user's, or the disk has become read-only
+        if utc_ms() / 1000 - path.stat().st_mtime > NEWLY_USED_S:
+            os.utime(path)
 
 
 def _used(path: Path) -> float:

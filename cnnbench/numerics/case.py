@@ -167,7 +167,15 @@ class Case:
 
     def key(self, question: str, **more: object) -> str:
         """The cache key of an oracle's answer to a question on this case."""
-        return content_digest({"question": question, "case": self._identity, **more})
+        if more:
+            return content_digest({"question": question, "case": self._identity, **more})
+        if question not in self._keys:  # asked for once for each array that is read
+            self._keys[question] = content_digest({"question": question, "case": self._identity})
+        return self._keys[question]
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def _identity(self) -> dict[str, object]:

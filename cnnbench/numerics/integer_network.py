@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.integer_design import Design, InexactError
 from cnnbench.numerics.oracle import Oracle

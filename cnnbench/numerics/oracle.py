@@ -19,7 +19,8 @@ from cnnbench.numerics.budgets import (
     gradient_budget,
 )
 from cnnbench.numerics.budgets.shared import Shared
-from cnnbench.numerics.cache import Cache, CacheEntry
+from cnnbench.numerics.cache import Cache
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.reference import LayerCall, LayerValues, layer_arrays, reference
 from cnnbench.numerics.rounding import to_storage

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets import Budget, Setting, forward_budget
-from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import LayerCall, LayerValues, reference, reference_options
 from cnnbench.numerics.rounding import to_storage

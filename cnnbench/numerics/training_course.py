@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.blocks import largest_difference
-from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.calibration import (
     ENDS_AT,
     FLUSHED,

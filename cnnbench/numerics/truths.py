@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.budgets.shared import Shared
-from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.cache_entry import CacheEntry
 
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]

@@ -74,7 +74,7 @@ def test_a_disk_that_becomes_full_or_read_only_costs_no_oracle(tmp_path: Path) -
 
     entry = made.entry("full", fill)
     assert entry.read("x").tolist() == [0.0]
-    assert tmp_path not in entry.folder.parents
+    assert tmp_path not in entry.path.parents
     assert not list((tmp_path / "oracle").iterdir())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ GONE = ".gone-"
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder that can go, with the reason and its size."""
+    """A folder or file that can go, with the reason and its size."""
 
     path: Path
     why: str
@@ -36,13 +35,13 @@ def leftovers(
         cache: Whether all cached oracles go, too: they are computed again when needed.
         scratch: Where scratch folders lie; the system's folder for temporary files where None.
     """
-    from cnnbench.numerics.cache import Cache
+    from cnnbench.numerics.cache import Cache, size_of
 
     found = [(path, "its process is gone") for path in abandoned(scratch)]
     found += [(path, "half removed") for path in sorted(root.glob(f"{GONE}*"))]
     found += _of_runs(root, keep)
     found += _of_cache(Cache.of_user().folder, whole=cache)
-    return [Leftover(path, why, _size(path)) for path, why in found]
+    return [Leftover(path, why, size_of(path)) for path, why in found]
 
 
 def remove(found: list[Leftover]) -> list[Leftover]:
@@ -50,6 +49,8 @@ def remove(found: list[Leftover]) -> list[Leftover]:
 
     A run is moved out of the way first, so that none is ever half there.
     """
+    from cnnbench.numerics.cache import remove as removed
+
     gone = []
     for item in found:
         path = item.path
@@ -59,7 +60,7 @@ def remove(found: list[Leftover]) -> list[Leftover]:
                     path = path.rename(path.parent.parent / f"{GONE}{path.name}")
             except (SuiteError, StorageError, OSError):
                 continue
-        shutil.rmtree(path, ignore_errors=True)
+        removed(path)
         if not path.exists():
             gone.append(item)
     return gone
@@ -100,7 +101,3 @@ def _of_cache(folder: Path, *, whole: bool) -> Iterator[tuple[Path, str]]:
                 yield path, "half an oracle, whose process is gone"
         elif whole:
             yield path, "a cached oracle"
-
-
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

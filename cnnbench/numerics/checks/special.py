@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.gaps import Gap
 from cnnbench.numerics.budgets import Budget, budget_form
-from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.located import poisoned_program, with_node
 from cnnbench.numerics.checks.verdict import describe

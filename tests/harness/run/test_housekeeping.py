@@ -107,8 +107,8 @@ def test_oracles_go_only_when_asked_and_half_ones_when_their_process_is_gone(roo
     dead.wait()
     half = f".partial-{dead.pid}-abc"
     for name in ("whole", f".partial-{os.getpid()}-abc", half, ".partial-abc"):
-        (cache / name).mkdir(parents=True)
-        (cache / name / "x.npy").write_bytes(b"123")
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_bytes(b"123")
     assert [item.path.name for item in found(root, tmp_path)] == [half]
     whole = found(root, tmp_path, cache=True)
     assert {item.path.name for item in whole} == {half, "whole"}
