@@ -152,10 +152,18 @@ class Graph:
 
     def named_weights(self) -> tuple[WeightSpec, ...]:
         """Every weight (trainable or fixed) once, by its full name ``<owner>.<weight>``, in node order."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> tuple[WeightSpec, ...]:
         return self._named(lambda layer, shapes: layer.weights(shapes))
 
     def named_state(self) -> tuple[WeightSpec, ...]:
         """Every running statistic once, by its full name ``<owner>.<statistic>``, in node order."""
+        return self._state
+
+    @cached_property
+    def _state(self) -> tuple[WeightSpec, ...]:
         return self._named(lambda layer, shapes: layer.state(shapes))
 
     def _named(self, specs_of: Callable[[Layer, Shapes], tuple[WeightSpec, ...]]) -> tuple[WeightSpec, ...]:
