@@ -115,12 +115,8 @@ class Graph:
 
     def with_float_outputs(self) -> Graph:
         """The graph with only those outputs of which gradients are taken."""
-        kept = self.differentiable_outputs
-        return (
-            self
-            if len(kept) == len(self.outputs)
-            else replace(self, outputs=tuple(pair for pair in self.outputs if pair[0] in kept))
-        )
+        kept = tuple(pair for pair in self.outputs if pair[0] in self.differentiable_outputs)
+        return self if kept == self.outputs else replace(self, outputs=kept)
 
     def input_shapes(self, node: Node, batch: int = 1) -> Shapes:
         """The shapes of what ``node`` reads."""
@@ -152,27 +148,22 @@ class Graph:
 
     def named_weights(self) -> tuple[WeightSpec, ...]:
         """Every weight (trainable or fixed) once, by its full name ``<owner>.<weight>``, in node order."""
-        return self._weights
-
-    @cached_property
-    def _weights(self) -> tuple[WeightSpec, ...]:
-        return self._named(lambda layer, shapes: layer.weights(shapes))
+        return self._named("weights", lambda layer, shapes: layer.weights(shapes))
 
     def named_state(self) -> tuple[WeightSpec, ...]:
         """Every running statistic once, by its full name ``<owner>.<statistic>``, in node order."""
-        return self._state
+        return self._named("state", lambda layer, shapes: layer.state(shapes))
 
-    @cached_property
-    def _state(self) -> tuple[WeightSpec, ...]:
-        return self._named(lambda layer, shapes: layer.state(shapes))
-
-    def _named(self, specs_of: Callable[[Layer, Shapes], tuple[WeightSpec, ...]]) -> tuple[WeightSpec, ...]:
-        found: dict[str, WeightSpec] = {}
-        for node in self.nodes:
-            for spec in specs_of(node.layer, self.input_shapes(node)):
-                name = f"{node.owner}.{spec.name}"
-                found.setdefault(name, replace(spec, name=name))
-        return tuple(found.values())
+    def _named(self, kind: str, specs_of: Callable[[Layer, Shapes], tuple[WeightSpec, ...]]) -> tuple[WeightSpec, ...]:
+        cache: dict[str, tuple[WeightSpec, ...]] = self.__dict__.setdefault("_specs", {})
+        if kind not in cache:
+            found: dict[str, WeightSpec] = {}
+            for node in self.nodes:
+                for spec in specs_of(node.layer, self.input_shapes(node)):
+                    name = f"{node.owner}.{spec.name}"
+                    found.setdefault(name, replace(spec, name=name))
+            cache[kind] = tuple(found.values())
+        return cache[kind]
 
     @cached_property
     def sharing(self) -> Mapping[str, tuple[str, ...]]:
