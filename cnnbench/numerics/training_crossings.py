@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.host import HostArrays
-from cnnbench.numerics.cache import CacheEntry
+from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.calibration import FEW, LOSS, with_loss
 from cnnbench.numerics.crossings import Observer, Start, Values, observed, reach
 from cnnbench.numerics.noise import Noises, noise, one_rounding, perturbed_precision
