@@ -37,7 +37,7 @@ class Depthwise:
 
     def repeated(self, weight: Array) -> Array:
         """(C, taps, 1) -> (*kernel, tile * C)."""
-        taps = np.tile(weight[:, :, 0].T, (1, self.tile))
+        taps = np.ascontiguousarray(np.tile(weight[:, :, 0].T, (1, self.tile)))  # a tile of 1 keeps the order
         return taps.reshape(*self.geometry.layer.window().kernel_size, -1)
 
     def fill(self, view: Array, weight: Array, block: Array) -> None:
