@@ -15,11 +15,15 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 # Bytecode of what is imported most, once after each installation.
 WARM = [ $(VENV)/.bytecode -nt $(INSTALLED) ] || { $(BIN)/python .ci/bytecode && touch $(VENV)/.bytecode; }
 
-.PHONY: run test test-slow test-browser lint format ui screenshots house faults fault-scores defects budgets notebooks schema constraints clean
+.PHONY: run bench test test-slow test-browser lint format ui screenshots house faults fault-scores defects budgets notebooks schema constraints clean
 
 run: $(INSTALLED)
 	@$(WARM)
 	$(BIN)/cnnbench run $(SUITE)
+
+# NumPy beside networks written by hand in PyTorch: a quarter of an hour on a quiet machine.
+bench: $(INSTALLED_DEV)
+	$(BIN)/python benchmarks/backends.py --output reports/published/backends.md
 
 ui: $(INSTALLED)
 	$(BIN)/cnnbench ui
