@@ -14,11 +14,13 @@ from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import main_output
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operations
+from cnnbench.execution.winograd import may_run
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy import blas
 from cnnbench_numpy.fast.ops import FAST
+from cnnbench_numpy.fast.plan import FloatArithmetic
 from cnnbench_numpy.fast.team import set_team, team
 from cnnbench_numpy.losses import loss_function
 from cnnbench_numpy.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
@@ -40,10 +42,18 @@ class NumpyBackend(Backend):
 
     def __init__(self) -> None:
         self.operations = Operations("numpy", REFERENCE)
+        self.operations.lacks(
+            "conv",
+            "by Winograd, a NaN or an infinity reaches all outputs of its tile",
+            precisions=("float32-winograd",),
+            modes=("fast",),
+            when=may_run,
+            special_values="always",
+        )
 
     def capabilities(self) -> Capabilities:
         operations = self.operations
-        return Capabilities(MODES, dict.fromkeys(MODES, PRECISIONS), DEVICES, operations.kinds, operations.gaps)
+        return Capabilities(MODES, PRECISIONS, DEVICES, operations.kinds, operations.gaps)
 
     def configure(self, settings: ProcessSettings) -> None:
         """Sets the threads of the fast mode's team, and of NumPy's OpenBLAS outside of programs.
@@ -88,11 +98,12 @@ class NumpyBackend(Backend):
     def _setting(
         self, graph: Graph, options: ProgramOptions, loss: Loss | None = None, *, gradient: bool = True
     ) -> NumpySetting:
-        options.require(self.name, modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
+        options.require(self.name, modes=MODES, precisions=PRECISIONS.get(options.mode, ()), layouts=LAYOUTS)
         fast = options.mode == "fast"
         last = options.layout == "channels_last" or (fast and options.layout == "auto")
         operations = self.operations.specialized(REFERENCE, FAST) if fast else self.operations
         bound = BoundGraph.of(graph, operations, options, channels_last=last, gradient=gradient)
         reader = BatchReader(bound, loss, cotangents=gradient and loss is None)
         function = None if loss is None else loss_function(loss, main_output(graph), options)
-        return NumpySetting(bound, reader, function, np.dtype(options.precision.storage))
+        policy = options.precision
+        return NumpySetting(bound, reader, function, FloatArithmetic(np.dtype(policy.storage), policy.winograd))

@@ -28,7 +28,7 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             requires=("numpy",),
             load=_load,
             modes=MODES,
-            precisions=dict.fromkeys(MODES, PRECISIONS),
+            precisions=PRECISIONS,
             devices=DEVICES,
             layouts=LAYOUTS,
             colour="#4d77cf",

@@ -21,7 +21,7 @@ from cnnbench.execution.program import ForwardResult, Program
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy.blas import single_threaded
-from cnnbench_numpy.fast.plan import plan
+from cnnbench_numpy.fast.plan import FloatArithmetic, plan
 from cnnbench_numpy.fast.team import Team, team
 from cnnbench_numpy.optimizers import OPTIMIZERS, clip
 
@@ -37,18 +37,18 @@ class NumpySetting:
         bound: The graph, bound.
         reader: Of its batches.
         loss: (output, targets) -> its value and its gradient; None where there is none.
-        dtype: Of all floats.
+        arithmetic: Of all programs.
     """
 
     bound: BoundGraph
     reader: BatchReader
     loss: LossFunction | None
-    dtype: np.dtype[Any]
+    arithmetic: FloatArithmetic
 
     def place(self, array: Any) -> Array:
         """A dense copy: integers stay what they are."""
         array = np.asarray(array)
-        return np.array(array, array.dtype if array.dtype.kind == "i" else self.dtype, order="C")
+        return np.array(array, array.dtype if array.dtype.kind == "i" else self.arithmetic.dtype, order="C")
 
 
 def hosted(arrays: Sequence[Array]) -> list[Array]:
@@ -113,7 +113,7 @@ class NumpyFastForward(NumpyForward):
         shapes = tuple(x.shape for x in operands.inputs)
         key = (shapes, team())
         if key not in self._plans:
-            self._plans[key] = plan(self.bound.program, self._native, shapes, self.setting.dtype, team())
+            self._plans[key] = plan(self.bound.program, self._native, shapes, self.setting.arithmetic, team())
         return self._plans[key]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.operations import Call, Operations, OpResult
 from cnnbench.execution.program import BoundStep, Program
+from cnnbench.execution.winograd import winograd_of
 from cnnbench.spec.graph import value_names
 from cnnbench.spec.layers import Shape
 from cnnbench_numpy.fast.activation import IN_PLACE
@@ -29,6 +30,7 @@ from cnnbench_numpy.fast.kernels import (
 )
 from cnnbench_numpy.fast.memory import BufferPlan
 from cnnbench_numpy.fast.team import Team
+from cnnbench_numpy.fast.winograd import WinogradKernel
 
 Array = NDArray[Any]
 
@@ -50,14 +52,22 @@ FRESH = (
 )
 
 
-def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: Any, team: Team) -> Program:
+@dataclass(frozen=True)
+class FloatArithmetic:
+    """The dtype of all floats, and whether Winograd's convolutions are admitted."""
+
+    dtype: Any
+    winograd: bool = False
+
+
+def plan(program: Program, native: Operations, inputs: Sequence[Shape], how: FloatArithmetic, team: Team) -> Program:
     """The program with its steps fused, run by kernels where there are some, and its buffers assigned.
 
     Args:
         program: Bound for inference.
         native: The fast mode's own ops; a step with another op (a plugin's, a fault's) runs that op unchanged.
         inputs: The shapes of the program's operands.
-        dtype: Of all floats.
+        how: The policy's arithmetic.
         team: The threads.
     """
     shapes = _slot_shapes(program, inputs)
@@ -71,14 +81,17 @@ def plan(program: Program, native: Operations, inputs: Sequence[Shape], dtype: A
         return "kernel" if kind in KINDS and has_layout and not broadcasts else "fresh"
 
     fused = fuse(program, role_of)
-    workspace = Workspace(dtype, team.size)
-    kernels = [_kernel(item, shapes, team, workspace) if item.role == "kernel" else None for item in fused]
-    memory = BufferPlan(program, fused, shapes, dtype)
+    workspace = Workspace(how.dtype, team.size)
+    kernels = [
+        _kernel(item, shapes, team, workspace, winograd=how.winograd) if item.role == "kernel" else None
+        for item in fused
+    ]
+    memory = BufferPlan(program, fused, shapes, how.dtype)
     steps = []
     for position, (item, kernel) in enumerate(zip(fused, kernels, strict=True)):
         forward = item.step.forward
         if kernel is not None:
-            forward = _run_kernel(kernel, memory.take(position), shapes[item.outputs[0]], dtype)
+            forward = _run_kernel(kernel, memory.take(position), shapes[item.outputs[0]], how.dtype)
         elif _may_stay_a_view(item, fused, kernels):
             forward = _transposed
         memory.give_back(position)
@@ -114,10 +127,15 @@ def _slot_shapes(program: Program, inputs: Sequence[Shape]) -> dict[int, Shape]:
     return shapes
 
 
-def _kernel(item: FusedStep, shapes: dict[int, Shape], team: Team, workspace: Workspace) -> Kernel:
+def _kernel(
+    item: FusedStep, shapes: dict[int, Shape], team: Team, workspace: Workspace, *, winograd: bool = False
+) -> Kernel:
     x, layer = shapes[item.inputs[0]], item.step.layer
     match item.kind:
         case "conv":
+            form = winograd_of(layer, (x[0], x[-1], *x[1:-1])) if winograd else None
+            if form is not None:
+                return WinogradKernel(layer, x, form, item.stages, team, workspace)  # type: ignore[arg-type]
             return ConvKernel(layer, x, item.stages, team, workspace)  # type: ignore[arg-type]
         case "max_pool":
             return MaxPoolKernel(layer, x, team)  # type: ignore[arg-type]
@@ -148,7 +166,8 @@ def _may_stay_a_view(item: FusedStep, fused: list[FusedStep], kernels: Sequence[
     if not isinstance(layer, LayoutChange) or layer.to != "channels_last":
         return False
     readers = [k for other, k in zip(fused, kernels, strict=True) if item.outputs[0] in other.inputs]
-    return all(isinstance(kernel, ConvKernel) and kernel.patches is not None for kernel in readers)
+    gathers = (isinstance(k, WinogradKernel) or (isinstance(k, ConvKernel) and k.patches is not None) for k in readers)
+    return all(gathers)
 
 
 def _transposed(

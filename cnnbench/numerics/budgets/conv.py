@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.numerics.blocks import blocks, flat
+from cnnbench.numerics.budgets import winograd
 from cnnbench.numerics.budgets.base import (
     Budget,
     ForwardBudget,
@@ -80,12 +81,15 @@ def squared(call: LayerCall) -> LayerCall:
 
 @forward_formula("conv", "partial_conv")
 def conv(setting: Setting) -> ForwardBudget:
-    """K = C/G prod(kernel) products, S = |x| * |w| + |b|."""
+    """K = C/G prod(kernel) products, S = |x| * |w| + |b|; where the policy admits Winograd, the wider of both."""
     u, call = setting.u, setting.call
     squares = setting.reference.forward(squared(call)).outputs[0] if u.operand else None
     rounded = rounded_sums(setting.values.outputs[0], call.weights, 1)
     magnitude = setting.magnitudes()[0]
     budget = sum_of_products(magnitude, products_per_output(call), u, rounded=rounded, squares=squares)
+    form = winograd.form_of(setting)
+    if form is not None:
+        budget = Budget(*map(np.maximum, budget, winograd.convolution(setting, form, rounded)))
     biased = len(call.weights) > 1
     y = setting.values.outputs[0]
     return ForwardBudget((budget,), shared=of_added(y, channel_axes(y.ndim), u) if biased else ())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.host import HostGradients, HostResult
+from cnnbench.execution.winograd import winograd_of
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.exact_program import check_program, prefetch_program
@@ -30,6 +31,7 @@ from cnnbench.numerics.teacher_forcing import forced_name, output_names, represe
 Array = NDArray[Any]
 NAME = "exact"
 EQUAL = Budget(np.asarray(np.float32(2.0**-126)), np.asarray(np.float32(2.0**-126)))  # -0 and 0 are equal
+NEAREST = Budget(np.asarray(np.float32(0.5)), np.asarray(np.float32(0.5)))  # the nearest integer is the exact one
 
 
 _Questions = tuple[IntegerQuestion, IntegerQuestion]
@@ -38,8 +40,9 @@ _Questions = tuple[IntegerQuestion, IntegerQuestion]
 def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """Each layer with its operands' shapes once, then the whole program.
 
-    Layers of a large network are on smaller images unless the check is thorough; products once more on long integers
-    (``integers.long_call``).
+    Where the policy admits Winograd, whose transforms round, the outputs of a layer that runs by it need only be the
+    exact integers once they are rounded to integers; the whole program runs with direct sums. Layers of a large network
+    are on smaller images unless the check is thorough; products once more on long integers (``integers.long_call``).
     """
     alone = _check_nodes(subject, oracle)
     if alone.status == "failed":
@@ -85,6 +88,8 @@ def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     if not details["nodes"]:
         return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
     text = f"{count} values of {details['nodes']} nodes are equal bit for bit"
+    if case.policy.winograd:
+        text += ", those by Winograd once they are rounded to integers"
     if refused:
         details["not_compared"] = f"gradients were not compared: {refused}"
         text += f"; {details['not_compared']}"
@@ -114,8 +119,16 @@ def _integer_calls(case: Case, names: Iterable[str]) -> dict[str, IntegerCall]:
 
 def _long_calls(case: Case, names: Iterable[str]) -> dict[str, IntegerCall]:
     """Of these nodes the products, on operands that narrower ones would round."""
-    calls = {name: long_call(case, case.lowered.node(name)) for name in names}
+    direct = (name for name in names if _admitted(case, name) is EQUAL)
+    calls = {name: long_call(case, case.lowered.node(name)) for name in direct}
     return {name: call for name, call in calls.items() if call is not None}
+
+
+def _admitted(case: Case, name: str) -> Budget:
+    """Of a node's outputs at inference."""
+    node = case.lowered.node(name)
+    by_winograd = case.policy.winograd and winograd_of(node.layer, case.lowered.input_shapes(node, case.size)[0])
+    return NEAREST if by_winograd else EQUAL
 
 
 def _failed(question: IntegerQuestion, wrong: Sequence[Comparison], details: Mapping[str, Any]) -> CheckOutcome:
@@ -153,8 +166,8 @@ def _outputs(question: IntegerQuestion, result: HostResult) -> Iterator[Comparis
     for name, item in question.calls.items():
         node = case.lowered.node(name)
         for i, (value, exact) in enumerate(zip(output_names(case.lowered, node), item.values.outputs, strict=True)):
-            place = Place(name, node.layer.kind, Quantity.output(i), "exact")
-            yield compare(place, result.outputs.get(value), question.stored(exact), EQUAL, case.policy)
+            place, budget = Place(name, node.layer.kind, Quantity.output(i), "exact"), _admitted(case, name)
+            yield compare(place, result.outputs.get(value), question.stored(exact), budget, case.policy)
 
 
 def _gradients(subject: Subject, questions: _Questions, later: list[Comparison]) -> Iterator[Comparison]:
@@ -212,6 +225,6 @@ def _reproduction(question: IntegerQuestion, name: str, quantity: Quantity) -> R
         gradient=quantity.is_gradient,
         result=result,
         exact=question.stored(np.asarray(exact)).astype(np.float64),
-        budget=EQUAL,
+        budget=EQUAL if quantity.is_gradient else _admitted(case, name),
         hull=ties,
     )

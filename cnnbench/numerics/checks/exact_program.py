@@ -40,8 +40,8 @@ ROUNDING = ("activation", "rectifier", "smooth", "pooling", "normalization")
 def check_program(subject: Subject, oracle: Oracle) -> CheckOutcome:
     """The outputs of the timed program on the two integer networks of ``DRAWS``, bit for bit."""
     case = oracle.case
-    options = replace(case.options, training=False)
-    details: dict[str, Any] = {}
+    options = _options(oracle)
+    details: dict[str, Any] = {"algorithm": "direct"} if case.policy.winograd else {}
     if case.num_parameters > LARGE_PARAMETERS and not case.thorough:
         text = f"not applicable: so many weights are drawn only where the checks are thorough ({case.num_parameters})"
         return CheckOutcome(name=NAME, status="skipped", message=text, details=details)
@@ -58,8 +58,14 @@ def check_program(subject: Subject, oracle: Oracle) -> CheckOutcome:
                 return _failed(subject, oracle, draw, (failure, recording()))
     details[PROGRAM] = not details["cut"]
     what = "the program's outputs" if not details["cut"] else f"all values between {len(details['cut'])} inexact nodes"
-    text = f"{what} are equal bit for bit on integers"
+    text = f"{what} are equal bit for bit on integers{' with direct sums' if case.policy.winograd else ''}"
     return CheckOutcome(name=NAME, status="passed", message=text, details=details)
+
+
+def _options(oracle: Oracle) -> Any:
+    """Of the timed program at inference, with direct sums: those of Winograd round, and later layers would again."""
+    options = oracle.case.options
+    return replace(options, training=False, precision=options.precision.direct)
 
 
 def prefetch_program(oracle: Oracle) -> None:
@@ -146,7 +152,7 @@ def _program(oracle: Oracle, draw: str) -> BisectedProgram:
         admitted = np.maximum(network.errors.get(value, np.zeros(())), LEAST)
         return network.values[value], Budget(admitted, admitted)
 
-    options = replace(oracle.case.options, training=False)
+    options = _options(oracle)
     return BisectedProgram(graph, network.arrays, network.batch, options, truth, "exact")
 
 
