@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
@@ -156,13 +157,13 @@ def serve(server: Server, pipe: Connection) -> None:
         sys.path[:0] = [server.tree, f"{server.tree}/backends"]
     call, read = (torch_call if server.name in LAYOUTS else numpy_call)(server)
     pipe.send(read(call()))
+    clock = time.process_time if server.threads == 1 else time.perf_counter
     while (request := pipe.recv()) is not None:
         if request == "limits":
             from cnnbench.measurement.yardsticks import yardsticks
 
-            pipe.send(yardsticks())
+            pipe.send(yardsticks(SimpleNamespace(now=clock)))  # type: ignore[arg-type]
             continue
-        clock = time.process_time if server.threads == 1 else time.perf_counter
         start = clock()
         result = call()
         pipe.send(clock() - start)
