@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -21,7 +22,8 @@ from cnnbench.harness.run.store import RunStore
 from cnnbench.output.mlflow_ui import newest_logged
 from cnnbench.output.palette import colours
 from cnnbench.output.recorders.mlflow import Logged, _log, _reported, links, log_run, read_mark
-from cnnbench.output.recorders.mlflow_layout import NOTE_LIMIT, note, plan_runs
+from cnnbench.output.recorders.mlflow_layout import NOTE_LIMIT, MetricPoint, note, plan_runs
+from cnnbench.output.recorders.mlflow_rows import write_runs
 from cnnbench.output.recorders.mlflow_store import prepare
 from cnnbench.output.recorders.mlflow_training import trained_on
 from cnnbench.output.recorders.mlflow_views import LIMIT, View, comparison_points, tag_of, views
@@ -132,6 +134,52 @@ def test_views_are_tags_of_the_experiment_that_show_the_latest_run(store: Store)
     for value in saved.values():
         assert store.logged.run_id in json.loads(value["state"])["searchFilter"]
     assert store.logged.view_id == "cnnbench-compare-resnet50-b8"
+
+
+def test_runs_written_as_rows_are_what_the_client_writes_one_by_one(store: Store) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=store.uri)
+    children = plan_runs(store.run, colours(record.cell for record in store.run.records)).children
+    odd = replace(
+        children[0],
+        name="odd" * 100,
+        failed=True,
+        points=(
+            MetricPoint("loss", 2.0, 0),
+            MetricPoint("loss", 3.0, 1),
+            MetricPoint("loss", 3.0, 1),
+            MetricPoint("loss", 1.0, 1),
+            MetricPoint("nan", math.nan),
+            MetricPoint("inf", math.inf),
+        ),
+    )
+    chosen = [odd, *children[:2], children[-1]]
+    written = []
+    for name in ("one by one", "rows"):
+        experiment = client.create_experiment(name, artifact_location="file:///artifacts")
+        if name == "rows":
+            write_runs(client, experiment, chosen, {"mlflow.parentRunId": "parent"})
+        else:
+            for child in chosen:
+                _log(client, experiment, child, {"mlflow.parentRunId": "parent"})
+        found = client.search_runs([experiment], order_by=["attributes.run_name", "attributes.start_time"])
+        written.append([_shown(client, run) for run in found])
+    assert len(written[0]) == len(chosen)
+    assert written[1] == written[0]
+
+
+def _shown(client: Any, run: Any) -> Any:
+    """All of a run but its own id and its experiment's; texts, in which NaN equals NaN."""
+    info = {key: value for key, value in dict(run.info).items() if key not in ("run_id", "run_uuid", "experiment_id")}
+    info["artifact_uri"] = info["artifact_uri"].replace(run.info.run_id, "ID")
+    history = {
+        key: sorted(str((m.value, m.timestamp, m.step)) for m in client.get_metric_history(run.info.run_id, key))
+        for key in run.data.metrics
+    }
+    return str((sorted(info.items()), sorted(run.data.params.items()), sorted(run.data.tags.items()))), str(
+        (sorted(run.data.metrics.items()), history)
+    )
 
 
 def test_artifacts_hold_the_report(store: Store) -> None:

@@ -12,6 +12,7 @@ from cnnbench.addresses import shown_address
 from cnnbench.errors import DataError
 from cnnbench.measurement.clock import utc_ms
 from cnnbench.output.recorders.mlflow_layout import Planned, PlannedRun, plan_runs
+from cnnbench.output.recorders.mlflow_rows import takes_rows, write_runs
 from cnnbench.output.recorders.mlflow_store import connected, database, prepare, tracking_uri
 from cnnbench.output.recorders.mlflow_views import (
     OWN,
@@ -192,6 +193,9 @@ def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path)
     if (folder / CLAIMS).is_dir():
         client.log_artifacts(parent, str(folder / CLAIMS), CLAIMS)
     belonging = {"mlflow.parentRunId": parent, "cnnbench.suite_id": parent}
+    if takes_rows(client):
+        write_runs(client, experiment, planned.children, belonging)
+        return parent
     for child in planned.children:
         _log(client, experiment, child, belonging)
     return parent

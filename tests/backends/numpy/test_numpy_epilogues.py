@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from cnnbench_numpy.fast.depthwise import Depthwise
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
+from cnnbench.registry import build
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import Conv, Linear, Sigmoid
 from cnnbench.spec.layers.rectifier import ReLU6
 from cnnbench.spec.layers.smooth import GELU, SiLU
+from cnnbench.spec.weights import initialize, split_state
 
 
 def logistic(x):
@@ -111,3 +114,30 @@ def test_depthwise_positions_taken_as_one_give_the_same(width, dilation, monkeyp
         for j in range(3)
     )
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("network", "policy"),
+    [
+        ("resnet18", "float32"),
+        ("resnet18", "float32-winograd"),
+        ("mobilenet_v2", "float32"),
+        ("efficientnet_b0", "float32"),
+    ],
+)
+def test_a_program_that_has_run_allocates_next_to_nothing(network, policy):
+    """At its peak less than a twentieth of its values: outputs, and what single layers work in."""
+    graph = build(network, image=(3, 96, 96))
+    how = ProgramOptions("fast", precision(policy), fold_batch_norm=True)
+    program = NumpyBackend().compile_forward(graph, how)
+    program.load(*split_state(graph, initialize(graph, 0)))
+    operands = program.upload({"image": np.random.default_rng(0).normal(size=(1, 3, 96, 96))})
+    program.run(operands)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        program.run(operands)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < sum(4 * math.prod(shape) for shape in graph.shapes(1).values()) / 20
