@@ -79,6 +79,7 @@ def test_the_section_shows_yaml_python_and_onnx():
         "tiny.yaml",
         "tiny",
         "tiny.onnx",
+        "nets.py:tiny",
     }
 
 
