@@ -16,7 +16,7 @@ Array = Any  # a value of the backend's framework
 
 
 class Call(NamedTuple):
-    """What an op is given beside its operands.
+    """The context of one call of an op: the kind of pass, the layout of operands, and the dropout masks.
 
     Args:
         training: Whether this is a training pass, with batch statistics and dropout.
@@ -30,11 +30,11 @@ class Call(NamedTuple):
     masks: tuple[Array, ...] = ()
 
     def channel_axis(self, rank: int) -> int:
-        """The axis of channels in an operand of this rank."""
+        """The channel axis of an operand with ``rank`` axes."""
         return rank - 1 if self.channels_last and rank > 2 else 1
 
     def axis(self, canonical: int, rank: int) -> int:
-        """The axis of an operand of this rank that is ``canonical`` in (N, C, *spatial).
+        """Where an axis of the canonical layout (N, C, *spatial) is in an operand with ``rank`` axes.
 
         >>> Call(training=False, channels_last=True).axis(1, rank=4)
         3
@@ -45,20 +45,20 @@ class Call(NamedTuple):
         return rank - 1 if canonical == 1 else canonical - 1
 
     def axes(self, canonical: tuple[int, ...], rank: int) -> tuple[int, ...]:
-        """``axis`` of several axes, sorted."""
+        """``axis`` of each of several canonical axes, in ascending order."""
         return tuple(sorted(self.axis(axis, rank) for axis in canonical))
 
     def order_after_removal(self, canonical: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
-        """How to permute the result of a reduction that removes axes from an operand of this rank.
+        """The transposition that a reduction's result needs after axes of a channels-last operand were removed.
 
-        A result of rank 3 and more must be channels-last where the operand is, and one of rank 2 canonical.
+        A result with 3 and more axes must be channels-last again; one with 2 axes is (N, C).
 
         Args:
-            canonical: The axes that are removed, in the canonical layout.
-            rank: The operand's, before.
+            canonical: The removed axes, in the canonical layout.
+            rank: Number of axes of the operand.
 
         Returns:
-            The permutation, or None where the result already lies as it must.
+            The permutation of the result's axes, or None where none is needed.
         """
         gone = {axis % rank for axis in canonical}
         left = [axis for axis in range(rank) if axis not in gone]
@@ -67,7 +67,7 @@ class Call(NamedTuple):
         return None if found == wanted else tuple(found.index(axis) for axis in wanted)
 
     def per_axis(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """One value an axis, given in canonical order (N, C, *spatial), in the order of the operand's axes.
+        """Values of the canonical axes (N, C, *spatial), such as strides, put into the order of the operand's axes.
 
         >>> Call(training=False, channels_last=True).per_axis(("n", "c", "h", "w"))
         ('n', 'h', 'w', 'c')
@@ -80,7 +80,7 @@ class Call(NamedTuple):
 
 
 class OpResult(NamedTuple):
-    """What an op returns.
+    """The outputs of an op, its new running statistics, and what its backward function needs.
 
     Args:
         outputs: One value for each output of the layer.
@@ -94,40 +94,42 @@ class OpResult(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What a backward function returns: a gradient for each input and for each weight, None where there is none."""
+    """The gradients of a layer's inputs and weights, in their order; None for one that has no gradient."""
 
     inputs: tuple[Array | None, ...]
     weights: tuple[Array | None, ...] = ()
 
 
 Forward = Callable[[Any, tuple[Array, ...], tuple[Array, ...], tuple[Array, ...], Call], OpResult]
-"""An op, ``op(layer, inputs, weights, state, call) -> OpResult``; in every backend its parameters are called so.
+"""An op, ``op(layer, inputs, weights, state, call) -> OpResult``. Its parameters have these names in every backend.
 
 Args:
-    layer: Resolved: strides, padding and axes are explicit numbers.
-    inputs: The operands, (N, C, *spatial) or as ``call`` says.
-    weights: In the order of ``Layer.weights``, each as the op's ``WeightLayout`` made it.
-    state: Running statistics in the order of ``Layer.state``; they are not changed in place.
-    call: What kind of pass it is, where channels are, and the masks.
+    layer: The resolved layer: strides, padding and axes are explicit numbers.
+    inputs: The operands: (N, *spatial, C) where ``call.channels_last`` is true, else (N, C, *spatial).
+    weights: The weights in the order of ``Layer.weights``, each in the layout that the op's ``WeightLayout`` gives.
+    state: Running statistics in the order of ``Layer.state``. An op must not change them in place.
+    call: The kind of pass, the layout of operands, and the dropout masks.
 """
 Backward = Callable[[Any, Any, tuple[Array, ...], tuple[Array, ...], Call], Gradients]
-"""An op's gradients, ``backward(layer, saved, gradients, weights, call) -> Gradients``, for NumPy.
+"""The vector-Jacobian product of an op: ``backward(layer, saved, gradients, weights, call) -> Gradients``; NumPy only.
 
 Args:
-    layer, weights, call: As the op had them.
-    saved: What the op left in ``OpResult.saved``.
+    layer, weights, call: The same as the op received.
+    saved: ``OpResult.saved`` of the forward call.
     gradients: The cotangents of the outputs.
 """
 
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """How a backend holds the weights of a kind: a permutation of the elements, made once when weights are loaded.
+    """Converts a layer's weights between the canonical layout and the layout that a backend's op takes.
 
-    Both functions take (layer, weight name, host array, channels_last) and return a host array.
+    The conversion permutes elements, once, when weights are loaded. For example, a channels-last convolution takes
+    HWIO where the canonical layout is OIHW. Both functions are (layer, weight name, host array, channels_last) ->
+    host array.
 
     Args:
-        to_native: From the canonical layout to that which the op takes.
+        to_native: Canonical layout to the op's layout.
         to_canonical: The inverse.
     """
 
@@ -144,12 +146,12 @@ CANONICAL_WEIGHTS = WeightLayout(_same, _same)
 
 @dataclass(frozen=True)
 class Operation:
-    """A kind's implementation in one backend.
+    """The implementation of one layer kind in one backend.
 
     Args:
         forward: The op.
-        backward: Its gradients; None where the framework differentiates.
-        weight_layout: How the op takes its weights.
+        backward: Its vector-Jacobian product; None where the framework differentiates.
+        weight_layout: The layout of the weights that the op takes.
     """
 
     forward: Forward
@@ -161,7 +163,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Operations:
-    """The kinds that a backend implements.
+    """The table of a backend's ops, by layer kind.
 
     >>> operations = Operations("example")
     >>> @operations.register("relu")
@@ -182,8 +184,8 @@ class Operations:
 
         Args:
             kind: The layer kind.
-            backward: The gradients, where the framework does not differentiate.
-            weight_layout: How the op takes its weights; canonical where it is left out.
+            backward: The vector-Jacobian product, where the framework does not differentiate.
+            weight_layout: The layout of the weights that the op takes; canonical by default.
         """
 
         def decorate(function: _F) -> _F:
@@ -193,20 +195,20 @@ class Operations:
         return decorate
 
     def lacks(self, kind: str, reason: str, **fields: Any) -> None:
-        """Declares a ``Gap``; ``fields`` are its other arguments."""
+        """Declares a ``Gap``, a kind or configurations that the backend does not support; ``fields`` restrict it."""
         self._gaps.append(Gap(kind, reason, **fields))
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """What was declared."""
+        """The unsupported configurations that ``lacks`` declared."""
         return tuple(self._gaps)
 
     def gap(self, layer: Layer, precision: str, mode: str, *, gradient: bool = False) -> str | None:
-        """Why a layer does not work here, or None where it works.
+        """Why the backend does not support a layer, or None where it does.
 
         Args:
-            layer: Of any kind.
-            precision: The name of the precision policy.
+            layer: A layer of any kind.
+            precision: Name of the precision policy.
             mode: The backend's mode.
             gradient: Whether the program differentiates.
         """
@@ -214,16 +216,18 @@ class Operations:
         return next(found, None)
 
     def replace(self, kind: str, operation: Operation) -> Operations:
-        """A copy in which ``kind`` has another implementation; fault injection uses it."""
+        """A copy of the table with another implementation of ``kind``, as fault injection needs it."""
         other = Operations(self.backend, self)
         other._table[kind] = operation
         return other
 
     def specialized(self, general: Operations, special: Operations) -> Operations:
-        """A copy with the ops of ``special`` in place of those of ``general``; an op that was replaced stays.
+        """A copy in which the ops of ``special`` take the place of the ops of ``general``.
+
+        An op that is no longer the one of ``general``, such as an injected fault, is kept.
 
         Args:
-            general: The ops that these began as.
+            general: The table from which this one was made.
             special: The ops to run instead.
         """
         other = Operations(self.backend, self)
@@ -234,7 +238,7 @@ class Operations:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The layer kinds among them: all but the change of layout, which only binding inserts."""
+        """The implemented layer kinds, without the change of layout that binding inserts."""
         return frozenset(self._table) - {LayoutChange.kind}
 
     def __getitem__(self, kind: str) -> Operation:

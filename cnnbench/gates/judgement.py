@@ -1,4 +1,4 @@
-"""Judges a change with its uncertainty: one of five verdicts."""
+"""Judges a change from its confidence interval: improved, unchanged, regressed, inconclusive or not comparable."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ JUDGEMENTS: tuple[Judgement, ...] = ("regressed", "improved", "inconclusive", "n
 
 @dataclass(frozen=True)
 class Change:
-    """A change from base to head on an additive scale, larger being worse.
+    """An estimated change from base to head with its standard error, on an additive scale on which larger is worse.
 
     Args:
-        estimate: log(head / base) for what is judged by its ratio; base - head for accuracy.
-        error: Standard error of the estimate. degrees: degrees of freedom behind it; infinite where it is known.
-        threshold: What is tolerated, on the same scale: the relative threshold, or the smallest absolute change
-            that matters, whichever is larger.
-        doubt: Why the change must not be trusted whatever its interval, or None.
-        confidence: Of its interval, where sampling was sequential: that of the interim analysis at which sampling
-            ended. None for the gate's own.
-        p_value: Two-sided, of nothing having changed, where a test gave it; None for Student's from the error.
-        drift: What was taken out of the estimate: the logarithm of how much slower the machine was in the head run.
+        estimate: log(head / base) for a metric that is judged by its ratio; base - head for accuracy.
+        error: Standard error of the estimate.
+        degrees: Degrees of freedom of the error; infinite where the error is known.
+        threshold: The largest tolerated change, on the same scale: the relative threshold or the smallest absolute
+            change that matters, whichever is larger.
+        doubt: Why the change is inconclusive whatever its interval, or None.
+        confidence: The confidence level of the interval after sequential sampling: that of the interim analysis at
+            which sampling ended. None for the gate's own level.
+        p_value: Two-sided p value of "nothing changed" from a test; None to compute Student's from the error.
+        drift: The logarithm of how much slower the machine was in the head run; already subtracted from the estimate.
     """
 
     estimate: float
@@ -42,19 +43,19 @@ class Change:
     drift: float = 0.0
 
     def confidence_under(self, rules: Rules) -> float:
-        """The confidence of its interval: the gate's, or its own."""
+        """The confidence level of the interval: the change's own, else the gate's."""
         return rules.gates.confidence if self.confidence is None else self.confidence
 
     def p_discovery(self, rules: Rules) -> float:
-        """``p_changed`` for the control of false discoveries.
+        """The p value that enters the control of the false discovery rate.
 
-        An interim analysis may spend only a part of alpha. Its p value is divided by that part, so that it can be
-        compared with p values of single analyses: where half of alpha may be spent, the p value doubles.
+        An interim analysis may spend only a part of alpha. Its p value is divided by that part, so that it is
+        comparable with p values of single analyses: where half of alpha may be spent, the p value doubles.
         """
         return min(1.0, self.p_changed * (1 - rules.gates.confidence) / (1 - self.confidence_under(rules)))
 
     def reach(self, confidence: float) -> float:
-        """Half the width of the interval."""
+        """Half the width of Student's interval at this confidence level."""
         return student_quantile((1 + confidence) / 2, self.degrees) * self.error
 
     @property
@@ -67,31 +68,37 @@ class Change:
         return min(1.0, 2 * student_tail(abs(self.estimate) / self.error, self.degrees))
 
     def detectable(self, confidence: float, power: float) -> float:
-        """The smallest true change that would be called a regression with that power."""
+        """The smallest true change that would be called a regression with this probability (the power)."""
         return self.threshold + self.reach(confidence) + student_quantile(power, self.degrees) * self.error
 
     def false_alarm_rate(self, confidence: float) -> float:
-        """The chance that an unchanged cell has its interval beyond the threshold on the worse side."""
+        """The probability that an unchanged cell is called regressed: its whole interval lies beyond the threshold."""
         if self.error == 0:
             return 0.0
         return student_tail((self.threshold + self.reach(confidence)) / self.error, self.degrees)
 
 
 class Verdict(Frozen):
-    """What a gate says of one metric of one cell (or of all cells of a backend together).
+    """The gate's verdict on one metric of one cell, or of all cells of a backend together.
 
     Args:
-        metric: latency, memory, numerics, accuracy, or the name of a metric of test images. unit: Its unit, where it
-            has one of its own.
-        subject: The cell's id, or the series whose cells are taken together. key: the cell's; "" for a series.
-        change: head / base with its interval (``scale`` ratio), or head - base (``scale`` difference).
-        threshold: The change that is tolerated, on the scale of ``change`` and without its sign.
-        detectable: The smallest change that this comparison would have found.
-        noise: Half the width of the interval: what chance alone may show.
-        false_alarm_rate: The chance that this comparison calls an unchanged cell regressed.
-        baseline, head: The figures of both sides. head / baseline is ``change``, times the machine's drift where
-            two runs are compared: ``reason`` says how much that is.
-        reason: One sentence where the figures do not say it all.
+        subject: The cell's id, or the series whose cells are judged together.
+        key: The cell's key; "" for a series.
+        series: Backend and mode.
+        architecture: The network; for a series the number of its cells.
+        batch: Images in a batch; None for a series.
+        metric: latency, memory, numerics, accuracy, or the name of a metric on test images.
+        unit: The unit of a metric on test images; "" for none.
+        verdict: The verdict.
+        baseline, head: The figures of both sides. Between two runs, head / baseline is ``change`` times the machine's
+            drift, which ``reason`` states.
+        scale: Whether ``change`` is head / base (``ratio``) or head - base (``difference``).
+        change: The change with its confidence interval.
+        threshold: The tolerated change, on the scale of ``change`` and without its sign.
+        detectable: The smallest change that this comparison would have detected.
+        noise: Half the width of the interval.
+        false_alarm_rate: The probability that this comparison calls an unchanged cell regressed.
+        reason: One sentence where the figures are not enough.
     """
 
     subject: str
@@ -116,10 +123,10 @@ class Verdict(Frozen):
 def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgement, str]:
     """The verdict on a change, with its reason.
 
-    Example: a threshold of 5 %. An interval from +6 % to +9 % is a regression, one from -1 % to +2 % is no change,
-    and one from -4 % to +14 % is inconclusive: it excludes neither.
+    Example: with a threshold of 5 %, an interval from +6 % to +9 % is a regression and one from -1 % to +2 % is
+    unchanged. One from -4 % to +14 % is inconclusive, because it excludes neither.
 
-    * Regressed: the whole interval lies beyond the threshold on the worse side, and the change is discovered.
+    * Regressed: the whole interval lies beyond the threshold on the worse side, and the change is a discovery.
     * Improved: the same on the better side.
     * Unchanged: the estimate is within the threshold, and the interval excludes every change beyond ``resolution``
       times the threshold.
@@ -128,7 +135,7 @@ def judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judgem
     Args:
         change: From base to head.
         rules: The tolerances.
-        discovered: Whether the control of false discoveries over all comparisons lets the change stand.
+        discovered: Whether the change is a discovery under the control of the false discovery rate.
     """
     if change.doubt is not None:
         return "inconclusive", change.doubt
@@ -152,11 +159,11 @@ def _judgement(change: Change, rules: Rules, *, discovered: bool) -> tuple[Judge
 
 
 def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
-    """Whether each change is a discovery: its p value under "nothing changed" passes Benjamini and Hochberg's control.
+    """Whether each change is a discovery under Benjamini and Hochberg's control of the false discovery rate.
 
     Args:
-        changes: None stands for a comparison that could not be made.
-        rules: With the rate of false discoveries.
+        changes: One for each comparison; None for one that could not be made, which is no discovery.
+        rules: The tolerances, with the false discovery rate.
     """
     from cnnbench.measurement.statistics import benjamini_hochberg
 
@@ -170,7 +177,7 @@ def discoveries(changes: list[Change | None], rules: Rules) -> list[bool]:
 
 
 def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
-    """The figures of a change of a logarithm as a verdict shows them."""
+    """The fields of a ``Verdict`` for a change on the logarithmic scale: ratios head / base."""
     confidence = change.confidence_under(rules)
     reach = change.reach(confidence)
     return {
@@ -189,12 +196,12 @@ def as_ratio(change: Change, rules: Rules) -> dict[str, object]:
 
 
 def as_difference(change: Change, rules: Rules, *, falls: bool = True) -> dict[str, object]:
-    """The figures of a change for the worse as a verdict shows them: head - base.
+    """The fields of a ``Verdict`` for a change on the additive scale: differences head - base.
 
     Args:
-        change: Larger is worse.
-        rules: With the confidence.
-        falls: Whether what got worse fell, so that its head - base is negative.
+        change: The change; larger is worse.
+        rules: The tolerances, with the confidence level.
+        falls: Whether a metric that gets worse falls, as accuracy does; head - base is then negative.
     """
     estimate = -change.estimate if falls else change.estimate
     confidence = change.confidence_under(rules)

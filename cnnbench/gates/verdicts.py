@@ -21,15 +21,17 @@ from cnnbench.spec.frozen import Frozen
 
 
 class GateResult(Frozen):
-    """What a gate found.
+    """The verdicts of a gate on one run, and the exit code that follows from them.
 
     Args:
-        verdicts: One for each metric of each cell.
-        series: One for each backend with its mode: the mean change of its latencies.
-        notes: Sentences on the whole comparison: the machine, its drift, cells that were not run.
+        suite: Name of the suite.
+        base_run, head_run: Ids of the baseline and of the run.
         paired: Whether base and head ran in the same rounds (an A/B run).
-        unfinished: The names of those runs that have no plan or no summary: nothing says that they came to their end.
+        unfinished: Names of runs without a plan or a summary, which may have been interrupted.
         absent: Ids of the baseline's cells that a run of the whole suite lacks.
+        verdicts: One for each metric of each cell.
+        series: One for each backend and mode: the verdict on the mean change of its latencies.
+        notes: Sentences on the whole comparison: the machine, its drift, cells that were not run.
     """
 
     suite: str
@@ -49,7 +51,7 @@ class GateResult(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """1 with a regression; 5 where something is undecided or absent, or nothing was judged; else 0."""
+        """1 with a regression; else 5 where a verdict is missing or not conclusive, or nothing was judged; else 0."""
         found = {verdict.verdict for verdict in self.verdicts}
         if "regressed" in found or any(verdict.verdict == "regressed" for verdict in self.series):
             return REGRESSED
@@ -59,19 +61,19 @@ class GateResult(Frozen):
 
 
 def gate(head: Snapshot, base: Snapshot, rules: Rules | None = None, *, paired: bool = False) -> GateResult:
-    """Judges a run against its baseline.
+    """Judges every metric of every cell of a run against its baseline.
 
     Args:
         head: The run.
         base: The baseline, or the base side of the same run.
-        rules: The tolerances; those of a suite without a ``gates`` section unless given.
+        rules: The tolerances; by default those of a suite without a ``gates`` section.
         paired: Whether base and head ran in the same rounds (an A/B run). Then the machine is the same, and its drift
             cancels in each round.
 
     Returns:
-        One verdict for each metric of each cell of ``head``. A cell or a figure that one side lacks is not
-        comparable, which ends with exit code 5; so does a cell of ``base`` that ``head`` lacks, unless only a part of
-        the suite was asked for.
+        One verdict for each metric of each cell of ``head``. A cell or a figure that one side lacks is not comparable
+        (exit code 5). A cell of ``base`` that ``head`` lacks gives exit code 5 too, unless the run was asked for a part
+        of the suite only.
     """
     rules = rules or Rules()
     before = {cell.cell.key: cell for cell in base.cells}
@@ -110,7 +112,7 @@ def gate_sides(run: Snapshot, rules: Rules | None = None) -> GateResult:
 
 
 def _all_not_comparable(cell: CellSnapshot, reason: str, rules: Rules) -> list[Verdict]:
-    """One verdict for each metric that the suite asks of the cell."""
+    """The verdict "not comparable" for each metric that the suite measures on the cell."""
     asked: list[str] = [metric for metric in ("latency", "memory") if metric in cell.cell.measure]
     asked += ["numerics"] if cell.cell.checks else []
     asked += ["accuracy"] if cell.cell.train and cell.cell.program is None and not cell.scores else []
@@ -135,8 +137,8 @@ def _names(cell: CellSnapshot) -> dict[str, Any]:
 def _judged(cases: list[MetricCase], rules: Rules, *, paired: bool) -> list[Verdict]:
     """The verdict on every case.
 
-    The false discovery rate is controlled for each metric by itself. Sequential sampling judges latencies alone, so
-    a cell that it found decided must not become undecided by the p values of another metric.
+    The false discovery rate is controlled within each metric. Sequential sampling judges latencies only: a cell that it
+    found decided must not become undecided because of p values of other metrics.
     """
     stands: dict[int, bool] = {}
     for metric in dict.fromkeys(case.metric for case in cases):
@@ -169,7 +171,7 @@ def _judged(cases: list[MetricCase], rules: Rules, *, paired: bool) -> list[Verd
 
 
 def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
-    """For each backend with its mode, the verdict on the mean change of its latencies.
+    """The verdict on the mean change of latencies, for each backend and mode with two and more cells.
 
     Example: ten cells that are 2 % slower, each within its noise, are a regression of the backend.
     """
@@ -202,9 +204,10 @@ def _series(cases: list[MetricCase], rules: Rules) -> tuple[Verdict, ...]:
 
 
 def _mean_change(changes: list[Change]) -> Change:
-    """The mean of n changes: error^2 = (mean of error^2) (1 + 1 / n) / 2.
+    """The mean of n changes, with error^2 = (mean of error^2) (1 + 1 / n) / 2.
 
-    Half of each variance is taken to be the drift, which all n share and which does not average out.
+    Half of each variance is attributed to the machine's drift. All n share it, so it does not average out; the other
+    half is divided by n.
     """
     count = len(changes)
     variance = sum(change.error**2 for change in changes) / count

@@ -1,4 +1,8 @@
-"""How far the results of networks may lie from the exact ones, measured by runs of the oracle with noise."""
+"""The error that rounding explains in a whole network's results, measured by float64 runs with added noise.
+
+For example, each value that a node computes is moved at random within its rounding budget, in a few runs. If the logits
+then move by up to 3e-6, a backend's logits may lie a small multiple of 3e-6 from the exact ones: that is the envelope.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +40,15 @@ Array = NDArray[Any]
 
 
 class Inference(NamedTuple):
-    """What an inference pass gives under given choices.
+    """The exact results of an inference pass whose discrete choices are given, with their envelopes.
+
+    A discrete choice is for example which boxes non-maximum suppression keeps.
 
     Args:
-        exact: The exact outputs. envelope: theirs.
-        operands: The exact values that choices are made of, by value. around: their envelope.
+        exact: The outputs in float64, by name.
+        envelope: How far outputs may lie from ``exact``.
+        operands: The values in float64 that choices are made from (such as scores), by the value that is chosen.
+        around: How far operands may lie from ``operands``.
     """
 
     exact: dict[str, Array]
@@ -50,22 +58,22 @@ class Inference(NamedTuple):
 
 
 def forward_envelope(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> tuple[dict[str, Array], Envelope]:
-    """The exact outputs at inference, and the envelope of perturbed runs.
+    """The exact outputs at inference, and how far rounding may move them.
 
     Args:
-        oracle: Of the case.
-        choices: The network's discrete choices, by value; None for the reference's own. All runs make the same ones.
+        oracle: The oracle of the case.
+        choices: The discrete choices that every run is made to take, by value; None for the reference's own.
     """
     found = inference(oracle, choices)
     return found.exact, found.envelope
 
 
 def inference(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> Inference:
-    """As ``forward_envelope``, with what choices are made of.
+    """The exact outputs at inference and the operands of discrete choices, each with its envelope.
 
     Args:
-        oracle: Of the case.
-        choices: As there.
+        oracle: The oracle of the case.
+        choices: As for ``forward_envelope``.
     """
     case = oracle.case
     forced = ForcedChoices(case)
@@ -105,7 +113,7 @@ def inference(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> Inf
 
 
 def own_choices(oracle: Oracle) -> dict[str, Array]:
-    """The reference's choices; none for a network that does not choose."""
+    """The discrete choices that the float64 reference makes, by value; empty for a network without any."""
     case, forced = oracle.case, ForcedChoices(oracle.case)
     if not forced.values:
         return {}
@@ -122,10 +130,10 @@ def own_choices(oracle: Oracle) -> dict[str, Array]:
 
 
 def gradient_envelope(oracle: Oracle) -> tuple[dict[str, Array], Envelope]:
-    """The exact gradient of every trainable weight in a training pass and the ``LOSS``, with their envelope.
+    """The exact loss and gradient of every trainable weight in one training pass, and how far rounding may move them.
 
-    Where rounding moves a gradient by more than ``ENDS_AT`` of itself, as behind a batch norm of few values, some runs
-    do not show how far it may go: the envelope is ``ROUGH`` times as wide.
+    Where rounding moves a gradient by more than ``ENDS_AT`` of its largest value, as behind a batch norm over few
+    values, a few runs do not show how far it may move. There the envelope is ``ROUGH`` times as wide.
     """
     case = oracle.case
 

@@ -1,4 +1,4 @@
-"""How far the training curves of equal programs may part: the spread that rounding gives to reference runs."""
+"""How far rounding alone drives the training curves of correct programs apart, measured on runs of the reference."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ FLOOR = 2.0**-21
 
 @dataclass(frozen=True)
 class CurveEnvelope:
-    """The spread of reference runs, step by step.
+    """The spread of training curves of the reference, step by step.
 
     For example, one backend trains a network four times in float32, from weights that differ by one unit in the last
     place, and once in float64. At step 1 the four losses lie within 1e-7 of the float64 one, at step 20 within 1e-3:
-    that is the spread. At step 31 it exceeds ``CHAOS`` of the loss. From there on rounding alone parts the curves, so
-    that comparing another backend's curve would say nothing: 30 steps can be compared.
+    that is the spread. At step 31 it exceeds ``CHAOS`` of the loss. From there on rounding alone separates the curves,
+    and comparing another backend's curve would show nothing: 30 steps can be compared.
 
     Args:
-        middle: The loss of each step in float64; it may end where the curves have parted. Where there is no such run,
-            the mean over the runs.
-        spread: The largest distance of a run from ``middle`` up to each step; it never falls. Where there is no run in
-            float64, the largest difference between two runs.
-        steps: How many steps can be compared.
-        accuracies: Test accuracy at the end of the runs that went so far.
+        middle: The loss of each step in float64, or the mean over the runs where there is no run in float64. It may be
+            shorter than the training, because a float64 run may stop once the curves have separated.
+        spread: The largest distance of a run from ``middle`` up to each step, so that it never decreases. Without a run
+            in float64, the largest difference between two runs.
+        steps: The number of steps that can be compared.
+        accuracies: Test accuracies of the runs that were trained to the end.
         exact: Whether ``middle`` is a run in float64.
-        crossings: How far values that lie next to a kink move the loss of the first steps, if they cross it.
+        crossings: How far the loss of each of the first steps moves if values next to a kink cross it.
     """
 
     middle: tuple[float, ...]
@@ -46,12 +46,12 @@ class CurveEnvelope:
 
 
 def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[str, NDArray[Any]]:
-    """Arrays with every value moved one unit in the last place up or down, at random; zeros and integers stay.
+    """Arrays with every value moved up or down at random by one unit in the last place; zeros and integers are kept.
 
     Args:
-        arrays: By name.
-        seed: Of the training.
-        run: Number of the reference run; each moves by other draws.
+        arrays: The arrays by name.
+        seed: The training's seed.
+        run: Number of the reference run; each has its own draws.
     """
     import numpy as np
 
@@ -67,12 +67,12 @@ def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[s
 
 
 def parted(step: int, loss: float, curve: Sequence[float]) -> bool:
-    """Whether a run in float64 and a curve are more than ``CHAOS`` of the loss apart, so that the run may stop there.
+    """Whether a float64 run and a curve differ by more than ``CHAOS`` of the loss, so that the run may stop.
 
     Args:
-        step: From 1.
-        loss: Of the run in float64 at that step.
-        curve: The losses that it is compared with.
+        step: Counted from 1.
+        loss: The loss of the float64 run at that step.
+        curve: The losses of the other run, step by step.
     """
     return not abs(curve[step - 1] - loss) <= CHAOS * abs(loss)
 
@@ -80,15 +80,16 @@ def parted(step: int, loss: float, curve: Sequence[float]) -> bool:
 def envelope(
     losses: Sequence[Sequence[float]], accuracies: Sequence[float], exact: Sequence[float] | None = None
 ) -> CurveEnvelope:
-    """The envelope of reference runs, the unperturbed one among them.
+    """The envelope of reference runs, including the unperturbed one.
 
-    The distance from float64 counts and not that between two runs: it shows what rounding every operation of every step
-    does, and another backend rounds as often. Two runs that start one unit apart round alike, and part by less.
+    The spread is measured from the float64 run where there is one. That distance contains the rounding of every
+    operation of every step, and another backend rounds as often. Two runs that start one unit in the last place apart
+    share most of their rounding errors, so their difference is too small.
 
     Args:
-        losses: Of each run, step by step.
-        accuracies: On the test images at the end, of the runs that went so far.
-        exact: The losses of a run in float64 from the unperturbed weights, as far as it went.
+        losses: The losses of each run, step by step.
+        accuracies: Test accuracies of the runs that were trained to the end.
+        exact: The losses of a float64 run from the unperturbed weights; it may have stopped early.
     """
     import numpy as np
 
@@ -103,7 +104,7 @@ def envelope(
 
 
 def rough_envelope(exact: Sequence[float]) -> CurveEnvelope:
-    """The envelope for a precision that the reference lacks: of the first step, ``CHAOS`` of the loss is admitted.
+    """The envelope for a precision that the reference lacks: one step, whose loss may differ by ``CHAOS`` of itself.
 
     Args:
         exact: The losses of a run in float64.
@@ -113,26 +114,27 @@ def rough_envelope(exact: Sequence[float]) -> CurveEnvelope:
 
 
 def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvelope) -> dict[str, Any]:
-    """How a curve lies in an envelope, as plain data for ``Training.envelope``.
+    """Compares a training curve with an envelope; the result is plain data for ``Training.envelope``.
 
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle| + crossings) over the steps that can
-    be compared; ``parts_at`` is the first step at which it exceeds 1.
+    be compared. ``parts_at`` is the first step at which it exceeds 1.
 
-    * The spread of a few runs is multiplied, because another backend sums in another order. The floor is a few units in
-      the last place.
-    * The spread is that of the next step. Curves of a network that trains wildly part a thousand times farther from one
-      step to the next, and one run may be a step ahead of the others. The first step has its own spread, because
-      nothing has been learnt yet.
-    * The crossings never fall from step to step, as the spread does not, and count in full: each is one that a right
-      curve may make.
-    * A right curve can leave the envelope at any step, where rounding decides between two maxima, or on which side of 0
-      a value lies. A fault acts from the first step on. So ``agrees`` is true where no step is outside, false where one
-      of the first ``SURE_STEPS`` is, and None where the curve parts later (``benchmarks/training_curves.py`` measures
-      how often that is). Before one is called wrong, the crossings are found.
+    * The spread is multiplied by ``ALARM``, because it comes from a few runs and another backend sums in another order.
+      The floor is a few units in the last place.
+    * Each step is compared with the spread of the next step. In an unstable training the curves may move a thousand
+      times farther apart within one step, and one run may be a step ahead of the others. The first step is compared
+      with its own spread, because nothing has been learnt yet.
+    * ``crossings`` is made non-decreasing, as the spread is. It is not multiplied: a correct curve may cross each of
+      these kinks, so they are added in full.
+    * ``agrees`` is true where no step is outside the envelope, false where one of the first ``SURE_STEPS`` is, and None
+      where the first is later. A correct curve can leave the envelope at any step, where rounding decides between two
+      maxima or on which side of 0 a value lies; a fault acts from the first step on.
+      ``benchmarks/training_curves.py`` measures how often correct curves leave. Crossings are computed before a curve
+      is called wrong.
 
     Args:
-        losses: Of the curve, step by step.
-        accuracy: Of its run, on the test images at the end; None for a network that does not classify.
+        losses: The losses of the curve, step by step.
+        accuracy: Test accuracy at the end of its run; None for a network that does not classify.
         found: The envelope.
     """
     import numpy as np

@@ -1,4 +1,4 @@
-"""One launch of a comparison group: its programs started, timed beside each other, reported and released."""
+"""One launch of a comparison group: starts its programs, times them in the same rounds, and releases them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ LEAST_BLOCKS = 2  # one would be compared with nothing, whatever memory there is
 
 
 class GroupLaunch:
-    """One launch of a comparison group.
+    """One launch of a comparison group, in parts where memory does not hold all of its programs.
 
-    Example: the group A, B, C, D fits into memory two programs at a time. Then A and B are timed in the rounds 0 and 1,
-    A and C in the rounds 2 and 3, A and D in the rounds 4 and 5. A is the anchor: the ratio of C to D goes through it.
-    A group that fits is timed whole, in one part without an anchor.
+    Example: of the group A, B, C, D memory holds two programs at a time, and a part has two rounds. A and B are timed
+    in rounds 0 and 1, A and C in rounds 2 and 3, A and D in rounds 4 and 5. A, which takes part in every round, is the
+    anchor: the ratio C / D is computed as (C / A) (A / D). A group that fits is timed in one part, without an anchor.
 
     Args:
-        group: The launch.
-        headroom: How much memory its workers may still take.
+        group: The group's work in this launch.
+        headroom: The memory that its workers may still take.
     """
 
     def __init__(self, group: GroupWork, headroom: MemoryHeadroom) -> None:
@@ -43,7 +43,7 @@ class GroupLaunch:
         self._anchor_key = group.work.facts.anchors.get(group.group.name)
 
     def time(self, cells: Sequence[Cell]) -> None:
-        """Times cells beside each other; in parts where memory has no room for all of them."""
+        """Times cells in the same rounds, in parts where memory does not hold all of them."""
         waiting = self._blocks(cells)
         rounds = self._group.group.settings.rounds
         anchor: list[GroupMember] = []
@@ -62,12 +62,15 @@ class GroupLaunch:
         if parts > 1 and self._group.group.launch == 0:
             through = anchor[0].cell.id if anchor else "nothing"
             self._work.note(
-                f"group {self._group.group.name} was timed in {parts} parts, for memory has no room for all of it at "
-                f"once: ratios between them go through {through}"
+                f"group {self._group.group.name} was timed in {parts} parts, because its programs do not fit into "
+                f"memory together: ratios between parts are computed through {through}"
             )
 
     def _blocks(self, cells: Sequence[Cell]) -> list[list[Cell]]:
-        """The sides of each cell, in random order, for who starts first may be faster; the anchor comes first."""
+        """The sides of each cell, with the anchor first and the others in random order.
+
+        The order is random because the program that starts first may be faster.
+        """
         group = self._group.group
         generator = stream(self._work.facts.suite.seed, "start", group.name, group.launch)
         blocks: dict[str, list[Cell]] = {}
@@ -76,7 +79,7 @@ class GroupLaunch:
         return [blocks[key] for key in sorted(blocks, key=lambda key: key != self._anchor_key)]
 
     def _started(self, waiting: list[list[Cell]], present: Sequence[GroupMember]) -> list[GroupMember]:
-        """Programs of the first blocks of ``waiting``, which it shortens: two beside each other, and as many as fit."""
+        """Takes blocks from ``waiting`` and starts their programs: at least two blocks together, then what fits."""
         started: list[GroupMember] = []
         blocks = 1 if present else 0
         while waiting and (blocks < LEAST_BLOCKS or self._has_headroom([*present, *started])):
@@ -86,13 +89,13 @@ class GroupLaunch:
         return started
 
     def _has_headroom(self, busy: Sequence[GroupMember]) -> bool:
-        """Whether another program fits, if need be without the workers that have nothing to do."""
+        """Whether memory holds another program; idle workers are ended first where that is needed."""
         if not self._headroom.has_left():
             self._group.pool.keep({member.spec for member in busy})
         return self._headroom.has_left()
 
     def _anchored(self, new: Sequence[GroupMember]) -> list[GroupMember]:
-        """The cell that started first, with its other side; the first anchor of a group stays its anchor."""
+        """The members of the anchor: the first cell that started, both sides. A group keeps it in later launches."""
         key = new[0].cell.key
         if self._anchor_key is None:
             self._anchor_key = key
@@ -114,7 +117,7 @@ class GroupLaunch:
         return [ready, self._control] if self._control else [ready]
 
     def _started_control(self, cell: Cell) -> GroupMember | None:
-        """The same program in another worker; None where there is none, which costs the cell nothing."""
+        """The A/A control: the same program in a second worker. None where it fails, which does not fail the cell."""
         spec = replace(self._work.facts.spec(cell), side="control")
         started: GroupMember | Failure | None = None
         with self._group.attempt_control(cell), self._headroom.taken(spec):
@@ -127,9 +130,10 @@ class GroupLaunch:
         return started
 
     def _confirm(self, member: GroupMember) -> None:
-        """After the last sample: one more call, on an input that the program has not seen, and what the rounds show.
+        """After the last sample, checks the outputs of one more call, on an input that is new to the program.
 
-        Where a call is long it is made in the first launch only; the results of the rounds are compared in each.
+        A program whose call takes ``SHORT_S`` or longer is called again in the first launch only. In every launch the
+        rounds themselves are checked for latencies that the machine cannot reach.
         """
         cell, failure = member.cell, None
         rows = member.evidence.last_rows()
@@ -147,7 +151,7 @@ class GroupLaunch:
             self._work.fail(cell, failure)
 
     def _end(self, ended: Sequence[GroupMember]) -> None:
-        """Reports what was found of each cell, and frees its program."""
+        """Confirms and reports the samples of each member, and releases its program."""
         control = self._control
         launch = self._group.group.launch
         for member in ended:

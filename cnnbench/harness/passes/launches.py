@@ -1,4 +1,4 @@
-"""Which launches a run makes: as many as its suite says, then more of the cells that are undecided."""
+"""The launches of a run: the number that its suite asks for, then more for cells whose comparison is inconclusive."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from cnnbench.harness.suite.cell import Cell
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch with the cells that take part.
+    """One launch: fresh processes in which some of the run's cells are timed.
 
     Args:
         number: Counted from 0.
-        deadline: On the machine's clock: no group is begun after it.
+        cells: The cells that are timed in it.
+        deadline: Seconds on the machine's clock, after which no further group is started.
     """
 
     number: int
@@ -27,18 +28,20 @@ class Launch:
 
 
 def launches(facts: Callable[[], PassFacts], cells: Sequence[Cell], report: Report) -> Iterator[Launch]:
-    """Every launch, one after another; the caller makes each before it asks for the next.
+    """Yields every launch of a run. The caller carries each one out before it asks for the next.
 
-    Example: a suite asks for 2 launches, and sequentially for up to 6. Launches 0 and 1 have all cells. If resnet18 is
-    decided then and resnet50 is not, launch 2 has the cells of resnet50 alone. If launch 2 shows that the machine is
-    noisier than it seemed, resnet18 may come open again: it then makes launch 2 before anyone makes launch 3.
+    Example: a suite asks for 2 launches, and by sequential sampling for up to 6. Launches 0 and 1 time all cells.
+    Suppose that resnet18 is then decided and resnet50 is not: launch 2 times resnet50 alone. If launch 2 shows that the
+    machine is noisier than it seemed, resnet18 may become undecided again. It then gets its own launch 2, before any
+    cell gets a launch 3.
 
-    Sampling ends where no cell is undecided, each undecided one has its most launches, or the time is spent.
+    Sampling ends when no cell is undecided, when every undecided cell has ``max_launches``, or when ``budget_s`` is
+    spent.
 
     Args:
-        facts: What is known at the moment.
-        cells: That are timed; both sides of each in an A/B run.
-        report: Takes what is found about the sampling itself.
+        facts: Returns what the run knows at the moment.
+        cells: The timed cells, in an A/B run both sides of each.
+        report: Receives notes on the sampling, and that it ended.
     """
     known = facts()
     settings, now = known.suite.measure.latency, known.machine.clock.now
@@ -58,7 +61,7 @@ def launches(facts: Callable[[], PassFacts], cells: Sequence[Cell], report: Repo
 
 
 def _further(facts: Callable[[], PassFacts], cells: Sequence[Cell], most: int, deadline: float) -> Iterator[Launch]:
-    """Launches of what is undecided, asked of all cells each time."""
+    """Further launches for undecided cells. Before each, all cells are judged again."""
     before = None
     while (known := facts()).machine.clock.now() < deadline:
         following = _following(known, _undecided(known, cells))
@@ -71,7 +74,7 @@ def _further(facts: Callable[[], PassFacts], cells: Sequence[Cell], most: int, d
 
 
 def _following(facts: PassFacts, cells: Sequence[Cell]) -> dict[str, int]:
-    """By the cell's key: the first launch that one of its sides lacks, for rounds pair by time."""
+    """The next launch of each cell, by its key: the first that either side lacks, since both must share rounds."""
     following: dict[str, int] = {}
     for cell in cells:
         made = {part.launch for part in facts.found(cell).launches}

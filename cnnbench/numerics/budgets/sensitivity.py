@@ -1,4 +1,4 @@
-"""The error budget of a kind without a formula, measured by moving its operands by one rounding each."""
+"""Error budgets of layer kinds without a formula, measured: each operand is moved by one rounding."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ WORST = 64.0
 
 @forward_formula(FALLBACK)
 def measured_forward(setting: Setting) -> ForwardBudget:
-    """The budgets of outputs and state, from ``DRAWS`` runs with moved operands.
+    """The error budgets of a layer's outputs and running statistics, from ``DRAWS`` runs on perturbed operands.
 
-    For example, let a layer compute y = x^3 and have no formula. Each run moves every x by a random factor between
-    1 - u and 1 + u, and y moves by m. With r the root mean square of m over the runs, the sharp budget is
-    ``SHARP`` r + 4 u |y|: what a correct implementation may lose by rounding its operands, and its own roundings.
+    For example, let a layer without a formula compute y = x^3. Each run multiplies every x by a random factor between
+    1 - u and 1 + u, and y moves by m. Let r be the root mean square of m over the runs. The sharp budget is
+    ``SHARP`` r + 4 u |y|. Its first term is for rounded operands, its second for the roundings of the layer itself.
 
-    A sum of n operands moves less than its parts, since their roundings cancel, while the sum itself is rounded n
-    times. Where n operands go into each value, r counts sqrt(n) a / u times (at least once), with a the roundoff of
-    sums, and the own roundings are 4 u + 2 sqrt(n) a.
+    Sums need more. The perturbations of n operands partly cancel in their sum, while computing the sum rounds n times.
+    So where n operands enter each value, r is multiplied by max(1, sqrt(n) a / u), where a is the unit roundoff of the
+    accumulator, and the second term is (4 u + 2 sqrt(n) a) |y|.
 
-    A composite that is examined as one node also gets noise at every value between its parts, of a quarter of that
-    part's own budget. Moving the operands alone would not show what is lost inside, as in 1 - y^2 where y is near 1.
+    A composite that is checked as one node also gets noise on every value between its parts, a quarter of that part's
+    sharp budget. Perturbed operands alone would not show the digits lost inside, as in 1 - y^2 where y is near 1.
     """
     run = _Rerun(setting, gradient=False)
     budgets = _measure(run.forward, (*setting.values.outputs, *setting.values.state), setting)
@@ -60,7 +60,7 @@ def measured_forward(setting: Setting) -> ForwardBudget:
 
 @gradient_formula(FALLBACK)
 def measured_gradient(setting: GradientSetting) -> GradientBudget:
-    """The budgets of gradients in the same way as ``measured_forward``; cotangents are operands too."""
+    """The error budgets of a layer's gradients, measured as by ``measured_forward`` with perturbed cotangents too."""
     run = _Rerun(setting, gradient=True)
 
     def evaluate(call: LayerCall, draw: int) -> tuple[Array, ...]:
@@ -75,7 +75,7 @@ def measured_gradient(setting: GradientSetting) -> GradientBudget:
 
 
 class _Rerun:
-    """The layer as a graph that is run again on moved operands; a composite's graph has noise inputs between its parts.
+    """Runs a layer again on perturbed operands. The graph of a composite has noise inputs between its parts.
 
     Args:
         setting: The layer with its exact operands.
@@ -98,7 +98,7 @@ class _Rerun:
             self._reverse = self._reverse_noise(batch, arrays) if gradient else None
 
     def _reverse_noise(self, batch: dict[str, Array], arrays: dict[str, Array]) -> ReverseNoise:
-        """Noise for the gradients between the parts, of a quarter of their budgets."""
+        """Noise on the gradients between the parts: a quarter of their sharp budgets."""
         setting = self._setting
         assert isinstance(setting, GradientSetting)
         noise = ReverseNoise(setting.policy, None)
@@ -133,12 +133,12 @@ class _Rerun:
         return (*outputs, *(result.state[spec.name] for spec in self._source.named_state()))
 
     def gradient(self, call: LayerCall, cotangents: tuple[Array, ...], draw: int) -> tuple[Array, ...]:
-        """The gradients of inputs and weights that there are.
+        """The gradients of the inputs, then of the weights, without those that do not exist.
 
         Args:
-            call: With moved operands.
-            cotangents: Moved too.
-            draw: Number of the draw, which says the noise.
+            call: The layer on perturbed operands.
+            cotangents: The perturbed cotangents of the outputs.
+            draw: Number of the draw, which seeds the noise.
         """
         batch, arrays = self._operands(call, draw)
         batch |= self._cotangent_inputs(cotangents)
@@ -154,9 +154,9 @@ class _Rerun:
 
 
 def _part_budgets(parts: Graph, known: dict[str, Array], setting: Setting) -> dict[str, Array]:
-    """A quarter of the sharp budget of each value that the parts make.
+    """A quarter of the sharp budget of each value that a composite's parts compute.
 
-    Uniform noise of that size has a root mean square of 0.14 budgets, of which ``SHARP`` are a little more than one.
+    Uniform noise in +- 1/4 of a budget has a root mean square of 0.14 budgets; ``SHARP`` times that is 1.15 budgets.
     """
     values, sizes = dict(known), {}
     for node in parts.nodes:
@@ -183,13 +183,13 @@ def _part_budgets(parts: Graph, known: dict[str, Array], setting: Setting) -> di
 def _measure(
     evaluate: Callable[[LayerCall, int], Sequence[Array]], clean: Sequence[Array], setting: Setting
 ) -> tuple[Budget, ...]:
-    """The budget of each value from its moves over the draws.
+    """The budget of each value, from how far it moves in each draw.
 
-    The parts of a composite add their own roundings as noise, so that none are counted for its sums.
+    For a composite the roundings of sums are not added again: its parts have them as noise.
 
     Args:
-        evaluate: (call with moved operands, number of the draw) -> the values.
-        clean: The values without any move.
+        evaluate: (call with perturbed operands, number of the draw) -> the values.
+        clean: The values on exact operands.
         setting: The layer with its exact operands.
     """
     squares = [np.zeros(value.shape) for value in clean]
@@ -215,7 +215,7 @@ def _measure(
 
 
 def _budget(squares: Array, value: Array, u: Roundoff, terms: int) -> Budget:
-    """The budgets of a value of which each element takes so many operands."""
+    """The budget of a value each of whose elements is computed from ``terms`` operands."""
     if value.dtype.kind in "iu":
         return exact(u)
     moves = np.sqrt(squares / DRAWS)
@@ -228,7 +228,7 @@ def _budget(squares: Array, value: Array, u: Roundoff, terms: int) -> Budget:
 
 
 def _moved(array: Array, setting: Setting, draw: int, name: str) -> Array:
-    """The operand with each value moved by at most one rounding; integers stay."""
+    """The operand with each value moved at random by at most one rounding; integers do not change."""
     if array.dtype.kind != "f":
         return array
     generator = stream(draw, "sensitivity", f"{setting.layer.kind}/{name}")

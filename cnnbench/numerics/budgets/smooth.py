@@ -1,9 +1,9 @@
-"""Budgets of smooth activations (GELU, SiLU, ELU, softplus, Mish), from the terms that good implementations add up.
+"""Rounding-error budgets of smooth activations (GELU, SiLU, ELU, softplus, Mish), derived from the terms they sum.
 
-For example, softsign x / (1 + |x|) is one term of magnitude |x| / (1 + |x|) with five roundings, so that its budget is
-c(5, u) of it. GELU computes 0.5 x (1 + erf(x / sqrt 2)); for x = -3 the two terms of the sum, 1 and -0.997, nearly
-cancel. Every good implementation loses digits there, so the budget is relative to the sum of their magnitudes, 1.997,
-and not to the small result.
+For example, softsign x / (1 + |x|) is one term with five roundings: its budget is c(5, u) |x| / (1 + |x|).
+
+GELU is 0.5 x (1 + erf(x / sqrt 2)). For x = -3 the terms 1 and -0.997 nearly cancel, and every good implementation
+loses digits. Its budget is therefore relative to the sum of the terms' magnitudes, 1.997, not to the small result.
 """
 
 from __future__ import annotations
@@ -36,19 +36,22 @@ TANH_CUBE = 0.044715
 
 
 class _Terms(NamedTuple):
-    """The terms of which a value is the sum, and what rounding does to each: the error of the value.
+    """The magnitudes from which the error of a value is bounded, where the value is a sum of rounded terms.
 
-    error = c(``roundings``, u) ``size`` + c(2, u) (``cancelled`` + ``conditioning``) + what ``tail`` admits, where
-    c(n, u) is the sharp factor or gamma of n roundings.
+    |error| <= c(``roundings``, u) ``size`` + c(2, u) (``cancelled`` + ``conditioning``) + t
+    + s (4 |``flushed``| + 8)
+
+    c(n, u) is the factor of n roundings: the sharp one, or gamma in the worst case. t is the error that ``tail``
+    describes, and s the most that a denormal loses which is flushed to zero.
 
     Args:
         size: Sum of the magnitudes of the terms.
-        roundings: How many each term has.
-        cancelled: Magnitude of terms that a difference such as 1 - t^2 cancels, and whose roundings it keeps.
-        conditioning: |argument| |derivative| of each function whose argument is rounded before it is applied.
-        tail: The argument z of a softplus. TensorFlow gives exp(z) for log(1 + exp(z)) where z < log(2 u) + 2, which is
-            off by exp(z) / 2 times the value.
-        flushed: What multiplies an intermediate value that may be flushed to zero: x, in x sigmoid(x).
+        roundings: Number of roundings of each term.
+        cancelled: Magnitude of the terms that cancel in a difference such as 1 - t^2; their errors do not cancel.
+        conditioning: Sum of |argument| |derivative| over the functions that are applied to a rounded argument.
+        tail: The argument z of a softplus, else None. Where z < log(2 u) + 2, TensorFlow returns exp(z) for
+            log(1 + exp(z)), with a relative error of exp(z) / 2.
+        flushed: The factor of an intermediate value that may be flushed to zero; x in x sigmoid(x).
     """
 
     size: Array
@@ -59,7 +62,7 @@ class _Terms(NamedTuple):
     flushed: Array | float = 0.0
 
     def budget(self, scale: Array | float, setting: Setting) -> Budget:
-        """The budget of the value times ``scale``: 1, or the cotangents for a gradient."""
+        """The budget of ``scale`` times the value. ``scale`` is 1 for an output, the cotangents for a gradient."""
         u = setting.u
         cut_off = self._cut_off(u)
         return both(
@@ -86,7 +89,7 @@ Rule = Callable[[Any, Array], _Terms]
 
 
 def _formulas(kind: str, value: Rule, slope: Rule) -> None:
-    """Registers the budgets of a kind from the terms of its value and those of its slope."""
+    """Registers the forward and gradient budgets of a kind, from the terms of its value and of its derivative."""
 
     def forward(setting: Setting) -> ForwardBudget:
         return ForwardBudget((value(setting.layer, setting.call.inputs[0]).budget(1.0, setting),))
@@ -109,7 +112,7 @@ def _softplus(x: Array) -> Array:
 
 
 def _exponential(alpha: float, scale: float, stretch: float, x: Array) -> _Terms:
-    """scale alpha expm1(x / stretch) for x < 0; above it scale x, at most one rounding."""
+    """scale alpha expm1(x / stretch) for x < 0. For x > 0 it is scale x, with at most one rounding."""
     below = np.minimum(x, 0) / stretch
     y = scale * np.where(x > 0, x, alpha * np.abs(np.expm1(below)))
     conditioning = 0.0 if stretch == 1 else np.abs(scale * alpha * below) * np.exp(below)
@@ -118,7 +121,7 @@ def _exponential(alpha: float, scale: float, stretch: float, x: Array) -> _Terms
 
 
 def _exponential_slope(alpha: float, scale: float, stretch: float, x: Array) -> _Terms:
-    """scale alpha exp(x / stretch) / stretch for x < 0, which many compute as y + alpha: both are terms."""
+    """scale alpha exp(x / stretch) / stretch for x < 0. Many implementations compute it as y + alpha: two terms."""
     below = np.minimum(x, 0) / stretch
     size = np.where(x > 0, scale, scale * alpha / stretch * (2 - np.exp(below)))
     conditioning = 0.0 if stretch == 1 else np.abs(scale * alpha / stretch * below) * np.exp(below)
@@ -143,18 +146,18 @@ _formulas(
 
 
 def _gelu(layer: Any, x: Array) -> _Terms:
-    """0.5 x (1 + t), t being erf or tanh of an argument that is rounded before."""
+    """0.5 x (1 + t), where t is erf or tanh of a rounded argument."""
     t, inner, slope = _gelu_gate(layer, x)
     size, cancelled = 0.5 * np.abs(x) * (1 + np.abs(t)), 0.5 * np.abs(x) * _erf_cut(layer, x)
     return _Terms(size, FUNCTION + 3, cancelled=cancelled, conditioning=0.5 * np.abs(x * inner) * slope)
 
 
 def _erf_cut(layer: Any, x: Array) -> Array:
-    """Magnitude of the terms that erf cancels where it is computed as 1 - p(x) exp(-x^2), p a polynomial.
+    """Magnitude of the terms that cancel where erf is computed as 1 - p(x) exp(-x^2) with a polynomial p.
 
-    The magnitudes of the polynomial's terms sum to 4.5; half of that is given, because ``cancelled`` counts twice.
-    PyTorch's kernel for channels-last values has this form (8.4 u at x = 0.06); its kernel for contiguous ones is
-    better (2.2 u).
+    The magnitudes of the polynomial's terms sum to 4.5. Half of that is returned, because ``cancelled`` is multiplied
+    by the factor of two roundings. PyTorch's kernel for channels-last tensors has this form (error 8.4 u at x = 0.06);
+    its kernel for contiguous tensors is more accurate (2.2 u).
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
     """
@@ -162,7 +165,7 @@ def _erf_cut(layer: Any, x: Array) -> Array:
 
 
 def _gelu_slope(layer: Any, x: Array) -> _Terms:
-    """0.5 (1 + t) + 0.5 x t'(a) a'. In the form with tanh, t' = 1 - t^2 cancels, and a' has two terms."""
+    """0.5 (1 + t) + 0.5 x t'(a) a'. With tanh, t' = 1 - t^2 is a difference that cancels, and a' has two terms."""
     t, inner, slope = _gelu_gate(layer, x)
     if layer.form == "exact":
         density = np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
@@ -193,7 +196,7 @@ _formulas("gelu", _gelu, _gelu_slope)
 
 
 def _silu(layer: Any, x: Array) -> _Terms:
-    """x s with s = sigmoid(beta x); the product beta x is rounded before where beta is not 1."""
+    """x s with s = sigmoid(beta x). Where beta is not 1, the argument beta x is rounded."""
     scaled = layer.beta * x
     s = _sigmoid(scaled)
     conditioning = np.abs(x * scaled) * s * _sigmoid(-scaled) if layer.beta != 1 else 0.0
@@ -201,7 +204,7 @@ def _silu(layer: Any, x: Array) -> _Terms:
 
 
 def _silu_slope(layer: Any, x: Array) -> _Terms:
-    """s (1 + beta x (1 - s)): 1 - s keeps the error of s, ``FUNCTION`` roundings."""
+    """s (1 + beta x (1 - s)). The difference 1 - s keeps the absolute error of s, which has ``FUNCTION`` roundings."""
     scaled = np.abs(layer.beta * x)
     s, rest = _sigmoid(layer.beta * x), _sigmoid(-layer.beta * x)
     conditioning = scaled * s * rest * (2 + scaled) if layer.beta != 1 else 0.0
@@ -220,7 +223,7 @@ def _softplus_terms(layer: Any, x: Array) -> _Terms:
 
 
 def _softplus_slope(layer: Any, x: Array) -> _Terms:
-    """sigmoid(z), which JAX computes as exp(z - softplus(z)): the argument's two terms are rounded."""
+    """sigmoid(z). JAX computes it as exp(z - softplus(z)), whose argument has two rounded terms."""
     z = layer.beta * x
     s = _sigmoid(z)
     return _Terms(s, FUNCTION + 2, conditioning=s * (np.abs(z) + _softplus(z)))
@@ -235,12 +238,12 @@ _formulas(
 
 
 def _mish(layer: Any, x: Array) -> _Terms:
-    """x t with t = tanh(softplus(x)): tanh does not enlarge the relative error of softplus, so that both add up."""
+    """x t with t = tanh(softplus(x)). tanh does not enlarge softplus' relative error, so the roundings of both add."""
     return _Terms(np.abs(x) * np.tanh(_softplus(x)), 2 * FUNCTION + 3, flushed=x)
 
 
 def _mish_slope(layer: Any, x: Array) -> _Terms:
-    """t + x (1 - t^2) s with s = sigmoid(x): 1 - t^2 keeps the error of t."""
+    """t + x (1 - t^2) s with s = sigmoid(x). The difference 1 - t^2 keeps the absolute error of t."""
     p = _softplus(x)
     t, s = np.tanh(p), _sigmoid(x)
     rest = 1 - t * t
