@@ -103,7 +103,9 @@ def test_an_entry_is_whole_or_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("size", [300, 30000])
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:40], lambda data: data[:-1]], ids=str)
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:40], lambda data: data[:-1]], ids=["empty", "begun", "cut"]
+)
 def test_a_damaged_file_is_named(tmp_path, damage, size):
     cache = Cache(tmp_path)
     path = cache.entry("key", lambda entry: entry.write("x", np.zeros(size))).path
