@@ -1,4 +1,4 @@
-"""A size-limited folder of the user's in which oracles keep their arrays, by digest."""
+"""The oracle cache: a folder of limited size in which exact results and envelopes are kept, by digest."""
 
 from __future__ import annotations
 
@@ -25,20 +25,25 @@ _TALLIES: dict[Path, tuple[int, int]] = {}  # by folder: bytes, and entries sinc
 
 @dataclass(frozen=True)
 class Cache:
-    """Entries by key; the least recently used go when all together are larger than ``limit_bytes``."""
+    """Cache entries by key. Beyond ``limit_bytes`` in total, the least recently used are removed.
+
+    Args:
+        folder: The folder with one file for each entry.
+        limit_bytes: The largest total size.
+    """
 
     folder: Path
     limit_bytes: int = DEFAULT_BYTES
 
     @staticmethod
     def of_user() -> Cache:
-        """``$CNNBENCH_CACHE`` or ``~/.cache/cnnbench``, up to ``$CNNBENCH_CACHE_BYTES`` (8 GiB).
+        """The user's cache: ``$CNNBENCH_CACHE`` or ``~/.cache/cnnbench``, up to ``$CNNBENCH_CACHE_BYTES`` (8 GiB).
 
-        Where it cannot be written (no home, a user without a name, a read-only disk) a folder of this process stands in
-        for it; processes that are started later share it.
+        Where that folder cannot be written (no home, no user name, a read-only disk), a temporary folder is used. It is
+        removed when this process ends, and shared by the processes that this one starts.
 
         Raises:
-            SuiteError: ``$CNNBENCH_CACHE_BYTES`` is no number of bytes.
+            SuiteError: ``$CNNBENCH_CACHE_BYTES`` is not a number of bytes.
         """
         limit_bytes = cache_bytes()
         folder = _folder_of_user()
@@ -48,9 +53,13 @@ class Cache:
         return Cache(folder, limit_bytes)
 
     def entry(self, key: str, fill: Callable[[CacheEntry], None]) -> CacheEntry:
-        """The entry of that key, which ``fill`` makes where it is not there yet: whole or not at all.
+        """The entry of a key. A missing one is filled and then added atomically.
 
-        What cannot be written here is made in a folder of this process.
+        An entry that cannot be written to the folder is made in a temporary folder of this process.
+
+        Args:
+            key: Digest of what the entry is computed from.
+            fill: Writes the arrays of a new entry.
         """
         try:
             return self._entry(key, fill)
@@ -78,15 +87,15 @@ class Cache:
         return CacheEntry.kept(path)
 
     def sweep(self, pid: int) -> None:
-        """Removes what a process that was killed had begun to fill."""
+        """Removes the unfinished entries of a process that was killed."""
         for path in self.folder.glob(f"{PARTIAL}{pid}-*"):
             path.unlink(missing_ok=True)
 
     def _account(self, path: Path) -> None:
-        """Counts a new entry in; measures the whole folder only when the count says that it may be too large.
+        """Adds a new entry to the estimated total, and trims the folder where the total may exceed the limit.
 
-        A folder of thousands of small entries takes longer to measure than an entry to make. What other processes
-        add is seen after ``RECOUNT`` entries at the latest.
+        The folder's real size is read only then, and after every ``RECOUNT`` entries to see what other processes added:
+        reading the sizes of thousands of small entries takes longer than making one.
         """
         total, since = _TALLIES.get(self.folder, (0, RECOUNT))
         total, since = total + size_of(path), since + 1
@@ -95,7 +104,7 @@ class Cache:
         _TALLIES[self.folder] = (total, since)
 
     def _trim(self, keep: Path) -> int:
-        """Removes the least recently used entries beyond the limit; gives the bytes that are left."""
+        """Removes the least recently used entries beyond the limit, and returns the bytes that are left."""
         entries = sorted(((_used(path), path) for path in self.folder.iterdir()), key=lambda entry: entry[0])
         sizes = {path: size_of(path) for _, path in entries}
         total = sum(sizes.values())
@@ -109,7 +118,7 @@ class Cache:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all below a folder (as entries once were); 0 for one that has just been removed."""
+    """Bytes of an entry: a file, or a folder as older versions wrote; 0 where another process has just removed it."""
     try:
         return path.stat().st_size if path.is_file() else sum(size_of(part) for part in path.iterdir())
     except OSError:
@@ -117,7 +126,7 @@ def size_of(path: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, or a folder with all that it holds; one that another process has just removed is no error."""
+    """Removes an entry, a file or a folder; no error where another process has just removed it."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -126,7 +135,7 @@ def remove(path: Path) -> None:
 
 
 def _folder_of_user() -> Path | None:
-    """Where the user's cache is to be; None where nothing says which home is theirs."""
+    """The folder of the user's cache; None where the user has no known home folder."""
     chosen, home = os.environ.get(FOLDER_VARIABLE), os.environ.get("XDG_CACHE_HOME")
     try:
         return Path(chosen or Path(home or Path.home() / ".cache") / "cnnbench") / "oracle"
@@ -136,7 +145,7 @@ def _folder_of_user() -> Path | None:
 
 @cache
 def _is_writable(folder: Path) -> bool:
-    """Whether entries can be made in a folder, tried once a process."""
+    """Whether entries can be made in a folder; tried once in each process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         Path(tempfile.mkdtemp(dir=folder, prefix=f".partial-{os.getpid()}-")).rmdir()
@@ -147,7 +156,7 @@ def _is_writable(folder: Path) -> bool:
 
 @cache
 def _folder_of_process() -> Path:
-    """A cache for this process and those that it starts; removed when it ends."""
+    """A temporary cache for this process and those that it starts; removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix=f"cnnbench-oracle-{os.getpid()}-"))
     atexit.register(_remove, folder, os.getpid())
     return folder / "oracle"
@@ -159,7 +168,7 @@ def _remove(folder: Path, owner: int) -> None:
 
 
 def _say_used(path: Path) -> None:
-    """Notes that an entry was used, once a minute: it is asked for once for each array that is read."""
+    """Sets an entry's time of use, at most once a minute, because every array that is read asks for its entry."""
     with contextlib.suppress(OSError):  # it is another user's, or the disk has become read-only
         if utc_ms() / 1000 - path.stat().st_mtime > NEWLY_USED_S:
             os.utime(path)

@@ -1,4 +1,4 @@
-"""One oracle's arrays in one file: their bytes one after another, then where each begins."""
+"""One cache entry: named arrays in one file, followed by a JSON index of their types, shapes and offsets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cnnbench.errors import DataError
 
 Array = NDArray[Any]
 ALIGNMENT = 64  # bytes: of a line in a processor's cache
-SMALL = 1 << 16  # bytes: what is read at once, where more is mapped
-LENGTH = 8  # bytes: of the number at the end, which says how long the index is
+SMALL = 1 << 16  # bytes: arrays up to this size are read, larger ones are memory-mapped
+LENGTH = 8  # bytes of the number at the end of the file: the length of the index
 
 
 class Stored(NamedTuple):
-    """Where an array lies in the file: its type as NumPy writes it (``<f8``), its shape, and its first byte."""
+    """The index's entry for one array: its dtype in NumPy's notation (``<f8``), its shape, and its offset in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -30,11 +30,11 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Arrays by name. Small ones are copies, larger ones are mapped; neither can be written to.
+    """Named arrays in one file. Small arrays are read, larger ones memory-mapped; all of them are read-only.
 
     Args:
         path: The file.
-        index: Where each array lies: those of a whole file, or those that were written so far.
+        index: Where each array lies; in a file that is being written, the arrays so far.
     """
 
     path: Path
@@ -42,18 +42,18 @@ class CacheEntry:
 
     @staticmethod
     def begun(path: Path) -> CacheEntry:
-        """A file without arrays, to be filled and closed."""
+        """Creates a file without arrays, to be filled by ``write`` and ended by ``close``."""
         path.touch()
         return CacheEntry(path)
 
     @staticmethod
     def kept(path: Path) -> CacheEntry:
-        """A file that was closed. Raises DataError where it is damaged."""
+        """Opens a finished file. Raises DataError where it is damaged."""
         found = path.stat()
         return CacheEntry(path, _index(path, found.st_ino, found.st_size))
 
     def write(self, name: str, array: Array) -> None:
-        """Stores an array of numbers or text after those that are there."""
+        """Appends an array of numbers or text. Raises TypeError for an array of Python objects."""
         values = np.asarray(array)
         if values.dtype.hasobject:
             raise TypeError(f"{name}: an array of objects cannot be kept")
@@ -63,13 +63,13 @@ class CacheEntry:
             values.tofile(file) if values.flags.c_contiguous else file.write(values.tobytes())
 
     def close(self) -> None:
-        """Writes the index, after which the file is whole."""
+        """Writes the index, which finishes the file."""
         text = json.dumps(self.index).encode()
         with self.path.open("ab") as file:
             file.write(text + len(text).to_bytes(LENGTH, "little"))
 
     def read(self, name: str) -> Array:
-        """An array by its name. Raises DataError where the file is damaged or has gone."""
+        """The array of that name. Raises DataError where the file is damaged or was removed."""
         try:
             stored = self.index[name]
             dtype = np.dtype(stored.dtype)
@@ -95,8 +95,8 @@ def _bytes(path: Path, offset: int, num_bytes: int) -> bytes:
         return file.read(num_bytes)
 
 
-# Files by what tells one from another that took its place. An inode's number may come again, the size with it: a key
-# names content, so that the arrays would be the same.
+# The inode and the size distinguish a file from one that replaced it. Even if both are reused, the result is right:
+# the path contains the digest of the content.
 @lru_cache(maxsize=32)
 def _whole(path: Path, inode: int, num_bytes: int) -> bytes:
     return path.read_bytes()
@@ -112,7 +112,7 @@ def _index(path: Path, inode: int, num_bytes: int) -> dict[str, Stored]:
 
 
 def _last(file: BinaryIO, num_bytes: int) -> bytes:
-    """The index's text."""
+    """The bytes of the index. Raises ValueError where the file is truncated."""
     file.seek(max(0, num_bytes - LENGTH))
     length = int.from_bytes(file.read(LENGTH), "little")
     if length > num_bytes - LENGTH:

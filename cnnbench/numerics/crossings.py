@@ -1,8 +1,9 @@
-"""Crossings: values so near to a kink that rounding decides on which side they lie, and how far each moves a training.
+"""Crossings: values so near to a kink that rounding decides on which side they lie, and what crossing changes.
 
-For example, a ReLU gets 3e-9 in float64, and its channel errs by 2e-8 in float32. A backend may get -5e-9, which is as
-right, and from there on the gradient of one image lacks a term. Perturbed runs show this only where one of them
-happens to cross there, too. So the exact run is repeated with that value moved across.
+A kink is a point where a layer's derivative jumps. For example, a ReLU's input is 3e-9 in float64, and float32 errors
+in its channel reach 2e-8. A backend that computes -5e-9 is correct too, but its gradient for that image lacks a term.
+Perturbed runs show this only if one of them happens to cross there. So the exact run is repeated with that value moved
+to the other side.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ BENT = (
     "shrink",
     "thresholded_relu",
 )  # beside those with ties
-SEPARATE = 4  # runs with values moved across: so many crossings are added up one by one, more of them in so many parts
+SEPARATE = 4  # the most runs with values moved across kinks: one for each crossing, or for each share of them
 JUMP = 1e-3  # the share of the largest slope by which a slope changes at a kink; rounding changes it by far less
 
 
 class _Operand(NamedTuple):
-    """What a layer with kinks was called with."""
+    """The arguments of one call of a layer with kinks."""
 
     operation: Operation
     layer: Any
@@ -50,29 +51,29 @@ class _Operand(NamedTuple):
 
 
 class Observer(Protocol):
-    """Sees the operand of every layer with kinks, step by step, and may move it."""
+    """Receives the input of every layer with kinks, step by step, and may change it."""
 
     def step(self, number: int) -> None:
-        """Another step begins."""
+        """Called before each training step, with its number from 0."""
         ...
 
     def see(self, operand: _Operand) -> Array:
-        """The first input that the layer is to get."""
+        """Called before each such layer; returns the first input that it is to compute with."""
         ...
 
 
 Start = Callable[[Observer], Iterator[Values]]
-"""Starts a run of the reference whose backend is ``observed``: the values after each step, as they are asked for."""
+"""Starts a run of the reference under an observer, and yields the values after each step when they are asked for."""
 
 
 class Crossing(NamedTuple):
-    """The elements of one image that lie within their noise of kinks of one call.
+    """The elements of one image that lie next to kinks in one call of a layer.
 
     Args:
-        step: From 0.
-        position: Of the call, among all of the step with kinks.
-        elements: Places in the flat operand.
-        across: What moves them to the other side, and what they are moved with.
+        step: The training step, from 0.
+        position: Number of the call, among the step's calls of layers with kinks.
+        elements: Indices into the flattened input.
+        across: What is added to each of them, so that it lies on the other side of its kink.
     """
 
     step: int
@@ -83,11 +84,11 @@ class Crossing(NamedTuple):
 
 @contextmanager
 def observed(backend: Backend, observer: Observer) -> Iterator[None]:
-    """What the backend compiles meanwhile shows an observer its kinks.
+    """Within this context, programs that the backend compiles pass the inputs of layers with kinks to an observer.
 
     Args:
-        backend: An instance of its own.
-        observer: That sees them.
+        backend: A backend instance that nothing else uses.
+        observer: The observer.
     """
     right = backend.operations
     changed = right
@@ -110,7 +111,7 @@ def _with_observer(own: Operation, observer: Observer) -> Operation:
 
 @dataclass
 class _Operands:
-    """Keeps the operands of a step."""
+    """An observer that keeps the calls of the current step."""
 
     seen: list[_Operand] = field(default_factory=list)
 
@@ -124,7 +125,7 @@ class _Operands:
 
 @dataclass
 class _Across:
-    """Moves the elements of some crossings."""
+    """An observer that moves the elements of some crossings to the other side of their kinks."""
 
     crossings: Sequence[Crossing]
     at: int = 0
@@ -146,17 +147,18 @@ class _Across:
 
 
 def reach(exact: Start, noisy: Sequence[Start], right: Sequence[Values]) -> list[dict[str, float]]:
-    """How far crossings move each value after each step; () where no element lies within its noise of a kink.
+    """How far crossings move each value after each step; empty where no element lies within its noise of a kink.
 
-    An element's noise is ``SAFETY`` times the largest error in its channel, in that run in the policy's arithmetic in
-    which it is smallest: another one may have crossed a kink, and be off by what this moved. Up to ``SEPARATE``
-    crossings have a run each, and what they move is added up. More of them share so many runs: their moves have either
-    sign, and perturbed runs cross at many, too.
+    The noise of an element is ``SAFETY`` times the largest error in its channel. The error is taken from the noisy run
+    with the smallest one, because in another run a crossing before this layer may have made it large.
+
+    Up to ``SEPARATE`` crossings are made in a run each, and their effects are added. More crossings are divided among
+    ``SEPARATE`` runs: their effects have either sign and partly cancel, and perturbed runs contain many of them.
 
     Args:
-        exact: In float64.
-        noisy: The same with the roundings of the policy.
-        right: What ``exact`` gives after each step.
+        exact: Starts the run in float64.
+        noisy: Start runs of the same with the policy's rounding errors.
+        right: The values after each step of the exact run.
     """
     found = _crossings(exact, noisy, len(right))
     parts = [_Across(found[i::SEPARATE]) for i in range(min(SEPARATE, len(found)))]
@@ -173,14 +175,14 @@ def reach(exact: Start, noisy: Sequence[Start], right: Sequence[Values]) -> list
 def share(
     envelope: Envelope, name: str, difference: float, moves: Callable[[], Sequence[Mapping[str, float]]], step: int = 0
 ) -> float:
-    """The share of the envelope that a difference uses; where it lies outside, of the envelope with crossings.
+    """The share of the envelope that a difference uses. Outside the envelope, the effect of crossings is added to it.
 
     Args:
-        envelope: Of perturbed runs.
-        name: Of the value.
-        difference: From the exact one.
-        moves: As ``reach`` has them; asked only where it matters, because it takes runs of its own.
-        step: After which the value is compared.
+        envelope: The envelope of perturbed runs.
+        name: Name of the value.
+        difference: Largest difference from the exact value.
+        moves: Returns the result of ``reach``; called only outside the envelope, because it takes further runs.
+        step: The step after which the value is compared.
     """
     admitted = envelope.factor * envelope.size[name]
     used = difference / admitted
@@ -190,7 +192,7 @@ def share(
 
 
 def _together(starts: Sequence[Start], observers: Sequence[Observer], steps: int) -> Iterator[tuple[Values, ...]]:
-    """The values of runs side by side, step by step."""
+    """Advances several runs together and yields the values of all of them after each step."""
     with ExitStack() as stack:
         runs = [
             stack.enter_context(closing(start(seen)))  # type: ignore[type-var]
@@ -216,7 +218,14 @@ def _crossings(exact: Start, noisy: Sequence[Start], steps: int) -> list[Crossin
 
 
 def _near(right: _Operand, others: Sequence[Array], step: int, position: int) -> list[Crossing]:
-    """The crossings of one call, each of one image."""
+    """The crossings in one call, one image each; both directions are tried.
+
+    Args:
+        right: The call in the exact run.
+        others: The first input of the same call in each noisy run.
+        step: Number of the step.
+        position: Number of the call.
+    """
     x = np.asarray(right.inputs[0], np.float64)
     if x.ndim < 2 or not np.isfinite(x).all():
         return []
@@ -241,7 +250,7 @@ def _near(right: _Operand, others: Sequence[Array], step: int, position: int) ->
 
 
 def _slopes(operand: _Operand, x: Array) -> Array:
-    """The gradient of the outputs' sum with respect to the first input."""
+    """The derivative of the sum of the outputs with respect to each element of the first input."""
     own, inputs = operand.operation, (x, *operand.inputs[1:])
     assert own.backward is not None
     result = own.forward(operand.layer, inputs, operand.weights, (), operand.call)

@@ -1,4 +1,4 @@
-"""Noise as rounding makes it: what perturbed runs of the oracle add to values, running statistics and arrays."""
+"""Random noise of the size of rounding errors, added to values, running statistics and weights in perturbed runs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ Array = NDArray[Any]
 
 
 def perturbed_precision(case: Case) -> str:
-    """The arithmetic of perturbed runs: float32 where the noise is so much larger that its roundings do not show."""
+    """The precision in which perturbed runs compute: float64 for a policy that stores float64, else float32.
+
+    Beside the noise of the other policies, float32's own roundings do not show.
+    """
     return "float64" if case.policy.storage == "float64" else "float32"
 
 
 def noise(case: Case, budgets: Mapping[str, ValueNoise], run: int, step: int = 0) -> dict[str, Array]:
-    """Uniform noise in +- the sharp budget of each value, by the names of the noise inputs.
+    """Uniform noise within +- the sharp budget of each value, by the names of the noise inputs.
 
-    What a value's elements have in common moves them together: the mean of a channel, for one, that a batch norm
-    computes. ``one_rounding`` does the same for given weights and running statistics.
+    An error that a value's elements share, such as that of a channel's mean in a batch norm, is drawn once for all of
+    them. ``one_rounding`` perturbs the weights and running statistics.
 
     Args:
-        case: Whose network has the values.
-        budgets: Of each value that is to move; images beyond the case's batch are left out.
-        run: Number of the perturbed run, which says the noise.
-        step: Number of the training step, which has noise of its own.
+        case: The case whose network computes the values.
+        budgets: The budget of each perturbed value; images beyond the case's batch are left out.
+        run: Number of the perturbed run, which seeds the noise.
+        step: Number of the training step, which seeds it too.
     """
     shapes = case.lowered.shapes(case.size)
     dtype = np.dtype(perturbed_precision(case)).type
@@ -52,7 +55,14 @@ def noise(case: Case, budgets: Mapping[str, ValueNoise], run: int, step: int = 0
 
 
 def one_rounding(case: Case, run: int) -> dict[str, Array]:
-    """The case's arrays with each value moved by at most one rounding (in float32: to a neighbour, or not at all)."""
+    """The case's weights and running statistics, each value moved at random by at most one rounding.
+
+    In float32 a value moves to one of its two neighbours in the storage type, or stays.
+
+    Args:
+        case: The case with the arrays.
+        run: Number of the perturbed run, which seeds the draws.
+    """
     if perturbed_precision(case) == "float64":
         u = case.policy.storage_roundoff
         return {
@@ -70,7 +80,7 @@ def one_rounding(case: Case, run: int) -> dict[str, Array]:
 
 
 def inference_budgets(oracle: Oracle) -> dict[str, ValueNoise]:
-    """The sharp budget of each value that an inference pass computes; a value that is only moved has none."""
+    """The sharp budget of each value of an inference pass, except of values that are copied without arithmetic."""
     budgets = {}
     for node in oracle.case.lowered.nodes:
         truth, shared = oracle.outputs(node.name), oracle.shared(node.name)
@@ -82,11 +92,11 @@ def inference_budgets(oracle: Oracle) -> dict[str, ValueNoise]:
 
 
 def visit_budgets(graph: Graph, visit: Visit) -> dict[str, ValueNoise]:
-    """How far the values of a node move.
+    """The sharp budget of each output of one node, except of values that are copied without arithmetic.
 
     Args:
         graph: The network.
-        visit: Of one of its nodes, on a walk.
+        visit: The node's exact values and budgets, from ``walk``.
     """
     found, shared = {}, visit.budget.shared
     names = output_names(graph, visit.node)
@@ -99,12 +109,12 @@ def visit_budgets(graph: Graph, visit: Visit) -> dict[str, ValueNoise]:
 
 @dataclass(frozen=True)
 class Noises:
-    """What perturbs a training pass: noise on values, on gradients, and on running statistics as they are made.
+    """The noise of a training pass: on values, on gradients, and on running statistics as they are updated.
 
     Args:
-        budgets: Of each value.
-        graph: The case's network with a noise input for each of them.
-        reverse: Moves gradients and running statistics.
+        budgets: The budget of each value, by name.
+        graph: The case's network with a noise input for each of these values.
+        reverse: The noise on gradients and running statistics.
     """
 
     budgets: dict[str, ValueNoise]
@@ -113,7 +123,7 @@ class Noises:
 
     @staticmethod
     def of(case: Case) -> Noises:
-        """The noises of a case's training pass."""
+        """The noise of the case's training pass, sized by the budgets of its exact values and gradients."""
         budgets: dict[str, ValueNoise] = {}
         states: list[tuple[ValueNoise, ...]] = []
         for visit in walk(case, training=True):
@@ -125,12 +135,12 @@ class Noises:
 
 
 def _reverse_noise(case: Case, graph: Graph, states: list[tuple[ValueNoise, ...]]) -> ReverseNoise:
-    """The budgets of all gradients of a gradient pass, recorded with the noise of the forward pass at 0.
+    """The budgets of all gradients of a gradient pass, recorded in a run without noise.
 
     Args:
-        case: Whose loss the gradients are of.
-        graph: The case's network with noise inputs.
-        states: Of running statistics, in the order of the nodes that have them.
+        case: The case, with the loss.
+        graph: Its network with noise inputs.
+        states: The budgets of running statistics, in the order of the nodes that have them.
     """
     result = ReverseNoise(case.policy, case.loss, case.labels, states)
     given = {item.name for item in case.lowered.inputs}

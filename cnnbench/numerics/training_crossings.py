@@ -1,4 +1,4 @@
-"""What crossings move: of the training check's course, of a network's gradients, and of a training curve."""
+"""How far crossings of kinks move the results of the training check, a network's gradients, and a training curve."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Array = NDArray[Any]
 
 
 def course_crossings(oracle: Oracle, course: Course) -> list[dict[str, float]]:
-    """How far crossings move each value after each step of a course; () where there is none.
+    """How far crossings move each value after each step of the training check; empty where there is none.
 
     Args:
-        oracle: Of the case.
-        course: Its course.
+        oracle: The oracle of the case.
+        course: The exact values of the case's training check.
     """
     training = replace(course.training, later=(), held=None)
     case = replace(oracle.case, training=training)
@@ -67,11 +67,11 @@ def course_crossings(oracle: Oracle, course: Course) -> list[dict[str, float]]:
 
 
 def gradient_crossings(oracle: Oracle, right: Mapping[str, Array]) -> list[dict[str, float]]:
-    """How far crossings move the gradient of each weight and the loss, as of one step; () where there is none.
+    """How far crossings move the loss and each weight's gradient, as the values of one step; empty for no crossing.
 
     Args:
-        oracle: Of the case.
-        right: The exact ones.
+        oracle: The oracle of the case.
+        right: The exact loss and gradients, by name.
     """
     case = oracle.case
     batch = case.training_batch()
@@ -115,11 +115,11 @@ def _read(entry: CacheEntry, names: Sequence[str]) -> list[dict[str, float]]:
 
 
 def curve_crossings(task: TrainingTask, exact: Sequence[float]) -> tuple[float, ...]:
-    """How far crossings move the loss at each step of a training on the reference.
+    """How far crossings move the loss at each of the first steps of a training on the reference.
 
     Args:
-        task: The training, in the policy's arithmetic.
-        exact: Its first losses in float64.
+        task: The training, in the policy's precision.
+        exact: Its losses in float64, of as many steps as are examined.
     """
 
     def start(arrays: HostArrays, name: str) -> Start:

@@ -1,4 +1,4 @@
-"""Clipping of gradients as data: by value, by the norm of all or of each, or unit by unit as weights are large."""
+"""Gradient clipping as data: by value, by global norm, by each weight's norm, or adaptively by each unit's norm."""
 
 from __future__ import annotations
 
@@ -17,25 +17,30 @@ EPSILONS = {"value": 0.0, "global_norm": 1e-6, "norm": 1e-6, "adaptive": 1e-3}
 
 @dataclass(frozen=True, kw_only=True)
 class Clipping:
-    """What is done with the gradients of the loss before anything else: weight decay is added afterwards.
+    """Clipping of the loss' gradients, before weight decay is added.
 
     With L = ``limit``, e = ``epsilon``, g the gradient of a weight w:
 
     * ``value``: every element to [-L, L] (``torch.nn.utils.clip_grad_value_``, ``optax.clip``, Keras' ``clipvalue``);
-    * ``global_norm``: g <- g L / max(L, n + e), where n is the root of the sum of the squares of all trained weights'
-      gradients (``torch.nn.utils.clip_grad_norm_``; with e = 0 ``optax.clip_by_global_norm``, Keras'
-      ``global_clipnorm``);
-    * ``norm``: the same with the norm of each weight's own gradient (with e = 0 Keras' ``clipnorm``);
-    * ``adaptive``: of each unit apart, g <- g m / max(m, |g|) with m = L max(|w|, e). A unit is what the first axis of
-      the canonical array counts (an output channel, a row of a linear layer); a vector is one unit
-      (Brock et al., "High-performance large-scale image recognition without normalization", 2021, equation 3).
+    * ``global_norm``: g <- g L / max(L, n + e), where n is the L2 norm of all trained weights' gradients together
+      (``torch.nn.utils.clip_grad_norm_``; with e = 0 ``optax.clip_by_global_norm``, Keras' ``global_clipnorm``);
+    * ``norm``: the same, where n is the L2 norm of this weight's gradient (with e = 0 Keras' ``clipnorm``);
+    * ``adaptive``: for each unit, g <- g m / max(m, |g|) with m = L max(|w|, e) and L2 norms |g| and |w| of the unit.
+      A unit is one index of the canonical array's first axis: an output channel, a row of a linear layer. A vector is
+      one unit.
 
     Args:
         kind: One of the four.
-        limit: L.
-        epsilon: e; None for 1e-6, and for 1e-3 where adaptive. ``value`` has none.
-        excluded: Of adaptive clipping: nodes or weights that are left alone, by full name. In the paper it is the last
-            linear layer.
+        limit: L, above 0.
+        epsilon: e; by default 1e-6, and 1e-3 for ``adaptive``. ``value`` has none.
+        excluded: For ``adaptive`` only: full names of nodes or weights whose gradients are not clipped. The paper
+            excludes the last linear layer.
+
+    Raises:
+        SpecError: A field is not valid.
+
+    Source: adaptive clipping is equation 3 of Brock et al., "High-performance large-scale image recognition without
+    normalization" (2021).
     """
 
     kind: ClippingKind
@@ -59,7 +64,7 @@ class Clipping:
 
     @property
     def floor(self) -> float:
-        """The epsilon that counts."""
+        """The epsilon in use: the given one, or the kind's default."""
         return EPSILONS[self.kind] if self.epsilon is None else self.epsilon
 
     def clips(self, weight: str) -> bool:
@@ -67,7 +72,7 @@ class Clipping:
         return not any(weight == name or weight.startswith(f"{name}.") for name in self.excluded)
 
     def require_names(self, graph: Graph) -> None:
-        """Raises SpecError where something is left out that the network does not train."""
+        """Raises SpecError where ``excluded`` names something that has no trained weight in the network."""
         trained = [spec.name for spec in graph.named_weights() if spec.trainable]
         for name in self.excluded:
             if not any(weight == name or weight.startswith(f"{name}.") for weight in trained):
@@ -81,7 +86,7 @@ class Clipping:
 
 
 def clipping_from_fields(value: Any) -> Clipping | None:
-    """Clipping from plain data. Raises SpecError where it cannot be."""
+    """Clipping from a mapping of its fields, or None. Raises SpecError for a field that is not valid."""
     if value is None or isinstance(value, Clipping):
         return value
     if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""How far another program's outputs lie from a trained network's own, image by image; detections are matched first."""
+"""How far another program's outputs differ from those of a trained network, for each image; detections are matched."""
 
 from __future__ import annotations
 
@@ -22,32 +22,36 @@ MOVES, MOVED_BY = 4, 2.0**-21  # how often images are moved to find ties, and by
 
 
 def departures(task: TrainingTask, positions: Sequence[int], found: Mapping[str, Array]) -> tuple[float, ...]:
-    """How far another program's outputs lie from the task's, image by image.
+    """The relative difference of another program's outputs from the trained network's own, for each image.
 
-    It is the largest over the outputs of max |found - own| / max |own|, both of that image. It is infinite where a
-    value is no number, where an output that is 0 throughout was found to be something else, and where an output is
-    missing or has another shape. Of detections, which have no order to rely on, it is the largest of three: how far
-    the boxes of a pair of one class lie apart, as a share of the largest coordinate; by how much its scores, or the
-    values of its masks, differ; and the score of a detection without a partner.
+    It is the largest over the outputs of max |found - own| / max |own|, with both maxima over that image. It is
+    infinite where a value is NaN, where an output is not 0 and should be 0 throughout, and where an output is missing
+    or has another shape.
+
+    Detections have no fixed order. They are matched by class and overlap, and the difference is the largest of three:
+
+    * the distance of the boxes of a pair, divided by the largest coordinate;
+    * the difference of the scores, or of the mask values, of a pair;
+    * the score of a detection that has no partner.
 
     Args:
-        task: Whose arrays are those of the trained network.
-        positions: Of the images among the test images.
-        found: The other program's outputs of all test images, by name; others than the network's are ignored.
+        task: The training task, with the arrays of the trained network.
+        positions: Indices of the images among the test images.
+        found: The other program's outputs on all test images, by name; other names than the network's are ignored.
     """
     return apart_by(outputs_of_images(task, positions), _chosen(found, positions))
 
 
 def ties(task: TrainingTask, positions: Sequence[int], allowed: float) -> tuple[int, ...]:
-    """Of these images those whose outputs hang on a rounding, for a network that chooses.
+    """The images on which rounding decides a discrete choice of the network, such as which detection or word it gives.
 
-    The task's own outputs depart by more than ``allowed`` there in float64, or once each value of the image is moved
-    by about a rounding: which of two detections or words comes out is then no property of a program.
+    There the network's own outputs change by more than ``allowed`` in float64, or when each value of the image moves
+    by about one rounding. A different choice of another program is then no fault. Empty for a network without choices.
 
     Args:
-        task: Whose arrays are those of the trained network.
-        positions: Of the images among the test images.
-        allowed: How far outputs that are the same may lie apart.
+        task: The training task, with the arrays of the trained network.
+        positions: Indices of the images among the test images.
+        allowed: The largest relative difference of outputs that count as the same.
     """
     chooses = any(kind != "float" for kind in task.graph.dtypes.values())
     if not chooses or not positions:
@@ -70,11 +74,11 @@ def _chosen(found: Mapping[str, Array], positions: Sequence[int]) -> dict[str, A
 
 
 def apart_by(own: Mapping[str, Array], others: Mapping[str, Array]) -> tuple[float, ...]:
-    """The departure of each image.
+    """The relative difference of two sets of outputs for each image, as ``departures`` defines it.
 
     Args:
-        own: Outputs of some images, by name.
-        others: Another program's of the same images.
+        own: The network's outputs on some images, by name.
+        others: Another program's outputs on the same images, by name.
     """
     count = len(next(iter(own.values())))
     if any(name not in others or others[name].shape != values.shape for name, values in own.items()):
@@ -99,7 +103,7 @@ def _found(outputs: Mapping[str, Array], image: int) -> dict[str, Array]:
 
 
 def _of_detections(mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> float:
-    """The departure of one image's detections."""
+    """The difference of one image's detections, as ``departures`` defines it."""
     if not all(np.isfinite(values).all() for values in (*mine.values(), *theirs.values())):
         return np.inf
     common = overlaps(mine["boxes"], theirs["boxes"]) * (mine["classes"][:, None] == theirs["classes"])

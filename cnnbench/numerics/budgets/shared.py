@@ -1,4 +1,4 @@
-"""Errors that elements of a value have in common, which no sum over these elements averages out."""
+"""Rounding errors that many elements of a value share, so that a sum over these elements does not average them out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Axes = tuple[int, ...]
 
 
 class Shared(NamedTuple):
-    """An error that many elements of a value have from one number.
+    """An error that many elements of a value inherit from one number.
 
-    For example, the mean of a channel is 1e-6 off. Then so is each of the 2,048 elements that it is subtracted from,
-    and so is their mean. Errors of 1e-6 that are independent of each other would leave 2e-8 of it.
+    For example, a channel's mean is wrong by 1e-6. It is subtracted from 2,048 elements, so each of them and also their
+    mean is wrong by 1e-6. With independent errors of 1e-6, their mean would be wrong by 1e-6 / sqrt(2048) = 2e-8 only.
 
     Args:
-        pattern: The error of each element while the number errs by all of its sharp budget, with its sign. It
-            broadcasts against the value.
-        axes: Along which elements share a number.
-        view: The shape, without its first axis, in which the value has these axes; () for its own.
+        pattern: The signed error of each element where the number is wrong by its whole sharp budget; broadcasts
+            against the value.
+        axes: The axes along which elements share one number.
+        view: The shape, without its first axis, to which the value is reshaped to have these axes; () for its own.
     """
 
     pattern: Array
@@ -33,11 +33,11 @@ class Shared(NamedTuple):
 
 
 class ValueNoise(NamedTuple):
-    """How far rounding may move each element of a value: by itself, and together with others.
+    """The amplitudes of a value's rounding errors: the independent error of each element, and the shared errors.
 
     Args:
-        own: The amplitude of the part that is independent from element to element.
-        shared: The parts that are not.
+        own: Amplitude of the error that is independent from element to element.
+        shared: The errors that elements share.
     """
 
     own: Array
@@ -45,11 +45,11 @@ class ValueNoise(NamedTuple):
 
     @staticmethod
     def of(sharp: Array, shared: tuple[Shared, ...] = ()) -> ValueNoise:
-        """The sharp budget, divided between the shared errors and what they leave of it.
+        """Divides a sharp budget into the shared errors and an independent rest.
 
         Args:
-            sharp: Of each element.
-            shared: Within it.
+            sharp: The sharp budget of each element.
+            shared: The shared errors, which it contains.
         """
         left = np.asarray(sharp)
         for part in shared:
@@ -63,10 +63,12 @@ class ValueNoise(NamedTuple):
         return ValueNoise(self.own * factor, shared)
 
     def of_images(self, count: int) -> ValueNoise:
-        """For a micro-batch of so many images, from the whole batch's: its mean is over fewer images.
+        """The amplitudes for a micro-batch, from those of the whole batch.
+
+        They are larger by the ratio of the batch sizes, because the loss is a mean over fewer images.
 
         Args:
-            count: The value's first axis; amplitudes of as many, or fewer, stay as they are.
+            count: Images of the micro-batch; amplitudes for no more images than that are returned unchanged.
         """
         whole = len(self.own) if self.own.ndim else count
         if whole <= count:
@@ -75,12 +77,12 @@ class ValueNoise(NamedTuple):
         return ValueNoise(np.asarray(self.own.max(axis=0) * (whole / count)), shared)
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
-        """Uniform noise within the amplitudes; of a value of fewer images, theirs.
+        """Draws uniform noise within the amplitudes, for all images or for the first few of them.
 
         Args:
-            generator: Of the draws.
-            shape: Of the value.
-            dtype: Of the noise.
+            generator: The random generator.
+            shape: Shape of the value, (N, ...).
+            dtype: Type of the noise.
         """
         drawn = _uniform(generator, shape, dtype)
         drawn *= _known(self.own, shape)
@@ -95,7 +97,7 @@ class ValueNoise(NamedTuple):
 
 
 def _uniform(generator: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
-    """In [-1, 1)."""
+    """Uniform draws in [-1, 1)."""
     drawn = np.asarray(generator.random(shape, dtype=dtype))
     drawn -= dtype(0.5)
     drawn *= dtype(2)
@@ -103,36 +105,36 @@ def _uniform(generator: np.random.Generator, shape: tuple[int, ...], dtype: Any)
 
 
 def _known(amplitudes: Array, shape: tuple[int, ...]) -> Array:
-    """The part of amplitudes of more images that belongs to a value of this shape; in float32 as they are kept."""
+    """The amplitudes, in float32, cut to the images of a value of this shape."""
     return np.asarray(amplitudes[tuple(slice(0, size) for size in shape[len(shape) - amplitudes.ndim :])])
 
 
 def channel_axes(rank: int) -> Axes:
-    """Along which the elements of a channel of (N, C, *spatial) lie."""
+    """The axes over which the elements of one channel of (N, C, *spatial) extend: all but axis 1."""
     return (0, *range(2, rank))
 
 
 def of_added(outputs: Array, axes: Axes, u: Roundoff) -> tuple[Shared, ...]:
-    """What rounding a sum s + b errs by where all elements have the same b.
+    """The shared error of rounding s + b, where s differs from element to element and b is the same, as a bias is.
 
-    A sum s that was stored is a multiple of its last digit q, so that s + b is rounded by what b is off the next
-    multiple of q: by the same in every element of about that size.
+    A stored s is a multiple of q, the unit of its last digit. The error of rounding s + b is then the distance of b
+    from the nearest multiple of q, which is the same for all elements with the same q.
 
     Args:
-        outputs: The sums.
-        axes: Along which b is the same.
-        u: The policy's roundoffs.
+        outputs: The sums s + b.
+        axes: The axes along which b is the same.
+        u: The policy's unit roundoffs.
     """
     count = max(math.prod(outputs.shape[axis] for axis in axes), 1)  # of no images there is none
     return of_rows(axes, u.stored * np.abs(outputs).sum(axis=axes, keepdims=True) / count)
 
 
 def of_rows(axis: int | Axes, *patterns: Array) -> tuple[Shared, ...]:
-    """Errors of numbers that belong to rows along an axis, or several.
+    """Shared errors along an axis or several axes, one for each pattern.
 
     Args:
-        axis: Along which an element shares the number with others.
-        patterns: Of each number.
+        axis: The axis, or axes, along which elements share one number.
+        patterns: ``Shared.pattern`` of each error.
     """
     axes = (axis,) if isinstance(axis, int) else axis
     return tuple(Shared(np.asarray(pattern), axes) for pattern in patterns)
