@@ -1,7 +1,7 @@
-"""Budgets for other people's tests: whether an array is what a layer, or a network, should give, up to rounding.
+"""Assertions for any test suite: an array is what a layer, or a network, computes, within derived rounding budgets.
 
-``assert_same(model.conv(x), Conv(out_channels=8, kernel_size=3), x, [weight, bias])`` takes the place of ``allclose``
-with a tolerance that was tried out: how far a value may lie from the exact one is derived from layer and operands.
+``assert_same(model.conv(x), Conv(out_channels=8, kernel_size=3), x, [weight, bias])`` replaces ``allclose`` and its
+hand-tuned tolerance. The admitted error of each value is derived from the layer and its operands.
 
 Arrays may be of NumPy, PyTorch, JAX or TensorFlow; none of these is imported here.
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class Expected(NamedTuple):
-    """What a layer's output should be: exact values in float64, and the largest |error| of each in two budgets.
+    """A layer's exact output, and the largest |error| that each of its values may have, by two budgets.
 
     Args:
-        value: Exact.
-        sharp: What good implementations keep within, and faults exceed.
-        worst: What no correct implementation exceeds.
+        value: The exact output, in float64.
+        sharp: The budget that good implementations keep and faults exceed.
+        worst: The worst-case bound, which no correct implementation exceeds.
     """
 
     value: Array
@@ -41,15 +41,15 @@ class Expected(NamedTuple):
 
 
 class SameKeywords(TypedDict, total=False):
-    """How a layer's output is compared.
+    """Options for comparing a layer's output.
 
     Args:
-        state: Running statistics in the layer's order, or by name; of layers that have any.
-        precision: ``float64``, ``float32``, ``tf32``, ``bfloat16``, ``float16``: in what the layer was computed; that
-            of the compared array unless given.
-        output: Which of the layer's outputs it is; the first unless given.
-        channels_last: Whether images, operands and output, are (N, *spatial, C), as in Keras; weights never are.
-        worst_case: Whether the worst-case budget decides, in place of the sharp one.
+        state: Running statistics in the layer's order or by name, for layers that have them.
+        precision: The precision in which the layer was computed: ``float64``, ``float32``, ``tf32``, ``bfloat16`` or
+            ``float16``. By default that of the compared array.
+        output: Index of the compared output; 0 by default.
+        channels_last: Whether operands and output are (N, *spatial, C), as in Keras. Weights are always canonical.
+        worst_case: Whether the worst-case bound decides instead of the sharp budget.
     """
 
     state: Sequence[Any] | Mapping[str, Any]
@@ -61,16 +61,16 @@ class SameKeywords(TypedDict, total=False):
 
 @takes(SameKeywords)
 def budget(layer: Layer, inputs: Any, weights: Any = (), **how: Unpack[SameKeywords]) -> Expected:
-    """What a layer gives, and how far from it a right implementation may be, value by value.
+    """A layer's exact output, and the error that rounding explains in each of its values.
 
     Args:
-        layer: Of ``cnnbench.spec.layers``; fields that depend on the operands may be left open.
-        inputs: An array, or several; (N, C, *spatial).
-        weights: In the layer's order or by name, in canonical layout: convolution OIHW, linear [out, in].
-        how: ``SameKeywords``; ``precision`` is float32 unless given.
+        layer: A layer of ``cnnbench.spec.layers``; fields that depend on the operands may be left out.
+        inputs: One array or several, (N, C, *spatial).
+        weights: Weights in the layer's order or by name, in canonical layout: convolution OIHW, linear [out, in].
+        how: ``SameKeywords``; ``precision`` is float32 by default.
 
     Raises:
-        SpecError: Operands or weights that the layer does not take.
+        SpecError: The layer does not take these operands or weights.
     """
     from cnnbench.execution.precision import precision
     from cnnbench.numerics.budgets import Setting, forward_budget
@@ -86,19 +86,20 @@ def budget(layer: Layer, inputs: Any, weights: Any = (), **how: Unpack[SameKeywo
 
 @takes(SameKeywords)
 def assert_same(actual: Any, layer: Layer, inputs: Any, weights: Any = (), **how: Unpack[SameKeywords]) -> float:
-    """Raises AssertionError where an array is not what a layer gives, up to the rounding that its precision admits.
+    """Asserts that an array is a layer's output, up to the rounding error that its precision explains.
 
     Args:
-        actual: The layer's output, of any framework.
+        actual: The layer's output, an array of any framework.
         layer: As ``budget`` takes it.
         inputs: As ``budget`` takes them.
         weights: As ``budget`` takes them.
         how: ``SameKeywords``.
 
     Returns:
-        The largest share of the budget that a value uses: below 1.
+        The largest |error| / budget over all values, at most 1.
 
     Raises:
+        AssertionError: A value is beyond the budget.
         SpecError: As ``budget``.
     """
     from cnnbench.execution.precision import precision
@@ -126,13 +127,14 @@ def assert_same(actual: Any, layer: Layer, inputs: Any, weights: Any = (), **how
 
 
 class NetworkKeywords(TypedDict, total=False):
-    """How a network's outputs are compared.
+    """Options for comparing a network's outputs.
 
     Args:
-        weights: As ``cnnbench.load`` takes them. seed: of drawn ones.
+        weights: As ``cnnbench.load`` takes them.
+        seed: Seed of weights that are drawn.
         precision: As in ``SameKeywords``.
-        convert: Makes an array of the framework of a NumPy array, where the compared network is called:
-            ``torch.from_numpy``. NumPy arrays are handed over unless given.
+        convert: Converts each NumPy input for the called function, for example ``torch.from_numpy``. By default it is
+            called on NumPy arrays.
     """
 
     weights: Any
@@ -143,22 +145,23 @@ class NetworkKeywords(TypedDict, total=False):
 
 @takes(NetworkKeywords)
 def assert_same_network(actual: Any, network: Network, inputs: Any, **how: Unpack[NetworkKeywords]) -> float:
-    """Raises AssertionError where outputs, or a function's, are not those of a network up to its own rounding.
+    """Asserts that outputs, or a function's outputs, are those of a network, up to the error that rounding explains.
 
-    How far outputs may lie from the exact ones is measured: by runs of the float64 reference in which every node's
-    output is moved as rounding moves it.
+    That error is measured by runs of the reference in which every node's output is moved at random within its rounding
+    budget.
 
     Args:
-        actual: The outputs: an array, arrays in the order of the network's outputs, or by their names; or a function, a
-            module for example, that is called on the inputs in their order.
-        network: As ``cnnbench.load`` takes it; a ``cnnbench.Model`` has its weights with it.
-        inputs: An array, arrays in the order of the network's inputs, or by their names; (N, C, *spatial).
+        actual: The outputs: one array, arrays in the order of the network's outputs, or arrays by name. Or a function,
+            for example a module, that is called on the inputs in their order.
+        network: As ``cnnbench.load`` takes it; a ``cnnbench.Model`` brings its weights.
+        inputs: One array, arrays in the order of the network's inputs, or arrays by name; (N, C, *spatial).
         how: ``NetworkKeywords``.
 
     Returns:
-        The largest share of the admitted error that an output uses: below 1.
+        The largest |error| / admitted error over all outputs, at most 1.
 
     Raises:
+        AssertionError: An output is beyond the admitted error.
         SpecError, DataError: As ``cnnbench.load``.
     """
     import numpy as np
@@ -206,7 +209,7 @@ def _moved(array: Array, how: Mapping[str, Any]) -> Array:
 
 
 def _as_host(array: Array, policy: PrecisionPolicy) -> Array:
-    """As downloads give values: floats in the policy's host type, integers in 64 bits."""
+    """The array in the type of downloaded results: floats in the policy's host type, integers in 64 bits."""
     import numpy as np
 
     from cnnbench.numerics.rounding import host_dtype

@@ -1,4 +1,4 @@
-"""Whether a backend's view is the reference's: how much it uses of an envelope made of the same view with noise."""
+"""Compares a backend's view with the reference's, by an envelope from views of the reference with rounding noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ Array = NDArray[Any]
 
 
 class _Noisy(NamedTuple):
-    """A call as it is repeated with noise: its graph, the budgets of its values, and those of its gradients."""
+    """A recorded call, ready to be repeated with noise.
+
+    Args:
+        case: The graph and inputs of the call.
+        graph: The same graph with noise inputs.
+        budgets: The sharp budget of each value.
+        reverse: The noise on gradients; None for a forward call.
+    """
 
     case: Case
     graph: Graph
@@ -40,11 +47,11 @@ class _Noisy(NamedTuple):
 
 @dataclass
 class RecordingRunner:
-    """The reference in float64, which notes the sharp budgets of every call.
+    """Runs the float64 reference and records the sharp budgets of every call.
 
     Args:
-        case: The network, its arrays, and the policy whose roundings are imitated.
-        calls: What was noted, in the order of the calls.
+        case: The network, its arrays, and the precision policy whose rounding errors are modelled.
+        calls: The recorded calls, in their order.
     """
 
     case: Case
@@ -76,11 +83,11 @@ class RecordingRunner:
 
 @dataclass
 class PerturbedRunner:
-    """The reference again, the same calls in the same order, with noise of the size of their sharp budgets.
+    """Repeats the recorded calls in the same order, with noise within +- their sharp budgets.
 
     Args:
-        recorded: What noted them.
-        run: The number of the run, which says the noise.
+        recorded: The runner that recorded the calls.
+        run: Number of the perturbed run, which seeds the noise.
     """
 
     recorded: RecordingRunner
@@ -107,12 +114,12 @@ class PerturbedRunner:
 
 @dataclass(frozen=True)
 class ViewTruth:
-    """What a view of the reference is, and how far a backend's may lie from it.
+    """The reference's view, and how far a backend's may lie from it.
 
     Args:
-        exact: The compared arrays in float64.
-        envelope: Of perturbed runs.
-        policy: Of the backends.
+        exact: The compared arrays in float64, by name.
+        envelope: The envelope of these arrays, from perturbed runs.
+        policy: The precision policy of the backends.
     """
 
     exact: Mapping[str, Array]
@@ -129,13 +136,13 @@ class ViewTruth:
 
 
 def view_truth(view: NetworkView, network: ViewedNetwork, request: ViewRequest, case: Case) -> ViewTruth | None:
-    """The reference's view with its envelope; None of a view in which nothing is computed.
+    """Computes the reference's view with its envelope; None for a view without compared arrays.
 
     Args:
-        view: What is made.
-        network: Of which.
-        request: Of what.
-        case: The network with its images, its options those of the backends.
+        view: The view.
+        network: The network that is viewed.
+        request: The images, classes and settings.
+        case: The network with its images and the backends' program options.
     """
     recorder = RecordingRunner(case)
     exact = _compared(view, ViewedNetwork(network.graph, case.stored, recorder), request)

@@ -1,4 +1,4 @@
-"""Graphs that are cut at values, so that a gradient with respect to an inner value is one with respect to an input."""
+"""Cuts a graph at inner values and makes these inputs, so that gradients can be taken with respect to them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from cnnbench.spec.graph import Graph, Input
 
 
 def opened(graph: Graph, values: Sequence[str]) -> Graph:
-    """The graph cut at values: what reads such a value reads an input ``opened.<value>`` in its place.
+    """The graph in which every reader of some values reads a new input ``opened.<value>`` instead.
 
-    So the gradient with respect to an inner value is one with respect to an input, and a rule of one's own may stand
-    where the chain rule would: what comes back at the cut is changed on the host and sent on as the value's cotangent.
+    The gradient with respect to an inner value is then the gradient with respect to an input. It also allows another
+    rule than the chain rule at the cut: the gradient of the input is changed on the host, and passed on as the
+    cotangent of the value.
 
     Args:
         graph: The network.
-        values: Of nodes, one batch axis first.
+        values: Names of the values of nodes, whose first axis is the batch.
     """
     shapes, cut = graph.shapes(), set(values)
     inputs = tuple(Input(opening(value), shapes[value][1:]) for value in values)
@@ -28,5 +29,5 @@ def opened(graph: Graph, values: Sequence[str]) -> Graph:
 
 
 def opening(value: str) -> str:
-    """The input that stands for a value where a graph is cut at it."""
+    """Name of the input that replaces a value in ``opened``."""
     return f"opened.{value.replace(':', '.output')}"

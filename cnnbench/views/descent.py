@@ -1,4 +1,4 @@
-"""Images that are made: gradient steps on the host, each gradient from the backend."""
+"""Optimises images: Adam and L-BFGS run on the host in float64, and the backend computes the gradients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 @dataclass(frozen=True)
 class Descended:
-    """Where a descent came to.
+    """The result of optimising an image.
 
     Args:
-        image: The last one. first_gradient: at the start. values: of the objective, the first at the start.
+        image: The final image.
+        first_gradient: The gradient at the start.
+        values: The objective at the start and after each step.
     """
 
     image: Array
@@ -28,13 +30,15 @@ class Descended:
 
 
 def adam(objective: ValueAndGradient, start: Array, steps: int, rate: float) -> Descended:
-    """Kingma and Ba's steps, in float64.
+    """Minimises an objective by Adam, in float64.
 
     Args:
-        objective: x -> its value and gradient; it is made small.
-        start: x at the start.
-        steps: How many; with 0 only the first gradient is taken.
-        rate: Of a step.
+        objective: x -> (value, gradient).
+        start: The initial x.
+        steps: Number of steps; with 0 only the first gradient is computed.
+        rate: The learning rate.
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
     """
     x = np.array(start, np.float64)
     value, first = objective(x)
@@ -51,12 +55,12 @@ def adam(objective: ValueAndGradient, start: Array, steps: int, rate: float) -> 
 
 
 def lbfgs(objective: ValueAndGradient, start: Array, steps: int) -> Descended:
-    """SciPy's L-BFGS-B without bounds.
+    """Minimises an objective by SciPy's L-BFGS-B without bounds.
 
     Args:
-        objective: As of ``adam``.
-        start: As of ``adam``.
-        steps: Iterations at most; with 0 only the first gradient is taken.
+        objective: x -> (value, gradient).
+        start: The initial x.
+        steps: The most iterations; with 0 only the first gradient is computed.
     """
     value, first = objective(np.asarray(start, np.float64))
     if steps == 0:

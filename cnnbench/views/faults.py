@@ -1,4 +1,4 @@
-"""Views that are computed wrongly, in ways that are known: what the comparison of views must find."""
+"""Known faults of views, such as a gradient taken of the wrong value, which the comparison of views must find."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cnnbench.views.view import NetworkView, ViewRequest, ViewResult, views
 
 @dataclass(frozen=True)
 class ViewFault:
-    """A defect of a view.
+    """A faulty implementation of a view.
 
     Args:
-        view: The view that it is a defect of.
-        defect: What it is called among the view's.
-        description: What goes wrong.
-        make: In place of the view's own.
+        view: Name of the view.
+        defect: Name of the fault among the view's faults.
+        description: What it does wrong.
+        make: The faulty implementation, in place of the view's own.
     """
 
     view: str
@@ -39,7 +39,7 @@ class ViewFault:
         return f"{self.view}.{self.defect}"
 
     def injected(self, view: NetworkView) -> NetworkView:
-        """The view with the defect, where it is its own."""
+        """The view with the faulty implementation; any other view is returned unchanged."""
         return replace(view, make=self.make) if view.name == self.view else view
 
 

@@ -1,4 +1,4 @@
-"""Views of what a network holds: its first filters, its feature maps, what its units see, its last representation."""
+"""Views of filters, feature maps, maximally activating patches, representations, receptive fields and occlusion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_TILES = 64
 
 
 def filters(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """The weights of the first convolution, or of the one that is named."""
+    """The filters (weights) of the first convolution, or of the named one."""
     first = next((node for node in network.graph.nodes if isinstance(node.layer, Conv)), None)
     node = network.node(request.node, first)
     name = f"{node.owner}.weight"
@@ -30,7 +30,7 @@ def filters(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def feature_maps(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """The channels of a node: by default of the first that makes maps behind a ReLU, else of the first."""
+    """The feature maps of a node: by default of the first ReLU that has feature maps, else of the first node."""
     rectified = (node for node in network.maps if node.layer.kind.startswith("relu"))
     node = network.node(request.node, next(rectified, next(iter(network.maps), None)))
     maps = network.values(request.images, [node.name])[node.name]
@@ -43,9 +43,9 @@ def feature_maps(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def patches(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """For some channels of a node, the parts of a dataset's images on which they are largest.
+    """For some channels of a node, the patches of a dataset's images that activate them most.
 
-    What part of an image a unit sees is where its gradient is not 0.
+    The patch of a unit is its receptive field: the pixels with respect to which its gradient is not 0.
     """
     assert request.data is not None
     node = network.node(request.node, network.last_map)
@@ -74,7 +74,7 @@ def patches(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def _box(seen: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) around what is True; the whole where nothing is."""
+    """The bounding box (top, bottom, left, right) of the True elements; of the whole array where there is none."""
     if not seen.any():
         return 0, seen.shape[0], 0, seen.shape[1]
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
@@ -82,7 +82,7 @@ def _box(seen: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def embedding(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """What the last linear layer reads, of a dataset's images, in two dimensions: by PCA and by t-SNE."""
+    """The input of the last linear layer for a dataset's images, projected to two dimensions by PCA and by t-SNE."""
     assert request.data is not None
     last = next((node for node in reversed(network.graph.nodes) if isinstance(node.layer, Linear)), None)
     value = last.inputs[0] if request.node is None and last is not None else network.node(request.node, last).name
@@ -106,7 +106,7 @@ def embedding(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def receptive_field(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """How much each pixel moves the unit in the middle of a node's maps, over images of normal noise."""
+    """The effective receptive field of the central unit of a node's feature maps, over images of normal noise."""
     node = network.node(request.node, network.maps[-1] if network.maps else None)
     shape = network.shapes[node.name]
     if len(shape) != 4:
@@ -122,7 +122,7 @@ def receptive_field(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def occlusion(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """By how much the class's score drops when a grey square hides a part of the image."""
+    """Occlusion sensitivity: the drop of the class's score where a grey square covers a part of the image."""
     side, stride = (int(request.settings[name]) for name in ("side", "stride"))
     hot = network.one_hot(request.classes)
     height, width = network.image[1:]

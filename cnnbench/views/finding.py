@@ -1,4 +1,4 @@
-"""What became of a view on one backend: the view itself, and how much of its budget it uses."""
+"""The result of a view on one backend, and its comparison with the reference."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ ViewStatus = Literal["agrees", "differs", "not compared"]
 
 @dataclass(frozen=True)
 class ViewFinding:
-    """A view on one backend.
+    """A view on one backend, compared with the reference.
 
     Args:
-        view: Which. backend: as tables name it. box: a part of the image of which is asked how much lies in it.
-        result: What it gave.
-        truth: What the reference gives, with its envelope; None where that was not asked for, or nothing is computed.
+        view: The view.
+        backend: Name of the backend in tables.
+        result: The backend's arrays and pictures.
+        truth: The reference's arrays with their envelope; None where no comparison was asked for, or the view has no
+            compared arrays.
+        box: A part of the image, for the share of each map that lies in it.
     """
 
     view: NetworkView
@@ -33,7 +36,7 @@ class ViewFinding:
 
     @property
     def in_box(self) -> Mapping[str, float]:
-        """The share of each array's magnitude inside the box, of those that have the image's height and width."""
+        """The share of magnitude inside the box, for each array with the image's height and width."""
         if self.box is None:
             return {}
         size = next((p.values.shape[-2:] for p in self.result.panels if p.title == "image"), None)
@@ -41,7 +44,7 @@ class ViewFinding:
 
     @property
     def used(self) -> Mapping[str, float]:
-        """The share of the budget that each compared array uses; empty where nothing was compared."""
+        """Largest |error| / budget of each compared array; empty where nothing was compared."""
         return {} if self.truth is None else self.truth.used(self.result)
 
     @property
@@ -54,7 +57,7 @@ class ViewFinding:
 
     @property
     def widths(self) -> Mapping[str, float]:
-        """The budget of each compared array as a share of the largest value of the reference's."""
+        """The budget of each compared array, relative to the largest value of the reference's array."""
         if self.truth is None:
             return {}
         envelope = self.truth.envelope
@@ -66,7 +69,7 @@ class ViewFinding:
 
     @property
     def said(self) -> list[str]:
-        """Sentences, without their full stops, for a terminal and a page."""
+        """The findings as sentences without full stops, for the terminal and the report."""
         lines = [f"{name} {value:.3g}" for name, value in self.result.figures.items()]
         for name, mass in self.in_box.items():
             lines.append(f"{100 * mass:.1f} % of {name} lies in the box")
@@ -78,7 +81,7 @@ class ViewFinding:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """What ``cnnbench view --json`` prints of it."""
+        """The finding as plain data, as ``cnnbench view --json`` prints it."""
         return {
             "view": self.view.name,
             "backend": self.backend,

@@ -1,4 +1,4 @@
-"""Images that are looked at: from pictures and arrays, as a network takes them."""
+"""Reads the images of a view, from pictures or ``.npy`` files, and preprocesses them for the network."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ MOMENTS = {
 
 
 def read_images(path: Path | str, image: Shape, pixels: str = "imagenet") -> NDArray[np.float32]:
-    """A picture, or an array of images as they are: (N, C, H, W) of float32.
+    """Reads a picture, or images from a ``.npy`` file, as float32 (N, C, H, W).
 
     Args:
-        path: PNG, JPEG or whatever Pillow reads, resized to 256/224 of the image and cut to its centre; or ``.npy`` of
-            shape (C, H, W) or (N, C, H, W), taken as it is.
-        image: (C, H, W) that the network takes.
+        path: A PNG, JPEG or other file that Pillow reads; it is resized to 256/224 of the network's size and its centre
+            is cropped. Or a ``.npy`` file of shape (C, H, W) or (N, C, H, W), which is not preprocessed.
+        image: The shape (C, H, W) that the network takes.
         pixels: How a picture's bytes become numbers: ``imagenet`` (torchvision's networks), ``efficientnet_lite``, or
             ``unit`` (0 to 1).
 

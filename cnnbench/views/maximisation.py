@@ -1,4 +1,4 @@
-"""Images that a network is asked for: of a class, of a representation, and what a layer sees more of."""
+"""Images found by gradient ascent: class maximisation, reconstruction from a representation, and DeepDream."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def class_score(network: ViewedNetwork, request: ViewRequest, x: Array) -> tuple
     """The score of the first class and its gradient.
 
     Args:
-        network: Whose score it is.
-        request: Its classes; the first counts.
-        x: The image (1, C, H, W) at which they are taken.
+        network: The network.
+        request: The request, whose first class is used.
+        x: The image, (1, C, H, W).
     """
     hot = network.one_hot(request.classes[:1])
     x = np.asarray(x, np.float32)
@@ -32,12 +32,12 @@ def class_score(network: ViewedNetwork, request: ViewRequest, x: Array) -> tuple
 
 
 def ascent(network: ViewedNetwork, request: ViewRequest, after_step: Regulariser | None, decay: float) -> ViewResult:
-    """Gradient ascent on score - decay |x|^2 from small noise; after each step the regulariser changes the image.
+    """Gradient ascent on score - decay |x|^2, starting from small noise; the regulariser is applied after each step.
 
-    A step moves the image by ``rate`` root mean squares: the gradient is divided by its own.
+    The gradient is divided by its root mean square, so that a step moves the image by ``rate`` in root mean square.
 
     Args:
-        network: Whose class it is.
+        network: The network.
         request: The class, and the settings ``steps`` and ``rate``.
         after_step: (image, request) -> image, or None.
         decay: Of the image's square.
@@ -60,7 +60,7 @@ def ascent(network: ViewedNetwork, request: ViewRequest, after_step: Regulariser
 
 
 def blurred(x: Array, request: ViewRequest) -> Array:
-    """After every ``every``-th step the image is blurred by a Gaussian of ``width`` pixels."""
+    """Regulariser: blurs the image by a Gaussian of ``width`` pixels after every ``every``-th step."""
     from scipy.ndimage import gaussian_filter
 
     if int(request.settings["step"]) % int(request.settings["every"]):
@@ -70,28 +70,28 @@ def blurred(x: Array, request: ViewRequest) -> Array:
 
 
 def clipped(x: Array, request: ViewRequest) -> Array:
-    """Pixels whose norm over channels is below the given percentile are set to 0."""
+    """Regulariser: sets pixels to 0 whose norm over channels is below a percentile."""
     norm = np.sqrt((x**2).sum(axis=1, keepdims=True))
     return np.asarray(np.where(norm < np.percentile(norm, request.settings["percentile"]), 0.0, x))
 
 
 def class_l2(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """With the square of the image taken off."""
+    """Class maximisation with an L2 penalty on the image."""
     return ascent(network, request, None, request.settings["decay"])
 
 
 def class_blur(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """With a blur after steps."""
+    """Class maximisation with Gaussian blur as the regulariser."""
     return ascent(network, request, blurred, 0.0)
 
 
 def class_clip(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """With small pixels set to 0 after each step."""
+    """Class maximisation in which pixels of small norm are set to 0 after each step."""
     return ascent(network, request, clipped, 0.0)
 
 
 def total_variation(x: Array) -> tuple[float, Array]:
-    """sum of squared differences of neighbours, and its gradient."""
+    """Total variation, the sum of squared differences of neighbouring pixels, and its gradient."""
     down, right = np.diff(x, axis=2), np.diff(x, axis=3)
     gradient = np.zeros_like(x)
     gradient[:, :, 1:] += 2 * down
@@ -102,7 +102,7 @@ def total_variation(x: Array) -> tuple[float, Array]:
 
 
 def reconstruction(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """An image whose representation at a node is the given image's: what the node has kept of it."""
+    """Inverts a representation: finds an image whose values at a node are those of the given image."""
     middle = network.maps[len(network.maps) // 2] if network.maps else None
     node = network.node(request.node, middle)
     target = network.values(request.images[:1], [node.name])[node.name].astype(np.float64)
@@ -126,7 +126,7 @@ def reconstruction(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def deep_dream(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """The image with more of what a node sees in it: ascent on the mean square of its values, jittered."""
+    """DeepDream: gradient ascent on the mean square of a node's values, from the given image, with jitter."""
     node = network.node(request.node, network.maps[2 * len(network.maps) // 3] if network.maps else None)
     steps = 0 if request.compared_only else int(request.settings["steps"])
     generator = np.random.default_rng(request.seed)

@@ -1,4 +1,4 @@
-"""The seam of all views: a network's values and gradients with respect to values, from any backend."""
+"""The interface of views to backends: a network's values, and gradients with respect to its input or inner values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_ONCE = 8  # images in one call
 
 
 class Runner(Protocol):
-    """Who computes: a backend, the reference, or the reference with noise."""
+    """Computes graphs and their gradients: a backend, the reference, or the reference with noise."""
 
     def forward(self, graph: Graph, arrays: HostArrays, batch: HostArrays) -> Mapping[str, Array]:
         """The graph's outputs by name.
@@ -48,11 +48,11 @@ class Runner(Protocol):
 
 @dataclass
 class BackendRunner:
-    """A loaded backend, whose programs are compiled once for each graph and kept.
+    """Computes on a backend; the programs of each graph are compiled once and kept.
 
     Args:
-        backend: Loaded.
-        options: Of its programs; inference.
+        backend: The loaded backend.
+        options: The options of its inference programs.
     """
 
     backend: Backend
@@ -78,15 +78,15 @@ class BackendRunner:
 
 @dataclass(frozen=True)
 class ViewedNetwork:
-    """A network of one input of images, and who computes it.
+    """A network that takes images, and the runner that computes it.
 
     Args:
         graph: The network.
         arrays: Its weights and running statistics by full name.
-        runner: Who computes.
+        runner: The backend or reference that computes.
 
     Raises:
-        SpecError: It has another number of inputs, or one of indices.
+        SpecError: The network's input is not one batch of images.
     """
 
     graph: Graph
@@ -115,16 +115,16 @@ class ViewedNetwork:
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape of every value of one image, batch axis included."""
+        """The shape of every value for a batch of one image."""
         return self.graph.shapes()
 
     def values(self, images: Array, names: Sequence[str], graph: Graph | None = None) -> dict[str, Array]:
-        """Values of inner nodes, or of outputs by the name of their value.
+        """The values of nodes on a batch of images, by name.
 
         Args:
-            images: (N, C, H, W), computed a few at a time.
-            names: ``conv1``, ``split:1``.
-            graph: In place of the network's own, with the same weights.
+            images: (N, C, H, W), computed ``AT_ONCE`` at a time.
+            names: Names of values, for example ``conv1`` or ``split:1``.
+            graph: A graph with the same weights, in place of the network's own.
         """
         part = (graph or self.graph).prefix(tuple(names))
         parts = [
@@ -137,9 +137,9 @@ class ViewedNetwork:
         """The gradient of sum <cotangent, value> with respect to the images, by the backend's own differentiation.
 
         Args:
-            images: (N, C, H, W), computed a few at a time.
-            cotangents: By the name of their value, one row for each image.
-            graph: In place of the network's own, with the same weights.
+            images: (N, C, H, W), computed ``AT_ONCE`` at a time.
+            cotangents: The cotangent of each value by its name, one row for each image.
+            graph: A graph with the same weights, in place of the network's own.
         """
         part = (graph or self.graph).prefix(tuple(cotangents))
         found = []
@@ -150,12 +150,12 @@ class ViewedNetwork:
         return np.concatenate(found)
 
     def inner_gradient(self, images: Array, value: str, cotangents: Mapping[str, Array]) -> tuple[Array, Array]:
-        """A value, and the gradient of sum <cotangent, other value> with respect to it.
+        """An inner value, and the gradient of sum <cotangent, later value> with respect to it.
 
         Args:
             images: (N, C, H, W).
-            value: With respect to which.
-            cotangents: By the name of values behind it.
+            value: Name of the inner value.
+            cotangents: The cotangents of values that depend on it, by name.
         """
         inner = self.values(images, [value])[value]
         part = opened(self.graph, [value]).prefix(tuple(cotangents))
@@ -174,10 +174,10 @@ class ViewedNetwork:
 
     @cached_property
     def scores(self) -> str:
-        """The value of the classes' scores: the main output, or what a softmax at the end of the network reads.
+        """Name of the logits: the main output, or the input of a softmax that ends the network.
 
         Raises:
-            SuiteError: The main output is no row of scores for each image.
+            SuiteError: The main output is not (N, classes).
         """
         value = self.graph.outputs[0][1]
         if len(self.shapes[value]) != 2:
@@ -193,14 +193,14 @@ class ViewedNetwork:
 
     @property
     def num_classes(self) -> int:
-        """How many scores there are."""
+        """The number of classes."""
         return self.shapes[self.scores][1]
 
     def one_hot(self, classes: Sequence[int]) -> Array:
-        """The cotangent of the scores for one class an image.
+        """One-hot rows (N, classes), the cotangents of the logits for one class of each image.
 
         Raises:
-            SuiteError: There is no such class.
+            SuiteError: A class does not exist.
         """
         for number in classes:
             if not 0 <= number < self.num_classes:
@@ -211,10 +211,10 @@ class ViewedNetwork:
         return np.eye(self.num_classes, dtype=np.float32)[list(classes)]
 
     def node(self, name: str | None, default: Node | None = None) -> Node:
-        """The node of that name, or the default where none is named.
+        """The node of that name, or the default where ``name`` is None.
 
         Raises:
-            SuiteError: There is none, with the nearest name; or none was named and there is no default.
+            SuiteError: There is no such node (the message has the nearest name), or neither name nor default was given.
         """
         names = {node.name: node for node in self.graph.nodes}
         if name is None and default is not None:
@@ -226,7 +226,7 @@ class ViewedNetwork:
 
     @property
     def maps(self) -> list[Node]:
-        """The nodes that make feature maps (N, C, H, W) of more than one place, in their order."""
+        """The nodes whose output is a feature map (N, C, H, W) with more than one position, in their order."""
         return [
             node
             for node in self.graph.nodes
@@ -236,6 +236,6 @@ class ViewedNetwork:
 
     @property
     def last_map(self) -> Node | None:
-        """The last of them before the scores; None where there is none."""
+        """The last feature map on which the logits depend; None where there is none."""
         before = {node.name for node in self.graph.prefix([self.scores]).nodes}
         return next((node for node in reversed(self.maps) if node.name in before), None)

@@ -1,4 +1,4 @@
-"""Guided backpropagation and deconvnet: the gradient with another rule at every ReLU, without another op."""
+"""Guided backpropagation and deconvnet: backpropagation with a modified rule at every ReLU, on unmodified backends."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STRONGEST = 99.0  # the percentile of a gradient that is drawn as its largest
 
 
 def through_rectifiers(network: ViewedNetwork, request: ViewRequest, *, guided: bool, positive: bool = True) -> Array:
-    """The class score's gradient (N, C, H, W) with only its positive part sent on at every ReLU.
+    """The class score's gradient (N, C, H, W), where every ReLU passes back only the gradient's positive part.
 
-    The graph, in primitive kinds, is cut behind every ReLU, which leaves pieces that the backend differentiates as they
-    are. What comes back at a cut is made positive on the host. It goes on as the cotangent of the ReLU's output, whose
-    own backward pass then lets it through where the input was positive (guided), or as that of the ReLU's input,
-    whatever its sign was (deconvnet). One program has all pieces; after as many calls as ReLUs lie behind one another,
-    what arrives at the image has passed them all.
+    The graph, in primitive kinds, is cut behind every ReLU. The backend differentiates the pieces as they are, and the
+    gradient at each cut is clipped to its positive part on the host. Guided backpropagation passes it on as the
+    cotangent of the ReLU's output, so that the ReLU's own derivative applies. Deconvnet passes it on as the cotangent
+    of the ReLU's input, whatever that input's sign. One program contains all pieces. It is called as often as there are
+    ReLUs on the longest path, after which the gradient of the image is complete.
 
     Args:
         network: Whose ReLUs they are.
@@ -57,7 +57,7 @@ def through_rectifiers(network: ViewedNetwork, request: ViewRequest, *, guided: 
 
 
 def depth(graph: Graph, nodes: dict[str, Node]) -> int:
-    """How many of the nodes lie behind one another on the longest path."""
+    """The largest number of these nodes on any path through the graph."""
     longest: dict[str, int] = {}
     for node in graph.nodes:
         before = max((longest.get(producer(value), 0) for value in node.inputs), default=0)
@@ -77,12 +77,12 @@ def _view(network: ViewedNetwork, request: ViewRequest, name: str, *, guided: bo
 
 
 def guided_backpropagation(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """Positive both forward and backward."""
+    """Guided backpropagation: the gradient passes a ReLU where both its input and the gradient are positive."""
     return _view(network, request, "guided_backpropagation", guided=True)
 
 
 def deconvnet(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """Positive backward, whatever it was forward."""
+    """Deconvnet: the gradient passes a ReLU where the gradient is positive, whatever the ReLU's input."""
     return _view(network, request, "deconvnet", guided=False)
 
 

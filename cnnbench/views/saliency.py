@@ -24,13 +24,13 @@ def saliency_map(gradient: Array) -> Array:
 
 
 def saliency(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """The vanilla gradient."""
+    """The saliency map: the magnitude of the class score's gradient, maximal over channels."""
     gradient = score_gradient(network, request)
     return as_maps("saliency", saliency_map(gradient), request, gradient=gradient)
 
 
 def integrated_gradients(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """The midpoint rule over ``steps`` points of the straight line from the baseline 0 to the image."""
+    """Integrated gradients from the baseline 0, by the midpoint rule with ``steps`` points on the straight line."""
     steps = int(request.settings["steps"])
     hot = network.one_hot(request.classes)
     total = np.zeros(request.images.shape, np.float64)
@@ -47,7 +47,7 @@ def integrated_gradients(network: ViewedNetwork, request: ViewRequest) -> ViewRe
 
 
 def grad_cam(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """The class activation map at a node: by default the last that makes feature maps."""
+    """Grad-CAM: the class activation map at a node, by default at the last feature map."""
     node = network.node(request.node, network.last_map)
     hot = network.one_hot(request.classes)
     features, gradient = network.inner_gradient(request.images, node.name, {network.scores: hot})
@@ -59,13 +59,13 @@ def grad_cam(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 
 def as_maps(name: str, maps: Array, request: ViewRequest, **more: Array) -> ViewResult:
-    """Maps (N, H, W) beside the images that they are of.
+    """A result of maps (N, H, W), with a panel for each map beside its image.
 
     Args:
-        name: Of the array.
-        maps: One for each image.
-        request: Whose images and classes they are.
-        more: Other arrays that are kept.
+        name: Name of the array of maps.
+        maps: One map for each image.
+        request: The images and classes.
+        more: Further arrays that are kept.
     """
     panels: list[Panel] = []
     for image, map_, kind in zip(request.images, maps, request.classes or (None,) * len(maps), strict=True):

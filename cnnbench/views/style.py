@@ -17,16 +17,18 @@ LAYERS = 5  # of which the style is taken where none is named
 
 
 def gram(maps: Array) -> Array:
-    """G_ij = sum over places of F_ik F_jk: (1, K, H, W) -> (K, K)."""
+    """The Gram matrix G_ij = sum_k F_ik F_jk over positions k: (1, K, H, W) -> (K, K)."""
     flat = maps.reshape(maps.shape[1], -1).astype(np.float64)
     return flat @ flat.T
 
 
 def layers_of(network: ViewedNetwork, request: ViewRequest) -> tuple[str, list[str]]:
-    """The node of the content, and those of the style: as named (the content first), else spread over the maps.
+    """The node of the content and the nodes of the style.
+
+    They are the named nodes, the content's first. Without names they are spread over the network's feature maps.
 
     Raises:
-        SuiteError: The network makes no maps, or a named node makes none.
+        SuiteError: The network has no feature maps, or the output of a named node is none.
     """
     maps = [node.name for node in network.maps]
     named = [network.node(name).name for name in request.nodes]
@@ -41,7 +43,7 @@ def layers_of(network: ViewedNetwork, request: ViewRequest) -> tuple[str, list[s
 
 
 def style_objective(network: ViewedNetwork, request: ViewRequest) -> ValueAndGradient:
-    """content |F - F0|^2 / 2 + style mean_l |G_l - A_l|^2 / (4 K_l^2 M_l^2), and its gradient."""
+    """The loss |F - F0|^2 / 2 + style mean_l |G_l - A_l|^2 / (4 K_l^2 M_l^2) and its gradient, of an image."""
     assert request.style is not None
     content, styles = layers_of(network, request)
     names = list(dict.fromkeys([content, *styles]))
@@ -81,14 +83,14 @@ def _result(request: ViewRequest, found: Descended, how: str) -> ViewResult:
 
 
 def style_adam(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """By Adam, from the content's image."""
+    """Style transfer by Adam, starting from the image of the content."""
     steps = 0 if request.compared_only else int(request.settings["steps"])
     objective = style_objective(network, request)
     return _result(request, adam(objective, request.images[:1], steps, request.settings["rate"]), "Adam")
 
 
 def style_lbfgs(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-    """By L-BFGS, from the content's image."""
+    """Style transfer by L-BFGS, starting from the image of the content."""
     steps = 0 if request.compared_only else int(request.settings["steps"])
     return _result(request, lbfgs(style_objective(network, request), request.images[:1], steps), "L-BFGS")
 

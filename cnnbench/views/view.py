@@ -1,4 +1,4 @@
-"""What a view is: what it needs, what it computes and shows, its formula and its source."""
+"""The data types of a view (a visualisation of a network, such as Grad-CAM): its definition, request and result."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ PanelKind = Literal["image", "heat", "signed", "points"]
 
 @dataclass(frozen=True)
 class ViewRequest:
-    """What a view is made of.
+    """The images, classes and settings from which a view is computed.
 
     Args:
-        images: (N, C, H, W), as the network takes them; none where no image was given.
-        classes: One for each image; () where there is none.
-        nodes: Those that were named, in their order.
-        data: Images of a dataset (M, C, H, W). labels: theirs.
-        style: An image (1, C, H, W) whose style is taken.
-        settings: Numbers by name, each of the view's own.
-        seed: Of what is drawn.
-        compared_only: Whether only the arrays that backends are compared in are wanted: what goes on for many steps
-            stops after the first gradient.
+        images: (N, C, H, W), as the network takes them; N is 0 where no image was given.
+        classes: One class for each image; () for none.
+        nodes: The nodes that the user named, in their order.
+        data: Images of a dataset, (M, C, H, W).
+        labels: Labels of these images.
+        style: The image (1, C, H, W) of the style, for style transfer.
+        settings: The view's settings by name.
+        seed: Seed of random draws.
+        compared_only: Whether only the arrays that are compared between backends are wanted. Iterative views then stop
+            after the first gradient.
     """
 
     images: Array
@@ -55,10 +56,10 @@ class Panel:
     """One picture.
 
     Args:
-        title: Above it.
-        values: (H, W) or (C, H, W); of ``points`` rows x, y, label.
-        kind: ``image`` as it is, ``heat`` from 0, ``signed`` around 0, ``points`` scattered.
-        over: An image (C, H, W) that a heat map is laid over.
+        title: The title above it.
+        values: (H, W) or (C, H, W); for ``points`` rows of x, y and label.
+        kind: ``image``; ``heat``, a map from 0; ``signed``, a map around 0; ``points``, a scatter plot.
+        over: An image (C, H, W) over which a heat map is drawn.
     """
 
     title: str
@@ -69,13 +70,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class ViewResult:
-    """What a view gave.
+    """The arrays, pictures and numbers that a view computed.
 
     Args:
-        arrays: By name, all that is kept.
-        compared: The names of those that every backend must agree on.
-        panels: What is drawn, in its order.
-        figures: Single numbers by name, for people.
+        arrays: All arrays that are kept, by name.
+        compared: Names of the arrays that are compared between backends.
+        panels: The pictures, in the order in which they are drawn.
+        figures: Single numbers by name, which are printed.
     """
 
     arrays: Mapping[str, Array]
@@ -86,17 +87,17 @@ class ViewResult:
 
 @dataclass(frozen=True)
 class NetworkView:
-    """A way to look into a network.
+    """The definition of a view, a visualisation of what a network computes, such as saliency or Grad-CAM.
 
     Args:
-        name: What the command line calls it.
+        name: Its name on the command line.
         about: One sentence.
         formula: What is computed.
         source: The paper.
-        make: (network, request) -> what is seen. It computes by the network's ``values`` and ``gradient`` alone, so
-            that it is made on every backend.
-        needs: ``image``, ``class`` (of a network that scores classes), ``data`` (a dataset), ``style`` (an image).
-        settings: Numbers that a caller may change, with their defaults.
+        make: (network, request) -> result. It may use only the network's ``values`` and ``gradient``, so that it runs
+            on every backend.
+        needs: ``image``, ``class`` (of a classifier), ``data`` (a dataset), ``style`` (an image).
+        settings: The numbers that a user may change, with their defaults.
     """
 
     name: str
@@ -108,10 +109,10 @@ class NetworkView:
     settings: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, network: ViewedNetwork, request: ViewRequest) -> ViewResult:
-        """What is seen.
+        """Computes the view. Settings that it does not have are ignored.
 
         Raises:
-            SuiteError: Something that it needs was not given, or a setting is not its own.
+            SuiteError: An image, class, dataset or style that it needs was not given.
         """
         given = {
             "image": len(request.images) > 0,
@@ -136,7 +137,7 @@ _ARTICLE = {"image": "an image", "class": "a class", "data": "a dataset", "style
 
 
 def views() -> dict[str, NetworkView]:
-    """Every view by name; plugins add theirs by ``cnnbench_views``."""
+    """Every view by name, including those that plugins add by the hook ``cnnbench_views``."""
     from cnnbench.registry import offered
 
     return offered("cnnbench_views", NetworkView)
