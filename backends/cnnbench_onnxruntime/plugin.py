@@ -1,4 +1,4 @@
-"""Tells of the ONNX Runtime backend without importing ONNX Runtime."""
+"""Registers the ONNX Runtime backend without importing ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ BATCH = "N"
 
 
 class OnnxRuntimeForward(ForwardProgram):
-    """A forward pass.
+    """The forward pass of a bound graph, run by an ONNX Runtime inference session.
 
     Args:
-        bound: The graph, bound.
+        bound: The bound graph.
         make_options: Makes the ``onnxruntime.SessionOptions`` of one session.
 
     Raises:
-        UnavailableError: ONNX cannot say a layer.
+        UnavailableError: A layer has no ONNX form.
     """
 
     def __init__(self, bound: BoundGraph, make_options: Callable[[], Any]) -> None:

@@ -21,7 +21,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 class OnnxValue:
-    """What an op takes and gives.
+    """An operand or result of an op: a named value of the ONNX model, or a known array.
 
     Args:
         name: In the model.

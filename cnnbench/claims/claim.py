@@ -18,12 +18,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class ClaimEvidence:
-    """A figure of which the statement says where it lies.
+    """A measured figure, with the bounds that it keeps if the claim's statement is true.
 
     Args:
         what: What was measured, in words.
-        values: One for each seed; a single one is exact, and has no interval.
-        least, most: Where the figure lies if the statement is true, both included; None: anywhere.
+        values: One value for each seed; a single value is exact and has no interval.
+        least, most: The bounds, both included; None for no bound on that side.
 
     Raises:
         SpecError: No value, or no bound.
@@ -70,13 +70,13 @@ class ClaimEvidence:
 
 @dataclass(frozen=True)
 class ClaimFinding:
-    """What an experiment came to.
+    """The figures of a claim's experiment, from which the verdict follows.
 
     Args:
-        claim: What was tried.
+        claim: The claim.
         evidence: The figures.
-        seconds: That the experiment took.
-        lack: Why there are no figures.
+        seconds: Duration of the experiment.
+        lack: Why there are no figures; None where there are.
     """
 
     claim: NetworkClaim

@@ -23,12 +23,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Laboratory:
-    """A backend, and seeds.
+    """The backend on which experiments compute, and the seeds of their repetitions.
 
     Args:
-        backend: Who computes.
+        backend: The backend.
         mode: One of its modes.
-        seeds: Of the repetitions.
+        seeds: One seed for each repetition.
     """
 
     backend: Backend

@@ -37,7 +37,7 @@ class Winograd:
 
     @property
     def reach(self) -> int:
-        """Inputs along an axis of a tile."""
+        """Number of inputs along one axis that a tile reads: m + 2."""
         return self.tile + KERNEL - 1
 
     @property
@@ -76,7 +76,7 @@ _BY_TILE = {form.tile: form for form in (F2, F4)}
 
 
 def may_run(layer: Layer) -> TypeGuard[Conv]:
-    """Whether a layer runs by it on images that are large enough."""
+    """Whether Winograd applies to a layer, given enough input channels and large enough images."""
     if not isinstance(layer, Conv) or layer.groups != 1:
         return False
     window = layer.window()
@@ -85,10 +85,10 @@ def may_run(layer: Layer) -> TypeGuard[Conv]:
 
 
 def winograd_of(layer: Layer, x: Shape) -> Winograd | None:
-    """The form by which a layer runs at inference where Winograd is admitted; None for the direct sum.
+    """The Winograd form of a layer at inference, where the policy admits Winograd; None for direct convolution.
 
-    The rule is of the layer and the size of its images, so that every batch runs alike: 3x3, stride 1, not dilated, in
-    one group, from 32 channels to 32 or more, on outputs of at least 8x8.
+    It applies to 3x3 kernels of stride 1 and dilation 1 in one group, with at least 32 input and 32 output channels and
+    outputs of at least 8x8. The rule does not depend on the batch size, so that every batch is computed alike.
 
     Args:
         layer: With its fields resolved.

@@ -48,12 +48,12 @@ class NodePair(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """Two networks beside each other.
+    """The correspondence between the nodes of two networks.
 
     Args:
-        pairs: In the order of the reference.
-        missing: Nodes that the candidate has not.
-        extra: Nodes that the reference has not.
+        pairs: Corresponding nodes, in the order of the reference.
+        missing: Nodes of the reference without a counterpart in the candidate.
+        extra: Nodes of the candidate without a counterpart in the reference.
     """
 
     pairs: tuple[NodePair, ...]
@@ -62,7 +62,7 @@ class Alignment:
 
 
 class _Facts(NamedTuple):
-    """What of a node is compared."""
+    """The properties of a node by which it is matched."""
 
     node: Node
     family: object

@@ -91,7 +91,7 @@ class PortDifference:
 
 
 def differences(alignment: Alignment, reference: PlainNetwork, candidate: PlainNetwork) -> list[PortDifference]:
-    """All that differs, in the order of the reference.
+    """Every difference between two aligned networks, in the order of the reference.
 
     Args:
         alignment: Of the two.

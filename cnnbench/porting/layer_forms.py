@@ -13,7 +13,7 @@ from cnnbench.spec.layers import Add, Flatten, GlobalAvgPool, ReLU, ReLU6, Shape
 
 
 def usual(node: Node, graph: Graph) -> Any:
-    """The layer as it is mostly written."""
+    """The layer in the most common of its equivalent forms."""
     layer: Any = node.layer
     shapes = graph.input_shapes(node)
     if layer.kind == "clip":

@@ -25,10 +25,10 @@ PROVEN = 1e-6  # of the largest output: some layers of frameworks compute in flo
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two networks.
+    """One of the two compared networks.
 
     Args:
-        name: What it is called: its reference.
+        name: Its name in the report.
         graph: The network.
         arrays: Its weights and running statistics.
         unproven: How far what the model itself gives is from what its graph gives, where these are not the same.
@@ -42,7 +42,7 @@ class Side:
 
 @dataclass(frozen=True)
 class PortResult:
-    """What a comparison found.
+    """The result of comparing a candidate with a reference network.
 
     Args:
         reference, candidate: The names of both sides.

@@ -30,7 +30,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What is asked of a user's model.
+    """A request to read a user's model, and to run it if ``batch`` is above 0.
 
     Args:
         image: (C, *spatial) of its input; () for its own.
@@ -47,7 +47,7 @@ class ReadRequest:
 
 @dataclass(frozen=True)
 class UserModel:
-    """A user's model, as it was read.
+    """A user's model as a graph with its arrays, and the outputs of its own run.
 
     Args:
         graph: The network.

@@ -31,7 +31,7 @@ FORMAT = "cnnbench-port-1"
 
 @dataclass(frozen=True)
 class Parting:
-    """Where the values of two networks part.
+    """The difference between the outputs of two corresponding nodes.
 
     Args:
         node, other: The node of the reference and the one of the candidate.
@@ -103,7 +103,7 @@ def first_parting(
 
 
 def parting(pair: NodePair, ours: Ran, theirs: Ran) -> Parting:
-    """How far a pair's outputs are apart, with the worst element.
+    """The difference between the outputs of a pair of nodes, with its worst element.
 
     Args:
         pair: The nodes.

@@ -1,4 +1,4 @@
-"""Winograd's convolution of 3x3 windows: transforms as two products with Kronecker matrices, a batched one between."""
+"""Winograd convolution with 3x3 kernels: input and output transforms as matrix products, batched products between."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class WinogradKernel(Kernel):
         return self._transformed
 
     def _strip(self, x: Array, image: int, part: slice, worker: int) -> Array:
-        """The input under a block, zeros around it."""
+        """The input rows that a block of tiles needs, zero-padded: (rows, columns, C)."""
         form, strip = self.form, self.strips[worker]
         first = part.start * form.tile - self.top
         reach = (part.stop - part.start) * form.tile + form.reach - form.tile
@@ -95,7 +95,7 @@ class WinogradKernel(Kernel):
         return strip[:reach]
 
     def _fill(self, x: Array, weight: Array, out: Array, number: int, worker: int) -> None:
-        """The block's outputs without the epilogue."""
+        """Computes the outputs of one block of tiles, before the epilogue, and writes them into ``out``."""
         form, (image, part) = self.form, self.blocks[number]
         rows, channels = part.stop - part.start, x.shape[-1]
         tiles, values = rows * self.columns, form.reach**2
