@@ -7,20 +7,16 @@ import pytest
 
 from cnnbench.training.decoders.boxes import Detections, YoloGrid, detections_of, overlaps, suppressed
 from cnnbench.training.decoders.captions import beam, greedy
-from cnnbench.training.decoders.generation import Diffusion, latents, posterior_draw
+from cnnbench.training.decoders.generation import Diffusion, latents
 from cnnbench.training.decoders.keypoints import keypoints_of
 from cnnbench.training.decoders.masks import pasted
 from cnnbench.training.decoders.persons import COCO_LIMBS, Limb, PersonDecoder
-from cnnbench.training.decoders.segmentation import classes_of_pixels, pixels_above
+from cnnbench.training.decoders.segmentation import classes_of_pixels
 
 
 def test_pixels_get_the_class_of_their_largest_logit():
     logits = np.array([[[[1.0, 0.0]], [[2.0, 0.0]], [[0.0, -1.0]]]])
     assert classes_of_pixels(logits).tolist() == [[[1, 0]]]
-    assert pixels_above(np.array([-0.1, 0.0, 0.1])).tolist() == [False, False, True]
-    assert pixels_above(np.array([np.log(3) - 1e-6, np.log(3) + 1e-6]), 0.75).tolist() == [False, True]
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        pixels_above(logits, 1.0)
 
 
 def test_overlaps_are_shares_of_areas_without_an_additional_pixel():
@@ -204,4 +200,3 @@ def test_a_step_back_with_the_true_noise_of_one_picture_ends_at_the_picture():
 def test_draws_of_the_prior_are_those_of_their_number():
     assert np.array_equal(latents(3, (5,), 1), latents(8, (5,), 1)[:3])
     assert not np.array_equal(latents(3, (5,), 1), latents(3, (5,), 2))
-    assert posterior_draw(np.array([1.0]), np.array([np.log(4.0)]), np.array([3.0])).tolist() == [7.0]

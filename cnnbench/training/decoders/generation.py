@@ -1,4 +1,4 @@
-"""Pictures from noise: the samplers of diffusion models, and draws of autoencoders. All noise is the host's."""
+"""Pictures from noise: the samplers of diffusion models, and latents. All noise is the host's."""
 
 from __future__ import annotations
 
@@ -123,14 +123,3 @@ def latents(count: int, shape: Sequence[int], seed: int) -> NDArray[np.float32]:
     """
     drawn = [stream(seed, "latents", step=i).normal(size=tuple(shape)) for i in range(count)]
     return np.array(drawn, np.float32).reshape(count, *shape)
-
-
-def posterior_draw(mean: Array, log_variance: Array, noise: Array) -> Array:
-    """z = mean + exp(log_variance / 2) noise (arXiv:1312.6114, section 2.4).
-
-    Args:
-        mean: (N, Z).
-        log_variance: (N, Z).
-        noise: Normal values of that shape.
-    """
-    return np.asarray(mean + np.exp(log_variance / 2) * noise)
