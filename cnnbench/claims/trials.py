@@ -18,7 +18,8 @@ from cnnbench.spec.layers.merge import Add
 from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import initialize
 from cnnbench.training.dataset import Dataset
-from cnnbench.training.loop import TrainingResult, train
+from cnnbench.training.loop import train
+from cnnbench.training.result import TrainingResult
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.task import TrainingTask
 

@@ -153,4 +153,6 @@ def outcome(record: Record) -> str:
         parts.append(f"median {record.latency.median_s.value * 1e3:.3g} ms")
     if record.training is not None:
         parts.append(record.training.in_words)
+        if record.training.missed_target is not None:
+            parts.append(record.training.missed_target)
     return ", ".join(parts)

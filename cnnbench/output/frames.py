@@ -199,7 +199,7 @@ def _found(record: Record) -> Row:
     used = [outcome.budget_used for outcome in record.checks if outcome.budget_used is not None]
     row: Row = {
         "status": record.status,
-        "reason": record.reason,
+        "reason": record.reason or record.inconclusive,
         "budget_used": max(used, default=None),
         "failed_checks": sum(outcome.status == "failed" for outcome in record.checks) if record.checks else None,
         "backend_version": record.versions.get(record.cell.backend),
@@ -217,6 +217,8 @@ def _found(record: Record) -> Row:
         row |= {"peak_memory_bytes": memory.peak_bytes, "peak_device_memory_bytes": memory.device_peak_bytes}
     if record.training is not None:
         row["test_accuracy"] = record.training.test_accuracy
+        if (target := record.training.target) is not None:
+            row |= target.model_dump(include={"epochs_to_target", "time_to_target_s"}) | {"target": target.value}
         for score in record.training.metrics:
             name = f"test_{score.metric}"
             row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}

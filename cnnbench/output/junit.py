@@ -35,11 +35,11 @@ def run_cases(records: Iterable[Record], unrecorded: Iterable[Cell] = ()) -> lis
     """A case for each cell, and for each of its checks.
 
     A crash, a hang or an error is an error, and so is a planned cell without a record; wrong numbers are a failure;
-    what was skipped says why, and so does a cell whose checks do not prove its program.
+    what was skipped says why, and so does a cell that leaves a question open.
     """
     cases = []
     for record in records:
-        reason = record.reason or record.unproven or ""
+        reason = record.reason or record.inconclusive or ""
         cases.append(JUnitCase(record.cell.id, "cell", _outcome(record), reason, _seconds(record)))
         for check in record.checks:
             outcome: Outcome = {"passed": "passed", "failed": "failure", "skipped": "skipped"}[check.status]  # type: ignore[assignment]

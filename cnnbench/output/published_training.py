@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.labels import label, network_label
@@ -22,6 +23,8 @@ DIFFERENCES = (
     "confidence), and the p-value of the paired permutation test, or of the exact sign test for a share of images. "
     "An interval that holds 0 shows no difference."
 )
+
+TO_TARGET = "of training steps; evaluation and data preparation are left out"
 
 
 def training_sections(records: Sequence[Record], pictures: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -87,12 +90,23 @@ def training_table(records: Sequence[Record]) -> ReportTable:
             last, seconds = training.epochs[-1], sum(epoch.seconds for epoch in training.epochs)
             texts = (
                 network, label(record.cell), str(last.epoch), str(last.step), f"{seconds / 60:.1f} min",
-                f"{last.train_loss:.4g}", f"{last.test_loss:.4g}",
+                f"{last.train_loss:.4g}", figures.plain(last.test_loss), *_to_target(training),
             )  # fmt: skip
             rows.append(tuple(Entry(text) for text in texts))
     left = (Column("network", "left"), Column("backend", "left"))
     titles = ("epochs", "steps", "training steps took", "mean loss of the last epoch", "loss of the test images")
-    return ReportTable("", (*left, *(Column(title) for title in titles)), tuple(rows))
+    target = (Column("target", "left"), Column("epochs to target"), Column("time to target", help=TO_TARGET))
+    return ReportTable("", (*left, *(Column(title) for title in titles), *target), tuple(rows))
+
+
+def _to_target(training: Training) -> tuple[str, str, str]:
+    """What was to be reached, after how many epochs it was, and the time of the steps up to there."""
+    target = training.target
+    if target is None:
+        return (figures.NOTHING,) * 3
+    if target.epochs_to_target is None:
+        return target.in_words, "not reached", figures.NOTHING
+    return target.in_words, str(target.epochs_to_target), figures.seconds(target.time_to_target_s)
 
 
 def _by_network(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnbench.gates.agreement import agreements
@@ -15,6 +15,7 @@ from cnnbench.output.cautions import cautions, precision
 from cnnbench.output.labels import network_label
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
+from cnnbench.output.published_training import training_table
 from cnnbench.output.run_claims import run_claims_table
 from cnnbench.output.score_tables import agreement_findings, agreement_table, score_table
 from cnnbench.output.table import Column, Entry, ReportTable
@@ -82,6 +83,7 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
     tables = (
         run_claims_table(run),
         score_table(run.records),
+        replace(training_table(run.records), title="Training"),
         agreement_table(alike),
         relative_table(ratios),
         controls_table(run.records),
@@ -114,8 +116,10 @@ def gather(run: Evidence, gate: GateResult | None = None, units: Mapping[str, st
 
 def _tiles(run: Evidence, gate: GateResult | None) -> list[ReportTile]:
     records = run.records
-    unproven = sum(record.status == "ok" and record.unproven is not None for record in records)
-    ok = sum(record.status == "ok" for record in records) - unproven
+    ended = [record for record in records if record.status == "ok"]
+    unproven = sum(record.unproven is not None for record in ended)
+    missed = sum(record.unproven is None and record.inconclusive is not None for record in ended)
+    ok = len(ended) - unproven - missed
     failed = sum(record.status in BAD for record in records)
     skipped = sum(record.status == "skipped" for record in records)
     planned = len(records) + len(run.unrecorded)
@@ -124,6 +128,8 @@ def _tiles(run: Evidence, gate: GateResult | None) -> list[ReportTile]:
         tiles.append(ReportTile(str(failed), "cells failed", "bad"))
     if unproven:
         tiles.append(ReportTile(str(unproven), "cells not proven", "bad"))
+    if missed:
+        tiles.append(ReportTile(str(missed), "trainings missed their target", "bad"))
     if run.unrecorded:
         tiles.append(ReportTile(str(len(run.unrecorded)), "cells without a record", "bad"))
     if skipped:

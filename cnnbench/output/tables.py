@@ -107,7 +107,7 @@ def _budget_entry(checks: tuple[CheckOutcome, ...], names: Collection[str]) -> E
 
 def status_entry(record: Record) -> Entry:
     """The status with its reason, in the tone that it deserves."""
-    if record.status == "ok" and record.unproven is not None:
+    if record.status == "ok" and record.inconclusive is not None:
         return Entry("inconclusive", "muted")
     tone: Tone = "good" if record.status == "ok" else "bad" if record.status in BAD else "muted"
     return Entry(record.status.replace("_", " "), tone)
@@ -148,10 +148,10 @@ def _order(record: Record) -> tuple[object, ...]:
 
 
 def problems_table(records: Sequence[Record]) -> ReportTable:
-    """Every cell that did not end well or is not proven, and every failed check, with the reason or the report."""
+    """Every cell that did not end well or leaves a question open, and every failed check, with its reason or report."""
     rows = []
     for record in sorted(records, key=_order):
-        if record.status == "skipped" or (record.status == "ok" and record.unproven is None):
+        if record.status == "skipped" or (record.status == "ok" and record.inconclusive is None):
             continue
         failed = [check for check in record.checks if check.status == "failed"]
         for check in failed:
@@ -166,7 +166,7 @@ def problems_table(records: Sequence[Record]) -> ReportTable:
             )
         if not failed:
             status = status_entry(record)
-            reason = record.reason or record.unproven or ""
+            reason = record.reason or record.inconclusive or ""
             rows.append((Entry(record.cell.id), status, Entry(figures.NOTHING), Entry(reason)))
     columns = (
         Column("cell", "left"),

@@ -17,7 +17,8 @@ def training_findings(records: Sequence[Record]) -> list[str]:
     (12.0 % of the admitted difference at most); later steps cannot be compared".
     """
     return [
-        f"{network_label(record.cell)}, {label(record.cell)}: {_reached(record.training)}; {_curve(record.training)}"
+        f"{network_label(record.cell)}, {label(record.cell)}: {_reached(record.training)}{_target(record.training)}; "
+        f"{_curve(record.training)}"
         for record in records
         if record.training is not None
     ]
@@ -27,6 +28,19 @@ def _reached(training: Training) -> str:
     if training.test_accuracy is not None:
         return f"test accuracy {figures.percent(training.test_accuracy)}"
     return training.in_words
+
+
+def _target(training: Training) -> str:
+    """When the target was reached, or that it was not; "" without one."""
+    target = training.target
+    if target is None:
+        return ""
+    if target.epochs_to_target is None:
+        return f"; {training.missed_target}"
+    epochs = f"{target.epochs_to_target} epoch{'s' * (target.epochs_to_target != 1)}"
+    return (
+        f"; {target.in_words} was reached after {epochs}, {figures.seconds(target.time_to_target_s)} of training steps"
+    )
 
 
 def _curve(training: Training) -> str:

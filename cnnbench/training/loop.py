@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +21,11 @@ from cnnbench.training.checkpoints import Checkpoint
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import outputs_of
 from cnnbench.training.metrics.registry import Score, default_metrics, scorable, score
+from cnnbench.training.result import TrainingResult
 from cnnbench.training.supervision import supervision
+from cnnbench.training.target import target_of
 from cnnbench.training.targets import purpose_of, require_true_targets, trained_graph
 from cnnbench.training.task import TrainingTask
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """What a run gives.
-
-    Args:
-        losses: Of each step, before its update. epochs: what each came to.
-        predictions, targets: Classes of the test images after the last epoch (N,); () for what is no classifier.
-        final: Weights, running statistics and slots at the end.
-        outputs: Of the test images after the last epoch, by name.
-        images: The test images.
-    """
-
-    losses: tuple[float, ...]
-    epochs: tuple[Epoch, ...]
-    predictions: tuple[int, ...]
-    targets: tuple[int, ...]
-    final: HostTraining
-    outputs: Mapping[str, NDArray[Any]]
-    images: NDArray[Any]
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """The share of test images whose class is predicted after the last epoch."""
-        return self.epochs[-1].test_accuracy
-
 
 OnEpoch = Callable[[Epoch], None]
 OnStep = Callable[[int, float], None]
@@ -66,7 +40,7 @@ def train(
     checkpoint: Path | None = None,
     clock: Clock = MACHINE,
 ) -> TrainingResult:
-    """Trains a network, and evaluates it after each epoch.
+    """Trains a network, and evaluates it after each epoch; it ends early at the target of the settings.
 
     Args:
         task: What is trained, by whom and how.
@@ -82,7 +56,7 @@ def train(
     run = _Run(task, clock)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
-    while run.epoch < task.settings.epochs:
+    while not run.ended:
         result = run.one_epoch(on_step)
         if checkpoint is not None:
             checkpoints.save(run.checkpoint(), checkpoint)
@@ -143,6 +117,7 @@ class _Run:
         self.program = task.backend.compile_step(trained, task.passes(training=True), objective, optimizer)
         self.program.load(*split_state(trained, task.arrays))
         self.evaluation = task.backend.compile_forward(self.graph, task.passes(training=False))
+        self.target = target_of(self.graph, self.test_data, self.settings.target)
         self.clock = clock
         self.epoch = 0
         self.losses: list[float] = []
@@ -169,6 +144,12 @@ class _Run:
         """Where the run stands."""
         return Checkpoint(self.task.digest, self.training, tuple(self.losses), tuple(self.epochs))
 
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are done, or the last one reached the target."""
+        at_target = self.target is not None and bool(self.epochs) and self.target.reached_by(self.epochs[-1])
+        return at_target or self.epoch >= self.settings.epochs
+
     def one_epoch(self, on_step: OnStep | None) -> Epoch:
         """Trains one epoch and evaluates."""
         seconds = 0.0
@@ -191,11 +172,13 @@ class _Run:
             train_loss=train_loss,
             test_loss=self.supervision.test_loss(self.outputs, _arrays(self.training)),
             test_accuracy=self._accuracy(values),
-            metrics=self._scores(intervals=self.epoch == self.settings.epochs),
+            metrics=self._scores(intervals=False),
             seconds=seconds,
         )
         self.epochs.append(result)
-        return result
+        if self.ended and result.metrics:
+            self.epochs[-1] = result.model_copy(update={"metrics": self._scores(intervals=True)})
+        return self.epochs[-1]
 
     def steps(self, epoch: int) -> Iterator[tuple[int, float, float]]:
         """Takes an epoch's steps: (number from 1, loss, seconds) of each."""
@@ -231,6 +214,7 @@ class _Run:
             final=self.training,
             outputs=outputs,
             images=self.test_data.images,
+            target=self.target and self.target.after(self.epochs),
         )
 
     def _accuracy(self, values: NDArray[Any]) -> float | None:

@@ -26,6 +26,7 @@ class TrainSettings:
         learning_rate: The base rate, which the schedule multiplies.
         seed: Of the order of batches, masks, augmentation and the choice of images.
         train_images, test_images: At most so many, chosen by the seed; None for all.
+        target: It ends after the first epoch whose evaluation is as good in the main metric; None for all epochs.
     """
 
     data: str = "digits"
@@ -40,6 +41,7 @@ class TrainSettings:
     seed: int = 0
     train_images: int | None = None
     test_images: int | None = None
+    target: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "train_images", "test_images"):

@@ -22,7 +22,8 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.data import load_dataset
 from cnnbench.training.dataset import DataRequest
 from cnnbench.training.departures import apart_by, departures, ties
-from cnnbench.training.loop import TrainingResult, train
+from cnnbench.training.loop import train
+from cnnbench.training.result import TrainingResult
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.targets import purpose_of, targets_of
 from cnnbench.training.task import TrainingTask

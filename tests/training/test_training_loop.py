@@ -30,7 +30,8 @@ from cnnbench.training.data import load_dataset
 from cnnbench.training.dataset import DataRequest
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.evaluation import host_loss
-from cnnbench.training.loop import TrainingResult, losses_until, train
+from cnnbench.training.loop import losses_until, train
+from cnnbench.training.result import TrainingResult
 from cnnbench.training.schedules import Constant, Cosine, Plateau
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.task import TrainingTask
@@ -267,7 +268,7 @@ def test_a_checkpoint_belongs_to_every_field_of_its_training_and_to_the_code(
     settings = {
         "data": "blobs", "image": (1, 8, 8), "epochs": 4, "batch": 8, "loss": MeanSquaredError(), "optimizer": SGD(),
         "learning_rate": 0.03, "schedule": Constant(), "augmentation": Augmentation(), "seed": 1, "train_images": None,
-        "test_images": None,
+        "test_images": None, "target": 0.5,
     }  # fmt: skip
     assert settings.keys() == {item.name for item in fields(TrainSettings)}
     assert TrainingTask(numpy_backend, small_graph(), initialize(graph, 0), replace(SMALL), FAST).digest == task.digest

@@ -16,6 +16,7 @@ from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.metrics.score import Score
+from cnnbench.training.target import Target
 
 
 class Digests(Frozen):
@@ -97,6 +98,7 @@ class Training(Frozen):
             None for a network that does not classify.
         envelope: The curve's agreement with the reference.
         evaluation: The predictions' agreement with NumPy's; None where they were not compared.
+        target: What was to be reached, and when it was; None where the suite names none.
     """
 
     epochs: tuple[Epoch, ...]
@@ -107,6 +109,12 @@ class Training(Frozen):
     test_accuracy: float | None = None
     envelope: dict[str, Any] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
+    target: Target | None = None
+
+    @property
+    def missed_target(self) -> str | None:
+        """In words, that the target was not reached; None where it was, or there is none."""
+        return None if self.target is None else self.target.missed(self.epochs)
 
     @property
     def metrics(self) -> tuple[Score, ...]:

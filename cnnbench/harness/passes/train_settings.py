@@ -27,6 +27,7 @@ def train_settings(settings: Train, seed: int) -> TrainSettings:
         seed=seed,
         train_images=settings.train_images,
         test_images=settings.test_images,
+        target=settings.target,
     )
 
 

@@ -166,6 +166,7 @@ class _TrainingPass:
             losses=reply.losses,
             predictions=reply.predictions,
             targets=reply.targets,
+            target=reply.target,
             test_accuracy=epochs[-1].test_accuracy,
         )
 

@@ -106,8 +106,13 @@ class Record(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """0, 3, 4, or 5 where its checks do not prove the program."""
-        return EXIT_CODES.get(self.status, 0 if self.unproven is None else UNPROVEN)
+        """0, 3, 4, or 5 where it leaves a question open."""
+        return EXIT_CODES.get(self.status, 0 if self.inconclusive is None else UNPROVEN)
+
+    @property
+    def inconclusive(self) -> str | None:
+        """Why it ended and leaves a question open: its checks prove nothing, or its training missed the target."""
+        return self.unproven or (self.training.missed_target if self.training else None)
 
     @property
     def unproven(self) -> str | None:

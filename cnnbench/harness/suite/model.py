@@ -206,6 +206,7 @@ class Train(Frozen):
         learning_rate: The base rate. schedule: how it changes: ``constant``, ``step``, ``cosine`` ..., with fields.
         initializer: By which named rule weights start; null for what the layers say.
         train_images, test_images: At most so many, chosen by the seed; null for all.
+        target: It ends after the first epoch that is as good in the main metric, accuracy of a classifier.
         envelope_runs: Perturbed runs of NumPy from which the envelope of the curves is made.
     """
 
@@ -221,6 +222,7 @@ class Train(Frozen):
     initializer: str | None = None
     train_images: PositiveInt | None = None
     test_images: PositiveInt | None = None
+    target: Number | None = None
     envelope_runs: PositiveInt = 3
 
 

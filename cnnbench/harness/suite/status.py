@@ -27,4 +27,4 @@ EXIT_CODES: dict[str, int] = {
     "wrong_dtype": 4,
     "mismatch": 4,
 }
-UNPROVEN = 5  # it ended, but its checks do not prove its program
+UNPROVEN = 5  # it ended, but its checks do not prove its program, or its training missed the target

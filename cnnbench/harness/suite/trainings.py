@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnbench.errors import CnnbenchError, DataError, SuiteError, did_you_mean
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.model import Suite, Train
 from cnnbench.harness.suite.networks import network
 from cnnbench.harness.suite.points import Point
 from cnnbench.harness.suite.program_training import ProgramTraining, program_for
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PROGRAM_CHECK = "program"  # among the checks of a cell that trains by a program, whatever else is checked
 LOOP_LEFT_OUT = {"architectures", "envelope_runs"}
+LATER_KEYS = ("initializer", "target")  # which suites did not have at first; without one, the keys of cells stay
 
 
 class AskedTraining(NamedTuple):
@@ -41,11 +42,13 @@ def training_of(point: Point, suite: Suite) -> AskedTraining:
         suite: With its trainings.
 
     Raises:
-        SuiteError: Its program trains another network, or the same architecture at another image.
+        SuiteError: Its program trains another network, or the same architecture at another image; or a classifier is
+            to reach what is no accuracy.
     """
     if suite.train is not None and point.architecture in suite.train.architectures:
-        own_start = set() if suite.train.initializer else {"initializer"}  # the keys of what was asked before stay
-        asked = {"train": suite.train.model_dump(mode="json", exclude=LOOP_LEFT_OUT | own_start)}
+        unasked = {name for name in LATER_KEYS if getattr(suite.train, name) is None}
+        asked = {"train": suite.train.model_dump(mode="json", exclude=LOOP_LEFT_OUT | unasked)}
+        _check_target(point, suite.train)
         return AskedTraining(asked, (suite.train.data,))
     found = program_for(point.architecture, suite.programs)
     if found is None:
@@ -57,6 +60,19 @@ def training_of(point: Point, suite: Suite) -> AskedTraining:
         raise as_suite_error(error).at("programs") from None
     asked = {"program": training.model_dump(mode="json")}
     return AskedTraining(asked, tuple(dict.fromkeys(training.datasets(plugin).values())), plugin.name)
+
+
+def _check_target(point: Point, train: Train) -> None:
+    """Refuses, before anything runs, an accuracy that no classifier reaches; other metrics are known with the data."""
+    if train.target is None:
+        return
+    from cnnbench.training.target import require_possible_accuracy
+
+    graph = network(point.architecture, point.image, point.num_classes)
+    try:
+        require_possible_accuracy(graph, train.target)
+    except CnnbenchError as error:
+        raise as_suite_error(error).at("train.target") from None
 
 
 def training_data(cell: Cell, suite: Suite) -> tuple[str, ...]:

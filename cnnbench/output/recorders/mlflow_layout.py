@@ -114,8 +114,8 @@ def _point(run: Evidence, record: Record, used: float | None, colours: Mapping[s
         "cnnbench.key": cell.key,
         **{f"version.{_key(name)}": version for name, version in record.versions.items()},
     }
-    if record.reason:
-        tags["cnnbench.reason"] = record.reason[:NOTE_LIMIT]
+    if reason := record.reason or record.inconclusive:
+        tags["cnnbench.reason"] = reason[:NOTE_LIMIT]
     return PlannedRun(
         name=f"{label(cell)} {network_label(cell)} b{cell.batch}",  # legends cut the end
         kind="point",

@@ -36,8 +36,11 @@ def training_points(training: Training) -> Iterator[tuple[str, float, int]]:
 
 
 def final_scores(training: Training) -> dict[str, float | None]:
-    """The metrics after the last epoch: ``test_mean_iou`` and the like."""
-    return _scores(training.epochs[-1], "") if training.epochs else {}
+    """The metrics after the last epoch, ``test_mean_iou`` and the like, and when the target was reached."""
+    found = _scores(training.epochs[-1], "") if training.epochs else {}
+    if (target := training.target) is not None:
+        found |= {"epochs_to_target": target.epochs_to_target, "time_to_target_s": target.time_to_target_s}
+    return found
 
 
 def training_lines(records: Sequence[Record]) -> tuple[str, ...]:

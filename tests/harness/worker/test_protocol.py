@@ -47,6 +47,7 @@ from cnnbench.training.programs.serialization import program_digest
 from cnnbench.training.schedules import Step
 from cnnbench.training.settings import TrainSettings
 from cnnbench.training.steps import TrainingSteps
+from cnnbench.training.target import Target
 
 GRAPH = build("simple_cnn", image=(3, 8, 8), num_classes=4)
 OPTIONS = ProgramOptions(mode="fast", precision=precision("bfloat16"), layout="channels_last", fold_batch_norm=True)
@@ -167,7 +168,12 @@ REPLY_EXAMPLES = [
     sessions.AnswerReply(done=False),
     training.CrossingsReply(moves=(0.0, 1e-6)),
     training.LossesReply(losses=(0.5, math.inf)),
-    training.TrainReply(losses=(0.5,), predictions=(1, 2), targets=(1, 3)),
+    training.TrainReply(
+        losses=(0.5,),
+        predictions=(1, 2),
+        targets=(1, 3),
+        target=Target(metric="accuracy", value=0.9, epochs_to_target=2, time_to_target_s=1.5),
+    ),
     programs.RoundsReply(taken=((0, "judge"), (0, "average"))),
     programs.TrainProgramReply(losses=(0.5, math.inf)),
     claims.ClaimReply(
@@ -225,7 +231,7 @@ def test_another_shape_of_any_message_has_another_version():
         fields = sorted(type(message).model_fields)
         shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
     text = json.dumps(shapes, sort_keys=True)
-    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (11, "4cdcb8d6dccc109e")
+    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (12, "68df4c9b43974069")
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():

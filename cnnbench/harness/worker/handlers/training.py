@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 
 def losses(request: LossesRequest, state: WorkerState) -> LossesReply:
-    """Trains beside a curve until the two have parted."""
+    """Trains beside a curve until the two have parted, or that curve ends."""
     from cnnbench.numerics.training_envelope import parted
     from cnnbench.training.loop import losses_until
 
     def enough(step: int, loss: float) -> bool:
-        return step == request.most or (bool(request.beside) and parted(step, loss, request.beside))
+        if step == request.most or not request.beside:
+            return step == request.most
+        return step == len(request.beside) or parted(step, loss, request.beside)
 
     found = losses_until(_task(request, state), enough, on_step=signs_of_life(state))
     return LossesReply(losses=tuple(found))
@@ -55,7 +57,9 @@ def train(request: TrainRequest, state: WorkerState) -> TrainReply:
     )
     write_arrays(request.final, {**result.final.weights, **result.final.state})
     write_arrays(request.outputs, {**result.outputs, TEST_IMAGES: result.images})
-    return TrainReply(losses=result.losses, predictions=result.predictions, targets=result.targets)
+    return TrainReply(
+        losses=result.losses, predictions=result.predictions, targets=result.targets, target=result.target
+    )
 
 
 def evaluate(request: EvaluateRequest, state: WorkerState) -> EvaluateReply:

@@ -10,6 +10,7 @@ from pydantic import Field
 from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request
 from cnnbench.harness.worker.protocol.values import GraphValue, OptionsValue, TrainSettingsValue
 from cnnbench.training.epoch import Epoch
+from cnnbench.training.target import Target
 
 TEST_IMAGES = "test images"  # among the outputs in a file; no output has a blank in its name
 
@@ -59,11 +60,16 @@ class CrossingsRequest(Request[CrossingsReply]):
 
 
 class TrainReply(Message):
-    """The loss of each step, and of the test images the predicted and the true classes at the end."""
+    """The loss of each step, and of the test images the predicted and the true classes at the end.
+
+    Args:
+        target: When it was reached; None where the settings name none.
+    """
 
     losses: tuple[AnyFloat, ...]
     predictions: tuple[int, ...]
     targets: tuple[int, ...]
+    target: Target | None = None
 
 
 class TrainRequest(Request[TrainReply]):
