@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cnnbench.face.porting import port as port
     from cnnbench.face.prediction import Prediction as Prediction
     from cnnbench.face.prediction import predict as predict
+    from cnnbench.face.profiling import NetworkProfile as NetworkProfile
+    from cnnbench.face.profiling import profile as profile
     from cnnbench.face.recording import log as log
     from cnnbench.face.reducing import Reduced as Reduced
     from cnnbench.face.reducing import reduce as reduce
@@ -61,6 +63,7 @@ _HOMES = {
     "cnnbench.face.networks": ("Model", "build", "load"),
     "cnnbench.face.porting": ("port",),
     "cnnbench.face.prediction": ("Prediction", "predict"),
+    "cnnbench.face.profiling": ("NetworkProfile", "profile"),
     "cnnbench.face.recording": ("log",),
     "cnnbench.face.reducing": ("Reduced", "reduce"),
     "cnnbench.face.running": ("plan", "run"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram, WatchedPass
 from cnnbench.execution.handover import handed, take_over
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
@@ -78,9 +78,19 @@ class NumpyForward(_NumpyProgram, ForwardProgram):
     """A forward pass by ``Program.forward``."""
 
     def run(self, operands: ProgramOperands) -> ForwardResult:
+        return self._run(self._planned(operands), operands)
+
+    def watched(self, operands: ProgramOperands, watch: Callable[[int], None]) -> WatchedPass:
+        program = self._planned(operands).watched(watch)
+        return WatchedPass(program, lambda: self._run(program, operands))
+
+    def _run(self, program: Program, operands: ProgramOperands) -> ForwardResult:
         self.bound.require_loaded(self._weights)
         with single_threaded(), np.errstate(all="ignore"):
-            return self.bound.program.forward(operands.inputs, self._weights, self._state, operands.masks)
+            return program.forward(operands.inputs, self._weights, self._state, operands.masks)
+
+    def _planned(self, operands: ProgramOperands) -> Program:
+        return self.bound.program
 
     def download(self, results: ForwardResult) -> HostResult:
         return self.bound.host_result(hosted(results.outputs), hosted(results.state))
@@ -98,22 +108,14 @@ class NumpyFastForward(NumpyForward):
         self._plans: dict[tuple[tuple[Shape, ...], Team], Program] = {}
 
     def prepare(self, operands: ProgramOperands) -> None:
-        if all(x.size for x in operands.inputs):
-            self._planned(operands)
-
-    def run(self, operands: ProgramOperands) -> ForwardResult:
-        if any(not x.size for x in operands.inputs):
-            return super().run(operands)  # of no images there is nothing to plan
-        self.bound.require_loaded(self._weights)
-        planned = self._planned(operands)
-        with single_threaded(), np.errstate(all="ignore"):
-            return planned.forward(operands.inputs, self._weights, self._state)
+        self._planned(operands)
 
     def _planned(self, operands: ProgramOperands) -> Program:
-        shapes = tuple(x.shape for x in operands.inputs)
-        key = (shapes, team())
+        if any(not x.size for x in operands.inputs):
+            return self.bound.program  # of no images there is nothing to plan
+        key = (tuple(x.shape for x in operands.inputs), team())
         if key not in self._plans:
-            self._plans[key] = plan(self.bound.program, self._native, shapes, self.setting.arithmetic, team())
+            self._plans[key] = plan(self.bound.program, self._native, key[0], self.setting.arithmetic, team())
         return self._plans[key]
 
 
@@ -149,8 +151,7 @@ class _NumpyReverse(_NumpyProgram):
 
 
 def _with_zeros(gradients: Sequence[Array | None], values: Sequence[Array]) -> list[Array]:
-    pairs = zip(gradients, values, strict=True)
-    return [np.zeros_like(value) if gradient is None else gradient for gradient, value in pairs]
+    return [np.zeros_like(x) if gradient is None else gradient for gradient, x in zip(gradients, values, strict=True)]
 
 
 class NumpyGradient(_NumpyReverse, GradientProgram):

@@ -121,6 +121,7 @@ class TorchBackend(Backend):
             reader=BatchReader(bound, loss, cotangents=gradient and loss is None, masks=not native),
             placement=TorchPlacement(self._device, DTYPES[options.precision.storage], self._channels_last(options)),
             walk=make_walk(bound.program, options.mode, function),
+            eager=options.mode == "eager",
             before_run=partial(set_arithmetic, options.precision.name, self._device.type),
         )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
+from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram, WatchedPass
 from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
 from cnnbench.execution.loading import BoundGraph
@@ -18,7 +18,7 @@ from cnnbench.execution.optimizers import clipped_units
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_torch.arrays import TorchPlacement, host
 from cnnbench_torch.optimizers import OPTIMIZERS, clip, read_slots, set_rate, write_slots
-from cnnbench_torch.walk import TorchPass, Walk
+from cnnbench_torch.walk import TorchPass, Walk, make_walk
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class TorchSetting:
         reader: Of its batches; it reads no masks where PyTorch draws them.
         placement: Where its tensors live.
         walk: The walk in its mode.
+        eager: Whether it runs step by step.
         before_run: Sets the process-wide arithmetic flags of the program's policy.
     """
 
@@ -37,6 +38,7 @@ class TorchSetting:
     reader: BatchReader
     placement: TorchPlacement
     walk: Walk
+    eager: bool
     before_run: Callable[[], None]
 
 
@@ -91,6 +93,14 @@ class TorchForward(_TorchProgram, ForwardProgram):
     def run(self, operands: ProgramOperands) -> TorchPass:
         with torch.inference_mode():
             return self.walk(operands)
+
+    def watched(self, operands: ProgramOperands, watch: Callable[[int], None]) -> WatchedPass | None:
+        if not self.setting.eager:
+            return None
+        program = self.bound.program.watched(watch)
+        own = TorchForward(replace(self.setting, walk=make_walk(program, "eager")))
+        own._weights, own._state = self._weights, self._state
+        return WatchedPass(program, lambda: own.run(operands))
 
     def download(self, results: TorchPass) -> HostResult:
         return self.bound.host_result(hosted(results.outputs), self.state_after(results))

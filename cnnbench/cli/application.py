@@ -22,6 +22,7 @@ from cnnbench.cli.merge import merge
 from cnnbench.cli.plan import plan
 from cnnbench.cli.port import port
 from cnnbench.cli.predict import predict
+from cnnbench.cli.profile import profile
 from cnnbench.cli.reduce import reduce
 from cnnbench.cli.replay import replay
 from cnnbench.cli.report import report
@@ -70,6 +71,7 @@ application.command("replay")(replay)
 application.command("fuzz")(fuzz)
 application.add_typer(faults, name="faults")
 application.command("predict")(predict)
+application.command("profile")(profile)
 application.command("export")(export)
 application.command("port")(port)
 application.command("conformance")(conformance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,14 @@ def show_table(table: ReportTable) -> None:
     from cnnbench.output.text import to_text
 
     echo(to_text(table, _width(), colours=_shows_colours()).removesuffix("\n"))
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Lines wrapped at the terminal's width, what is wrapped being indented; whole where nothing limits a line."""
+    width = _width()
+    for line in lines:
+        for part in [line] if width is None else textwrap.wrap(line, width, subsequent_indent="  ") or [""]:
+            echo(part)
 
 
 def show_results(report: RunReport) -> None:

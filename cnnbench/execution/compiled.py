@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.program import Program
 
 
 class NativeArray(NamedTuple):
@@ -19,6 +20,18 @@ class NativeArray(NamedTuple):
 
     value: Any
     channels_last: bool = False
+
+
+class WatchedPass(NamedTuple):
+    """A forward pass that tells of each of its steps.
+
+    Args:
+        program: What runs; a step of it may compute several nodes.
+        run: One pass.
+    """
+
+    program: Program
+    run: Callable[[], object]
 
 
 class ForwardProgram(ABC):
@@ -51,6 +64,17 @@ class ForwardProgram(ABC):
 
         Canonical and by full name, folded where batch norms are; None where the backend does not tell. A check compares
         them bit for bit with what was loaded.
+        """
+        return None
+
+    def watched(self, operands: Any, watch: Callable[[int], None]) -> WatchedPass | None:
+        """The pass of ``run``, which calls ``watch`` with the number of each step after it; for profiles.
+
+        None where a compiler takes the graph as a whole, so that no time belongs to one node.
+
+        Args:
+            operands: Of ``upload``.
+            watch: Called in the pass, between two steps; where the device works on, it waits for that.
         """
         return None
 

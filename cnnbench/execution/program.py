@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from cnnbench.errors import UnavailableError
@@ -22,6 +22,8 @@ class BoundStep:
         inputs, outputs: Slots of values. masks: positions among the program's masks.
         weights, state: Positions among the program's weights and state.
         free: Slots whose last use this step is.
+        members: The names of the nodes that the step computes, its own first; () for its own alone.
+        algorithm: Which one runs, where the backend has several for the kind.
     """
 
     name: str
@@ -35,6 +37,8 @@ class BoundStep:
     state: tuple[int, ...]
     masks: tuple[int, ...]
     free: tuple[int, ...]
+    members: tuple[str, ...] = ()
+    algorithm: str = ""
 
 
 class ForwardResult(NamedTuple):
@@ -127,6 +131,19 @@ class Program:
                 slots[slot] = None
         outputs = tuple([slots[i] for i in self.outputs])
         return ForwardResult(outputs, new_state, Tape(saved) if record else None)
+
+    def watched(self, watch: Callable[[int], None]) -> Program:
+        """The same program, which calls ``watch`` with the number of each step as that step's op has returned."""
+
+        def with_watch(number: int, step: BoundStep) -> BoundStep:
+            def forward(*operands: Any) -> Any:
+                result = step.forward(*operands)
+                watch(number)
+                return result
+
+            return replace(step, forward=forward)
+
+        return replace(self, steps=tuple(with_watch(i, step) for i, step in enumerate(self.steps)))
 
     def reverse(
         self,

@@ -153,6 +153,26 @@ class PredictKeywords(TypedDict, total=False):
     threads: int | None
 
 
+class ProfileKeywords(TypedDict, total=False):
+    """What is profiled, and how.
+
+    Args:
+        image, num_classes: As ``build`` takes them. seed: of drawn weights and inputs; 0 unless given.
+        batch: Images; 1 unless given.
+        rounds: In each of which every node is timed once; 10 unless given.
+        fold_batch_norm: Whether batch norms are folded into the convolutions before them.
+        threads: Computing threads.
+    """
+
+    image: Image
+    num_classes: int | None
+    seed: int
+    batch: int
+    rounds: int
+    fold_batch_norm: bool
+    threads: int | None
+
+
 class ViewKeywords(TypedDict, total=False):
     """What is looked at, and where the pictures go.
 

@@ -75,7 +75,7 @@ class LeastWork:
         values += sum(math.prod(w.shape) for w in graph.named_weights() if w.name.rpartition(".")[0] in owners)
         values += sum(math.prod(item.full_shape(batch)) for item in graph.inputs)
         values += sum(math.prod(shapes[value]) for _, value in graph.outputs)
-        return LeastWork(operations, values * _size(policy))
+        return LeastWork(operations, values * value_bytes(policy))
 
     def seconds(self, rates: MachineRates, policy: PrecisionPolicy) -> float:
         """Below so many no call can be, whatever the program.
@@ -84,7 +84,7 @@ class LeastWork:
             rates: Measured on this machine, with the threads of the cell.
             policy: The program's precision.
         """
-        faster = NARROW if _size(policy) < 4 else 1
+        faster = NARROW if value_bytes(policy) < 4 else 1
         computing = self.operations / (MARGIN * faster * rates.operations_per_s)
         return max(computing, self.bytes / (READING * MARGIN * rates.copied_bytes_per_s))
 
@@ -111,5 +111,6 @@ def _needed(graph: Graph) -> list[Node]:
     return found
 
 
-def _size(policy: PrecisionPolicy) -> int:
+def value_bytes(policy: PrecisionPolicy) -> int:
+    """Of one value in the type in which a policy stores it."""
     return {"float64": 8, "float32": 4}.get(policy.storage, 2)

@@ -13,15 +13,21 @@ COPY_BYTES = 128 * 2**20
 CACHED_BYTES = 2**18
 
 
-def yardsticks(clock: Clock = MACHINE, *, seconds: float = 0.25) -> dict[str, float]:
-    """NumPy's float32 matrix product in GFLOP/s (2 n^3 operations) and a copy in GB/s (read and write counted).
+def yardsticks(clock: Clock = MACHINE, *, seconds: float = 0.25, storage: str = "float32") -> dict[str, float]:
+    """NumPy's matrix product in GFLOP/s (2 n^3 operations) and a copy in GB/s (read and write counted).
 
     Each is the best of as many tries as fit ``seconds`` (three at least): the best is what the machine can do, the
     rest is what disturbed it.
+
+    Args:
+        clock: For tests.
+        seconds: Of each measurement.
+        storage: ``float64`` for products of that type; float32 for every other.
     """
     import numpy as np
 
-    left = np.random.default_rng(0).standard_normal((MATRIX_SIZE, MATRIX_SIZE), np.float32)
+    dtype = np.float64 if storage == "float64" else np.float32
+    left = np.random.default_rng(0).standard_normal((MATRIX_SIZE, MATRIX_SIZE)).astype(dtype)
     product = np.empty_like(left)
     source = np.ones(COPY_BYTES // 4, np.float32)
     target = np.empty_like(source)

@@ -120,3 +120,18 @@ VERDICTS = {
     "detectable": FIGURE,
     "reason": TEXT,
 }
+PROFILE = {
+    "name": TEXT,
+    "kind": TEXT,
+    "members": TEXT,
+    "algorithm": TEXT,
+    "macs": COUNT,
+    "bytes": COUNT,
+    "time_s": FIGURE,
+    "low_s": FIGURE,
+    "high_s": FIGURE,
+    "share_of_time": FIGURE,
+    "macs_per_s": FIGURE,
+    "bytes_per_s": FIGURE,
+    "roofline_share": FIGURE,
+}

@@ -29,6 +29,7 @@ class FusedStep:
         inputs, weights, state: As in ``BoundStep``, those of the guests after the host's.
         stages: What follows the host's own computation on each block.
         outputs: The slots of the last step's outputs.
+        members: The names of all steps in it, in order.
     """
 
     step: BoundStep
@@ -38,6 +39,7 @@ class FusedStep:
     state: tuple[int, ...]
     stages: tuple[Stage, ...]
     outputs: tuple[int, ...]
+    members: tuple[str, ...]
 
     @property
     def kind(self) -> str:
@@ -55,6 +57,7 @@ class FusedStep:
             self.weights += guest.weights
             self.state += guest.state
         self.outputs = guest.outputs
+        self.members += (guest.name,)
 
 
 def _stage(step: BoundStep, weight: int, state: int) -> Stage:
@@ -73,7 +76,7 @@ def _start(step: BoundStep, role: Role) -> FusedStep:
         stages = tuple(Residual(i) for i in range(1, len(step.inputs)))
     elif fast and step.layer.kind in GUESTS:
         stages = (_stage(step, 0, 0),)
-    return FusedStep(step, role, step.inputs, step.weights, step.state, stages, step.outputs)
+    return FusedStep(step, role, step.inputs, step.weights, step.state, stages, step.outputs, (step.name,))
 
 
 def fuse(program: Program, role_of: Callable[[BoundStep], Role]) -> list[FusedStep]:

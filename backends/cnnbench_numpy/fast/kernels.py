@@ -48,7 +48,13 @@ class Workspace:
 
 
 class Kernel(ABC):
-    """One fused step for operands of one shape."""
+    """One fused step for operands of one shape.
+
+    Attributes:
+        algorithm: Its name, where there are several for the kind.
+    """
+
+    algorithm = ""
 
     @abstractmethod
     def run(self, operands: KernelOperands, out: Array) -> None:
@@ -71,6 +77,7 @@ class ConvKernel(Kernel):
             self.depthwise = Depthwise(self.geometry) if self.geometry.depthwise else None
             if self.depthwise is None:
                 workspace.reserve(self.patches.workspace_size(self.regions))
+        self.algorithm = "1x1" if self.patches is None else "direct" if self.depthwise is None else "depthwise"
 
     def run(self, operands: KernelOperands, out: Array) -> None:
         x, weight = operands.inputs[0], operands.weights[0]

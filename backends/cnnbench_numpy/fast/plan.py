@@ -104,6 +104,8 @@ def plan(program: Program, native: Operations, inputs: Sequence[Shape], how: Flo
                 weights=item.weights,
                 state=item.state,
                 free=memory.free(position),
+                members=item.members,
+                algorithm=kernel.algorithm if kernel is not None else "",
             )
         )
     return replace(program, steps=tuple(steps))

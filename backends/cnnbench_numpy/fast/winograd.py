@@ -31,6 +31,7 @@ class WinogradKernel(Kernel):
         self, layer: Conv, x: Shape, form: Winograd, epilogue: Epilogue, team: Team, workspace: Workspace
     ) -> None:
         self.form = form
+        self.algorithm = f"winograd {form.tile}x{form.tile}"
         self.epilogue = epilogue
         self.team = team
         self.workspace = workspace
