@@ -47,7 +47,7 @@ class CnnbenchError(Exception):
     def at(self, where: str) -> CnnbenchError:
         """The same error with its place filled in, the outer place first."""
         found = copy.copy(self)
-        found.where = f"{where}: {self.where}" if self.where else where
+        found.where = _shown(f"{where}: {self.where}" if self.where else where)
         return found
 
     def __str__(self) -> str:

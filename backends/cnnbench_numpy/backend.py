@@ -47,6 +47,7 @@ class NumpyBackend(Backend):
             "by Winograd, a NaN or an infinity reaches all outputs of its tile",
             precisions=("float32-winograd",),
             modes=("fast",),
+            condition="3x3 windows of stride 1",
             when=may_run,
             special_values="always",
         )

@@ -75,7 +75,7 @@ def _none(cls: type[Layer], missing: Iterable[str], operations: Operations) -> S
 def _gradient(cls: type[Layer], gaps: tuple[Gap, ...]) -> Literal["yes", "with gaps", "no"]:
     if not cls.differentiable:
         return "no"
-    return "with gaps" if gaps else "yes"
+    return "with gaps" if any(not gap.special_values for gap in gaps) else "yes"
 
 
 def _parts(cls: type[Layer], native: Collection[str]) -> tuple[str, ...]:

@@ -45,10 +45,11 @@ def hard_case(case: Case) -> Case | None:
     batch: dict[str, Array] = {}
     for name in representatives(case.lowered, case.size):
         node = case.lowered.node(name)
-        call = _hard_call(case, node)
-        if call is None:
+        found = _hard_call(case, node)
+        if found is None:
             continue
-        part = teacher_forced(case.lowered, [name], call.inputs[0].shape[0])
+        call, images = found
+        part = teacher_forced(case.lowered, [name], images)
         inputs += part.inputs
         nodes += part.nodes
         outputs += part.outputs
@@ -63,8 +64,11 @@ def hard_case(case: Case) -> Case | None:
     return replace(case, graph=graph, arrays=arrays, batch=batch, targets=None)
 
 
-def _hard_call(case: Case, node: Node) -> LayerCall | None:
-    """The node's call on hard operands; None where its kind has none, or an operand has no images in its first axis."""
+def _hard_call(case: Case, node: Node) -> tuple[LayerCall, int] | None:
+    """The node's call on hard operands with its number of images.
+
+    None where its kind has none, or an operand has no images in its first axis.
+    """
     graph, rule = case.lowered, hard_rule(node.layer.kind)
     if rule is None or not node.inputs:
         return None
@@ -82,4 +86,6 @@ def _hard_call(case: Case, node: Node) -> LayerCall | None:
     hard = Hardness.of(case.policy, stream(case.seed, "hard operands", node.name))
     shapes = zip(integers, graph.input_shapes(node, images), strict=True)
     ordinary = tuple(np.zeros(shape, np.int64) if whole else hard.normal(shape) for whole, shape in shapes)
-    return rule(LayerCall(node.layer, ordinary, *layer_arrays(graph, node, case.stored)), hard)
+    call = rule(LayerCall(node.layer, ordinary, *layer_arrays(graph, node, case.stored)), hard)
+    rows, before = call.inputs[0].shape[0], ordinary[0].shape[0]  # a row is an image, or a region of one
+    return call, images * rows // before if before else images

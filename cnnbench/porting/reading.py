@@ -99,7 +99,9 @@ def _read(reference: ModelReference, asked: ReadRequest, folder: Path) -> UserMo
     (folder / user_code.REQUEST).write_text(json.dumps(request), encoding="utf-8")
     command = [sys.executable, "-m", user_code.__name__, str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise WorkerError(f"the model was not read within {TIMEOUT_S:g} s", where=str(reference)) from None
     path = folder / user_code.ANSWER

@@ -26,7 +26,8 @@ def test_layers_in_json_say_what_a_backend_makes_of_each_kind(capfd: pytest.Capt
     }
     assert "layout_change" not in found
     assert found["conv"]["budget"] == "derived"
-    assert found["conv"]["backends"] == {
+    assert found["conv"]["backends"]["numpy"]["gaps"][0]["special_values"] == "always"
+    assert found["linear"]["backends"] == {
         "numpy": {"available": True, "how": "native", "gradient": "yes", "parts": [], "reason": None, "gaps": []}
     }
     subsample = found["trainable_subsample"]

@@ -85,7 +85,7 @@ def test_inspect_reads_whatever_can_be_imported(name: str, tmp_path: Path, capsy
     assert ("note: a is sparse" in out) == (not name.endswith("json"))
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model.pth.tar", "net.keras", "w.safetensors"])
+@pytest.mark.parametrize("name", ["model.pt", "model.pth.tar", "w.safetensors"])
 @pytest.mark.parametrize("command", ["show", "verify"])
 def test_a_file_of_weights_where_a_network_is_expected(
     name: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

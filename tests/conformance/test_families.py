@@ -17,7 +17,16 @@ BESIDE = {
     "cnnbench/spec/layers": {"arrays", "axes", "base", "gates", "interpolation", "signals", "windows"},
     "cnnbench/spec/composites": {"base"},
     "cnnbench/conformance/cases": {"accumulation", "case"},  # sums that are too long for a narrow accumulator
-    "cnnbench/numerics/budgets": {"base", "gates", "limits", "moments", "running_error", "sensitivity", "shared"},
+    "cnnbench/numerics/budgets": {
+        "base",
+        "gates",
+        "limits",
+        "moments",
+        "running_error",
+        "sensitivity",
+        "shared",
+        "winograd",
+    },
     "cnnbench/numerics/faults": {
         "folding",
         "loads",

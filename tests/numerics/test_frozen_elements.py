@@ -38,13 +38,13 @@ def rounded(exact, begin, place=None):
 
 def test_an_element_that_stays_is_named_once_enough_steps_were_seen():
     begin, exact = course(2 * ROUNDOFFS)
-    assert seen(begin, exact, rounded(exact, begin, (1, 2))) == [None] * (LEAST - 1) + ["w[1, 2]"]
+    assert seen(begin, exact, rounded(exact, begin, (1, 2))) == [None] * (LEAST - 1) + [("w", (1, 2))]
     assert seen(begin, exact, rounded(exact, begin)) == [None] * LEAST
 
 
 def test_arrays_whose_envelope_is_too_wide_to_compare_them_are_followed_too():
     begin, exact = course(2 * ROUNDOFFS)
-    assert seen(begin, exact, rounded(exact, begin, (0, 0)), names=())[-1] == "w[0, 0]"
+    assert seen(begin, exact, rounded(exact, begin, (0, 0)), names=())[-1] == ("w", (0, 0))
 
 
 def test_an_element_that_moves_in_one_of_the_steps_is_not_frozen():
@@ -65,7 +65,7 @@ def test_zeros_that_the_reference_moves_by_its_own_rounding_say_nothing():
     begin, exact = course(1e-10, start=0.0)
     still = [begin] * LEAST
     assert seen(begin, exact, still, names=()) == [None] * LEAST
-    assert seen(begin, exact, still)[-1] == "w[0, 0]"
+    assert seen(begin, exact, still)[-1] == ("w", (0, 0))
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ class Defect:
         what: In words. size: of the error, as measured. workaround: what a user does, and what our backend does.
         slow: Whether a compiler is waited for.
         declared: Whether our own op has it too, and the backend declares it.
-        kernels: With which it shows, and which not every processor gets: ``oneDNN`` or ``AVX-512``; "" with any.
+        kernels: With which it shows, and which not every processor gets: ``oneDNN``, ``AVX-512``,
+            ``AVX-512 in bfloat16``; "" with any.
     """
 
     name: str

@@ -55,7 +55,7 @@ DEFECTS = (
     ),
     Defect(
         name="torch_pointwise_conv_in_bfloat16_beside_infinity",
-        kernels="AVX-512",
+        kernels="AVX-512 in bfloat16",
         backend="torch",
         mode="eager",
         call="plain_torch.pointwise",
