@@ -1,0 +1,1 @@
+"""JAX functions as graphs: what ``jax.make_jaxpr`` gives, operation by operation."""

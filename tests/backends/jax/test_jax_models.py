@@ -1,0 +1,372 @@
+"""JAX functions as graphs: the outputs are the function's own, names are paths in the tree of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+
+from cnnbench_jax.models import read, run  # noqa: E402
+from jax import lax, nn  # noqa: E402
+from jax import numpy as jnp  # noqa: E402
+
+from cnnbench.errors import SpecError  # noqa: E402
+from cnnbench.execution.backends import load_backend  # noqa: E402
+from cnnbench.execution.contract import ProgramOptions  # noqa: E402
+from cnnbench.execution.precision import precision  # noqa: E402
+from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
+from cnnbench.spec.draws import draw_inputs  # noqa: E402
+from cnnbench.spec.interchange.model_readers import GivenInputs  # noqa: E402
+
+pytestmark = pytest.mark.jax
+EXACT = ProgramOptions("reference", precision("float64"), "channels_first")
+NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
+
+
+def drawn(shapes):
+    """Parameters of a tree of shapes, in float32; variances and factors above 0."""
+    leaves, tree = jax.tree_util.tree_flatten(shapes, is_leaf=lambda item: isinstance(item, tuple))
+    rng = np.random.default_rng(0)
+    return tree.unflatten([rng.uniform(0.2, 0.9, shape).astype(np.float32) - 0.1 for shape in leaves])
+
+
+def read_and_compared(function, parameters, *shapes, integers=False):
+    """The read model, after the reference has computed of its graph what the function computes."""
+    found = read((function, parameters), GivenInputs(shapes, (integers,) * len(shapes)))
+    batch = draw_inputs(found.graph, 0, 3)
+    theirs = run((function, parameters), batch, "eager", found)
+    ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-10, atol=1e-10 * np.abs(array).max())
+    return found
+
+
+def kinds(found):
+    return {node.name: node.layer.kind for node in found.graph.nodes}
+
+
+def conv(x, layer, order=NHWC, stride=1, padding="SAME", **rest):
+    made = lax.conv_general_dilated(x, layer["kernel"], (stride, stride), padding, dimension_numbers=order, **rest)
+    if "bias" not in layer:
+        return made
+    return made + (layer["bias"] if order is NHWC else layer["bias"][:, None, None])
+
+
+def max_pool(x, window=(1, 2, 2, 1)):
+    return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
+
+
+def lenet(p, x, order=NHWC):
+    for name in ("conv1", "conv2"):
+        x = max_pool(
+            jnp.tanh(conv(x, p[name], order, padding="VALID")), (1, 2, 2, 1) if order is NHWC else (1, 1, 2, 2)
+        )
+    x = x.reshape(x.shape[0], -1)
+    x = nn.relu(x @ p["fc1"]["kernel"] + p["fc1"]["bias"])
+    return nn.softmax(x @ p["fc2"]["kernel"] + p["fc2"]["bias"])
+
+
+def lenet_parameters(first, second):
+    return drawn(
+        {
+            "conv1": {"kernel": first, "bias": (4,)},
+            "conv2": {"kernel": second, "bias": (6,)},
+            "fc1": {"kernel": (54, 8), "bias": (8,)},
+            "fc2": {"kernel": (8, 5), "bias": (5,)},
+        }
+    )
+
+
+LENET = ["conv1", "tanh", "max_pool", "conv2", "tanh_1", "max_pool_1", "flatten", "fc1", "relu", "fc2"]
+
+
+def test_lenet_with_channels_last():
+    found = read_and_compared(lenet, lenet_parameters((3, 3, 3, 4), (3, 3, 4, 6)), (18, 18, 3))
+    assert found.graph.inputs[0].shape == (3, 18, 18)
+    assert [name for name, kind in kinds(found).items() if kind != "transpose"] == [*LENET, "softmax"]
+    assert {"conv1.weight", "conv1.bias", "fc2.weight", "fc2.bias"} <= found.arrays.keys()
+    assert found.arrays["conv1.weight"].shape == (4, 3, 3, 3)
+
+
+def test_lenet_with_channels_first():
+    parameters = lenet_parameters((4, 3, 3, 3), (6, 4, 3, 3))
+    found = read_and_compared(lambda p, x: lenet(p, x, NCHW), parameters, (3, 18, 18))
+    assert [*kinds(found)] == [*LENET, "softmax"]
+
+
+def norm_forms():
+    """Five ways of writing a batch norm at inference."""
+
+    def root(p):
+        return lax.rsqrt(p["var"] + 1e-3)
+
+    def folded(p, x):
+        factor = p["scale"] * root(p)
+        return x * factor + (p["bias"] - p["mean"] * factor)
+
+    return {
+        "rsqrt": lambda p, x: (x - p["mean"]) * root(p) * p["scale"] + p["bias"],
+        "sqrt": lambda p, x: (x - p["mean"]) / jnp.sqrt(p["var"] + 1e-3) * p["scale"] + p["bias"],
+        "factor": lambda p, x: (x - p["mean"]) * (root(p) * p["scale"]) + p["bias"],
+        "reversed": lambda p, x: p["bias"] + p["scale"] * ((x - p["mean"]) * root(p)),
+        "folded": folded,
+    }
+
+
+@pytest.mark.parametrize("form", norm_forms())
+def test_a_batch_norm_at_inference_is_recognised(form):
+    parameters = {"bn": drawn(dict.fromkeys(("scale", "bias", "mean", "var"), (4,)))}
+    found = read_and_compared(lambda p, x: nn.relu(norm_forms()[form](p["bn"], x)), parameters, (5, 6, 4))
+    assert kinds(found) == {"bn": "batch_norm", "relu": "relu"}
+    assert found.graph.inputs[0].shape == (4, 5, 6)
+    assert found.graph.nodes[0].layer.eps == 1e-3
+    for role, name in (("weight", "scale"), ("bias", "bias"), ("running_mean", "mean"), ("running_var", "var")):
+        np.testing.assert_array_equal(found.arrays[f"bn.{role}"], parameters["bn"][name])
+
+
+def test_statistics_of_the_batch_are_no_batch_norm():
+    def normalized(p, x):
+        return (x - x.mean((0, 1, 2))) * p["scale"]
+
+    with pytest.raises(SpecError, match="over the images of a batch"):
+        read((normalized, drawn({"scale": (4,)})), GivenInputs(((5, 6, 4),)))
+
+
+def test_a_residual_block():
+    def block(p, x):
+        y = nn.relu(norm_forms()["factor"](p["bn1"], conv(x, p["conv1"], stride=2)))
+        y = norm_forms()["factor"](p["bn2"], conv(y, p["conv2"]))
+        x = nn.relu(y + conv(x, p["shortcut"], stride=2))
+        return x.mean((1, 2)) @ p["fc"]["w"] + p["fc"]["b"]
+
+    norm = dict.fromkeys(("scale", "bias", "mean", "var"), (6,))
+    kernels = {"conv1": (3, 3, 4, 6), "conv2": (3, 3, 6, 6), "shortcut": (1, 1, 4, 6)}
+    parameters = drawn(
+        {"bn1": norm, "bn2": norm, "fc": {"w": (6, 3), "b": (3,)}, **{k: {"kernel": s} for k, s in kernels.items()}}
+    )
+    found = read_and_compared(jax.jit(block), parameters, (8, 8, 4))
+    layers = {node.name: node.layer for node in found.graph.nodes}
+    assert [*layers] == ["conv1", "bn1", "relu", "conv2", "bn2", "shortcut", "add", "relu_1", "mean", "mean_view", "fc"]
+    assert layers["conv1"].padding == ((0, 1), (0, 1))
+    assert layers["mean"].kind == "global_avg_pool"
+
+
+def test_a_depthwise_separable_block():
+    def block(p, x):
+        x = conv(x, p["depth"], feature_group_count=4)
+        x = nn.relu6(conv(x, p["point"]))
+        return lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 2, 2, 1), "SAME") / 9
+
+    parameters = drawn(
+        {"depth": {"kernel": (3, 3, 1, 4), "bias": (4,)}, "point": {"kernel": (1, 1, 4, 6), "bias": (6,)}}
+    )
+    found = read_and_compared(block, parameters, (7, 8, 4))
+    assert kinds(found) == {"depth": "conv", "point": "conv", "relu6": "relu6", "avg_pool": "avg_pool"}
+    assert found.graph.nodes[0].layer.groups == 4
+    assert found.graph.outputs[0][1] == "avg_pool"
+
+
+def layer_norm(p, x):
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return (x - mean) * lax.rsqrt(variance + 1e-6) * p["scale"] + p["bias"]
+
+
+def attention(p, x):
+    n, t, d = x.shape
+    q, k, v = (x @ p[name]["w"] + p[name]["b"] for name in "qkv")
+    q, k, v = (item.reshape(n, t, 2, d // 2).transpose(0, 2, 1, 3) for item in (q, k, v))
+    weights = nn.softmax(jnp.einsum("bhqd,bhkd->bhqk", q, k) / np.sqrt(d // 2))
+    x = jnp.einsum("bhqk,bhkd->bhqd", weights, v).transpose(0, 2, 1, 3).reshape(n, t, d)
+    return x @ p["out"]["w"] + p["out"]["b"]
+
+
+def vit(p, x):
+    x = conv(x, p["patch"], stride=4, padding="VALID").reshape(x.shape[0], -1, 8)
+    token = jnp.broadcast_to(p["token"], (x.shape[0], 1, 8))
+    x = jnp.concatenate([token, x], 1) + p["positions"]
+    x = x + attention(p["attention"], layer_norm(p["norm1"], x))
+    y = nn.gelu(layer_norm(p["norm2"], x) @ p["mlp1"]["w"] + p["mlp1"]["b"], approximate=False)
+    x = x + y @ p["mlp2"]["w"] + p["mlp2"]["b"]
+    return nn.log_softmax(x[:, 0] @ p["head"]["w"])
+
+
+def test_a_vision_transformer():
+    norm, square = {"scale": (8,), "bias": (8,)}, {"w": (8, 8), "b": (8,)}
+    parameters = drawn(
+        {
+            "patch": {"kernel": (4, 4, 3, 8), "bias": (8,)},
+            "token": (1, 1, 8),
+            "positions": (1, 5, 8),
+            "norm1": norm,
+            "norm2": norm,
+            "attention": dict.fromkeys(("q", "k", "v", "out"), square),
+            "mlp1": {"w": (8, 16), "b": (16,)},
+            "mlp2": {"w": (16, 8), "b": (8,)},
+            "head": {"w": (8, 3)},
+        }
+    )
+    found = read_and_compared(jax.checkpoint(vit), parameters, (8, 8, 3))
+    made = kinds(found)
+    named = {"patch": "conv", "token": "parameter", "norm1": "layer_norm", "norm2": "layer_norm", "gelu": "gelu"}
+    named |= {"attention.q": "linear", "softmax": "softmax", "log_softmax": "log_softmax", "mlp2": "linear"}
+    assert named.items() <= made.items()
+    assert "elementwise" not in made.values()
+
+
+ELEMENTS = {
+    "gelu": (lambda x: nn.gelu(x, approximate=False), "gelu"),
+    "gelu_tanh": (nn.gelu, "gelu"),
+    "silu": (nn.silu, "silu"),
+    "leaky_relu": (nn.leaky_relu, "leaky_relu"),
+    "elu": (nn.elu, "elu"),
+    "softplus": (nn.softplus, "softplus"),
+    "mish": (nn.mish, "mish"),
+    "hard_swish": (nn.hard_swish, "hard_swish"),
+    "hard_sigmoid": (nn.hard_sigmoid, "hard_sigmoid"),
+    "sigmoid": (nn.sigmoid, "sigmoid"),
+    "clip": (lambda x: jnp.clip(x, -0.5, 0.25), "clip"),
+    "exp": (jnp.exp, "elementwise"),
+    "cube": (lambda x: x**3, "scalar_power"),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_an_activation_is_one_layer(name):
+    function, kind = ELEMENTS[name]
+    found = read_and_compared(lambda p, x: function(x), {}, (3, 4))
+    assert [*kinds(found).values()] == [kind]
+
+
+OTHERS = {
+    "transposed": (
+        lambda p, x: lax.conv_transpose(x, p["w"], (2, 2), "SAME", dimension_numbers=NHWC),
+        {"w": (3, 3, 3, 5)},
+        (4, 5, 3),
+    ),
+    "dilated": (
+        lambda p, x: conv(x, {"kernel": p["w"]}, rhs_dilation=(2, 1)),
+        {"w": (3, 2, 3, 5)},
+        (7, 5, 3),
+    ),
+    "one_axis": (
+        lambda p, x: lax.conv_general_dilated(x, p["w"], (2,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")),
+        {"w": (3, 3, 4)},
+        (8, 3),
+    ),
+    "odd_order": (
+        lambda p, x: lax.conv_general_dilated(x, p["w"], (1, 1), "SAME", dimension_numbers=("NHWC", "IHWO", "NCHW")),
+        {"w": (3, 2, 3, 4)},
+        (5, 6, 3),
+    ),
+    "mean_without_padding": (
+        lambda p, x: (
+            lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+            / lax.reduce_window(jnp.ones((1, 8, 8, 1)), 0.0, lax.add, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+        ),
+        {},
+        (8, 8, 3),
+    ),
+    "heads": (
+        lambda p, x: jnp.einsum("bthd,hde->bte", jnp.einsum("btd,dhe->bthe", x, p["in"]) + p["b"], p["out"]),
+        {"in": (6, 2, 4), "b": (2, 4), "out": (2, 4, 5)},
+        (3, 6),
+    ),
+    "weight_first": (lambda p, x: jnp.matmul(p["w"], x.T).T + p["b"], {"w": (4, 6), "b": (4,)}, (6,)),
+    "parts": (
+        lambda p, x: jnp.concatenate([x[:, ::2, 1:], jnp.pad(x, ((0, 0), (0, 0), (0, 1)))[:, :2, 2:]], 1),
+        {},
+        (4, 4),
+    ),
+    "windows": (
+        lambda p, x: x.reshape(x.shape[0], 2, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 4, 3) * p["s"],
+        {"s": (3,)},
+        (4, 4, 3),
+    ),
+    "outputs": (lambda p, x: {"a": x + 1, "b": (1 - x) * 2 / (jnp.abs(x) + p["c"])}, {"c": ()}, (3,)),
+    "shared": (lambda p, x: nn.relu(nn.relu(x @ p["w"] + p["b"]) @ p["w"] + p["b"]), {"w": (4, 4), "b": (4,)}, (4,)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_operation_is_read_as_what_it_computes(name):
+    function, shapes, image = OTHERS[name]
+    read_and_compared(function, drawn(shapes), image)
+
+
+def test_weights_that_are_used_twice_are_one():
+    function, shapes, image = OTHERS["shared"]
+    nodes = {node.name: node for node in read_and_compared(function, drawn(shapes), image).graph.nodes}
+    assert [node.weights_of for node in nodes.values() if node.layer.kind == "linear"] == [None, next(iter(nodes))]
+
+
+def test_an_average_that_leaves_padding_out_is_recognised():
+    function, shapes, image = OTHERS["mean_without_padding"]
+    (node,) = read_and_compared(function, shapes, image).graph.nodes
+    assert (node.layer.kind, node.layer.count_include_pad) == ("avg_pool", False)
+
+
+def test_an_image_with_channels_first_is_turned_for_a_function_that_wants_them_last():
+    model = lenet, lenet_parameters((3, 3, 3, 4), (3, 3, 4, 6))
+    asked, own = read(model, GivenInputs(image=(3, 18, 18))), read(model, GivenInputs(((18, 18, 3),)))
+    assert asked.graph.digest == own.graph.digest
+
+
+def test_everything_that_is_not_read_is_named_with_its_line():
+    def odd(p, x):
+        return jnp.sort(jnp.cumsum(x, 1) * p["w"])
+
+    with pytest.raises(SpecError) as error:
+        read((odd, drawn({"w": (4,)})), GivenInputs(((4,),)))
+    assert "test_jax_models.py" in str(error.value.received)
+    assert "cumsum: this operation is not known" in str(error.value.received)
+
+
+def test_a_branch_that_depends_on_values_is_refused_with_the_reason():
+    with pytest.raises(SpecError, match="JAX cannot trace the function"):
+        read((lambda p, x: x if x.sum() > 0 else -x, {}), GivenInputs(((3,),)))
+
+
+REFUSED = {
+    "nan_to_zero": (lambda p, x: jnp.where(jnp.isnan(x), 0, x), "other values in the place of NaN"),
+    "nan_to_num": (lambda p, x: jnp.nan_to_num(x), "other values in the place of NaN"),
+    "nan_to_other": (lambda p, x: jnp.where(jnp.isnan(x), x + 1, jnp.tanh(x)), "other values in the place of NaN"),
+    "nan_of_other": (lambda p, x: jnp.where(jnp.isnan(x * p["w"]), x, nn.softplus(x)), "in the place of NaN"),
+    "gelu_capped": (lambda p, x: jnp.where(x > 20, 20, nn.gelu(x)), "none of the known activations"),
+    "threshold_that_is_0_now": (lambda p, x: jnp.where(x > p["zero"], x, 0), "none of the known activations"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_choice_that_is_no_layer_is_refused(name):
+    function, expected = REFUSED[name]
+    parameters = {"w": np.ones(4, np.float32), "zero": np.zeros(4, np.float32)}
+    with pytest.raises(SpecError) as error:
+        read((function, parameters), GivenInputs(((3, 4),)))
+    assert expected in str(error.value.received)
+
+
+def test_logaddexp_is_read_with_its_choice():
+    read_and_compared(lambda p, x: jnp.logaddexp(x, p["b"]) + jnp.logaddexp(3.0, x), drawn({"b": (4,)}), (3, 4))
+    assert kinds(read_and_compared(lambda p, x: -nn.softplus(-x), {}, (3, 4))).keys() >= {"softplus"}
+
+
+TAILS = {
+    "gelu": lambda x: nn.gelu(x) + nn.relu(x - 20),
+    "silu": lambda x: nn.silu(x) + nn.relu(x - 60),
+    "hard_swish": lambda x: x * nn.relu6(x + 3) / 6 + nn.relu(x - 60),
+    "softplus": lambda x: jnp.log1p(jnp.exp(x)) + nn.relu(x - 60),
+    "silu_capped": lambda x: nn.silu(x) * nn.relu6(60 - x) / 6,
+    "near_0": lambda x: nn.silu(x) + 1e-3 * jnp.exp(-1e6 * jnp.square(x)),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_an_activation_with_another_tail_is_not_renamed(name):
+    found = read_and_compared(lambda p, x: TAILS[name](x), {}, (3, 4))
+    assert len(found.graph.nodes) > 2
+    batch = {found.graph.inputs[0].name: np.linspace(-90, 90, 12).reshape(1, 3, 4)}
+    theirs = np.asarray(run((lambda p, x: TAILS[name](x), {}), batch, "eager", found)[found.graph.outputs[0][0]])
+    ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
+    np.testing.assert_allclose(ours[found.graph.outputs[0][0]], theirs, rtol=1e-10, atol=1e-10)
