@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.frozen import Figures
 from cnnbench.spec.graph import Graph
-from cnnbench.training.dataset import Dataset
 from cnnbench.training.epoch import Epoch
-from cnnbench.training.metrics.registry import default_metrics, image_metric
-from cnnbench.training.targets import purpose_of
+
+if TYPE_CHECKING:
+    from cnnbench.training.dataset import Dataset
 
 ACCURACY = "accuracy"
 
@@ -82,6 +83,10 @@ def target_of(graph: Graph, test: Dataset, value: float | None) -> Target | None
     Raises:
         SpecError: No metric fits the network and the data, or the figure lies outside of the metric's limits.
     """
+    # They import NumPy, which the protocol of workers must not.
+    from cnnbench.training.metrics.registry import default_metrics, image_metric
+    from cnnbench.training.targets import purpose_of
+
     if value is None:
         return None
     require_possible_accuracy(graph, value)
@@ -102,6 +107,8 @@ def target_of(graph: Graph, test: Dataset, value: float | None) -> Target | None
 
 def require_possible_accuracy(graph: Graph, value: float) -> None:
     """Raises SpecError where a network classifies and the target is no accuracy that says something."""
+    from cnnbench.training.targets import purpose_of
+
     if purpose_of(graph) == "classes":
         _require_within(value, ACCURACY, (0.0, 1.0), higher_is_better=True)
 
