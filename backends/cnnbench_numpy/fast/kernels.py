@@ -173,6 +173,7 @@ class MaxPoolKernel(Kernel):
         self.layer = layer
         self.team = team
         self.parts = [slice(c, min(c + 16, x[-1])) for c in range(0, x[-1], 16)] if team.size > 1 else [slice(None)]
+        self.between: dict[tuple[int, int], Array] = {}  # by part and axis: what the next axis is pooled from
         window = layer.window()
         canonical = layer.output_shapes(((x[0], x[-1], *x[1:-1]),))[0]
         self.axes = [
@@ -195,8 +196,7 @@ class MaxPoolKernel(Kernel):
             value = x[..., self.parts[number]]
             for i, (axis, size, count, kernel, stride, dilation, begin) in enumerate(self.axes):
                 last = i == len(self.axes) - 1
-                shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
-                target = out[..., self.parts[number]] if last else np.empty(shape, value.dtype)
+                target = out[..., self.parts[number]] if last else self._kept(number, axis, count, value)
                 target[...] = -math.inf
                 for k in range(kernel):
                     offset = k * dilation - begin
@@ -213,6 +213,14 @@ class MaxPoolKernel(Kernel):
                 value = target
 
         self.team.run(task, len(self.parts))
+
+    def _kept(self, part: int, axis: int, count: int, value: Array) -> Array:
+        """The array for what an axis gives, made in the first pass."""
+        found = self.between.get((part, axis))
+        if found is None or found.dtype != value.dtype:
+            shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
+            found = self.between[part, axis] = np.empty(shape, value.dtype)
+        return found
 
 
 def _maximum(value: Array, target: Array, axis: int, outs: tuple[int, int], places: slice) -> None:

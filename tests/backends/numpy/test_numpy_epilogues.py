@@ -126,7 +126,7 @@ def test_depthwise_positions_taken_as_one_give_the_same(width, dilation, monkeyp
     ],
 )
 def test_a_program_that_has_run_allocates_next_to_nothing(network, policy):
-    """At its peak less than a twelfth of its values: outputs, and what single layers work in."""
+    """At its peak less than a twentieth of its values: outputs, and what single layers work in."""
     graph = build(network, image=(3, 96, 96))
     how = ProgramOptions("fast", precision(policy), fold_batch_norm=True)
     program = NumpyBackend().compile_forward(graph, how)
@@ -140,4 +140,4 @@ def test_a_program_that_has_run_allocates_next_to_nothing(network, policy):
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    assert peak < sum(4 * math.prod(shape) for shape in graph.shapes(1).values()) / 12
+    assert peak < sum(4 * math.prod(shape) for shape in graph.shapes(1).values()) / 20
