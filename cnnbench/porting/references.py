@@ -43,6 +43,12 @@ def suffixes() -> tuple[str, ...]:
     return tuple(suffix for reader in model_readers() for suffix in reader.suffixes)
 
 
+def is_of_file(name: str) -> bool:
+    """Whether a suite's name of a network is a path to it: ``file:PATH``, or a reference into a file as it stands."""
+    reference = parse_reference(name)
+    return name.startswith(FILE) or (reference is not None and reference.path is not None)
+
+
 def parse_reference(name: str) -> ModelReference | None:
     """The reference that a network's name is, None where it is none.
 

@@ -39,10 +39,11 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
 def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
     from cnnbench.execution.backends import backend_plugins
     from cnnbench.execution.precision import PRECISIONS
+    from cnnbench.porting.references import is_of_file, parse_reference
     from cnnbench.registry import architectures
 
     names = axes.architectures or ()
-    known = [*architectures(), *(name for name in names if name.startswith("file:"))]
+    known = [*architectures(), *(name for name in names if is_of_file(name) or parse_reference(name))]
     yield from _unknown("architecture", names, known, (*path, "architectures"))
     plugins = backend_plugins()
     for index, choice in enumerate(axes.backends or ()):

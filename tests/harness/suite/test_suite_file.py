@@ -251,3 +251,10 @@ def test_options_have_the_bounds_of_the_suite(option: dict[str, Any]) -> None:
         Adjustments.of(**option)
     assert caught.value.where == next(iter(option))
     assert caught.value.expected
+
+
+def test_references_to_own_models_are_names_of_networks(write, tmp_path: Path) -> None:
+    """As they stand, too: those into files from the suite's folder, those into modules as they are."""
+    text = GOOD.replace("[lenet5, resnet20]", "['nets.py:tiny', 'file:nets.py:small', 'own.zoo:net', lenet5]")
+    names = load_suite(write(text)).matrix[0].architectures
+    assert names == (f"file:{tmp_path}/nets.py:tiny", f"file:{tmp_path}/nets.py:small", "own.zoo:net", "lenet5")
