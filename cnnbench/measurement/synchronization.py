@@ -6,13 +6,13 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from cnnbench.measurement.sampling import LONGEST_INNER_LOOP, TimedCall
 
-LEAST_SCALING = (
-    1.4  # more than twice is a disturbed machine: work that is not waited for takes too little, never too much
-)
+LEAST_SCALING = 1.4  # work that is not waited for takes too little
+MOST_SCALING = 2.8  # of an attempt that proves something: more than twice is a disturbed machine
 READ_ALLOWANCE = 0.5
 READ_ALLOWANCE_S = 1e-3
 COPYING_S = 50e-6
@@ -69,7 +69,9 @@ def check_synchronization(timed: TimedCall, call_s: float, *, budget_s: float = 
       array and the time of ``COPIED_PER_S`` bytes are the cost of copying itself.
 
     Results of short calls are copied in lots, so that work of a tenth of a millisecond shows.
-    A busy machine can only add time, so the least time of up to ``ATTEMPTS`` attempts counts.
+    A busy machine can only add time, so the least time of up to ``ATTEMPTS`` attempts counts. Where it becomes quiet
+    for one of them, that alone may be the least; so the median ratio of the lots that were timed one after the other
+    counts too.
 
     Args:
         timed: The program, warmed up.
@@ -77,17 +79,41 @@ def check_synchronization(timed: TimedCall, call_s: float, *, budget_s: float = 
         budget_s: k calls take about so long.
     """
     count = max(1, min(LONGEST_INNER_LOOP, int(budget_s / call_s) if call_s > 0 else LONGEST_INNER_LOOP))
-    once_s = twice_s = first_s = again_s = math.inf
+    first_s = again_s = math.inf
+    lots = _Lots(count)
     for _ in range(ATTEMPTS):
-        once_s = min(once_s, _waited_once(timed, count)[0])
-        elapsed, results = _waited_once(timed, 2 * count)
-        twice_s = min(twice_s, elapsed)
+        once_s, _results = _waited_once(timed, count)
+        twice_s, results = _waited_once(timed, 2 * count)
+        lots.add(once_s, twice_s)
         first_s, again_s = min(first_s, _read(timed, results)), min(again_s, _read(timed, results))
         copying_s = _copying_s(timed.read(results[-1]))
-        outcome = _verdict(count, once_s, twice_s, _Reads(len(results), first_s, again_s, copying_s))
-        if outcome.passed:
+        outcome = _verdict(lots, _Reads(len(results), first_s, again_s, copying_s))
+        if outcome.passed and outcome.scaling <= MOST_SCALING:
             break
     return outcome
+
+
+class _Lots:
+    """Seconds of k calls and of 2k calls, each lot waited for once, in the attempts so far."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.once_s = self.twice_s = math.inf
+        self._ratios: list[float] = []
+
+    def add(self, once_s: float, twice_s: float) -> None:
+        """Takes one attempt in."""
+        self.once_s, self.twice_s = min(self.once_s, once_s), min(self.twice_s, twice_s)
+        self._ratios.append(_ratio(once_s, twice_s))
+
+    @property
+    def scaling(self) -> float:
+        """Of the least times, or the median of the attempts' where that is larger."""
+        return max(_ratio(self.once_s, self.twice_s), median(self._ratios))
+
+
+def _ratio(once_s: float, twice_s: float) -> float:
+    return twice_s / once_s if once_s > 0 else 2.0  # too short for the clock, which then says nothing
 
 
 @dataclass(frozen=True)
@@ -106,9 +132,9 @@ def _copying_s(result: Any) -> float:
     return COPYING_S * (2 + len(arrays)) + sum(int(array.nbytes) for array in arrays) / COPIED_PER_S
 
 
-def _verdict(count: int, once_s: float, twice_s: float, reads: _Reads) -> SynchronizationCheck:
-    call_s = twice_s / (2 * count)
-    scaling = twice_s / once_s if once_s > 0 else 2.0  # too short for the clock, which then says nothing
+def _verdict(lots: _Lots, reads: _Reads) -> SynchronizationCheck:
+    count, scaling = lots.count, lots.scaling
+    call_s = lots.twice_s / (2 * count)
     read_s = max(0.0, reads.first_s - reads.again_s)
     problems = []
     if scaling < LEAST_SCALING:

@@ -174,6 +174,30 @@ def test_a_machine_that_slows_down_meanwhile_is_no_proof_of_anything():
     assert check_synchronization(machine.timed(), 0.01).passed
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_machine_that_is_quiet_now_and_then_calls_no_honest_waiting_wrong_and_no_other_right(lazy):
+    """Other processes take turns of 0.4 s on average; each leaves a third of a processor, as in tests side by side."""
+    passed = 0
+    for seed in range(60):
+        stretches = np.random.default_rng(seed)
+        machine = Machine(0.0, lazy=lazy)
+        busy = [False, 0.0]  # and until when
+
+        def seconds(call, machine=machine, busy=busy, stretches=stretches):
+            while machine.time.clock.now() >= busy[1]:
+                busy[:] = [not busy[0], busy[1] + stretches.exponential(0.4)]
+            return 0.003 if busy[0] else 0.001
+
+        machine.seconds = seconds
+        passed += check_synchronization(machine.timed(), 0.001).passed
+    assert passed == (0 if lazy else 60)
+
+
+def test_one_quiet_moment_among_many_busy_ones_is_no_proof_of_anything():
+    machine = Machine(lambda call: 0.01 if 5 <= call < 15 else 0.02 if call < 5 else 0.05)
+    assert check_synchronization(machine.timed(), 0.01).passed
+
+
 def test_the_default_clock_is_monotonic_and_runs():
     now = Clock().now
     readings = [now() for _ in range(100)]

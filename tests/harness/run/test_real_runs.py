@@ -26,7 +26,7 @@ def go(faulty, tmp_path):
     def start(*modes, options=None, listeners=(), latency=LATENCY, **changes):
         measure = {"latency": latency, "memory": latency is None, "yardsticks": False}
         matrix = {"backends": [{"name": "faulty", "mode": list(modes)}]}
-        asked = {"matrix": matrix, "measure": measure, "timeouts": {"compile_s": 2.0, "call_s": 20.0}} | changes
+        asked = {"matrix": matrix, "measure": measure, "timeouts": {"compile_s": 2.0, "call_s": 60.0}} | changes
         result = run(plan(small_suite("faults", **asked)), options or RunOptions(root=tmp_path), listeners)
         return result, RunStore.open(result.folder)
 
@@ -40,10 +40,11 @@ def statuses(result):
 def test_every_way_to_fail_ends_its_own_cell_with_its_status_and_its_reason(go):
     modes = ("good", "crash", "hang", "print", "nan", "shape", "dtype", "hog", "raise", "lazy", "lacks")
     result, store = go(*modes)
+    reasons = {record.cell.mode: record.reason for record in result.records}
     assert statuses(result) == {
         "good": "ok", "crash": "crashed", "hang": "hung", "print": "ok", "nan": "nan", "shape": "wrong_shape",
         "dtype": "wrong_dtype", "hog": "out_of_memory", "raise": "error", "lazy": "error", "lacks": "skipped",
-    }  # fmt: skip
+    }, reasons  # fmt: skip
     assert result.exit_code == 3
     by_mode = {record.cell.mode: record for record in result.records}
     for mode, reason in {
