@@ -88,6 +88,32 @@ class ChildrenWatch:
         self._thread.join()
 
 
+class PeakWatch:
+    """Within it, by how much the resident memory of this process and its children rose above what it was at first.
+
+    Attributes:
+        peak_bytes: That rise at its most, once it has ended; None where the kernel does not tell.
+    """
+
+    def __init__(self) -> None:
+        self.peak_bytes: int | None = None
+        self._children = ChildrenWatch(step_s=0.25)  # their own peaks are kept by the kernel, while they live
+
+    def __enter__(self) -> Self:
+        release_free_memory()
+        self._first = resident_bytes() if reset_peak() else None
+        self._first_of_children = children_bytes()
+        self._children.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        most = peak_bytes()
+        self._children.__exit__(*raised)
+        if most is not None and self._first is not None:
+            risen = self._children.most_bytes - self._first_of_children
+            self.peak_bytes = max(0, most - self._first + risen)
+
+
 def _lines(path: Path) -> dict[str, int]:
     """Bytes by name, of a file with lines ``Name: 12 kB``."""
     found = {}

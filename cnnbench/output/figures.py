@@ -8,7 +8,8 @@ from cnnbench.harness.run.record import Interval
 
 NOTHING = "–"
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_SIZES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+MEBIBYTE = 2**20
+_SIZES = ((2**40, "TiB"), (2**30, "GiB"), (MEBIBYTE, "MiB"), (2**10, "KiB"), (1, "B"))
 
 
 def significant(value: float, digits: int = 3) -> str:

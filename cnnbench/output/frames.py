@@ -217,6 +217,9 @@ def _found(record: Record) -> Row:
         row |= {"peak_memory_bytes": memory.peak_bytes, "peak_device_memory_bytes": memory.device_peak_bytes}
     if record.training is not None:
         row["test_accuracy"] = record.training.test_accuracy
+        row["training_images_per_s"] = record.training.images_per_s
+        row["training_data_share"] = record.training.data_share
+        row["training_memory_bytes"] = record.training.memory_bytes
         if (target := record.training.target) is not None:
             row |= target.model_dump(include={"epochs_to_target", "time_to_target_s"}) | {"target": target.value}
         for score in record.training.metrics:

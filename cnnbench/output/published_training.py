@@ -24,6 +24,9 @@ DIFFERENCES = (
     "An interval that holds 0 shows no difference."
 )
 
+RATE = "training images over the time of their steps, after the first epoch; evaluation is left out"
+WAITING = "share of the time of steps and data together that steps waited for their batches, after the first epoch"
+MEMORY = "by how much resident memory rose during the training at most; on a device, its allocator's peak"
 TO_TARGET = "of training steps; evaluation and data preparation are left out"
 
 
@@ -90,13 +93,27 @@ def training_table(records: Sequence[Record]) -> ReportTable:
             last, seconds = training.epochs[-1], sum(epoch.seconds for epoch in training.epochs)
             texts = (
                 network, label(record.cell), str(last.epoch), str(last.step), f"{seconds / 60:.1f} min",
-                f"{last.train_loss:.4g}", figures.plain(last.test_loss), *_to_target(training),
+                *_costs(training), f"{last.train_loss:.4g}", figures.plain(last.test_loss), *_to_target(training),
             )  # fmt: skip
             rows.append(tuple(Entry(text) for text in texts))
     left = (Column("network", "left"), Column("backend", "left"))
-    titles = ("epochs", "steps", "training steps took", "mean loss of the last epoch", "loss of the test images")
+    spent = (
+        Column("images/s", help=RATE), Column("waiting for data", help=WAITING), Column("peak memory", help=MEMORY)
+    )  # fmt: skip
+    counts, losses = (
+        ("epochs", "steps", "training steps took"),
+        ("mean loss of the last epoch", "loss of the test images"),
+    )
     target = (Column("target", "left"), Column("epochs to target"), Column("time to target", help=TO_TARGET))
-    return ReportTable("", (*left, *(Column(title) for title in titles), *target), tuple(rows))
+    columns = (*left, *map(Column, counts), *spent, *map(Column, losses), *target)
+    return ReportTable("", columns, tuple(rows))
+
+
+def _costs(training: Training) -> tuple[str, str, str]:
+    """Training images a second, the share of the time that steps waited for them, and the peak of memory."""
+    return (
+        figures.plain(training.images_per_s), figures.percent(training.data_share), figures.size(training.memory_bytes)
+    )  # fmt: skip
 
 
 def _to_target(training: Training) -> tuple[str, str, str]:

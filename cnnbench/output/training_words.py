@@ -13,11 +13,13 @@ from cnnbench.output.labels import label, network_label
 def training_findings(records: Sequence[Record]) -> list[str]:
     """One sentence for each cell that trained.
 
-    For example: "resnet20, torch eager: test accuracy 97.2 %; the curve agrees with the reference's over 40 of 60 steps
-    (12.0 % of the admitted difference at most); later steps cannot be compared".
+    For example: "resnet20, torch eager: test accuracy 97.2 %; 812 images/s, 1.3 % of the time waiting for data; the
+    curve agrees with the reference's over 40 of 60 steps (12.0 % of the admitted difference at most); later steps
+    cannot be compared".
     """
     return [
-        f"{network_label(record.cell)}, {label(record.cell)}: {_reached(record.training)}{_target(record.training)}; "
+        f"{network_label(record.cell)}, {label(record.cell)}: {_reached(record.training)}{_target(record.training)}"
+        f"{_speed(record.training)}; "
         f"{_curve(record.training)}"
         for record in records
         if record.training is not None
@@ -41,6 +43,14 @@ def _target(training: Training) -> str:
     return (
         f"; {target.in_words} was reached after {epochs}, {figures.seconds(target.time_to_target_s)} of training steps"
     )
+
+
+def _speed(training: Training) -> str:
+    """How fast it trained, and whether data held it up; "" where that is not known."""
+    rate, share = training.images_per_s, training.data_share
+    if rate is None or share is None:
+        return ""
+    return f"; {figures.plain(rate)} images/s, {figures.percent(share)} of the time waiting for data"
 
 
 def _curve(training: Training) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from cnnbench.spec.frozen import Figures
 from cnnbench.training.metrics.score import Score
 
@@ -17,6 +20,8 @@ class Epoch(Figures):
             how good they are.
         test_accuracy: The share of test images whose class is predicted after it; None for a network of another task.
         seconds: Of its training steps; evaluation and data preparation are left out.
+        data_seconds: During which the steps waited for their batches; None in records of older versions.
+        images: That its steps trained on; None in records of older versions.
         metrics: Of the test images after it; with intervals and what each image contributed after the last one.
     """
 
@@ -26,7 +31,19 @@ class Epoch(Figures):
     test_loss: float | None = None
     test_accuracy: float | None = None
     seconds: float
+    data_seconds: float | None = None
+    images: int | None = None
     metrics: tuple[Score, ...] = ()
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Images over the seconds of the steps; None where either is not known."""
+        return training_rate((self,))
+
+    @property
+    def data_share(self) -> float | None:
+        """The share of the time of steps and data together that the steps waited for data."""
+        return waiting_share((self,))
 
     @property
     def in_words(self) -> str:
@@ -38,3 +55,25 @@ class Epoch(Figures):
         if self.test_loss is None:
             return f"training loss {self.train_loss:.4g}"
         return f"test loss {self.test_loss:.4g}"
+
+
+def training_rate(epochs: Sequence[Epoch]) -> float | None:
+    """Images a second of training steps; evaluation and data preparation are left out.
+
+    Args:
+        epochs: Over all of which it is taken.
+    """
+    seconds = math.fsum(epoch.seconds for epoch in epochs)
+    counts = [epoch.images for epoch in epochs if epoch.images is not None]
+    return sum(counts) / seconds if seconds and counts and len(counts) == len(epochs) else None
+
+
+def waiting_share(epochs: Sequence[Epoch]) -> float | None:
+    """The share, from 0 to 1, of the time of steps and data together that the steps waited for data.
+
+    Args:
+        epochs: Over all of which it is taken.
+    """
+    waits = [epoch.data_seconds for epoch in epochs if epoch.data_seconds is not None]
+    whole = math.fsum([*waits, *(epoch.seconds for epoch in epochs)])
+    return math.fsum(waits) / whole if whole and waits and len(waits) == len(epochs) else None

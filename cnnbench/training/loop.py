@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,9 +87,18 @@ def losses_of(task: TrainingTask) -> Iterator[float]:
     """The loss of each step of a training, which takes a step when it is asked for one. Raises as ``train``."""
     run = _Run(task)
     for epoch in range(task.settings.epochs):
-        yield from (loss for _, loss, _ in run.steps(epoch))
+        yield from (step.loss for step in run.steps(epoch))
         if task.settings.schedule.watches:
-            run.end_epoch(0.0)
+            run.end_epoch(())
+
+
+class _Step(NamedTuple):
+    """A step: its number from 1, its loss, the seconds that it took, and those that it waited for its batch."""
+
+    number: int
+    loss: float
+    seconds: float
+    data_seconds: float
 
 
 class _Run:
@@ -152,15 +161,15 @@ class _Run:
 
     def one_epoch(self, on_step: OnStep | None) -> Epoch:
         """Trains one epoch and evaluates."""
-        seconds = 0.0
-        for step, loss, taken in self.steps(self.epoch):
-            seconds += taken
+        taken = []
+        for step in self.steps(self.epoch):
+            taken.append(step)
             if on_step is not None:
-                on_step(step, loss)
-        return self.end_epoch(seconds)
+                on_step(step.number, step.loss)
+        return self.end_epoch(taken)
 
-    def end_epoch(self, seconds: float) -> Epoch:
-        """Evaluates after the steps of an epoch. Args: seconds: that they took."""
+    def end_epoch(self, taken: Sequence[_Step]) -> Epoch:
+        """Evaluates after the steps of an epoch. Args: taken: those steps; () where their times are not wanted."""
         self.epoch += 1
         self.training = self.program.snapshot()
         self.outputs = self._evaluate()
@@ -173,16 +182,19 @@ class _Run:
             test_loss=self.supervision.test_loss(self.outputs, _arrays(self.training)),
             test_accuracy=self._accuracy(values),
             metrics=self._scores(intervals=False),
-            seconds=seconds,
+            seconds=math.fsum(step.seconds for step in taken),
+            data_seconds=math.fsum(step.data_seconds for step in taken),
+            images=self.settings.batch * len(taken),
         )
         self.epochs.append(result)
         if self.ended and result.metrics:
             self.epochs[-1] = result.model_copy(update={"metrics": self._scores(intervals=True)})
         return self.epochs[-1]
 
-    def steps(self, epoch: int) -> Iterator[tuple[int, float, float]]:
-        """Takes an epoch's steps: (number from 1, loss, seconds) of each."""
+    def steps(self, epoch: int) -> Iterator[_Step]:
+        """Takes an epoch's steps."""
         settings, images, labels = self.settings, self.train_data.images, self.train_data.labels
+        asked = self.clock.now()
         if epoch:
             self.supervision.renew(_arrays(self.program.snapshot()))
         draws = settings.augmentation.draw(len(labels), settings.seed, epoch)
@@ -193,10 +205,12 @@ class _Run:
                 of_step = settings.seed, step
                 varied, targets["targets"] = settings.augmentation.mixed(varied, targets["targets"], *of_step)
             batch = {self.input_name: varied, **targets, **masks_of(self.graph, settings.batch, settings.seed, step)}
-            start = self.clock.now()
+            begun = self.clock.now()
             rate = settings.rate(step, self.steps_per_epoch, self.epochs)
             self.losses.append(self.program.loss(self.program.run(self.program.upload(batch), rate)))
-            yield step + 1, self.losses[-1], self.clock.now() - start
+            ended = self.clock.now()
+            yield _Step(step + 1, self.losses[-1], ended - begun, begun - asked)
+            asked = self.clock.now()
 
     def result(self) -> TrainingResult:
         """The run's result; a resumed run that was finished is evaluated for its outputs."""

@@ -186,3 +186,13 @@ def test_what_other_processes_use_is_told_apart_from_ones_own():
     assert disturbed.foreign_s > 0.4  # the other process wants a second, of processors that may be shared
     assert disturbed.processor_s < 0.2
     assert disturbed.foreign_s <= disturbed.machine_s
+
+
+def test_a_watch_tells_how_far_memory_rose_even_where_it_was_given_back():
+    with memory.PeakWatch() as watch:
+        held = np.ones(8 * 2**20)  # 64 MiB
+        del held
+    if memory.unavailable() is not None:
+        assert watch.peak_bytes is None
+        return
+    assert 60 * 2**20 < watch.peak_bytes < 80 * 2**20

@@ -10,6 +10,7 @@ from synthetic_run import synthetic_run, write_run
 import cnnbench
 from cnnbench.output.charts import training_curves
 from cnnbench.output.published import publish
+from cnnbench.output.published_training import training_table
 from cnnbench.output.recorders.mlflow_training import final_scores, training_lines, training_points
 from cnnbench.output.report import gather
 from cnnbench.output.score_tables import score_table
@@ -70,7 +71,40 @@ def test_mlflow_gets_each_epoch_s_scores(run):
     points = [point for point in training_points(training) if point[0] == "train/test_mean_iou"]
     assert points == [("train/test_mean_iou", 0.912, epoch.step) for epoch in training.epochs]
     assert final_scores(training)["test_mean_iou"] == 0.912
-    assert training_lines(run.records)[3:] == ("train/test_mean_iou", "train/test_reconstruction_error")
+    assert training_lines(run.records)[3:5] == ("train/test_mean_iou", "train/test_reconstruction_error")
+
+
+def test_mlflow_gets_each_epoch_s_speed(run):
+    training = trained(run)[0].training
+    points = [point for point in training_points(training) if point[0] in ("train/img_per_s", "train/data_wait_pct")]
+    assert points == [
+        (name, pytest.approx(value), epoch.step)
+        for epoch, share in zip(training.epochs, (0.5 / 4.5, 1 / 5, 1.5 / 5.5), strict=True)
+        for name, value in (("train/img_per_s", 320.0), ("train/data_wait_pct", 100 * share))
+    ]
+    assert training_lines(run.records)[-2:] == ("train/img_per_s", "train/data_wait_pct")
+    last = final_scores(training)
+    assert (last["train_img_per_s"], last["train_peak_mb"]) == (320.0, 3.0)
+    assert last["data_wait_pct"] == pytest.approx(100 * 2.5 / 10.5)
+
+
+def test_tables_frames_and_sentences_have_the_speed_of_a_training(run, tmp_path):
+    """Of the epochs after the first, whose first step compiles: 2,560 images in 8 s, and 2.5 s more for their data."""
+    record = trained(run)[0]
+    assert "; 320 images/s, 23.8 % of the time waiting for data; " in training_findings([record])[0]
+    table = training_table(trained(run))
+    shown = dict(zip([column.name for column in table.columns], [entry.text for entry in table.rows[0]], strict=True))
+    spent = [shown[name] for name in ("images/s", "waiting for data", "peak memory")]
+    assert spent == ["320", "23.8 %", "3.00 MiB"]
+    frame = cnnbench.results(write_run(run, tmp_path))
+    row = frame[frame["training_images_per_s"].notna()].iloc[0]
+    assert (row["training_images_per_s"], row["training_data_share"]) == (320.0, pytest.approx(2.5 / 10.5))
+    assert row["training_memory_bytes"] == 3 * 2**20
+    epochs = tuple(epoch.model_copy(update={"images": None}) for epoch in record.training.epochs)
+    old = record.training.model_copy(update={"peak_bytes": None, "epochs": epochs})
+    before = record.model_copy(update={"training": old})
+    assert "images/s" not in training_findings([before])[0]
+    assert [entry.text for entry in training_table([before]).rows[0]].count("–") >= 2
 
 
 def test_frames_have_the_scores_with_their_intervals(run, tmp_path):

@@ -61,7 +61,8 @@ def test_a_target_that_was_reached_has_its_epochs_and_its_time(
         "accuracy of at least 0.9", "2", "1.50 s",
     ]  # fmt: skip
     assert record.training is not None
-    assert final_scores(record.training) == {"epochs_to_target": 2, "time_to_target_s": 1.5}
+    found_at = {"epochs_to_target": 2, "time_to_target_s": 1.5}
+    assert found_at.items() <= final_scores(record.training).items()
     row = cnnbench.results(write_run(run, tmp_path)).iloc[0]
     assert (row["target"], row["epochs_to_target"], row["time_to_target_s"]) == (0.9, 2, 1.5)
     assert Record.model_validate_json(record.model_dump_json()) == record
@@ -95,4 +96,4 @@ def test_a_training_without_a_target_ends_as_ever() -> None:
     assert "target" not in training_findings([record])[0]
     assert columns(run)["target"] == "–"
     assert record.training is not None
-    assert final_scores(record.training) == {}
+    assert not {"epochs_to_target", "time_to_target_s"} & set(final_scores(record.training))

@@ -229,6 +229,7 @@ def _training_record(truth: Truth, backend: str) -> Record:
         Epoch(
             epoch=i, step=20 * (i + 1), train_loss=losses[20 * i], test_loss=losses[20 * i + 19] * 1.1,
             test_accuracy=share - 0.15 * (2 - i), seconds=4.0,
+            data_seconds=0.5 * (i + 1), images=1280,
         )
         for i in range(3)
     )  # fmt: skip
@@ -247,6 +248,7 @@ def _training_record(truth: Truth, backend: str) -> Record:
             predictions=tuple(int(p) for p in predictions),
             targets=tuple(int(t) for t in targets),
             test_accuracy=float((predictions == targets).mean()),
+            peak_bytes=3 * 2**20,
         ),
         versions={backend: "2.1.0"},
     )

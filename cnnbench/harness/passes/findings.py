@@ -14,7 +14,7 @@ from cnnbench.harness.worker.plain_text import plain_text
 from cnnbench.measurement.observation import Observation
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.spec.frozen import Frozen
-from cnnbench.training.epoch import Epoch
+from cnnbench.training.epoch import Epoch, training_rate, waiting_share
 from cnnbench.training.metrics.score import Score
 from cnnbench.training.target import Target
 
@@ -99,6 +99,9 @@ class Training(Frozen):
         envelope: The curve's agreement with the reference.
         evaluation: The predictions' agreement with NumPy's; None where they were not compared.
         target: What was to be reached, and when it was; None where the suite names none.
+        peak_bytes: By how much the worker's resident memory rose during the training at most, from what it held
+            before: data, the compiled step and evaluation included. None where it was not measured.
+        device_peak_bytes: The device allocator's peak in the training; None on the processor.
     """
 
     epochs: tuple[Epoch, ...]
@@ -110,6 +113,23 @@ class Training(Frozen):
     envelope: dict[str, Any] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
     target: Target | None = None
+    peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Training images over the seconds of their steps, after the first epoch, which compiles, if there are more."""
+        return training_rate(self.epochs[1:] or self.epochs)
+
+    @property
+    def data_share(self) -> float | None:
+        """The share of the time of steps and data together that steps waited for data, over the same epochs."""
+        return waiting_share(self.epochs[1:] or self.epochs)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The device's peak, or on the processor the rise of resident memory."""
+        return self.peak_bytes if self.device_peak_bytes is None else self.device_peak_bytes
 
     @property
     def missed_target(self) -> str | None:

@@ -100,7 +100,13 @@ def _trained(work: Work, cell: Cell, loaded: LoadedWorker, request: TrainProgram
     with work.watch.timing("training"):
         reply = loaded.worker.ask(request, timeout_s=work.facts.suite.timeouts.call_s, on_event=receive)
     phases = tuple(phase.name for phase in request.program.phases)
-    return Training(epochs=tuple(epochs), losses=reply.losses, phases=phases)
+    return Training(
+        epochs=tuple(epochs),
+        losses=reply.losses,
+        phases=phases,
+        peak_bytes=reply.peak_bytes,
+        device_peak_bytes=reply.device_peak_bytes,
+    )
 
 
 def wrong_program(training: Training) -> Failure | None:

@@ -168,6 +168,8 @@ class _TrainingPass:
             targets=reply.targets,
             target=reply.target,
             test_accuracy=epochs[-1].test_accuracy,
+            peak_bytes=reply.peak_bytes,
+            device_peak_bytes=reply.device_peak_bytes,
         )
 
 

@@ -14,7 +14,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.run.record import Latency, Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.cautions import cautions
-from cnnbench.output.figures import rounded
+from cnnbench.output.figures import MEBIBYTE, rounded
 from cnnbench.output.labels import label, network_label
 from cnnbench.output.recorders.mlflow_training import final_scores, trained_on, training_points
 from cnnbench.output.recorders.mlflow_views import network_tag
@@ -24,7 +24,6 @@ from cnnbench.output.text import escape_markdown, to_markdown
 
 Kind = Literal["suite", "point", "scaling", "training"]
 NOTE_LIMIT = 7_500  # MLflow keeps 8,000 characters of a tag
-MEBIBYTE = 2**20
 
 
 class MetricPoint(NamedTuple):

@@ -14,6 +14,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.output.figures import MEBIBYTE
 from cnnbench.spec.content import content_digest
 from cnnbench.training.data import dataset
 from cnnbench.training.epoch import Epoch
@@ -30,21 +31,28 @@ def training_points(training: Training) -> Iterator[tuple[str, float, int]]:
             yield "train/loss", loss, step
     for epoch in training.epochs:
         found = {"train/test_accuracy": epoch.test_accuracy, "train/test_loss": epoch.test_loss}
+        found |= {"train/img_per_s": epoch.images_per_s, "train/data_wait_pct": _percent(epoch.data_share)}
         for name, value in (found | _scores(epoch, "train/")).items():
             if value is not None and math.isfinite(value):
                 yield name, value, epoch.step
 
 
 def final_scores(training: Training) -> dict[str, float | None]:
-    """The metrics after the last epoch, ``test_mean_iou`` and the like, and when the target was reached."""
+    """The metrics after the last epoch, ``test_mean_iou`` and the like, its speed, and when the target was reached."""
     found = _scores(training.epochs[-1], "") if training.epochs else {}
+    memory = training.memory_bytes
+    found |= {
+        "train_img_per_s": training.images_per_s,
+        "data_wait_pct": _percent(training.data_share),
+        "train_peak_mb": None if memory is None else memory / MEBIBYTE,
+    }
     if (target := training.target) is not None:
         found |= {"epochs_to_target": target.epochs_to_target, "time_to_target_s": target.time_to_target_s}
     return found
 
 
 def training_lines(records: Sequence[Record]) -> tuple[str, ...]:
-    """The names of a training's curves, those of metrics last."""
+    """The names of a training's curves: the loss, what the test images show, and speed."""
     found = {
         name: None
         for record in records
@@ -52,7 +60,7 @@ def training_lines(records: Sequence[Record]) -> tuple[str, ...]:
         for epoch in record.training.epochs
         for name in _scores(epoch, "train/")
     }
-    return ("train/loss", "train/test_accuracy", "train/test_loss", *found)
+    return ("train/loss", "train/test_accuracy", "train/test_loss", *found, "train/img_per_s", "train/data_wait_pct")
 
 
 def trained_on(run: Evidence, cell: Cell) -> tuple[str, ...]:
@@ -87,6 +95,10 @@ def dataset_input(name: str) -> DatasetInput:
     source = json.dumps({"dataset": name})
     found = Dataset(name, (digest or content_digest(name))[:36], "cnnbench", source)
     return DatasetInput(found, [InputTag("mlflow.data.context", "training")])
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _scores(epoch: Epoch, folder: str) -> dict[str, float | None]:

@@ -48,22 +48,26 @@ def train_by_program(
         clock: By which steps take time.
     """
     runner.load(start)
-    losses, parts, seconds, first = list[float](), list[Epoch](), 0.0, 0
+    losses, parts, first = list[float](), list[Epoch](), 0
+    seconds = waited = 0.0
     phases = len(runner.program.phases)
     for at in range(rounds):
         for number in range(phases):
+            asked = clock.now()
             batch = runner.batch(number, at)
             begun = clock.now()
             losses.append(runner.take(number, batch))
-            seconds += clock.now() - begun
+            seconds, waited = seconds + clock.now() - begun, waited + begun - asked
             on_step(len(losses), losses[-1])
         runner.end_round()
         finite = all(map(math.isfinite, losses[-phases:]))
         if (at + 1) * PARTS // rounds > at * PARTS // rounds or not finite:
             mean = math.fsum(losses[first:]) / (len(losses) - first)
-            parts.append(Epoch(epoch=len(parts) + 1, step=len(losses), train_loss=mean, seconds=seconds))
+            images = runner.settings.batch * (len(losses) - first) // phases
+            part = Epoch(epoch=len(parts) + 1, step=len(losses), train_loss=mean, seconds=seconds)
+            parts.append(part.model_copy(update={"data_seconds": waited, "images": images}))
             on_part(parts[-1])
-            seconds, first = 0.0, len(losses)
+            seconds, waited, first = 0.0, 0.0, len(losses)
         if not finite:
             break
     return ProgramResult(tuple(losses), tuple(parts), runner.snapshot())

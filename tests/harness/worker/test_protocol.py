@@ -173,6 +173,8 @@ REPLY_EXAMPLES = [
         predictions=(1, 2),
         targets=(1, 3),
         target=Target(metric="accuracy", value=0.9, epochs_to_target=2, time_to_target_s=1.5),
+        peak_bytes=2**40,
+        device_peak_bytes=None,
     ),
     programs.RoundsReply(taken=((0, "judge"), (0, "average"))),
     programs.TrainProgramReply(losses=(0.5, math.inf)),
@@ -231,7 +233,7 @@ def test_another_shape_of_any_message_has_another_version():
         fields = sorted(type(message).model_fields)
         shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
     text = json.dumps(shapes, sort_keys=True)
-    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (12, "68df4c9b43974069")
+    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (13, "6130b6e52b45949d")
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():

@@ -35,18 +35,22 @@ def rounds(request: RoundsRequest, state: WorkerState) -> RoundsReply:
 
 def train_program(request: TrainProgramRequest, state: WorkerState) -> TrainProgramReply:
     """Trains by a program."""
+    from cnnbench.measurement.memory import PeakWatch
     from cnnbench.training.programs.loop import train_by_program
 
-    result = train_by_program(
-        _runner(request, state),
-        request.rounds,
-        _start(request),
-        on_part=lambda part: state.emit(EpochEvent(epoch=part)),
-        on_step=signs_of_life(state),
-    )
+    state.loaded.reset_device_peak()
+    with PeakWatch() as memory:
+        result = train_by_program(
+            _runner(request, state),
+            request.rounds,
+            _start(request),
+            on_part=lambda part: state.emit(EpochEvent(epoch=part)),
+            on_step=signs_of_life(state),
+        )
     write_arrays(request.final, result.final.arrays)
     write_arrays(request.averages, result.final.averages)
-    return TrainProgramReply(losses=result.losses)
+    device_peak_bytes = state.loaded.device_peak_bytes()
+    return TrainProgramReply(losses=result.losses, peak_bytes=memory.peak_bytes, device_peak_bytes=device_peak_bytes)
 
 
 def pictures(request: PicturesRequest, state: WorkerState) -> Done:

@@ -48,17 +48,25 @@ def crossings(request: CrossingsRequest, state: WorkerState) -> CrossingsReply:
 
 def train(request: TrainRequest, state: WorkerState) -> TrainReply:
     """Trains a network."""
+    from cnnbench.measurement.memory import PeakWatch
     from cnnbench.training.loop import train as train_network
 
-    result = train_network(
-        _task(request, state),
-        on_epoch=lambda epoch: state.emit(EpochEvent(epoch=epoch)),
-        on_step=signs_of_life(state),
-    )
+    state.loaded.reset_device_peak()
+    with PeakWatch() as memory:
+        result = train_network(
+            _task(request, state),
+            on_epoch=lambda epoch: state.emit(EpochEvent(epoch=epoch)),
+            on_step=signs_of_life(state),
+        )
     write_arrays(request.final, {**result.final.weights, **result.final.state})
     write_arrays(request.outputs, {**result.outputs, TEST_IMAGES: result.images})
     return TrainReply(
-        losses=result.losses, predictions=result.predictions, targets=result.targets, target=result.target
+        losses=result.losses,
+        predictions=result.predictions,
+        targets=result.targets,
+        target=result.target,
+        peak_bytes=memory.peak_bytes,
+        device_peak_bytes=state.loaded.device_peak_bytes(),
     )
 
 

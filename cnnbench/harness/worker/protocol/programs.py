@@ -60,9 +60,11 @@ class PicturesRequest(Request[Done]):
 
 
 class TrainProgramReply(Message):
-    """The loss of each phase of each round, in turn."""
+    """The loss of each phase of each round, in turn; memory as in ``TrainReply``."""
 
     losses: tuple[AnyFloat, ...]
+    peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
 
 
 class TrainProgramRequest(Request[TrainProgramReply]):

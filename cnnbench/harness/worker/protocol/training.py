@@ -64,12 +64,16 @@ class TrainReply(Message):
 
     Args:
         target: When it was reached; None where the settings name none.
+        peak_bytes: By how much the worker's resident memory rose at most; None where the kernel does not tell.
+        device_peak_bytes: The device allocator's peak; None on the processor.
     """
 
     losses: tuple[AnyFloat, ...]
     predictions: tuple[int, ...]
     targets: tuple[int, ...]
     target: Target | None = None
+    peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
 
 
 class TrainRequest(Request[TrainReply]):
