@@ -9,8 +9,9 @@ comparison groups of four; a group takes ten seconds of each launch, and the gro
 minute disturbs neighbours.
 
 `repeat` makes one run after another of a suite, and goes on where it was interrupted with the same code and packages.
-`table` then asks of every interval of every run whether it holds the geometric mean of the other runs' medians: of the
-interval that the run by itself gives, and of that which the runs before it widen.
+`table` then asks of every interval of every run whether it holds the median of what the other runs found: of the
+interval that the run by itself gives, and of that which the runs before it widen; and, of a run by itself, whether that
+around the mean of its launches holds the mean of the other runs' means.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from statistics import fmean, median
+from typing import Literal
 
 import numpy as np
 
@@ -35,10 +37,12 @@ from cnnbench.measurement.noise import proportion_interval
 from cnnbench.measurement.statistics import grouped
 
 Rounds = dict[tuple[int, int], list[float]]
+Centre = Literal["median", "mean"]
 
 HERE = Path(__file__).parent
 GROUP, ROUNDS = 4, 4
 GROUP_S = 10.0  # what a comparison group takes of each launch
+SLOWER = (1.2, 1.5)
 SETTLED = 200_000  # rounds from which the truth of a model is computed
 
 
@@ -51,6 +55,7 @@ class Model:
         tails: Student's degrees of freedom of the launches; 0 for normal ones.
         drift: Of the whole machine. memory_s: how long the drift lasts.
         round: Of each round. disturbed: the share of rounds that something disturbs; by: by how much on average.
+        slow: The share of launches that are 20 to 50 % slower, each for itself; shared: all cells of a launch are.
     """
 
     launch: float = 0.02
@@ -61,16 +66,31 @@ class Model:
     round: float = 0.01
     disturbed: float = 0.05
     by: float = 0.3
+    slow: float = 0.0
+    shared: bool = False
+
+    def levels(self, generator: np.random.Generator, own: np.ndarray, launches: int) -> np.ndarray:
+        """The logarithms of each cell's launches, without the drift. Args: own: the deviation of each cell's."""
+        shape = (len(own), launches)
+        unit = generator.normal(size=shape)
+        if self.tails:
+            unit = generator.standard_t(self.tails, shape) / math.sqrt(self.tails / (self.tails - 2))
+        which = (1, launches) if self.shared else shape
+        slow = (generator.random(which) < self.slow) * np.log(generator.uniform(*SLOWER, which))
+        return np.asarray(own[:, None] * unit + slow)
 
     def rounds(self, generator: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """The logarithms of rounds around their launch's level."""
         hit = generator.random(size) < self.disturbed
         return generator.normal(0, self.round, size) + hit * generator.exponential(self.by, size)
 
-    @property
-    def truth(self) -> float:
-        """The logarithm of the latency: the mean of a launch's median over its rounds."""
-        return float(np.median(self.rounds(np.random.default_rng(0), (SETTLED, ROUNDS)), axis=1).mean())
+    def truth(self, centre: Centre) -> float:
+        """The logarithm of the latency over very many launches. Args: centre: the median over launches, or the mean."""
+        generator = np.random.default_rng(0)
+        rounds = np.median(self.rounds(generator, (SETTLED, ROUNDS)), axis=1)
+        drift = generator.normal(0, self.drift, SETTLED)
+        levels = self.levels(generator, np.full(1, self.launch), SETTLED)[0]
+        return float((np.median if centre == "median" else np.mean)(levels + drift + rounds))
 
 
 MODELS = {
@@ -81,6 +101,8 @@ MODELS = {
     "drift of seconds": Model(drift=0.03, unlike=0.5),
     "drift of half a minute": Model(drift=0.03, memory_s=30.0),
     "busy machine": Model(launch=0.05, unlike=0.5, drift=0.05, round=0.08, disturbed=0.2, by=0.5),
+    "one launch in eight slow": Model(slow=1 / 8),
+    "one launch in eight slow for all": Model(slow=1 / 8, shared=True),
 }
 
 
@@ -93,36 +115,39 @@ def drawn(model: Model, cells: int, launches: int, generator: np.random.Generato
         drift[step] = model.drift * now
         now = kept * now + math.sqrt(1 - kept**2) * generator.normal()
     own = model.launch * np.exp(generator.normal(0, model.unlike, cells))
-    shape = (cells, launches)
-    unit = generator.normal(size=shape)
-    if model.tails:
-        unit = generator.standard_t(model.tails, shape) / math.sqrt(model.tails / (model.tails - 2))
-    levels = own[:, None] * unit + drift.reshape(launches, groups).T[np.arange(cells) // GROUP]
-    values = np.exp(levels[..., None] + model.rounds(generator, (*shape, ROUNDS)))
+    levels = model.levels(generator, own, launches) + drift.reshape(launches, groups).T[np.arange(cells) // GROUP]
+    values = np.exp(levels[..., None] + model.rounds(generator, (cells, launches, ROUNDS)))
     return [
         {(a, b): [float(values[cell, a, b])] for a in range(launches) for b in range(ROUNDS)} for cell in range(cells)
     ]
 
 
 def simulate(runs: int) -> None:
-    """Prints how often intervals hold the truth, and how wide they are: by themselves, and steadied over the run."""
-    print("| machine | cells | launches | own interval holds | steadied holds | own median width | steadied |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    """Prints how often intervals hold the truth, and how wide they are.
+
+    By themselves, and steadied over the run: around the median of the launches, and around their mean.
+    """
+    kinds = ("own", "steadied", "mean")
+    print("| machine | cells | launches | own holds | steadied | around the mean | own width | steadied | the mean's |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, model in MODELS.items():
-        for cells, launches in ((3, 3), (3, 4), (6, 4), (20, 2), (20, 3), (20, 4), (80, 3)):
-            generator, truth = np.random.default_rng(1), model.truth
-            held: dict[bool, list[bool]] = {False: [], True: []}
-            widths: dict[bool, list[float]] = {False: [], True: []}
+        for cells, launches in ((3, 3), (3, 4), (6, 3), (6, 4), (20, 2), (20, 3), (20, 4), (80, 3)):
+            generator, truth = np.random.default_rng(1), {"median": model.truth("median"), "mean": model.truth("mean")}
+            found = {kind: Held([], []) for kind in kinds}
             for _ in range(max(10, runs * 6 // cells)):
                 own = [latency_spread(samples) for samples in drawn(model, cells, launches, generator)]
-                for steady, spreads in ((False, own), (True, steadied(own, [i // GROUP for i in range(cells)]))):
+                steady = steadied(own, [i // GROUP for i in range(cells)])
+                for kind, spreads in zip(kinds, (own, steady, map(around_mean, steady)), strict=True):
                     for spread in spreads:
-                        found = spread.estimate()
-                        held[steady].append(math.log(found.low) <= truth <= math.log(found.high))
-                        widths[steady].append(math.sqrt(found.high / found.low) - 1)
-            shares = " | ".join(f"{fmean(held[which]):.1%}" for which in (False, True))
-            wide = " | ".join(f"±{median(widths[which]):.1%}" for which in (False, True))
+                        found[kind].add(spread, truth["mean" if kind == "mean" else "median"])
+            shares = " | ".join(f"{fmean(found[kind].hits):.1%}" for kind in kinds)
+            wide = " | ".join(f"±{median(found[kind].widths):.1%}" for kind in kinds)
             print(f"| {name} | {cells} | {launches} | {shares} | {wide} |", flush=True)
+
+
+def around_mean(spread: Spread) -> Spread:
+    """The same with the mean of its launches for their median."""
+    return replace(spread, value=fmean(spread.levels.values()), share=1 / len(spread.levels))
 
 
 def repeat(folder: Path, suite: Path, runs: int, minutes: float) -> None:
@@ -146,15 +171,15 @@ def finished(folder: Path, *suite: Path) -> KeptRows:
 
 @dataclass
 class Held:
-    """What became of the intervals of one kind: which hold the mean of the other runs, and their half widths."""
+    """What became of the intervals of one kind: which hold what they should, and their half widths."""
 
     hits: list[bool]
     widths: list[float]
 
-    def add(self, spread: Spread, mean: float) -> None:
-        """Counts one interval. Args: spread: the estimate. mean: what it should hold, a logarithm."""
+    def add(self, spread: Spread, right: float) -> None:
+        """Counts one interval. Args: spread: the estimate. right: what it should hold, a logarithm."""
         found = spread.estimate()
-        self.hits.append(math.log(found.low) <= mean <= math.log(found.high))
+        self.hits.append(math.log(found.low) <= right <= math.log(found.high))
         self.widths.append(math.sqrt(found.high / found.low) - 1)
 
     def plus(self, other: Held) -> Held:
@@ -168,26 +193,29 @@ class Held:
 
 
 def table(folder: Path) -> None:
-    """Prints how many intervals hold the mean of the other runs: of a run by itself, and with the runs before it."""
+    """Prints how many intervals hold what the other runs found: of a run by itself, and with the runs before it."""
     runs = [run_spreads(folder / row["run"]) for row in finished(folder).latest()]
     cells = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
     if len(runs) < 2 or not cells:
         sys.exit("two runs or more with the same cells are needed")
     values = {cell: [run[cell].value for run in runs] for cell in cells}
-    alone, known = ({cell: Held([], []) for cell in cells} for _ in range(2))
+    means = {cell: [around_mean(run[cell]).value for run in runs] for cell in cells}
+    alone, known, of_mean = ({cell: Held([], []) for cell in cells} for _ in range(3))
     for number, run in enumerate(runs):
         own = [run[cell] for cell in cells]
         wider = widened(own, [values[cell][:number] for cell in cells])
         for cell, by_itself, spread in zip(cells, own, wider, strict=True):
-            mean = fmean(value for i, value in enumerate(values[cell]) if i != number)
-            alone[cell].add(by_itself, mean)
+            others = median(value for i, value in enumerate(values[cell]) if i != number)
+            alone[cell].add(by_itself, others)
+            of_mean[cell].add(around_mean(by_itself), fmean(v for i, v in enumerate(means[cell]) if i != number))
             if number >= LEAST_RUNS:
-                known[cell].add(spread, mean)
+                known[cell].add(spread, others)
     print("| cell | intervals of a run by itself that hold | with the runs before it | deviation between runs |")
     print("| --- | ---: | ---: | ---: |")
     for cell in cells:
         print(f"| {cell} | {alone[cell].text} | {known[cell].text} | {np.std(values[cell], ddof=1):.1%} |")
-    for name, found in (("by itself", alone), ("with the runs before it", known)):
+    kinds = (("by itself", alone), ("by itself, around the mean", of_mean), ("with the runs before it", known))
+    for name, found in kinds:
         total = reduce(Held.plus, found.values())
         if total.hits:
             share = proportion_interval(sum(total.hits), len(total.hits))

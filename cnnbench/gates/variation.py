@@ -12,7 +12,7 @@ from cnnbench.gates.drift import Drift
 from cnnbench.gates.pairs import Pair, launch_locations, without_shared
 from cnnbench.gates.rules import Rules
 from cnnbench.harness.suite.cell import Key
-from cnnbench.measurement.levels import MEDIAN_VARIANCE, RoundValues, by_launch
+from cnnbench.measurement.levels import MEDIAN_VARIANCE, RoundValues, by_launch, share_of_median
 from cnnbench.measurement.moderation import Variance
 from cnnbench.measurement.turn_ratio import MAD_TO_SIGMA
 
@@ -92,7 +92,7 @@ def change_variance(pair: Pair, launch: Variance, runs: Variance, rounds: float,
         rules: With the assumed variance between launches.
     """
     blended = with_prior(launch, rules)
-    share = sum(1 / len(launch_locations(side)) for side in pair.sides)
+    share = sum(share_of_median(len(launch_locations(side))) for side in pair.sides)
     if runs.degrees >= MINIMUM_RESIDUALS and launch.degrees == 0:
         return Variance(max(runs.value, rounds), runs.degrees)
     within = Variance(max(blended.value * share, rounds), blended.degrees)
@@ -105,7 +105,12 @@ def _location_error(rounds: RoundValues) -> float:
     """The standard error of a location from the scatter of rounds around their launch's median."""
     levels = by_launch(rounds)
     scatter = [abs(value - levels[launch]) for (launch, _), value in rounds.items()]
-    return MAD_TO_SIGMA * median(scatter) * math.sqrt(MEDIAN_VARIANCE / len(scatter))
+    launches = len(levels)
+    return (
+        MAD_TO_SIGMA
+        * median(scatter)
+        * math.sqrt(MEDIAN_VARIANCE / len(scatter) * launches * share_of_median(launches))
+    )
 
 
 def _grouped(pairs: Sequence[Pair]) -> list[list[Pair]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from cnnbench.errors import DataError
-from cnnbench.measurement.levels import Spread, latency_spread, location, ratio_spread, steadied
+from cnnbench.measurement.levels import Spread, latency_spread, location, ratio_spread, share_of_median, steadied
 from cnnbench.measurement.moderation import Variance
 
 TWO = {(0, 0): [1.0, 2.0, 9.0], (0, 1): [2.0], (0, 2): [8.0], (1, 0): [4.0], (1, 1): [4.0]}
@@ -28,7 +30,7 @@ def drawn(generator, cells, *, launches=3, own=0.03, shared=0.0, group=4, rounds
     return found
 
 
-def test_the_median_is_the_mean_of_the_launches_logarithms_and_its_interval_is_students():
+def test_of_two_launches_the_latency_is_the_mean_of_the_logarithms_and_its_interval_is_students():
     found = latency_spread(TWO)
     levels = [math.log(2), math.log(4)]  # the median of 2, 2 and 8, and 4
     assert (
@@ -36,12 +38,56 @@ def test_the_median_is_the_mean_of_the_launches_logarithms_and_its_interval_is_s
         == pytest.approx(np.mean(levels))
         == location({key: math.log(np.median(v)) for key, v in TWO.items()})
     )
-    reach = student.ppf(0.975, 1) * np.std(levels, ddof=1) / math.sqrt(2)
+    reach = student.ppf(0.975, 1) * np.std(levels, ddof=1) * math.sqrt(share_of_median(2))
     estimate = found.estimate()
     assert (estimate.low, estimate.high) == pytest.approx(
         (math.exp(found.value - reach), math.exp(found.value + reach))
     )
     assert (found.covers, found.rounds, found.unit.degrees) == ("launches", 5, 1)
+
+
+def test_one_slow_launch_moves_the_latency_no_farther_than_the_next_quick_one():
+    found = latency_spread({(0, 0): [1.00], (1, 0): [1.02], (2, 0): [1.5]})
+    assert math.exp(found.value) == pytest.approx(1.02)
+    assert found.unit.value == pytest.approx(np.var(np.log([1.00, 1.02, 1.5]), ddof=1))  # but the interval is wide
+    head, base = ({(a, 0): [value] for a, value in enumerate(values)} for values in ([2.0, 2.1, 4.0], [1.0, 1.0, 1.0]))
+    assert math.exp(ratio_spread(head, base).value) == pytest.approx(2.1)
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_the_share_of_a_median_is_that_of_normal_values_or_little_more(count):
+    """The variance of the middle order statistics, from their densities."""
+    x = np.linspace(-8, 8, 1601)
+    below, density, step = norm.cdf(x), norm.pdf(x), 0.01
+    low, high = (count - 1) // 2, count // 2
+    if low == high:
+        exact = (
+            float(np.sum(x**2 * density * (below * (1 - below)) ** low) * step) * math.comb(count, low) * (count - low)
+        )
+    else:  # two values in the middle, of which the lower lies at x and the upper at y
+        ways = math.factorial(count) / math.factorial(low) ** 2
+        pairs = np.triu(
+            ((x[:, None] + x) / 2) ** 2 * (density * below**low)[:, None] * (density * (1 - below) ** low), 1
+        )
+        exact = float(pairs.sum()) * step**2 * ways
+    assert exact * 0.999 <= share_of_median(count) <= exact * 1.04
+
+
+def test_intervals_hold_the_median_launch_where_one_launch_in_eight_is_slow():
+    """Of a mean, three in ten do not: a run without a slow launch shows nothing of them."""
+    generator, held = np.random.default_rng(3), {"median": [], "mean": []}
+    slow = np.log(generator.uniform(1.2, 1.5, 100_000)) * (generator.random(100_000) < 1 / 8)
+    truth = {"median": np.median(slow + generator.normal(0, 0.02, 100_000)), "mean": slow.mean()}
+    for _ in range(150):
+        hits = np.log(generator.uniform(1.2, 1.5, (6, 3))) * (generator.random((6, 3)) < 1 / 8)
+        levels = np.exp(hits + generator.normal(0, 0.02, (6, 3)))
+        own = [latency_spread({(a, 0): [value] for a, value in enumerate(cell)}) for cell in levels]
+        for spread in steadied(own, range(6)):
+            mean = replace(spread, value=float(np.mean(list(spread.levels.values()))), share=1 / 3)
+            for name, item in (("median", spread), ("mean", mean)):
+                found = item.estimate()
+                held[name].append(math.log(found.low) <= truth[name] <= math.log(found.high))
+    assert np.mean(held["median"]) > 0.9 > 0.8 > np.mean(held["mean"])
 
 
 def test_a_far_quantile_is_of_all_calls_of_a_launch():
