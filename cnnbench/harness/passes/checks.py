@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def check_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
     """
     checked = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.checks]
     missing = [cell for cell in checked if work.is_open(cell) and work.facts.found(cell).checks is None]
-    with OraclePrefetcher(work, missing) as prefetcher:
+    with OraclePrefetcher(work, missing) as prefetcher, _common_answers():
         for cell in checked:
             if cell in missing:
                 with work.guarded(cell, lambda cell=cell: pool.peek(work.facts.spec(cell))):  # type: ignore[misc]
@@ -51,6 +52,16 @@ def check_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
                     _check(work, cell, pool, prefetcher)
             work.count(len(cell.checks))
     _report_wrong_numbers(work, cells)
+
+
+@contextmanager
+def _common_answers() -> Iterator[None]:
+    """Holds what the checks of several backends have in common, and gives the memory back at the end."""
+    from cnnbench.numerics.common_answers import COMMON
+
+    with COMMON.kept():
+        yield
+    release_free_memory()
 
 
 def _check(work: Work, cell: Cell, pool: Pool, prefetcher: OraclePrefetcher) -> None:

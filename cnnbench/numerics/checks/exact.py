@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from cnnbench.numerics.checks.integer_question import IntegerQuestion
 from cnnbench.numerics.checks.kept_program import forward_program, gradient_program
 from cnnbench.numerics.checks.local import chunks
 from cnnbench.numerics.checks.verdict import evidence, gather, in_one_line
+from cnnbench.numerics.common_answers import COMMON
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
 from cnnbench.numerics.integers import IntegerCall, integer_call, is_exact, long_call
@@ -72,11 +74,11 @@ def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
     refused: str | None = None
     count = 0
     for group in chunks(case, representatives(case.lowered, case.size)):
-        calls = _integer_calls(case, group)
+        calls, long_calls = COMMON.get(case, (NAME, *group), partial(_calls, case, group))
         if not calls:
             continue
         details["nodes"] += len(calls)
-        questions = (IntegerQuestion(case, calls), IntegerQuestion(case, _long_calls(case, calls)))
+        questions = (IntegerQuestion(case, calls), IntegerQuestion(case, long_calls))
         later: list[Comparison] = []
         found = gather(half(subject, questions, later) for half in (_forward, _gradients))
         refused = refused or found.refused
@@ -84,7 +86,7 @@ def _check_nodes(subject: Subject, oracle: Oracle) -> CheckOutcome:
             if wrong := _wrong(question, compared):
                 return _failed(question, wrong, details)
             count += len(compared)
-        del calls, questions  # before the next group's
+        del calls, long_calls, questions  # before the next group's
     if not details["nodes"]:
         return CheckOutcome(name=NAME, status="skipped", message="no node has exact integer sums", details=details)
     text = f"{count} values of {details['nodes']} nodes are equal bit for bit"
@@ -101,6 +103,12 @@ def _wrong(question: IntegerQuestion, compared: Sequence[Comparison]) -> list[Co
     order = {name: i for i, name in enumerate(question.calls)}
     ordered = sorted(compared, key=lambda c: order[c.use.node])
     return [c for c in ordered if c.problem is not None or c.use.sharp_used > 1]
+
+
+def _calls(case: Case, names: Iterable[str]) -> tuple[dict[str, IntegerCall], dict[str, IntegerCall]]:
+    """Short integers and long ones for these nodes."""
+    calls = _integer_calls(case, names)
+    return calls, _long_calls(case, calls)
 
 
 def _integer_calls(case: Case, names: Iterable[str]) -> dict[str, IntegerCall]:

@@ -31,8 +31,8 @@ class IntegerQuestion:
         return teacher_forced(self.case.lowered, list(self.calls), self.case.size)
 
     def host(self, array: Array) -> Array:
-        """In the type in which the host hands arrays over."""
-        return array.astype(host_dtype(self.case.policy), copy=False)
+        """In the type in which the host hands arrays over; a copy, since a subject may write to what it is given."""
+        return array.astype(host_dtype(self.case.policy))
 
     def weights(self, name: str) -> list[str]:
         """The names of a node's weights."""
