@@ -1,4 +1,4 @@
-"""ONNX Runtime as a backend: threads, options of its sessions, and the program that runs one."""
+"""The ONNX Runtime backend: its threads and session options, and the compilation of programs."""
 
 from __future__ import annotations
 

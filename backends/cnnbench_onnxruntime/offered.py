@@ -1,4 +1,4 @@
-"""What this backend offers, stated without its framework: plans are made from it."""
+"""Modes, precisions, devices and layouts of this backend, for plans, without importing ONNX Runtime."""
 
 MODES = ("optimized", "plain")
 PRECISIONS = ("float32",)  # in float64 ONNX Runtime has no convolution for the host

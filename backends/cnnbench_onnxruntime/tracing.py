@@ -1,4 +1,4 @@
-"""The ONNX model that grows while a bound program is walked: each op adds its nodes, and known arrays lie beside."""
+"""Collects the nodes and initialisers of an ONNX model while a bound program is walked."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Statements about convolutional networks, each tried: an experiment, its figures, and the verdict that these allow."""
+"""Statements about convolutional networks, each with an experiment, its measured figures and a verdict."""

@@ -1,4 +1,4 @@
-"""Claims that counting decides: sizes, weights, multiply-adds."""
+"""Claims about exact counts: output sizes, weights, multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class _Head:
         return network((3, size, size), *self._layers)
 
     def takes(self, laboratory: Laboratory, sizes: tuple[int, ...]) -> int:
-        """How many sizes it computes ten finite numbers for."""
+        """The number of image sizes for which the network gives ten finite logits."""
         count = 0
         for size in sizes:
             x = stream(size, "claims", "sizes").normal(size=(1, 3, size, size))

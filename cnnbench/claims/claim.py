@@ -1,4 +1,4 @@
-"""A claim: a statement, the experiment that tries it, the figures that it yields, and the verdict that follows."""
+"""A claim: a statement, the experiment that tests it, the measured figures, and the verdict."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ClaimEvidence:
 
     @property
     def supports(self) -> bool | None:
-        """Whether the whole interval lies where the statement says; None where only a part of it does, or none can."""
+        """Whether the whole interval is within the bounds; None where only a part of it is, or a value is NaN."""
         low, high = self.interval
         if not (math.isfinite(low) and math.isfinite(high)):
             return None

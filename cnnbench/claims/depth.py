@@ -1,4 +1,4 @@
-"""Claims about depth: what shortcuts and auxiliary classifiers do to gradients and to training."""
+"""Claims about depth: the effect of shortcuts and auxiliary classifiers on gradients and training."""
 
 from __future__ import annotations
 

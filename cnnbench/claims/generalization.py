@@ -1,4 +1,4 @@
-"""Claims about what helps on new images, how weights start, and along which dimensions a network grows."""
+"""Claims about regularisation, initialisation and compound scaling."""
 
 from __future__ import annotations
 

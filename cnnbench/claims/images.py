@@ -1,4 +1,4 @@
-"""Claims about images that are shifted, scaled and sampled: what layers are indifferent to, and what they break."""
+"""Claims about translation, scaling and sampling of images: equivariance, image sizes, aliasing."""
 
 from __future__ import annotations
 

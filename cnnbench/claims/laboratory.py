@@ -1,4 +1,4 @@
-"""What an experiment works with: one backend in float64, seeded inputs, and the seeds over which figures are taken."""
+"""The environment of an experiment: one backend in float64 and the seeds over which figures are repeated."""
 
 from __future__ import annotations
 

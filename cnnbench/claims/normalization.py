@@ -1,4 +1,4 @@
-"""Claims about normalisation: the rates that it allows, the batches that it needs, and the order of layers."""
+"""Claims about normalisation: learning rates, small batches, folding, and the order of layers."""
 
 from __future__ import annotations
 

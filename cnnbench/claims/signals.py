@@ -1,4 +1,4 @@
-"""Claims about convolution as an operation on signals: what it equals, and what it finds."""
+"""Claims about convolution as a linear operation: its Toeplitz matrix, its gradients, edge detection."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def toeplitz_matrix(kernel: Array, height: int, width: int) -> Array:
 
 
 def toeplitz(laboratory: Laboratory) -> Iterator[ClaimEvidence]:
-    """Integers, so that equal means equal."""
+    """Compares convolution with its Toeplitz matrix on integers, so that all results are exact."""
     plain, flipped = (Conv(out_channels=1, kernel_size=3, bias=False, flip_kernel=flip) for flip in (False, True))
     graph, other = network((1, 9, 8), plain), network((1, 9, 8), flipped)
 

@@ -1,4 +1,4 @@
-"""The claim about optimisers of pictures: L-BFGS and Adam on style transfer, with as many evaluations."""
+"""The claim about style transfer: L-BFGS against Adam with the same number of evaluations."""
 
 from __future__ import annotations
 

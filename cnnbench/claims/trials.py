@@ -1,4 +1,4 @@
-"""How an experiment trains: small networks on the digits, and both sides of a comparison tuned with the same budget."""
+"""Trainings of experiments: small networks on the digits, both sides of a comparison tuned with the same budget."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ RELU = ReLU()
 
 
 def started(graph: Graph, seed: int, gain: float) -> dict[str, NDArray[Any]]:
-    """Kernels normal with variance gain^2 / fan in, biases 0; the fans of a layer that keeps its width are equal.
+    """Initial weights: kernels normal with variance gain^2 / fan in, biases 0.
 
     Args:
         graph: Of convolutions and matrix products.

@@ -1,1 +1,1 @@
-"""Random valid networks over all layer kinds, run on every backend, judged by budgets, reduced where they fail."""
+"""Fuzzing: random valid networks of all layer kinds, checked on every backend, and reduced where they fail."""

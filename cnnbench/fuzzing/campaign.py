@@ -1,4 +1,4 @@
-"""Fuzzing in pieces: network after network on every backend, with progress kept in a folder after each."""
+"""Resumable fuzzing: network after network on every backend, with the progress saved after each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPECIAL_EVERY = 4  # networks between two that are run on NaN, infinities and de
 
 @dataclass(frozen=True)
 class Limits:
-    """When fuzzing ends: after so many networks or seconds of this call, whichever is first; None for no limit."""
+    """Limits of one call: a number of networks or of seconds, whichever is reached first; None for no limit."""
 
     count: int | None = None
     seconds: float | None = None
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Campaign:
-    """Fuzzing that goes on where its folder says.
+    """Fuzzing that continues from the progress in its folder.
 
     Args:
         series: Who runs each network.

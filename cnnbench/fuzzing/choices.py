@@ -1,4 +1,4 @@
-"""Random decisions of one network, from a stream of its own."""
+"""Random choices for one network, from a random stream of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fuzzing has seen: each kind with classes of its fields' values, in each precision, on each rank."""
+"""Coverage of fuzzing: kinds by classes of their fields' values, by precision and by rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One network on one backend: its checks, and of a failure the smallest network that fails in the same way."""
+"""Checks one network on one backend, and reduces a failure to the smallest network that fails alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a field may hold, by its name: the integers and numbers that are drawn for it."""
+"""The ranges from which a field's integers and numbers are drawn, by the field's name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnnbench.spec.layers import Shape, Shapes
 
 @dataclass(frozen=True)
 class Operands:
-    """What a field may depend on: the shapes that the layer reads.
+    """The input shapes of a layer, on which the range of a field may depend.
 
     Args:
         shapes: Of the inputs, batch axis included.

@@ -1,4 +1,4 @@
-"""A layer with random fields: each drawn over what its type and its name admit, as far as the layer takes them."""
+"""Draws layers with random fields, each from the values that its type, its name and the layer admit."""
 
 from __future__ import annotations
 

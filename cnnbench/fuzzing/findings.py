@@ -1,4 +1,4 @@
-"""A failure that fuzzing found: what it is called, so that it is reported once, and what is reported of it."""
+"""A failure that fuzzing found: its signature, by which it is reported once, and its report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANSWERED = 60  # characters of an error's text that tell it from others
 
 
 class Signature(Frozen):
-    """What two failures have in common that are one finding.
+    """The identity of a finding: failures of equal signature are one.
 
     Args:
         backend, mode: Whose program failed.
@@ -87,7 +87,7 @@ class Finding(Frozen):
 
 
 def signature_of(outcome: CheckOutcome, case: Case) -> Signature:
-    """What a failed outcome is called.
+    """The signature of a failed outcome.
 
     Args:
         outcome: The failed check.

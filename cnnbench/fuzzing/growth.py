@@ -1,4 +1,4 @@
-"""A network that grows: each kind is placed on values at hand, or on operands like those of its shared cases."""
+"""Grows a random network: places each kind on existing values, or on operands like those of its shared cases."""
 
 from __future__ import annotations
 

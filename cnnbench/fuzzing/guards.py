@@ -1,4 +1,4 @@
-"""What stands before a function that is not defined everywhere, so that its operands lie within its domain."""
+"""Layers before a function with a limited domain, which map operands into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A random valid network: each kind is placed on values that are at hand, or on operands of one of its shared cases."""
+"""Draws a random valid network from a seed and a number."""
 
 from __future__ import annotations
 

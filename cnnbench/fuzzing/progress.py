@@ -1,4 +1,4 @@
-"""What a folder of fuzzing keeps, so that a killed run goes on: the next number, counts, coverage and findings."""
+"""The progress of fuzzing on disk, to continue a killed run: the next number, counts, coverage and findings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutcomeCount(Frozen):
 
 
 class Progress(Frozen):
-    """How far fuzzing has come.
+    """The progress of fuzzing.
 
     Args:
         seed: Of the sequence of networks.
@@ -53,12 +53,12 @@ class Progress(Frozen):
 
 
 def beginning(seed: int) -> Progress:
-    """Where fuzzing with the code and the packages that are here begins."""
+    """Empty progress for the present code and packages."""
     return Progress(seed=seed, made_from=computing_digest())
 
 
 def read_progress(folder: Path, seed: int) -> Progress:
-    """What the folder holds, or a beginning.
+    """The progress in the folder, or an empty one.
 
     Of other code or packages only the place in the sequence stays: what was found of them is reported again where it is
     still there.
@@ -84,5 +84,5 @@ def read_progress(folder: Path, seed: int) -> Progress:
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Replaces what the folder holds."""
+    """Replaces the progress in the folder."""
     write_atomically(folder / FILE, to_json(progress))

@@ -1,4 +1,4 @@
-"""The text of a report to a framework's own tracker: what is wrong, the smallest network, and how to see it."""
+"""Bug reports for a framework's own tracker: the symptom, the smallest network, and a reproducer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and inputs of a drawn network, and the network without what leaves the range of numbers on them."""
+"""Weights and inputs of a drawn network, and the network without the nodes that overflow on them."""
 
 from __future__ import annotations
 

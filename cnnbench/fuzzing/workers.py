@@ -1,4 +1,4 @@
-"""Backends in processes of their own, so that a framework that ends its process does not end the fuzzing."""
+"""Worker processes of backends, so that a crash of a framework does not end the fuzzing."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Is yours the same: model references, alignment of two graphs, their differences, and the report of a port."""
+"""Comparison of a port with its original: model references, alignment of two graphs, differences, report."""

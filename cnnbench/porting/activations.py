@@ -1,4 +1,4 @@
-"""Compares a network with saved activations of a program that is not read: each with the node that it belongs to."""
+"""Compares a network with the saved activations of another program, node by node."""
 
 from __future__ import annotations
 

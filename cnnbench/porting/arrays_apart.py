@@ -17,7 +17,7 @@ _GATES = {"lstm": 4, "gru": 3}
 
 
 def same(one: Array, two: Array) -> bool:
-    """Whether two arrays hold the same values, but for what a conversion to float32 rounds."""
+    """Whether two arrays are equal after rounding to float32."""
     if one.shape != two.shape:
         return False
     largest = float(np.abs(one).max(initial=0.0))

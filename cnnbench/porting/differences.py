@@ -1,4 +1,4 @@
-"""What differs between two aligned networks: fields, layers, wiring and weights, each with what it changes."""
+"""Differences between two aligned networks: fields, layers, wiring and weights, each with its effect."""
 
 from __future__ import annotations
 

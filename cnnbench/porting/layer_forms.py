@@ -1,4 +1,4 @@
-"""One way of writing a layer among those that compute the same: activations, pools, paddings, gates."""
+"""Normal forms of single layers: one among the equivalent activations, poolings, paddings and gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings a network into the one form in which two networks are compared: what means the same is written the same."""
+"""Brings a network into a normal form for comparison, in which equivalent layers are equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a network is a port of another: what differs, worst first, and the first node where their values part."""
+"""Compares two networks: their differences, worst first, and the first node whose values differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs two aligned networks on the same images in float64 and finds the first node where their values part."""
+"""Runs two aligned networks on the same images in float64 and finds the first node whose values differ."""
 
 from __future__ import annotations
 

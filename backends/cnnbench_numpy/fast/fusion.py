@@ -47,7 +47,7 @@ class FusedStep:
         return self.step.layer.kind
 
     def take_in(self, guest: BoundStep) -> None:
-        """Makes ``guest``, the only reader of this step's output, a part of it."""
+        """Fuses ``guest``, the only reader of this step's output, into this step."""
         if guest.layer.kind == "add":
             (other,) = (slot for slot in guest.inputs if slot not in self.outputs)
             self.stages += (Residual(len(self.inputs)),)

@@ -1,4 +1,4 @@
-"""What is written as ONNX of each layer kind; importing this package registers all of it.
+"""Writes each layer kind as ONNX nodes; importing this package registers all ops.
 
 Most kinds are written as ``cnnbench export`` writes them. The files here have those for which ONNX Runtime needs other
 operators, because its own loses digits or refuses, and what it does not do.

@@ -1,4 +1,4 @@
-"""The table in which the ops of this backend register: each writes its layer into the model that is being made."""
+"""The table of this backend's ops; each writes its layer into the ONNX model."""
 
 from __future__ import annotations
 
