@@ -25,10 +25,10 @@ FILES = HERE / "reproducers"
 LARGEST_BYTES = 150_000  # of a file that is kept in the repository
 HEAD = """# Silent defects of released frameworks
 
-Each of these calls answers, without an error, with a wrong value. cnnbench's checks find every one when a backend uses
-the call plainly, name the node, and write a file that reproduces it; the shipped backends step around them, or declare
-them. Written by `python docs/write_defects.py`; `tests/defects` holds every row and says so when a newer version has
-mended one.
+Each of these calls returns a wrong value without an error. cnnbench's checks find every one in a backend that uses
+the call as it is, name the node, and write a file that reproduces it. The shipped backends avoid the defects, or
+declare them. `python docs/write_defects.py` writes this page; `tests/defects` tests every row, and fails when a newer
+version has fixed one.
 
 A file of the last column is one layer with operands, exact values and budgets:
 
@@ -43,11 +43,11 @@ outcome = replay(Path("docs/reproducers/NAME.safetensors"), InProcessSubject(loa
 print(outcome.status, outcome.message)
 ```
 
-On the shipped backend it passes. With the plain call in its place (`tests/support/plain_torch.py`, `plain_jax.py`,
-`plain_tensorflow.py`, `plain_onnxruntime.py`; a backend's op is exchanged by
-`backend.operations = backend.operations.replace(kind, ...)`) it fails. The processor is an x86-64 one, two threads.
-TensorFlow takes oneDNN's kernels by itself on processors with AVX512-VNNI, AVX512-BF16, AMX or AVX-VNNI, and elsewhere
-where `TF_ENABLE_ONEDNN_OPTS=1` says so; the version that a record keeps says `onednn: on` or `off`.
+On the shipped backend it passes. With the framework's own call (`tests/support/plain_torch.py`, `plain_jax.py`,
+`plain_tensorflow.py`, `plain_onnxruntime.py`; `backend.operations = backend.operations.replace(kind, ...)` exchanges
+an op) it fails. All was measured on x86-64 with two threads. TensorFlow uses oneDNN's kernels on processors with
+AVX512-VNNI, AVX512-BF16, AMX or AVX-VNNI, and elsewhere with `TF_ENABLE_ONEDNN_OPTS=1`; the version in a record has
+`onednn: on` or `off`.
 """
 BARE = {
     "Out of reach": (

@@ -31,57 +31,53 @@ HEAD = """# Faults, and what catches them
 $ cnnbench faults list                          # real defects of real projects, or plausible ones
 $ cnnbench verify resnet20 -b torch --fault batch_norm.biased_running_variance
 $ cnnbench list faults --kill torch:eager       # each of them, in a network in which it must be found
-$ cnnbench faults score torch --count 1000 -o rows.jsonl     # faults that nobody thought of
+$ cnnbench faults score torch --count 1000 -o rows.jsonl     # random faults
 $ cnnbench faults score torch --fault residual/0/8           # one of these again
 ```
 
-Faults are put into any backend without knowing its framework: around its ops, its compiled programs, its losses and its
-update rules. The backend itself stays as it is.
+Faults are injected around a backend's ops, compiled programs, losses and update rules, so they need no knowledge of
+its framework.
 
 """
 DRAWN = """## Drawn faults: the score
 
-A registered fault is one that somebody thought of. A drawn one is a place, a moment and a change, at random:
+A drawn fault is a random place, moment and change:
 
-* **Where**: the op of a kind of node; an array that is loaded; the folding of a batch norm; a program's inputs or
-  outputs; a node that is wrong only where it is fused with what it reads from; the loss; the update rule; what is
-  repeated from one run to the next.
+* **Where**: the op of a kind; a loaded array; the folding of a batch norm; a program's inputs or outputs; a node that
+  is wrong only when it is fused with its predecessor; the loss; the update rule; the repetition of a run.
 * **When**: always; from a call or a step on; from the second load on; for some numbers of images, image sizes or
   values; in training alone.
 * **What**: an element, a channel or an image; a constant; a term that is left out, negated or exchanged; fewer bits;
   an output that saturates or swallows NaN; another value of a field of the layer, the rule or the loss; running
-  statistics; a gradient; the order of rows; a result that is kept. Errors are 1e-4 to 1, uniform in their logarithm.
+  statistics; a gradient; the order of rows; a stale result. Relative errors are log-uniform from 1e-4 to 1.
 
-`residual/0/8` is the id of one: the network, the seed, the number of the draw. The networks are one for each layer
-kind, small ones of several kinds, LeNet-5 and ResNet-20.
+`residual/0/8` names the network, the seed and the number of the draw. The networks are one for each layer kind, small
+ones of several kinds, LeNet-5 and ResNet-20.
 
-A fault is **killed** where a check fails. It is **located** where the first check that names a node names the right
-one (a loss or an update rule: its term; a program's input: that input or a node that reads it; a program's output: the
-node that makes it). Intervals are Clopper and Pearson's at 95 %. A fault with which a program
-does not run is not counted: it is not silent.
+A fault is **killed** if a check fails. It is **located** if the first check that names a node names the right one
+(for a loss or an update rule: its term; for a program's input: that input or a node that reads it; for an output: its
+node). Intervals are Clopper and Pearson's at 95 %. A fault that stops a program is not silent, and not counted.
 
-A fault is **equivalent** where no check could find it. One that passed all checks is put into the NumPy reference,
-which computes in float64, at all moments. What the checks then see is its exact effect, without the rounding of
-float32. It must stay within every budget: on the operands of the case, on those of two further seeds, on a batch on
-which it shows, and on the hard operands of `--thorough`. The largest share of a budget is its bound. An epsilon of
-1.000001e-5 for 1e-5 is one. A loss or a slot, which has no budget, may move by 64 roundings; a slot that rounding moves
-by a tenth of itself, such as that of a bias before a batch norm, by as much as that. What a program keeps from
-call to call is never equivalent.
+A fault is **equivalent** if it is too small for any check. To decide this, a fault that passed all checks is injected
+into the NumPy reference in float64. Its exact effect must stay within every budget: on the operands of the case, on
+those of two further seeds, on a batch on which it shows, and on the hard operands of `--thorough`. An epsilon of
+1.000001e-5 for 1e-5 is an example. A loss or a slot, which has no budget, may change by 64 roundings; a slot that
+rounding changes by a tenth, such as that of a bias before a batch norm, by as much. A stale result is never
+equivalent.
 
-*Before* is commit `f716cca`, with freshly initialised weights, each layer on ordinary operands alone, and without
-`timed`. *Now* are weights in general position, hard operands, the program that is timed, whole networks on integers,
-and trainings with late steps ([numerics](numerics.md#the-checks)).
+*Before* is commit `f716cca`: initial weights, ordinary operands, no `timed`. *Now* are weights in general position,
+hard operands, the timed program, whole networks on integers, and trainings with late steps
+([numerics](numerics.md#the-checks)).
 
 """
 REGISTERED = """## Registered faults
 
-Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located at
-its node; a fault of a loss or of an update rule at its term, one of shared weights at the node that owns them, one of
-folding at the convolution. What goes wrong in a program's calls or loads has no node: its place is *the program*. The
-table is written by `make faults`, from that run: float32, seed 0. A number is how many sharp budgets the faulty
-backend uses (of a whole program, envelopes); the right one uses less than 1. *exact*: a value is moved or chosen, and
-no error is admitted. *not comparable*: NaN, infinity, another shape, or bits that had to be equal. A composite that a
-backend makes of its parts is examined as one node.
+Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located: at
+its node, at the term of a loss or an update rule, at the owner of shared weights, at the convolution of a folding.
+Faults of a program's calls or loads are located at *the program*. `make faults` writes the table (float32, seed 0). A
+number is how many sharp budgets (of a whole program, envelopes) the faulty backend uses; the correct one uses less
+than 1. *exact*: no error is admitted. *not comparable*: NaN, infinity, another shape, or bits that had to be equal. A
+composite is examined as one node.
 
 """
 
@@ -145,7 +141,7 @@ def scores(measured: Sequence[Mapping[str, Any]]) -> str:
         classes = sorted({found["name"] for item in measured for found in item[name]})
         by_name = [{found["name"]: found for found in item[name]} for item in measured]
         cells = [(one, *(_killed(found.get(one)) for found in by_name)) for one in classes]
-        text += f"Killed of those that can be seen, by {name}:\n\n" + _table_of((name, *heads), cells)
+        text += f"Killed of those that are not equivalent, by {name}:\n\n" + _table_of((name, *heads), cells)
     escaped = [(f"{i['backend']} {i['mode']}", row) for i in measured if i["label"] == "now" for row in i["escaped"]]
     if escaped:
         lines = [(f"`{row['id']}`", backend, row["fault"]) for backend, row in escaped]
