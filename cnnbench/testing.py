@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnnbench.execution.precision import PrecisionPolicy
-    from cnnbench.face.networks import Network
     from cnnbench.numerics.reference import LayerCall
     from cnnbench.spec.layers import Layer
 
@@ -144,16 +143,18 @@ class NetworkKeywords(TypedDict, total=False):
 
 
 @takes(NetworkKeywords)
-def assert_same_network(actual: Any, network: Network, inputs: Any, **how: Unpack[NetworkKeywords]) -> float:
-    """Asserts that outputs, or a function's outputs, are those of a network, up to the error that rounding explains.
+def assert_same_network(actual: Any, network: Any, inputs: Any, **how: Unpack[NetworkKeywords]) -> float:
+    """Asserts that outputs, or a model's outputs, are those of a network, up to the error that rounding explains.
 
     That error is measured by runs of the reference in which every node's output is moved at random within its rounding
     budget.
 
     Args:
-        actual: The outputs: one array, arrays in the order of the network's outputs, or arrays by name. Or a function,
-            for example a module, that is called on the inputs in their order.
-        network: As ``cnnbench.load`` takes it; a ``cnnbench.Model`` brings its weights.
+        actual: The outputs: one array, arrays in the order of the network's outputs, or arrays by name. Or a model: a
+            module of PyTorch, a Keras model, a JAX function with parameters ``(apply, params)``, a ``cnnbench.Model``;
+            it runs at inference on the host. Or any other function, or with ``convert`` a module, that is called on the
+            inputs in their order. Outputs of a model count in their order, whatever their names.
+        network: Such a model, which is then read as a network; or what ``cnnbench.load`` takes.
         inputs: One array, arrays in the order of the network's inputs, or arrays by name; (N, C, *spatial).
         how: ``NetworkKeywords``.
 
@@ -162,21 +163,26 @@ def assert_same_network(actual: Any, network: Network, inputs: Any, **how: Unpac
 
     Raises:
         AssertionError: An output is beyond the admitted error.
-        SpecError, DataError: As ``cnnbench.load``.
+        SpecError, DataError: As ``cnnbench.load``; a model of which parts are not read.
     """
     import numpy as np
 
     from cnnbench.execution.contract import ProgramOptions
     from cnnbench.execution.precision import precision
-    from cnnbench.face.networks import load_examined
+    from cnnbench.face.foreign_models import model_outputs, network_of, reader_of_model
+    from cnnbench.face.networks import Model, load_examined
     from cnnbench.numerics.case import Case
     from cnnbench.numerics.comparison import first_problem, largest_differences
     from cnnbench.numerics.envelope import forward_envelope
     from cnnbench.numerics.oracle import Oracle
 
+    if reader_of_model(network) is not None:
+        network = Model(*network_of(network, inputs))
     model = load_examined(network, how.get("weights"), seed=how.get("seed", 0))
     graph = model.graph
     batch = named(inputs, [item.name for item in graph.inputs], "inputs")
+    if "convert" not in how and (found := model_outputs(actual, batch, how)) is not None:
+        actual = found
     if callable(actual):
         convert = how.get("convert", lambda array: array)
         actual = actual(*(convert(batch[item.name]) for item in graph.inputs))

@@ -127,6 +127,37 @@ def test_a_network_is_compared_by_arrays_names_and_functions():
         assert_same_network(logits * np.float32(1.001), model, image)
 
 
+@pytest.mark.torch
+@pytest.mark.jax
+def test_models_of_two_frameworks_are_compared():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    jax = pytest.importorskip("jax", reason="needs JAX")
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
+    held = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+    params = {**held, "0.weight": held["0.weight"].transpose(2, 3, 1, 0)}
+
+    def ported(params, x, scale=1.0):
+        order = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(x, params["0.weight"], (1, 1), "VALID", dimension_numbers=order)
+        x = jax.nn.relu(x + params["0.bias"]).transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+        return scale * (x @ params["3.weight"].T + params["3.bias"])
+
+    assert assert_same_network((ported, params), module, X) < 1
+    assert assert_same_network(module, (ported, params), X) < 1
+    assert assert_same_network(module, module, X, precision="float64") < 1
+    with pytest.raises(AssertionError, match="times what rounding explains in float32"):
+        assert_same_network((lambda p, x: ported(p, x, 1.0001), params), module, X)
+
+
+def test_a_model_is_compared_with_its_graph():
+    model = cnnbench.load("lenet5", seed=1)
+    image = drawn(2, 1, 32, 32)
+    assert assert_same_network(model, model, image) < 1
+    other = cnnbench.face.networks.Model(model.graph, {n: a * np.float32(1.0001) for n, a in model.arrays.items()})
+    with pytest.raises(AssertionError, match="times what rounding explains"):
+        assert_same_network(other, model, image)
+
+
 def test_it_imports_no_framework_and_nothing_of_reports():
     code = """
 import sys

@@ -19,6 +19,7 @@ from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, 
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
+from cnnbench.execution.own_forward import own_forward
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
@@ -103,6 +104,8 @@ class JaxBackend(Backend):
         return facts | _observed_pools()
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        if options.own is not None:
+            return own_forward(graph, options, options.own, (self.name, f"{self.device.platform}:{self.device.id}"))
         return JaxForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:

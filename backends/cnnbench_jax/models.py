@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from cnnbench.errors import SpecError
+from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
+from cnnbench_jax.arrays import JaxPlacement, host
+from cnnbench_jax.backend import DTYPES
 from cnnbench_jax.reading.named import channels_come_last, is_moved, named
 from cnnbench_jax.reading.traced import TracedFunction, trace
-
-
-@dataclass(frozen=True)
-class ReadFunction(ReadModel):
-    """A JAX function as a network.
-
-    Args:
-        last: Whether the function's images have their channels last.
-        moved: Whether each output is an image, whose channels move likewise.
-    """
-
-    last: bool = False
-    moved: tuple[bool, ...] = ()
 
 
 def read(model: tuple[Any, Any], inputs: GivenInputs) -> ReadModel:
@@ -46,7 +37,7 @@ def read(model: tuple[Any, Any], inputs: GivenInputs) -> ReadModel:
         last = channels_come_last(traced)
         found = named(traced, getattr(function, "__name__", "function"), integers)
     moved = tuple(is_moved(len(item.shape), traced, last=last) for item in traced.outputs.values())
-    return ReadFunction(found.graph, found.arrays, found.notes, last, moved)
+    return replace(found, inputs_last=(last,) * len(found.graph.inputs), outputs_last=moved)
 
 
 def _traced(
@@ -66,28 +57,49 @@ def _traced(
     return trace(function, parameters, [image, *shapes[1:]], integers)
 
 
-def run(model: tuple[Any, Any], batch: Mapping[str, np.ndarray], mode: str, read_model: ReadModel) -> dict[str, Any]:
-    """What the user's function gives in float64.
+def weights_digest(model: tuple[Any, Any]) -> str:
+    """A digest of the parameters as the tree holds them."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model[1]):
+        array = np.ascontiguousarray(np.asarray(leaf))
+        found.update(f"{jax.tree_util.keystr(path)}\0{array.dtype}\0{array.shape}\0".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+class FunctionRunner:
+    """A function as JAX runs it: ``jit``, or ``eager`` one operation after the other.
 
     Args:
         model: (apply, parameters).
-        batch: Its inputs by the graph's names, with channels first.
-        mode: ``eager``, or ``jit``.
-        read_model: What was read of it.
+        mode: ``jit`` or ``eager``.
+        policy: The name of the precision policy.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
     """
-    function, parameters = model
-    read_function = read_model if isinstance(read_model, ReadFunction) else ReadFunction(read_model.graph, {})
-    with jax.enable_x64(True):
-        wide = jax.tree_util.tree_map(_wide, parameters)
-        operands = [np.asarray(batch[item.name]) for item in read_model.graph.inputs]
-        operands = [np.moveaxis(a, 1, -1) if read_function.last and a.ndim > 2 else a for a in operands]
-        called = jax.jit(function) if mode == "jit" else function
-        made = [np.asarray(item) for item in jax.tree_util.tree_leaves(called(wide, *map(_wide, operands)))]
-    names = [name for name, _ in read_model.graph.outputs]
-    pairs = zip(made, read_function.moved or (False,) * len(made), strict=True)
-    return dict(zip(names, [np.moveaxis(a, -1, 1) if moves else a for a, moves in pairs], strict=True))
 
+    def __init__(self, model: tuple[Any, Any], mode: str, policy: str, device: str) -> None:
+        function, parameters = model
+        kind, _, index = device.partition(":")
+        place = JaxPlacement(jax.devices(kind)[int(index or 0)], DTYPES[precision(policy).storage])
+        self._placement = place
+        with place.wide_types():
+            self._parameters = jax.tree_util.tree_map(self._placed, parameters)
+        self._call = function if mode == "eager" else jax.jit(function)
 
-def _wide(leaf: Any) -> Any:
-    array = jax.numpy.asarray(leaf)
-    return array.astype("float64") if jax.numpy.issubdtype(array.dtype, jax.numpy.floating) else array
+    def _placed(self, leaf: Any) -> Any:
+        array = jax.numpy.asarray(leaf)
+        floats = jax.numpy.issubdtype(array.dtype, jax.numpy.floating)
+        return jax.device_put(array.astype(self._placement.dtype) if floats else array, self._placement.device)
+
+    def place(self, array: np.ndarray) -> Any:
+        """As ``ModelRunner.place``."""
+        return self._placement.array(array)
+
+    def run(self, operands: Sequence[Any]) -> Any:
+        """As ``ModelRunner.run``."""
+        with self._placement.wide_types():
+            return self._call(self._parameters, *operands)
+
+    def read(self, results: Any) -> list[np.ndarray]:
+        """As ``ModelRunner.read``."""
+        return [host(item) for item in jax.tree_util.tree_leaves(results)]

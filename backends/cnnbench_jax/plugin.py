@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.hookspecs import hookimpl
-from cnnbench_jax.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
+from cnnbench_jax.offered import DEVICES, LAYOUTS, MODES, NATIVE_MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ReadModel
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ModelRunner, ReadModel
 
 
 def _load() -> Backend:
@@ -33,22 +33,25 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             requires=("jax", "jaxlib", "optax"),
             load=_load,
             modes=MODES,
-            precisions=dict.fromkeys(MODES, PRECISIONS),
+            precisions=dict.fromkeys((*MODES, *NATIVE_MODES), PRECISIONS),
             devices=DEVICES,
             layouts=LAYOUTS,
             colour="#7b3fb5",
             distribution="jax",
+            native_modes=NATIVE_MODES,
         )
     ]
 
 
 def _is_function(model: Any) -> bool:
-    """Whether it is (apply, parameters): a function and a tree of arrays."""
+    """Whether it is (apply, parameters): a function and a tree of arrays, or ``{}``."""
     jax = sys.modules.get("jax")  # without JAX nothing can be a function of it
     if jax is None or not isinstance(model, tuple) or len(model) != 2 or not callable(model[0]):
         return False
     leaves = jax.tree_util.tree_leaves(model[1])
-    return bool(leaves) and all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves)
+    if not leaves:
+        return isinstance(model[1], dict)
+    return all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves)
 
 
 def _load_model(path: Path) -> Any:
@@ -63,10 +66,16 @@ def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
     return read(model, inputs)
 
 
-def _run_model(model: Any, batch: Mapping[str, Any], mode: str, read_model: ReadModel) -> dict[str, Any]:
-    from cnnbench_jax.models import run
+def _weights_digest(model: Any) -> str:
+    from cnnbench_jax.models import weights_digest
 
-    return run(model, batch, mode, read_model)
+    return weights_digest(model)
+
+
+def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
+    from cnnbench_jax.models import FunctionRunner
+
+    return FunctionRunner(model, mode, policy, device)
 
 
 @hookimpl
@@ -74,4 +83,5 @@ def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A function with its parameters, ``(apply, params)``."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    return (ModelReader("JAX", "jax", (), _is_function, _load_model, _read_model, _run_model),)
+    calls = (_is_function, _load_model, _read_model, _weights_digest, _runner)
+    return (ModelReader("JAX", "jax", (), *calls),)

@@ -12,14 +12,16 @@ from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepPro
 from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operations import Operations
+from cnnbench.execution.own_forward import OwnForward
+from cnnbench.execution.own_program import OwnProgram
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
-from cnnbench_onnxruntime.offered import DEVICES, INFERENCE_ONLY, LAYOUTS, MODES, PRECISIONS
+from cnnbench_onnxruntime.native import FileRunner, file_digest
+from cnnbench_onnxruntime.offered import DEVICES, INFERENCE_ONLY, LAYOUTS, MODES, PRECISIONS, PROVIDER
 from cnnbench_onnxruntime.ops import OPERATIONS
 from cnnbench_onnxruntime.programs import OnnxRuntimeForward
 
-PROVIDER = "CPUExecutionProvider"
 ERRORS_ONLY = 3  # warnings tell of initializers that an optimisation made superfluous
 
 
@@ -61,6 +63,8 @@ class OnnxRuntimeBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        if options.own is not None:
+            return OwnForward(graph, options, partial(self._own_session, options.own))
         options.require(self.name, modes=MODES, precisions=PRECISIONS, layouts=LAYOUTS)
         if options.training:
             raise UnavailableError(INFERENCE_ONLY, where=graph.name, remedy="run training passes on another backend")
@@ -75,6 +79,10 @@ class OnnxRuntimeBackend(Backend):
 
     def synchronize(self, value: Any = None) -> None:
         """Nothing to wait for: ``run`` of a session returns when its results are there."""
+
+    def _own_session(self, own: OwnProgram) -> tuple[str, FileRunner]:
+        """A user's file: its digest, and the session that runs it."""
+        return file_digest(own.place), FileRunner(own, self._session_options(own.mode))
 
     def _session_options(self, mode: str) -> Any:
         levels = onnxruntime.GraphOptimizationLevel

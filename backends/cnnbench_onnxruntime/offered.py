@@ -5,3 +5,5 @@ PRECISIONS = ("float32",)  # in float64 ONNX Runtime has no convolution for the 
 DEVICES = ("cpu",)
 LAYOUTS = ("channels_first",)
 INFERENCE_ONLY = "ONNX Runtime runs inference only"
+NATIVE_MODES = {"native-optimized": "optimized", "native-plain": "plain"}  # of a user's own model, run as it is
+PROVIDER = "CPUExecutionProvider"

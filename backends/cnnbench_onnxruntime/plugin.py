@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnnbench.hookspecs import hookimpl
-from cnnbench_onnxruntime.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
+from cnnbench_onnxruntime.offered import DEVICES, LAYOUTS, MODES, NATIVE_MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend, BackendPlugin
@@ -32,11 +32,12 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             requires=(NAME, "onnx"),
             load=_load,
             modes=MODES,
-            precisions=dict.fromkeys(MODES, PRECISIONS),
+            precisions=dict.fromkeys((*MODES, *NATIVE_MODES), PRECISIONS),
             devices=DEVICES,
             layouts=LAYOUTS,
             colour="#5c2d91",
             distribution=NAME,
             trains=False,
+            native_modes=NATIVE_MODES,
         )
     ]

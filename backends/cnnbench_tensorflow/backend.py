@@ -12,6 +12,7 @@ from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, 
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operations
+from cnnbench.execution.own_forward import own_forward
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
@@ -80,6 +81,8 @@ class TensorFlowBackend(Backend):
         }
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        if options.own is not None:
+            return own_forward(graph, options, options.own, (self.name, self._settings.device))
         return TensorFlowForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.hookspecs import hookimpl
-from cnnbench_tensorflow.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
+from cnnbench_tensorflow.offered import DEVICES, LAYOUTS, MODES, NATIVE_MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ReadModel
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ModelRunner, ReadModel
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 
@@ -33,11 +33,12 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             requires=("tensorflow",),
             load=_load,
             modes=MODES,
-            precisions=dict.fromkeys(MODES, PRECISIONS),
+            precisions=dict.fromkeys((*MODES, *NATIVE_MODES), PRECISIONS),
             devices=DEVICES,
             layouts=LAYOUTS,
             colour="#f9a825",
             distribution="tensorflow",
+            native_modes=NATIVE_MODES,
         )
     ]
 
@@ -77,10 +78,16 @@ def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
     return read(model, inputs)
 
 
-def _run_model(model: Any, batch: Mapping[str, Any], mode: str, read_model: ReadModel) -> dict[str, Any]:
-    from cnnbench_tensorflow.models import run
+def _weights_digest(model: Any) -> str:
+    from cnnbench_tensorflow.models import weights_digest
 
-    return run(model, batch, mode, read_model)
+    return weights_digest(model)
+
+
+def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
+    from cnnbench_tensorflow.native import KerasRunner
+
+    return KerasRunner(model, mode, policy, device)
 
 
 @hookimpl
@@ -88,4 +95,5 @@ def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A ``keras.Model`` and the files ``.keras``, which need neither Keras nor TensorFlow to be read."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    return (ModelReader("Keras", "tensorflow", (".keras",), _is_model, lambda path: path, _read_model, _run_model),)
+    calls = (_is_model, lambda path: path, _read_model, _weights_digest, _runner)
+    return (ModelReader("Keras", "tensorflow", (".keras",), *calls),)

@@ -13,6 +13,7 @@ from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, 
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
+from cnnbench.execution.own_forward import own_forward
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 from cnnbench.spec.optimizers import Optimizer
@@ -87,6 +88,8 @@ class TorchBackend(Backend):
         return facts
 
     def compile_forward(self, graph: Graph, options: ProgramOptions) -> ForwardProgram:
+        if options.own is not None:
+            return own_forward(graph, options, options.own, (self.name, str(self._device)))
         return TorchForward(self._setting(graph, options, gradient=False))
 
     def compile_gradient(self, graph: Graph, options: ProgramOptions, loss: Loss | None = None) -> GradientProgram:

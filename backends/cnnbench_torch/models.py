@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
 from cnnbench.errors import DataError, SpecError
+from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
+from cnnbench_torch.arrays import DTYPES, TorchPlacement, host
+from cnnbench_torch.backend import set_arithmetic
 from cnnbench_torch.reading.call import BATCH
 from cnnbench_torch.reading.exported import read_program
 
@@ -35,7 +42,7 @@ def read(model: Any, inputs: GivenInputs) -> ReadModel:
     Raises:
         SpecError: No shape is known; ``torch.export`` refuses the module; parts of it are not read.
     """
-    if isinstance(model, torch.export.ExportedProgram):
+    if _is_exported(model):
         return _read_saved(model)
     shapes = inputs.require("a torch.nn.Module")
     integers = inputs.integers or (False,) * len(shapes)
@@ -64,7 +71,8 @@ def _read_saved(program: Any) -> ReadModel:
             expected=f"a program that was exported with a batch of {BATCH}",
             remedy="name the function that makes the module instead: file.py:function",
         )
-    return read_program(program, "exported", [tuple(shape[1:]) for shape in shapes])
+    found = read_program(program, "exported", [tuple(shape[1:]) for shape in shapes])
+    return replace(found, batch=BATCH)
 
 
 def _refused(error: Exception) -> SpecError:
@@ -76,25 +84,63 @@ def _refused(error: Exception) -> SpecError:
     )
 
 
-def run(model: Any, batch: Mapping[str, np.ndarray], mode: str, read_model: ReadModel) -> dict[str, np.ndarray]:
-    """What the user's program gives in float64.
+def weights_digest(model: Any) -> str:
+    """A digest of the parameters and buffers as the module or the exported program holds them."""
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict.items() if _is_exported(model) else model.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            found.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+class ModuleRunner:
+    """A module as PyTorch runs it at inference: ``eager``, or ``compile`` by ``torch.compile`` with its defaults.
 
     Args:
-        model: The module or the exported program.
-        batch: Its inputs by the graph's names.
+        model: The module or the exported program. It is copied where it has another precision.
         mode: ``eager`` or ``compile``.
-        read_model: What was read of it.
+        policy: The name of the precision policy.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
     """
-    exported = isinstance(model, torch.export.ExportedProgram)
-    module = (model.module() if exported else copy.deepcopy(model).eval()).double()
-    if mode == "compile":
-        module = torch.compile(module)
-    operands = [torch.as_tensor(batch[item.name]) for item in read_model.graph.inputs]
-    operands = [item.double() if item.is_floating_point() else item.long() for item in operands]
-    with torch.no_grad():
-        made = module(*operands)
-    leaves, _ = torch.utils._pytree.tree_flatten(made)
-    tensors = [item for item in leaves if isinstance(item, torch.Tensor)]
-    return {
-        name: tensor.detach().cpu().numpy() for (name, _), tensor in zip(read_model.graph.outputs, tensors, strict=True)
-    }
+
+    def __init__(self, model: Any, mode: str, policy: str, device: str) -> None:
+        exported = _is_exported(model)
+        module = model.module() if exported else model.eval()
+        dtype = DTYPES[precision(policy).storage]
+        if any(item.is_floating_point() and item.dtype != dtype for item in module.state_dict().values()):
+            module = (module if exported else copy.deepcopy(module)).to(dtype)
+        self._module = module.to(device)
+        self._placement = TorchPlacement(torch.device(device), dtype, channels_last=False)
+        self._before_run = partial(set_arithmetic, policy, torch.device(device).type)
+        self._call = self._module if mode == "eager" else _compiled(self._module)
+
+    def place(self, array: np.ndarray) -> torch.Tensor:
+        """As ``ModelRunner.place``."""
+        with torch.inference_mode():
+            return self._placement.tensor(array)
+
+    def run(self, operands: Sequence[torch.Tensor]) -> Any:
+        """As ``ModelRunner.run``."""
+        self._before_run()
+        with torch.inference_mode():
+            return self._call(*operands)
+
+    def read(self, results: Any) -> list[np.ndarray]:
+        """As ``ModelRunner.read``."""
+        leaves, _ = torch.utils._pytree.tree_flatten(results)
+        return [host(item) for item in leaves if isinstance(item, torch.Tensor)]
+
+
+def _compiled(module: Any) -> Any:
+    """Compiled for each shape apart, as ``make_walk`` does it: with a code object of its own."""
+
+    def call(*operands: torch.Tensor) -> Any:
+        return module(*operands)
+
+    own = FunctionType(call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__)
+    return torch.compile(own, dynamic=False)
+
+
+def _is_exported(model: Any) -> bool:
+    return isinstance(model, torch.export.ExportedProgram)

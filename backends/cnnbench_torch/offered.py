@@ -4,3 +4,4 @@ MODES = ("eager", "compile")
 PRECISIONS = ("float32", "float64", "bfloat16", "float16", "tf32")
 DEVICES = ("cpu", "cuda")
 LAYOUTS = ("channels_first", "channels_last")
+NATIVE_MODES = {"native-eager": "eager", "native-compile": "compile"}  # of a user's own model, run as it is

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.hookspecs import hookimpl
-from cnnbench_torch.offered import DEVICES, LAYOUTS, MODES, PRECISIONS
+from cnnbench_torch.offered import DEVICES, LAYOUTS, MODES, NATIVE_MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ReadModel
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ModelRunner, ReadModel
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".tar.gz", ".tgz", ".bin.index.json", ".pth.index.json")
@@ -36,11 +36,12 @@ def cnnbench_backends() -> Sequence[BackendPlugin]:
             requires=("torch",),
             load=_load,
             modes=MODES,
-            precisions=dict.fromkeys(MODES, PRECISIONS),
+            precisions=dict.fromkeys((*MODES, *NATIVE_MODES), PRECISIONS),
             devices=DEVICES,
             layouts=LAYOUTS,
             colour="#ee4c2c",
             distribution="torch",
+            native_modes=NATIVE_MODES,
         )
     ]
 
@@ -87,10 +88,16 @@ def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
     return read(model, inputs)
 
 
-def _run_model(model: Any, batch: Mapping[str, Any], mode: str, read_model: ReadModel) -> dict[str, Any]:
-    from cnnbench_torch.models import run
+def _weights_digest(model: Any) -> str:
+    from cnnbench_torch.models import weights_digest
 
-    return run(model, batch, mode, read_model)
+    return weights_digest(model)
+
+
+def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
+    from cnnbench_torch.models import ModuleRunner
+
+    return ModuleRunner(model, mode, policy, device)
 
 
 @hookimpl
@@ -98,4 +105,5 @@ def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A ``torch.nn.Module``, and the programs that ``torch.export.save`` writes."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    return (ModelReader("PyTorch", "torch", (".pt2",), _is_module, _load_model, _read_model, _run_model),)
+    calls = (_is_module, _load_model, _read_model, _weights_digest, _runner)
+    return (ModelReader("PyTorch", "torch", (".pt2",), *calls),)

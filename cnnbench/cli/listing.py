@@ -77,7 +77,8 @@ def backends(shown: o.Shown) -> None:
                 "status": "available" if reason is None else reason,
                 "version": version(plugin.distribution) if reason is None else None,
                 "modes": list(plugin.modes),
-                "precisions": {mode: list(names) for mode, names in plugin.precisions.items()},
+                "native_modes": list(plugin.native_modes),
+                "precisions": {mode: list(plugin.precisions[mode]) for mode in plugin.modes},
                 "devices": list(plugin.devices),
                 "layouts": list(plugin.layouts),
             }

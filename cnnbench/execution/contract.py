@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from cnnbench.errors import UnavailableError, did_you_mean
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
 from cnnbench.execution.gaps import Gap
 from cnnbench.execution.operations import Operations
+from cnnbench.execution.own_program import OwnProgram
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
@@ -32,6 +33,8 @@ class BackendPlugin:
         colour: ``#rrggbb`` of its bars and lines.
         distribution: The package whose version names the backend.
         trains: Whether there is training at all; a suite's training leaves a backend out that only serves.
+        native_modes: The modes in which a user's own model of this framework runs as it is, each with what
+            ``OwnProgram`` calls it. ``precisions`` has these modes too.
     """
 
     name: str
@@ -44,6 +47,16 @@ class BackendPlugin:
     colour: str
     distribution: str
     trains: bool = True
+    native_modes: Mapping[str, str] = field(default_factory=dict)
+
+    def base_mode(self, mode: str) -> str:
+        """The mode of programs of our own that is nearest to a native one; any other is itself.
+
+        Args:
+            mode: Of ``modes`` or ``native_modes``.
+        """
+        own = self.native_modes.get(mode, mode)
+        return own if own in self.modes else self.modes[0]
 
     def unavailable(self) -> str | None:
         """Why the backend cannot be used here, or None."""
@@ -83,6 +96,7 @@ class ProgramOptions:
         fold_batch_norm: Fold batch norms at load (inference only).
         trained: The full names of the weights that gradients are taken of and that steps update; None for all that are
             trainable. Running statistics change with every training pass, whatever is trained.
+        own: The user's own program, which then runs in place of a backend's ops; ``mode`` is the nearest of these.
     """
 
     mode: str
@@ -91,6 +105,7 @@ class ProgramOptions:
     training: bool = False
     fold_batch_norm: bool = False
     trained: tuple[str, ...] | None = None
+    own: OwnProgram | None = None
 
     def require(self, backend: str, *, modes: Sequence[str], precisions: Sequence[str], layouts: Sequence[str]) -> None:
         """Raises UnavailableError where a backend does not have this mode, precision or layout.
@@ -101,6 +116,8 @@ class ProgramOptions:
             precisions: By name.
             layouts: Those beside ``auto``, which every backend has.
         """
+        if self.own is not None:
+            raise UnavailableError("the user's own program runs forward only", where=str(self.own.reference))
         asked = (
             ("mode", self.mode, modes),
             ("precision", self.precision.name, precisions),

@@ -11,6 +11,7 @@ from cnnbench.execution.host import ArraySpec, HostArrays
 from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operations import Array
+from cnnbench.spec.graph import Graph
 from cnnbench.spec.losses import Loss
 
 
@@ -61,7 +62,7 @@ class BatchReader:
         Raises DataError where an array is missing, or has another shape, another batch size or a dtype of another kind.
         """
         graph = self.bound.program.graph
-        where, size = graph.name, self._batch_size(batch)
+        where, size = graph.name, batch_size(graph, batch)
         shapes = graph.shapes(size)
         inputs = tuple(
             ArraySpec("input", item.name, item.full_shape(size), item.dtype).take(batch, where) for item in graph.inputs
@@ -88,14 +89,20 @@ class BatchReader:
             for mask, last in zip(taken, self.bound.masks_channels_last, strict=True)
         )
 
-    def _batch_size(self, batch: HostArrays) -> int:
-        """The length of the first input that has a batch axis; 1 where there is none."""
-        import numpy as np
 
-        for item in self.bound.program.graph.inputs:
-            if item.batched and item.name in batch:
-                return next(iter(np.shape(batch[item.name])), 1)
-        return 1
+def batch_size(graph: Graph, batch: HostArrays) -> int:
+    """The length of the first input that has a batch axis; 1 where there is none.
+
+    Args:
+        graph: Whose inputs they are.
+        batch: The inputs by name.
+    """
+    import numpy as np
+
+    for item in graph.inputs:
+        if item.batched and item.name in batch:
+            return next(iter(np.shape(batch[item.name])), 1)
+    return 1
 
 
 def micro_batches(bound: BoundGraph, operands: ProgramOperands, count: int) -> list[tuple[float, ProgramOperands]]:

@@ -40,13 +40,16 @@ class ChosenBackend:
         return backend
 
 
-def chosen_backend(text: str, precision: str = "float32", where: str = "backend") -> ChosenBackend:
+def chosen_backend(
+    text: str, precision: str = "float32", where: str = "backend", *, native: bool = False
+) -> ChosenBackend:
     """The backend that ``NAME`` or ``NAME:MODE`` means, in its default mode where none is named.
 
     Args:
         text: What was given.
         precision: The policy that it must have.
         where: What errors call the place: an option, an argument.
+        native: Whether it may be a mode that runs the user's own program.
 
     Raises:
         UnavailableError: An unknown backend or precision. SuiteError: a mode that it has not.
@@ -58,20 +61,27 @@ def chosen_backend(text: str, precision: str = "float32", where: str = "backend"
     except UnavailableError as error:
         raise error.at(where) from None
     mode = mode or plugin.modes[0]
-    if mode not in plugin.modes:
-        raise SuiteError(f"{name} has no mode {mode!r}", where=where, remedy=did_you_mean(mode, plugin.modes))
+    known = (*plugin.modes, *plugin.native_modes)
+    if mode in plugin.native_modes and not native:
+        expected = " or ".join(plugin.modes)
+        raise SuiteError(f"{mode} is a mode of verify and of suites only", where=where, expected=expected)
+    if mode not in known:
+        raise SuiteError(f"{name} has no mode {mode!r}", where=where, remedy=did_you_mean(mode, known))
     reason = plugin.unavailable()
     if reason is None and policy not in plugin.precisions[mode]:
         reason = f"{name} has no {policy!r} in mode {mode}: {did_you_mean(policy, plugin.precisions[mode])}"
     return ChosenBackend(plugin, mode, reason)
 
 
-def chosen_backends(names: Sequence[str], precision: str, where: str = "backends") -> list[ChosenBackend]:
+def chosen_backends(
+    names: Sequence[str], precision: str, where: str = "backends", *, native: bool = False
+) -> list[ChosenBackend]:
     """Each backend that is named, or every known one where none is. Raises as ``chosen_backend``.
 
     Args:
         names: ``NAME`` or ``NAME:MODE`` each; empty for all.
         precision: The policy that each must have.
         where: What errors call the place: an option, an argument.
+        native: As in ``chosen_backend``.
     """
-    return [chosen_backend(text, precision, where) for text in names or backend_plugins()]
+    return [chosen_backend(text, precision, where, native=native) for text in names or backend_plugins()]

@@ -60,7 +60,7 @@ def build(network: str | Path, image: Image = None, num_classes: int | None = No
     from cnnbench.harness.suite.networks import network as find
 
     name = network_name(network)
-    return find(name, _shape(name, image), num_classes)
+    return find(name, shape_of(name, image), num_classes)
 
 
 def load(
@@ -136,7 +136,7 @@ def _found(
     from cnnbench.harness.suite.networks import given_arrays
 
     name = network_name(network)
-    return graph, given_arrays(name, graph, _shape(name, image))
+    return graph, given_arrays(name, graph, shape_of(name, image))
 
 
 def network_name(network: str | Path) -> str:
@@ -151,7 +151,7 @@ def network_name(network: str | Path) -> str:
     return f"{FILE}{text}" if is_file else text
 
 
-def _shape(name: str, image: Image) -> tuple[int, ...]:
+def shape_of(name: str, image: Image) -> tuple[int, ...]:
     """The image shape as the harness takes it: () for the network's own."""
     if image is None:
         return ()

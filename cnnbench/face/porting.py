@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnbench.execution.precision import precision
 from cnnbench.face.networks import Image, Model, Network, load_examined, network_name
 from cnnbench.porting.activations import SUFFIX, compare_activations, read_activations
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.porting.port import BATCH, PortResult, Side, compare_networks
 from cnnbench.porting.reading import ReadRequest, read_model
 from cnnbench.porting.references import parse_reference
+from cnnbench.porting.rounding import NetworkValues
 from cnnbench.porting.values_apart import SAME, distance, values_of
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.passes import lower
 
 if TYPE_CHECKING:
-    from cnnbench.porting.references import ModelReference
+    from cnnbench.spec.interchange.model_readers import ModelReference
 
 
 def port(
@@ -67,7 +69,12 @@ def _proven(reference: ModelReference, image: Image, seed: int) -> Side:
     shape = () if image is None else (3, image, image) if isinstance(image, int) else tuple(image)
     model = read_model(reference, ReadRequest(shape, BATCH, seed))
     plain = PlainNetwork(lower(model.graph), model.arrays, {})
-    values = values_of(plain, [model.inputs[item.name] for item in model.graph.inputs])
+    inputs = [model.inputs[item.name] for item in model.graph.inputs]
+    values = values_of(plain, inputs)
     apart = [distance(model.outputs[name], values[value]) for name, value in plain.graph.outputs]
     worst = max(apart, default=0.0)
-    return Side(str(reference), model.graph, model.arrays, worst if worst > SAME else None)
+    if worst <= SAME:
+        return Side(str(reference), model.graph, model.arrays, notes=model.notes)
+    explained = NetworkValues(plain, inputs, precision("float32"))
+    beyond = max(explained.share(value, model.outputs[name]) for name, value in plain.graph.outputs)
+    return Side(str(reference), model.graph, model.arrays, worst, beyond, model.notes)

@@ -11,6 +11,7 @@ from cnnbench.execution.contract import ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import chosen_backend, chosen_backends
 from cnnbench.face.keywords import VerifyKeywords, takes
+from cnnbench.face.native import lacks_native, with_own
 from cnnbench.face.networks import Network, load_examined
 from cnnbench.face.program_verification import ProgramChecks, asked_checks
 from cnnbench.face.verify_result import VerifiedBackend, VerifyResult, with_suspicion
@@ -54,7 +55,7 @@ def verify(
         UnavailableError: An unknown backend or precision.
         SpecError, DataError: As ``load``.
     """
-    chosen = chosen_backends(backends, precision)
+    chosen = chosen_backends(backends, precision, native=fault is None)
     found = None if fault is None else find_fault(fault)
     seed = how.get("seed", 0)
     image, num_classes = how.get("image"), how.get("num_classes")
@@ -65,14 +66,16 @@ def verify(
     inputs = draw_inputs(model.graph, seed, how.get("batch", BATCH))
     results = []
     for item in chosen:
-        if item.reason is not None:
-            results.append(VerifiedBackend(item.plugin.name, item.mode, item.reason, ()))
+        reason = item.reason or lacks_native(item, network, how)
+        if reason is not None:
+            results.append(VerifiedBackend(item.plugin.name, item.mode, reason, ()))
             continue
         if (on_backend := how.get("on_backend")) is not None:
             on_backend(item.series)
         options = ProgramOptions(
             item.mode, find_precision(precision), fold_batch_norm=how.get("fold_batch_norm", False)
         )
+        options = with_own(options, item, model, {**how, "network": network})
         case = Case(model.graph, model.arrays, inputs, options, seed=seed, thorough=how.get("thorough", False))
         case = _case(case, found)
         if (folder := how.get("folder")) is not None:

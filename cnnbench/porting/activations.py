@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import DataError
+from cnnbench.execution.precision import PrecisionPolicy, precision
 from cnnbench.porting.alignment import ordered
 from cnnbench.porting.differences import PortDifference
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.porting.port import PortResult, Side
-from cnnbench.porting.values_apart import Parting, distance, values_of
+from cnnbench.porting.rounding import NetworkValues
+from cnnbench.porting.values_apart import Parting, distance
 from cnnbench.spec.passes import lower
 
 SUFFIX = ".npz"
-SAME = 1e-4  # of the largest value: activations are mostly float32, and their errors add up through a deep network
 
 Array = NDArray[Any]
 
@@ -50,7 +51,7 @@ def compare_activations(reference: Side, name: str, found: Mapping[str, Array]) 
     """
     plain = PlainNetwork(lower(reference.graph), reference.arrays, {})
     inputs, activations = _parted(plain, found, name)
-    values = values_of(plain, inputs)
+    values = NetworkValues(plain, inputs, _policy(found))
     names = [node.name for node in ordered(plain.graph)]
     differences: list[PortDifference] = []
     parting, start, agreed = None, 0, 0
@@ -61,14 +62,20 @@ def compare_activations(reference: Side, name: str, found: Mapping[str, Array]) 
             differences.append(PortDifference("activation", key, "", "", "", text))
             continue
         start = place + (key != names[place])
-        apart = distance(ours, theirs)
-        if apart <= SAME:
+        apart, share = distance(ours, theirs), values.share(names[place], theirs)
+        if share <= 1:
             agreed += 1
             continue
-        text = f"is {apart:.1e} of the largest value apart"
+        text = f"is {apart:.1e} of the largest value apart, {share:.3g} times what {values.policy.name} explains"
         differences.append(PortDifference("activation", names[place], key, "", "", text, size=apart))
         parting = parting or _parting(names[place], key, ours, theirs, apart)
     return PortResult(reference.name, name, tuple(differences), False, {}, parting, agreed)
+
+
+def _policy(found: Mapping[str, Array]) -> PrecisionPolicy:
+    """The narrowest precision that arrays were computed in, as far as their types tell; float32 at most."""
+    sizes = {array.dtype.itemsize for array in found.values() if array.dtype.kind == "f"}
+    return precision({2: "float16", 8: "float64"}.get(min(sizes, default=4), "float32"))
 
 
 def _parted(plain: PlainNetwork, found: Mapping[str, Array], name: str) -> tuple[list[Array], dict[str, Array]]:
@@ -98,22 +105,19 @@ def _as(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _nearest(
-    key: str, array: Array, names: list[str], values: Mapping[str, Array], start: int
+    key: str, array: Array, names: list[str], values: NetworkValues, start: int
 ) -> tuple[int | None, Array, Array]:
     """The place of the node, its value and the activation in the node's layout."""
     if key in names:
-        value = values[key]
+        value = values.exact[key]
         return names.index(key), value, _as(array, value.shape)
-    fitting = [
-        (distance(values[name], _as(array, values[name].shape)), place)
-        for place, name in enumerate(names[start:], start)
-        if _as(array, values[name].shape).shape == values[name].shape
-    ]
+    shaped = [(place, name, _as(array, values.exact[name].shape)) for place, name in enumerate(names[start:], start)]
+    fitting = [(place, name, moved) for place, name, moved in shaped if moved.shape == values.exact[name].shape]
     if not fitting:
         return None, array, array
-    close = [place for size, place in fitting if size <= SAME]
-    place = close[0] if close else min(fitting)[1]
-    value = values[names[place]]
+    close = [place for place, name, moved in fitting if values.share(name, moved) <= 1]
+    place = close[0] if close else min((distance(values.exact[n], moved), place) for place, n, moved in fitting)[1]
+    value = values.exact[names[place]]
     return place, value, _as(array, value.shape)
 
 

@@ -20,7 +20,6 @@ from cnnbench.spec.graph import Graph
 
 Arrays = Mapping[str, NDArray[Any]]
 BATCH = 2
-PROVEN = 1e-6  # of the largest output: some layers of frameworks compute in float32 whatever they are asked for
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,16 @@ class Side:
         graph: The network.
         arrays: Its weights and running statistics.
         unproven: How far what the model itself gives is from what its graph gives, where these are not the same.
+        beyond: The same over what float32 explains: some layers of frameworks compute in it whatever they are asked.
+        notes: What the graph does not show of the model.
     """
 
     name: str
     graph: Graph
     arrays: Arrays
     unproven: float | None = None
+    beyond: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,11 @@ def compare_networks(
         one, two = (str(len(side.graph.outputs)) for side in (ours, theirs))
         found.insert(0, PortDifference("outputs", reference.name, candidate.name, "outputs", one, two))
     parting = first_parting(alignment.pairs, (ours, values), (theirs, others), folder)
-    notes = []
+    notes = [f"{side.name}: {note}" for side in (reference, candidate) for note in side.notes]
     for side in (reference, candidate):
         if side.unproven is not None:
             notes.append(f"{side.name}: the model itself and its graph are {side.unproven:.1e} of the largest apart")
-        if side.unproven is not None and side.unproven > PROVEN:
+        if side.unproven is not None and not side.beyond <= 1:
             text = "the model itself gives other outputs than the graph that was read of it"
             found.insert(0, PortDifference("reading", side.name, "", "graph", "", text, size=side.unproven))
     return PortResult(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cnnbench import errors
 from cnnbench.errors import CnnbenchError, SpecError, WorkerError
 from cnnbench.porting import user_code
-from cnnbench.porting.references import ModelReference
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.interchange.model_readers import ModelReference
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.weights import load
@@ -55,6 +55,8 @@ class UserModel:
         notes: What the graph does not show.
         framework, backend: Whose model it is, and in which backend's process it was read.
         inputs, outputs: Of the run that was asked for, else empty.
+        weights: The digest of its weights as its framework holds them.
+        inputs_last, outputs_last, batch: As ``ReadModel`` has them.
     """
 
     graph: Graph
@@ -64,6 +66,10 @@ class UserModel:
     backend: str
     inputs: Arrays
     outputs: Arrays
+    weights: str
+    inputs_last: tuple[bool, ...]
+    outputs_last: tuple[bool, ...]
+    batch: int | None
 
 
 _READ: dict[tuple[Any, ...], UserModel] = {}
@@ -117,7 +123,19 @@ def _read(reference: ModelReference, asked: ReadRequest, folder: Path) -> UserMo
     inputs, outputs = (load(folder / name) if asked.batch else {} for name in (user_code.INPUTS, user_code.OUTPUTS))
     graph = graph_from_json(found["graph"])
     arrays = load(folder / user_code.ARRAYS) if graph.named_weights() or graph.named_state() else {}
-    return UserModel(graph, arrays, tuple(found["notes"]), found["framework"], found["backend"], inputs, outputs)
+    return UserModel(
+        graph,
+        arrays,
+        tuple(found["notes"]),
+        found["framework"],
+        found["backend"],
+        inputs,
+        outputs,
+        found["weights"],
+        tuple(found["inputs_last"]),
+        tuple(found["outputs_last"]),
+        found["only_batch"],
+    )
 
 
 def _error(found: Mapping[str, str | None]) -> CnnbenchError:

@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 from cnnbench.registry import model_readers
+from cnnbench.spec.interchange.model_readers import ModelReference
 
 FILE = "file:"
 _FUNCTION = re.compile(r"(?P<place>.+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)")
-
-
-@dataclass(frozen=True)
-class ModelReference:
-    """Where a model of a user comes from.
-
-    Args:
-        place: A file of Python or of a framework, or a module's dotted name.
-        function: The function of it that makes the model; None for a file that holds one.
-    """
-
-    place: str
-    function: str | None
-
-    @property
-    def path(self) -> Path | None:
-        """The file, None for a module."""
-        return Path(self.place) if self.function is None or self.place.endswith(".py") else None
-
-    @property
-    def name(self) -> str:
-        """What the network is called."""
-        return self.function or Path(self.place).stem
-
-    def __str__(self) -> str:
-        return self.place if self.function is None else f"{self.place}:{self.function}"
 
 
 def suffixes() -> tuple[str, ...]:

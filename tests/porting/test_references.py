@@ -7,7 +7,8 @@ import pytest
 import cnnbench
 from cnnbench.errors import CnnbenchError, DataError, SpecError
 from cnnbench.face.networks import network_name
-from cnnbench.porting.references import ModelReference, parse_reference
+from cnnbench.porting.references import parse_reference
+from cnnbench.spec.interchange.model_readers import ModelReference
 
 MODELS = """
 import sys

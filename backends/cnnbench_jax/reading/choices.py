@@ -13,6 +13,13 @@ from cnnbench_jax.reading.draft import Draft, Drafted, Operand, UnreadFormError
 _NONE_KNOWN = "a choice between values that is none of the known activations: jax.nn has those"
 
 
+_DIRECTIONS = {"ge": (1, 2), "gt": (1, 2), "le": (2, 1), "lt": (2, 1)}  # the operands below 0 and above
+_AT_NAN = (
+    "a choice between x and 0 gives 0 where x is NaN, and the layer that it is read as gives NaN: "
+    "jax.nn.relu and jax.numpy.minimum do, too"
+)
+
+
 @reads("ge", "gt", "le", "lt", "eq", "ne")
 def compare(call: JaxCall) -> Drafted:
     """Kept for the selection that reads it."""
@@ -34,10 +41,11 @@ def select(call: JaxCall) -> Operand:
             if _is_logaddexp(one, call.value(1), call.value(2)):
                 return call.operands[1]
             raise UnreadFormError("other values in the place of NaN, which no layer gives")
-        if condition.compared in ("ge", "gt") and _is_zero(other):
-            return leaky(call.draft, one, call.value(1), call.value(2))
-        if condition.compared in ("le", "lt") and _is_zero(other):
-            return leaky(call.draft, one, call.value(2), call.value(1))
+        if condition.compared in _DIRECTIONS and _is_zero(other):
+            order = _DIRECTIONS[condition.compared]
+            if _is_zero(call.value(1)):  # what is taken where the comparison fails, as it does at NaN
+                call.draft.notes.append(_AT_NAN)
+            return leaky(call.draft, one, *(call.value(i) for i in order))
     raise UnreadFormError(_NONE_KNOWN)
 
 

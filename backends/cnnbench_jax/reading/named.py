@@ -178,7 +178,7 @@ def named(traced: TracedFunction, name: str, integers: Sequence[bool]) -> ReadMo
     graph = _with_global_pools(channels_first(naming.builder.build(outputs)))
     specs = {item.name for item in (*graph.named_weights(), *graph.named_state())}
     arrays = {key: array for key, array in naming.arrays.items() if key in specs}
-    return ReadModel(graph, arrays, tuple(naming.notes))
+    return ReadModel(graph, arrays, tuple(dict.fromkeys((*traced.draft.notes, *naming.notes))))
 
 
 def is_moved(rank: int, traced: TracedFunction, *, last: bool) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError
+from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.findings import Digests
@@ -16,6 +17,7 @@ from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.networks import given_arrays, network, weights_digest
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.scratch import scratch_prefix
+from cnnbench.porting.native import own_program
 from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.weights import digest, general_position
 from cnnbench.training.programs.offered import offered_program
@@ -80,12 +82,7 @@ class Materials:
         elif cell.train:
             start, start_digest = self._weights_of(graph, cell, self._start)
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
-        options = ProgramOptions(
-            mode=cell.mode,
-            precision=precision(cell.precision),
-            layout=cell.layout,  # type: ignore[arg-type]
-            fold_batch_norm=cell.fold_batch_norm,
-        )
+        options = _options(cell, graph, arrays)
         digests = Digests(
             graph=graph.digest,
             weights=weights_digest,
@@ -218,3 +215,19 @@ def batch_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, ND
         first = graph.inputs[0]
         inputs[first.name] = batch_of(data, first.shape, count, seed, input_name=first.name)[first.name]
     return inputs
+
+
+def _options(cell: Cell, graph: Graph, arrays: Path) -> ProgramOptions:
+    """The options of a cell's program; in a native mode with the user's own program."""
+    plugin, policy = backend_plugin(cell.backend), precision(cell.precision)
+    own = None
+    if cell.mode in plugin.native_modes:
+        held = (graph, read_arrays(arrays))
+        own = own_program(cell.architecture, plugin.native_modes[cell.mode], policy, held, cell.image)
+    return ProgramOptions(
+        mode=plugin.base_mode(cell.mode),
+        precision=policy,
+        layout=cell.layout,  # type: ignore[arg-type]
+        fold_batch_norm=cell.fold_batch_norm,
+        own=own,
+    )

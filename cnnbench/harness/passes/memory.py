@@ -97,7 +97,10 @@ def _measure(work: Work, cell: Cell, pool: Pool) -> None:
     loaded = pool.get(_spec(work, cell))
     limit_s = work.facts.suite.timeouts.compile_s
     with work.watch.timing("memory"):
-        null = loaded.worker.ask(NullMemoryRequest(precision=cell.precision, mode=cell.mode), timeout_s=limit_s)
+        null = loaded.worker.ask(
+            NullMemoryRequest(precision=cell.precision, mode=work.facts.materials.of(cell).options.mode),
+            timeout_s=limit_s,
+        )
     made = prepare(work, loaded, cell, SampleSettings())
     if made.failure is not None:
         work.fail(cell, made.failure)

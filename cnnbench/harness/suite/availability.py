@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from cnnbench.execution.contract import BackendPlugin
 from cnnbench.harness.suite.networks import fixed_batch, weights_file
 from cnnbench.harness.suite.points import Point
+from cnnbench.porting.native import lacks_program
 
 
 class Availability:
@@ -43,6 +44,8 @@ class Availability:
             return reason
         if point.layout != "auto" and point.layout not in plugin.layouts:
             return f"{point.backend} has no layout {point.layout}"
+        if point.mode in plugin.native_modes and (reason := _no_native(point, plugin)) is not None:
+            return reason
         if point.weights is not None and weights_file(point.weights) is None:
             return f"the weights {point.weights} are not here"
         if (batch := fixed_batch(point.architecture, point.image)) not in (None, point.batch):
@@ -59,6 +62,19 @@ class Availability:
             reason = dataset(data).lack
             self._missing_data[data] = None if reason is None else f"dataset {data!r}: {reason}"
         return self._missing_data[data]
+
+
+def _no_native(point: Point, plugin: BackendPlugin) -> str | None:
+    """Why the user's own program cannot be run for a point."""
+    asked = {
+        "weights": point.weights is not None,
+        "layout": point.layout != "auto",
+        "fold_batch_norm": point.fold_batch_norm,
+    }
+    given = [name for name, is_given in asked.items() if is_given]
+    if given:
+        return f"{point.mode} runs your program as it is: {', '.join(given)} does not apply"
+    return lacks_program(point.architecture, plugin, point.image)
 
 
 def missing_device(device: str) -> str | None:

@@ -51,7 +51,8 @@ def _in_axes(axes: Axes, path: Path) -> Iterator[tuple[Path, SuiteError]]:
         if choice.name not in plugins:
             yield (*here, "name"), _error("backend", choice.name, plugins)
         else:
-            modes = plugins[choice.name].modes
+            plugin = plugins[choice.name]
+            modes = (*plugin.modes, *plugin.native_modes)
             yield from _unknown(f"{choice.name} mode", choice.mode or (), modes, (*here, "mode"))
     yield from _unknown("precision", axes.precision or (), PRECISIONS, (*path, "precision"))
     if axes.data is not None:

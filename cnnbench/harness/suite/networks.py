@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cnnbench import registry
 from cnnbench.errors import DataError, SpecError
 from cnnbench.porting.reading import ReadRequest, read_model
-from cnnbench.porting.references import ModelReference, parse_reference
+from cnnbench.porting.references import parse_reference
+from cnnbench.spec.interchange.model_readers import ModelReference
 from cnnbench.spec.interchange.once import once_per_file
 
 if TYPE_CHECKING:

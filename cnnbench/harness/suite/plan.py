@@ -129,7 +129,8 @@ def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Nam
     checks = suite.checks.names if axes.checks is None else axes.checks
     measure = suite.measure.names if axes.measure is None else axes.measure
     label = names.labels[point.architecture]
-    trained = training if here.plugins[point.backend].trains else AskedTraining()
+    plugin = here.plugins[point.backend]
+    trained = training if plugin.trains and point.mode not in plugin.native_modes else AskedTraining()
     return Cell(
         id=cell_label(point, label),
         key=key_of(point, suite.seed, training.asked, names.asked),

@@ -23,7 +23,7 @@ from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.memoizing import MemoizingSubject
 from cnnbench.numerics.oracle import Oracle
-from cnnbench.numerics.outcome import RAISED, REFUSED, CheckOutcome
+from cnnbench.numerics.outcome import NOT_APPLICABLE, RAISED, REFUSED, CheckOutcome
 from cnnbench.numerics.subject import Subject, own_composites
 
 CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
@@ -38,6 +38,9 @@ CHECKS: dict[str, Callable[[Subject, Oracle], CheckOutcome]] = {
     "training": check_training,
     "classes": check_classes,
 }
+
+
+OF_WHOLE = ("end_to_end", "timed", "special", "determinism", "classes")  # what is asked of a user's own program
 
 
 PREFETCHED: dict[str, Callable[[Oracle], None]] = {
@@ -59,8 +62,18 @@ def prefetch(name: str, case: Case) -> None:
         case: As the check will have it.
     """
     renew_reference()
-    if name in PREFETCHED:
+    if name in PREFETCHED and applies(name, case):
         PREFETCHED[name](Oracle.of(case))
+
+
+def applies(name: str, case: Case) -> bool:
+    """Whether a check says something of a case's program: a user's own is not taken apart, and does not train here.
+
+    Args:
+        name: Of ``CHECKS``.
+        case: What is checked.
+    """
+    return case.options.own is None or name in OF_WHOLE
 
 
 def run_checks(
@@ -97,7 +110,8 @@ def run_checks(
             if on_progress is not None:
                 on_progress(name)
             outcome = _outcome(name, memoizing, oracle)
-            if name in REPEATED and outcome.status == "passed" and (found := repeated()) is not None:
+            moves = name in REPEATED and case.options.own is None  # which keeps its weights
+            if moves and outcome.status == "passed" and (found := repeated()) is not None:
                 again, arrays = found
                 outcome = joined(outcome, _outcome(name, subject, Oracle.of(again)), arrays)
             outcomes.append(outcome)
@@ -108,6 +122,9 @@ def run_checks(
 
 def _outcome(name: str, subject: Subject, oracle: Oracle) -> CheckOutcome:
     """What a check says; a plugin's code that raises fails it."""
+    if not applies(name, oracle.case):
+        text = f"{NOT_APPLICABLE}a program of the user's own runs whole, forward and with its own weights"
+        return CheckOutcome(name=name, status="skipped", message=text)
     try:
         return CHECKS[name](subject, oracle)
     except UnavailableError as error:

@@ -196,6 +196,9 @@ class _Examination:
     def _reloaded(self, first: Arrays) -> Iterator[tuple[str, Disagreement | None]]:
         """Other weights, and the right ones again."""
         case, session, step = self._case, self._session, "other weights loaded"
+        if case.options.own is not None:
+            self._details["not_reloaded"] = "the user's own program keeps its weights"
+            return
         other = {name: in_reverse(array) for name, array in case.stored.items()}
         weights, _ = split_state(case.graph, case.stored)
         if all(np.array_equal(other[name], array) for name, array in weights.items()):
@@ -217,7 +220,7 @@ class _Examination:
         """Batches of other sizes, made of the images whose answers are known."""
         case = self._case
         batched = [item.name for item in case.graph.inputs if item.batched]
-        if not batched or not case.size:
+        if not batched or not case.size or (case.options.own is not None and case.options.own.batch is not None):
             return
         for size in case.sizes:
             order = np.arange(size) % case.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph
@@ -16,6 +16,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ModelReference:
+    """Where a model of a user comes from.
+
+    Args:
+        place: A file of Python or of a framework, or a module's dotted name.
+        function: The function of it that makes the model; None for a file that holds one.
+    """
+
+    place: str
+    function: str | None
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None for a module."""
+        return Path(self.place) if self.function is None or self.place.endswith(".py") else None
+
+    @property
+    def name(self) -> str:
+        """What the network is called."""
+        return self.function or Path(self.place).stem
+
+    def __str__(self) -> str:
+        return self.place if self.function is None else f"{self.place}:{self.function}"
+
+
+@dataclass(frozen=True)
 class ReadModel:
     """A user's model as a network.
 
@@ -23,11 +49,16 @@ class ReadModel:
         graph: The network, with channels first.
         arrays: Its weights and running statistics by full name, in canonical layouts.
         notes: What the graph does not show.
+        inputs_last, outputs_last: Whether each input and output of the model itself has its channels last.
+        batch: The only batch that the model takes; None where it takes any.
     """
 
     graph: Graph
     arrays: Mapping[str, Array]
     notes: tuple[str, ...] = ()
+    inputs_last: tuple[bool, ...] = ()
+    outputs_last: tuple[bool, ...] = ()
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +91,19 @@ class GivenInputs:
         return found
 
 
+class ModelRunner(Protocol):
+    """A user's model as its framework runs it, in one mode and precision on one device."""
+
+    def place(self, array: Array) -> Any:
+        """A host array in the model's own layout as an operand, in memory of its own."""
+
+    def run(self, operands: Sequence[Any]) -> Any:
+        """One forward pass at inference; it may return before the device is done."""
+
+    def read(self, results: Any) -> list[Array]:
+        """The outputs of a pass on the host, in order: float64 as it is, narrower types as float32, or int64."""
+
+
 @dataclass(frozen=True)
 class ModelReader:
     """What a backend does with models of its framework. None of it is called in the process that plans and judges.
@@ -71,8 +115,9 @@ class ModelReader:
         recognises: (object) -> whether it is such a model. Imports no framework.
         load: (file) -> the model that the file holds.
         read: (model, ``GivenInputs``) -> ``ReadModel``. Raises SpecError that names the part that is not read.
-        run: (model, inputs by name, mode, ``ReadModel``) -> outputs by the graph's names. Inputs and outputs are
-            canonical and float64, and so is the arithmetic: it shows whether the graph is the model.
+        digest: (model) -> a digest of its weights as the framework holds them.
+        runner: (model, mode, name of the precision policy, device) -> ``ModelRunner``. Mode ``eager`` is the program as
+            Python runs it; others are the backend's own. Raises UnavailableError where it cannot.
     """
 
     name: str
@@ -81,7 +126,8 @@ class ModelReader:
     recognises: Callable[[Any], bool]
     load: Callable[[Path], Any]
     read: Callable[[Any, GivenInputs], ReadModel]
-    run: Callable[[Any, Mapping[str, Array], str, ReadModel], dict[str, Array]]
+    digest: Callable[[Any], str]
+    runner: Callable[[Any, str, str, str], ModelRunner]
 
 
 @dataclass

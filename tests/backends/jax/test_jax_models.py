@@ -7,13 +7,14 @@ import pytest
 
 jax = pytest.importorskip("jax")
 
-from cnnbench_jax.models import read, run  # noqa: E402
+from cnnbench_jax.models import FunctionRunner, read  # noqa: E402
 from jax import lax, nn  # noqa: E402
 from jax import numpy as jnp  # noqa: E402
 
 from cnnbench.errors import SpecError  # noqa: E402
 from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import ProgramOptions  # noqa: E402
+from cnnbench.execution.own_forward import own_outputs  # noqa: E402
 from cnnbench.execution.precision import precision  # noqa: E402
 from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
 from cnnbench.spec.draws import draw_inputs  # noqa: E402
@@ -35,7 +36,7 @@ def read_and_compared(function, parameters, *shapes, integers=False):
     """The read model, after the reference has computed of its graph what the function computes."""
     found = read((function, parameters), GivenInputs(shapes, (integers,) * len(shapes)))
     batch = draw_inputs(found.graph, 0, 3)
-    theirs = run((function, parameters), batch, "eager", found)
+    theirs = own_outputs(FunctionRunner((function, parameters), "eager", "float64", "cpu"), found, batch)
     ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
     assert ours.keys() == theirs.keys()
     for name, array in theirs.items():
@@ -367,6 +368,31 @@ def test_an_activation_with_another_tail_is_not_renamed(name):
     found = read_and_compared(lambda p, x: TAILS[name](x), {}, (3, 4))
     assert len(found.graph.nodes) > 2
     batch = {found.graph.inputs[0].name: np.linspace(-90, 90, 12).reshape(1, 3, 4)}
-    theirs = np.asarray(run((lambda p, x: TAILS[name](x), {}), batch, "eager", found)[found.graph.outputs[0][0]])
+    runner = FunctionRunner((lambda p, x: TAILS[name](x), {}), "eager", "float64", "cpu")
+    theirs = own_outputs(runner, found, batch)[found.graph.outputs[0][0]]
     ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
     np.testing.assert_allclose(ours[found.graph.outputs[0][0]], theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "differs"),
+    [
+        (lambda p, x: jnp.where(x > 0, x, 0), "relu", True),
+        (lambda p, x: jnp.where(x < 0, 0, x), "relu", False),
+        (lambda p, x: jnp.where(x < 0, x, 0), "clip", True),
+        (lambda p, x: jnp.where(x > 0, 0, x), "clip", False),
+    ],
+    ids=["0 at NaN", "NaN at NaN", "clip, 0 at NaN", "clip, NaN at NaN"],
+)
+def test_a_rectifier_that_hides_nan_is_read_with_a_note(function, kind, differs):
+    found = read_and_compared(function, {}, (3, 3, 2))
+    assert list(kinds(found).values()) == [kind]
+    assert bool(found.notes) is differs
+    assert np.isnan(function({}, jnp.array(jnp.nan))) != differs
+
+
+def test_a_function_without_parameters_is_a_model():
+    from cnnbench_jax.plugin import _is_function
+
+    assert _is_function((nn.relu, {}))
+    assert not _is_function((nn.relu, (3, 8, 8)))

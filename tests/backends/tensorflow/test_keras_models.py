@@ -8,11 +8,13 @@ import pytest
 pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
-from cnnbench_tensorflow.models import read, run  # noqa: E402
+from cnnbench_tensorflow.models import read  # noqa: E402
+from cnnbench_tensorflow.native import KerasRunner  # noqa: E402
 
 from cnnbench.errors import SpecError  # noqa: E402
 from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import ProgramOptions  # noqa: E402
+from cnnbench.execution.own_forward import own_outputs  # noqa: E402
 from cnnbench.execution.precision import precision  # noqa: E402
 from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
 from cnnbench.spec.draws import draw_inputs  # noqa: E402
@@ -71,7 +73,7 @@ def test_a_model_is_read_as_what_it_computes(make):
     model.set_weights(weights)
     found = read(model, GivenInputs())
     batch = draw_inputs(found.graph, 0, 3)
-    theirs = run(model, batch, "eager", found)
+    theirs = own_outputs(KerasRunner(model, "eager", "float64", "cpu"), found, batch)
     ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
     for name, array in theirs.items():
         np.testing.assert_allclose(ours[name], array, rtol=1e-10, atol=1e-10 * np.abs(array).max())

@@ -7,13 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cnnbench_torch.models import read, run  # noqa: E402
+from cnnbench_torch.models import ModuleRunner, read  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from cnnbench.errors import SpecError  # noqa: E402
 from cnnbench.execution.backends import load_backend  # noqa: E402
 from cnnbench.execution.contract import ProgramOptions  # noqa: E402
+from cnnbench.execution.own_forward import own_outputs  # noqa: E402
 from cnnbench.execution.precision import precision  # noqa: E402
 from cnnbench.numerics.subject import InProcessSubject  # noqa: E402
 from cnnbench.spec.draws import draw_inputs  # noqa: E402
@@ -32,7 +33,7 @@ def read_and_compared(module: nn.Module, *shapes: tuple[int, ...], integers: boo
             nn.init.uniform_(part.running_var, 0.5, 2.0)
     found = read(module, GivenInputs(shapes, (integers,) * len(shapes)))
     batch = draw_inputs(found.graph, 0, 3)  # another batch than that of the export
-    theirs = run(module, batch, "eager", found)
+    theirs = own_outputs(ModuleRunner(module, "eager", "float64", "cpu"), found, batch)
     ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
     assert ours.keys() == theirs.keys()
     for name, array in theirs.items():

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
+from cnnbench.execution.own_program import OwnProgram
 from cnnbench.execution.precision import precision
 from cnnbench.harness.worker import server
 from cnnbench.harness.worker.errors import OutOfMemoryError, ProtocolError, RequestFailedError
@@ -50,7 +51,10 @@ from cnnbench.training.steps import TrainingSteps
 from cnnbench.training.target import Target
 
 GRAPH = build("simple_cnn", image=(3, 8, 8), num_classes=4)
-OPTIONS = ProgramOptions(mode="fast", precision=precision("bfloat16"), layout="channels_last", fold_batch_norm=True)
+OWN = OwnProgram("/nets.py", "net", "eager", (3, 8, 8), "graph", "arrays", "weights", (False,), (True,), batch=2)
+OPTIONS = ProgramOptions(
+    mode="fast", precision=precision("bfloat16"), layout="channels_last", fold_batch_norm=True, own=OWN
+)
 SETTINGS = TrainSettings(
     image=(1, 8, 8),
     loss=CrossEntropy(label_smoothing=0.1),
@@ -233,7 +237,7 @@ def test_another_shape_of_any_message_has_another_version():
         fields = sorted(type(message).model_fields)
         shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
     text = json.dumps(shapes, sort_keys=True)
-    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (13, "6130b6e52b45949d")
+    assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (14, "DIGEST")
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.execution.contract import ProcessSettings, ProgramOptions
+from cnnbench.execution.own_program import OwnProgram
 from cnnbench.execution.precision import precision
 from cnnbench.measurement.observation import Observation
 from cnnbench.measurement.sampling import SampleSettings, WarmUp
@@ -103,7 +104,11 @@ def _options_to_json(options: ProgramOptions) -> dict[str, Any]:
 
 
 def _options_from_json(data: Mapping[str, Any]) -> ProgramOptions:
-    return construct(ProgramOptions, "ProgramOptions", {**data, "precision": precision(data["precision"])})
+    own = data.get("own")
+    found = None if own is None else construct(OwnProgram, "OwnProgram", own)
+    return construct(
+        ProgramOptions, "ProgramOptions", {**data, "precision": precision(data["precision"]), "own": found}
+    )
 
 
 _COMPONENTS: dict[str, Carried] = {

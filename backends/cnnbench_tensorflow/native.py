@@ -1,0 +1,93 @@
+"""Runs a user's own Keras model as it is, on TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnbench.errors import UnavailableError
+from cnnbench.execution.precision import precision
+from cnnbench_tensorflow.framework import tf
+from cnnbench_tensorflow.programs import hosted
+
+
+class KerasRunner:
+    """A Keras model as TensorFlow runs it: ``eager``, as a ``tf.function`` in ``graph``, compiled by XLA in ``xla``.
+
+    Args:
+        model: The model, or the path of its file. It is made anew where it has another precision.
+        mode: ``eager``, ``graph`` or ``xla``.
+        policy: The name of the precision policy.
+        device: Left to the backend, which shows TensorFlow one device.
+
+    Raises:
+        UnavailableError: Keras runs on another framework here.
+    """
+
+    def __init__(self, model: Any, mode: str, policy: str, device: str) -> None:
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise UnavailableError(
+                "Keras runs on another framework", received=keras.backend.backend(), remedy="KERAS_BACKEND=tensorflow"
+            )
+        self._floatx = precision(policy).storage
+        keras.config.set_floatx(self._floatx)
+        live = keras.models.load_model(model, compile=False) if isinstance(model, Path) else model
+        self._keras = keras
+        self._model = live if _computes_in(live, self._floatx) else _made_in(live, self._floatx)
+        self._call = self._called
+        if mode != "eager":
+            self._call = tf.function(self._called, jit_compile=mode == "xla", autograph=False)
+
+    def _called(self, *operands: Any) -> Any:
+        return self._model(list(operands) if len(operands) > 1 else operands[0], training=False)
+
+    def place(self, array: np.ndarray) -> Any:
+        """As ``ModelRunner.place``."""
+        return tf.constant(
+            np.array(array, np.int64 if array.dtype.kind == "i" else tf.as_dtype(self._floatx).as_numpy_dtype)
+        )
+
+    def run(self, operands: Sequence[Any]) -> Any:
+        """As ``ModelRunner.run``."""
+        self._keras.config.set_floatx(self._floatx)  # another program of this process may have set it
+        return self._call(*operands)
+
+    def read(self, results: Any) -> list[np.ndarray]:
+        """As ``ModelRunner.read``."""
+        is_dict = isinstance(results, dict)
+        outputs = list(results.values()) if is_dict else results if isinstance(results, list | tuple) else [results]
+        return hosted(outputs)
+
+
+def _computes_in(model: Any, dtype: str) -> bool:
+    parts = [model, *model.layers]
+    return all(part.dtype_policy.name == dtype for part in parts)
+
+
+def _made_in(model: Any, dtype: str) -> Any:
+    """The same model with its layers' policy, and its weights, in another precision."""
+    import keras
+
+    text = json.loads(model.to_json())
+    copy = keras.models.model_from_json(json.dumps(_policies(text, dtype)))
+    copy.set_weights([np.asarray(item, np.float64) for item in model.get_weights()])
+    return copy
+
+
+def _policies(content: Any, dtype: str) -> Any:
+    if isinstance(content, dict):
+        return {
+            key: dtype if key == "dtype" and _is_policy(item) else _policies(item, dtype)
+            for key, item in content.items()
+        }
+    return [_policies(item, dtype) for item in content] if isinstance(content, list) else content
+
+
+def _is_policy(item: Any) -> bool:
+    return item == "float32" or (isinstance(item, dict) and item.get("class_name") == "DTypePolicy")
