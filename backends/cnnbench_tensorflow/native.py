@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,9 @@ class KerasRunner:
                 "Keras runs on another framework", received=keras.backend.backend(), remedy="KERAS_BACKEND=tensorflow"
             )
         self._floatx = precision(policy).storage
-        keras.config.set_floatx(self._floatx)
-        live = keras.models.load_model(model, compile=False) if isinstance(model, Path) else model
-        self._keras = keras
-        self._model = live if _computes_in(live, self._floatx) else _made_in(live, self._floatx)
+        with _floats(self._floatx):
+            live = keras.models.load_model(model, compile=False) if isinstance(model, Path) else model
+            self._model = live if _computes_in(live, self._floatx) else _made_in(live, self._floatx)
         self._call = self._called
         if mode != "eager":
             self._call = tf.function(self._called, jit_compile=mode == "xla", autograph=False)
@@ -55,14 +55,27 @@ class KerasRunner:
 
     def run(self, operands: Sequence[Any]) -> Any:
         """As ``ModelRunner.run``."""
-        self._keras.config.set_floatx(self._floatx)  # another program of this process may have set it
-        return self._call(*operands)
+        with _floats(self._floatx):
+            return self._call(*operands)
 
     def read(self, results: Any) -> list[np.ndarray]:
         """As ``ModelRunner.read``."""
         is_dict = isinstance(results, dict)
         outputs = list(results.values()) if is_dict else results if isinstance(results, list | tuple) else [results]
         return hosted(outputs)
+
+
+@contextmanager
+def _floats(dtype: str) -> Iterator[None]:
+    """Within it Keras makes its floats of this type; users' models that are made elsewhere do not."""
+    import keras
+
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
 
 
 def _computes_in(model: Any, dtype: str) -> bool:

@@ -60,8 +60,19 @@ def net():
     return (apply, params), (6, 6, 3)
 """,
 }
+QUICK = (
+    ("torch", "native-eager", "float32"),
+    ("jax", "native-jit", "float32"),
+    ("onnxruntime", "native-plain", "float32"),
+)
 SERIES = [
-    pytest.param(backend, mode, policy, id=f"{backend} {mode} {policy}", marks=getattr(pytest.mark, backend))
+    pytest.param(
+        backend,
+        mode,
+        policy,
+        id=f"{backend} {mode} {policy}",
+        marks=[getattr(pytest.mark, backend), *([] if (backend, mode, policy) in QUICK else [pytest.mark.slow])],
+    )
     for backend, mode, policy in (
         ("torch", "native-eager", "float32"),
         ("torch", "native-eager", "bfloat16"),
