@@ -182,18 +182,19 @@ def test_a_program_keeps_its_weights_and_its_graph(model):
 
 @pytest.mark.torch
 def test_a_suite_times_and_weighs_it_beside_our_backend(model, tmp_path):
-    suite = small_suite(
-        "native",
-        matrix={
-            "architectures": [f"file:{model('torch')}"],
-            "image": None,
-            "num_classes": None,
-            "backends": [{"name": "torch", "mode": ["eager", "native-eager"]}],
-        },
-        checks=("end_to_end", "timed"),
-    )
-    measured = suite.model_copy(update={"measure": suite.measure.model_copy(update={"memory": True})})
-    result = cnnbench.run(measured, output=tmp_path / "runs")
+    (tmp_path / "suite.yaml").write_text(f"""
+schema_version: 1
+name: native
+matrix:
+  architectures: [{model("torch")}]
+  backends: [{{name: torch, mode: [eager, native-eager]}}]
+checks: [end_to_end, timed]
+measure:
+  latency: {{launches: 1, rounds: 2, samples: 2, max_round_s: 0.1, warmup: {{max_s: 0.2}}}}
+  memory: true
+  yardsticks: false
+""")
+    result = cnnbench.run(tmp_path / "suite.yaml", output=tmp_path / "runs")
     assert result.exit_code == 0
     ours, native = result.records
     assert native.cell.mode == "native-eager"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import DataError
-from cnnbench.execution.backends import backend_plugin
+from cnnbench.execution.backends import backend_plugins
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.findings import Digests
@@ -219,13 +219,14 @@ def batch_inputs(graph: Graph, data: str, seed: int, count: int) -> dict[str, ND
 
 def _options(cell: Cell, graph: Graph, arrays: Path) -> ProgramOptions:
     """The options of a cell's program; in a native mode with the user's own program."""
-    plugin, policy = backend_plugin(cell.backend), precision(cell.precision)
-    own = None
-    if cell.mode in plugin.native_modes:
+    plugin, policy = backend_plugins().get(cell.backend), precision(cell.precision)
+    mode, own = cell.mode, None
+    if plugin is not None and cell.mode in plugin.native_modes:
+        mode = plugin.base_mode(cell.mode)
         held = (graph, read_arrays(arrays))
         own = own_program(cell.architecture, plugin.native_modes[cell.mode], policy, held, cell.image)
     return ProgramOptions(
-        mode=plugin.base_mode(cell.mode),
+        mode=mode,
         precision=policy,
         layout=cell.layout,  # type: ignore[arg-type]
         fold_batch_norm=cell.fold_batch_norm,
