@@ -15,7 +15,7 @@ import optax
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
-from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
+from cnnbench.execution.contract import Backend, Capabilities, Device, ProcessSettings, ProgramOptions
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
@@ -75,15 +75,15 @@ class JaxBackend(Backend):
         )
 
     def configure(self, settings: ProcessSettings) -> None:
-        kind, _, index = settings.device.partition(":")
+        kind, index = Device.read(settings.device)
         if kind not in ("cpu", "cuda"):
             raise UnavailableError("the device is not supported", received=settings.device, expected="cpu or cuda")
         devices = _devices(kind)
-        if int(index or 0) >= len(devices):
+        if index >= len(devices):
             raise UnavailableError(
                 "JAX sees no such device", received=settings.device, expected=", ".join(map(str, jax.devices()))
             )
-        self._device = devices[int(index or 0)]
+        self._device = devices[index]
         jax.config.update("jax_default_device", self._device)
         self._native_randomness = settings.native_randomness
 

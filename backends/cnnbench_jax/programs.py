@@ -10,7 +10,7 @@ from jax import Array
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
 from cnnbench.execution.handover import handed, take_over
-from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
 from cnnbench.execution.operands import ProgramOperands
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_jax.arrays import host
@@ -106,7 +106,7 @@ class JaxStep(_JaxProgram, StepProgram):
         self.optimizer = optimizer
         self._slots: dict[str, list[Array]] = {}
 
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         super().load(weights, state)
         place, native = self.setting.placement, self.bound.native_slots(self.optimizer, slots)
         self._slots = {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram, WatchedPass
 from cnnbench.execution.handover import handed, take_over
-from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
@@ -184,7 +184,7 @@ class NumpyStep(_NumpyReverse, StepProgram):
         self._units = clipped_units(self.bound, optimizer.clipping) if optimizer.clipping else ()
         self._slots: dict[str, list[Array]] = {}
 
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         super().load(weights, state)
         native = self.bound.native_slots(self.optimizer, slots)
         self._slots = {slot: [self.setting.place(array) for array in arrays] for slot, arrays in native.items()}

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
 from cnnbench.execution.handover import handed, received
-from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
 from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
@@ -193,7 +193,7 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
         self._slots: dict[str, list[Any]] = {}
         self._traced = False
 
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         super().load(weights, state)
         for slot, arrays in self.bound.native_slots(self._optimizer, slots).items():
             wide = self._optimizer.wide_slots and slot not in self._optimizer.counters

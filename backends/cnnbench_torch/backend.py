@@ -9,7 +9,7 @@ import torch
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
-from cnnbench.execution.contract import Backend, Capabilities, ProcessSettings, ProgramOptions
+from cnnbench.execution.contract import Backend, Capabilities, Device, ProcessSettings, ProgramOptions
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader
 from cnnbench.execution.operations import Operation, Operations
@@ -47,7 +47,7 @@ class TorchBackend(Backend):
         )
 
     def configure(self, settings: ProcessSettings) -> None:
-        if settings.device.partition(":")[0] not in ("cpu", "cuda"):
+        if Device.read(settings.device).kind not in ("cpu", "cuda"):
             raise UnavailableError("the device is not supported", received=settings.device, expected="cpu or cuda")
         device = torch.device(settings.device)
         if device.type == "cuda":

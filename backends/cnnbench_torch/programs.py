@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram, WatchedPass
 from cnnbench.execution.handover import handed, received
-from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches
 from cnnbench.execution.optimizers import clipped_units
@@ -170,7 +170,7 @@ class TorchStep(_TorchProgram, StepProgram):
         self._units = clipped_units(self.bound, optimizer.clipping) if optimizer.clipping else ()
         self._rule: torch.optim.Optimizer | None = None
 
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         super().load(weights, state)
         parameters = [self._weights[i].requires_grad_() for i in self.bound.trainable]
         if not parameters:

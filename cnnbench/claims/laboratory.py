@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import Backend, ProgramOptions
-from cnnbench.execution.host import HostGradients
+from cnnbench.execution.host import HostGradients, cotangent_name
 from cnnbench.execution.precision import precision
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Layer, Shape
@@ -84,7 +84,7 @@ class Laboratory:
         """
         program = self.backend.compile_gradient(graph, self.options)
         program.load(*split_state(graph, arrays))
-        operands = program.upload({**batch, **{f"gradient.{name}": item for name, item in cotangents.items()}})
+        operands = program.upload({**batch, **{cotangent_name(name): item for name, item in cotangents.items()}})
         return program.download(program.run(operands))
 
     def fitted(

@@ -14,6 +14,7 @@ import numpy as np
 
 from cnnbench.errors import DataError
 from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.host import SlotName
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import BatchNorm, Conv, GlobalAvgPool, Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
@@ -43,7 +44,7 @@ def drawn_batch(size: int = 4) -> Arrays:
     return {"image": image, "targets": generator.integers(0, CLASSES, size)}
 
 
-def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _same(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
     assert set(found) == set(expected), f"arrays {sorted(found)}, expected {sorted(expected)}"
     for name, array in expected.items():
         assert np.array_equal(found[name], array), f"{name} is not what it was"
@@ -53,7 +54,7 @@ def weights_survive(backend: Backend, options: ProgramOptions) -> None:
     """Weights, running statistics and slots come back as they were loaded, whatever layout they were held in."""
     graph = small_network()
     weights, state = split_state(graph, general_position(graph, 0))
-    slots = {f"{name}/momentum": 2 * array for name, array in weights.items()}
+    slots = {SlotName(name, "momentum"): 2 * array for name, array in weights.items()}
     program = backend.compile_step(graph, replace(options, training=True), CrossEntropy(), SGD(momentum=0.9))
     program.load(weights, state, slots)
     found = program.snapshot()
@@ -159,13 +160,14 @@ def what_does_not_fit_is_refused(backend: Backend, options: ProgramOptions) -> N
     """A weight, an input or a slot that is missing or of another shape is a DataError that names it, before any run."""
     graph, batch = small_network(), drawn_batch()
     weights, state = split_state(graph, general_position(graph, 0))
-    slots = {f"{name}/momentum": np.zeros_like(array) for name, array in weights.items()}
+    slots = {SlotName(name, "momentum"): np.zeros_like(array) for name, array in weights.items()}
     program = backend.compile_step(graph, options, CrossEntropy(), SGD(momentum=0.9))
     others = {name: array for name, array in weights.items() if name != "fc.bias"}
     _refused("fc.bias", lambda: program.load(others, state))
     _refused("fc.bias", lambda: program.load({**others, "fc.bias": np.zeros(CLASSES + 1)}, state))
     _refused("fc.offset", lambda: program.load({**weights, "fc.offset": np.zeros(CLASSES)}, state))
-    _refused("fc.bias/momentum", lambda: program.load(weights, state, {**slots, "fc.bias/momentum": np.zeros(1)}))
+    bias = SlotName("fc.bias", "momentum")
+    _refused(bias, lambda: program.load(weights, state, {**slots, bias: np.zeros(1)}))
     program.load(weights, state, slots)
     _refused("image", lambda: program.upload({"targets": batch["targets"]}))
     _refused("image", lambda: program.upload({**batch, "image": batch["image"][:, :, ::2]}))

@@ -12,6 +12,7 @@ from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.outcome import CheckOutcome
 from cnnbench.numerics.subject import Subject
+from cnnbench.spec.graph import is_within
 
 CHECKS = ("local", "exact", "gradient")
 
@@ -100,7 +101,7 @@ def _whole(outcome: CheckOutcome) -> bool:
 
 def _share(outcome: CheckOutcome, node: str) -> CheckOutcome:
     """Of a pack's outcome, what is one layer's; its own largest use of the budget."""
-    nodes = tuple(use for use in outcome.nodes if use.node == node or use.node.startswith(f"{node}."))
+    nodes = tuple(use for use in outcome.nodes if is_within(use.node, node))
     if not nodes:
         return outcome.without_nodes()
     worst = max(nodes, key=lambda use: use.sharp_used)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnbench import registry
-from cnnbench.errors import UnavailableError, did_you_mean
+from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
 from cnnbench.execution.contract import Backend, BackendPlugin
 from cnnbench.execution.operations import Operations
 
@@ -22,6 +22,26 @@ def backend_plugin(name: str) -> BackendPlugin:
     if name in broken:
         raise UnavailableError(f"backend {name!r} cannot be used: its plugin is broken", received=broken[name])
     raise UnavailableError(f"unknown backend {name!r}", remedy=did_you_mean(name, plugins))
+
+
+def backend_in_mode(text: str, *, native: bool = False) -> tuple[BackendPlugin, str]:
+    """The backend and the mode that ``NAME`` or ``NAME:MODE`` means: its default mode where none is named.
+
+    Args:
+        text: What was given.
+        native: Whether it may be a mode that runs the user's own program.
+
+    Raises:
+        UnavailableError: An unknown backend. SuiteError: a mode that it has not, or that is not possible here.
+    """
+    name, _, mode = text.partition(":")
+    plugin = backend_plugin(name)
+    if mode in plugin.native_modes and not native:
+        raise SuiteError(f"{mode} is a mode of verify and of suites only", expected=" or ".join(plugin.modes))
+    known = (*plugin.modes, *plugin.native_modes)
+    if mode and mode not in known:
+        raise SuiteError(f"{name} has no mode {mode!r}", remedy=did_you_mean(mode, known))
+    return plugin, mode or plugin.modes[0]
 
 
 def load_backend(name: str) -> Backend:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
 from cnnbench.execution.program import Program
 
 
@@ -109,13 +109,13 @@ class StepProgram(ABC):
     """
 
     @abstractmethod
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         """Starts from canonical host arrays.
 
         Args:
             weights: As ``ForwardProgram.load`` takes them.
             state: As ``ForwardProgram.load`` takes it.
-            slots: The optimiser's, as ``<weight>/<slot>``; zeros where None.
+            slots: The optimiser's, by their ``SlotName``; zeros where None.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from cnnbench.errors import UnavailableError, did_you_mean
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
@@ -66,6 +66,19 @@ class BackendPlugin:
         if missing:
             return f"{', '.join(missing)} is not installed (pip install 'cnnbench[{self.name}]')"
         return None
+
+
+class Device(NamedTuple):
+    """A device by its kind, ``cpu`` or ``cuda``, and its number among those of the kind."""
+
+    kind: str
+    number: int = 0
+
+    @staticmethod
+    def read(text: str) -> Device:
+        """The device that a suite or an option names: ``cuda:1``; ``cuda`` is the first one."""
+        kind, _, index = text.partition(":")
+        return Device(kind, int(index or 0))
 
 
 @dataclass(frozen=True)

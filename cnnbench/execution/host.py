@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 HostArrays = Mapping[str, "NDArray[Any]"]
 
 
+def cotangent_name(output: str) -> str:
+    """The input of a gradient program without a loss that takes the gradient of an output."""
+    return f"gradient.{output}"
+
+
 class HostResult(NamedTuple):
     """A forward pass on the host: outputs by output name in canonical layout, and the state after it."""
 
@@ -31,12 +36,61 @@ class HostGradients(NamedTuple):
     state: dict[str, NDArray[Any]]
 
 
+class SlotName(str):
+    """Names an array that an optimiser keeps beside a weight; files hold its text, ``<weight>/<slot>``.
+
+    Args:
+        weight: The weight's full name.
+        slot: As the update rule calls it, such as ``momentum``.
+        phase: The phase of a training program whose optimiser it is, which the text then begins with.
+    """
+
+    __slots__ = ("slot", "weight")
+    weight: str
+    slot: str
+
+    def __new__(cls, weight: str, slot: str, phase: str = "") -> SlotName:
+        name = super().__new__(cls, "/".join(filter(None, (phase, weight, slot))))
+        name.weight, name.slot = weight, slot
+        return name
+
+    @staticmethod
+    def read(text: str) -> SlotName:
+        """The name whose text a file holds."""
+        weight, _, slot = text.rpartition("/")
+        return SlotName(weight, slot)
+
+
+HostSlots = Mapping[SlotName, "NDArray[Any]"]
+
+
 class HostTraining(NamedTuple):
-    """A training state on the host: weights, running statistics, and slots as ``<weight>/<slot>``."""
+    """A training state on the host: weights, running statistics, and slots by their ``SlotName``."""
 
     weights: dict[str, NDArray[Any]]
     state: dict[str, NDArray[Any]]
-    slots: dict[str, NDArray[Any]]
+    slots: dict[SlotName, NDArray[Any]]
+
+    @staticmethod
+    def read(arrays: HostArrays) -> HostTraining:
+        """The state whose arrays a file holds, as ``joined`` names them."""
+        groups = grouped(arrays)
+        slots = {SlotName.read(name): array for name, array in groups.get("slots", {}).items()}
+        return HostTraining(groups.get("weights", {}), groups.get("state", {}), slots)
+
+
+def joined(groups: Mapping[str, HostArrays]) -> dict[str, NDArray[Any]]:
+    """Groups of arrays as a file holds them, each array by ``<group>/<name>``."""
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+
+
+def grouped(arrays: HostArrays) -> dict[str, dict[str, NDArray[Any]]]:
+    """The groups of ``joined`` again; names within them may hold slashes of their own."""
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    for full, array in arrays.items():
+        group, _, name = full.partition("/")
+        groups.setdefault(group, {})[name] = array
+    return groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,14 @@ from cnnbench.execution.host import (
     HostArrays,
     HostGradients,
     HostResult,
+    HostSlots,
     HostTraining,
+    SlotName,
     refuse_unknown,
 )
 from cnnbench.execution.operations import Operations, WeightLayout
 from cnnbench.execution.program import Program
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, weight_parts
 from cnnbench.spec.layers import Layer, WeightSpec
 from cnnbench.spec.optimizers import Optimizer, decays
 from cnnbench.spec.passes import fold_arrays, fold_batch_norm, lower
@@ -135,7 +137,7 @@ class BoundGraph:
         native = [held.to_native(arrays[name]) for held, name in zip(self.weights, names, strict=True)]
         return native, [arrays[name] for name in self.program.state_names]
 
-    def native_slots(self, optimizer: Optimizer, slots: HostArrays | None) -> dict[str, list[NDArray[Any]]]:
+    def native_slots(self, optimizer: Optimizer, slots: HostSlots | None) -> dict[str, list[NDArray[Any]]]:
         """For each of the optimiser's slots one native array a trained weight; at its start where ``slots`` is None.
 
         A counter is an integer array without dimensions.
@@ -150,7 +152,7 @@ class BoundGraph:
         every = [spec for of_slot in specs.values() for spec in of_slot]
         starts = {spec.name: (slot, spec) for slot, of_slot in specs.items() for spec in of_slot}
         started = {n: np.full(spec.shape, optimizer.start(slot), spec.dtype) for n, (slot, spec) in starts.items()}
-        given = started if slots is None else slots
+        given: HostArrays = started if slots is None else dict(slots.items())
         refuse_unknown(given, {spec.name for spec in every}, "slot", where)
         taken = {slot: [spec.take(given, where) for spec in of_slot] for slot, of_slot in specs.items()}
         return {
@@ -210,7 +212,7 @@ class BoundGraph:
             slots: By slot one native array a trained weight, as ``native_slots`` gives them.
         """
         named_slots = {
-            f"{one.spec.name}/{slot}": array if array.dtype.kind == "i" else one.to_canonical(array)  # a counter
+            SlotName(one.spec.name, slot): array if array.dtype.kind == "i" else one.to_canonical(array)  # a counter
             for slot, arrays in slots.items()
             for one, array in zip([self.weights[i] for i in self.trainable], arrays, strict=True)
         }
@@ -238,7 +240,7 @@ def _trained(weights: Sequence[HeldWeight], names: tuple[str, ...] | None, where
 
 
 def _slot_spec(held: HeldWeight, slot: str, optimizer: Optimizer) -> ArraySpec:
-    name, counts = f"{held.spec.name}/{slot}", slot in optimizer.counters
+    name, counts = SlotName(held.spec.name, slot), slot in optimizer.counters
     return ArraySpec("slot", name, () if counts else held.spec.shape, "int" if counts else "float")
 
 
@@ -248,6 +250,6 @@ def _held_weights(program: Program, operations: Operations) -> tuple[HeldWeight,
     for step in program.steps:
         layout = operations[step.layer.kind].weight_layout
         for position in step.weights:
-            name = specs[position].name.removeprefix(f"{program.graph.node(step.name).owner}.")
+            name = weight_parts(specs[position].name)[1]
             held[position] = HeldWeight(specs[position], step.layer, name, layout, step.call.channels_last)
     return tuple(held)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from cnnbench.execution.host import ArraySpec, HostArrays
+from cnnbench.execution.host import ArraySpec, HostArrays, cotangent_name
 from cnnbench.execution.layout_change import LayoutChange
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.operations import Array
@@ -73,7 +73,7 @@ class BatchReader:
             spec = ArraySpec("target array", "targets", shape, "int" if self.loss.int_targets else "float")
             targets = spec.take(batch, where)
         cotangents = tuple(
-            ArraySpec("cotangent", f"gradient.{name}", shapes[value]).take(batch, where)
+            ArraySpec("cotangent", cotangent_name(name), shapes[value]).take(batch, where)
             for name, value in (graph.outputs if self.cotangents else ())
         )
         return ProgramOperands(inputs, self._read_masks(batch, size), targets, cotangents)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnnbench.errors import SuiteError, UnavailableError, did_you_mean
-from cnnbench.execution.backends import backend_plugin, backend_plugins, load_backend
+from cnnbench.errors import CnnbenchError, UnavailableError, did_you_mean
+from cnnbench.execution.backends import backend_in_mode, backend_plugins, load_backend
 from cnnbench.execution.precision import precision as find_precision
 
 if TYPE_CHECKING:
@@ -55,21 +55,13 @@ def chosen_backend(
         UnavailableError: An unknown backend or precision. SuiteError: a mode that it has not.
     """
     policy = find_precision(precision).name
-    name, _, mode = text.partition(":")
     try:
-        plugin = backend_plugin(name)
-    except UnavailableError as error:
+        plugin, mode = backend_in_mode(text, native=native)
+    except CnnbenchError as error:
         raise error.at(where) from None
-    mode = mode or plugin.modes[0]
-    known = (*plugin.modes, *plugin.native_modes)
-    if mode in plugin.native_modes and not native:
-        expected = " or ".join(plugin.modes)
-        raise SuiteError(f"{mode} is a mode of verify and of suites only", where=where, expected=expected)
-    if mode not in known:
-        raise SuiteError(f"{name} has no mode {mode!r}", where=where, remedy=did_you_mean(mode, known))
     reason = plugin.unavailable()
     if reason is None and policy not in plugin.precisions[mode]:
-        reason = f"{name} has no {policy!r} in mode {mode}: {did_you_mean(policy, plugin.precisions[mode])}"
+        reason = f"{plugin.name} has no {policy!r} in mode {mode}: {did_you_mean(policy, plugin.precisions[mode])}"
     return ChosenBackend(plugin, mode, reason)
 
 

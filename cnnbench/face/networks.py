@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Image: TypeAlias = "Sequence[int] | int | None"
 """(C, *spatial) of one image, or its side (with the network's own channels); None for the network's own."""
 
-FILE = "file:"
 SUFFIXES = (".yaml", ".yml", ".onnx")
 
 
@@ -141,14 +140,12 @@ def _found(
 
 def network_name(network: str | Path) -> str:
     """The name under which suites know a network: the path of a file becomes ``file:PATH``, one of a model too."""
-    from cnnbench.porting.references import parse_reference
+    from cnnbench.porting.references import file_name, is_of_file, named_file
 
     text = str(network)
-    if text.startswith(FILE):
+    if named_file(text) is not None:
         return text
-    reference = parse_reference(text)
-    is_file = text.lower().endswith(SUFFIXES) or (reference is not None and reference.path is not None)
-    return f"{FILE}{text}" if is_file else text
+    return file_name(text) if text.lower().endswith(SUFFIXES) or is_of_file(text) else text
 
 
 def shape_of(name: str, image: Image) -> tuple[int, ...]:

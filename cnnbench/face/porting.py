@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from cnnbench.execution.precision import precision
 from cnnbench.face.networks import Image, Model, Network, load_examined, network_name
 from cnnbench.porting.activations import SUFFIX, compare_activations, read_activations
+from cnnbench.porting.messages import ReadRequest
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.porting.port import BATCH, PortResult, Side, compare_networks
-from cnnbench.porting.reading import ReadRequest, read_model
+from cnnbench.porting.reading import read_model
 from cnnbench.porting.references import parse_reference
 from cnnbench.porting.rounding import NetworkValues
 from cnnbench.porting.values_apart import SAME, distance, values_of
@@ -67,7 +68,7 @@ def _side(network: Network, image: Image, seed: int) -> Side:
 def _proven(reference: ModelReference, image: Image, seed: int) -> Side:
     """A user's own model, run as it is beside its graph."""
     shape = () if image is None else (3, image, image) if isinstance(image, int) else tuple(image)
-    model = read_model(reference, ReadRequest(shape, BATCH, seed))
+    model = read_model(ReadRequest(reference=reference, image=shape, batch=BATCH, seed=seed))
     plain = PlainNetwork(lower(model.graph), model.arrays, {})
     inputs = [model.inputs[item.name] for item in model.graph.inputs]
     values = values_of(plain, inputs)

@@ -11,7 +11,7 @@ from cnnbench.execution.contract import Layout, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
 from cnnbench.face.backends import chosen_backend
 from cnnbench.face.keywords import PredictKeywords, takes
-from cnnbench.face.networks import FILE, Model, Network, load
+from cnnbench.face.networks import Model, Network, load
 from cnnbench.spec.graph import Graph, producer
 from cnnbench.spec.weights import split_state
 
@@ -149,9 +149,10 @@ def _as_stated(
         return outputs
     from pathlib import Path
 
+    from cnnbench.porting.references import named_file
     from cnnbench.spec.interchange.onnx_import import import_file
 
-    return import_file(Path(str(network).removeprefix(FILE)), image or ()).in_rows(outputs)
+    return import_file(named_file(str(network)) or Path(network), image or ()).in_rows(outputs)
 
 
 def _named(batch: dict[str, NDArray[Any]], graph: Graph) -> dict[str, NDArray[Any]]:

@@ -119,10 +119,10 @@ def view(
 
 def _model(network: Network, how: ViewKeywords) -> Model:
     """The network with its weights; ``package:MODULE/PATH`` names a file of an installed package, as in suites."""
-    from cnnbench.harness.suite.networks import PACKAGE, weights_file
+    from cnnbench.harness.suite.networks import PackageFile, weights_file
 
     weights = how.get("weights")
-    if isinstance(weights, str | Path) and str(weights).startswith(PACKAGE):
+    if isinstance(weights, str | Path) and PackageFile.read(str(weights)) is not None:
         found = weights_file(str(weights))
         if found is None:
             raise DataError("the file of weights is not here", where=str(weights))

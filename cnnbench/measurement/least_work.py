@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from cnnbench.execution.precision import PrecisionPolicy
-from cnnbench.spec.graph import Graph, Node, value_names
+from cnnbench.spec.graph import Graph, Node, value_names, weight_parts
 from cnnbench.spec.layers.base import Window
 from cnnbench.spec.passes import lower
 
@@ -72,7 +72,7 @@ class LeastWork:
             attention = node.layer.macs_attention(inputs, outputs)
             operations += 2 * (node.layer.macs(inputs, outputs) / economy(node.layer.window()) + attention)
         owners = {node.owner for node in needed}
-        values += sum(math.prod(w.shape) for w in graph.named_weights() if w.name.rpartition(".")[0] in owners)
+        values += sum(math.prod(w.shape) for w in graph.named_weights() if weight_parts(w.name)[0] in owners)
         values += sum(math.prod(item.full_shape(batch)) for item in graph.inputs)
         values += sum(math.prod(shapes[value]) for _, value in graph.outputs)
         return LeastWork(operations, values * value_bytes(policy))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -111,10 +112,16 @@ class Cache:
         for _, path in entries:
             if total <= self.limit_bytes:
                 break
-            if path != keep and not path.name.startswith(PARTIAL):
+            if path != keep and filled_by(path) is None:
                 remove(path)
                 total -= sizes[path]
         return total
+
+
+def filled_by(path: Path) -> int | None:
+    """The number of the process that fills an entry; None for one that is whole."""
+    found = re.fullmatch(rf"{re.escape(PARTIAL)}(\d+)-.*", path.name)
+    return None if found is None else int(found[1])
 
 
 def size_of(path: Path) -> int:
@@ -148,7 +155,7 @@ def _is_writable(folder: Path) -> bool:
     """Whether entries can be made in a folder; tried once in each process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        Path(tempfile.mkdtemp(dir=folder, prefix=f".partial-{os.getpid()}-")).rmdir()
+        Path(tempfile.mkdtemp(dir=folder, prefix=f"{PARTIAL}{os.getpid()}-")).rmdir()
     except OSError:
         return False
     return True

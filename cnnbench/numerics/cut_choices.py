@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cnnbench.numerics.envelope import own_choices
-from cnnbench.numerics.forced_choices import OPERAND, ForcedChoices
+from cnnbench.numerics.forced_choices import ForcedChoices
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.spec.graph import Graph
 
@@ -22,6 +22,6 @@ def cut_at_choices(oracle: Oracle) -> Oracle:
     if not forced.nodes:
         return oracle
     given = forced.given
-    outputs = tuple((name, value) for name, value in given.outputs if not name.startswith(OPERAND))
+    outputs = tuple((name, value) for name, value in given.outputs if name not in forced.operand_outputs)
     graph = Graph(given.name, given.inputs, given.nodes, outputs)
     return Oracle(replace(case, graph=graph, batch=forced.batch(own_choices(oracle))), oracle.cache)

@@ -28,7 +28,7 @@ from cnnbench.numerics.calibration import (
 )
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.comparison import largest, largest_differences
-from cnnbench.numerics.forced_choices import OPERAND, ForcedChoices
+from cnnbench.numerics.forced_choices import ForcedChoices
 from cnnbench.numerics.noise import Noises, inference_budgets, noise, one_rounding, perturbed_precision
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.reference import reference, reference_options
@@ -101,13 +101,13 @@ def inference(oracle: Oracle, choices: Mapping[str, Array] | None = None) -> Inf
     exact = {name: np.asarray(entry.read(f"value.{i}")) for i, name in enumerate(names)}
     runs = _read_runs(entry, names, case)
     outputs, operands = (
-        {name: value for name, value in exact.items() if name.startswith(OPERAND) is of_choices}
+        {name: value for name, value in exact.items() if (name in forced.operand_outputs) is of_choices}
         for of_choices in (False, True)
     )
     envelopes = [calibrate(runs, rounding_floor(part, case), largest(part)) for part in (outputs, operands)]
-    by_value = {name.removeprefix(OPERAND): value for name, value in operands.items()}
+    by_value = {forced.operand_outputs[name]: value for name, value in operands.items()}
     around = Envelope(
-        {name.removeprefix(OPERAND): size for name, size in envelopes[1].size.items()}, envelopes[1].factor
+        {forced.operand_outputs[name]: size for name, size in envelopes[1].size.items()}, envelopes[1].factor
     )
     return Inference(outputs, envelopes[0], by_value, around)
 

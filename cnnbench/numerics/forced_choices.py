@@ -17,7 +17,6 @@ from cnnbench.spec.graph import Graph, Input, Node
 
 Array = NDArray[Any]
 FED = "chosen."  # before the names of inputs that hold choices
-OPERAND = "operand of "  # before the names of outputs that a choice was made of; no graph's own output holds a space
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,12 @@ class ForcedChoices:
         return tuple(value for node in self.nodes for value in self.positions(node).values())
 
     @cached_property
-    def operands(self) -> tuple[str, ...]:
-        """The values that the nodes choose by."""
-        return tuple(dict.fromkeys(value for node in self.nodes for value in node.inputs))
+    def operand_outputs(self) -> dict[str, str]:
+        """The values that the nodes choose by, by the names of the outputs of ``given`` that hold them.
+
+        No graph's own output has a name with a space.
+        """
+        return {f"operand of {value}": value for node in self.nodes for value in node.inputs}
 
     @cached_property
     def with_choices(self) -> Graph:
@@ -78,7 +80,7 @@ class ForcedChoices:
             replace(node, inputs=tuple(fed.get(value, value) for value in node.inputs)) for node in graph.nodes
         )
         outputs = tuple((name, fed.get(value, value)) for name, value in graph.outputs)
-        seen = tuple((f"{OPERAND}{value}", fed.get(value, value)) for value in self.operands)
+        seen = tuple((name, fed.get(value, value)) for name, value in self.operand_outputs.items())
         return Graph(graph.name, inputs, nodes, (*outputs, *seen))
 
     def batch(self, choices: Mapping[str, Array]) -> dict[str, Array]:

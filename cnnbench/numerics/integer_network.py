@@ -71,8 +71,9 @@ def integer_network(case: Case, draw: str) -> IntegerNetwork:
         raise InexactError("no node with weights has exact sums")
     program, outputs = _program(case, design.cut)
     needed = {spec.name for spec in (*program.named_weights(), *program.named_state())}
+    fed = {f"{FED}{value}": value for value in design.values}
     batch = {
-        item.name: design.values[item.name.removeprefix(FED)].reshape(item.full_shape(case.size))
+        item.name: design.values[fed.get(item.name, item.name)].reshape(item.full_shape(case.size))
         for item in program.inputs
     }
     return IntegerNetwork(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.host import SlotName
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.calibration import FEW, FLUSHED, LOSS, LOSS_SAFETY, MANY, SAFETY, Envelope, calibrate, joined
 from cnnbench.numerics.case import Case
@@ -38,8 +39,8 @@ class Taken:
 
     Args:
         round: From 0. phase: its name; ``average`` for the averages at the round's end.
-        values: Weights and running statistics by full name, slots as ``<phase>/<weight>/<slot>``, averages as
-            ``average/<weight>``, and the phase's loss as ``loss``.
+        values: Weights and running statistics by full name, slots and averages by their
+            ``SlotName``, and the phase's loss as ``loss``.
     """
 
     round: int
@@ -62,12 +63,12 @@ def taken(runner: ProgramRunner, rounds: int, start: ProgramState | None = None)
             yield Taken(at, phase.name, {**_values(runner.snapshot()), LOSS: np.asarray(loss)})
         runner.end_round()
         if runner.averages:
-            yield Taken(at, AVERAGE, {f"{AVERAGE}/{name}": array for name, array in runner.averages.items()})
+            yield Taken(at, AVERAGE, {SlotName(name, AVERAGE): array for name, array in runner.averages.items()})
 
 
 def _values(state: ProgramState) -> Values:
-    slots = {f"{phase}/{name}": array for phase, of in state.slots.items() for name, array in of.items()}
-    return {**state.arrays, **slots}
+    held = ((phase, name, array) for phase, slots in state.slots.items() for name, array in slots.items())
+    return state.arrays | {SlotName(name.weight, name.slot, phase): array for phase, name, array in held}
 
 
 def exact_rounds(runner: ProgramRunner, rounds: int) -> list[Taken]:
@@ -108,7 +109,7 @@ def _roundings(exact: list[Taken], initial: Mapping[str, Array]) -> list[dict[st
     It is the value's size once for each phase in which it was stored, and ``OF_UPDATE`` times the way that it has
     gone: a weight that starts at 0 holds nothing but what its update rule computed.
     """
-    before = {**initial, **{f"{AVERAGE}/{name}": array for name, array in initial.items()}}
+    before = dict(initial) | {SlotName(name, AVERAGE): array for name, array in initial.items()}
     gone: dict[str, float] = {}
     found = []
     for i, taken_there in enumerate(exact):
@@ -199,8 +200,8 @@ def _envelope(exact: Taken, runs: list[dict[str, float]], statistics: set[str], 
     scale = largest(exact.values)
     groups: dict[str, list[str]] = {}
     for name in exact.values:
-        kind = LOSS if name == LOSS else "slot" if "/" in name else "statistic" if name in statistics else "weight"
-        groups.setdefault(kind, []).append(name)
+        kind = "slot" if isinstance(name, SlotName) else "statistic" if name in statistics else "weight"
+        groups.setdefault(LOSS if name == LOSS else kind, []).append(name)
     return joined(
         [
             calibrate(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.backends import load_backend
 from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.host import cotangent_name
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Graph, Input, Node, value_names
@@ -79,7 +80,7 @@ class Reference:
         options = reference_options(training=call.training)
         del call  # who made it for this alone need not keep it: of a large layer it is a gigabyte
         graph = graph.with_float_outputs()
-        batch |= {f"gradient.{name}": g for (name, _), g in zip(graph.outputs, cotangents, strict=True)}
+        batch |= {cotangent_name(name): g for (name, _), g in zip(graph.outputs, cotangents, strict=True)}
         program = self.backend.compile_gradient(graph, options, None)
         program.load(*split_state(graph, arrays))
         del arrays

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram
-from cnnbench.execution.host import HostGradients, HostResult
+from cnnbench.execution.host import HostGradients, HostResult, grouped, joined
 from cnnbench.execution.operands import overwrite
 from cnnbench.spec.weights import split_state
 
@@ -176,8 +176,7 @@ class ProgramSession:
 
 def as_result(found: HostGradients) -> HostResult:
     """Gradients as the outputs of a session: ``weights/<name>``, ``inputs/<name>``, and ``loss`` where it is one."""
-    outputs = {f"weights/{name}": array for name, array in found.weights.items()}
-    outputs |= {f"inputs/{name}": array for name, array in found.inputs.items()}
+    outputs = joined({"weights": found.weights, "inputs": found.inputs})
     if not np.isnan(found.loss):
         outputs["loss"] = np.asarray(found.loss, np.float64)
     return HostResult(outputs, found.state)
@@ -185,12 +184,8 @@ def as_result(found: HostGradients) -> HostResult:
 
 def as_gradients(result: HostResult) -> HostGradients:
     """What ``as_result`` was made of."""
-    parts: dict[str, dict[str, NDArray[Any]]] = {"weights": {}, "inputs": {}}
-    for name, array in result.outputs.items():
-        part, _, own = name.partition("/")
-        if own:
-            parts[part][own] = array
-    return HostGradients(float(result.outputs.get("loss", np.nan)), parts["weights"], parts["inputs"], result.state)
+    parts, loss = grouped(result.outputs), float(result.outputs.get("loss", np.nan))
+    return HostGradients(loss, parts.get("weights", {}), parts.get("inputs", {}), result.state)
 
 
 def _overwritten(held: Mapping[str, NDArray[Any]], batch: HostArrays) -> bool:

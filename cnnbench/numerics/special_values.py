@@ -85,7 +85,7 @@ def is_free(layer: Layer) -> bool:
     if layer.kind == "resize":
         return bool(layer.fields()["mode"] != "nearest")
     dilation = layer.fields().get("dilation", 1)
-    of_boxes = layer.family in ("detection", "roi_align") or layer.family.endswith("loss")
+    of_boxes = layer.family in ("detection", "roi_align", "loss")
     return layer.kind == "grid_sample" or of_boxes or bool(np.max(dilation) > 1)
 
 

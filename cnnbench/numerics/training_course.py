@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import SlotName
 from cnnbench.numerics.blocks import largest_difference
 from cnnbench.numerics.cache_entry import CacheEntry
 from cnnbench.numerics.calibration import (
@@ -43,7 +44,7 @@ SHRINKS = (1.0, 0.1, 0.01)  # of the step size, where a training leaves the rang
 class Course:
     """The exact course of a training from a case's arrays, and the envelopes of its values.
 
-    Values are weights, running statistics, slots as ``<weight>/<slot>``, and the loss before the step as ``loss``.
+    Values are weights, running statistics, slots by their ``SlotName``, and the loss before the step as ``loss``.
 
     Args:
         training: The steps, with the step size at which the course stays in range.
@@ -95,14 +96,14 @@ def _deviations(run: int, step: int) -> str:
 def _start_of_slots(case: Case) -> dict[str, Array]:
     rule = case.training.optimizer
     trained = [spec.name for spec in case.lowered.named_weights() if spec.trainable]
-    return {f"{name}/{slot}": np.asarray(rule.start(slot)) for name in trained for slot in rule.slots}
+    return {SlotName(name, slot): np.asarray(rule.start(slot)) for name in trained for slot in rule.slots}
 
 
 def _names(case: Case) -> list[str]:
     """All values by name, in the order in which an entry holds them."""
     graph = case.lowered
     weights = graph.named_weights()
-    slots = [f"{spec.name}/{slot}" for spec in weights if spec.trainable for slot in case.training.optimizer.slots]
+    slots = [SlotName(spec.name, slot) for spec in weights if spec.trainable for slot in case.training.optimizer.slots]
     return sorted([spec.name for spec in (*weights, *graph.named_state())] + slots + [LOSS])
 
 
@@ -152,7 +153,7 @@ def _fill_exact(entry: CacheEntry, case: Case) -> tuple[int, bool]:
         for step in steps:  # not enumerated, which keeps a step while the next one is made
             values = values_of(step)
             beyond = {name for name, size in largest(values).items() if not size <= most}
-            if i and any(name == LOSS or "/" in name for name in beyond):
+            if i and any(name == LOSS or isinstance(name, SlotName) for name in beyond):
                 return i, False
             if beyond:
                 return i, True
@@ -191,12 +192,13 @@ def _envelope(case: Case, exact: Mapping[str, Array], runs: Sequence[Mapping[str
     """
     scale = largest(exact)
     u = case.policy.storage_roundoff * (step + 1)  # each step stores each value once
-    counters = {name for name in exact if name.rpartition("/")[2] in case.training.optimizer.counters}
+    rule = case.training.optimizer
+    counters = {name for name in exact if isinstance(name, SlotName) and name.slot in rule.counters}
     floor = {name: FLUSHED if name in counters else max(u * size, FLUSHED) for name, size in scale.items()}
     statistics = {spec.name for spec in case.lowered.named_state()}
     groups: dict[str, list[str]] = {}
     for name in exact:
-        group = "slot" if "/" in name else "statistic" if name in statistics else "weight"
+        group = "slot" if isinstance(name, SlotName) else "statistic" if name in statistics else "weight"
         group = "counter" if name in counters else group
         groups.setdefault(LOSS if name == LOSS else group, []).append(name)
     found = [

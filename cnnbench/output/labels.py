@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from cnnbench.harness.suite.cell import Cell, Key
+from cnnbench.porting.references import named_file
 
 
 def label(cell: Cell) -> str:
@@ -16,7 +18,8 @@ def label(cell: Cell) -> str:
 
 def network_label(cell: Cell) -> str:
     """The network's name in its plan; of a record of an old version the architecture, of a user's file its name."""
-    return cell.network or cell.architecture.rpartition("/")[2].removeprefix("file:")
+    path = named_file(cell.architecture)
+    return cell.network or (Path(cell.architecture) if path is None else path).name
 
 
 def network_labels(cells: Iterable[Cell]) -> dict[Key, str]:

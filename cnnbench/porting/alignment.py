@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.porting.normal_form import PlainNetwork
-from cnnbench.spec.graph import Graph, Node
+from cnnbench.spec.graph import Graph, Node, producer
 from cnnbench.spec.layers import Shapes
 
 _FAMILIES = (
@@ -100,11 +100,11 @@ def ordered(graph: Graph) -> list[Node]:
     for i, node in enumerate(graph.nodes):
         mask = 1 << i
         for value in node.inputs:
-            mask |= masks.get(value.partition(":")[0], 0)
+            mask |= masks.get(producer(value), 0)
         masks[node.name] = mask
     found: list[Node] = []
     seen: set[str] = set()
-    waiting = [(value.partition(":")[0], False) for _, value in reversed(graph.outputs)]
+    waiting = [(producer(value), False) for _, value in reversed(graph.outputs)]
     while waiting:
         name, ready = waiting.pop()
         if name not in nodes or name in seen:
@@ -114,7 +114,7 @@ def ordered(graph: Graph) -> list[Node]:
             found.append(nodes[name])
             continue
         waiting.append((name, True))
-        inputs = [value.partition(":")[0] for value in nodes[name].inputs]
+        inputs = [producer(value) for value in nodes[name].inputs]
         if nodes[name].layer.kind in _COMMUTES:
             inputs.sort(key=lambda item: -masks.get(item, 0).bit_count())
         waiting.extend((item, False) for item in reversed(inputs))
@@ -206,13 +206,13 @@ def rewired(alignment: Alignment, reference: Graph, candidate: Graph) -> list[Re
 
 
 def _through(value: str, skipped: Mapping[str, Node]) -> str:
-    node = value.partition(":")[0]
+    node = producer(value)
     while node in skipped and skipped[node].inputs:
         value = skipped[node].inputs[0]
-        node = value.partition(":")[0]
+        node = producer(value)
     return value
 
 
 def _renamed(value: str, partner: Mapping[str, str], inputs: Mapping[str, str]) -> str:
-    name, colon, number = value.partition(":")
-    return inputs.get(value) or partner.get(name, name) + colon + number
+    name = producer(value)
+    return inputs.get(value) or partner.get(name, name) + value[len(name) :]

@@ -13,7 +13,8 @@ from cnnbench.execution.contract import BackendPlugin
 from cnnbench.execution.own_program import OwnProgram
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.execution.storage import all_to_storage
-from cnnbench.porting.reading import ReadRequest, read_model
+from cnnbench.porting.messages import ReadRequest
+from cnnbench.porting.reading import read_model
 from cnnbench.porting.references import FILE, parse_reference
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.model_readers import ModelReference
@@ -38,7 +39,7 @@ def lacks_program(name: str, plugin: BackendPlugin, image: tuple[int, ...] = ())
     if reference.place.lower().endswith(ONNX):
         framework, backend = "ONNX", ONNX_BACKEND
     else:
-        model = read_model(reference, ReadRequest(image))
+        model = read_model(ReadRequest(reference=reference, image=image))
         framework, backend = model.framework, model.backend
     if backend != plugin.name:
         return f"{reference} is a model of {framework}, which runs as it is on {backend}"
@@ -81,7 +82,7 @@ def own_program(
         with Path(place).open("rb") as file:
             found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()
     else:
-        model = read_model(reference, ReadRequest(image))
+        model = read_model(ReadRequest(reference=reference, image=image))
         found = {key: getattr(model, key) for key in found}
     return OwnProgram(
         place=place,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -13,12 +12,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cnnbench import errors
-from cnnbench.errors import CnnbenchError, SpecError, WorkerError
+from cnnbench.errors import WorkerError
 from cnnbench.porting import user_code
+from cnnbench.porting.messages import ReadAnswer, ReadFailure, ReadRequest
 from cnnbench.spec.graph import Graph
-from cnnbench.spec.interchange.model_readers import ModelReference
-from cnnbench.spec.layers import Shape
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.weights import load
 
@@ -26,23 +23,6 @@ TIMEOUT_S = 600.0
 _LINES = 12  # of what the user's code printed, in the message of a process that ended
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """A request to read a user's model, and to run it if ``batch`` is above 0.
-
-    Args:
-        image: (C, *spatial) of its input; () for its own.
-        batch: Images of a run of the model as it is; 0 for none.
-        seed: Of these images.
-        mode: How its framework runs it.
-    """
-
-    image: Shape = ()
-    batch: int = 0
-    seed: int = 0
-    mode: str = "eager"
 
 
 @dataclass(frozen=True)
@@ -75,34 +55,28 @@ class UserModel:
 _READ: dict[tuple[Any, ...], UserModel] = {}
 
 
-def read_model(reference: ModelReference, asked: ReadRequest | None = None) -> UserModel:
-    """The model that a reference names.
-
-    Args:
-        reference: Of the user's code or file.
-        asked: What of it is wanted; None for its graph and arrays.
+def read_model(asked: ReadRequest) -> UserModel:
+    """The model that a request names.
 
     Raises:
         CnnbenchError: What the process found wrong.
         WorkerError: It crashed, or took longer than ``TIMEOUT_S``.
     """
-    asked = asked or ReadRequest()
-    path = reference.path
+    path = asked.reference.path
     state = None
     if path is not None and path.exists():
         found = path.stat()
         state = (str(path.resolve()), found.st_mtime_ns, found.st_size)
-    key = (reference, asked, state)
+    key = (asked, state)
     if key not in _READ:
         with tempfile.TemporaryDirectory(prefix="cnnbench-model-") as folder:
-            _READ[key] = _read(reference, asked, Path(folder))
+            _READ[key] = _read(asked, Path(folder))
     return _READ[key]
 
 
-def _read(reference: ModelReference, asked: ReadRequest, folder: Path) -> UserModel:
-    request: dict[str, Any] = {"place": reference.place, "function": reference.function, "image": list(asked.image)}
-    request |= {"batch": asked.batch, "seed": asked.seed, "mode": asked.mode}
-    (folder / user_code.REQUEST).write_text(json.dumps(request), encoding="utf-8")
+def _read(asked: ReadRequest, folder: Path) -> UserModel:
+    reference = asked.reference
+    (folder / user_code.REQUEST).write_text(asked.model_dump_json(), encoding="utf-8")
     command = [sys.executable, "-m", user_code.__name__, str(folder)]
     try:
         done = subprocess.run(
@@ -117,33 +91,22 @@ def _read(reference: ModelReference, asked: ReadRequest, folder: Path) -> UserMo
             where=str(reference),
             received=f"exit code {done.returncode}: " + "\n".join(done.stderr.splitlines()[-_LINES:]),
         )
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if "error" in found:
-        raise _error(found["error"])
+    found = ReadAnswer.model_validate_json(path.read_bytes()).answer
+    if isinstance(found, ReadFailure):
+        raise found.error()
     inputs, outputs = (load(folder / name) if asked.batch else {} for name in (user_code.INPUTS, user_code.OUTPUTS))
-    graph = graph_from_json(found["graph"])
+    graph = graph_from_json(found.graph)
     arrays = load(folder / user_code.ARRAYS) if graph.named_weights() or graph.named_state() else {}
     return UserModel(
         graph,
         arrays,
-        tuple(found["notes"]),
-        found["framework"],
-        found["backend"],
+        found.notes,
+        found.framework,
+        found.backend,
         inputs,
         outputs,
-        found["weights"],
-        tuple(found["inputs_last"]),
-        tuple(found["outputs_last"]),
-        found["only_batch"],
-    )
-
-
-def _error(found: Mapping[str, str | None]) -> CnnbenchError:
-    kind: type[CnnbenchError] = getattr(errors, str(found["kind"]), SpecError)
-    return kind(
-        str(found["message"]),
-        where=found["where"],
-        received=found["received"],
-        expected=found["expected"],
-        remedy=found["remedy"],
+        found.weights,
+        found.inputs_last,
+        found.outputs_last,
+        found.only_batch,
     )

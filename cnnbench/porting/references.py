@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from cnnbench.registry import model_readers
 from cnnbench.spec.interchange.model_readers import ModelReference
 
 FILE = "file:"
 _FUNCTION = re.compile(r"(?P<place>.+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)")
+
+
+def named_file(name: str) -> Path | None:
+    """The file that a network's name ``file:PATH`` holds; None for every other name."""
+    return Path(name.removeprefix(FILE)) if name.startswith(FILE) else None
+
+
+def file_name(path: Path | str) -> str:
+    """The name of a network that a file holds: ``file:PATH``."""
+    return f"{FILE}{path}"
 
 
 def suffixes() -> tuple[str, ...]:
@@ -19,7 +30,7 @@ def suffixes() -> tuple[str, ...]:
 def is_of_file(name: str) -> bool:
     """Whether a suite's name of a network is a path to it: ``file:PATH``, or a reference into a file as it stands."""
     reference = parse_reference(name)
-    return name.startswith(FILE) or (reference is not None and reference.path is not None)
+    return named_file(name) is not None or (reference is not None and reference.path is not None)
 
 
 def parse_reference(name: str) -> ModelReference | None:

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.execution.own_forward import own_outputs
 from cnnbench.execution.own_model import OwnModel, make_model
+from cnnbench.porting.messages import ReadAnswer, ReadFailure, ReadReply, ReadRequest
 from cnnbench.spec.draws import draw_inputs
-from cnnbench.spec.interchange.model_readers import ModelReference, ReadModel
+from cnnbench.spec.interchange.model_readers import ReadModel
 from cnnbench.spec.weights import save
 
 REQUEST, ANSWER = "request.json", "answer.json"
@@ -25,22 +24,18 @@ ARRAYS, INPUTS, OUTPUTS = "arrays.safetensors", "inputs.safetensors", "outputs.s
 
 def answer(folder: Path) -> None:
     """Answers the request of a folder: the graph and what else was asked for, or the error."""
-    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
-    reference = ModelReference(request["place"], request["function"])
+    request = ReadRequest.model_validate_json((folder / REQUEST).read_bytes())
+    found: ReadReply | ReadFailure
     try:
-        found = _answered(folder, reference, request)
+        found = _answered(folder, request)
     except CnnbenchError as error:
-        parts = {name: _text(getattr(error, name)) for name in ("message", "where", "received", "expected", "remedy")}
-        found = {"error": {"kind": type(error).__name__, **parts}}
-    (folder / ANSWER).write_text(json.dumps(found), encoding="utf-8")
+        found = ReadFailure.of(error)
+    (folder / ANSWER).write_text(ReadAnswer(answer=found).model_dump_json(), encoding="utf-8")
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _answered(folder: Path, reference: ModelReference, request: dict[str, Any]) -> dict[str, Any]:
-    made = make_model(reference, tuple(request["image"]))
+def _answered(folder: Path, request: ReadRequest) -> ReadReply:
+    reference = request.reference
+    made = make_model(reference, request.image)
     try:
         read = made.reader.read(made.model, made.inputs)
     except CnnbenchError as error:
@@ -48,28 +43,28 @@ def _answered(folder: Path, reference: ModelReference, request: dict[str, Any]) 
     read = replace(read, graph=replace(read.graph, name=reference.name))
     save(read.arrays, folder / ARRAYS)
     weights = made.reader.digest(made.model)
-    if request["batch"]:
+    if request.batch:
         _run(folder, made, read, request)
-    return {
-        "graph": read.graph.to_json(),
-        "notes": list(read.notes),
-        "framework": made.reader.name,
-        "backend": made.reader.backend,
-        "weights": weights,
-        "inputs_last": list(read.inputs_last),
-        "outputs_last": list(read.outputs_last),
-        "only_batch": read.batch,
-    }
+    return ReadReply(
+        graph=read.graph.to_json(),
+        notes=tuple(read.notes),
+        framework=made.reader.name,
+        backend=made.reader.backend,
+        weights=weights,
+        inputs_last=read.inputs_last,
+        outputs_last=read.outputs_last,
+        only_batch=read.batch,
+    )
 
 
-def _run(folder: Path, made: OwnModel, read: ReadModel, request: dict[str, Any]) -> None:
+def _run(folder: Path, made: OwnModel, read: ReadModel, request: ReadRequest) -> None:
     """The model's own outputs in float64, of inputs that are drawn."""
     inputs = {
         name: array.astype("float64") if array.dtype.kind == "f" else array
-        for name, array in draw_inputs(read.graph, request["seed"], request["batch"]).items()
+        for name, array in draw_inputs(read.graph, request.seed, request.batch).items()
     }
     save(inputs, folder / INPUTS)
-    runner = made.reader.runner(made.model, request["mode"], "float64", "cpu")
+    runner = made.reader.runner(made.model, request.mode, "float64", "cpu")
     save(own_outputs(runner, read, inputs), folder / OUTPUTS)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cnnbench.errors import FieldError, SpecError, did_you_mean
 from cnnbench.spec.fields import construct
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, is_within, weight_parts
 
 ClippingKind = Literal["value", "global_norm", "norm", "adaptive"]
 KINDS = ("value", "global_norm", "norm", "adaptive")
@@ -69,14 +69,14 @@ class Clipping:
 
     def clips(self, weight: str) -> bool:
         """Whether a weight's gradient is clipped. Args: weight: its full name."""
-        return not any(weight == name or weight.startswith(f"{name}.") for name in self.excluded)
+        return not any(is_within(weight, name) for name in self.excluded)
 
     def require_names(self, graph: Graph) -> None:
         """Raises SpecError where ``excluded`` names something that has no trained weight in the network."""
         trained = [spec.name for spec in graph.named_weights() if spec.trainable]
         for name in self.excluded:
-            if not any(weight == name or weight.startswith(f"{name}.") for weight in trained):
-                known = {*trained, *(weight.rpartition(".")[0] for weight in trained)}
+            if not any(is_within(weight, name) for weight in trained):
+                known = {*trained, *(weight_parts(weight)[0] for weight in trained)}
                 raise FieldError(
                     "clipping",
                     f"leaves out {name!r}, which has no trained weight",

@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from cnnbench.spec.graph import Graph
 
-AUXILIARY = "aux"  # an output of training only: ``aux_logits`` are logits
-
 
 @dataclass(frozen=True)
 class Meaning:
@@ -99,12 +97,17 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
 )
 
 
+def is_auxiliary(name: str) -> bool:
+    """Whether an output is one of training only, such as ``aux``, ``aux1`` and ``aux_logits``."""
+    return re.fullmatch(r"aux\d*(_.*)?", name) is not None
+
+
 def meaning_of(name: str) -> Meaning | None:
     """The meaning of an output; None for a name that says nothing.
 
     ``fields3`` (of an earlier stage) means what ``fields`` means, ``aux1_logits`` what ``logits`` means.
     """
-    words = re.fullmatch(rf"(?:{AUXILIARY}\d*_?)?(.*?)_?\d*", name)
+    words = re.fullmatch(r"(?:aux\d*_?)?(.*?)_?\d*", name)
     return MEANINGS.get(words.group(1) or "logits") if words else None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cnnbench.spec.composites import Composite
 from cnnbench.spec.graph import Graph, Node, value_names
 from cnnbench.spec.layers import Shape, Shapes, WeightSpec
-from cnnbench.spec.meanings import AUXILIARY, meaning_of
+from cnnbench.spec.meanings import is_auxiliary, meaning_of
 
 if TYPE_CHECKING:
     from cnnbench.spec.architectures import Architecture, Facts
@@ -175,7 +175,7 @@ def _count(specs: Sequence[WeightSpec], *, trainable: bool | None = None) -> int
 
 def inference_part(graph: Graph) -> Graph:
     """The part of ``graph`` that its outputs other than the auxiliary ones (named ``aux…``) need."""
-    outputs = tuple((name, value) for name, value in graph.outputs if not name.startswith(AUXILIARY))
+    outputs = tuple((name, value) for name, value in graph.outputs if not is_auxiliary(name))
     if not outputs or len(outputs) == len(graph.outputs):
         return graph
     return replace(graph.prefix([value for _, value in outputs]), outputs=outputs)

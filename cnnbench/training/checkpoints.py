@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cnnbench.errors import DataError
-from cnnbench.execution.host import HostTraining
+from cnnbench.execution.host import HostTraining, grouped, joined
 from cnnbench.spec import weights
 from cnnbench.training.epoch import Epoch
-
-PARTS = ("weights", "state", "slots")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +30,12 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Writes a checkpoint as safetensors; a reader sees the old file or the new one."""
-    arrays = {f"{part}/{name}": array for part in PARTS for name, array in getattr(checkpoint.training, part).items()}
     position = {
         "task": checkpoint.task,
         "losses": checkpoint.losses,
         "epochs": [epoch.model_dump() for epoch in checkpoint.epochs],
     }
-    weights.save(arrays, path, metadata={"cnnbench": json.dumps(position)})
+    weights.save(joined(checkpoint.training._asdict()), path, metadata={"cnnbench": json.dumps(position)})
 
 
 def load(path: Path) -> Checkpoint:
@@ -55,10 +51,8 @@ def load(path: Path) -> Checkpoint:
         task = str(position["task"])
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"not a checkpoint: {error!r}", where=str(path)) from None
-    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
-    for name, array in arrays.items():
-        part, _, rest = name.partition("/")
-        if part not in parts:
-            raise DataError("not a checkpoint", where=str(path), received=name, expected="weights/, state/ or slots/")
-        parts[part][rest] = array
-    return Checkpoint(task, HostTraining(**parts), losses, epochs)
+    unknown = grouped(arrays).keys() - {*HostTraining._fields}
+    if unknown:
+        expected = "weights/, state/ or slots/"
+        raise DataError("not a checkpoint", where=str(path), received=", ".join(sorted(unknown)), expected=expected)
+    return Checkpoint(task, HostTraining.read(arrays), losses, epochs)

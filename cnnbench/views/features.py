@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import SuiteError
-from cnnbench.spec.layers import Conv, Linear
+from cnnbench.spec.layers import Conv, Linear, ReLU, ReLU6
 from cnnbench.views.network import ViewedNetwork
 from cnnbench.views.view import NetworkView, Panel, PanelKind, ViewRequest, ViewResult
 
@@ -31,7 +31,7 @@ def filters(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
 
 def feature_maps(network: ViewedNetwork, request: ViewRequest) -> ViewResult:
     """The feature maps of a node: by default of the first ReLU that has feature maps, else of the first node."""
-    rectified = (node for node in network.maps if node.layer.kind.startswith("relu"))
+    rectified = (node for node in network.maps if isinstance(node.layer, ReLU | ReLU6))
     node = network.node(request.node, next(rectified, next(iter(network.maps), None)))
     maps = network.values(request.images, [node.name])[node.name]
     if maps.ndim != 4:

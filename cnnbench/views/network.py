@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnbench.errors import SpecError, SuiteError, did_you_mean
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram
 from cnnbench.execution.contract import Backend, ProgramOptions
-from cnnbench.execution.host import HostArrays
+from cnnbench.execution.host import HostArrays, cotangent_name
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import LogSoftmax, Softmax
 from cnnbench.spec.passes import lower
@@ -145,7 +145,7 @@ class ViewedNetwork:
         found = []
         for start in range(0, len(images), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            batch = {self.input: images[rows], **{f"gradient.{name}": g[rows] for name, g in cotangents.items()}}
+            batch = {self.input: images[rows], **{cotangent_name(name): g[rows] for name, g in cotangents.items()}}
             found.append(self.runner.gradient(part, self.arrays, batch)[self.input])
         return np.concatenate(found)
 
@@ -163,7 +163,7 @@ class ViewedNetwork:
         for start in range(0, len(images), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
             batch = {self.input: images[rows], opening(value): inner[rows]}
-            batch |= {f"gradient.{name}": g[rows] for name, g in cotangents.items()}
+            batch |= {cotangent_name(name): g[rows] for name, g in cotangents.items()}
             found.append(self.runner.gradient(part, self.arrays, batch)[opening(value)])
         return inner, np.concatenate(found)
 

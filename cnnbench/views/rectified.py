@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import cotangent_name
 from cnnbench.spec.graph import Graph, Node, producer
 from cnnbench.views.cuts import opened, opening
 from cnnbench.views.network import AT_ONCE, ViewedNetwork
@@ -50,7 +51,7 @@ def through_rectifiers(network: ViewedNetwork, request: ViewRequest, *, guided: 
             for name, value in sent.items():
                 back = np.maximum(gradients[opening(name)], 0 if positive else -np.inf)
                 cotangents[value] = cotangents[value] + back if value in cotangents else back
-            of = {f"gradient.{value}": g for value, g in cotangents.items()}
+            of = {cotangent_name(value): g for value, g in cotangents.items()}
             gradients = dict(network.runner.gradient(part, network.arrays, {**batch, **of}))
         found.append(gradients[network.input])
     return np.concatenate(found)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import SuiteError
+from cnnbench.spec.layers import ReLU, ReLU6
 from cnnbench.views.descent import Descended, ValueAndGradient, adam, lbfgs
 from cnnbench.views.network import ViewedNetwork
 from cnnbench.views.view import NetworkView, Panel, ViewRequest, ViewResult
@@ -37,7 +38,7 @@ def layers_of(network: ViewedNetwork, request: ViewRequest) -> tuple[str, list[s
         raise SuiteError("the style is taken of feature maps", where="--node", received=wrong, expected="(N, C, H, W)")
     if named:
         return named[0], named[1:] or named
-    rectified = [node.name for node in network.maps if node.layer.kind.startswith("relu")] or maps
+    rectified = [node.name for node in network.maps if isinstance(node.layer, ReLU | ReLU6)] or maps
     spread = [rectified[int(i)] for i in np.linspace(0, len(rectified) - 1, min(LAYERS, len(rectified)))]
     return spread[-2] if len(spread) > 1 else spread[-1], spread
 

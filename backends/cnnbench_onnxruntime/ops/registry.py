@@ -55,5 +55,5 @@ for _kind, _export in exporters().items():
     writes(_kind)(_export)
     OPERATIONS.lacks(_kind, INFERENCE_ONLY, gradient_only=True)
 for _kind, _class in layer_kinds().items():
-    if _class.__module__.startswith("cnnbench.spec.") and not _class.is_composite and _kind not in OPERATIONS:
+    if _class.is_shipped and not _class.is_composite and _kind not in OPERATIONS:
         OPERATIONS.lacks(_kind, "cnnbench does not write this kind as ONNX")

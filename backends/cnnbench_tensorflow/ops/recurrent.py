@@ -15,7 +15,7 @@ Values = tuple[Any, ...]
 
 
 def _transposed(layer: Any, name: str, array: Any, channels_last: bool) -> Any:
-    return array.T if name.startswith("weight") else array
+    return array.T if array.ndim == 2 else array
 
 
 GATES_LAST = WeightLayout(_transposed, _transposed)

@@ -33,7 +33,7 @@ def _offered_kinds() -> Iterator[type[Layer]]:
     plugins = plugin_manager().get_plugins()
     packages = {getattr(item, "__name__", type(item).__module__).partition(".")[0] for item in plugins} - {"cnnbench"}
     for cls in layer_kinds().values():
-        if cls.__module__.startswith("cnnbench.spec.") or cls.__module__.partition(".")[0] in packages:
+        if cls.is_shipped or cls.__module__.partition(".")[0] in packages:
             yield cls
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.spec.draws import draw as draw_array
 from cnnbench.spec.examples import example_graph, example_layer
-from cnnbench.spec.graph import Builder, Graph, Value
+from cnnbench.spec.graph import Builder, Graph, Value, weight_parts
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.streams import stream
 
@@ -117,9 +117,10 @@ class LayerCase:
         arrays = {}
         for spec in (*graph.named_weights(), *graph.named_state()):
             draw = stream(seed, "conformance weights", spec.name)
-            if spec.name.endswith("running_var"):
+            own = weight_parts(spec.name)[1]
+            if own == "running_var":
                 array = draw.uniform(0.5, 1.5, spec.shape) * self.scale**2
-            elif spec.name.endswith("running_mean"):
+            elif own == "running_mean":
                 array = self.shift + self.scale * draw.normal(size=spec.shape)
             elif not spec.trainable:
                 array = draw_array(replace(spec, initializer=spec.general_initializer), seed)

@@ -11,11 +11,12 @@ import numpy as np
 from cnnbench import registry
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import ProgramOptions
+from cnnbench.execution.host import grouped
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.reference_curves import numpy_cell
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.worker.arrays import grouped, read_arrays, write_arrays
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Pool
 from cnnbench.harness.worker.protocol.checks import ForwardRequest
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event, TrainRequest

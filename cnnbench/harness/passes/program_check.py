@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.execution.host import grouped
 from cnnbench.harness.passes.program_settings import round_settings
 from cnnbench.harness.worker.arrays import read_arrays
 from cnnbench.harness.worker.protocol.programs import RoundsRequest
@@ -58,11 +59,8 @@ def _taken(taken: Sequence[tuple[int, str]], arrays: Mapping[str, NDArray[Any]])
     """What was held after each phase, from the worker's file."""
     from cnnbench.numerics.program_course import Taken
 
-    values: list[dict[str, NDArray[Any]]] = [{} for _ in taken]
-    for key, array in arrays.items():
-        number, _, name = key.partition("/")
-        values[int(number)][name] = array
-    yield from (Taken(at, phase, held) for (at, phase), held in zip(taken, values, strict=True))
+    values = grouped(arrays)
+    yield from (Taken(at, phase, values.get(str(i), {})) for i, (at, phase) in enumerate(taken))
 
 
 def _expected(facts: PassFacts, cell: Cell, material: Material) -> ExpectedRounds:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnbench.execution.host import grouped
 from cnnbench.harness.passes.checks import case_of
 from cnnbench.harness.passes.findings import Failure
 from cnnbench.harness.suite.status import Status
-from cnnbench.harness.worker.arrays import grouped, read_arrays
+from cnnbench.harness.worker.arrays import read_arrays
 
 if TYPE_CHECKING:
     from cnnbench.execution.host import HostArrays

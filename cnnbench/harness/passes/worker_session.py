@@ -8,8 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.execution.host import HostResult
-from cnnbench.harness.worker.arrays import grouped, read_arrays, write_arrays
+from cnnbench.execution.host import HostResult, grouped
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.protocol.sessions import (
     CallsRequest,
     CloseSessionRequest,

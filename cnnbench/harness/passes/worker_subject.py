@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnbench.execution.host import HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostGradients, HostResult, HostTraining, grouped
 from cnnbench.harness.passes.worker_session import WorkerSession
-from cnnbench.harness.worker.arrays import grouped, read_arrays, write_arrays
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.protocol.checks import ForwardRequest, GradientRequest, StepsRequest
 from cnnbench.numerics.subject import TrainedStep, composites_among
 
@@ -127,6 +127,6 @@ class WorkerSubject:
 
 def _training(file: Path) -> HostTraining:
     """The state in a worker's file, which is removed."""
-    groups = grouped(read_arrays(file))
+    found = HostTraining.read(read_arrays(file))
     file.unlink()
-    return HostTraining(*(groups.get(part, {}) for part in ("weights", "state", "slots")))
+    return found

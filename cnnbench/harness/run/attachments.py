@@ -9,7 +9,8 @@ from pathlib import Path
 from cnnbench.errors import CnnbenchError
 from cnnbench.harness.run.bundle_file import LARGEST_MEMBER_BYTES
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.networks import FILE, PACKAGE, graph_digest, weights_digest, weights_file
+from cnnbench.harness.suite.networks import PackageFile, graph_digest, weights_digest, weights_file
+from cnnbench.porting.references import file_name, named_file
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,22 @@ def attachments_of(cells: tuple[Cell, ...]) -> dict[str, Attachment]:
     """By the name that cells have for them: the files as they were when the cells were planned."""
     named: dict[str, tuple[Path | None, bool]] = {}
     for cell in cells:
-        if cell.architecture.startswith(FILE):
-            path, known = Path(cell.architecture.removeprefix(FILE)), cell.graph_digest
-            named[cell.architecture] = (path, known in (None, _graph_digest(cell)))
-        if cell.weights is not None and not cell.weights.startswith(PACKAGE):
+        path = named_file(cell.architecture)
+        if path is not None:
+            named[cell.architecture] = (path, cell.graph_digest in (None, _graph_digest(cell)))
+        if cell.weights is not None and PackageFile.read(cell.weights) is None:
             known, found = cell.weights_digest, weights_digest(cell.architecture, cell.image, cell.weights)
             named[cell.weights] = (weights_file(cell.weights), known in (None, found))
     return {name: _attachment(i, name, path, same=same) for i, (name, (path, same)) in enumerate(named.items())}
 
 
 def _attachment(number: int, name: str, path: Path | None, *, same: bool) -> Attachment:
-    given = Path(name.removeprefix(FILE))
+    network = named_file(name)
+    given = network or Path(name)
     suffix = given.suffix.lower() if re.fullmatch(r"\.[a-z0-9]{1,12}", given.suffix.lower()) else ""
+    packed = f"attachments/{number}/{given.name}"
     names = (
-        f"{FILE if name.startswith(FILE) else ''}attachments/{number}/{given.name}",
+        packed if network is None else file_name(packed),
         f"attachments/{number}{suffix}",
     )
     if path is None or not path.is_file():

@@ -11,6 +11,7 @@ import psutil
 from cnnbench.errors import StorageError, SuiteError
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore, runs
 from cnnbench.harness.worker.scratch import abandoned
+from cnnbench.numerics.cache import filled_by
 
 GONE = ".gone-"
 
@@ -95,9 +96,8 @@ def _of_cache(folder: Path, *, whole: bool) -> Iterator[tuple[Path, str]]:
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".partial-"):
-            owner = path.name.split("-")[1]
-            if owner.isdigit() and not psutil.pid_exists(int(owner)):
-                yield path, "half an oracle, whose process is gone"
-        elif whole:
+        owner = filled_by(path)
+        if owner is not None and not psutil.pid_exists(owner):
+            yield path, "half an oracle, whose process is gone"
+        elif owner is None and whole:
             yield path, "a cached oracle"

@@ -13,10 +13,11 @@ from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.matrix import DEVICE
 from cnnbench.harness.suite.model import Suite
-from cnnbench.harness.suite.networks import FILE, PACKAGE
+from cnnbench.harness.suite.networks import PackageFile
 from cnnbench.harness.suite.plan import Plan, as_it_is_now
 from cnnbench.harness.suite.points import Point
 from cnnbench.harness.suite.trainings import training_data
+from cnnbench.porting.references import file_name, named_file
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ class Rerun:
         if self.threads is not None:
             changes["threads"] = self.threads
         if cell.architecture in self.files:
-            changes["architecture"] = f"{FILE}{self.files[cell.architecture]}"
+            changes["architecture"] = file_name(self.files[cell.architecture])
         if cell.weights is not None and cell.weights in self.files:
             changes["weights"] = str(self.files[cell.weights])
         return as_it_is_now(cell.model_copy(update=changes))
 
     def _lack(self, cell: Cell, here: Availability, suite: Suite) -> str | None:
         """Why a cell cannot run here. No file is read that the bundle does not bring, but an installed package's."""
-        if cell.architecture.startswith(FILE) and cell.architecture not in self.files:
+        if named_file(cell.architecture) is not None and cell.architecture not in self.files:
             return "its network is not in the bundle"
         if cell.weights is not None and cell.weights not in self.files and not _in_package(cell.weights):
             return "its weights are not in the bundle"
@@ -84,9 +85,8 @@ class Rerun:
 
 def _in_package(weights: str) -> bool:
     """Whether weights are those that an installed package brings along, and no file beside it."""
-    module, _, inside = weights.removeprefix(PACKAGE).partition("/")
-    stays = inside != "" and not inside.startswith("/") and ".." not in Path(inside).parts
-    return weights.startswith(PACKAGE) and module.isidentifier() and stays
+    packaged = PackageFile.read(weights)
+    return packaged is not None and packaged.stays
 
 
 def write_attachments(run: BundledRun, folder: Path) -> dict[str, Path]:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from cnnbench.harness.suite.labels import network_labels
 from cnnbench.harness.suite.matrix import Axes, Block
 from cnnbench.harness.suite.model import Suite
-from cnnbench.harness.suite.networks import FILE, PACKAGE
+from cnnbench.harness.suite.networks import PackageFile
 from cnnbench.harness.suite.points import Point
+from cnnbench.porting.references import file_name, named_file
 from cnnbench.spec.content import content_digest
 
 
@@ -36,16 +37,14 @@ def files_as_asked(architectures: Iterable[str], weights: Iterable[str | None]) 
     >>> files_as_asked(["file:/x/nets/a.yaml", "resnet18"], ["/x/trained/a.npz", "package:zoo/b.npz", None])
     {'file:/x/nets/a.yaml': 'file:nets/a.yaml', '/x/trained/a.npz': 'trained/a.npz'}
     """
-    files = [name for name in architectures if name.startswith(FILE)]
-    files += [name for name in weights if name is not None and not name.startswith(PACKAGE)]
-    paths = {name: Path(os.path.abspath(name.removeprefix(FILE))) for name in files}  # noqa: PTH100 - links stay
+    networks = {name: path for name in architectures if (path := named_file(name)) is not None}
+    files = networks | {name: Path(name) for name in weights if name is not None and PackageFile.read(name) is None}
+    paths = {name: Path(os.path.abspath(path)) for name, path in files.items()}  # noqa: PTH100 - links stay
     if not paths:
         return {}
     shared = os.path.commonpath([str(path.parent) for path in paths.values()])
-    return {
-        name: (FILE if name.startswith(FILE) else "") + path.relative_to(shared).as_posix()
-        for name, path in paths.items()
-    }
+    asked = {name: path.relative_to(shared).as_posix() for name, path in paths.items()}
+    return {name: file_name(path) if name in networks else path for name, path in asked.items()}
 
 
 def files_of(suite: Suite) -> dict[str, str]:
@@ -82,8 +81,8 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 def own_name(architecture: str) -> str | None:
     """What a network in a YAML file calls itself; None where it says nothing, or is no such file."""
-    path = Path(architecture.removeprefix(FILE))
-    if not architecture.startswith(FILE) or path.suffix.lower() not in (".yaml", ".yml"):
+    path = named_file(architecture)
+    if path is None or path.suffix.lower() not in (".yaml", ".yml"):
         return None
     with contextlib.suppress(OSError, UnicodeDecodeError):
         found = re.search(r"""^name:[ \t]*['"]?([^'"#\n]+)""", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from cnnbench.execution.contract import BackendPlugin
+from cnnbench.execution.contract import BackendPlugin, Device
 from cnnbench.harness.suite.networks import fixed_batch, weights_file
 from cnnbench.harness.suite.points import Point
 from cnnbench.porting.native import lacks_program
@@ -38,7 +38,7 @@ class Availability:
             return reason
         if point.precision not in plugin.precisions.get(point.mode, ()):
             return f"{point.backend} has no {point.precision} in mode {point.mode}"
-        if point.device.partition(":")[0] not in plugin.devices:
+        if Device.read(point.device).kind not in plugin.devices:
             return f"{point.backend} has no device {point.device}"
         if (reason := missing_device(point.device)) is not None:
             return reason
@@ -81,7 +81,7 @@ def missing_device(device: str) -> str | None:
     """Why this machine has no such device, as the driver says."""
     from cnnbench.measurement.accelerators import cuda_devices
 
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or int(index or 0) < cuda_devices():
+    kind, index = Device.read(device)
+    if kind != "cuda" or index < cuda_devices():
         return None
     return f"no device {device} here: the driver shows {cuda_devices()} CUDA devices"

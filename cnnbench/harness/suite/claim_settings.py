@@ -82,17 +82,13 @@ def _names(settings: ClaimSettings) -> Iterator[str]:
 
 def _chosen(text: str) -> tuple[str, str, str | None]:
     """Backend, mode, and why it cannot be used here."""
-    from cnnbench.execution.backends import backend_plugin
+    from cnnbench.execution.backends import backend_in_mode
 
-    name, _, mode = text.partition(":")
-    plugin = backend_plugin(name)
-    mode = mode or plugin.modes[0]
-    if mode not in plugin.modes:
-        raise SuiteError(f"{name} has no mode {mode!r}", remedy=did_you_mean(mode, plugin.modes))
+    plugin, mode = backend_in_mode(text)
     reason = plugin.unavailable()
     if reason is None and "float64" not in plugin.precisions[mode]:
-        reason = f"{name} has no float64 in mode {mode}"
-    return name, mode, reason
+        reason = f"{plugin.name} has no float64 in mode {mode}"
+    return plugin.name, mode, reason
 
 
 def wrong_claims(settings: ClaimSettings | None) -> Iterator[tuple[tuple[str | int, ...], SuiteError]]:

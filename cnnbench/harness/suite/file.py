@@ -15,10 +15,10 @@ from cnnbench.harness.suite.claim_settings import shortened_claims
 from cnnbench.harness.suite.matrix import Axes, PositiveFloat, PositiveInt, Seed
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.names import recordable, wrong_names
-from cnnbench.harness.suite.networks import FILE, PACKAGE
+from cnnbench.harness.suite.networks import PackageFile
 from cnnbench.harness.suite.overrides import Override, apply, parse
 from cnnbench.harness.suite.program_training import shortened
-from cnnbench.porting.references import is_of_file
+from cnnbench.porting.references import file_name, is_of_file, named_file
 from cnnbench.spec.frozen import Frozen
 from cnnbench.spec.interchange.yaml_source import Located, read_yaml
 
@@ -163,10 +163,10 @@ def _rooted(suite: Suite, folder: Path) -> Suite:
     def rooted(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is None:
             return None
-        return tuple(f"{FILE}{whole(name.removeprefix(FILE))}" if is_of_file(name) else name for name in names)
+        return tuple(file_name(whole(str(named_file(name) or name))) if is_of_file(name) else name for name in names)
 
     def beside(name: str | None) -> str | None:
-        return name if name is None or name.startswith(PACKAGE) else whole(name)
+        return name if name is None or PackageFile.read(name) is not None else whole(name)
 
     def rooted_axes(axes: Axes) -> dict[str, Any]:
         return {"architectures": rooted(axes.architectures), "weights": beside(axes.weights)}

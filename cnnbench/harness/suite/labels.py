@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from cnnbench.harness.suite.cell import Cell, Key
-from cnnbench.harness.suite.networks import FILE
 from cnnbench.harness.suite.points import Point
+from cnnbench.porting.references import named_file
 from cnnbench.spec.content import content_digest
 
 LONGEST = 80  # characters of a network's name: a folder's name must stay below the file system's 255
@@ -27,8 +27,8 @@ def network_labels(architectures: Iterable[str], own: Mapping[str, str] | None =
     {'resnet18': 'resnet18', 'file:a/net.yaml': 'a_net', 'file:b/net.yaml': 'b_net'}
     """
     names = list(dict.fromkeys(architectures))
-    found = {name: plain(name) for name in names if not name.startswith(FILE)}
-    files = {name: PurePosixPath(name.removeprefix(FILE)) for name in names if name.startswith(FILE)}
+    files = {name: path for name in names if (path := named_file(name)) is not None}
+    found = {name: plain(name) for name in names if name not in files}
     called = {files[name]: plain(text) for name, text in (own or {}).items() if name in files}
     for shorten in (lambda path: called.get(path) or _stem(path), _stem, _name, _with_folder, _with_digest):
         labels = {name: shorten(path) for name, path in files.items() if name not in found}
@@ -37,19 +37,19 @@ def network_labels(architectures: Iterable[str], own: Mapping[str, str] | None =
     return {name: found[name] for name in names}
 
 
-def _stem(path: PurePosixPath) -> str:
+def _stem(path: Path) -> str:
     return plain(path.stem)
 
 
-def _name(path: PurePosixPath) -> str:
+def _name(path: Path) -> str:
     return plain(path.name)
 
 
-def _with_folder(path: PurePosixPath) -> str:
+def _with_folder(path: Path) -> str:
     return plain("_".join((*path.parts[-2:-1], path.stem)))
 
 
-def _with_digest(path: PurePosixPath) -> str:
+def _with_digest(path: Path) -> str:
     return f"{plain(path.stem)}_{content_digest(str(path))[:8]}"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnbench import registry
 from cnnbench.errors import DataError, SpecError
-from cnnbench.porting.reading import ReadRequest, read_model
-from cnnbench.porting.references import parse_reference
+from cnnbench.porting.messages import ReadRequest
+from cnnbench.porting.reading import read_model
+from cnnbench.porting.references import named_file, parse_reference
 from cnnbench.spec.interchange.model_readers import ModelReference
 from cnnbench.spec.interchange.once import once_per_file
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
     from cnnbench.spec.graph import Graph
 
-FILE = "file:"
-ONNX = ".onnx"
+PACKAGE, ONNX = "package:", ".onnx"
 
 
 def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | None = None) -> Graph:
@@ -39,15 +39,21 @@ def network(architecture: str, image: tuple[int, ...] = (), num_classes: int | N
     if found is not None:
         if num_classes is not None:
             raise SpecError("num_classes does not apply to a user's own model", where=str(found), received=num_classes)
-        return read_model(found, ReadRequest(image)).graph
-    if architecture.startswith(FILE):
-        return _from_file(Path(architecture.removeprefix(FILE)), image, num_classes)
+        return read_model(ReadRequest(reference=found, image=image)).graph
+    path = named_file(architecture)
+    if path is not None:
+        return _from_file(path, image, num_classes)
     return _built(architecture, image, num_classes)
 
 
 def _reference(architecture: str) -> ModelReference | None:
     """The user's own model that a name refers to, None where it is none."""
-    return parse_reference(architecture) if architecture.startswith(FILE) or ":" in architecture else None
+    return parse_reference(architecture) if ":" in architecture else None
+
+
+def _onnx(architecture: str) -> Path | None:
+    path = named_file(architecture)
+    return path if path is not None and path.suffix.lower() == ONNX else None
 
 
 @cache
@@ -78,19 +84,37 @@ def _from_file(path: Path, image: tuple[int, ...], num_classes: int | None) -> G
     return graph
 
 
-PACKAGE = "package:"
+class PackageFile(NamedTuple):
+    """A file that an installed package brings along, as a suite names it: ``package:MODULE/PATH``."""
+
+    module: str
+    inside: str
+
+    @staticmethod
+    def read(name: str) -> PackageFile | None:
+        """The file that a name means; None for a path."""
+        if not name.startswith(PACKAGE):
+            return None
+        module, _, inside = name.removeprefix(PACKAGE).partition("/")
+        return PackageFile(module, inside)
+
+    @property
+    def stays(self) -> bool:
+        """Whether it lies within the package."""
+        parts = self.inside != "" and not self.inside.startswith("/") and ".." not in Path(self.inside).parts
+        return parts and self.module.isidentifier()
 
 
 def weights_file(name: str) -> Path | None:
     """The file that ``weights`` of a suite names: a path, or ``package:MODULE/PATH``; None where it is not here."""
     path: Path | None = Path(name)
-    if name.startswith(PACKAGE):
+    packaged = PackageFile.read(name)
+    if packaged is not None:
         from importlib.util import find_spec
 
-        module, _, inside = name.removeprefix(PACKAGE).partition("/")
-        found = find_spec(module) if module.isidentifier() else None
+        found = find_spec(packaged.module) if packaged.module.isidentifier() else None
         folder = next(iter(found.submodule_search_locations or ()), None) if found else None
-        path = None if folder is None else Path(folder, inside)
+        path = None if folder is None else Path(folder, packaged.inside)
     return path if path is not None and path.is_file() else None
 
 
@@ -117,12 +141,13 @@ def given_arrays(
         return match(graph, registry.read_weights(path), where=str(path))
     found = _reference(architecture)
     if found is not None:
-        return read_model(found, ReadRequest(image)).arrays
-    if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
-        from cnnbench.spec.interchange.onnx_import import load_arrays
+        return read_model(ReadRequest(reference=found, image=image)).arrays
+    path = _onnx(architecture)
+    if path is None:
+        return None
+    from cnnbench.spec.interchange.onnx_import import load_arrays
 
-        return load_arrays(Path(architecture.removeprefix(FILE)), image)
-    return None
+    return load_arrays(path, image)
 
 
 def graph_digest(architecture: str, image: tuple[int, ...] = (), num_classes: int | None = None) -> str:
@@ -151,10 +176,9 @@ def weights_digest(architecture: str, image: tuple[int, ...] = (), weights: str 
     if found is not None:
         from cnnbench.spec.weights import digest
 
-        return digest(read_model(found, ReadRequest(image)).arrays)
-    if architecture.startswith(FILE) and architecture.lower().endswith(ONNX):
-        return _digest_of_model(Path(architecture.removeprefix(FILE)), image)
-    return None
+        return digest(read_model(ReadRequest(reference=found, image=image)).arrays)
+    path = _onnx(architecture)
+    return None if path is None else _digest_of_model(path, image)
 
 
 @once_per_file
@@ -175,7 +199,7 @@ def _digest_of_model(path: Path, image: tuple[int, ...]) -> str:
 
 def default_image(architecture: str) -> tuple[int, ...]:
     """The image shape (C, *spatial) that an architecture has of its own. Raises SpecError."""
-    if architecture.startswith(FILE) or _reference(architecture) is not None:
+    if named_file(architecture) is not None or _reference(architecture) is not None:
         first = network(architecture).inputs[0]
         return first.shape if first.batched else first.shape[1:]
     return registry.architecture(architecture).facts.input
@@ -188,7 +212,7 @@ def fixed_batch(architecture: str, image: tuple[int, ...] = ()) -> int | None:
         architecture: As in ``network``.
         image: As in ``network``.
     """
-    if not (architecture.startswith(FILE) and architecture.lower().endswith(ONNX)):
+    if _onnx(architecture) is None:
         return None
     inputs = network(architecture, image).inputs
     return None if any(item.batched for item in inputs) else next(iter(inputs[0].shape), 1)

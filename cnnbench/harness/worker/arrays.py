@@ -77,17 +77,3 @@ def _count(entry: Mapping[str, Any]) -> int:
     for size in entry["shape"]:
         count *= size
     return count
-
-
-def joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Groups of arrays as one, each array by ``<group>/<name>``."""
-    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
-
-
-def grouped(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The groups of ``joined`` again; names of weights' slots hold slashes of their own."""
-    groups: dict[str, dict[str, Any]] = {}
-    for full, array in arrays.items():
-        head, _, name = full.partition("/")
-        groups.setdefault(head, {})[name] = array
-    return groups

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import cotangent_name
 from cnnbench.numerics.budgets.base import (
     FALLBACK,
     Budget,
@@ -114,7 +115,7 @@ class _Rerun:
         return noise
 
     def _cotangent_inputs(self, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-        return {f"gradient.{name}": g for (name, _), g in zip(self._source.outputs, cotangents, strict=True)}
+        return {cotangent_name(name): g for (name, _), g in zip(self._source.outputs, cotangents, strict=True)}
 
     def _operands(self, call: LayerCall, draw: int) -> tuple[dict[str, Array], dict[str, Array]]:
         """The call's batch and arrays, and the draw's noise."""

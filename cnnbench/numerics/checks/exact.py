@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
-from cnnbench.execution.host import HostGradients, HostResult
+from cnnbench.execution.host import HostGradients, HostResult, cotangent_name
 from cnnbench.execution.winograd import winograd_of
 from cnnbench.numerics.budgets import Budget
 from cnnbench.numerics.case import Case
@@ -215,7 +215,7 @@ def _reproduction(question: IntegerQuestion, name: str, quantity: Quantity) -> R
     arrays = question.arrays(name)
     batch = {f"input{i}": x for i, x in enumerate(question.operands(name))}
     if quantity.is_gradient:
-        batch |= {f"gradient.output{i}": g for i, g in enumerate(question.cotangents(name))}
+        batch |= {cotangent_name(f"output{i}"): g for i, g in enumerate(question.cotangents(name))}
     ties, exact = None, None
     if quantity.role == "output" or item.gradients is None:
         result, exact = f"output{quantity.index}", item.values.outputs[quantity.index]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.execution.host import HostGradients
+from cnnbench.execution.host import HostGradients, cotangent_name
 from cnnbench.numerics.memoizing import opens_gradients
 from cnnbench.numerics.other_operands import in_reverse
 from cnnbench.numerics.session import OpensGradientSessions, as_gradients
@@ -110,9 +110,10 @@ def gradient_calls(subject: Subject, asked: GradientProgramCalls) -> Iterator[Gr
             yield GradientCall(AGAIN, as_gradients(again.result))
 
 
-def opposite(batch: Arrays) -> dict[str, Array]:
+def opposite(batch: Arrays, graph: Graph) -> dict[str, Array]:
     """A batch with the opposite cotangents: gradients are linear in them, so that each is the opposite, too."""
-    return {name: -array if name.startswith("gradient.") else array for name, array in batch.items()}
+    cotangents = {cotangent_name(name) for name, _ in graph.outputs}
+    return {name: -array if name in cotangents else array for name, array in batch.items()}
 
 
 def negated(result: HostGradients) -> HostGradients:

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import cotangent_name
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.integers import IntegerCall
 from cnnbench.numerics.rounding import Roundoff, host_dtype, to_storage
@@ -68,7 +69,7 @@ class IntegerQuestion:
         graph = self.case.lowered
         values = ((name, output_names(graph, graph.node(name))) for name in self.calls)
         return {
-            f"gradient.{value}": g
+            cotangent_name(value): g
             for name, names in values
             for value, g in zip(names, self.cotangents(name), strict=True)
         }

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cnnbench.errors import UnavailableError
-from cnnbench.execution.host import HostGradients
+from cnnbench.execution.host import HostGradients, cotangent_name
 from cnnbench.numerics.budgets import budget_form
 from cnnbench.numerics.checks.gradient_calls import (
     AGAIN,
@@ -80,10 +80,10 @@ def _compare_group(
     batch |= masks_of(graph, case.size, case.seed)
     for name in group:
         values = float_outputs(case.lowered, case.lowered.node(name))
-        batch |= {f"gradient.{value}": g for value, g in zip(values, truths[name].cotangents, strict=True)}
+        batch |= {cotangent_name(value): g for value, g in zip(values, truths[name].cotangents, strict=True)}
     options = replace(case.options, training=True, fold_batch_norm=False)
     arrays = arrays_of(graph, case.lowered, case.stored)
-    asked = GradientProgramCalls(graph, options, None, arrays, batch, opposite(batch))
+    asked = GradientProgramCalls(graph, options, None, arrays, batch, opposite(batch, graph))
     if later is None:
         yield from _compared(oracle, group, subject.gradient(graph, arrays, batch, options))
         return
@@ -126,7 +126,7 @@ def _reproduction(oracle: Oracle, name: str, quantity: Quantity) -> Reproduction
     truth = oracle.gradients(name)
     inputs = oracle.inputs(name)
     batch = {f"input{i}": x for i, x in enumerate(inputs)} | masks_of(graph, case.size, case.seed)
-    batch |= {f"gradient.{output}": g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
+    batch |= {cotangent_name(output): g for (output, _), g in zip(graph.outputs, truth.cotangents, strict=True)}
     ties = None
     if quantity.role == "input_gradient":
         i, result = quantity.index, f"input{quantity.index}"

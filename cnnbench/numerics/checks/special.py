@@ -27,7 +27,7 @@ from cnnbench.numerics.rounding import to_storage
 from cnnbench.numerics.special_truth import SpecialTruth
 from cnnbench.numerics.special_values import Chain, chains, classes, is_free, poisoned_batch, wide_chains
 from cnnbench.numerics.subject import Subject
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, weight_parts
 
 Array = NDArray[Any]
 NAME = "special"
@@ -172,10 +172,10 @@ def _failed(subject: Subject, oracle: Oracle, chain: Chain, whole: Comparison) -
         )
         read = {value for node in nodes for value in node.inputs}
         inputs = tuple(item for item in graph.inputs if item.name in read)
-        held = ((key.rpartition("."), array) for key, array in arrays.items())
+        held = ((*weight_parts(key), array) for key, array in arrays.items())
         return Reproduction(
             graph=Graph("special values", inputs, nodes, (("output0", part.nodes[-1]),)),
-            arrays={f"{own[node]}.{weight}": array for (node, _, weight), array in held if node in own},
+            arrays={f"{own[node]}.{weight}": array for node, weight, array in held if node in own},
             batch={item.name: batch[item.name] for item in inputs},
             options=replace(case.options, training=False),
             gradient=False,

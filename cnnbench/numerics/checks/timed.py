@@ -26,7 +26,7 @@ from cnnbench.numerics.reference import reference, reference_options
 from cnnbench.numerics.same_choices import right_answers
 from cnnbench.numerics.session import Calls, Session, distances
 from cnnbench.numerics.subject import Subject
-from cnnbench.numerics.teacher_forcing import owners
+from cnnbench.spec.graph import weight_parts
 from cnnbench.spec.weights import split_state
 
 Array = NDArray[Any]
@@ -67,7 +67,7 @@ def check_timed(subject: Subject, oracle: Oracle) -> CheckOutcome:
     if found.status != "failed":
         return found
     if (array := examination.wrong_array) is not None:
-        return found.model_copy(update={"node": owners(case.lowered).get(array, array.rpartition(".")[0])})
+        return found.model_copy(update={"node": weight_parts(array)[0]})
     return with_node(found, subject, oracle, lambda: [recorded_program(oracle, session.recording)])
 
 

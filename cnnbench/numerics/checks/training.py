@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.errors import UnavailableError
+from cnnbench.execution.host import SlotName
 from cnnbench.numerics.calibration import LOSS
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.gradient import loss_terms
@@ -74,7 +75,7 @@ def check_training(subject: Subject, oracle: Oracle) -> CheckOutcome:
         name=NAME,
         status="passed",
         budget_used=max(found.used, rule.used),
-        node=owners(case.lowered).get(str(found.name).partition("/")[0]),
+        node=_holder(case, found),
         message=f"{found.where}: {found.text}",
         details=details,
     )
@@ -94,10 +95,16 @@ def _blamed(subject: Subject, case: Case, found: StepsVerdict) -> tuple[str | No
     if (said := _wrong_loss(subject, case)) is not None:
         return LOSS, f"{text}; {said}"
     if found.name != LOSS:
-        return owners(case.lowered).get(str(found.name).partition("/")[0]), text
+        return _holder(case, found), text
     if found.problem or found.beyond == {LOSS}:
         return LOSS, text
     return None, f"{text}; the loss of right outputs is right"
+
+
+def _holder(case: Case, found: StepsVerdict) -> str | None:
+    """The node whose weight, slot or running statistic a verdict is of."""
+    name = found.name.weight if isinstance(found.name, SlotName) else found.name
+    return None if name is None else owners(case.lowered).get(name)
 
 
 def _wrong_loss(subject: Subject, case: Case) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.execution.host import SlotName
 from cnnbench.numerics.blocks import finite_difference
 from cnnbench.numerics.calibration import LOSS, MANY, Envelope, num_runs
 from cnnbench.numerics.case import Case
@@ -227,7 +228,7 @@ class _StepJudge:
         envelope, then, now = self.course.envelopes[-1], largest(self.course.exact[-1]), largest(values)
         known = self.course.open_names[-1] & values.keys()
         counters = self.course.training.optimizer.counters
-        slots = [name for name in known if "/" in name and name.rpartition("/")[2] not in counters]
+        slots = [name for name in known if isinstance(name, SlotName) and name.slot not in counters]
         ratios = [now[name] / then[name] for name in slots if then[name] > 0]
         rates, later = max(self.course.training.rates), max(self.course.training.later)
         growth = max(1.0, *ratios) * max(1.0, later / rates) if ratios and rates else 1.0

@@ -15,7 +15,7 @@ from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import case_of
 from cnnbench.numerics.faults.engine.programs import Compilers, Loaded, Moment, ProgramChange, changed_programs
 from cnnbench.numerics.faults.loads import two_blocks
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, weight_parts
 from cnnbench.spec.passes.folding import foldable_batch_norms
 
 Array = NDArray[Any]
@@ -79,7 +79,7 @@ def _no_eps(arrays: Arrays, norm: str, conv: str) -> None:
 
 def _of_the_first(arrays: Arrays, norm: str, conv: str) -> None:
     for role in ("running_mean", "running_var"):
-        first = next(name for name in arrays if name.endswith(f".{role}"))
+        first = next(name for name in arrays if weight_parts(name)[1] == role)
         arrays[f"{norm}.{role}"] = arrays[first]
 
 

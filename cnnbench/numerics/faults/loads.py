@@ -13,7 +13,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import case_of
 from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChange, changed_programs
-from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.graph import Builder, Graph, weight_parts
 from cnnbench.spec.layers import BatchNorm, Conv, Linear, ReLU
 from cnnbench.spec.layers.pooling import AvgPool
 from cnnbench.spec.layers.shape import Flatten
@@ -55,13 +55,13 @@ def _of_the_first_block(*roles: str) -> ProgramChange:
 
     def change(name: str, array: Array, known: Arrays) -> Array:
         other = name.replace("2.", "1.")
-        return known.get(other, array) if name.rpartition(".")[2] in roles else array
+        return known.get(other, array) if weight_parts(name)[1] in roles else array
 
     return _each(change)
 
 
 def _at_start(role: str, value: float) -> ProgramChange:
-    return _each(lambda name, array, known: np.full_like(array, value) if name.endswith(role) else array)
+    return _each(lambda name, array, known: np.full_like(array, value) if weight_parts(name)[1] == role else array)
 
 
 def _by_position(name: str, array: Array, known: Arrays) -> Array:

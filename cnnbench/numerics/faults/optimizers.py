@@ -14,7 +14,7 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import DECAYED, Configuration, case_of, classifier
 from cnnbench.numerics.faults.engine.programs import Loaded, Moment, ProgramChange, changed_programs
-from cnnbench.spec.graph import Builder
+from cnnbench.spec.graph import Builder, weight_parts
 from cnnbench.spec.layers import Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
@@ -67,7 +67,7 @@ def _stopped(before: HostTraining, after: HostTraining, moment: Moment) -> HostT
 
 
 def _frozen_bias(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
-    held = {name: array for name, array in before.weights.items() if name.endswith("bias")}
+    held = {name: array for name, array in before.weights.items() if weight_parts(name)[1] == "bias"}
     return after._replace(weights={**after.weights, **held})
 
 
@@ -82,7 +82,7 @@ def _deep(options: ProgramOptions, seed: int) -> Case:
 def _steps_forgotten(given: Loaded, moment: Moment) -> Loaded:
     if given.slots is None:
         return given
-    counted = {n: np.zeros_like(a) if n.endswith("/step") else a for n, a in given.slots.items()}
+    counted = {n: np.zeros_like(a) if n.slot == "step" else a for n, a in given.slots.items()}
     return given._replace(slots=counted)
 
 
@@ -90,7 +90,7 @@ def _counted_twice(before: HostTraining, after: HostTraining, moment: Moment) ->
     """The step count begins at 1."""
     if moment.call > 1:
         return after
-    return after._replace(slots={n: a + 1 if n.endswith("/step") else a for n, a in after.slots.items()})
+    return after._replace(slots={n: a + 1 if n.slot == "step" else a for n, a in after.slots.items()})
 
 
 def _with(**fields: Any) -> Callable[[Optimizer], Optimizer]:

@@ -16,7 +16,7 @@ from cnnbench.numerics.faults.engine.configurations import case_of
 from cnnbench.numerics.faults.engine.programs import Compilers, Loaded, Moment, ProgramChange, changed_programs
 from cnnbench.numerics.faults.engine.switching import When, from_call, from_load, on_images
 from cnnbench.numerics.faults.loads import two_blocks
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, weight_parts
 
 Array = NDArray[Any]
 
@@ -78,8 +78,8 @@ def _moving(given: Loaded, moment: Moment) -> Loaded:
     """Running means that drift with each call, as where a layer stays in training mode."""
     if not moment.batch:
         return given
-    state = {n: a * a.dtype.type(0.9**moment.call) if n.endswith("mean") else a for n, a in given.state.items()}
-    return given._replace(state=state)
+    means = {n: a for n, a in given.state.items() if weight_parts(n)[1] == "running_mean"}
+    return given._replace(state={**given.state, **{n: a * a.dtype.type(0.9**moment.call) for n, a in means.items()}})
 
 
 def _by_first_value(moment: Moment) -> Hashable:

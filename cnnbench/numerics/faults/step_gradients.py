@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import Backend, ProgramOptions
-from cnnbench.execution.host import HostArrays, HostTraining
+from cnnbench.execution.host import HostArrays, HostTraining, SlotName
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import classifier
 from cnnbench.numerics.faults.engine.programs import (
@@ -47,11 +47,11 @@ def _gradients(change: Gradients) -> Callable[[Backend], Compilers]:
             rule = optimizer
 
             def trained(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
-                old, new = ({n.rpartition("/")[0]: a for n, a in part.slots.items()} for part in (before, after))
+                old, new = ({n.weight: a for n, a in part.slots.items()} for part in (before, after))
                 taken = change(rule, before.weights, {n: new[n] - rule.momentum * old[n] for n in new})
                 slots = {n: (rule.momentum * old[n] + taken[n]).astype(new[n].dtype) for n in new}
                 moved = {n: (before.weights[n] - moment.rate * slot).astype(slot.dtype) for n, slot in slots.items()}
-                named = {f"{n}/momentum": slot for n, slot in slots.items()}
+                named = {SlotName(n, "momentum"): slot for n, slot in slots.items()}
                 return after._replace(weights={**after.weights, **moved}, slots=named)
 
             plain = replace(rule, weight_decay=0.0, clipping=None)
@@ -91,8 +91,8 @@ def _whole_arrays(rule: SGD, weights: Arrays, gradients: Arrays) -> Arrays:
 
 def _as_started(given: Loaded, moment: Moment) -> Loaded:
     """Momentum that begins at zeros, as if a step had been taken."""
-    zeros = {f"{name}/momentum": np.zeros_like(array) for name, array in given.weights.items()}
-    slots = {**(given.slots or zeros), **{f"{name}/started": np.asarray(1) for name in given.weights}}
+    zeros = {SlotName(name, "momentum"): np.zeros_like(array) for name, array in given.weights.items()}
+    slots = {**(given.slots or zeros), **{SlotName(name, "started"): np.asarray(1) for name in given.weights}}
     return given._replace(slots=slots)
 
 

@@ -16,6 +16,7 @@ from cnnbench.numerics.faults.engine.base import Fault, rounded
 from cnnbench.numerics.faults.engine.configurations import case_of
 from cnnbench.numerics.faults.engine.programs import Moment, ProgramChange, changed_programs
 from cnnbench.numerics.faults.loads import two_blocks
+from cnnbench.spec.graph import weight_parts
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
 from cnnbench.training.steps import TrainingSteps
@@ -97,7 +98,7 @@ def _statistics(change: Callable[[HostArrays, HostArrays], HostArrays]) -> Progr
 
 
 def _of_the_second(arrays: HostArrays) -> HostArrays:
-    return {name: array for name, array in arrays.items() if name.startswith("norm2.")}
+    return {name: array for name, array in arrays.items() if weight_parts(name)[0] == "norm2"}
 
 
 def _exchanged(before: HostArrays, after: HostArrays) -> HostArrays:

@@ -65,7 +65,7 @@ def inception(b: Builder, x: Value, row: _Inception) -> Value:
         row: Of the table: the widths of the branches.
     """
     stem = f"inception_{row.name}"
-    stride = 2 if row.pool.endswith("stride 2") else 1
+    stride = 2 if row.pool == "max, stride 2" else 1
     three = _conv(b, x, f"{stem}_3x3_reduce", row.num_3x3_reduce, 1)
     three = _conv(b, three, f"{stem}_3x3", row.num_3x3, 3, stride=stride)
     double = _conv(b, x, f"{stem}_double_3x3_reduce", row.num_double_3x3_reduce, 1)

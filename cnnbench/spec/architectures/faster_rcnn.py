@@ -126,9 +126,9 @@ def build_faster_rcnn(variant: _Variant, image: Shape, num_classes: int) -> Grap
     return b.build(outputs)
 
 
-def _norm(b: Builder, name: str, conv: Conv, x: Value) -> Value:
+def _norm(b: Builder, names: tuple[str, str], conv: Conv, x: Value) -> Value:
     """A convolution without bias and its frozen norm: ``conv1`` and ``bn1``, ``0`` and ``1``."""
-    first, second = name.split()
+    first, second = names
     return b.add(second, FrozenBatchNorm(), b.add(first, conv, x))
 
 
@@ -137,7 +137,7 @@ def _body(b: Builder, variant: _Variant, x: Value) -> list[Value]:
     found = []
     with b.scope("backbone.body"):
         conv = Conv(out_channels=variant.stem, kernel_size=7, stride=2, padding=3, bias=False)
-        x = b.add("relu", ReLU(), _norm(b, "conv1 bn1", conv, x))
+        x = b.add("relu", ReLU(), _norm(b, ("conv1", "bn1"), conv, x))
         x = b.add("maxpool", MaxPool(kernel_size=3, stride=2, padding=1), x)
         for number, (width, count) in enumerate(zip(variant.widths, variant.blocks, strict=True), start=1):
             for index in range(count):
@@ -149,14 +149,14 @@ def _body(b: Builder, variant: _Variant, x: Value) -> list[Value]:
 
 def _bottleneck(b: Builder, x: Value, width: int, stride: int) -> Value:
     out = width * EXPANSION
-    y = _norm(b, "conv1 bn1", Conv(out_channels=width, kernel_size=1, bias=False), x)
+    y = _norm(b, ("conv1", "bn1"), Conv(out_channels=width, kernel_size=1, bias=False), x)
     y = b.add("relu1", ReLU(), y)
-    y = _norm(b, "conv2 bn2", Conv(out_channels=width, kernel_size=3, stride=stride, padding=1, bias=False), y)
+    y = _norm(b, ("conv2", "bn2"), Conv(out_channels=width, kernel_size=3, stride=stride, padding=1, bias=False), y)
     y = b.add("relu2", ReLU(), y)
-    y = _norm(b, "conv3 bn3", Conv(out_channels=out, kernel_size=1, bias=False), y)
+    y = _norm(b, ("conv3", "bn3"), Conv(out_channels=out, kernel_size=1, bias=False), y)
     if stride != 1 or x.channels != out:
         with b.scope("downsample"):
-            x = _norm(b, "0 1", Conv(out_channels=out, kernel_size=1, stride=stride, bias=False), x)
+            x = _norm(b, ("0", "1"), Conv(out_channels=out, kernel_size=1, stride=stride, bias=False), x)
     return b.add("relu3", ReLU(), b.add("add", Add(), y, x))
 
 

@@ -64,12 +64,11 @@ def _expanded(layer: Composite, inputs: Shapes) -> Graph:
     except CnnbenchError:
         raise
     except Exception as error:
-        home = type(layer).__module__
-        if home.startswith("cnnbench."):
+        if layer.is_shipped:
             raise
         raise SpecError(  # a mistake of whoever wrote the kind, and no defect of cnnbench
             f"the kind {layer.kind!r} does not expand: {type(error).__name__}: {error}",
-            where=f"{home}.{type(layer).__name__}",
+            where=f"{type(layer).__module__}.{type(layer).__name__}",
             received=", ".join(str(shape) for shape in inputs),
             remedy="an input has .shape (its batch axis is 1) and .channels; -v shows where it fails",
         ) from error

@@ -35,7 +35,7 @@ class Upsample(Composite, kind="upsample"):
     example = Example((1, 4, 6, 6), scale=2.0)
 
     def resolve(self, inputs: Shapes) -> Self:
-        if self.align_corners and self.mode.startswith("nearest"):
+        if self.align_corners and self.mode in ("nearest", "nearest-exact"):
             raise SpecError("nearest aligns no corners", received=self.align_corners, expected="an interpolating mode")
         least = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(self.mode)
         if least is not None and self.mode != "linear" and len(inputs[0]) != least + 2:

@@ -89,7 +89,7 @@ def fresh(block: Elements, shape: Shape) -> Labels:
 def digest(labels: Labels) -> str:
     """Of the labels and their shape."""
     content = hashlib.blake2b(np.ascontiguousarray(labels).tobytes(), digest_size=16)
-    content.update(repr(labels.shape).encode())
+    content.update(np.array(labels.shape, np.int64).tobytes())
     return content.hexdigest()
 
 

@@ -54,10 +54,7 @@ def apply(ledger: Ledger, layer: Layer, inputs: Sequence[Labels], shapes: Sequen
     special = _SPECIAL.get(kind)
     if special is not None:
         return special(ledger, layer, inputs, shapes)
-    return [
-        made(ledger, (kind, repr(layer), i), inputs, shape, f"{kind}{described(layer)}")
-        for i, shape in enumerate(shapes)
-    ]
+    return [made(ledger, (layer, i), inputs, shape, f"{kind}{described(layer)}") for i, shape in enumerate(shapes)]
 
 
 def described(layer: Any) -> str:
@@ -111,7 +108,7 @@ def _slice(ledger: Ledger, layer: Any, inputs: Sequence[Labels], shapes: Sequenc
     found = inputs[0][tuple(taken)]
     if found.shape == tuple(shapes[0]):
         return [found]
-    return [made(ledger, ("slice", repr(layer)), inputs, shapes[0], "slice")]
+    return [made(ledger, layer, inputs, shapes[0], "slice")]
 
 
 def _split(ledger: Ledger, layer: Any, inputs: Sequence[Labels], shapes: Sequence[Shape]) -> list[Labels]:
@@ -131,7 +128,7 @@ def _pad(ledger: Ledger, layer: Any, inputs: Sequence[Labels], shapes: Sequence[
         return [np.pad(inputs[0], pairs, constant_values=ZERO)]
     if layer.mode in _PAD_MODES:
         return [np.pad(inputs[0], pairs, mode=layer.mode)]
-    return [made(ledger, ("pad", repr(layer)), inputs, shapes[0], f"pad with {layer.constant:g}")]
+    return [made(ledger, layer, inputs, shapes[0], f"pad with {layer.constant:g}")]
 
 
 def padded(labels: Labels, padding: Sequence[tuple[int, int]], value: int) -> Labels:

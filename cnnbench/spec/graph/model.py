@@ -67,6 +67,21 @@ def producer(value: str) -> str:
     return value.partition(":")[0]
 
 
+def is_within(name: str, scope: str) -> bool:
+    """Whether a node or a weight has a name or lies below it: names are dotted paths."""
+    return name == scope or name.startswith(f"{scope}.")
+
+
+def weight_parts(name: str) -> tuple[str, str]:
+    """The node that holds a weight or a running statistic, and the weight's own name, of its full name.
+
+    >>> weight_parts("layer1.0.conv1.bias")
+    ('layer1.0.conv1', 'bias')
+    """
+    node, _, own = name.rpartition(".")
+    return node, own
+
+
 @dataclass(frozen=True)
 class Graph:
     """A validated network. Build one with ``Builder``.

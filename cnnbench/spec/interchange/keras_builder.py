@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cnnbench.errors import CnnbenchError
-from cnnbench.spec.graph import Builder, Graph, Node, Value
+from cnnbench.spec.graph import Builder, Graph, Node, Value, is_within
 from cnnbench.spec.interchange.keras_config import KerasLayer, KerasModel, Tensor
 from cnnbench.spec.layers import Dropout, Layer, Shape
 from cnnbench.spec.layers.shape import Transpose
@@ -59,7 +59,7 @@ class Construction:
 
     def _readable(self, layer: Layer) -> str:
         """A layer of Keras that is one here has its name; what else it becomes stands below."""
-        taken = any(name == self.current or name.startswith(f"{self.current}.") for name in self._names)
+        taken = any(is_within(name, self.current) for name in self._names)
         if layer.kind == "transpose":
             return f"{self.current}_layout_{self._steps}"  # beside a layer that becomes several
         name = f"{self.current}.{layer.kind}" if taken else self.current

@@ -57,6 +57,7 @@ class Layer:
             on them: boxes that say where to look.
         example: Fields and input shapes with which the kind can be shown and tried; integers in inputs are 0 or 1.
         is_composite: Whether primitives make the layer up (``spec.composites``), so that its name is a scope.
+        is_shipped: Whether the kind is one of cnnbench itself and of no plugin.
         moves: Whether the layer only moves values: its first input, and so its outputs, may be of either dtype.
     """
 
@@ -69,6 +70,7 @@ class Layer:
     no_gradient_to: ClassVar[tuple[int, ...]] = ()
     moves: ClassVar[bool] = False
     is_composite: ClassVar[bool] = False
+    is_shipped: ClassVar[bool] = False
     example: ClassVar[Example] = Example((1, 4, 6, 6))
 
     def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:
@@ -85,7 +87,8 @@ class Layer:
                     remedy="a node in JSON and in YAML holds its own name beside the layer's fields: rename the field",
                 )
             cls.kind = kind
-            cls.family = cls.__module__.rpartition(".")[2]
+            package, _, cls.family = cls.__module__.rpartition(".")
+            cls.is_shipped = package.startswith("cnnbench.")
             _KINDS[kind] = cls
 
     def resolve(self, inputs: Shapes) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbench.errors import SpecError, did_you_mean
-from cnnbench.spec.graph import Builder, Graph, Input, Node
+from cnnbench.spec.graph import Builder, Graph, Input, Node, is_within
 from cnnbench.spec.losses.base import Loss, LossTarget
 from cnnbench.spec.losses.main_output import Objective
 
@@ -120,7 +120,7 @@ def _require_free(graph: Graph, nodes: tuple[Node, ...], targets: tuple[LossTarg
     known = {item.name: item for item in graph.inputs}
     taken = {node.name for node in nodes}
     for name in taken | set(known):
-        if name.split(".")[0] == SCOPE:
+        if is_within(name, SCOPE):
             raise SpecError(f"the name {name!r} is kept for the loss", where=graph.name)
     for target in targets:
         if target.name in taken:

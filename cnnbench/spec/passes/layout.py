@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cnnbench.spec.graph import Graph, Node, value_names
+from cnnbench.spec.graph import Graph, Node, producer, value_names
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.layers.shape import Reshape, Transpose
 
@@ -183,10 +183,10 @@ _CHANGES: dict[str, Callable[[Any, Order], Any]] = {
 
 def _without_unread(graph: Graph) -> Graph:
     """Without nodes that nothing reads any more."""
-    needed = {value.partition(":")[0] for _, value in graph.outputs}
+    needed = {producer(value) for _, value in graph.outputs}
     kept: list[Node] = []
     for node in reversed(graph.nodes):
         if node.name in needed:
             kept.append(node)
-            needed.update(value.partition(":")[0] for value in node.inputs)
+            needed.update(producer(value) for value in node.inputs)
     return replace(graph, nodes=tuple(reversed(kept)))

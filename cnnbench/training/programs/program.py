@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.draws import draw
-from cnnbench.spec.graph import Graph, Input
+from cnnbench.spec.graph import Graph, Input, is_within, weight_parts
 from cnnbench.spec.layers import Initializer, Shape
 from cnnbench.spec.losses import Objective
 from cnnbench.spec.masks import masks_of
@@ -50,12 +50,12 @@ class Phase:
         known = [spec.name for spec in self.graph.named_weights() if spec.trainable]
         found: dict[str, None] = {}
         for item in self.trained:
-            named = [name for name in known if name == item or name.startswith(f"{item}.")]
+            named = [name for name in known if is_within(name, item)]
             if not named:
                 raise SpecError(
                     f"there is no weight of {item!r} to train",
                     where=f"phase {self.name!r}",
-                    remedy=did_you_mean(item, [*known, *(name.partition(".")[0] for name in known)]),
+                    remedy=did_you_mean(item, [*known, *{weight_parts(name)[0] for name in known}]),
                 )
             found.update(dict.fromkeys(named))
         return tuple(found)
@@ -178,8 +178,9 @@ class TrainingProgram:
         """The arrays of one network under its own names."""
         if prefix not in self.networks:
             raise SpecError(f"{self.name} has no network {prefix!r}", remedy=did_you_mean(prefix, self.networks))
-        start = f"{prefix}."
-        return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+        network = self.networks[prefix]
+        names = [spec.name for spec in (*network.named_weights(), *network.named_state())]
+        return {name: arrays[full] for name in names if (full := f"{prefix}.{name}") in arrays}
 
     def batch(self, number: int, images: int, data: Mapping[str, Dataset], seed: int, at: int) -> dict[str, Array]:
         """The inputs and masks of one phase in one round.

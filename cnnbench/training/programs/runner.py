@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.execution.compiled import NativeArray, StepProgram
 from cnnbench.execution.contract import Backend, ProgramOptions
+from cnnbench.execution.host import SlotName
 from cnnbench.spec.losses import Objective
 from cnnbench.spec.weights import split_state
 from cnnbench.training.dataset import Dataset
@@ -32,7 +33,7 @@ class ProgramState:
     """
 
     arrays: dict[str, Array]
-    slots: dict[str, dict[str, Array]] = field(default_factory=dict)
+    slots: dict[str, dict[SlotName, Array]] = field(default_factory=dict)
     averages: dict[str, Array] = field(default_factory=dict)
 
 

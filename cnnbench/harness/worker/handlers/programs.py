@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cnnbench.execution.host import joined
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.handlers.training import signs_of_life
@@ -28,8 +29,7 @@ def rounds(request: RoundsRequest, state: WorkerState) -> RoundsReply:
     from cnnbench.numerics.program_course import taken
 
     found = list(taken(_runner(request, state), request.rounds, _start(request)))
-    held = {f"{i}/{name}": array for i, item in enumerate(found) for name, array in item.values.items()}
-    write_arrays(request.output, held)
+    write_arrays(request.output, joined({str(i): item.values for i, item in enumerate(found)}))
     return RoundsReply(taken=tuple((item.round, item.phase) for item in found))
 
 

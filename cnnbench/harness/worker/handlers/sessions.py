@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cnnbench.harness.worker.arrays import joined, read_arrays, write_arrays
+from cnnbench.execution.host import joined
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import WorkerState
 from cnnbench.harness.worker.protocol.sessions import (
     AnswerReply,

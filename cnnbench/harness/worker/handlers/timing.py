@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnnbench.harness.worker.arrays import joined, read_arrays, write_arrays
+from cnnbench.execution.host import joined
+from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers.state import PreparedProgram, WorkerState
 from cnnbench.harness.worker.protocol.setup import Done
 from cnnbench.harness.worker.protocol.timing import (

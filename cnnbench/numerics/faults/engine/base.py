@@ -236,6 +236,12 @@ def rounded(value: Any, bits: int) -> Any:
     return scaled - (scaled - value)
 
 
+def library_of(value: Any) -> Any:
+    """The library that a value belongs to, which defines ``where`` and ``asarray`` or their like."""
+    package = type(value).__module__.partition(".")[0]
+    return import_module({"jax": "jax.numpy", "jaxlib": "jax.numpy"}.get(package, package))
+
+
 def choose(condition: Any, value: Any, other: float) -> Any:
     """``value`` where the condition holds, elsewhere ``other``, by the library that the value belongs to.
 
@@ -244,6 +250,5 @@ def choose(condition: Any, value: Any, other: float) -> Any:
         value: Of any framework.
         other: What stands in its place.
     """
-    package = type(value).__module__.partition(".")[0]
-    library: Any = import_module({"jax": "jax.numpy", "jaxlib": "jax.numpy"}.get(package, package))
+    library = library_of(value)
     return library.where(condition, value, library.zeros_like(value) + other)

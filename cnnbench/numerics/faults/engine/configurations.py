@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault, OperationChange
-from cnnbench.spec.graph import Builder, Graph
+from cnnbench.spec.graph import Builder, Graph, weight_parts
 from cnnbench.spec.layers import ChannelAffine, GlobalAvgPool, Layer, Linear, ReLU
 from cnnbench.spec.losses import CrossEntropy
 from cnnbench.spec.optimizers import SGD
@@ -57,8 +57,9 @@ def surrounded(layer: Layer, around: SuspectNetwork) -> Configuration:
             batch = -1 - np.abs(batch)
         arrays = _arrays(graph, seed, around.variance)
         if around.negative:
-            arrays = {name: np.abs(a) if name.startswith("before") else a for name, a in arrays.items()}
-            arrays |= {name: 0 * a for name, a in arrays.items() if name.startswith("before") and "bias" in name}
+            for value in before:
+                arrays[f"{value.name}.weight"] = np.abs(arrays[f"{value.name}.weight"])
+                arrays[f"{value.name}.bias"] = 0 * arrays[f"{value.name}.bias"]
         return Case(graph, arrays, {"image": batch.astype(np.float32)}, options, seed=seed)
 
     return case
@@ -104,7 +105,7 @@ def _arrays(graph: Graph, seed: int, variance: tuple[float, float] | None = None
     """Weights in general position."""
     arrays = general_position(graph, seed)
     if variance is not None:
-        for name in [name for name in arrays if name.endswith("running_var")]:
+        for name in [name for name in arrays if weight_parts(name)[1] == "running_var"]:
             arrays[name] = stream(seed, "fault weights", name).uniform(*variance, arrays[name].shape).astype(np.float32)
     return arrays
 

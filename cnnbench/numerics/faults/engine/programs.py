@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepProgram
-from cnnbench.execution.host import HostGradients, HostResult, HostTraining
+from cnnbench.execution.host import HostGradients, HostResult, HostSlots, HostTraining
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
-    from cnnbench.execution.host import HostArrays
+    from cnnbench.execution.host import HostArrays, HostSlots
     from cnnbench.spec.graph import Graph
 
 COMPILERS = ("compile_forward", "compile_gradient", "compile_step")
@@ -26,7 +26,7 @@ class Loaded(NamedTuple):
 
     weights: HostArrays
     state: HostArrays
-    slots: HostArrays | None = None
+    slots: HostSlots | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Changed:
     def _held(self) -> Loaded | None:
         return self._given
 
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         """Loads what the change makes of the arrays."""
         self._loads += 1
         self._given = Loaded(weights, state, slots)

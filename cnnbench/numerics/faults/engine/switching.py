@@ -11,7 +11,7 @@ from cnnbench.execution.compiled import ForwardProgram, GradientProgram, StepPro
 from cnnbench.numerics.faults.engine.programs import Compilers, Moment
 
 if TYPE_CHECKING:
-    from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostTraining
+    from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
 
 When = Callable[[Moment], bool]
 
@@ -129,7 +129,7 @@ class SwitchedStep(_Switched, StepProgram):
         super().__init__(right, wrong, when)
         self._holder = right
 
-    def load(self, weights: HostArrays, state: HostArrays, slots: HostArrays | None = None) -> None:
+    def load(self, weights: HostArrays, state: HostArrays, slots: HostSlots | None = None) -> None:
         super().load(weights, state, slots)
         self._holder = self._right
 

@@ -10,17 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.operations import Call, Gradients, Operation, Operations, OpResult
-from cnnbench.numerics.faults.engine.base import OperationChange
+from cnnbench.numerics.faults.engine.base import OperationChange, library_of
 
 ValueChange = Callable[[Any, Call], Any]
 """(value, call) -> the changed value."""
 SIGNIFICANDS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-
-
-def library_of(value: Any) -> Any:
-    """The library that a value belongs to, which defines ``where`` and ``asarray`` or their like."""
-    package = type(value).__module__.partition(".")[0]
-    return import_module({"jax": "jax.numpy", "jaxlib": "jax.numpy"}.get(package, package))
 
 
 def dtype_name(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnbench.numerics.faults.engine.base import OperationChange
 from cnnbench.numerics.faults.engine.programs import Compilers
+from cnnbench.spec.graph import is_within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ class Ground:
     @property
     def places(self) -> list[Node]:
         """The nodes that are to be wrong: not those around the example of a kind, where it is one."""
-        own = [n for n in self.graph.nodes if n.name == "layer" or n.name.startswith("layer.")]
+        own = [n for n in self.graph.nodes if is_within(n.name, "layer")]
         nodes = own or list(self.graph.nodes)
         return [node for node in nodes if node.layer.kind != "parameter"] or nodes
 

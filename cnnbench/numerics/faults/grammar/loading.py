@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnnbench.numerics.faults.engine.programs import Compilers, Loaded, Moment, ProgramChange, changed_programs
 from cnnbench.numerics.faults.grammar.arrays import draw_array_change, in_bits
 from cnnbench.numerics.faults.grammar.drawing import Chance, DrawnChange, Ground
-from cnnbench.spec.graph import Graph
+from cnnbench.spec.graph import Graph, weight_parts
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
@@ -43,13 +43,13 @@ def draw_load(chance: Chance, ground: Ground) -> DrawnChange | None:
     if not specs:
         return None
     name = chance.of(sorted(specs))
-    owner = name.rpartition(".")[0]
+    owner = weight_parts(name)[0]
     others = [other for other, shape in specs.items() if shape == specs[name] and other != name]
     hidden = chance.share() < 0.5
     if others and chance.share() < 0.25:
         other = chance.of(others)
         made = {name: lambda every: every[other], other: lambda every: every[name]}
-        nodes = frozenset({owner, other.rpartition(".")[0]})
+        nodes = frozenset({owner, weight_parts(other)[0]})
         found = ProgramChange(load=_changed_arrays(made), hidden=hidden)
         return DrawnChange("term", f"{name} and {other} exchanged", "load", nodes, programs=changed_programs(found))
     change = draw_array_change(chance, specs[name])
@@ -79,7 +79,7 @@ def stale_load(chance: Chance, ground: Ground) -> DrawnChange | None:
         return ProgramChange(load=load)
 
     text = f"{'every array' if len(chosen) > 1 else chosen[0]} as first loaded"
-    nodes = frozenset() if len(chosen) > 1 else frozenset({chosen[0].rpartition(".")[0]})
+    nodes = frozenset() if len(chosen) > 1 else frozenset({weight_parts(chosen[0])[0]})
     return DrawnChange("term", text, "load", nodes, programs=changed_programs(of_graph), kept=True)
 
 
@@ -96,7 +96,7 @@ def draw_fold(chance: Chance, ground: Ground) -> DrawnChange | None:
         made = {name: lambda every: every[other], other: lambda every: every[name]}
         what, text = "term", f"{name} and {other} exchanged"
     elif chance.share() < 0.5:
-        kept = 0.0 if name.endswith(("bias", "mean")) else 1.0
+        kept = 0.0 if weight_parts(name)[1] in ("bias", "running_mean") else 1.0
         made = {name: lambda every: np.full_like(every[name], kept)}
         what, text = "term", f"{name} forgotten"
     else:

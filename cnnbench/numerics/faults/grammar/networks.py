@@ -103,8 +103,13 @@ REGISTERED = ("lenet5", "resnet20")
 
 def score_networks() -> tuple[str, ...]:
     """The names of the networks: the small ones, registered ones, and ``kind:NAME`` for each kind that is shipped."""
-    kinds = [kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")]
+    kinds = [kind for kind, cls in layer_kinds().items() if cls.is_shipped]
     return (*SMALL, *REGISTERED, *(f"{PREFIX}{kind}" for kind in kinds))
+
+
+def kind_of(name: str) -> str:
+    """The layer kind whose example a network of ``score_networks`` is; "" for the others."""
+    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else ""
 
 
 @cache
@@ -117,8 +122,8 @@ def network(name: str) -> Graph:
     if name in SMALL:
         return SMALL[name]()
     kinds = layer_kinds()
-    if name.startswith(PREFIX) and name.removeprefix(PREFIX) in kinds:
-        return _of_kind(kinds[name.removeprefix(PREFIX)])
+    if (kind := kind_of(name)) in kinds:
+        return _of_kind(kinds[kind])
     known = architectures()
     if name in known:
         return known[name].build(known[name].facts.input, known[name].num_classes)

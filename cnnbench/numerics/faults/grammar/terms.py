@@ -12,6 +12,7 @@ from cnnbench.numerics.faults.engine.programs import Moment, ProgramChange, chan
 from cnnbench.numerics.faults.grammar.arrays import draw_array_change
 from cnnbench.numerics.faults.grammar.drawing import Chance, DrawnChange, Ground, signed
 from cnnbench.numerics.faults.grammar.fields import FieldChange, field_changes
+from cnnbench.spec.graph import weight_parts
 
 if TYPE_CHECKING:
     from cnnbench.execution.host import HostTraining
@@ -73,12 +74,12 @@ def draw_optimizer(chance: Chance, ground: Ground) -> DrawnChange | None:
         if not graph.named_state():
             return None
         still = ProgramChange(trained=lambda before, after, moment: after._replace(state=before.state))
-        nodes = OPTIMIZER | {spec.name.rpartition(".")[0] for spec in graph.named_state()}
+        nodes = OPTIMIZER | {weight_parts(spec.name)[0] for spec in graph.named_state()}
         return DrawnChange(
             "state", "a step keeps running statistics", "optimizer", nodes, programs=changed_programs(still, STEP)
         )
     spec = chance.of(trained)
-    nodes = OPTIMIZER | {spec.name.rpartition(".")[0]}
+    nodes = OPTIMIZER | {weight_parts(spec.name)[0]}
     if kind == "slot":
         return _slot(chance, spec.name, spec.shape, nodes)
     return _weight(chance, spec.name, nodes)
@@ -106,7 +107,7 @@ def _slot(chance: Chance, name: str, shape: tuple[int, ...], nodes: frozenset[st
     change = draw_array_change(chance, shape)
 
     def trained(before: HostTraining, after: HostTraining, moment: Moment) -> HostTraining:
-        slots = {n: change.of(a) if n.rpartition("/")[0] == name else a for n, a in after.slots.items()}
+        slots = {n: change.of(a) if n.weight == name else a for n, a in after.slots.items()}
         return after._replace(slots=slots)
 
     programs = changed_programs(ProgramChange(trained=trained), STEP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,7 +90,7 @@ def _exact(options: ProgramOptions) -> ProgramOptions:
     return replace(reference_options(training=options.training), fold_batch_norm=options.fold_batch_norm)
 
 
-def _given(arrays: HostArrays, options: ProgramOptions) -> dict[str, Any]:
+def _given(arrays: Mapping[Any, Any], options: ProgramOptions) -> dict[Any, Any]:
     """As a backend gives them back: floats in the host's type for the policy."""
     dtype = host_dtype(options.precision)
     return {name: np.asarray(a, dtype) if a.dtype.kind == "f" else np.asarray(a) for name, a in arrays.items()}

@@ -13,7 +13,7 @@ from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.faults.engine.injection import faulty_subject, not_injectable
 from cnnbench.numerics.faults.grammar.drawing import Chance
 from cnnbench.numerics.faults.grammar.faults import DrawnFault, FaultId, draw_fault
-from cnnbench.numerics.faults.grammar.networks import PREFIX, network_case, score_networks
+from cnnbench.numerics.faults.grammar.networks import kind_of, network_case, score_networks
 from cnnbench.numerics.faults.score.equivalence import bound_of
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.streams import stream
@@ -99,7 +99,7 @@ class CleanRow:
 def fault_ids(asked: Scoring) -> Iterator[FaultId]:
     """Ids without end: networks of several kinds and networks of one kind in turn, each with its own numbers."""
     names = asked.networks or score_networks()
-    kinds = [name for name in names if name.startswith(PREFIX)]
+    kinds = [name for name in names if kind_of(name)]
     several = [name for name in names if name not in kinds for _ in range(WEIGHTS.get(name, 1))]
     Chance(stream(asked.seed, "order of networks")).shuffle(kinds)
     taken: dict[str, int] = {}
