@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.precision import PrecisionPolicy
-from cnnbench.numerics.budgets.base import load_family
+from cnnbench.numerics.budgets.base import entered, load_family
 from cnnbench.spec.layers.reduction import ArgReduce, TopK
 
 Array = NDArray[Any]
@@ -60,12 +60,7 @@ def choice_rule(*kinds: str) -> Callable[[_R], _R]:
 
     The positions have the right shape and dtype; nothing else of them is known.
     """
-
-    def decorate(function: _R) -> _R:
-        _RULES.update(dict.fromkeys(kinds, function))
-        return function
-
-    return decorate
+    return entered(_RULES, kinds)
 
 
 def has_choices(kind: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.numerics.budgets.base import load_family
+from cnnbench.numerics.budgets.base import entered, load_family
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import Roundoff
 from cnnbench.spec.kinds import layer_kinds
@@ -105,12 +105,7 @@ _R = TypeVar("_R", bound=Rule)
 
 def ties_of(*kinds: str) -> Callable[[_R], _R]:
     """A decorator for the function (backward call) -> hull of these kinds; it stands beside their budgets."""
-
-    def decorate(function: _R) -> _R:
-        _RULES.update(dict.fromkeys(kinds, function))
-        return function
-
-    return decorate
+    return entered(_RULES, kinds)
 
 
 def kinds_with_ties() -> set[str]:

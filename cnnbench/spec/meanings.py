@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from cnnbench.spec.graph import Graph
-
 
 @dataclass(frozen=True)
 class Meaning:
@@ -109,19 +107,3 @@ def meaning_of(name: str) -> Meaning | None:
     """
     words = re.fullmatch(r"(?:aux\d*_?)?(.*?)_?\d*", name)
     return MEANINGS.get(words.group(1) or "logits") if words else None
-
-
-def unlike_their_meaning(graph: Graph) -> list[str]:
-    """What a network's outputs have not of what their names say: axes, and the outputs that they go with."""
-    shapes, names = graph.shapes(), {name for name, _ in graph.outputs}
-    found = []
-    for name, value in graph.outputs:
-        meaning = meaning_of(name)
-        if meaning is None:
-            found.append(f"output {name} has no declared meaning; known: {', '.join(MEANINGS)}")
-            continue
-        if len(shapes[value]) not in meaning.ranks:
-            found.append(f"output {name} has shape {shapes[value]}, expected {' or '.join(meaning.shapes)}")
-        if name in MEANINGS:
-            found += [f"output {name} goes with {other}" for other in meaning.goes_with if other not in names]
-    return found

@@ -101,16 +101,6 @@ def kind_uses(
     }
 
 
-def unused_kinds(uses: Mapping[str, Uses]) -> set[str]:
-    """The kinds that nothing uses, or only composites that nothing uses."""
-    kept = {
-        kind for kind, use in uses.items() if use.networks or use.operators or use.losses or use.claims or use.planned
-    }
-    while more := {kind for kind in uses.keys() - kept if not kept.isdisjoint(uses[kind].composites)}:
-        kept |= more
-    return set(uses) - kept
-
-
 def _inverted(found: Mapping[str, Iterable[str]]) -> defaultdict[str, tuple[str, ...]]:
     """User by user's kinds as users by kind."""
     users: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)

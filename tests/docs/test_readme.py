@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnbench import hookspecs
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHECKED_OUT = os.pathsep.join(str(ROOT / part) for part in (".", "backends"))  # as if it were installed
@@ -72,6 +74,14 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_first_screen_has_two_commands():
     first = README.splitlines()[:12]
     assert [line.split("#")[0].strip() for line in first if line.startswith("$ ")] == ["$ make run", "$ make test"]
+
+
+def test_every_hook_has_a_row_and_no_row_a_count_that_grows_old():
+    """Counts of what is shipped are for ``cnnbench list``; the README names things."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("Hooks").splitlines()]
+    shipped = {row[0].strip("`"): row[-1] for row in rows if row[0].startswith("`cnnbench_")}
+    assert set(shipped) == {name for name in vars(hookspecs) if name.startswith("cnnbench_")}
+    assert not [text for text in shipped.values() if re.match(r"\d", text)]
 
 
 def test_the_section_shows_yaml_python_and_onnx():

@@ -5,9 +5,25 @@ import pytest
 from cnnbench.spec.architectures import Architecture, shipped
 from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import Conv, ReLU
-from cnnbench.spec.meanings import meaning_of, unlike_their_meaning
+from cnnbench.spec.meanings import MEANINGS, meaning_of
 
 BEYOND = [item for item in shipped() if item.task != "classification"]
+
+
+def unlike_their_meaning(graph: Graph) -> list[str]:
+    """What a network's outputs have not of what their names say: axes, and the outputs that they go with."""
+    shapes, names = graph.shapes(), {name for name, _ in graph.outputs}
+    found = []
+    for name, value in graph.outputs:
+        meaning = meaning_of(name)
+        if meaning is None:
+            found.append(f"output {name} has no declared meaning; known: {', '.join(MEANINGS)}")
+            continue
+        if len(shapes[value]) not in meaning.ranks:
+            found.append(f"output {name} has shape {shapes[value]}, expected {' or '.join(meaning.shapes)}")
+        if name in MEANINGS:
+            found += [f"output {name} goes with {other}" for other in meaning.goes_with if other not in names]
+    return found
 
 
 @pytest.mark.parametrize("item", BEYOND, ids=lambda item: item.name)

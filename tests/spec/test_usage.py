@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,19 @@ from cnnbench.claims.claim import claims
 from cnnbench.registry import own_graphs
 from cnnbench.spec.architectures import shipped
 from cnnbench.spec.kinds import layer_kinds
-from cnnbench.spec.usage import PLANNED, Uses, kind_uses, unused_kinds
+from cnnbench.spec.usage import PLANNED, Uses, kind_uses
 
 CORE = {kind for kind, cls in layer_kinds().items() if cls.__module__.startswith("cnnbench.spec.")}
+
+
+def unused_kinds(uses: Mapping[str, Uses]) -> set[str]:
+    """The kinds that nothing uses, or only composites that nothing uses."""
+    kept = {
+        kind for kind, use in uses.items() if use.networks or use.operators or use.losses or use.claims or use.planned
+    }
+    while more := {kind for kind in uses.keys() - kept if not kept.isdisjoint(uses[kind].composites)}:
+        kept |= more
+    return set(uses) - kept
 
 
 @pytest.fixture(scope="module")

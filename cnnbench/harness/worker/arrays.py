@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import struct
 from collections.abc import Mapping
@@ -64,16 +65,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         header.pop("__metadata__", None)
         return {
             name: np.frombuffer(
-                mapping, np.dtype(_NAMES[entry["dtype"]]), _count(entry), 8 + length + entry["data_offsets"][0]
+                mapping,
+                np.dtype(_NAMES[entry["dtype"]]),
+                math.prod(entry["shape"]),
+                8 + length + entry["data_offsets"][0],
             ).reshape(entry["shape"])
             for name, entry in header.items()
         }
     except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise DataError(f"the arrays cannot be read: {error}", where=str(path)) from None
-
-
-def _count(entry: Mapping[str, Any]) -> int:
-    count = 1
-    for size in entry["shape"]:
-        count *= size
-    return count

@@ -14,7 +14,8 @@ from cnnbench.numerics.budgets.base import (
     GradientSetting,
     Setting,
     both,
-    exact,
+    exact_gradients,
+    exact_outputs,
     forward_formula,
     gradient_formula,
 )
@@ -35,17 +36,8 @@ FUNCTION = 8
 # 4 million values from each of ten stretches from -60 to 30), which 2 sqrt(20) = 8.9 covers.
 SIGMOID = 20
 
-
-@forward_formula("relu")
-def relu(setting: Setting) -> ForwardBudget:
-    """A choice, not a computation."""
-    return ForwardBudget((exact(setting.u),))
-
-
-@gradient_formula("relu")
-def relu_gradient(setting: GradientSetting) -> GradientBudget:
-    """A choice, not a computation; elements at 0 are a tie."""
-    return GradientBudget((exact(setting.u),))
+forward_formula("relu")(exact_outputs)
+gradient_formula("relu")(exact_gradients)
 
 
 @forward_formula("tanh")

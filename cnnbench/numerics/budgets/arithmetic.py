@@ -20,6 +20,7 @@ from cnnbench.numerics.budgets.base import (
     both,
     exact,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
@@ -39,6 +40,8 @@ exact_on_integers("elementwise", when=lambda layer, inputs: layer.function in (*
 exact_on_integers("scalar_affine", when=lambda layer, inputs: _small_integers(layer.scale, layer.shift))
 exact_on_integers("clip", when=lambda layer, inputs: _small_integers(layer.minimum or 0.0, layer.maximum or 0.0))
 exact_on_integers("scalar_power", when=lambda layer, inputs: layer.exponent in (1, 2))
+
+forward_formula("parameter")(exact_outputs)
 
 
 def _small_integers(*numbers: float) -> bool:
@@ -79,12 +82,6 @@ def hard_bases(call: LayerCall, hard: Hardness) -> LayerCall:
     most = hard.square ** (1 / max(1.0, abs(call.layer.fields()["exponent"])))
     x = hard.every_size(call.inputs[0].shape, most=most, least=1 / most)
     return replace(call, inputs=(np.where(x == 0, 1.0, np.abs(x)),))
-
-
-@forward_formula("parameter")
-def parameter(setting: Setting) -> ForwardBudget:
-    """The value itself."""
-    return ForwardBudget((exact(setting.u),))
 
 
 @gradient_formula("parameter")

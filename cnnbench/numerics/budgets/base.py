@@ -111,23 +111,24 @@ _FORWARD: dict[str, ForwardFormula] = {}
 _GRADIENT: dict[str, GradientFormula] = {}
 _F = TypeVar("_F", bound=ForwardFormula)
 _G = TypeVar("_G", bound=GradientFormula)
+_T = TypeVar("_T")
 
 
 def forward_formula(*kinds: str) -> Callable[[_F], _F]:
     """A decorator that makes a function the forward budget of these kinds, or of ``FALLBACK``."""
-
-    def decorate(function: _F) -> _F:
-        _FORWARD.update(dict.fromkeys(kinds, function))
-        return function
-
-    return decorate
+    return entered(_FORWARD, kinds)
 
 
 def gradient_formula(*kinds: str) -> Callable[[_G], _G]:
     """A decorator that makes a function the gradient budget of these kinds, or of ``FALLBACK``."""
+    return entered(_GRADIENT, kinds)
 
-    def decorate(function: _G) -> _G:
-        _GRADIENT.update(dict.fromkeys(kinds, function))
+
+def entered(table: dict[str, Any], kinds: tuple[str, ...]) -> Callable[[_T], _T]:
+    """A decorator that enters a function in a table under these kinds."""
+
+    def decorate(function: _T) -> _T:
+        table.update(dict.fromkeys(kinds, function))
         return function
 
     return decorate
@@ -203,6 +204,16 @@ def gradient_budget(setting: GradientSetting) -> GradientBudget:
 UNBOUNDED = Budget(np.asarray(np.inf), np.asarray(np.inf))
 _BEYOND = 2.0**256  # the square of its product with any float32 or bfloat16 is finite
 """Any value is admitted."""
+
+
+def exact_outputs(setting: Setting) -> ForwardBudget:
+    """Values are moved or chosen, not computed."""
+    return ForwardBudget((exact(setting.u),) * len(setting.values.outputs))
+
+
+def exact_gradients(setting: GradientSetting) -> GradientBudget:
+    """Values are moved or chosen, not computed; what has no gradient gets 0."""
+    return GradientBudget((exact(setting.u),) * len(setting.call.inputs))
 
 
 def exact(u: Roundoff) -> Budget:

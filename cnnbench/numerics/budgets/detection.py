@@ -17,6 +17,8 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
+    exact_gradients,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
@@ -38,11 +40,8 @@ no_hard_operands(
 )
 choice_rule("non_max_suppression")(suppression)
 
-
-@forward_formula("roi_max_pool", "take_rows")
-def moved(setting: Setting) -> ForwardBudget:
-    """Values are chosen, not computed; the edges of cells are integers."""
-    return ForwardBudget((exact(setting.u),))
+forward_formula("roi_max_pool", "take_rows", "non_max_suppression")(exact_outputs)
+gradient_formula("anchor_grid", "non_max_suppression")(exact_gradients)
 
 
 @gradient_formula("roi_max_pool")
@@ -91,24 +90,6 @@ def anchor_grid(setting: Setting) -> ForwardBudget:
     """A rounded constant, a sum, which may cancel, and storing it."""
     largest = np.abs(np.array(setting.layer.around_origin())).max()
     return ForwardBudget((roundings(np.abs(setting.values.outputs[0]) + largest, 2, setting.u),))
-
-
-@gradient_formula("anchor_grid")
-def nothing(setting: GradientSetting) -> GradientBudget:
-    """No gradient."""
-    return GradientBudget(tuple(exact(setting.u) for _ in setting.call.inputs))
-
-
-@forward_formula("non_max_suppression")
-def indices(setting: Setting) -> ForwardBudget:
-    """Integers: right or wrong."""
-    return ForwardBudget((exact(setting.u), exact(setting.u)))
-
-
-@gradient_formula("non_max_suppression")
-def no_gradient(setting: GradientSetting) -> GradientBudget:
-    """No gradient."""
-    return GradientBudget(tuple(exact(setting.u) for _ in setting.call.inputs))
 
 
 @hard_operands("non_max_suppression")

@@ -14,8 +14,8 @@ from cnnbench.numerics.budgets.base import (
     GradientSetting,
     Setting,
     both,
-    exact,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     sum_of_products,
@@ -30,11 +30,7 @@ ANGLE = 3  # roundings of t w: of w, of the product, and one to spare
 
 exact_on_integers("token_embedding", when=lambda layer, inputs: False)  # small integers are not all of them rows
 
-
-@forward_formula("token_embedding")
-def token_embedding(setting: Setting) -> ForwardBudget:
-    """Rows are moved, not computed."""
-    return ForwardBudget((exact(setting.u),))
+forward_formula("token_embedding")(exact_outputs)
 
 
 @gradient_formula("token_embedding")

@@ -7,12 +7,11 @@ from collections import Counter
 import numpy as np
 
 from cnnbench.numerics.budgets.base import (
-    ForwardBudget,
     GradientBudget,
     GradientSetting,
-    Setting,
-    exact,
+    exact_gradients,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
 )
@@ -20,17 +19,8 @@ from cnnbench.numerics.budgets.shape import copies_gradient
 
 exact_on_integers("slice", "split", "gather", "roll")
 
-
-@forward_formula("slice", "split", "gather", "gather_indices", "roll")
-def moved(setting: Setting) -> ForwardBudget:
-    """Values are moved, not computed."""
-    return ForwardBudget((exact(setting.u),) * len(setting.values.outputs))
-
-
-@gradient_formula("slice", "split", "roll")
-def moved_gradient(setting: GradientSetting) -> GradientBudget:
-    """Values are moved, not computed."""
-    return GradientBudget((exact(setting.u),))
+forward_formula("slice", "split", "gather", "gather_indices", "roll")(exact_outputs)
+gradient_formula("slice", "split", "roll")(exact_gradients)
 
 
 @gradient_formula("gather")

@@ -17,6 +17,8 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
+    exact_gradients,
+    exact_outputs,
     forward_budget,
     forward_formula,
     gradient_budget,
@@ -29,6 +31,9 @@ from cnnbench.spec.losses import CrossEntropy, Loss, MeanSquaredError
 
 hard_operands("stop_gradient")(of_every_size)
 no_hard_operands("nll_loss", because="it chooses among logarithms, which log_softmax makes")
+
+forward_formula("stop_gradient")(exact_outputs)
+gradient_formula("stop_gradient")(exact_gradients)
 
 
 def loss_gradient_budget(
@@ -116,18 +121,6 @@ def _of_layer(
     setting = GradientSetting(call, values, policy, reference(), (one,), reference().gradient(call, (one,)))
     found = gradient_budget(setting).inputs[0]
     return exact(Roundoff.of(policy)) if found is None else found
-
-
-@forward_formula("stop_gradient")
-def still(setting: Setting) -> ForwardBudget:
-    """The value itself."""
-    return ForwardBudget((exact(setting.u),))
-
-
-@gradient_formula("stop_gradient")
-def nothing(setting: GradientSetting) -> GradientBudget:
-    """No gradient, exactly."""
-    return GradientBudget((exact(setting.u),))
 
 
 @forward_formula("nll_loss")

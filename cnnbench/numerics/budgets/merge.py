@@ -22,6 +22,7 @@ from cnnbench.numerics.budgets.base import (
     both,
     exact,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
@@ -38,6 +39,8 @@ exact_on_integers("mean", when=lambda layer, inputs: len(inputs) in (1, 2, 4))
 
 hard_operands("minimum", "maximum", "select", "concat", "mean")(of_every_size)
 hard_operands("multiply")(of_every_square)
+
+forward_formula("minimum", "maximum", "select", "concat")(exact_outputs)
 
 
 @hard_operands("power")
@@ -99,12 +102,6 @@ def power(setting: Setting) -> ForwardBudget:
     u = setting.u
     size = power_size(setting.values.outputs[0], *setting.call.inputs)
     return ForwardBudget((both(lambda c: c(FUNCTION, u.stored) * size + 4 * u.smallest),))
-
-
-@forward_formula("minimum", "maximum", "select", "concat")
-def moved(setting: Setting) -> ForwardBudget:
-    """Values are chosen or moved, not computed."""
-    return ForwardBudget((exact(setting.u),))
 
 
 @gradient_formula("concat")

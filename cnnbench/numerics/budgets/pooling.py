@@ -15,8 +15,9 @@ from cnnbench.numerics.budgets.base import (
     GradientBudget,
     GradientSetting,
     Setting,
-    exact,
+    exact_gradients,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     sum_of_products,
@@ -31,6 +32,9 @@ exact_on_integers("min_pool")
 
 
 hard_operands("max_pool", "min_pool", "global_max_pool", "subsample")(of_every_size)
+
+forward_formula("max_pool", "min_pool", "global_max_pool", "subsample")(exact_outputs)
+gradient_formula("subsample")(exact_gradients)
 
 
 @hard_operands("avg_pool", "global_avg_pool", "adaptive_avg_pool")
@@ -106,18 +110,6 @@ def window_gradient(setting: GradientSetting) -> GradientBudget:
     magnitude = setting.gradient_magnitudes(setting.call).inputs[0]
     count = windows_per_input(setting.layer, setting.call.inputs[0].shape[2:])
     return GradientBudget((_sum(magnitude, count, setting, setting.gradients.inputs[0]),))
-
-
-@forward_formula("max_pool", "min_pool", "global_max_pool", "subsample")
-def moved(setting: Setting) -> ForwardBudget:
-    """Values are moved, not computed."""
-    return ForwardBudget((exact(setting.u),))
-
-
-@gradient_formula("subsample")
-def moved_gradient(setting: GradientSetting) -> GradientBudget:
-    """Values are moved, not computed."""
-    return GradientBudget((exact(setting.u),))
 
 
 @ties_of("min_pool")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from cnnbench.numerics.budgets.base import (
-    ForwardBudget,
-    GradientBudget,
-    GradientSetting,
-    Setting,
-    exact,
+    exact_gradients,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
 )
@@ -17,14 +14,5 @@ _KINDS = ("channel_shuffle", "depth_to_space", "space_to_depth")
 
 exact_on_integers(*_KINDS)
 
-
-@forward_formula(*_KINDS)
-def moved(setting: Setting) -> ForwardBudget:
-    """Values are moved, not computed."""
-    return ForwardBudget((exact(setting.u),))
-
-
-@gradient_formula(*_KINDS)
-def moved_gradient(setting: GradientSetting) -> GradientBudget:
-    """Values are moved, not computed."""
-    return GradientBudget((exact(setting.u),))
+forward_formula(*_KINDS)(exact_outputs)
+gradient_formula(*_KINDS)(exact_gradients)

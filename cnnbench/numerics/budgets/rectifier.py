@@ -16,7 +16,9 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
+    exact_gradients,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
@@ -32,6 +34,9 @@ hard_operands("hard_sigmoid", "hard_swish", "leaky_relu", "prelu", "relu6", "shr
 exact_on_integers("relu6", "prelu", "thresholded_relu")
 exact_on_integers("leaky_relu", when=lambda layer, inputs: layer.negative_slope % 1 == 0)
 exact_on_integers("shrink", when=lambda layer, inputs: layer.bias % 1 == 0)
+
+forward_formula("relu6", "thresholded_relu")(exact_outputs)
+gradient_formula("relu6", "thresholded_relu", "shrink")(exact_gradients)
 
 
 @ties_of("leaky_relu")
@@ -61,18 +66,6 @@ def _at_three(backward: Backward) -> Hull:
 def _at_the_ends(backward: Backward) -> Hull:
     line = backward.layer.slope * backward.x + backward.layer.offset
     return backward.slopes((line == 0) | (line == 1), 0.0, backward.layer.slope)
-
-
-@forward_formula("relu6", "thresholded_relu")
-def choice(setting: Setting) -> ForwardBudget:
-    """A choice, not a computation."""
-    return ForwardBudget((exact(setting.u),))
-
-
-@gradient_formula("relu6", "thresholded_relu", "shrink")
-def choice_gradient(setting: GradientSetting) -> GradientBudget:
-    """A choice, not a computation."""
-    return GradientBudget((exact(setting.u),))
 
 
 @forward_formula("leaky_relu", "prelu")

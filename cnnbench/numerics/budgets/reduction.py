@@ -19,7 +19,9 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
+    exact_gradients,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
@@ -32,6 +34,9 @@ from cnnbench.spec.layers import Shapes
 from cnnbench.spec.layers.reduction import Reduce
 
 Array = NDArray[Any]
+
+forward_formula("arg_reduce", "top_k")(exact_outputs)
+gradient_formula("arg_reduce", "top_k")(exact_gradients)
 
 
 def _is_exact(layer: Reduce, inputs: Shapes) -> bool:
@@ -203,21 +208,3 @@ def reduce_gradient(setting: GradientSetting) -> GradientBudget:
         return np.asarray(_times(dx, own + s.exponential_error(c, depth, share)) + floor)
 
     return GradientBudget((both(error),))
-
-
-@forward_formula("arg_reduce", "top_k")
-def chosen(setting: Setting) -> ForwardBudget:
-    """Values are chosen, and positions are whole numbers."""
-    return ForwardBudget((exact(setting.u),) * len(setting.values.outputs))
-
-
-@gradient_formula("top_k")
-def chosen_gradient(setting: GradientSetting) -> GradientBudget:
-    """Values are moved."""
-    return GradientBudget((exact(setting.u),))
-
-
-@gradient_formula("arg_reduce")
-def no_gradient(setting: GradientSetting) -> GradientBudget:
-    """There is none; what a graph sends back to it is 0."""
-    return GradientBudget((exact(setting.u),))

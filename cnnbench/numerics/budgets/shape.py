@@ -6,12 +6,12 @@ import numpy as np
 
 from cnnbench.numerics.budgets.base import (
     Budget,
-    ForwardBudget,
     GradientBudget,
     GradientSetting,
-    Setting,
     exact,
+    exact_gradients,
     exact_on_integers,
+    exact_outputs,
     forward_formula,
     gradient_formula,
     sum_of_products,
@@ -20,17 +20,8 @@ from cnnbench.numerics.budgets.base import (
 exact_on_integers("flatten", "reshape", "transpose", "squeeze", "unsqueeze", "tile")
 exact_on_integers("expand", when=lambda layer, inputs: len(inputs) == 1 or inputs[1][0] > 0)
 
-
-@forward_formula("flatten", "reshape", "transpose", "squeeze", "unsqueeze", "tile", "expand")
-def moved(setting: Setting) -> ForwardBudget:
-    """Values are moved, not computed."""
-    return ForwardBudget((exact(setting.u),) * len(setting.values.outputs))
-
-
-@gradient_formula("flatten", "reshape", "transpose", "squeeze", "unsqueeze")
-def moved_gradient(setting: GradientSetting) -> GradientBudget:
-    """Values are moved, not computed."""
-    return GradientBudget((exact(setting.u),))
+forward_formula("flatten", "reshape", "transpose", "squeeze", "unsqueeze", "tile", "expand")(exact_outputs)
+gradient_formula("flatten", "reshape", "transpose", "squeeze", "unsqueeze")(exact_gradients)
 
 
 @gradient_formula("tile", "expand")

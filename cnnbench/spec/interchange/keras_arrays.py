@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +60,7 @@ def _shaped(array: Array, shape: Shape | None) -> Array:
     if shape is None or tuple(array.shape) == shape or len(shape) == 0:
         return array
     same = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
-    return array.reshape(shape) if same or (array.size == _product(shape) and 1 in (array.ndim, len(shape))) else array
-
-
-def _product(shape: Shape) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
+    return array.reshape(shape) if same or (array.size == math.prod(shape) and 1 in (array.ndim, len(shape))) else array
 
 
 def _recurrent(layer: Any, own: dict[str, Array]) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,15 +105,8 @@ def _place(node: Node, graph: Graph, moving: _Moving) -> None:
 def _common_order(node: Node, moving: _Moving) -> Order:
     """The order of the operand with the most elements."""
     orders = [moving.held[value] for value in node.inputs]
-    sizes = [_size(moving.shapes[base]) for base, _ in orders]
+    sizes = [math.prod(moving.shapes[base]) for base, _ in orders]
     return orders[sizes.index(max(sizes))][1]
-
-
-def _size(shape: Shape) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
 
 
 def _same_elements(order: Order, shape: Shape) -> bool:
