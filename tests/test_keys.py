@@ -84,7 +84,7 @@ ADMITTED = {
         "cnnbench/execution/sources.py",
         "cnnbench/numerics/answering_code.py",
         "cnnbench/numerics/faults/engine/base.py library_of",
-        "cnnbench/porting/user_code.py",
+        "cnnbench/execution/own_model.py",
         "cnnbench/spec/layers/base.py Layer",
         "cnnbench/spec/usage.py",
     ),
@@ -93,6 +93,7 @@ ADMITTED = {
         "cnnbench/numerics/faults/grammar/arithmetic.py dtype_name",
     ),
     "text that is shown, or that a table of a paper holds": (
+        "backends/cnnbench_onnxruntime/native.py FileRunner",
         "cnnbench/gates/agreement.py _agreement",
         "cnnbench/gates/scores.py score_change",
         "cnnbench/harness/passes/members.py GroupWork",

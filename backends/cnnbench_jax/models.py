@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from cnnbench.errors import SpecError
+from cnnbench.execution.contract import Device
 from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
 from cnnbench_jax.arrays import JaxPlacement, host
@@ -79,8 +80,8 @@ class FunctionRunner:
 
     def __init__(self, model: tuple[Any, Any], mode: str, policy: str, device: str) -> None:
         function, parameters = model
-        kind, _, index = device.partition(":")
-        place = JaxPlacement(jax.devices(kind)[int(index or 0)], DTYPES[precision(policy).storage])
+        kind, number = Device.read(device)
+        place = JaxPlacement(jax.devices(kind)[number], DTYPES[precision(policy).storage])
         self._placement = place
         with place.wide_types():
             self._parameters = jax.tree_util.tree_map(self._placed, parameters)

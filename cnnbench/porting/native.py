@@ -15,12 +15,12 @@ from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.execution.storage import all_to_storage
 from cnnbench.porting.messages import ReadRequest
 from cnnbench.porting.reading import read_model
-from cnnbench.porting.references import FILE, parse_reference
+from cnnbench.porting.references import is_onnx, parse_reference, without_prefix
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.model_readers import ModelReference
 from cnnbench.spec.weights import digest
 
-ONNX, ONNX_BACKEND = ".onnx", "onnxruntime"
+ONNX_BACKEND = "onnxruntime"
 
 Arrays = Mapping[str, Any]
 
@@ -35,8 +35,8 @@ def lacks_program(name: str, plugin: BackendPlugin, image: tuple[int, ...] = ())
     """
     reference = own_reference(name)
     if reference is None:
-        return f"{name.removeprefix(FILE)} is no model of your own, which a native mode runs as it is"
-    if reference.place.lower().endswith(ONNX):
+        return f"{without_prefix(name)} is no model of your own, which a native mode runs as it is"
+    if is_onnx(reference.place):
         framework, backend = "ONNX", ONNX_BACKEND
     else:
         model = read_model(ReadRequest(reference=reference, image=image))
@@ -52,8 +52,8 @@ def own_reference(name: str) -> ModelReference | None:
     Args:
         name: Of the network, as suites know it.
     """
-    if name.lower().endswith(ONNX):
-        return ModelReference(name.removeprefix(FILE), None)
+    if is_onnx(name):
+        return ModelReference(without_prefix(name), None)
     return parse_reference(name)
 
 
@@ -74,11 +74,11 @@ def own_program(
     """
     reference = own_reference(name)
     if reference is None:
-        raise UnavailableError("a native mode runs a model of your own", received=name.removeprefix(FILE))
+        raise UnavailableError("a native mode runs a model of your own", received=without_prefix(name))
     graph, arrays = network
     place = reference.place if reference.path is None else os.path.abspath(reference.place)  # noqa: PTH100 - links stay
     found = {"weights": "", "inputs_last": (), "outputs_last": (), "batch": None}
-    if place.lower().endswith(ONNX):
+    if is_onnx(place):
         with Path(place).open("rb") as file:
             found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()
     else:

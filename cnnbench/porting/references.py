@@ -22,6 +22,16 @@ def file_name(path: Path | str) -> str:
     return f"{FILE}{path}"
 
 
+def without_prefix(name: str) -> str:
+    """A network's name without ``file:``, as the user gave it."""
+    return name.removeprefix(FILE)
+
+
+def is_onnx(name: str) -> bool:
+    """Whether a network's name is that of an ONNX file."""
+    return name.lower().endswith(".onnx")
+
+
 def suffixes() -> tuple[str, ...]:
     """The endings of files that hold a framework's model, as the backends' readers name them."""
     return tuple(suffix for reader in model_readers() for suffix in reader.suffixes)
@@ -43,7 +53,7 @@ def parse_reference(name: str) -> ModelReference | None:
     >>> parse_reference("resnet50") is None
     True
     """
-    text = name.removeprefix(FILE)
+    text = without_prefix(name)
     found = _FUNCTION.fullmatch(text)
     if found is not None and found["place"] not in ("file", "package"):
         return ModelReference(found["place"], found["function"])
