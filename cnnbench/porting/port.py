@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Side:
     graph: Graph
     arrays: Arrays
     unproven: float | None = None
-    beyond: float = 0.0
+    beyond: float = math.inf
     notes: tuple[str, ...] = ()
 
 
