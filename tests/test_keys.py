@@ -60,9 +60,9 @@ ADMITTED = {
     ),
     "names that are paths by the graph's contract, at the one place for each": (
         "cnnbench/spec/graph/builder.py Builder",
-        "cnnbench/spec/graph/model.py is_within",
-        "cnnbench/spec/graph/model.py producer",
-        "cnnbench/spec/graph/model.py weight_parts",
+        "cnnbench/spec/graph/names.py is_within",
+        "cnnbench/spec/graph/names.py producer",
+        "cnnbench/spec/graph/names.py weight_parts",
         "cnnbench/conformance/cases/case.py side_by_side",
         "cnnbench/output/folding.py",
         "cnnbench/porting/alignment.py _facts",

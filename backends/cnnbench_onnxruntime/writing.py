@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnbench.spec.graph import Graph, Input, Node
-from cnnbench.spec.graph.model import value_names
+from cnnbench.spec.graph.names import value_names
 from cnnbench.spec.interchange.to_onnx.writer import Exporter, NodeWriter
 from cnnbench.spec.layers import Layer
 from cnnbench_onnxruntime.tracing import current

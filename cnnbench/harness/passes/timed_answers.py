@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnbench.execution.host import grouped
+from cnnbench.execution.host import HostArrays, grouped
 from cnnbench.harness.passes.checks import case_of
 from cnnbench.harness.passes.findings import Failure
 from cnnbench.harness.suite.status import Status
 from cnnbench.harness.worker.arrays import read_arrays
 
 if TYPE_CHECKING:
-    from cnnbench.execution.host import HostArrays
     from cnnbench.harness.passes.facts import PassFacts
     from cnnbench.harness.suite.cell import Cell
     from cnnbench.harness.worker.pool import LoadedWorker

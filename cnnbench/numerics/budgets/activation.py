@@ -14,11 +14,10 @@ from cnnbench.numerics.budgets.base import (
     GradientSetting,
     Setting,
     both,
-    exact_gradients,
-    exact_outputs,
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 from cnnbench.numerics.budgets.shared import of_rows
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, no_hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall

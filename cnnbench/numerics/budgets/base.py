@@ -206,16 +206,6 @@ _BEYOND = 2.0**256  # the square of its product with any float32 or bfloat16 is 
 """Any value is admitted."""
 
 
-def exact_outputs(setting: Setting) -> ForwardBudget:
-    """Values are moved or chosen, not computed."""
-    return ForwardBudget((exact(setting.u),) * len(setting.values.outputs))
-
-
-def exact_gradients(setting: GradientSetting) -> GradientBudget:
-    """Values are moved or chosen, not computed; what has no gradient gets 0."""
-    return GradientBudget((exact(setting.u),) * len(setting.call.inputs))
-
-
 def exact(u: Roundoff) -> Budget:
     """The budget of moved values: nothing but what a flushed denormal loses."""
     return Budget(np.asarray(u.smallest), np.asarray(u.smallest))

@@ -17,12 +17,11 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
-    exact_gradients,
-    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 from cnnbench.numerics.choices import choice_rule
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, no_hard_operands
 from cnnbench.numerics.reference import LayerCall

@@ -15,11 +15,11 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.exact import exact_outputs
 from cnnbench.numerics.hard_operands import no_hard_operands
 
 Array = NDArray[Any]

@@ -9,12 +9,11 @@ import numpy as np
 from cnnbench.numerics.budgets.base import (
     GradientBudget,
     GradientSetting,
-    exact_gradients,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 from cnnbench.numerics.budgets.shape import copies_gradient
 
 exact_on_integers("slice", "split", "gather", "roll")

@@ -17,13 +17,12 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
-    exact_gradients,
-    exact_outputs,
     forward_budget,
     forward_formula,
     gradient_budget,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 from cnnbench.numerics.hard_operands import hard_operands, no_hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall, reference
 from cnnbench.numerics.rounding import Roundoff

@@ -22,11 +22,11 @@ from cnnbench.numerics.budgets.base import (
     both,
     exact,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
 )
+from cnnbench.numerics.budgets.exact import exact_outputs
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_every_size, of_every_square
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.rounding import Roundoff

@@ -15,13 +15,12 @@ from cnnbench.numerics.budgets.base import (
     GradientBudget,
     GradientSetting,
     Setting,
-    exact_gradients,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 from cnnbench.numerics.budgets.moments import drift
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from cnnbench.numerics.budgets.base import (
-    exact_gradients,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 
 _KINDS = ("channel_shuffle", "depth_to_space", "space_to_depth")
 

@@ -19,14 +19,13 @@ from cnnbench.numerics.budgets.base import (
     Setting,
     both,
     exact,
-    exact_gradients,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
     roundings,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 from cnnbench.numerics.hard_operands import Hardness, hard_operands, of_every_size
 from cnnbench.numerics.reference import LayerCall
 from cnnbench.numerics.ties import Backward, Hull, ties_of

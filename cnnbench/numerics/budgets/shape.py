@@ -9,13 +9,12 @@ from cnnbench.numerics.budgets.base import (
     GradientBudget,
     GradientSetting,
     exact,
-    exact_gradients,
     exact_on_integers,
-    exact_outputs,
     forward_formula,
     gradient_formula,
     sum_of_products,
 )
+from cnnbench.numerics.budgets.exact import exact_gradients, exact_outputs
 
 exact_on_integers("flatten", "reshape", "transpose", "squeeze", "unsqueeze", "tile")
 exact_on_integers("expand", when=lambda layer, inputs: len(inputs) == 1 or inputs[1][0] > 0)

@@ -11,7 +11,8 @@ from typing import Literal
 from cnnbench.errors import SpecError, did_you_mean
 from cnnbench.spec.fields import checked
 from cnnbench.spec.graph.batch_axis import refuse_batch
-from cnnbench.spec.graph.model import Graph, Input, Node, producer, value_names
+from cnnbench.spec.graph.model import Graph, Input, Node
+from cnnbench.spec.graph.names import producer, value_names
 from cnnbench.spec.graph.reading import output_dtypes, require_inputs
 from cnnbench.spec.graph.sharing import Holders
 from cnnbench.spec.layers import Dtype, Layer, Shape

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph, Node
-from cnnbench.spec.graph.model import value_names
+from cnnbench.spec.graph.names import value_names
 from cnnbench.spec.interchange.onnx_metadata import Kept, keep
 from cnnbench.spec.layers import Layer
 
