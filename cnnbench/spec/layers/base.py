@@ -57,7 +57,7 @@ class Layer:
             on them: boxes that say where to look.
         example: Fields and input shapes with which the kind can be shown and tried; integers in inputs are 0 or 1.
         is_composite: Whether primitives make the layer up (``spec.composites``), so that its name is a scope.
-        is_shipped: Whether the kind is one of cnnbench itself and of no plugin.
+        is_shipped: Whether the kind is one of those that cnnbench itself offers to networks.
         moves: Whether the layer only moves values: its first input, and so its outputs, may be of either dtype.
     """
 
@@ -88,7 +88,7 @@ class Layer:
                 )
             cls.kind = kind
             package, _, cls.family = cls.__module__.rpartition(".")
-            cls.is_shipped = package.startswith("cnnbench.")
+            cls.is_shipped = package.startswith("cnnbench.spec.")
             _KINDS[kind] = cls
 
     def resolve(self, inputs: Shapes) -> Self:
