@@ -26,34 +26,40 @@ def claims(
     seeds: Annotated[int, typer.Option("--seeds", help="Repetitions of what is random.")] = 10,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out those that train networks.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Writes a page and a chart of each here.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Keeps results here, with a page and charts."),
     ] = None,
     *,
     shown: o.ShownQuietly,
 ) -> None:
     """Try statements about convolutional networks: what was measured, where it should lie, and the verdict."""
     from cnnbench.face.claiming import examine_claims
+    from cnnbench.harness.run.files import check_folder_writable
 
-    page = None
     if output is not None:
-        from cnnbench.output.claims_page import ClaimsPage
-
-        page = ClaimsPage(output, backend)
+        check_folder_writable(output, "--output")
 
     def progress(finding: ClaimFinding) -> None:
-        if page is not None:
-            page.add(finding)
         if not shown.json and not shown.quiet:
             _print(finding)
 
-    found = examine_claims(names or (), backend, seeds, quick=quick, on_finding=progress)
+    found = examine_claims(names or (), backend, seeds, quick=quick, folder=output, on_finding=progress)
     if shown.json:
         print_json(found.to_json())
     else:
         print_table(
-            ["claim", "verdict"],
-            [[str(item.claim.number) + " " + item.claim.name, item.verdict] for item in found.findings],
+            ["claim", "verdict", ""],
+            [
+                [
+                    f"{item.claim.number} {item.claim.name}",
+                    item.verdict,
+                    "kept" if item.claim.name in found.kept else "",
+                ]
+                for item in found.findings
+            ],
         )
+        for note in found.notes:
+            echo(f"note: {note}", err=True)
     if not found.findings or any(item.verdict == "undecided" for item in found.findings):
         raise typer.Exit(UNDECIDED)
 

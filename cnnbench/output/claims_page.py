@@ -32,22 +32,36 @@ class ClaimsPage:
 
     def __init__(self, target: Path, backend: str) -> None:
         self._target, self._backend = target, backend
-        self._findings: list[ClaimFinding] = []
+        self._findings: dict[str, ClaimFinding] = {}
+        self._remarks: dict[str, str | None] = {}
         target.mkdir(parents=True, exist_ok=True)
 
-    def add(self, found: ClaimFinding) -> None:
-        """Adds what became of a claim."""
-        self._findings.append(found)
+    def add(self, found: ClaimFinding, remark: str | None = None) -> None:
+        """Adds what became of a claim, in place of what became of it before.
+
+        Args:
+            found: The figures.
+            remark: A sentence below its verdict.
+        """
+        self._findings[found.claim.name], self._remarks[found.claim.name] = found, remark
         name = f"claims-{found.claim.name}"
-        write_atomically(self._target / f"{name}.svg", svg(name, lambda: _chart(found.evidence)) + "\n")
-        page = "\n".join(_parts(self._findings, self._backend)).rstrip() + "\n"
-        write_atomically(self._target / "claims.md", page)
+        if found.evidence:
+            write_atomically(self._target / f"{name}.svg", svg(name, lambda: _chart(found.evidence)) + "\n")
+        write_atomically(self._target / "claims.md", "\n".join(self._parts()).rstrip() + "\n")
+
+    def _parts(self) -> Iterator[str]:
+        findings = sorted(self._findings.values(), key=lambda item: (item.claim.number, item.claim.name))
+        yield from _verdicts(findings, self._backend)
+        for found in findings:
+            yield from _section(found, self._remarks[found.claim.name])
 
 
-def _parts(findings: Sequence[ClaimFinding], backend: str) -> Iterator[str]:
+def _verdicts(findings: Sequence[ClaimFinding], backend: str) -> Iterator[str]:
     yield "# Claims about convolutional networks, tried\n"
     spent = math.fsum(found.seconds for found in findings)
-    yield f"Computed by {backend} in {seconds(spent)}, over {_seeds(findings)} seeds where something is random.\n"
+    counts = _seeds(findings)
+    repeated = f", over {counts} seeds where something is random" if counts else ""
+    yield f"Computed by {backend} in {seconds(spent)}{repeated}.\n"
     rows = [
         (
             Entry(str(found.claim.number)),
@@ -59,23 +73,28 @@ def _parts(findings: Sequence[ClaimFinding], backend: str) -> Iterator[str]:
     ]
     columns = (Column(""), Column("statement", "left", prose=True), Column("verdict", "left"), Column("took"))
     yield to_markdown(ReportTable("Verdicts", columns, tuple(rows)))
-    for found in findings:
-        yield from _section(found)
 
 
-def _seeds(findings: Sequence[ClaimFinding]) -> int:
-    return max((len(item.values) for found in findings for item in found.evidence), default=0)
+def _seeds(findings: Sequence[ClaimFinding]) -> str:
+    """How many; several numbers where claims were tried over different ones; "" where nothing is random."""
+    counts = {max((len(item.values) for item in found.evidence), default=0) for found in findings}
+    return " or ".join(map(str, sorted(counts - {0, 1})))
 
 
-def _section(found: ClaimFinding) -> Iterator[str]:
+def _section(found: ClaimFinding, remark: str | None) -> Iterator[str]:
     claim = found.claim
     yield f"## {claim.number}. {claim.name}: {found.verdict}\n"
     yield f"{escape_markdown(claim.statement)} ({escape_markdown(claim.source)})\n"
     for condition in claim.conditions:
         yield f"* if {escape_markdown(condition)}"
+    if found.lack is not None:
+        yield f"* the experiment failed: {escape_markdown(found.lack)}"
+    if remark is not None:
+        yield f"* {escape_markdown(remark)}"
     yield ""
-    yield to_markdown(figures_table(found.evidence))
-    yield f"![{claim.name}](claims-{claim.name}.svg)\n"
+    if found.evidence:
+        yield to_markdown(figures_table(found.evidence))
+        yield f"![{claim.name}](claims-{claim.name}.svg)\n"
 
 
 def figures_table(evidence: Sequence[ClaimEvidence]) -> ReportTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from cnnbench.claims.claim import ClaimEvidence, ClaimFinding, NetworkClaim
@@ -40,6 +41,17 @@ def test_a_chart_shows_where_the_statement_has_each_figure(tmp_path):
     drawn = (tmp_path / "claims-mine.svg").read_text()
     assert "too large" in drawn
     assert drawn.count("fill: #d7eadb") == 2
+
+
+def test_a_failed_experiment_stands_on_the_page_without_a_chart_and_findings_are_in_the_claims_order(tmp_path):
+    page = ClaimsPage(tmp_path, "numpy")
+    page.add(replace(finding("mine"), lack="RuntimeError: no memory"))
+    page.add(replace(finding("early", EXACT), claim=replace(finding("early").claim, number=2)), "a remark")
+    text = (tmp_path / "claims.md").read_text()
+    assert "* the experiment failed: RuntimeError: no memory" in text
+    assert text.index("## 2. early") < text.index("* a remark") < text.index("## 7. mine: undecided")
+    assert "seeds" not in text
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["claims-early.svg"]
 
 
 def test_a_figure_that_is_no_number_is_drawn_and_undecided(tmp_path):

@@ -1,12 +1,13 @@
-"""``claims/<id>.json`` of a run: what became of a claim, with what it was made from."""
+"""``claims/<id>.json`` of a run or of a folder of claims: what became of a claim, with what it was made from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from cnnbench.errors import DataError
+from cnnbench.errors import DataError, SpecError
 from cnnbench.execution.sources import own_digest, plugin_digest
 from cnnbench.harness.passes.events import ClaimTried
 from cnnbench.harness.run.files import read_model, to_json, write_atomically
@@ -17,6 +18,10 @@ from cnnbench.harness.worker.protocol.claims import ClaimReply
 from cnnbench.spec.content import content_digest
 from cnnbench.spec.frozen import Frozen
 from cnnbench.version import __version__
+
+if TYPE_CHECKING:
+    from cnnbench.claims.claim import ClaimFinding
+    from cnnbench.claims.laboratory import Laboratory
 
 FOLDER = "claims"
 
@@ -36,6 +41,32 @@ class ClaimRecord(Frozen):
     made_from: dict[str, str]
     versions: dict[str, str]
 
+    @property
+    def series(self) -> str:
+        """Backend and mode, as tables name them."""
+        return f"{self.claim.backend} {self.claim.mode}"
+
+    def finding(self) -> ClaimFinding:
+        """The result as experiments give it; the claim's own experiment is not in the record."""
+        from cnnbench.claims.claim import ClaimEvidence, ClaimFinding, NetworkClaim
+
+        found = self.result
+        claim = NetworkClaim(
+            self.claim.name,
+            found.number,
+            found.statement,
+            found.source,
+            _tried_before,
+            found.conditions,
+            found.trains,
+        )
+        evidence = tuple(ClaimEvidence(item.what, item.values, item.least, item.most) for item in found.evidence)
+        return ClaimFinding(claim, evidence, found.seconds, found.lack)
+
+
+def _tried_before(laboratory: Laboratory) -> NoReturn:
+    raise SpecError("what was read from a folder has no experiment", remedy="cnnbench claims tries it again")
+
 
 class ClaimRow(Frozen):
     """A claim in a run's summary. Args: verdict: None where it was not tried. reason: why not."""
@@ -48,13 +79,14 @@ class ClaimRow(Frozen):
 
 
 class KeptClaims:
-    """The claims of a run, each a file that says what it was made from; one made from something else is tried again.
+    """Claims in a folder, each a file that says what it was made from; one made from something else is tried again.
 
     Args:
-        folder: The run's.
-        planned: What it tries.
+        folder: The run's, or another.
+        planned: What is tried.
         installed: Gives the versions of all that is installed.
         note: Takes a sentence for the summary.
+        described: What a backend in this process says of itself; of a worker's, the versions and threads say it.
     """
 
     def __init__(
@@ -63,8 +95,10 @@ class KeptClaims:
         planned: tuple[PlannedClaim, ...],
         installed: Callable[[], Mapping[str, str]],
         note: Callable[[str], None],
+        described: Mapping[str, str] | None = None,
     ) -> None:
         self._folder, self._planned, self._installed, self._note = folder, planned, installed, note
+        self._described = described
 
     def keep(self, event: ClaimTried) -> None:
         """Writes what became of a claim."""
@@ -78,13 +112,14 @@ class KeptClaims:
 
     def missing(self) -> tuple[PlannedClaim, ...]:
         """Those that can be tried here and were not, as things are now."""
-        return tuple(claim for claim in self._planned if claim.skip is None and self._kept(claim) is None)
+        return tuple(claim for claim in self._planned if claim.skip is None and self.kept(claim) is None)
 
     def rows(self) -> tuple[ClaimRow, ...]:
         """For the summary, every claim that was planned."""
-        return tuple(_row(claim, self._kept(claim)) for claim in self._planned)
+        return tuple(_row(claim, self.kept(claim)) for claim in self._planned)
 
-    def _kept(self, claim: PlannedClaim) -> ClaimRecord | None:
+    def kept(self, claim: PlannedClaim) -> ClaimRecord | None:
+        """What became of a claim, if it would be made from the same today."""
         path = _path(self._folder, claim)
         if not path.is_file():
             return None
@@ -98,13 +133,20 @@ class KeptClaims:
             self._note(f"the claim {claim.name} is tried again: it was made from another {differing[0]}")
         return None if differing else record
 
+    def changed(self, record: ClaimRecord) -> list[str]:
+        """What a record was made from that is another today; that it has other seeds does not count."""
+        return differences(record.made_from, self._sources(record.claim))
+
     def _sources(self, claim: PlannedClaim) -> dict[str, str]:
-        return {
-            "claim": content_digest(claim.model_dump(mode="json", exclude={"skip"})),
+        found = {
+            "claim": content_digest([claim.name, claim.backend, claim.mode]),
+            "number of seeds": str(claim.seeds),
+            "number of threads": str(claim.threads),
             "set of packages": content_digest(dict(self._installed())),
             "cnnbench": f"{__version__} {own_digest()}",
             "code of plugins": plugin_digest(),
         }
+        return found if self._described is None else found | {"backend": content_digest(dict(self._described))}
 
 
 def read_claims(folder: Path) -> tuple[ClaimRecord, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnnbench.harness.worker.protocol.messages import AnyFloat, Message, Request, Text
+
+if TYPE_CHECKING:
+    from cnnbench.claims.claim import ClaimFinding
 
 
 class TriedFigure(Message):
@@ -32,6 +35,30 @@ class ClaimReply(Message):
     seconds: float
     lack: Text | None
     verdict: str
+
+    @classmethod
+    def of(cls, found: ClaimFinding) -> ClaimReply:
+        """A finding as a message."""
+        claim = found.claim
+        return cls(
+            number=claim.number,
+            statement=claim.statement,
+            source=claim.source,
+            conditions=claim.conditions,
+            trains=claim.trains,
+            evidence=tuple(
+                TriedFigure(
+                    what=item.what,
+                    values=tuple(map(float, item.values)),
+                    least=None if item.least is None else float(item.least),
+                    most=None if item.most is None else float(item.most),
+                )
+                for item in found.evidence
+            ),
+            seconds=found.seconds,
+            lack=found.lack,
+            verdict=found.verdict,
+        )
 
 
 class ClaimRequest(Request[ClaimReply]):
