@@ -91,27 +91,37 @@ class Draws:
             return images
         if images.ndim != 4:
             raise SpecError("augmentation takes pictures", received=images.shape, expected="(N, C, H, W)")
-        flipped = np.where(self.flips[positions][:, None, None, None], images[..., ::-1], images)
-        pad = self.augmentation.crop_padding
-        if not pad:
-            return self._with_holes(flipped, positions)
-        height, width = images.shape[2:]
-        padded = np.pad(flipped, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-        cut = [
-            picture[:, top : top + height, left : left + width]
-            for picture, (top, left) in zip(padded, self.offsets[positions], strict=True)
-        ]
-        return self._with_holes(np.stack(cut), positions)
+        varied = images.copy()
+        if self.augmentation.flip:
+            flips = self.flips[positions]
+            varied[flips] = images[flips, ..., ::-1]
+        if self.augmentation.crop_padding:
+            varied = self._cropped(varied, positions)
+        if self.augmentation.cutout:
+            np.copyto(varied, 0, where=self._holes(varied.shape[2:], positions))
+        return varied
 
-    def _with_holes(self, images: NDArray[np.float32], positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _cropped(self, images: NDArray[np.float32], positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The images, each cut out of itself with zeros around it."""
+        import numpy as np
+        from numpy.lib.stride_tricks import sliding_window_view
+
+        pad = self.augmentation.crop_padding
+        count, channels, height, width = images.shape
+        padded = np.zeros((count, channels, height + 2 * pad, width + 2 * pad), images.dtype)
+        padded[:, :, pad:-pad, pad:-pad] = images
+        places = sliding_window_view(padded, (height, width), axis=(2, 3))
+        top, left = self.offsets[positions].T
+        return places[np.arange(count), :, top, left]
+
+    def _holes(self, sides: tuple[int, ...], positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Where images of (H, W) are zeros in all channels: (B, 1, H, W)."""
         import numpy as np
 
         size = self.augmentation.cutout
-        if not size:
-            return images
-        found, sides = images.copy(), images.shape[2:]
-        centres = (self.places[positions] * sides).astype(np.int64)
-        for picture, (y, x) in zip(found, centres, strict=True):
-            top, left = (max(0, int(centre) - size // 2) for centre in (y, x))
-            picture[:, top : int(y) - size // 2 + size, left : int(x) - size // 2 + size] = 0
-        return found
+        first = (self.places[positions] * sides).astype(np.int64) - size // 2
+        rows, columns = (
+            (np.arange(side) >= start[:, None]) & (np.arange(side) < start[:, None] + size)
+            for side, start in zip(sides, first.T, strict=True)
+        )
+        return (rows[:, :, None] & columns[:, None, :])[:, None]

@@ -126,6 +126,39 @@ def outer(places: range, centre: int, size: int) -> Any:
     return np.array([[centre - size // 2 <= place < centre - size // 2 + size] for place in places])
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"flip": True},
+        {"crop_padding": 2},
+        {"crop_padding": 7},
+        {"cutout": 3},
+        {"cutout": 9},
+        {"flip": True, "crop_padding": 1, "cutout": 4},
+    ],
+    ids=str,
+)
+def test_a_batch_is_varied_bit_for_bit_as_its_images_are_one_by_one(fields: dict[str, int]) -> None:
+    """What is NaN, infinite or a negative zero stays so, and the images that were given stay as they are."""
+    images, positions = pictures(50), np.random.default_rng(1).permutation(80)[:50]
+    images[::7], images[3, :, 2, 2], images[4, 0, 1, 1] = -0.0, np.nan, np.inf
+    before, draws = images.tobytes(), Augmentation(**fields).draw(80, 5, 2)
+    found = draws.apply(images, positions)
+    assert (found.dtype, found.flags.c_contiguous, images.tobytes()) == (np.float32, True, before)
+    pad, size = fields.get("crop_padding", 0), fields.get("cutout", 0)
+    for picture, made, place in zip(images, found, positions, strict=True):
+        expected = picture[:, :, ::-1] if draws.flips[place] else picture
+        top, left = draws.offsets[place]
+        wide = np.pad(expected, ((0, 0), (pad, pad), (pad, pad)))
+        expected = wide[:, top : top + 5, left : left + 6].copy()
+        y, x = (int(share * side) for share, side in zip(draws.places[place], (5, 6), strict=True))
+        for row in range(5):
+            for column in range(6):
+                if 0 <= row - y + size // 2 < size and 0 <= column - x + size // 2 < size:
+                    expected[:, row, column] = 0
+        assert made.tobytes() == expected.tobytes()
+
+
 def test_mixup_mixes_images_and_targets_by_one_share_of_beta() -> None:
     """Each mixed row is l x + (1 - l) x' for one other row, the same for its target; shares are those of Beta(a, a)."""
     images, targets, shares = pictures(6), np.eye(6), []
