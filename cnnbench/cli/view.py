@@ -36,6 +36,10 @@ class Looked:
     pixels: Annotated[
         str, typer.Option(help="How bytes become numbers: imagenet, efficientnet_lite or unit (0 to 1).")
     ] = "imagenet"
+    compare_input: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="What another program made of the picture, as .npy: is it the network's input?"),
+    ] = None
     class_number: Annotated[
         int | None, typer.Option("--class", metavar="N", help="The class; that of the largest score unless given.")
     ] = None
@@ -104,6 +108,7 @@ def view(
         limit=looked.limit,
         style=looked.style,
         pixels=looked.pixels,
+        compare_input=looked.compare_input,
         settings=_settings(looked.set),
         box=_box(looked.box),
         check=computed.check,
@@ -122,6 +127,8 @@ def _show(found: ViewFindings, shown: o.ShownQuietly) -> None:
         return
     rows = [[item.view.name, item.backend, item.status, _used(item.used)] for item in found.findings]
     print_table(["view", "backend", "status", "of the budget"], rows)
+    if found.compared_input is not None:
+        echo(found.compared_input.in_words)
     for item in found.findings if not shown.quiet else ():
         for said in item.said:
             echo(f"{item.view.name} on {item.backend}: {said}")

@@ -184,6 +184,7 @@ class ViewKeywords(TypedDict, total=False):
         data: A dataset, for views of many images; without an image its first one is looked at. limit: images of it.
         style: A picture's file, for the transfer of its style.
         pixels: How a picture becomes numbers: ``imagenet``, ``efficientnet_lite`` or ``unit``.
+        compare_input: A ``.npy`` file that another program made of the image: is it the network's input?
         settings: Numbers of views by name: ``{"steps": 64}``.
         box: (top, bottom, left, right) in pixels: the share of each map that lies inside is given.
         check: Whether views are compared with the reference; where several backends are named, unless given.
@@ -203,6 +204,7 @@ class ViewKeywords(TypedDict, total=False):
     limit: int
     style: Path | str | None
     pixels: str
+    compare_input: Path | str | None
     settings: Mapping[str, float]
     box: Sequence[int] | None
     check: bool | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -17,6 +17,7 @@ from cnnbench.face.networks import Model, Network, load
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cnnbench.training.preprocessing_faults import PreprocessingVerdict
     from cnnbench.views.agreement import ViewTruth
     from cnnbench.views.faults import ViewFault
     from cnnbench.views.finding import ViewFinding
@@ -33,17 +34,20 @@ class ViewFindings:
         classes: The class that each image was looked at for; () where no view needs one.
         findings: By view, and for each by backend.
         files: What was written, the page last; () where no folder was named.
+        compared_input: Whether another program's input is the network's; None where none was given.
     """
 
     network: str
     classes: tuple[int, ...]
     findings: tuple[ViewFinding, ...]
     files: tuple[Path, ...] = ()
+    compared_input: PreprocessingVerdict | None = None
 
     @property
     def exit_code(self) -> int:
-        """4 where a backend's view lies beyond its budget, else 0."""
-        return 4 if any(found.status == "differs" for found in self.findings) else 0
+        """4 where a backend's view lies beyond its budget, or the compared input is wrong, else 0."""
+        wrong = self.compared_input is not None and not self.compared_input.right
+        return 4 if wrong or any(found.status == "differs" for found in self.findings) else 0
 
     def to_json(self) -> dict[str, Any]:
         """What ``cnnbench view --json`` prints."""
@@ -52,6 +56,7 @@ class ViewFindings:
             "classes": list(self.classes),
             "views": [found.to_json() for found in self.findings],
             "files": [str(path) for path in self.files],
+            "compared_input": None if self.compared_input is None else asdict(self.compared_input),
         }
 
 
@@ -96,6 +101,7 @@ def view(
         ViewedNetwork(model.graph, model.arrays, BackendRunner(item.load(settings), each))
         for item, each in zip(chosen, options, strict=True)
     ]
+    verdict = _compared_input(networks[0], image, how)
     request = _request(networks[0], image, chosen_views, how)
     box = None if (given := how.get("box")) is None else require_box(given, networks[0].image)
     check = how.get("check")
@@ -114,7 +120,21 @@ def view(
             from cnnbench.output.recorders.mlflow_view_folder import log_views
 
             log_views(uri, model.graph.name, files, findings)
-    return ViewFindings(model.graph.name, request.classes, tuple(findings), files)
+    return ViewFindings(model.graph.name, request.classes, tuple(findings), files, verdict)
+
+
+def _compared_input(
+    network: ViewedNetwork, image: Path | str | NDArray[Any] | None, how: ViewKeywords
+) -> PreprocessingVerdict | None:
+    from cnnbench.views.images import compare_input
+
+    if (given := how.get("compare_input")) is None:
+        return None
+    if not isinstance(image, str | Path):
+        raise SuiteError(
+            "the input has no picture to be compared with", where="--compare-input", expected="--image FILE"
+        )
+    return compare_input(image, given, network.image, how.get("pixels", "imagenet"))
 
 
 def _model(network: Network, how: ViewKeywords) -> Model:

@@ -124,4 +124,5 @@ class Draws:
             (np.arange(side) >= start[:, None]) & (np.arange(side) < start[:, None] + size)
             for side, start in zip(sides, first.T, strict=True)
         )
-        return (rows[:, :, None] & columns[:, None, :])[:, None]
+        holes: NDArray[np.bool_] = rows[:, None, :, None] & columns[:, None, None, :]
+        return holes

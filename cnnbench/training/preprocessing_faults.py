@@ -77,6 +77,17 @@ class PreprocessingVerdict:
     faults: tuple[str, ...]
     largest: float | None
 
+    @property
+    def in_words(self) -> str:
+        """A sentence: "the input is wrong: BGR where the network wants RGB (OpenCV's order)"."""
+        if self.right:
+            return "the input is the one that the network wants"
+        if self.largest is None:
+            return "the input is wrong: it has another shape than the one that the network wants"
+        if not self.faults:
+            return f"the input is wrong, by up to {self.largest:.3g} grey levels of 255: nothing known explains it"
+        return "the input is wrong: " + "; or ".join(FAULTS[name][0] for name in self.faults)
+
 
 def examine_input(
     wanted: Preprocessing, picture: Picture, given: Input, grey_levels: float = 0.0

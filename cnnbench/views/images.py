@@ -14,6 +14,7 @@ from cnnbench.spec.layers import Shape
 from cnnbench.training.datasets.pictures import IMAGENET, Moments, normalised, resize_and_crop, with_channels
 from cnnbench.training.preprocessing import EFFICIENTNET_LITE, Preprocessing
 from cnnbench.training.preprocessing import IMAGENET as IMAGENET_INPUT
+from cnnbench.training.preprocessing_faults import PreprocessingVerdict, examine_input
 
 Array = NDArray[Any]
 UNIT = Preprocessing(shorter_side=256, filter="bilinear", crop=224, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
@@ -40,10 +41,7 @@ def read_images(path: Path | str, image: Shape, pixels: str = "imagenet") -> NDA
         SuiteError: Unknown ``pixels``.
     """
     path = Path(path)
-    if pixels not in PIXELS:
-        raise SuiteError(f"unknown pixels {pixels!r}", where="--pixels", remedy=did_you_mean(pixels, PIXELS))
-    if not path.is_file():
-        raise DataError("there is no such file", where=str(path), expected="a picture, or images as .npy")
+    _require(path, pixels)
     found = _array(path) if path.suffix == ".npy" else _picture(path, image, pixels)[None]
     if found.ndim == 3:
         found = found[None]
@@ -57,6 +55,44 @@ def read_images(path: Path | str, image: Shape, pixels: str = "imagenet") -> NDA
     return np.ascontiguousarray(found, np.float32)
 
 
+def compare_input(
+    picture: Path | str, given: Path | str, image: Shape, pixels: str = "imagenet"
+) -> PreprocessingVerdict:
+    """Whether an input that another program made of a picture is the network's, and if not, what went wrong.
+
+    Args:
+        picture: A picture's file, which is preprocessed as ``read_images`` does.
+        given: A ``.npy`` file of (C, H, W) or (1, C, H, W): what was made of it.
+        image: The shape that the network takes, (3, S, S).
+        pixels: As of ``read_images``.
+
+    Raises:
+        DataError: A file is not there or cannot be read, or the input is not finite.
+        SuiteError: The picture is an array already, the network takes no squares in colour, or unknown ``pixels``.
+    """
+    picture, given = Path(picture), Path(given)
+    channels, height, width = image
+    if picture.suffix == ".npy" or channels != 3 or height != width:
+        raise SuiteError(
+            "the input cannot be compared",
+            where="--compare-input",
+            received=f"{picture.name} for a network of {tuple(image)}",
+            expected="--image with a picture's file, and a network of square pictures in colour",
+        )
+    _require(picture, pixels)
+    found = _array(given)
+    if found.dtype.kind not in "fiu":
+        raise DataError("the input is no array of numbers", where=str(given), received=str(found.dtype))
+    return examine_input(_contract(pixels, height), _pixels(picture), found[0] if found.shape[:1] == (1,) else found)
+
+
+def _require(path: Path, pixels: str) -> None:
+    if pixels not in PIXELS:
+        raise SuiteError(f"unknown pixels {pixels!r}", where="--pixels", remedy=did_you_mean(pixels, PIXELS))
+    if not path.is_file():
+        raise DataError("there is no such file", where=str(path), expected="a picture, or images as .npy")
+
+
 def _array(path: Path) -> Array:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
@@ -64,16 +100,25 @@ def _array(path: Path) -> Array:
         raise DataError(f"the file is no plain .npy array: {error}", where=str(path)) from None
 
 
+def _contract(pixels: str, side: int) -> Preprocessing:
+    return replace(PIXELS[pixels], crop=side, shorter_side=round(side * 256 / 224))
+
+
 def _picture(path: Path, image: Shape, pixels: str) -> Array:
+    picture = _pixels(path)
+    channels, height, width = image
+    if channels == 3 and height == width:
+        return _contract(pixels, height)(picture)
+    batch = with_channels(picture.transpose(2, 0, 1)[None] / 255, channels)
+    return np.asarray(normalised(resize_and_crop(batch, height, width), MOMENTS[pixels])[0])
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3)."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as file:
-            picture = np.asarray(file.convert("RGB"))
+            return np.asarray(file.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None
-    channels, height, width = image
-    if channels == 3 and height == width:
-        return replace(PIXELS[pixels], crop=height, shorter_side=round(height * 256 / 224))(picture)
-    batch = with_channels(picture.transpose(2, 0, 1)[None] / 255, channels)
-    return np.asarray(normalised(resize_and_crop(batch, height, width), MOMENTS[pixels])[0])

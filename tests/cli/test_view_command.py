@@ -12,6 +12,8 @@ from cnnbench import registry
 from cnnbench.cli.entry import execute
 from cnnbench.errors import SuiteError
 from cnnbench.hookspecs import hookimpl
+from cnnbench.training.preprocessing import IMAGENET
+from cnnbench.views.images import read_images
 from cnnbench.views.view import NetworkView, Panel, ViewResult
 
 
@@ -112,6 +114,41 @@ def test_the_face_takes_a_picture_and_arrays(folder):
         cnnbench.view("lenet5", np.load("x.npy"), [])
     with pytest.raises(TypeError, match="did you mean 'nodes'"):
         cnnbench.view("lenet5", np.load("x.npy"), node="conv1")
+
+
+def test_what_another_program_made_of_a_picture_is_compared_and_its_mistake_named(folder, capsys):
+    from PIL import Image
+
+    drawn = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    Image.fromarray(drawn).save("noise.png")
+    right = read_images("noise.png", (3, 32, 32))
+    mean, std = (np.reshape(values, (3, 1, 1)) for values in (IMAGENET.mean, IMAGENET.std))
+    np.save("right.npy", right)
+    np.save("bgr.npy", ((right * std + mean)[:, ::-1] - mean) / std)
+    np.save("bytes.npy", np.clip(right[0] * std + mean, 0, 255))
+    np.save("other.npy", right[..., ::-1])
+    np.save("small.npy", right[0, :, 1:])
+    line = ["view", "resnet20", "--image", "noise.png", "-o", "out", "-q"]
+    for name, code, said in (
+        ("right", 0, "the input is the one that the network wants"),
+        ("bgr", 4, "the input is wrong: BGR where the network wants RGB"),
+        ("bytes", 4, "the input is wrong: values left from 0 to 255"),
+        ("other", 4, "grey levels of 255: nothing known explains it"),
+        ("small", 4, "another shape than the one"),
+    ):
+        assert execute([*line, "--compare-input", f"{name}.npy"]) == code
+        assert said in capsys.readouterr().out
+    found = cnnbench.view("resnet20", "noise.png", compare_input="bgr.npy")
+    assert found.to_json()["compared_input"]["faults"] == ("channels_reversed",)
+    np.savez("many.npz", right)
+    for arguments, said in (
+        (["resnet20", "--image", "noise.png", "--compare-input", "none.npy"], "none.npy"),
+        (["resnet20", "--image", "noise.png", "--compare-input", "many.npz"], "many.npz"),
+        (["resnet20", "--image", "right.npy", "--compare-input", "bgr.npy"], "--image with a picture's file"),
+        (["lenet5", "--image", "noise.png", "--compare-input", "bgr.npy"], "square pictures in colour"),
+        (["resnet20", "--data", "digits", "--compare-input", "bgr.npy"], "expected: --image FILE"),
+    ):
+        assert said in refused(capsys, *arguments)
 
 
 def test_how_much_of_a_map_lies_in_a_box_is_told(folder, capsys):
