@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ModelRunner, ReadModel
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelReader, ModelRunner, ReadModel
 
 
 def _load() -> Backend:
@@ -78,10 +78,22 @@ def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
     return FunctionRunner(model, mode, policy, device)
 
 
+def _gradients(model: Any, inputs: Sequence[Any], cotangents: Sequence[Any]) -> ModelGradients | None:
+    from cnnbench_jax.gradients import gradients
+
+    return gradients(model, inputs, cotangents)
+
+
+def _with_weights(model: Any, arrays: Sequence[Any]) -> Any:
+    from cnnbench_jax.gradients import with_weights
+
+    return with_weights(model, arrays)
+
+
 @hookimpl
 def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A function with its parameters, ``(apply, params)``."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    calls = (_is_function, _load_model, _read_model, _weights_digest, _runner)
+    calls = (_is_function, _load_model, _read_model, _weights_digest, _runner, _gradients, _with_weights)
     return (ModelReader("JAX", "jax", (), *calls),)

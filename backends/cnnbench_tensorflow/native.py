@@ -25,6 +25,9 @@ class KerasRunner:
         policy: The name of the precision policy.
         device: Left to the backend, which shows TensorFlow one device.
 
+    Attributes:
+        model: The live model, in the precision that was asked for.
+
     Raises:
         UnavailableError: Keras runs on another framework here.
     """
@@ -38,14 +41,14 @@ class KerasRunner:
             )
         self._floatx = precision(policy).storage
         with _floats(self._floatx):
-            live = keras.models.load_model(model, compile=False) if isinstance(model, Path) else model
-            self._model = live if _computes_in(live, self._floatx) else _made_in(live, self._floatx)
+            live = loaded(model)
+            self.model = live if _computes_in(live, self._floatx) else made_in(live, self._floatx, live.get_weights())
         self._call = self._called
         if mode != "eager":
             self._call = tf.function(self._called, jit_compile=mode == "xla", autograph=False)
 
     def _called(self, *operands: Any) -> Any:
-        return self._model(list(operands) if len(operands) > 1 else operands[0], training=False)
+        return self.model(list(operands) if len(operands) > 1 else operands[0], training=False)
 
     def place(self, array: np.ndarray) -> Any:
         """As ``ModelRunner.place``."""
@@ -83,13 +86,26 @@ def _computes_in(model: Any, dtype: str) -> bool:
     return all(part.dtype_policy.name == dtype for part in parts)
 
 
-def _made_in(model: Any, dtype: str) -> Any:
-    """The same model with its layers' policy, and its weights, in another precision."""
+def loaded(model: Any) -> Any:
+    """A live model, of a file where ``model`` is its path."""
+    import keras
+
+    return keras.models.load_model(model, compile=False) if isinstance(model, Path) else model
+
+
+def made_in(model: Any, dtype: str, weights: Sequence[Any]) -> Any:
+    """The same model with its layers' policy in another precision, and with other weights.
+
+    Args:
+        model: It is left as it is.
+        dtype: The precision.
+        weights: In the order of ``model.get_weights()``.
+    """
     import keras
 
     text = json.loads(model.to_json())
     copy = keras.models.model_from_json(json.dumps(_policies(text, dtype)))
-    copy.set_weights([np.asarray(item, np.float64) for item in model.get_weights()])
+    copy.set_weights([np.asarray(item, np.float64) for item in weights])
     return copy
 
 

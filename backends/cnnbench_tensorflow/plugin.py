@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ModelRunner, ReadModel
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelReader, ModelRunner, ReadModel
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 
@@ -90,10 +90,22 @@ def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
     return KerasRunner(model, mode, policy, device)
 
 
+def _gradients(model: Any, inputs: Sequence[Any], cotangents: Sequence[Any]) -> ModelGradients | None:
+    from cnnbench_tensorflow.gradients import gradients
+
+    return gradients(model, inputs, cotangents)
+
+
+def _with_weights(model: Any, arrays: Sequence[Any]) -> Any:
+    from cnnbench_tensorflow.gradients import with_weights
+
+    return with_weights(model, arrays)
+
+
 @hookimpl
 def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A ``keras.Model`` and the files ``.keras``, which need neither Keras nor TensorFlow to be read."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    calls = (_is_model, lambda path: path, _read_model, _weights_digest, _runner)
+    calls = (_is_model, lambda path: path, _read_model, _weights_digest, _runner, _gradients, _with_weights)
     return (ModelReader("Keras", "tensorflow", (".keras",), *calls),)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelReader, ModelRunner, ReadModel
+    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelReader, ModelRunner, ReadModel
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".tar.gz", ".tgz", ".bin.index.json", ".pth.index.json")
@@ -100,10 +100,22 @@ def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
     return ModuleRunner(model, mode, policy, device)
 
 
+def _gradients(model: Any, inputs: Sequence[Any], cotangents: Sequence[Any]) -> ModelGradients | None:
+    from cnnbench_torch.gradients import gradients
+
+    return gradients(model, inputs, cotangents)
+
+
+def _with_weights(model: Any, arrays: Sequence[Any]) -> Any:
+    from cnnbench_torch.gradients import with_weights
+
+    return with_weights(model, arrays)
+
+
 @hookimpl
 def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A ``torch.nn.Module``, and the programs that ``torch.export.save`` writes."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    calls = (_is_module, _load_model, _read_model, _weights_digest, _runner)
+    calls = (_is_module, _load_model, _read_model, _weights_digest, _runner, _gradients, _with_weights)
     return (ModelReader("PyTorch", "torch", (".pt2",), *calls),)

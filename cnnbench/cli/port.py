@@ -36,7 +36,7 @@ def port(
         Path | None, typer.Option("--reproduce", metavar="DIR", help="Write the first node where they part here.")
     ] = None,
     train: Annotated[
-        bool, typer.Option("--train", help="Count momentum, dropout's rate and the kept variance.")
+        bool, typer.Option("--train", help="Compare gradients; count momentum, dropout's rate, the kept variance.")
     ] = False,
     seed: o.Seed = 0,
     *,

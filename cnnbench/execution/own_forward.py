@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import SpecError, UnavailableError
@@ -100,8 +100,6 @@ def named_outputs(graph: Graph, arrays: list[NDArray[Any]], last: tuple[bool, ..
     Raises:
         SpecError: The model gives another number of outputs.
     """
-    import numpy as np
-
     names = [name for name, _ in graph.outputs]
     if len(arrays) != len(names):
         raise SpecError(
@@ -111,11 +109,21 @@ def named_outputs(graph: Graph, arrays: list[NDArray[Any]], last: tuple[bool, ..
             expected=", ".join(names),
         )
     flags = last or (False,) * len(arrays)
-    moved = [
-        np.ascontiguousarray(np.moveaxis(a, -1, 1)) if moves and a.ndim > 2 else a
-        for a, moves in zip(arrays, flags, strict=True)
-    ]
-    return dict(zip(names, moved, strict=True))
+    return canonical(zip(names, arrays, flags, strict=True))
+
+
+def canonical(arrays: Iterable[tuple[str, NDArray[Any], bool]]) -> dict[str, NDArray[Any]]:
+    """Arrays of a model by name, with channels first.
+
+    Args:
+        arrays: (name, array, whether the model has its channels last).
+    """
+    import numpy as np
+
+    return {
+        name: np.ascontiguousarray(np.moveaxis(array, -1, 1)) if moves and array.ndim > 2 else array
+        for name, array, moves in arrays
+    }
 
 
 def own_outputs(runner: ModelRunner, read: ReadModel, batch: HostArrays) -> dict[str, NDArray[Any]]:

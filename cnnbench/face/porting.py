@@ -11,7 +11,7 @@ from cnnbench.porting.activations import SUFFIX, compare_activations, read_activ
 from cnnbench.porting.messages import ReadRequest
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.porting.port import BATCH, PortResult, Side, compare_networks
-from cnnbench.porting.reading import read_model
+from cnnbench.porting.reading import UserModel, read_model
 from cnnbench.porting.references import parse_reference
 from cnnbench.porting.rounding import NetworkValues
 from cnnbench.porting.values_apart import SAME, distance, values_of
@@ -41,7 +41,8 @@ def port(
         candidate: The network that should be the same; or an ``.npz`` file with the input and the activations of a
             program that is not read.
         image: (C, *spatial) of one image, or its side; None for the networks' own.
-        train: Whether fields that change training only count: momentum, dropout's rate, the kept variance.
+        train: Whether fields that change training only count (momentum, dropout's rate, the kept variance), and
+            gradients are compared: of users' own models by their framework's own differentiation.
         seed: Of the images, and of weights where a network has none of its own.
         folder: Where a file goes that reproduces the first node where they part; None for nowhere.
 
@@ -51,31 +52,43 @@ def port(
     if str(candidate).lower().endswith(SUFFIX):
         found = read_activations(Path(str(candidate)))
         return compare_activations(_side(reference, image, seed), str(candidate), found)
-    sides = (_side(network, image, seed) for network in (reference, candidate))
+    sides = (_side(network, image, seed, gradients=train) for network in (reference, candidate))
     return compare_networks(*sides, training=train, seed=seed, folder=None if folder is None else Path(folder))
 
 
-def _side(network: Network, image: Image, seed: int) -> Side:
+def _side(network: Network, image: Image, seed: int, *, gradients: bool = False) -> Side:
     found = parse_reference(network_name(network)) if isinstance(network, str | Path) else None
     if found is None:
         own = isinstance(network, Graph | Model)
         model = load_examined(network, seed=seed, image=None if own else image)
         name = model.graph.name if isinstance(network, Graph | Model) else str(network)
         return Side(name, model.graph, model.arrays)
-    return _proven(found, image, seed)
+    return _proven(found, image, seed, gradients=gradients)
 
 
-def _proven(reference: ModelReference, image: Image, seed: int) -> Side:
+def _proven(reference: ModelReference, image: Image, seed: int, *, gradients: bool) -> Side:
     """A user's own model, run as it is beside its graph."""
     shape = () if image is None else (3, image, image) if isinstance(image, int) else tuple(image)
-    model = read_model(ReadRequest(reference=reference, image=shape, batch=BATCH, seed=seed))
+    asked = ReadRequest(reference=reference, image=shape, batch=BATCH, seed=seed, gradients=gradients)
+    model = read_model(asked)
     plain = PlainNetwork(lower(model.graph), model.arrays, {})
     inputs = [model.inputs[item.name] for item in model.graph.inputs]
     values = values_of(plain, inputs)
     apart = [distance(model.outputs[name], values[value]) for name, value in plain.graph.outputs]
     worst = max(apart, default=0.0)
     if worst <= SAME:
-        return Side(str(reference), model.graph, model.arrays, notes=model.notes)
+        notes = (*model.notes, *(_unread_gradients(model) if gradients else ()))
+        return Side(str(reference), model.graph, model.arrays, notes=notes, gradients=model.gradients)
     explained = NetworkValues(plain, inputs, precision("float32"))
     beyond = max(explained.share(value, model.outputs[name]) for name, value in plain.graph.outputs)
-    return Side(str(reference), model.graph, model.arrays, worst, beyond, model.notes)
+    lossy = ("its gradients are its graph's: the model computes less accurately than float64",) if gradients else ()
+    return Side(str(reference), model.graph, model.arrays, worst, beyond, (*model.notes, *lossy))
+
+
+def _unread_gradients(model: UserModel) -> list[str]:
+    """The weights whose gradients are not compared with the model's own."""
+    if model.gradients is None:
+        return [f"its gradients are its graph's: a {model.framework} model of this kind is not differentiated"]
+    names = [item.name for item in model.graph.named_weights() if item.name not in model.gradients.weights]
+    text = f"gradients are not compared of weights that are no weights of the model as they are: {', '.join(names[:8])}"
+    return [text + (f" and {len(names) - 8} more" if len(names) > 8 else "")] if names else []

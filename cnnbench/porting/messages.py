@@ -18,6 +18,7 @@ class ReadRequest(Frozen):
         batch: Images of a run of the model as it is; 0 for none.
         seed: Of these images.
         mode: How its framework runs it.
+        gradients: Whether the run is differentiated too.
     """
 
     reference: ModelReference
@@ -25,6 +26,7 @@ class ReadRequest(Frozen):
     batch: int = 0
     seed: int = 0
     mode: str = "eager"
+    gradients: bool = False
 
 
 class ReadReply(Frozen):
@@ -37,6 +39,8 @@ class ReadReply(Frozen):
         weights: The digest of its weights as its framework holds them.
         inputs_last, outputs_last: As ``ReadModel`` has them.
         only_batch: The only batch that the model takes; None where it takes any.
+        moved_weights: The weights that the graph holds as the model does, whose gradients lie beside the reply; None
+            where the model was not differentiated.
     """
 
     graph: dict[str, Any]
@@ -47,6 +51,7 @@ class ReadReply(Frozen):
     inputs_last: tuple[bool, ...]
     outputs_last: tuple[bool, ...]
     only_batch: int | None
+    moved_weights: tuple[str, ...] | None
 
 
 class ReadFailure(Frozen):

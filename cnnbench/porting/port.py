@@ -12,10 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.errors import SpecError
-from cnnbench.porting.alignment import align
+from cnnbench.porting.alignment import Alignment, align
 from cnnbench.porting.differences import PortDifference, differences
+from cnnbench.porting.gradients_apart import (
+    GradientParting,
+    Gradients,
+    gradients_apart,
+    gradients_of,
+    own_in_normal_form,
+)
 from cnnbench.porting.normal_form import normal_form
-from cnnbench.porting.values_apart import SAME, Parting, distance, first_parting, measured, values_of
+from cnnbench.porting.reading import OwnGradients
+from cnnbench.porting.values_apart import SAME, Parting, Ran, distance, first_parting, measured, values_of
 from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.graph import Graph
 
@@ -34,6 +42,7 @@ class Side:
         unproven: How far what the model itself gives is from what its graph gives, where these are not the same.
         beyond: The same over what float32 explains: some layers of frameworks compute in it whatever they are asked.
         notes: What the graph does not show of the model.
+        gradients: By the model's own framework; None where they are those of the graph.
     """
 
     name: str
@@ -42,6 +51,7 @@ class Side:
     unproven: float | None = None
     beyond: float = math.inf
     notes: tuple[str, ...] = ()
+    gradients: OwnGradients | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class PortResult:
         parting: The first node where they part; None where no aligned node does.
         aligned: How many nodes stand for each other.
         notes: What is as well to know.
+        gradient_parting: The first gradient that differs, from the outputs back; None where none does.
+        gradients: How many gradients were compared: of weights and of inputs.
     """
 
     reference: str
@@ -66,6 +78,8 @@ class PortResult:
     parting: Parting | None
     aligned: int
     notes: tuple[str, ...] = ()
+    gradient_parting: GradientParting | None = None
+    gradients: int = 0
 
     @property
     def counted(self) -> tuple[PortDifference, ...]:
@@ -75,7 +89,8 @@ class PortResult:
     @property
     def same(self) -> bool:
         """Whether both are the same network."""
-        return not self.counted and self.parting is None and all(size <= SAME for size in self.outputs.values())
+        parted = self.parting is not None or self.gradient_parting is not None
+        return not self.counted and not parted and all(size <= SAME for size in self.outputs.values())
 
     @property
     def exit_code(self) -> int:
@@ -91,15 +106,15 @@ def compare_networks(
     Args:
         reference: The network that is right.
         candidate: The network that should be the same.
-        training: Whether differences that only training shows count.
-        seed: Of the images.
+        training: Whether differences that only training shows count, and gradients are compared.
+        seed: Of the images, and of the outputs' cotangents.
         folder: Where a file that reproduces the first difference goes; None for nowhere.
 
     Raises:
         SpecError: Their inputs have different shapes.
     """
     ours, theirs = (normal_form(side.graph, side.arrays) for side in (reference, candidate))
-    inputs = _inputs(ours.graph, theirs.graph, seed)
+    inputs = _inputs(ours.graph, theirs.graph, seed, by_place=training)
     alignment = align(ours, theirs)
     found = differences(alignment, ours, theirs)
     values, others = values_of(ours, inputs), values_of(theirs, inputs)
@@ -118,6 +133,9 @@ def compare_networks(
         if side.unproven is not None and not side.beyond <= 1:
             text = "the model itself gives other outputs than the graph that was read of it"
             found.insert(0, PortDifference("reading", side.name, "", "graph", "", text, size=side.unproven))
+    gradients: tuple[GradientParting | None, int] = (None, 0)
+    if training and parting is None and not any(item.what == "outputs" for item in found):
+        gradients = _gradients((reference, candidate), alignment, (ours, values), (theirs, others), seed)
     return PortResult(
         reference.name,
         candidate.name,
@@ -127,10 +145,24 @@ def compare_networks(
         parting,
         len(alignment.pairs),
         tuple(notes),
+        *gradients,
     )
 
 
-def _inputs(reference: Graph, candidate: Graph, seed: int) -> Sequence[NDArray[Any]]:
+def _gradients(
+    sides: tuple[Side, Side], alignment: Alignment, ours: Ran, theirs: Ran, seed: int
+) -> tuple[GradientParting | None, int]:
+    """The first gradient that differs, and how many were compared; each model's own where its framework gives them."""
+    exact = gradients_of(*ours, seed, budgets=True)
+
+    def own(side: Side) -> Gradients | None:
+        return None if side.gradients is None else own_in_normal_form(side.graph, side.arrays, side.gradients)
+
+    one, two = map(own, sides)
+    return gradients_apart(alignment.pairs, exact, one or exact, two or gradients_of(*theirs, seed), (ours, theirs))
+
+
+def _inputs(reference: Graph, candidate: Graph, seed: int, *, by_place: bool) -> Sequence[NDArray[Any]]:
     ours = [(item.shape, item.dtype) for item in reference.inputs]
     theirs = [(item.shape, item.dtype) for item in candidate.inputs]
     if ours != theirs:
@@ -140,5 +172,5 @@ def _inputs(reference: Graph, candidate: Graph, seed: int) -> Sequence[NDArray[A
             expected=", ".join(f"{shape}" for shape, _ in ours),
             remedy="build both for one image: --image 3x224x224",
         )
-    drawn = draw_inputs(reference, seed, BATCH)
+    drawn = draw_inputs(reference, seed, BATCH, by_place=by_place)
     return [np.asarray(drawn[item.name], np.float64 if item.dtype == "float" else None) for item in reference.inputs]

@@ -26,6 +26,19 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class OwnGradients:
+    """The gradients of a user's model by its own framework, canonical, at inference in float64.
+
+    Args:
+        inputs: By the graph's names, of inputs that hold floats.
+        weights: By full name. Weights that the graph computes from the model's are left out.
+    """
+
+    inputs: Arrays
+    weights: Arrays
+
+
+@dataclass(frozen=True)
 class UserModel:
     """A user's model as a graph with its arrays, and the outputs of its own run.
 
@@ -37,6 +50,7 @@ class UserModel:
         inputs, outputs: Of the run that was asked for, else empty.
         weights: The digest of its weights as its framework holds them.
         inputs_last, outputs_last, batch: As ``ReadModel`` has them.
+        gradients: Of the run; None where they are not asked for, or the model has none.
     """
 
     graph: Graph
@@ -50,6 +64,7 @@ class UserModel:
     inputs_last: tuple[bool, ...]
     outputs_last: tuple[bool, ...]
     batch: int | None
+    gradients: OwnGradients | None = None
 
 
 _READ: dict[tuple[Any, ...], UserModel] = {}
@@ -109,4 +124,12 @@ def _read(asked: ReadRequest, folder: Path) -> UserModel:
         found.inputs_last,
         found.outputs_last,
         found.only_batch,
+        _gradients(folder, found.moved_weights),
     )
+
+
+def _gradients(folder: Path, moved: tuple[str, ...] | None) -> OwnGradients | None:
+    if moved is None:
+        return None
+    of_inputs = folder / user_code.OF_INPUTS
+    return OwnGradients(load(of_inputs), load(folder / user_code.OF_WEIGHTS) if moved else {})

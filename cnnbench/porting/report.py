@@ -16,6 +16,7 @@ MOST = 30  # differences that are shown in words; all of them are in the data
 def to_json(result: PortResult) -> dict[str, Any]:
     """A result as plain data."""
     parting = None if result.parting is None else _finite(asdict(result.parting))
+    gradient = result.gradient_parting
     return {
         "reference": result.reference,
         "candidate": result.candidate,
@@ -25,6 +26,8 @@ def to_json(result: PortResult) -> dict[str, Any]:
         "training": result.training,
         "outputs_apart": _finite(dict(result.outputs)),
         "first_parting": parting,
+        "gradients_compared": result.gradients,
+        "first_gradient_parting": None if gradient is None else _finite(asdict(gradient)),
         "differences": [
             {**_finite(asdict(item)), "counts": item in result.counted, "text": item.text}
             for item in result.differences
@@ -58,6 +61,8 @@ def lines(result: PortResult) -> list[str]:
     found += ["", *(f"output {name}: {_apart(size)}" for name, size in result.outputs.items())]
     if result.parting is not None:
         found += ["", *_parting(result)]
+    if result.training:
+        found += ["", *_gradient_parting(result)]
     return found
 
 
@@ -100,6 +105,25 @@ def _parting(result: PortResult) -> list[str]:
         f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
     ]
     return [*found, f"  reproduced by {item.file}"] if item.file else found
+
+
+def _gradient_parting(result: PortResult) -> list[str]:
+    item = result.gradient_parting
+    if item is None and not result.gradients:
+        return ["gradients are not compared: the values differ already"]
+    if item is None:
+        return [f"{result.gradients} gradients agree"]
+    place = item.node if item.node == item.other else f"{item.node} ({item.other})"
+    what = f"{item.name} of {place}" if item.name else f"the input {place}"
+    found = [
+        f"{item.number} of {result.gradients} gradients differ; the first from the outputs back: {what}, "
+        f"{_apart(item.apart)}, {item.budgets:.3g} float32 budgets",
+        f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
+    ]
+    if item.without:
+        cause = "a value is detached (detach, stop_gradient, no_grad) or the weight is not trained"
+        found.append(f"  it is 0 throughout in the {item.without}: {cause}")
+    return found
 
 
 def to_markdown(result: PortResult) -> str:

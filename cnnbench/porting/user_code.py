@@ -9,17 +9,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cnnbench.errors import CnnbenchError
-from cnnbench.execution.own_forward import own_outputs
+from cnnbench.execution.own_forward import canonical, own_layout, own_outputs
 from cnnbench.execution.own_model import OwnModel, make_model
 from cnnbench.porting.messages import ReadAnswer, ReadFailure, ReadReply, ReadRequest
 from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.interchange.model_readers import ReadModel
+from cnnbench.spec.streams import stream
 from cnnbench.spec.weights import save
 
 REQUEST, ANSWER = "request.json", "answer.json"
 ARRAYS, INPUTS, OUTPUTS = "arrays.safetensors", "inputs.safetensors", "outputs.safetensors"
+OF_INPUTS, OF_WEIGHTS = "gradients-of-inputs.safetensors", "gradients-of-weights.safetensors"
+_MARK = 3.0  # a weight of the model in place of its values: an array of the graph that holds it is moved, not computed
 
 
 def answer(folder: Path) -> None:
@@ -43,8 +49,7 @@ def _answered(folder: Path, request: ReadRequest) -> ReadReply:
     read = replace(read, graph=replace(read.graph, name=reference.name))
     save(read.arrays, folder / ARRAYS)
     weights = made.reader.digest(made.model)
-    if request.batch:
-        _run(folder, made, read, request)
+    moved = _run(folder, made, read, request) if request.batch else None
     return ReadReply(
         graph=read.graph.to_json(),
         notes=tuple(read.notes),
@@ -54,18 +59,55 @@ def _answered(folder: Path, request: ReadRequest) -> ReadReply:
         inputs_last=read.inputs_last,
         outputs_last=read.outputs_last,
         only_batch=read.batch,
+        moved_weights=moved,
     )
 
 
-def _run(folder: Path, made: OwnModel, read: ReadModel, request: ReadRequest) -> None:
-    """The model's own outputs in float64, of inputs that are drawn."""
-    inputs = {
-        name: array.astype("float64") if array.dtype.kind == "f" else array
-        for name, array in draw_inputs(read.graph, request.seed, request.batch).items()
-    }
+def _run(folder: Path, made: OwnModel, read: ReadModel, request: ReadRequest) -> tuple[str, ...] | None:
+    """The model's own outputs in float64, of inputs that are drawn; and its own gradients where they are asked for."""
+    drawn = draw_inputs(read.graph, request.seed, request.batch, by_place=request.gradients)
+    inputs = {name: array.astype("float64") if array.dtype.kind == "f" else array for name, array in drawn.items()}
     save(inputs, folder / INPUTS)
     runner = made.reader.runner(made.model, request.mode, "float64", "cpu")
-    save(own_outputs(runner, read, inputs), folder / OUTPUTS)
+    outputs = own_outputs(runner, read, inputs)
+    save(outputs, folder / OUTPUTS)
+    return _differentiate(folder, made, read, (inputs, outputs, request.seed)) if request.gradients else None
+
+
+def cotangents_of(shapes: Sequence[tuple[int, ...]], seed: int) -> list[Any]:
+    """A normal cotangent for each output of a model, drawn by its place.
+
+    Args:
+        shapes: Of the outputs, with the batch and with channels first.
+        seed: Of the run.
+    """
+    return [stream(seed, "cotangents", f"output{i}").normal(size=shape) for i, shape in enumerate(shapes)]
+
+
+def _differentiate(folder: Path, made: OwnModel, read: ReadModel, ran: tuple[Any, Any, int]) -> tuple[str, ...] | None:
+    """The model's own gradients, canonical: a model that has them as weights is read once more.
+
+    Returns the names of the arrays that hold weights of the model as they are; None where it is not differentiated.
+    """
+    inputs, outputs, seed = ran
+    cotangents = own_layout(cotangents_of([array.shape for array in outputs.values()], seed), read.outputs_last)
+    names = [item.name for item in read.graph.inputs]
+    batch = own_layout([inputs[name] for name in names], read.inputs_last)
+    found = made.reader.gradients(made.model, batch, cotangents)
+    if found is None:
+        return None
+    flags = read.inputs_last or (False,) * len(names)
+    floats = [(n, g, last) for n, g, last in zip(names, found.inputs, flags, strict=True) if g is not None]
+    save(canonical(floats), folder / OF_INPUTS)
+
+    def arrays(weights: Sequence[Any]) -> Any:
+        return made.reader.read(made.reader.with_weights(made.model, weights), made.inputs).arrays
+
+    marked = arrays([np.full(g.shape, _MARK) for g in found.weights])
+    moved = tuple(item.name for item in read.graph.named_weights() if (marked[item.name] == _MARK).all())
+    of_weights = arrays(found.weights)
+    save({name: of_weights[name] for name in moved}, folder / OF_WEIGHTS)
+    return moved
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -61,7 +61,9 @@ def draw(spec: WeightSpec, seed: int, purpose: str = "weights") -> Array:
     raise _unknown(initializer)
 
 
-def draw_inputs(graph: Graph, seed: int, batch: int, purpose: str = "inputs") -> dict[str, Array]:
+def draw_inputs(
+    graph: Graph, seed: int, batch: int, purpose: str = "inputs", *, by_place: bool = False
+) -> dict[str, Array]:
     """Seeded normal numbers in float32; boxes within the image where a layer reads them as regions of features.
 
     Integers are any place that every layer which reads them has.
@@ -71,14 +73,16 @@ def draw_inputs(graph: Graph, seed: int, batch: int, purpose: str = "inputs") ->
         seed: Of the run.
         batch: Images.
         purpose: Of the stream of random numbers.
+        by_place: Whether each input's stream has its place for a name, so that networks whose inputs have other names
+            are given the same.
     """
     import numpy as np
 
     limits = _limits(graph) if any(item.dtype == "int" for item in graph.inputs) else {}
     extents = box_extents(graph)
     found: dict[str, Array] = {}
-    for item in graph.inputs:
-        generator, shape = stream(seed, purpose, item.name), item.full_shape(batch)
+    for place, item in enumerate(graph.inputs):
+        generator, shape = stream(seed, purpose, f"input{place}" if by_place else item.name), item.full_shape(batch)
         if item.dtype == "int":
             found[item.name] = generator.integers(0, limits.get(item.name, 2), shape)
         elif item.name in extents:

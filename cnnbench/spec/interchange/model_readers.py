@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Graph
@@ -91,6 +91,19 @@ class GivenInputs:
         return found
 
 
+class ModelGradients(NamedTuple):
+    """Gradients of a user's model at inference, in float64.
+
+    Args:
+        inputs: One for each input in the model's own layout; None for an input of integers.
+        weights: One for each weight that a framework could train, in the order that ``with_weights`` takes; 0 where
+            nothing flows back, or where the model does not train the weight.
+    """
+
+    inputs: tuple[Array | None, ...]
+    weights: tuple[Array, ...]
+
+
 class ModelRunner(Protocol):
     """A user's model as its framework runs it, in one mode and precision on one device."""
 
@@ -118,6 +131,10 @@ class ModelReader:
         digest: (model) -> a digest of its weights as the framework holds them.
         runner: (model, mode, name of the precision policy, device) -> ``ModelRunner``. Mode ``eager`` is the program as
             Python runs it; others are the backend's own. Raises UnavailableError where it cannot.
+        gradients: (model, inputs, cotangents) -> ``ModelGradients`` of sum <cotangent, output> at inference by the
+            framework's own differentiation, inputs and cotangents in the model's own layout, one cotangent for each
+            output. None of the model where it cannot be differentiated.
+        with_weights: (model, arrays) -> a copy of the model with these weights, in the order of ``ModelGradients``.
     """
 
     name: str
@@ -128,6 +145,8 @@ class ModelReader:
     read: Callable[[Any, GivenInputs], ReadModel]
     digest: Callable[[Any], str]
     runner: Callable[[Any, str, str, str], ModelRunner]
+    gradients: Callable[[Any, Sequence[Array], Sequence[Array]], ModelGradients | None]
+    with_weights: Callable[[Any, Sequence[Array]], Any]
 
 
 @dataclass
