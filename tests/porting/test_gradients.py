@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import cnnbench
+from cnnbench.porting.messages import ReadRequest
 from cnnbench.porting.port import Side, compare_networks
-from cnnbench.porting.reading import OwnGradients, ReadRequest, read_model
+from cnnbench.porting.reading import OwnGradients, read_model
 from cnnbench.porting.references import parse_reference
 from cnnbench.porting.report import lines, to_html, to_json, to_markdown
 from cnnbench.spec.weights import general_position
@@ -117,7 +118,7 @@ def model(tmp_path):
 
 
 def marked(backend, *values):
-    marks = [pytest.mark.torch, *([getattr(pytest.mark, backend)] if backend != "torch" else [])]
+    marks = [pytest.mark.torch, *([getattr(pytest.mark, backend), pytest.mark.slow] if backend != "torch" else [])]
     return pytest.param(backend, *values, marks=marks, id=f"{backend} {values[0] if values else ''}".strip())
 
 
@@ -175,7 +176,7 @@ def test_a_graph_beside_a_model_has_its_own_gradients(model):
 
 @pytest.mark.torch
 def test_gradients_are_the_derivatives_of_the_model(model):
-    """Against central differences of the model's own outputs, which know nothing of a graph."""
+    """Against central differences of the outputs of its graph in float64."""
     read = read_model(ReadRequest(reference=parse_reference(model("torch")), batch=2, gradients=True))
     from cnnbench.porting.normal_form import PlainNetwork
     from cnnbench.porting.user_code import cotangents_of
