@@ -24,8 +24,8 @@ Array = NDArray[Any]
 CONVERTED = 2.0**-22  # of a value: both gradients pass through their frameworks' float32, and the sum of two biases
 
 
-class Gradients(NamedTuple):
-    """Gradients of a network by the names of its normal form, and what float32 explains of each.
+class PortGradients(NamedTuple):
+    """PortGradients of a network by the names of its normal form, and what float32 explains of each.
 
     Args:
         inputs, weights: The gradients.
@@ -64,7 +64,9 @@ class GradientParting:
     number: int = 1
 
 
-def gradients_of(network: PlainNetwork, values: Mapping[str, Array], seed: int, *, budgets: bool = False) -> Gradients:
+def gradients_of(
+    network: PlainNetwork, values: Mapping[str, Array], seed: int, *, budgets: bool = False
+) -> PortGradients:
     """The gradients of sum <cotangent, output> at inference in float64, with seeded normal cotangents.
 
     Args:
@@ -98,7 +100,7 @@ def gradients_of(network: PlainNetwork, values: Mapping[str, Array], seed: int, 
             setting = GradientSetting(call, results, precision("float32"), reference(), given, found)
             _admit(admitted, (*node.inputs, *full), found, gradient_budget(setting))
     inputs = {item.name: back.get(item.name, np.zeros(values[item.name].shape)) for item in graph.inputs}
-    return Gradients({name: inputs[name] for name in inputs if graph.dtypes[name] == "float"}, weights, admitted)
+    return PortGradients({name: inputs[name] for name in inputs if graph.dtypes[name] == "float"}, weights, admitted)
 
 
 def _add(total: dict[str, Array], names: Sequence[str], arrays: Sequence[Array | None]) -> None:
@@ -115,7 +117,7 @@ def _admit(total: dict[str, Array], names: Sequence[str], found: LayerGradients,
             total[name] = total.get(name, 0.0) + np.broadcast_to(np.asarray(item.sharp, np.float64), value.shape)
 
 
-def own_in_normal_form(graph: Graph, arrays: Mapping[str, Array], own: OwnGradients) -> Gradients:
+def own_in_normal_form(graph: Graph, arrays: Mapping[str, Array], own: OwnGradients) -> PortGradients:
     """A framework's own gradients by the names and in the layouts of the network's normal form.
 
     Args:
@@ -130,11 +132,15 @@ def own_in_normal_form(graph: Graph, arrays: Mapping[str, Array], own: OwnGradie
     for node in graph.nodes:  # the normal form adds two biases to one, whose gradient each of them has
         if getattr(node.layer, "biases", "") == "two" and f"{node.owner}.bias" in weights:
             weights[f"{node.owner}.bias"] = weights[f"{node.owner}.bias"] / 2
-    return Gradients(own.inputs, weights, {})
+    return PortGradients(own.inputs, weights, {})
 
 
 def gradients_apart(
-    pairs: Sequence[NodePair], exact: Gradients, ours: Gradients, theirs: Gradients, networks: tuple[Ran, Ran]
+    pairs: Sequence[NodePair],
+    exact: PortGradients,
+    ours: PortGradients,
+    theirs: PortGradients,
+    networks: tuple[Ran, Ran],
 ) -> tuple[GradientParting | None, int]:
     """The first gradient that differs, in backward order, and how many were compared.
 
