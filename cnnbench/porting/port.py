@@ -16,7 +16,7 @@ from cnnbench.porting.alignment import Alignment, align
 from cnnbench.porting.differences import PortDifference, differences
 from cnnbench.porting.gradients_apart import (
     GradientParting,
-    Gradients,
+    PortGradients,
     gradients_apart,
     gradients_of,
     own_in_normal_form,
@@ -155,7 +155,7 @@ def _gradients(
     """The first gradient that differs, and how many were compared; each model's own where its framework gives them."""
     exact = gradients_of(*ours, seed, budgets=True)
 
-    def own(side: Side) -> Gradients | None:
+    def own(side: Side) -> PortGradients | None:
         return None if side.gradients is None else own_in_normal_form(side.graph, side.arrays, side.gradients)
 
     one, two = map(own, sides)
