@@ -63,13 +63,18 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_takes_little_processor_time() -> None:
-    """Measured 0.09 s where nothing else ran; the bound leaves room for a machine that is shared and slow."""
+    """Beside that of Python alone, which a shared machine slows down too: 13 times as much here, without bytecode."""
     code = (
-        "import resource, subprocess, sys; subprocess.run([sys.executable, '-m', 'cnnbench', '--help'], "
+        "import resource, subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], "
         "stdout=subprocess.DEVNULL, check=True); used = resource.getrusage(resource.RUSAGE_CHILDREN); "
         "print(used.ru_utime + used.ru_stime)"
     )
-    assert min(float(python("-c", code).stdout) for _ in range(3)) < 0.4
+    used = [
+        [float(python("-c", code, *asked).stdout) for asked in (("-m", "cnnbench", "--help"), ("-c", "pass"))]
+        for _ in range(3)
+    ]
+    shown, alone = (min(each) for each in zip(*used, strict=True))
+    assert shown < 25 * alone
 
 
 def test_version() -> None:

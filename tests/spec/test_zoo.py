@@ -121,9 +121,9 @@ def test_auxiliary_classifiers_are_further_outputs():
 @pytest.mark.parametrize("name", ["densenet201", "inception_v3", "efficientnet_b7"])
 def test_large_networks_build_fast(name):
     build(name)  # modules are imported once
-    start = time.perf_counter()
+    start = time.process_time()
     build(name)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 2  # 0.03 to 0.06 s, measured beside other work
 
 
 def test_every_network_takes_fewer_classes():
