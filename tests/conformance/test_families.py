@@ -19,6 +19,7 @@ BESIDE = {
     "cnnbench/conformance/cases": {"accumulation", "case"},  # sums that are too long for a narrow accumulator
     "cnnbench/numerics/budgets": {
         "base",
+        "exact",
         "gates",
         "limits",
         "moments",
