@@ -45,18 +45,22 @@ class SlotName(str):
         phase: The phase of a training program whose optimiser it is, which the text then begins with.
     """
 
-    __slots__ = ("slot", "weight")
+    __slots__ = ("phase", "slot", "weight")
     weight: str
     slot: str
+    phase: str
 
     def __new__(cls, weight: str, slot: str, phase: str = "") -> SlotName:
         name = super().__new__(cls, "/".join(filter(None, (phase, weight, slot))))
-        name.weight, name.slot = weight, slot
+        name.weight, name.slot, name.phase = weight, slot, phase
         return name
+
+    def __reduce__(self) -> tuple[type[SlotName], tuple[str, str, str]]:
+        return SlotName, (self.weight, self.slot, self.phase)
 
     @staticmethod
     def read(text: str) -> SlotName:
-        """The name whose text a file holds."""
+        """The name whose text a file holds, of a network's own slots."""
         weight, _, slot = text.rpartition("/")
         return SlotName(weight, slot)
 

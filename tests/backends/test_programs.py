@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import pickle
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from step_cases import LinearTraining, batches, cross_entropy, linear_graph
 from cnnbench.errors import DataError, SpecError, UnavailableError
 from cnnbench.execution.backends import backend_plugin, load_backend
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
+from cnnbench.execution.host import SlotName
 from cnnbench.execution.precision import precision
 from cnnbench.registry import build
 from cnnbench.spec import layers as L
@@ -263,3 +266,16 @@ def test_masks_follow_the_layout(backend: Backend) -> None:
     dropped = drawn.batch["drop.mask"] == 0
     assert dropped.any()
     assert np.array_equal(found[0]["output output"] == 0, dropped)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda name: pickle.loads(pickle.dumps(name))],
+    ids=("copy", "deep copy", "pickle"),
+)
+def test_names_of_slots_keep_their_parts_in_copies(again):
+    name = SlotName("fc.bias", "momentum", "generator")
+    found = again(name)
+    assert found == name == "generator/fc.bias/momentum"
+    assert (found.weight, found.slot, found.phase) == ("fc.bias", "momentum", "generator")
+    assert SlotName.read(SlotName("fc.bias", "momentum")).weight == "fc.bias"
