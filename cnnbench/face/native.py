@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.face.networks import network_name, shape_of
-from cnnbench.porting.native import lacks_program, own_program
+from cnnbench.porting.native import lacks_meaning, lacks_program, own_program
 
 if TYPE_CHECKING:
     from cnnbench.execution.contract import ProgramOptions
@@ -26,9 +26,9 @@ def lacks_native(chosen: ChosenBackend, network: Network, how: Mapping[str, Any]
     """
     if chosen.mode not in chosen.plugin.native_modes:
         return None
-    given = [name for name in ("weights", "fold_batch_norm") if how.get(name)]
-    if given:
-        return f"{chosen.mode} runs your program as it is: {', '.join(given)} does not apply"
+    asked = {name: how.get(name) for name in ("weights", "fold_batch_norm")}
+    if (reason := lacks_meaning(chosen.mode, asked)) is not None:
+        return reason
     if not isinstance(network, str | Path):
         return f"a graph is no model of your own, which {chosen.mode} runs as it is"
     return lacks_program(network_name(network), chosen.plugin, _image(network, how))

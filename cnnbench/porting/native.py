@@ -46,6 +46,17 @@ def lacks_program(name: str, plugin: BackendPlugin, image: tuple[int, ...] = ())
     return None
 
 
+def lacks_meaning(mode: str, asked: Mapping[str, object]) -> str | None:
+    """Why a native mode cannot do what is asked of other programs; None where nothing of it is.
+
+    Args:
+        mode: The native mode.
+        asked: What was asked for, by the name of its field.
+    """
+    given = [name for name, value in asked.items() if value]
+    return f"{mode} runs your program as it is: {', '.join(given)} does not apply" if given else None
+
+
 def own_reference(name: str) -> ModelReference | None:
     """What names a user's own model or ONNX file, None for any other network.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from cnnbench.execution.contract import BackendPlugin, Device
 from cnnbench.harness.suite.networks import fixed_batch, weights_file
 from cnnbench.harness.suite.points import Point
-from cnnbench.porting.native import lacks_program
+from cnnbench.porting.native import lacks_meaning, lacks_program
 
 
 class Availability:
@@ -71,10 +71,7 @@ def _no_native(point: Point, plugin: BackendPlugin) -> str | None:
         "layout": point.layout != "auto",
         "fold_batch_norm": point.fold_batch_norm,
     }
-    given = [name for name, is_given in asked.items() if is_given]
-    if given:
-        return f"{point.mode} runs your program as it is: {', '.join(given)} does not apply"
-    return lacks_program(point.architecture, plugin, point.image)
+    return lacks_meaning(point.mode, asked) or lacks_program(point.architecture, plugin, point.image)
 
 
 def missing_device(device: str) -> str | None:
