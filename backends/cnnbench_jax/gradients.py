@@ -15,7 +15,7 @@ from cnnbench.spec.interchange.model_readers import ModelGradients
 def gradients(
     model: tuple[Any, Any], inputs: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]
 ) -> ModelGradients | None:
-    """As ``ModelReader.gradients``: of the floating leaves of the parameters.
+    """As ``ModelCode.gradients``: of the floating leaves of the parameters.
 
     Args:
         model: (apply, parameters).

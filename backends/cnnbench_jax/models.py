@@ -5,19 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from cnnbench.errors import SpecError
+from cnnbench.errors import DataError, SpecError
 from cnnbench.execution.contract import Device
 from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
 from cnnbench_jax.arrays import JaxPlacement, host
 from cnnbench_jax.backend import DTYPES
+from cnnbench_jax.gradients import gradients, with_weights
 from cnnbench_jax.reading.named import channels_come_last, is_moved, named
 from cnnbench_jax.reading.traced import TracedFunction, trace
+
+__all__ = ["FunctionRunner", "digest", "gradients", "load", "read", "runner", "with_weights"]
+
+
+def load(path: Path) -> Any:
+    """Raises DataError: a function is in no file."""
+    raise DataError("JAX has no files of models", where=str(path))
 
 
 def read(model: tuple[Any, Any], inputs: GivenInputs) -> ReadModel:
@@ -58,7 +67,7 @@ def _traced(
     return trace(function, parameters, [image, *shapes[1:]], integers)
 
 
-def weights_digest(model: tuple[Any, Any]) -> str:
+def digest(model: tuple[Any, Any]) -> str:
     """A digest of the parameters as the tree holds them."""
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(model[1]):
@@ -104,3 +113,6 @@ class FunctionRunner:
     def read(self, results: Any) -> list[np.ndarray]:
         """As ``ModelRunner.read``."""
         return [host(item) for item in jax.tree_util.tree_leaves(results)]
+
+
+runner = FunctionRunner

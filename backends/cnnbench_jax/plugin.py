@@ -10,10 +10,8 @@ from cnnbench.hookspecs import hookimpl
 from cnnbench_jax.offered import DEVICES, LAYOUTS, MODES, NATIVE_MODES, PRECISIONS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelReader, ModelRunner, ReadModel
+    from cnnbench.spec.interchange.model_readers import ModelCode, ModelReader
 
 
 def _load() -> Backend:
@@ -54,40 +52,10 @@ def _is_function(model: Any) -> bool:
     return all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves)
 
 
-def _load_model(path: Path) -> Any:
-    from cnnbench.errors import DataError
+def _code() -> ModelCode:
+    from cnnbench_jax import models
 
-    raise DataError("JAX has no files of models", where=str(path))
-
-
-def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
-    from cnnbench_jax.models import read
-
-    return read(model, inputs)
-
-
-def _weights_digest(model: Any) -> str:
-    from cnnbench_jax.models import weights_digest
-
-    return weights_digest(model)
-
-
-def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
-    from cnnbench_jax.models import FunctionRunner
-
-    return FunctionRunner(model, mode, policy, device)
-
-
-def _gradients(model: Any, inputs: Sequence[Any], cotangents: Sequence[Any]) -> ModelGradients | None:
-    from cnnbench_jax.gradients import gradients
-
-    return gradients(model, inputs, cotangents)
-
-
-def _with_weights(model: Any, arrays: Sequence[Any]) -> Any:
-    from cnnbench_jax.gradients import with_weights
-
-    return with_weights(model, arrays)
+    return models
 
 
 @hookimpl
@@ -95,5 +63,4 @@ def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A function with its parameters, ``(apply, params)``."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    calls = (_is_function, _load_model, _read_model, _weights_digest, _runner, _gradients, _with_weights)
-    return (ModelReader("JAX", "jax", (), *calls),)
+    return (ModelReader("JAX", "jax", (), _is_function, _code),)

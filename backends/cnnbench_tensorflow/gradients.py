@@ -13,7 +13,7 @@ from cnnbench_tensorflow.native import KerasRunner, loaded, made_in
 
 
 def gradients(model: Any, inputs: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]) -> ModelGradients | None:
-    """As ``ModelReader.gradients``.
+    """As ``ModelCode.gradients``.
 
     Args:
         model: The model, or the path of its file.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,13 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.interchange.fitting import KerasArrays
 from cnnbench.spec.interchange.keras_config import parse_model
 from cnnbench.spec.interchange.keras_reading import has_channels_last, read_configuration
-from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
+from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelRunner, ReadModel
 from cnnbench_tensorflow.keras_files import read_keras
+
+
+def load(path: Path) -> Path:
+    """The file itself, which needs no Keras to be read."""
+    return path
 
 
 def read(model: Any, inputs: GivenInputs) -> ReadModel:
@@ -49,7 +55,7 @@ def _saved(model: Any) -> KerasArrays:
         return read_keras(path)
 
 
-def weights_digest(model: Any) -> str:
+def digest(model: Any) -> str:
     """A digest of a live model's weights, or of the bytes of a file, which needs no Keras."""
     if isinstance(model, Path):
         with model.open("rb") as file:
@@ -59,3 +65,24 @@ def weights_digest(model: Any) -> str:
         found.update(f"{array.dtype}\0{array.shape}\0".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
+    """As ``ModelCode.runner``."""
+    from cnnbench_tensorflow.native import KerasRunner
+
+    return KerasRunner(model, mode, policy, device)
+
+
+def gradients(model: Any, inputs: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]) -> ModelGradients | None:
+    """As ``ModelCode.gradients``."""
+    from cnnbench_tensorflow import gradients as found
+
+    return found.gradients(model, inputs, cotangents)
+
+
+def with_weights(model: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """As ``ModelCode.with_weights``."""
+    from cnnbench_tensorflow import gradients as found
+
+    return found.with_weights(model, arrays)

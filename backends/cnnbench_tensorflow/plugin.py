@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelReader, ModelRunner, ReadModel
+    from cnnbench.spec.interchange.model_readers import ModelCode, ModelReader
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 
@@ -72,34 +72,10 @@ def _is_model(model: Any) -> bool:
     return keras is not None and isinstance(model, keras.Model)
 
 
-def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
-    from cnnbench_tensorflow.models import read
+def _code() -> ModelCode:
+    from cnnbench_tensorflow import models
 
-    return read(model, inputs)
-
-
-def _weights_digest(model: Any) -> str:
-    from cnnbench_tensorflow.models import weights_digest
-
-    return weights_digest(model)
-
-
-def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
-    from cnnbench_tensorflow.native import KerasRunner
-
-    return KerasRunner(model, mode, policy, device)
-
-
-def _gradients(model: Any, inputs: Sequence[Any], cotangents: Sequence[Any]) -> ModelGradients | None:
-    from cnnbench_tensorflow.gradients import gradients
-
-    return gradients(model, inputs, cotangents)
-
-
-def _with_weights(model: Any, arrays: Sequence[Any]) -> Any:
-    from cnnbench_tensorflow.gradients import with_weights
-
-    return with_weights(model, arrays)
+    return models
 
 
 @hookimpl
@@ -107,5 +83,4 @@ def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A ``keras.Model`` and the files ``.keras``, which need neither Keras nor TensorFlow to be read."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    calls = (_is_model, lambda path: path, _read_model, _weights_digest, _runner, _gradients, _with_weights)
-    return (ModelReader("Keras", "tensorflow", (".keras",), *calls),)
+    return (ModelReader("Keras", "tensorflow", (".keras",), _is_model, _code),)

@@ -13,7 +13,7 @@ from cnnbench.spec.interchange.model_readers import ModelGradients
 
 
 def gradients(model: Any, inputs: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]) -> ModelGradients | None:
-    """As ``ModelReader.gradients``; None for an exported program.
+    """As ``ModelCode.gradients``; None for an exported program.
 
     Args:
         model: The module.

@@ -19,8 +19,11 @@ from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
 from cnnbench_torch.arrays import DTYPES, TorchPlacement, host
 from cnnbench_torch.backend import set_arithmetic
+from cnnbench_torch.gradients import gradients, with_weights
 from cnnbench_torch.reading.call import BATCH
 from cnnbench_torch.reading.exported import read_program
+
+__all__ = ["ModuleRunner", "digest", "gradients", "load", "read", "runner", "with_weights"]
 
 
 def load(path: Path) -> Any:
@@ -84,7 +87,7 @@ def _refused(error: Exception) -> SpecError:
     )
 
 
-def weights_digest(model: Any) -> str:
+def digest(model: Any) -> str:
     """A digest of the parameters and buffers as the module or the exported program holds them."""
     found = hashlib.sha256()
     for name, tensor in model.state_dict.items() if _is_exported(model) else model.state_dict().items():
@@ -144,3 +147,6 @@ def _compiled(module: Any) -> Any:
 
 def _is_exported(model: Any) -> bool:
     return isinstance(model, torch.export.ExportedProgram)
+
+
+runner = ModuleRunner

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.execution.contract import Backend, BackendPlugin
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelReader, ModelRunner, ReadModel
+    from cnnbench.spec.interchange.model_readers import ModelCode, ModelReader
     from cnnbench.spec.interchange.weight_readers import WeightReader
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".tar.gz", ".tgz", ".bin.index.json", ".pth.index.json")
@@ -76,40 +76,10 @@ def _is_module(model: Any) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
 
 
-def _load_model(path: Path) -> Any:
-    from cnnbench_torch.models import load
+def _code() -> ModelCode:
+    from cnnbench_torch import models
 
-    return load(path)
-
-
-def _read_model(model: Any, inputs: GivenInputs) -> ReadModel:
-    from cnnbench_torch.models import read
-
-    return read(model, inputs)
-
-
-def _weights_digest(model: Any) -> str:
-    from cnnbench_torch.models import weights_digest
-
-    return weights_digest(model)
-
-
-def _runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
-    from cnnbench_torch.models import ModuleRunner
-
-    return ModuleRunner(model, mode, policy, device)
-
-
-def _gradients(model: Any, inputs: Sequence[Any], cotangents: Sequence[Any]) -> ModelGradients | None:
-    from cnnbench_torch.gradients import gradients
-
-    return gradients(model, inputs, cotangents)
-
-
-def _with_weights(model: Any, arrays: Sequence[Any]) -> Any:
-    from cnnbench_torch.gradients import with_weights
-
-    return with_weights(model, arrays)
+    return models
 
 
 @hookimpl
@@ -117,5 +87,4 @@ def cnnbench_model_readers() -> Sequence[ModelReader]:
     """A ``torch.nn.Module``, and the programs that ``torch.export.save`` writes."""
     from cnnbench.spec.interchange.model_readers import ModelReader
 
-    calls = (_is_module, _load_model, _read_model, _weights_digest, _runner, _gradients, _with_weights)
-    return (ModelReader("PyTorch", "torch", (".pt2",), *calls),)
+    return (ModelReader("PyTorch", "torch", (".pt2",), _is_module, _code),)

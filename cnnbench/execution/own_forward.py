@@ -169,8 +169,8 @@ def own_forward(graph: Graph, options: ProgramOptions, own: OwnProgram, on: tupl
                     received=backend,
                     expected=made.reader.backend,
                 )
-            found = made.reader.digest(made.model)
-            _MADE[key] = (found, made.reader.runner(made.model, own.mode, policy, device))
+            found = made.reader.code().digest(made.model)
+            _MADE[key] = (found, made.reader.code().runner(made.model, own.mode, policy, device))
         return _MADE[key]
 
     return OwnForward(graph, options, make)

@@ -41,7 +41,7 @@ def make_model(reference: ModelReference, image: tuple[int, ...] = ()) -> OwnMod
         if not path.exists():
             raise DataError("the model's file does not exist", where=str(path))
         of_file = next(item for item in readers if path.name.lower().endswith(item.suffixes))
-        return OwnModel(of_file, of_file.load(path), GivenInputs(image=image))
+        return OwnModel(of_file, of_file.code().load(path), GivenInputs(image=image))
     made = _called(reference)
     for count in (0, 1):  # alone, or followed by what goes into it
         model, rest = (made, None) if count == 0 else _parted(made)

@@ -46,8 +46,8 @@ def read_live(model: Any, inputs: Any) -> tuple[ModelReader, ReadModel]:
     arrays = [host_array(item) for item in (inputs.values() if isinstance(inputs, Mapping) else several(inputs))]
     integers = tuple(array.dtype.kind in "iu" for array in arrays)
     if len(arrays) == 1 and arrays[0].ndim > 2:
-        return reader, reader.read(model, GivenInputs(integers=integers, image=arrays[0].shape[1:]))
-    return reader, reader.read(model, GivenInputs(tuple(array.shape[1:] for array in arrays), integers))
+        return reader, reader.code().read(model, GivenInputs(integers=integers, image=arrays[0].shape[1:]))
+    return reader, reader.code().read(model, GivenInputs(tuple(array.shape[1:] for array in arrays), integers))
 
 
 def network_of(model: Any, inputs: Any) -> tuple[Graph, Mapping[str, Array]]:
@@ -85,4 +85,4 @@ def model_outputs(model: Any, batch: Mapping[str, Array], how: Mapping[str, Any]
 
     reader, read = read_live(model, arrays)
     named = {item.name: array for item, array in zip(read.graph.inputs, arrays, strict=True)}
-    return list(own_outputs(reader.runner(model, "eager", precision, "cpu"), read, named).values())
+    return list(own_outputs(reader.code().runner(model, "eager", precision, "cpu"), read, named).values())

@@ -43,12 +43,12 @@ def _answered(folder: Path, request: ReadRequest) -> ReadReply:
     reference = request.reference
     made = make_model(reference, request.image)
     try:
-        read = made.reader.read(made.model, made.inputs)
+        read = made.reader.code().read(made.model, made.inputs)
     except CnnbenchError as error:
         raise error.at(str(reference)) from error
     read = replace(read, graph=replace(read.graph, name=reference.name))
     save(read.arrays, folder / ARRAYS)
-    weights = made.reader.digest(made.model)
+    weights = made.reader.code().digest(made.model)
     moved = _run(folder, made, read, request) if request.batch else None
     return ReadReply(
         graph=read.graph.to_json(),
@@ -68,7 +68,7 @@ def _run(folder: Path, made: OwnModel, read: ReadModel, request: ReadRequest) ->
     drawn = draw_inputs(read.graph, request.seed, request.batch, by_place=request.gradients)
     inputs = {name: array.astype("float64") if array.dtype.kind == "f" else array for name, array in drawn.items()}
     save(inputs, folder / INPUTS)
-    runner = made.reader.runner(made.model, request.mode, "float64", "cpu")
+    runner = made.reader.code().runner(made.model, request.mode, "float64", "cpu")
     outputs = own_outputs(runner, read, inputs)
     save(outputs, folder / OUTPUTS)
     return _differentiate(folder, made, read, (inputs, outputs, request.seed)) if request.gradients else None
@@ -93,7 +93,8 @@ def _differentiate(folder: Path, made: OwnModel, read: ReadModel, ran: tuple[Any
     cotangents = own_layout(cotangents_of([array.shape for array in outputs.values()], seed), read.outputs_last)
     names = [item.name for item in read.graph.inputs]
     batch = own_layout([inputs[name] for name in names], read.inputs_last)
-    found = made.reader.gradients(made.model, batch, cotangents)
+    code = made.reader.code()
+    found = code.gradients(made.model, batch, cotangents)
     if found is None:
         return None
     flags = read.inputs_last or (False,) * len(names)
@@ -101,7 +102,7 @@ def _differentiate(folder: Path, made: OwnModel, read: ReadModel, ran: tuple[Any
     save(canonical(floats), folder / OF_INPUTS)
 
     def arrays(weights: Sequence[Any]) -> Any:
-        return made.reader.read(made.reader.with_weights(made.model, weights), made.inputs).arrays
+        return code.read(code.with_weights(made.model, weights), made.inputs).arrays
 
     marked = arrays([np.full(g.shape, _MARK) for g in found.weights])
     moved = tuple(item.name for item in read.graph.named_weights() if (marked[item.name] == _MARK).all())

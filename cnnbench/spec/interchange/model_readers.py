@@ -117,36 +117,53 @@ class ModelRunner(Protocol):
         """The outputs of a pass on the host, in order: float64 as it is, narrower types as float32, or int64."""
 
 
+class ModelCode(Protocol):
+    """What a backend does with models of its framework: a module with these functions. It may import the framework."""
+
+    def load(self, path: Path, /) -> Any:
+        """The model that a file holds."""
+
+    def read(self, model: Any, inputs: GivenInputs, /) -> ReadModel:
+        """The model as a network. Raises SpecError that names the part that is not read."""
+
+    def digest(self, model: Any, /) -> str:
+        """A digest of the model's weights as the framework holds them."""
+
+    def runner(self, model: Any, mode: str, policy: str, device: str, /) -> ModelRunner:
+        """What runs the model. Raises UnavailableError where it cannot.
+
+        Mode ``eager`` is the program as Python runs it; others are the backend's own. ``policy`` is the name of the
+        precision policy.
+        """
+
+    def gradients(self, model: Any, inputs: Sequence[Array], cotangents: Sequence[Array], /) -> ModelGradients | None:
+        """Gradients of sum <cotangent, output> at inference by the framework's own differentiation.
+
+        Inputs and cotangents are in the model's own layout, one cotangent for each output. None for a model that cannot
+        be differentiated.
+        """
+
+    def with_weights(self, model: Any, arrays: Sequence[Array], /) -> Any:
+        """A copy of the model with these weights, in the order of ``ModelGradients``."""
+
+
 @dataclass(frozen=True)
 class ModelReader:
-    """What a backend does with models of its framework. None of it is called in the process that plans and judges.
+    """A framework whose models are read and run. None of its code is called in the process that plans and judges.
 
     Args:
         name: The framework, for messages and ``doctor``.
         backend: The backend in whose process the model is read and run.
         suffixes: The endings of files that hold such a model, in lower case and with their dot.
         recognises: (object) -> whether it is such a model. Imports no framework.
-        load: (file) -> the model that the file holds.
-        read: (model, ``GivenInputs``) -> ``ReadModel``. Raises SpecError that names the part that is not read.
-        digest: (model) -> a digest of its weights as the framework holds them.
-        runner: (model, mode, name of the precision policy, device) -> ``ModelRunner``. Mode ``eager`` is the program as
-            Python runs it; others are the backend's own. Raises UnavailableError where it cannot.
-        gradients: (model, inputs, cotangents) -> ``ModelGradients`` of sum <cotangent, output> at inference by the
-            framework's own differentiation, inputs and cotangents in the model's own layout, one cotangent for each
-            output. None of the model where it cannot be differentiated.
-        with_weights: (model, arrays) -> a copy of the model with these weights, in the order of ``ModelGradients``.
+        code: Imports what reads and runs it.
     """
 
     name: str
     backend: str
     suffixes: tuple[str, ...]
     recognises: Callable[[Any], bool]
-    load: Callable[[Path], Any]
-    read: Callable[[Any, GivenInputs], ReadModel]
-    digest: Callable[[Any], str]
-    runner: Callable[[Any, str, str, str], ModelRunner]
-    gradients: Callable[[Any, Sequence[Array], Sequence[Array]], ModelGradients | None]
-    with_weights: Callable[[Any, Sequence[Array]], Any]
+    code: Callable[[], ModelCode]
 
 
 @dataclass
