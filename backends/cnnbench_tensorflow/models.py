@@ -68,14 +68,27 @@ def digest(model: Any) -> str:
 
 
 def runner(model: Any, mode: str, policy: str, device: str) -> ModelRunner:
-    """As ``ModelCode.runner``."""
+    """As ``ModelCode.runner``.
+
+    Args:
+        model: The model, or the path of a ``.keras`` file.
+        mode: ``eager``, ``graph`` or ``xla``.
+        policy: The name of the precision policy.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+    """
     from cnnbench_tensorflow.native import KerasRunner
 
     return KerasRunner(model, mode, policy, device)
 
 
 def gradients(model: Any, inputs: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]) -> ModelGradients | None:
-    """As ``ModelCode.gradients``."""
+    """As ``ModelCode.gradients``.
+
+    Args:
+        model: The model, or the path of a ``.keras`` file.
+        inputs: In the model's own layout.
+        cotangents: In the model's own layout, one for each output.
+    """
     from cnnbench_tensorflow import gradients as found
 
     return found.gradients(model, inputs, cotangents)

@@ -132,15 +132,22 @@ class ModelCode(Protocol):
     def runner(self, model: Any, mode: str, policy: str, device: str, /) -> ModelRunner:
         """What runs the model. Raises UnavailableError where it cannot.
 
-        Mode ``eager`` is the program as Python runs it; others are the backend's own. ``policy`` is the name of the
-        precision policy.
+        Args:
+            model: The model.
+            mode: ``eager`` is the program as Python runs it; others are the backend's own.
+            policy: The name of the precision policy.
+            device: ``cpu``, ``cuda``, ``cuda:1``.
         """
 
     def gradients(self, model: Any, inputs: Sequence[Array], cotangents: Sequence[Array], /) -> ModelGradients | None:
         """Gradients of sum <cotangent, output> at inference by the framework's own differentiation.
 
-        Inputs and cotangents are in the model's own layout, one cotangent for each output. None for a model that cannot
-        be differentiated.
+        None for a model that cannot be differentiated.
+
+        Args:
+            model: The model.
+            inputs: In the model's own layout.
+            cotangents: In the model's own layout, one for each output.
         """
 
     def with_weights(self, model: Any, arrays: Sequence[Array], /) -> Any:
