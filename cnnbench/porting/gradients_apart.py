@@ -17,7 +17,7 @@ from cnnbench.porting.alignment import NodePair
 from cnnbench.porting.normal_form import PlainNetwork, normal_form
 from cnnbench.porting.reading import OwnGradients
 from cnnbench.porting.user_code import cotangents_of
-from cnnbench.porting.values_apart import Ran, distance
+from cnnbench.porting.values_apart import Ran, distance, errors
 from cnnbench.spec.graph import Graph, value_names
 
 Array = NDArray[Any]
@@ -175,7 +175,7 @@ def _apart(places: tuple[str, str, str], one: Array, two: Array, budget: Array) 
     """The difference where it is more than rounding explains."""
     if one.shape != two.shape:
         return []  # then the weights differ, which is said already
-    difference = np.abs(one - two)
+    difference = errors(one, two)
     shares = difference / (budget + CONVERTED * np.maximum(np.abs(one), np.abs(two)))
     if not shares.size or shares.max() <= 1:
         return []

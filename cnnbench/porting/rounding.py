@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import PrecisionPolicy
 from cnnbench.numerics.calibration import Envelope
 from cnnbench.numerics.case import Case
-from cnnbench.numerics.comparison import largest_differences
 from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.teacher_forcing import output_names
 from cnnbench.porting.normal_form import PlainNetwork
+from cnnbench.porting.values_apart import errors
 
 Array = NDArray[Any]
 
@@ -52,7 +51,7 @@ class NetworkValues:
         exact, envelope = self._found
         if array.shape != exact[name].shape:
             return float("inf")
-        apart = largest_differences({name: np.asarray(array, np.float64)}, {name: exact[name]})[name]
+        apart = float(errors(array, exact[name]).max(initial=0.0))
         return apart / (envelope.factor * envelope.size[name])
 
     @cached_property

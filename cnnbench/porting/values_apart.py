@@ -73,11 +73,21 @@ def _outputs(network: PlainNetwork, node: Node, inputs: Sequence[Array]) -> tupl
 
 
 def distance(one: Array, two: Array) -> float:
-    """The largest difference relative to the largest value of the first; infinite for other shapes."""
+    """The largest difference relative to the largest finite value of the first; infinite for other shapes."""
     if one.shape != two.shape:
         return float("inf")
-    largest = float(np.abs(one).max(initial=0.0)) or 1.0
-    return float(np.abs(np.asarray(one, np.float64) - two).max(initial=0.0)) / largest
+    largest = float(np.abs(one, where=np.isfinite(one), out=np.zeros(one.shape)).max(initial=0.0)) or 1.0
+    return float(errors(one, two).max(initial=0.0)) / largest
+
+
+def errors(one: Array, two: Array) -> Array:
+    """|one - two| of each element: 0 where both are NaN or the same infinity, infinite where only one of them is."""
+    first, second = np.asarray(one, np.float64), np.asarray(two, np.float64)
+    with np.errstate(invalid="ignore"):
+        found = np.abs(first - second)
+    found[np.isnan(found)] = np.inf
+    found[(first == second) | (np.isnan(first) & np.isnan(second))] = 0.0
+    return found
 
 
 def first_parting(
@@ -114,7 +124,7 @@ def parting(pair: NodePair, ours: Ran, theirs: Ran) -> Parting:
     names = (pair.reference.name, pair.candidate.name)
     if one.shape != two.shape:
         return Parting(*names, float("inf"), None, (), float("nan"), float("nan"))
-    difference = np.abs(np.asarray(one, np.float64) - two)
+    difference = errors(one, two)
     index = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     share = _share(pair.reference, ours, difference)
     return Parting(*names, distance(one, two), share, index, float(one[index]), float(two[index]))

@@ -14,6 +14,7 @@ from cnnbench.errors import DataError, SpecError
 from cnnbench.face.networks import Model
 from cnnbench.porting.arrays_apart import apart, same
 from cnnbench.porting.report import lines, to_html, to_json, to_markdown
+from cnnbench.porting.values_apart import distance
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, Pad, ReLU, ReLU6
 from cnnbench.spec.layers.arithmetic import Clip
@@ -218,3 +219,29 @@ def test_a_graph_that_is_not_the_model_is_never_the_same():
     assert result.exit_code == 4
     assert "the model itself gives other outputs" in result.counted[0].text
     assert compare_networks(Side("theirs", REFERENCE, ARRAYS), replace(side, beyond=0.5)).same
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "apart"),
+    [
+        ([np.nan, 1.0], [np.nan, 1.0], 0.0),
+        ([np.inf, 2.0], [np.inf, 1.0], 0.5),
+        ([1.0, 2.0], [np.nan, 2.0], np.inf),
+        ([np.nan, 2.0], [1.0, 2.0], np.inf),
+        ([np.inf, 2.0], [-np.inf, 2.0], np.inf),
+        ([np.inf, 2.0], [2.0, 2.0], np.inf),
+        ([], [], 0.0),
+    ],
+)
+def test_values_that_are_not_finite_differ_where_only_one_of_them_is(one, two, apart):
+    assert distance(np.array(one), np.array(two)) == apart
+    assert max(0.0, distance(np.array(one), np.array(two))) == apart  # which NaN would not be
+
+
+def test_a_value_that_is_no_number_is_found_at_its_node():
+    arrays = {**ARRAYS, "fc.bias": np.array([np.nan, *ARRAYS["fc.bias"][1:]])}
+    result = ported(arrays=arrays)
+    assert result.exit_code == 4
+    assert (result.parting.node, result.parting.index) == ("fc", (0, 0))
+    both = cnnbench.port(Model(REFERENCE, arrays), Model(REFERENCE, arrays))
+    assert both.parting is None
