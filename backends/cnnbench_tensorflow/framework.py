@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 # Read when the library loads, so they stand before the import. A user's own setting wins.
@@ -63,7 +64,25 @@ tf.config.experimental.enable_tensor_float_32_execution(False)
 # groups beside a fused bias, and sums wider than bfloat16.
 ONEDNN = _has_onednn()
 
-__all__ = ["ONEDNN", "tf", "wide"]
+__all__ = ["ONEDNN", "sums_bfloat16_in_float32", "tf", "wide"]
+
+
+@cache
+def sums_bfloat16_in_float32() -> bool:
+    """Whether a convolution's gradient in bfloat16 is summed in something wider, tried once with 7,440 equal terms.
+
+    oneDNN does so on processors that it has kernels for. On others, TensorFlow takes its own kernels, whose sums are
+    accumulated in bfloat16 (5 to 25 % off), or fails, as where ``ONEDNN_MAX_CPU_ISA`` leaves oneDNN without kernels.
+    """
+    with tf.init_scope(), tf.device("/CPU:0"):
+        x, cotangents = tf.ones((8, 33, 31, 4), tf.bfloat16), tf.ones((8, 31, 30, 3), tf.bfloat16)
+        try:
+            found = tf.raw_ops.Conv2DBackpropFilter(
+                input=x, filter_sizes=(3, 2, 4, 3), out_backprop=cotangents, strides=(1, 1, 1, 1), padding="VALID"
+            )
+        except tf.errors.OpError:
+            return False
+        return bool(abs(found.numpy().astype(float) / (8 * 31 * 30) - 1).max() <= 2.0**-8)
 
 
 def wide(x: Any) -> Any:

@@ -112,14 +112,19 @@ class Cache:
         for _, path in entries:
             if total <= self.limit_bytes:
                 break
-            if path != keep and filled_by(path) is None:
+            if path != keep and not is_partial(path):
                 remove(path)
                 total -= sizes[path]
         return total
 
 
+def is_partial(path: Path) -> bool:
+    """Whether an entry is only half there: a process fills it, or was stopped while it did."""
+    return path.name.startswith(PARTIAL)
+
+
 def filled_by(path: Path) -> int | None:
-    """The number of the process that fills an entry; None for one that is whole."""
+    """The number of the process that fills an entry; None for one that is whole, or whose name does not tell."""
     found = re.fullmatch(rf"{re.escape(PARTIAL)}(\d+)-.*", path.name)
     return None if found is None else int(found[1])
 

@@ -7,7 +7,7 @@ from typing import Any
 from cnnbench.execution.operations import Call, OpResult, WeightLayout
 from cnnbench.spec.layers import Conv, PartialConv
 from cnnbench.spec.layers.conv import Convolution
-from cnnbench_tensorflow.framework import ONEDNN, tf, wide
+from cnnbench_tensorflow.framework import ONEDNN, sums_bfloat16_in_float32, tf, wide
 from cnnbench_tensorflow.ops.linear import add_bias
 from cnnbench_tensorflow.ops.registry import OPERATIONS
 from cnnbench_tensorflow.ops.windows import WindowGeometry, geometry, nothing, ones_around, output_sizes, pad_image
@@ -70,8 +70,8 @@ def convolve(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> Any:
 
     Three axes have no groups and no gradient with dilation; float64, and without oneDNN every type, has neither
     gradient in two. There, groups are convolutions of their own and a dilated kernel has zeros between its elements.
-    Without oneDNN the sums of bfloat16 are accumulated in bfloat16 (25 % off after 8,000 terms), so they are made in
-    float32 and rounded once.
+    Without oneDNN's kernels for bfloat16, sums are accumulated in bfloat16 (25 % off after 8,000 terms), so they are
+    made in float32 and rounded once.
 
     Args:
         x: (N, *spatial, C).
@@ -79,7 +79,7 @@ def convolve(x: Any, kernel: Any, window: WindowGeometry, groups: int) -> Any:
         window: With the padding and the output's sizes.
         groups: Of channels.
     """
-    if not ONEDNN and x.dtype == tf.bfloat16:
+    if x.dtype == tf.bfloat16 and not sums_bfloat16_in_float32():
         return tf.cast(convolve(wide(x), wide(kernel), window, groups), tf.bfloat16)
     narrow = len(window.size) == 3 or x.dtype == tf.float64 or not ONEDNN
     if window.dilated and narrow:

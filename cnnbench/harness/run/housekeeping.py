@@ -11,7 +11,7 @@ import psutil
 from cnnbench.errors import StorageError, SuiteError
 from cnnbench.harness.run.store import DEFAULT_ROOT, RunStore, runs
 from cnnbench.harness.worker.scratch import abandoned
-from cnnbench.numerics.cache import filled_by
+from cnnbench.numerics.cache import filled_by, is_partial
 
 GONE = ".gone-"
 
@@ -99,5 +99,5 @@ def _of_cache(folder: Path, *, whole: bool) -> Iterator[tuple[Path, str]]:
         owner = filled_by(path)
         if owner is not None and not psutil.pid_exists(owner):
             yield path, "half an oracle, whose process is gone"
-        elif owner is None and whole:
+        elif whole and not is_partial(path):
             yield path, "a cached oracle"

@@ -60,8 +60,14 @@ def _of_the_first_block(*roles: str) -> ProgramChange:
     return _each(change)
 
 
-def _at_start(role: str, value: float) -> ProgramChange:
-    return _each(lambda name, array, known: np.full_like(array, value) if weight_parts(name)[1] == role else array)
+def _at_start(role: str, value: float, *nodes: str) -> ProgramChange:
+    """Arrays of a role keep the value that they start with: those of these nodes, or of all where none is given."""
+
+    def change(name: str, array: Array, known: Arrays) -> Array:
+        node, own = weight_parts(name)
+        return np.full_like(array, value) if own == role and (not nodes or node in nodes) else array
+
+    return _each(change)
 
 
 def _by_position(name: str, array: Array, known: Arrays) -> Array:
@@ -125,7 +131,7 @@ WRONG: dict[str, tuple[str, Change, str, str]] = {
     "variances_at_start": ("running variances left at 1", _at_start("running_var", 1.0), "local", "norm1"),
     "biases_at_start": (
         "biases left at 0 (read with strict=False)",
-        _at_start("conv2.bias", 0.0),
+        _at_start("bias", 0.0, "conv2"),
         "local",
         "conv2",
     ),
