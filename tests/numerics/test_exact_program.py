@@ -272,6 +272,25 @@ def test_a_mismatch_stays_a_failure_where_its_node_cannot_be_looked_for():
     assert "could not be looked for: no more programs" in outcome.message
 
 
+@pytest.mark.parametrize("wrong", [False, True], ids=["right layers", "wrong layers"])
+def test_a_program_that_is_refused_is_no_pass_although_its_layers_are_equal(wrong):
+    class Lacks(InProcessSubject):
+        """Takes layers and no whole program, as where an op of it is missing."""
+
+        open = None
+
+        def forward(self, graph, arrays, batch, options):
+            if not any(item.name.startswith("forced.") for item in graph.inputs):
+                raise UnavailableError("conv3d is not here")
+            found = super().forward(graph, arrays, batch, options)
+            return found._replace(outputs={name: value + int(wrong) for name, value in found.outputs.items()})
+
+    subject = Lacks(loaded_backend("numpy"))
+    (outcome,) = run_checks(["exact"], subject, case_of(small(), replace(FOLDED, fold_batch_norm=False)))
+    assert outcome.status == ("failed" if wrong else "skipped")
+    assert wrong or outcome.message == "conv3d is not here"
+
+
 def test_a_network_without_an_exact_part_says_so():
     build = Builder("normalised")
     x = build.add("norm", LayerNorm(), build.input("x", (4, 8)))

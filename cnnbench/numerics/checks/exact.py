@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.errors import UnavailableError
 from cnnbench.execution.host import HostGradients, HostResult, cotangent_name
 from cnnbench.execution.winograd import winograd_of
 from cnnbench.numerics.budgets import Budget
@@ -19,7 +18,7 @@ from cnnbench.numerics.checks.exact_program import check_program, prefetch_progr
 from cnnbench.numerics.checks.integer_question import IntegerQuestion
 from cnnbench.numerics.checks.kept_program import forward_program, gradient_program
 from cnnbench.numerics.checks.local import chunks
-from cnnbench.numerics.checks.verdict import evidence, gather, in_one_line
+from cnnbench.numerics.checks.verdict import evidence, gather
 from cnnbench.numerics.common_answers import COMMON
 from cnnbench.numerics.comparison import Comparison, Place, compare
 from cnnbench.numerics.divergence import ReproducerSource, Reproduction
@@ -45,17 +44,14 @@ def check_exact(subject: Subject, oracle: Oracle) -> CheckOutcome:
     Where the policy admits Winograd, whose transforms round, the outputs of a layer that runs by it need only be the
     exact integers once they are rounded to integers; the whole program runs with direct sums. Layers of a large network
     are on smaller images unless the check is thorough; products once more on long integers (``integers.long_call``).
+
+    Raises:
+        UnavailableError: The subject refuses the program, and no layer that it takes is wrong.
     """
     alone = _check_nodes(subject, oracle)
     if alone.status == "failed":
         return alone
-    try:
-        whole = check_program(subject, oracle)
-    except UnavailableError as error:
-        if alone.status == "skipped":
-            raise
-        said = {"program_not_compared": in_one_line(error)}
-        return alone.model_copy(update={"details": {**alone.details, **said}})
+    whole = check_program(subject, oracle)
     if whole.status == "failed" or alone.status == "skipped":
         return whole.model_copy(update={"details": {**alone.details, **whole.details}})
     text = f"{alone.message}; {whole.message}"
