@@ -39,8 +39,10 @@ AUGMENTATIONS = {
     "flip": Augmentation(flip=True),
     "crop": Augmentation(crop_padding=4),
     "cutout": Augmentation(cutout=8),
+    "jitter": Augmentation(jitter=0.2),
+    "turn": Augmentation(rotation=15, scale=0.1),
     "mixup": Augmentation(mixup=0.2),
-    "all": Augmentation(flip=True, crop_padding=4, cutout=8, mixup=0.2),
+    "all": Augmentation(flip=True, crop_padding=4, cutout=8, mixup=0.2, jitter=0.2, rotation=15, scale=0.1),
 }
 SETTINGS = TrainSettings(
     data=DATA, epochs=3, loss=SoftCrossEntropy(), optimizer=Adam(), learning_rate=1e-3, test_images=64

@@ -1,4 +1,4 @@
-"""Random flips, crops, holes and mixtures, drawn on the host for each image and epoch, or for each step."""
+"""Random flips, colours, turns, crops, holes and mixtures, drawn on the host for each image and epoch, or step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MOST = {"jitter": 1.0, "rotation": 180.0, "scale": 0.9}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How training images vary.
 
     Args:
         flip: Mirror left to right with probability 1/2.
+        jitter: a. With m the image's mean over all values and g(y, x) its mean over channels, x becomes m + c (x - m),
+            then g + s (x - g) where it has three channels, then x + b: c and s uniform in [1 - a, 1 + a], b in
+            [-a, a], in standard deviations of the dataset.
+        rotation: Turn about the centre by an angle that is uniform in [-rotation, rotation] degrees.
+        scale: a. Enlarge about the centre by a factor that is uniform in [1 - a, 1 + a]. Both sample linearly, once;
+            beyond the edge there are zeros.
         crop_padding: Pad each side by so many zeros (the mean, after normalisation) and cut the original size out
             at a random place.
         cutout: A square of so many pixels a side is zeros; its centre is any pixel, and what lies beyond is cut off.
@@ -33,11 +42,17 @@ class Augmentation:
     crop_padding: int = 0
     cutout: int = 0
     mixup: float = 0.0
+    jitter: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout", "mixup"):
             if getattr(self, name) < 0:
                 raise SpecError(f"{name} is not valid", received=getattr(self, name), expected="at least 0")
+        for name, most in MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise SpecError(f"{name} is not valid", received=getattr(self, name), expected=f"0 to {most:g}")
 
     def draw(self, count: int, seed: int, epoch: int) -> Draws:
         """What happens to each image in an epoch, whatever the order of batches.
@@ -50,7 +65,8 @@ class Augmentation:
         generator = stream(seed, "augmentation", "", epoch)
         flips = generator.random(count) < 0.5
         offsets = generator.integers(0, 2 * self.crop_padding + 1, (count, 2))
-        return Draws(self, flips & self.flip, offsets, generator.random((count, 2)))
+        places = generator.random((count, 2))
+        return Draws(self, flips & self.flip, offsets, places, 2 * generator.random((count, 5)) - 1)
 
     def mixed(
         self, images: NDArray[np.float32], targets: NDArray[Any], seed: int, step: int
@@ -76,28 +92,38 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """An epoch's choices: whether to flip (N,), the crop's offset (N, 2), and the hole's centre (N, 2) in [0, 1)."""
+    """An epoch's choices: whether to flip (N,), the crop's offset (N, 2), and the hole's centre (N, 2) in [0, 1).
+
+    ``shares`` (N, 5) in [-1, 1) of the most by which contrast, saturation, brightness, angle and size change.
+    """
 
     augmentation: Augmentation
     flips: NDArray[np.bool_]
     offsets: NDArray[np.int64]
     places: NDArray[np.float64]
+    shares: NDArray[np.float64]
 
     def apply(self, images: NDArray[np.float32], positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The images (B, C, H, W), which are those at ``positions`` of the dataset, varied."""
         import numpy as np
 
-        if not self.augmentation.flip and not self.augmentation.crop_padding and not self.augmentation.cutout:
+        asked = self.augmentation
+        if asked == Augmentation(mixup=asked.mixup):
             return images
         if images.ndim != 4:
             raise SpecError("augmentation takes pictures", received=images.shape, expected="(N, C, H, W)")
         varied = images.copy()
-        if self.augmentation.flip:
+        if asked.flip:
             flips = self.flips[positions]
             varied[flips] = images[flips, ..., ::-1]
-        if self.augmentation.crop_padding:
+        if asked.jitter:
+            varied = jittered(varied, asked.jitter * self.shares[positions, :3])
+        if asked.rotation or asked.scale:
+            angles = np.radians(asked.rotation) * self.shares[positions, 3]
+            varied = turned(varied, angles, 1 + asked.scale * self.shares[positions, 4])
+        if asked.crop_padding:
             varied = self._cropped(varied, positions)
-        if self.augmentation.cutout:
+        if asked.cutout:
             np.copyto(varied, 0, where=self._holes(varied.shape[2:], positions))
         return varied
 
@@ -126,3 +152,58 @@ class Draws:
         )
         holes: NDArray[np.bool_] = rows[:, None, :, None] & columns[:, None, None, :]
         return holes
+
+
+def jittered(images: NDArray[np.float32], changes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Images of other contrast, saturation (of three channels) and brightness, as ``Augmentation.jitter`` says.
+
+    Args:
+        images: (B, C, H, W).
+        changes: (B, 3): c - 1, s - 1 and b.
+    """
+    import numpy as np
+
+    contrast, saturation, brightness = np.asarray(changes, np.float32).T[:, :, None, None, None]
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    found = images + contrast * (images - mean)
+    if images.shape[1] == 3:
+        found += saturation * (found - found.mean(axis=1, keepdims=True))
+    found += brightness
+    return found
+
+
+def turned(
+    images: NDArray[np.float32], angles: NDArray[np.float64], factors: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Images turned and enlarged about their centres, sampled linearly; what lies beyond the edge is 0.
+
+    Args:
+        images: (B, C, H, W).
+        angles: (B,) in radians, counter-clockwise.
+        factors: (B,), above 1 enlarges.
+    """
+    import numpy as np
+
+    count, channels, height, width = images.shape
+    padded = np.zeros((count, channels, height + 2, width + 2), images.dtype)
+    padded[:, :, 1:-1, 1:-1] = images
+    y, x = (np.arange(height) - (height - 1) / 2)[:, None], np.arange(width) - (width - 1) / 2
+    cosine, sine = ((of(angles) / factors)[:, None, None] for of in (np.cos, np.sin))
+    found, index = np.ones((2, 2, count, height * width), np.float32), np.zeros((2, 2, count, height * width), np.int64)
+    for axis, place, side, stride in (
+        (0, sine * x + cosine * y, height, width + 2),
+        (1, cosine * x - sine * y, width, 1),
+    ):
+        place = np.clip(place.reshape(count, -1) + (side + 1) / 2, 0, side + 1)  # in the padded image
+        first = np.minimum(place.astype(np.int64), side)
+        rest = (place - first).astype(np.float32)
+        for end, weight in enumerate((1 - rest, rest)):
+            chosen = (end, slice(None)) if axis == 0 else (slice(None), end)
+            found[chosen] *= weight
+            index[chosen] += (first + end) * stride
+    flat = padded.reshape(count, channels, -1)
+    parts = (
+        found[i, j, :, None] * np.take_along_axis(flat, index[i, j, :, None], axis=2) for i in (0, 1) for j in (0, 1)
+    )
+    total: NDArray[np.float32] = sum(parts, np.zeros((count, channels, height * width), np.float32))
+    return total.reshape(images.shape)

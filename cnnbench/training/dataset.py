@@ -37,7 +37,7 @@ class Dataset:
         limbs: Pairs of keypoints between which a limb is drawn.
 
     Raises:
-        DataError: A truth for another number of images.
+        DataError: A truth for another number of images, or a label that is the number of no class.
     """
 
     name: str
@@ -56,6 +56,16 @@ class Dataset:
                 raise DataError(
                     f"{name} and labels differ in number", where=self.name, received=(len(values), len(self.labels))
                 )
+
+        wrong = (self.labels < 0) | (self.labels >= max(1, len(self.classes)))
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise DataError(
+                f"the label of image {first} is the number of no class",
+                where=self.name,
+                received=int(self.labels[first]),
+                expected=f"0 to {max(0, len(self.classes) - 1)}",
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import DataError, SuiteError, did_you_mean
 from cnnbench.spec.layers import Shape
-from cnnbench.training.datasets.pictures import IMAGENET, Moments, normalised, resize_and_crop, with_channels
+from cnnbench.training.datasets.pictures import (
+    IMAGENET,
+    Moments,
+    normalised,
+    read_picture,
+    resize_and_crop,
+    with_channels,
+)
 from cnnbench.training.preprocessing import EFFICIENTNET_LITE, Preprocessing
 from cnnbench.training.preprocessing import IMAGENET as IMAGENET_INPUT
 from cnnbench.training.preprocessing_faults import PreprocessingVerdict, examine_input
@@ -83,7 +90,9 @@ def compare_input(
     found = _array(given)
     if found.dtype.kind not in "fiu":
         raise DataError("the input is no array of numbers", where=str(given), received=str(found.dtype))
-    return examine_input(_contract(pixels, height), _pixels(picture), found[0] if found.shape[:1] == (1,) else found)
+    return examine_input(
+        _contract(pixels, height), read_picture(picture), found[0] if found.shape[:1] == (1,) else found
+    )
 
 
 def _require(path: Path, pixels: str) -> None:
@@ -105,20 +114,9 @@ def _contract(pixels: str, side: int) -> Preprocessing:
 
 
 def _picture(path: Path, image: Shape, pixels: str) -> Array:
-    picture = _pixels(path)
+    picture = read_picture(path)
     channels, height, width = image
     if channels == 3 and height == width:
         return _contract(pixels, height)(picture)
     batch = with_channels(picture.transpose(2, 0, 1)[None] / 255, channels)
     return np.asarray(normalised(resize_and_crop(batch, height, width), MOMENTS[pixels])[0])
-
-
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3)."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as file:
-            return np.asarray(file.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None

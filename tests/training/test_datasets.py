@@ -15,6 +15,7 @@ from cnnbench.training.data import batch_of, dataset, datasets, load_dataset
 from cnnbench.training.dataset import DataRequest
 from cnnbench.training.datasets.idx import read_idx
 from cnnbench.training.datasets.pictures import Moments, normalised, resize, resize_and_crop, with_channels
+from cnnbench.views.images import read_images
 
 
 def write_idx(path: Path, array: np.ndarray[Any, Any], code: int = 0x08, dtype: str = ">u1") -> None:
@@ -199,6 +200,11 @@ def test_cifar_records_are_read(tmp_path: Path, kind: str, label_bytes: int) -> 
     greens = train[:, label_bytes + 1024 : label_bytes + 2048] / 255
     assert found.images[2, 1, 5, 9] == pytest.approx((green - greens.mean()) / greens.std(), rel=1e-5)
     assert len(load_dataset(f"{kind}:{tmp_path}", DataRequest("train", (3, 32, 32)))) == len(train)
+    assert found.classes == tuple(map(str, range(10 if label_bytes == 1 else 100)))
+    records[names[-1]][2, label_bytes - 1] = 100
+    (tmp_path / names[-1]).write_bytes(records[names[-1]].tobytes())
+    with pytest.raises(DataError, match="label of image 2"):
+        load_dataset(f"{kind}:{tmp_path}", DataRequest("test", (3, 32, 32)))
     (tmp_path / names[0]).write_bytes(b"short")
     with pytest.raises(DataError, match="CIFAR"):
         load_dataset(f"{kind}:{tmp_path}", DataRequest("train", (3, 32, 32)))
@@ -219,6 +225,90 @@ def test_picture_folders_have_a_class_a_subfolder(tmp_path: Path) -> None:
     (tmp_path / "test" / "cats" / "b.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="cannot be read"):
         load_dataset(f"images:{tmp_path}", DataRequest("test", (3, 8, 8)))
+
+
+def write_picture(path: Path, red: int = 0) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (red, 10, 0)).save(path)
+
+
+def test_a_class_has_the_same_number_in_both_splits_of_a_picture_folder(tmp_path: Path) -> None:
+    """The test split has no birds: numbered by itself, its dogs would be what the network learnt as cats."""
+    for name in ("train/birds/a.png", "train/cats/a.png", "train/dogs/a.png", "test/cats/a.png", "test/dogs/a.PNG"):
+        write_picture(tmp_path / name)
+    train, test = (load_dataset(f"images:{tmp_path}", DataRequest(split, (3, 8, 8))) for split in ("train", "test"))
+    assert train.classes == test.classes == ("birds", "cats", "dogs")
+    assert (list(train.labels), list(test.labels)) == ([0, 1, 2], [1, 2])
+
+
+def test_pictures_beside_the_classes_are_refused_and_names_with_a_dot_left_out(tmp_path: Path) -> None:
+    for name in ("cats/a.png", ".thumbnails/a.png", "cats/.a.png"):
+        write_picture(tmp_path / name)
+    found = load_dataset(f"images:{tmp_path}", DataRequest("test", (3, 8, 8)))
+    assert (found.classes, list(found.labels)) == (("cats",), [0])
+    write_picture(tmp_path / "a.png")
+    with pytest.raises(DataError, match="lies in no class"):
+        load_dataset(f"images:{tmp_path}", DataRequest("test", (3, 8, 8)))
+
+
+def test_pictures_of_a_folder_without_classes_are_of_one(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / name)
+    found = load_dataset(f"images:{tmp_path}", DataRequest("test", (1, 8, 8)))
+    assert (found.classes, list(found.labels)) == ((tmp_path.name,), [0, 0])
+
+
+def test_a_picture_that_is_too_large_for_pillow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    write_picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for read in (
+        lambda: load_dataset(f"images:{tmp_path}", DataRequest("test", (3, 8, 8))),
+        lambda: read_images(tmp_path / "a.png", (3, 8, 8)),
+    ):
+        with pytest.raises(DataError, match=r"a\.png.*cannot be read"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "dtype"),
+    [
+        ("train-images-idx3-ubyte", np.zeros((20, 28, 28)), (0x0D, ">f4")),
+        ("train-images-idx3-ubyte", np.zeros((20, 784)), (0x08, ">u1")),
+        ("t10k-labels-idx1-ubyte", np.full(6, -1), (0x09, ">i1")),
+        ("t10k-labels-idx1-ubyte", np.zeros((6, 1)), (0x08, ">u1")),
+        ("t10k-images-idx3-ubyte", np.zeros((0, 28, 28)), (0x08, ">u1")),
+    ],
+)
+def test_idx_files_of_something_else_than_pictures_and_labels_are_refused(
+    tmp_path: Path, name: str, array: np.ndarray[Any, Any], dtype: tuple[int, str]
+) -> None:
+    write_mnist(tmp_path)
+    (tmp_path / f"{name}.gz").unlink(missing_ok=True)
+    write_idx(tmp_path / name, array, *dtype)
+    with pytest.raises(DataError, match=f"{name}.*something else"):
+        load_dataset(f"idx:{tmp_path}", DataRequest("test", (1, 28, 28)))
+
+
+def test_a_damaged_compressed_file_is_refused(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[20:60] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_idx(path)
+
+
+def test_a_channel_that_is_the_same_everywhere_does_not_make_nan() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 2, 2)).astype(np.uint8)
+    pictures[:, 1] = 77
+    found = normalised(pictures / 255, Moments.of(pictures))
+    assert np.isfinite(found).all()
+    assert not found[:, 1].any()
 
 
 def test_what_is_not_there_is_refused_with_the_nearest_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cnnbench.errors import SpecError
 from cnnbench.spec.streams import stream
-from cnnbench.training.augmentation import Augmentation
+from cnnbench.training.augmentation import Augmentation, jittered, turned
 from cnnbench.training.epoch import Epoch
 from cnnbench.training.schedules import Constant, Cosine, Exponential, OneCycle, Plateau, Step, schedule_from_fields
 from cnnbench.training.settings import TrainSettings
@@ -176,13 +176,78 @@ def test_mixup_mixes_images_and_targets_by_one_share_of_beta() -> None:
     assert np.array_equal(one, again)
 
 
+@pytest.mark.parametrize("shape", [(7, 2, 5, 6), (3, 3, 9, 9), (2, 1, 1, 4)])
+def test_turned_images_are_those_of_scipys_linear_interpolation(shape: tuple[int, ...]) -> None:
+    from scipy.ndimage import affine_transform
+
+    draw = np.random.default_rng(2)
+    images = draw.normal(size=shape).astype(np.float32)
+    angles, factors = draw.uniform(-np.pi, np.pi, shape[0]), draw.uniform(0.1, 1.9, shape[0])
+    centre = (np.array(shape[2:]) - 1) / 2
+    for found, picture, angle, factor in zip(turned(images, angles, factors), images, angles, factors, strict=True):
+        source = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / factor
+        for plane, made in zip(picture.astype(np.float64), found, strict=True):
+            expected = affine_transform(plane, source, centre - source @ centre, order=1, mode="grid-constant")
+            np.testing.assert_allclose(made, expected, rtol=0, atol=2e-6)
+
+
+def test_a_right_angle_turns_counter_clockwise_and_no_angle_leaves_the_image_as_it_is() -> None:
+    images = np.random.default_rng(0).normal(size=(2, 3, 6, 6)).astype(np.float32)
+    found = turned(images, np.array([np.pi / 2, 0.0]), np.ones(2))
+    np.testing.assert_allclose(found[0], np.rot90(images[0], axes=(1, 2)), atol=1e-6)
+    assert np.array_equal(found[1], images[1])
+    wide = np.zeros((1, 1, 4, 4), np.float32)
+    wide[0, 0, 1:3, 1:3] = 1
+    assert (
+        turned(wide, np.zeros(1), np.array([1.9])).sum() > wide.sum() > turned(wide, np.zeros(1), np.array([0.5])).sum()
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_changes_contrast_saturation_and_brightness_as_it_says(channels: int) -> None:
+    images = np.random.default_rng(0).normal(size=(4, channels, 5, 6)).astype(np.float32)
+    changes = np.random.default_rng(1).uniform(-1, 1, (4, 3))
+    for picture, made, (c, s, b) in zip(images.astype(float), jittered(images, changes), changes, strict=True):
+        expected = picture.mean() + (1 + c) * (picture - picture.mean())
+        if channels == 3:
+            grey = expected.mean(axis=0)
+            expected = grey + (1 + s) * (expected - grey)
+        np.testing.assert_allclose(made, expected + b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["jitter", "rotation", "scale"])
+def test_images_change_by_no_more_than_was_asked_and_both_ways(field: str) -> None:
+    drawn = Augmentation(**{field: 0.5}).draw(400, 0, 0)
+    assert drawn.shares.shape == (400, 5)
+    assert (np.abs(drawn.shares) <= 1).all()
+    assert (drawn.shares.min(axis=0) < -0.95).all()
+    assert (drawn.shares.max(axis=0) > 0.95).all()
+    images = pictures(400)
+    few, more = (Augmentation(**{field: x}).draw(400, 0, 0).apply(images, np.arange(400)) for x in (0.01, 0.5))
+    assert 0 < np.abs(few - images).mean() < 0.2 * np.abs(more - images).mean()
+
+
+@pytest.mark.parametrize("fields", [{"jitter": 1.1}, {"rotation": 181}, {"scale": 1}, {"scale": -0.1}], ids=str)
+def test_what_no_image_can_be_changed_by_is_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match=next(iter(fields))):
+        Augmentation(**fields)
+
+
+def test_flips_crops_and_holes_are_the_same_whatever_else_is_asked() -> None:
+    one = Augmentation(flip=True, crop_padding=2, cutout=3).draw(50, 7, 1)
+    other = Augmentation(flip=True, crop_padding=2, cutout=3, jitter=0.5, rotation=20, scale=0.2).draw(50, 7, 1)
+    for name in ("flips", "offsets", "places", "shares"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
 def test_an_image_varies_alike_wherever_it_stands_in_the_order() -> None:
     images = pictures(10)
-    draws = Augmentation(flip=True, crop_padding=1).draw(10, seed=4, epoch=2)
+    varied = Augmentation(flip=True, crop_padding=1, jitter=0.2, rotation=20, scale=0.2, cutout=2)
+    draws = varied.draw(10, seed=4, epoch=2)
     order = np.array([7, 2, 9])
     together = draws.apply(images, np.arange(10))
     assert np.array_equal(draws.apply(images[order], order), together[order])
-    other = Augmentation(flip=True, crop_padding=1).draw(10, seed=4, epoch=3).apply(images, np.arange(10))
+    other = varied.draw(10, seed=4, epoch=3).apply(images, np.arange(10))
     assert not np.array_equal(other, together)
 
 

@@ -188,13 +188,16 @@ class AugmentationSettings(Frozen):
     """How training images vary.
 
     Args:
-        flip, crop_padding, cutout, mixup: As ``Augmentation`` has them.
+        flip, crop_padding, cutout, mixup, jitter, rotation, scale: As ``Augmentation`` has them.
     """
 
     flip: Flag = False
     crop_padding: Whole = Field(default=0, ge=0)
     cutout: Whole = Field(default=0, ge=0)
     mixup: Number = Field(default=0.0, ge=0)
+    jitter: Number = Field(default=0.0, ge=0, le=1)
+    rotation: Number = Field(default=0.0, ge=0, le=180)
+    scale: Number = Field(default=0.0, ge=0, le=0.9)
 
 
 class Train(Frozen):

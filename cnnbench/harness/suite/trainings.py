@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PROGRAM_CHECK = "program"  # among the checks of a cell that trains by a program, whatever else is checked
 LOOP_LEFT_OUT = {"architectures", "envelope_runs"}
 LATER_KEYS = ("initializer", "target")  # which suites did not have at first; without one, the keys of cells stay
+LATER_AUGMENTATION = ("jitter", "rotation", "scale")
 
 
 class AskedTraining(NamedTuple):
@@ -48,6 +49,8 @@ def training_of(point: Point, suite: Suite) -> AskedTraining:
     if suite.train is not None and point.architecture in suite.train.architectures:
         unasked = {name for name in LATER_KEYS if getattr(suite.train, name) is None}
         asked = {"train": suite.train.model_dump(mode="json", exclude=LOOP_LEFT_OUT | unasked)}
+        varied = asked["train"]["augmentation"]
+        asked["train"]["augmentation"] = {k: v for k, v in varied.items() if v or k not in LATER_AUGMENTATION}
         _check_target(point, suite.train)
         return AskedTraining(asked, (suite.train.data,))
     found = program_for(point.architecture, suite.programs)

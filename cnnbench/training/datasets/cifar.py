@@ -19,18 +19,22 @@ LICENCE = "Krizhevsky, Learning multiple layers of features from tiny images (20
 
 
 class Form(NamedTuple):
-    """Files of each split, label bytes before each picture (the last one counts), and the file of class names."""
+    """Files of each split, label bytes a picture (the last one counts), the file of class names, and their number."""
 
     files: dict[str, tuple[str, ...]]
     label_bytes: int
     names: str
+    classes: int
 
 
 FORMS = {
     "cifar10": Form(
-        {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)}, 1, "batches.meta.txt"
+        {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)},
+        1,
+        "batches.meta.txt",
+        10,
     ),
-    "cifar100": Form({"train": ("train.bin",), "test": ("test.bin",)}, 2, "fine_label_names.txt"),
+    "cifar100": Form({"train": ("train.bin",), "test": ("test.bin",)}, 2, "fine_label_names.txt", 100),
 }
 
 
@@ -77,11 +81,13 @@ def load_folder(folder: Path, kind: str, request: DataRequest) -> Dataset:
         pictures, labels = read_records([folder / name for name in form.files[request.split]], form.label_bytes)
     chosen = request.choose(len(labels))
     images = fitted(pictures[chosen], request.image, moments)
-    return Dataset(kind, request.split, images, labels[chosen], _classes(folder / form.names, labels), LICENCE)
+    return Dataset(kind, request.split, images, labels[chosen], _classes(folder / form.names, form.classes), LICENCE)
 
 
-def _classes(path: Path, labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """The names in the file where it is there, else numbers."""
+def _classes(path: Path, count: int) -> tuple[str, ...]:
+    """The names in the file where it is there and has as many, else numbers."""
+    names: list[str] = []
     if path.is_file():
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return tuple(str(label) for label in range(int(labels.max()) + 1))
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+    return tuple(names) if len(names) == count else tuple(map(str, range(count)))

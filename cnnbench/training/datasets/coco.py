@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnbench.errors import DataError
 from cnnbench.training.dataset import DataRequest, Dataset
-from cnnbench.training.datasets import coco_files
+from cnnbench.training.datasets import coco_files, pictures
 from cnnbench.training.datasets.coco_files import CocoSplit, Entry
 from cnnbench.training.datasets.coco_masks import decode_mask
 from cnnbench.training.datasets.pictures import IMAGENET, normalised, require_picture, resize, with_channels
@@ -72,19 +72,16 @@ def read_picture(folder: Path, suffix: str, entry: Entry, image: tuple[int, ...]
         entry: Of the picture, in the JSON file.
         image: (C, H, W) of the result.
     """
-    from PIL import Image
-
     places = [root / entry["file_name"] for root in (folder / "images" / suffix, folder / "images", folder / suffix)]
     try:
         path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            remedy = f"put it into {places[0].parent} or {places[1].parent}"
-            raise DataError("the picture is missing", where=str(folder), received=entry["file_name"], remedy=remedy)
-        with Image.open(path) as file:
-            picture = np.asarray(file.convert("RGB")).transpose(2, 0, 1)[None] / 255
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's and the file system's
+    except (OSError, ValueError) as error:  # a name that no file can have
         where = str(folder / entry["file_name"])
         raise DataError(f"the picture cannot be read: {error}", where=where) from None
+    if path is None:
+        remedy = f"put it into {places[0].parent} or {places[1].parent}"
+        raise DataError("the picture is missing", where=str(folder), received=entry["file_name"], remedy=remedy)
+    picture = pictures.read_picture(path).transpose(2, 0, 1)[None] / 255
     height, width = picture.shape[2:]
     if (height, width) != (entry["height"], entry["width"]):
         expected = f"{entry['width']} x {entry['height']} as in the JSON file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +33,16 @@ def load(request: DataRequest) -> Dataset:
     return Dataset("digits", request.split, images, labels[chosen], tuple("0123456789"), LICENCE)
 
 
+@cache
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(pictures (N, 1, 8, 8) of values in [0, 1], labels (N,))."""
+    """(pictures (N, 1, 8, 8) of values in [0, 1], labels (N,)); read once, and not to be written to."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
-    return np.asarray(raw.images)[:, None] / LEVELS, np.asarray(raw.target, np.int64)
+    pictures, labels = np.asarray(raw.images)[:, None] / LEVELS, np.array(raw.target, np.int64)
+    for array in (pictures, labels):
+        array.setflags(write=False)
+    return pictures, labels
 
 
 def split(labels: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

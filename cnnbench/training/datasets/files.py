@@ -10,9 +10,17 @@ import numpy as np
 from cnnbench.errors import DataError, UnavailableError, did_you_mean
 from cnnbench.training.dataset import DataRequest, Dataset, DatasetPlugin
 from cnnbench.training.datasets import cifar, coco, coco_files, idx
-from cnnbench.training.datasets.pictures import IMAGENET, normalised, require_picture, resize_and_crop, with_channels
+from cnnbench.training.datasets.pictures import (
+    IMAGENET,
+    normalised,
+    read_picture,
+    require_picture,
+    resize_and_crop,
+    with_channels,
+)
 
 KINDS = ("idx", "cifar10", "cifar100", "coco", "images")
+SPLITS = ("train", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -20,17 +28,17 @@ def from_files(kind: str, path: str) -> DatasetPlugin:
     """The dataset ``kind:path``. Raises UnavailableError for an unknown kind."""
     folder = Path(path)
     name = f"{kind}:{path}"
-    both: tuple[str, ...] = ("train", "test")
+    splits: tuple[str, ...]
     if kind == "idx":
-        about, splits, load, lack = "IDX files", both, partial(idx.load_folder, folder), partial(idx.missing, folder)
+        about, splits, load, lack = "IDX files", SPLITS, partial(idx.load_folder, folder), partial(idx.missing, folder)
     elif kind in cifar.FORMS:
-        about, splits = "CIFAR binary files", both
+        about, splits = "CIFAR binary files", SPLITS
         load, lack = partial(cifar.load_folder, folder, kind), partial(cifar.missing, folder, cifar.FORMS[kind])
     elif kind == "coco":
         about, splits = "COCO's format", tuple(coco_files.suffixes(folder)) or ("test",)
         load, lack = partial(coco.load_folder, folder), partial(coco.missing, folder)
     elif kind == "images":
-        about, splits = "pictures", tuple(split for split in both if (folder / split).is_dir()) or ("test",)
+        about, splits = "pictures", tuple(split for split in SPLITS if (folder / split).is_dir()) or ("test",)
         load, lack = partial(load_pictures, folder), partial(_no_folder, folder)
     else:
         raise UnavailableError(f"unknown kind of data files {kind!r}", where=name, remedy=did_you_mean(kind, KINDS))
@@ -44,33 +52,43 @@ def _no_folder(folder: Path) -> str | None:
 def load_pictures(folder: Path, request: DataRequest) -> Dataset:
     """Pictures below ``folder/<split>`` where that exists, else below ``folder``; each subfolder is a class.
 
-    Each is resized so that it covers 256/224 of the image, cut to its centre, and normalised as for ImageNet.
-    """
-    from PIL import Image, UnidentifiedImageError
+    The classes are those of both splits together, so that a class has the same number in each. Without subfolders
+    there is one class. Each picture is resized so that it covers 256/224 of the image, cut to its centre, and
+    normalised as for ImageNet. Names that begin with a dot are left out.
 
+    Raises:
+        DataError: There is no picture, one cannot be read, or one lies beside the classes.
+    """
     require_picture(request.image, "images")
-    root = folder / request.split if (folder / request.split).is_dir() else folder
-    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir())) or (root.name,)
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    roots = [folder / split for split in SPLITS if (folder / split).is_dir()] or [folder]
+    root = folder / request.split if folder / request.split in roots else folder
+    classes = tuple(sorted({path.name for item in roots for path in item.iterdir() if path.is_dir() and _shown(path)}))
+    found = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES and _shown(path, root)]
     if not found:
         raise DataError("there are no pictures", where=str(root), expected=f"files named {', '.join(SUFFIXES)}")
+    beside = next((path for path in found if classes and path.parent == root), None)
+    if beside is not None:
+        raise DataError(
+            "the picture lies in no class", where=str(beside), expected=f"a folder {root / classes[0]} or the like"
+        )
     channels, height, width = request.image
-    images, labels = [], []
-    for position in request.choose(len(found)):
-        path = found[position]
-        try:
-            with Image.open(path) as file:
-                picture = np.asarray(file.convert("RGB")).transpose(2, 0, 1)[None] / 255
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None
-        images.append(resize_and_crop(with_channels(picture, channels), height, width))
-        parent = path.relative_to(root).parts[0]
-        labels.append(classes.index(parent) if parent in classes else 0)
+    chosen = [found[position] for position in request.choose(len(found))]
+    images = np.empty((len(chosen), *request.image), np.float32)
+    for row, path in enumerate(chosen):
+        picture = read_picture(path).transpose(2, 0, 1)[None] / 255
+        images[row] = normalised(resize_and_crop(with_channels(picture, channels), height, width), IMAGENET)[0]
+    labels = [classes.index(path.relative_to(root).parts[0]) if classes else 0 for path in chosen]
     return Dataset(
         f"images:{folder}",
         request.split,
-        normalised(np.concatenate(images), IMAGENET),
+        images,
         np.asarray(labels, np.int64),
-        classes,
+        classes or (root.name,),
         "the user's own",
     )
+
+
+def _shown(path: Path, root: Path | None = None) -> bool:
+    """Whether no part of its name below ``root`` begins with a dot."""
+    parts = (path.name,) if root is None else path.relative_to(root).parts
+    return not any(part.startswith(".") for part in parts)

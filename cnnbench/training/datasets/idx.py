@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"the file cannot be read: {error}", where=str(path)) from None
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
         raise DataError("not an IDX file", where=str(path), received=content[:4].hex(), expected="0000, a type, a rank")
@@ -64,9 +65,15 @@ def missing(folder: Path) -> str | None:
     return None
 
 
-def _read(folder: Path, name: str) -> NDArray[Any]:
+def _read(folder: Path, name: str, rank: int = 3) -> NDArray[Any]:
+    """Bytes of so many axes. Raises DataError where the file holds something else, or nothing."""
     plain = folder / name
-    return read_idx(plain if plain.is_file() else folder / f"{name}.gz")
+    path = plain if plain.is_file() else folder / f"{name}.gz"
+    found = read_idx(path)
+    if found.dtype != np.uint8 or found.ndim != rank or not found.size:
+        received, expected = f"{found.dtype} {found.shape}", f"uint8 of {rank} axes, one element at least"
+        raise DataError("the IDX file holds something else", where=str(path), received=received, expected=expected)
+    return found
 
 
 def load_folder(
@@ -85,7 +92,7 @@ def load_folder(
     stem = STEMS[request.split]
     train = _read(folder, f"{STEMS['train']}-images-idx3-ubyte")[:, None]
     pictures = train if request.split == "train" else _read(folder, f"{stem}-images-idx3-ubyte")[:, None]
-    labels = _read(folder, f"{stem}-labels-idx1-ubyte")
+    labels = _read(folder, f"{stem}-labels-idx1-ubyte", 1)
     if len(pictures) != len(labels):
         raise DataError("images and labels differ in number", where=str(folder), received=(len(pictures), len(labels)))
     chosen = request.choose(len(labels))

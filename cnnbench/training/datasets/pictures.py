@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,14 +27,14 @@ class Moments(NamedTuple):
 
     @staticmethod
     def of(images: Array) -> Moments:
-        """Those of bytes (N, C, H, W)."""
+        """Those of bytes (N, C, H, W); the deviation of a channel that is the same everywhere is 1."""
         means, squares = [], []
         for channel in range(images.shape[1]):
             values = np.bincount(images[:, channel].ravel(), minlength=256) / images[:, channel].size
             levels = np.arange(256) / 255
             means.append(float(values @ levels))
             squares.append(float(values @ (levels - means[-1]) ** 2))
-        return Moments(tuple(means), tuple(float(np.sqrt(s)) for s in squares))
+        return Moments(tuple(means), tuple(float(np.sqrt(s)) or 1.0 for s in squares))
 
     def for_channels(self, channels: int) -> Moments:
         """The same for another number of channels: repeated, or their mean."""
@@ -46,6 +47,17 @@ class Moments(NamedTuple):
 
 # The statistics of ImageNet's training images with which torchvision's networks are trained.
 IMAGENET = Moments((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) in RGB of a picture's file. Raises DataError where Pillow cannot read it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            return np.asarray(file.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's and the file system's
+        raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None
 
 
 def require_picture(image: Shape, name: str) -> None:

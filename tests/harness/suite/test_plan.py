@@ -11,8 +11,11 @@ import pytest
 from cnnbench.errors import SuiteError
 from cnnbench.execution import backends
 from cnnbench.execution.contract import BackendPlugin
+from cnnbench.harness.suite import plan as planning
+from cnnbench.harness.suite import trainings
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import Filters, Plan, plan
+from cnnbench.harness.suite.trainings import AskedTraining
 
 
 def described(name: str, modes: tuple[str, ...], precisions: tuple[str, ...], requires: tuple[str, ...] = ()) -> Any:
@@ -174,6 +177,27 @@ def test_the_key_is_of_what_is_asked_and_not_of_how_long_it_is_measured() -> Non
         assert not {cell.key for cell in plan(suite(BLOCK, **change)).cells} & set(keys.values())
     other = plan(suite({**BLOCK, "data": "digits"})).cells
     assert not {cell.key for cell in other} & set(keys.values())
+
+
+def test_a_way_to_vary_images_that_suites_did_not_have_counts_in_a_key_only_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that baselines of the suites of before stay comparable."""
+    asked = []
+
+    def training_of(point: Any, suite: Suite) -> AskedTraining:
+        asked.append(trainings.training_of(point, suite))
+        return asked[-1]
+
+    def key(**augmentation: Any) -> str:
+        train = {"architectures": "resnet20", "augmentation": augmentation}
+        return plan(suite({**BLOCK, "backends": "plain", "batch": 1}, train=train)).cells[0].key
+
+    monkeypatch.setattr(planning, "training_of", training_of)
+    known = key(flip=True)
+    assert known == key(flip=True, jitter=0, rotation=0, scale=0)
+    assert len({known, key(flip=True, jitter=0.1), key(flip=True, rotation=9), key(flip=True, scale=0.1)}) == 4
+    assert set(asked[0].asked["train"]["augmentation"]) == {"flip", "crop_padding", "cutout", "mixup"}
 
 
 def test_blocks_may_state_their_own_checks_and_measurements() -> None:

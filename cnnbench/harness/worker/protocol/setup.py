@@ -10,7 +10,7 @@ from cnnbench.execution.gaps import Gap
 from cnnbench.harness.worker.protocol.messages import Message, Request, Text
 from cnnbench.harness.worker.protocol.values import ProcessSettingsValue
 
-PROTOCOL = 14
+PROTOCOL = 15
 """The version; any change of a message makes another."""
 
 
