@@ -165,7 +165,7 @@ def jittered(images: NDArray[np.float32], changes: NDArray[np.float64]) -> NDArr
 
     contrast, saturation, brightness = np.asarray(changes, np.float32).T[:, :, None, None, None]
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
-    found = images + contrast * (images - mean)
+    found: NDArray[np.float32] = images + contrast * (images - mean)
     if images.shape[1] == 3:
         found += saturation * (found - found.mean(axis=1, keepdims=True))
     found += brightness
