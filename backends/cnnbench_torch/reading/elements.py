@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from cnnbench.spec.layers import (
     SELU,
     Add,
     Dropout,
-    GlobalAvgPool,
     HardSigmoid,
     HardSwish,
     Layer,
@@ -30,9 +28,8 @@ from cnnbench.spec.layers import (
 )
 from cnnbench.spec.layers.arithmetic import Affine, Clip, Elementwise, Power
 from cnnbench.spec.layers.merge import Divide, Maximum, Minimum, Multiply, PowerOf, Subtract
-from cnnbench.spec.layers.reduction import Reduce
 from cnnbench.spec.layers.smooth import CELU, Mish
-from cnnbench_torch.reading.call import AtenCall, NotReadError, reads
+from cnnbench_torch.reading.call import AtenCall, FixedTensor, NotReadError, reads
 
 _FUNCTIONS = {
     "abs": "abs",
@@ -91,7 +88,9 @@ def elu(call: AtenCall) -> Value:
 
 @reads("softplus")
 def softplus(call: AtenCall) -> Value:
-    """Beyond its threshold PyTorch gives the operand itself, which is the same but for rounding."""
+    """Beyond PyTorch's threshold of 20 it gives the operand itself, which is the same but for rounding."""
+    if call["threshold"] < 20:
+        raise NotReadError(f"a threshold of {call['threshold']:g}, beyond which it is another function")
     return call.add(Softplus(beta=float(call["beta"])), call.value("self"))
 
 
@@ -110,10 +109,17 @@ def clip(call: AtenCall) -> Value:
     """0 to 6 is ReLU6."""
     lows = [call.arguments.get(name) for name in ("min_val", "min")]
     highs = [call.arguments.get(name) for name in ("max_val", "max")]
-    low, high = (next((float(n) for n in found if n is not None), None) for found in (lows, highs))
+    low, high = (next((_limit(n) for n in found if n is not None), None) for found in (lows, highs))
     layer: Layer = Clip(minimum=low, maximum=high)
     layer = ReLU6() if (low, high) == (0.0, 6.0) else ReLU() if (low, high) == (0.0, None) else layer
     return call.add(layer, call.value("self"))
+
+
+def _limit(found: Any) -> float:
+    single = isinstance(found, FixedTensor) and found.tensor.numel() == 1 and not found.name
+    if not single and not isinstance(found, int | float):
+        raise NotReadError("limits that are not numbers")
+    return float(found.tensor if isinstance(found, FixedTensor) else found)
 
 
 def _operands(call: AtenCall) -> list[Value]:
@@ -121,7 +127,7 @@ def _operands(call: AtenCall) -> list[Value]:
 
 
 def _scaled_other(call: AtenCall) -> tuple[float | None, float]:
-    return call.number("other"), float(call.arguments.get("alpha") or 1)
+    return call.number("other"), float(call.arguments.get("alpha", 1))
 
 
 @reads("add", "add_")
@@ -155,7 +161,7 @@ def subtract_from(call: AtenCall) -> Value:
     """other - alpha self."""
     number, alpha = _scaled_other(call)
     if number is None or alpha != 1:
-        raise NotReadError("rsub of two tensors")
+        raise NotReadError("of two tensors, or with alpha")
     return call.add(Affine(scale=-1.0, shift=number), call.value("self"))
 
 
@@ -191,7 +197,7 @@ def power(call: AtenCall) -> Value:
 def extremes(call: AtenCall) -> Value:
     """Of two values, element by element."""
     if "other" not in call.arguments:
-        raise NotReadError("the maximum of all elements")
+        raise NotReadError("of all elements, or with its index: use amax or amin along an axis")
     layer = Maximum() if call.op.startswith("max") else Minimum()
     return call.add(layer, *_operands(call))
 
@@ -200,6 +206,8 @@ def extremes(call: AtenCall) -> Value:
 def dropout(call: AtenCall) -> Value:
     """Its rate is kept; of whole channels there is no such layer here, and it does nothing at inference."""
     x = call.value("input" if "input" in call.arguments else "self")
+    if call["train"] and call["p"]:
+        raise NotReadError("a dropout that drops at inference too")
     if "feature" in call.op or "alpha" in call.op:
         call.reading.notes.append(f"{call.path}: {call.op} with p={call['p']:g} is left out: it acts in training only")
         return x
@@ -211,50 +219,3 @@ def softmax(call: AtenCall) -> Value:
     """Along one axis."""
     kind = LogSoftmax if "log" in call.op else Softmax
     return call.add(kind(axis=call["dim"]), call.value("self"))
-
-
-_REDUCTIONS: dict[str, Any] = {"mean": "mean", "sum": "sum", "amax": "max", "amin": "min", "logsumexp": "log_sum_exp"}
-
-
-@reads(*_REDUCTIONS)
-def reduce(call: AtenCall) -> Value:
-    """A mean over all positions is global pooling."""
-    x, rank = call.value("self"), len(call.value("self").shape)
-    given = call.arguments.get("dim")
-    axes = tuple(sorted(axis % rank for axis in ([given] if isinstance(given, int) else given or range(rank))))
-    if 0 in axes:
-        raise NotReadError(f"{call.op} over the batch")
-    keep = bool(call.arguments.get("keepdim"))
-    if call.op == "mean" and rank > 2 and axes == tuple(range(2, rank)):
-        return call.add(GlobalAvgPool(keep_spatial=keep), x)
-    return call.add(Reduce(function=_REDUCTIONS[call.op], axes=axes, keepdims=keep), x)
-
-
-@reads("linalg_vector_norm")
-def norm(call: AtenCall) -> Value:
-    """The first and the second."""
-    function = {1: "l1", 2: "l2"}.get(call["ord"])
-    if function is None:
-        raise NotReadError(f"the norm of order {call['ord']}")
-    axes = (call["dim"],) if isinstance(call["dim"], int) else tuple(call["dim"])
-    return call.add(Reduce(function=function, axes=axes, keepdims=bool(call["keepdim"])), call.value("self"))  # type: ignore[arg-type]
-
-
-@reads("var", "std")
-def variance(call: AtenCall) -> Value:
-    """As arithmetic: the mean of squares around the mean, times n / (n - correction)."""
-    x = call.value("self")
-    given = call.arguments.get("dim") or range(len(x.shape))
-    axes = tuple(axis % len(x.shape) for axis in ([given] if isinstance(given, int) else given))
-    correction = call.arguments.get("correction")
-    unbiased = call.arguments.get("unbiased")
-    correction = (1 if unbiased else 0) if unbiased is not None else 1 if correction is None else correction
-    mean = call.add(Reduce(function="mean", axes=axes), x, part="mean")
-    centred = call.add(Subtract(), x, mean, part="centred")
-    squares = call.add(Elementwise(function="square"), centred, part="squares")
-    keep = bool(call.arguments.get("keepdim"))
-    found = call.add(Reduce(function="mean", axes=axes, keepdims=keep), squares, part="variance")
-    count = math.prod(x.shape[axis] for axis in axes)
-    if correction:
-        found = call.add(Affine(scale=count / (count - correction)), found, part="corrected")
-    return call.add(Elementwise(function="sqrt"), found, part="root") if call.op == "std" else found

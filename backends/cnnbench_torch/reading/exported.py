@@ -13,9 +13,10 @@ from torch.export.graph_signature import InputKind
 from cnnbench.errors import CnnbenchError, SpecError
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.interchange.model_readers import ReadModel, Unread
+from cnnbench_torch.reading.aliases import shared_memory
 from cnnbench_torch.reading.call import BATCH, HANDLERS, AtenCall, FixedTensor, NotReadError, ReadProgram
 
-for _family in ("elements", "normalizations", "products", "shapes", "windows"):
+for _family in ("elements", "normalizations", "products", "reductions", "shapes", "windows"):
     import_module(f"cnnbench_torch.reading.{_family}")
 
 HELP = (
@@ -23,6 +24,7 @@ HELP = (
     "read from; or compare activations: cnnbench port accepts a file .npz"
 )
 _KEEP_NAME = {"t", "permute", "transpose", "view", "reshape", "detach", "alias", "contiguous", "expand", "to"}
+_NO_FORM = (NotReadError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 _IGNORED = {"_assert_tensor_metadata", "sym_constrain_range_for_size", "_assert_scalar"}
 
 
@@ -41,9 +43,16 @@ def read_program(program: Any, name: str, shapes: Sequence[tuple[int, ...]]) -> 
     environment = _inputs(program, reading, shapes)
     unread = Unread("PyTorch")
     failed: set[Any] = set()
+    memory = shared_memory(program.graph.nodes)
     for node in program.graph.nodes:
-        if node.op == "call_function":
+        computed = any(isinstance(environment.get(item), Value) for item in node.all_input_nodes)
+        if node in memory.lost and computed:  # views of constants are tensors, which see what is written
+            unread.parts.append((_path(node)[0], f"{node.target}: it writes into a tensor whose view is used later"))
+            failed.add(node)
+        elif node.op == "call_function":
             _walk(node, environment, reading, unread, failed)
+            for name in memory.names.get(node, ()):
+                environment[name] = environment.get(node)
     if unread.parts:
         raise unread.error(HELP)
     found = next(node for node in program.graph.nodes if node.op == "output").args[0]
@@ -93,14 +102,11 @@ def _walk(node: Any, environment: dict[Any, Any], reading: ReadProgram, unread: 
     arguments = _arguments(node, environment)
     try:
         environment[node] = _result(node, op, arguments, reading)
-    except NotReadError as error:
-        unread.parts.append((_path(node)[0], f"{node.target}: {error}"))
+    except (CnnbenchError, *_NO_FORM) as error:
+        said = f"{error.message}, received {error.received}" if isinstance(error, CnnbenchError) else str(error)
+        said = said if isinstance(error, CnnbenchError | NotReadError) else f"a form that is not known ({said})"
+        unread.parts.append((_path(node)[0], f"{node.target}: {said}"))
         failed.add(node)
-    except CnnbenchError as error:
-        unread.parts.append((_path(node)[0], f"{node.target}: {error.message}, received {error.received}"))
-        failed.add(node)
-    if op.endswith("_") and not op.endswith("__") and node.args:  # it writes into its first operand
-        environment[node.args[0]] = environment.get(node)
 
 
 def _result(node: Any, op: str, arguments: dict[str, Any], reading: ReadProgram) -> Any:
@@ -111,12 +117,17 @@ def _result(node: Any, op: str, arguments: dict[str, Any], reading: ReadProgram)
     path, plain = _path(node)
     shape = getattr(node.meta.get("val"), "shape", ())
     first = next(iter(node.all_input_nodes), None)
-    arguments["source_shape"] = tuple(getattr(first.meta.get("val"), "shape", ())) if first is not None else ()
+    source = first.meta.get("val") if first is not None else None
+    arguments["source_shape"] = tuple(getattr(source, "shape", ()))
+    arguments["source_type"] = getattr(source, "dtype", None)
+    arguments["type"] = getattr(node.meta.get("val"), "dtype", None)
     arguments["states_are_read"] = any(user.target is operator.getitem and user.args[1] > 0 for user in node.users)
     call = AtenCall(op, arguments, path, plain, tuple(shape), reading)
     made = HANDLERS[op](call)
     if isinstance(made, Value) and not _fits(made.shape, shape):
         raise NotReadError(f"it has the shape {tuple(shape)} and is read as {made.shape}")
+    if isinstance(made, Value) and made.dtype == "float" and not arguments["type"].is_floating_point:
+        raise NotReadError(f"its values are of {arguments['type']}, and would be read as floats")
     return made
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import torch
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.layers import Add, Concat, Linear, Softmax
@@ -76,7 +79,9 @@ def _in_order(call: AtenCall, x: Value, axes: str, wanted: list[str]) -> Value:
 
 @reads("scaled_dot_product_attention")
 def attention(call: AtenCall) -> Value:
-    """As its products: queries by keys, softmax, by values."""
+    """As its products: queries by keys, softmax, by values. Where a mask of booleans is false, logits are -inf."""
+    if call["dropout_p"]:
+        raise NotReadError("a dropout that drops at inference too")
     q, k, v = (call.value(name) for name in ("query", "key", "value"))
     scale = call.arguments.get("scale")
     q = call.add(Affine(scale=q.shape[-1] ** -0.5 if scale is None else float(scale)), q, part="scale")
@@ -85,10 +90,17 @@ def attention(call: AtenCall) -> Value:
         mask = call.add(CausalMask(length=q.shape[-2]), q, part="mask")
         logits = call.add(Add(broadcast=True), *call.aligned([logits, mask]), part="masked")
     if call.arguments.get("attn_mask") is not None:
-        mask = call.value("attn_mask")
+        mask = call.as_value(_added(call["attn_mask"]))
         logits = call.add(Add(broadcast=True), *call.aligned([logits, mask]), part="masked")
     weights = call.add(Softmax(axis=-1), logits, part="softmax")
     return call.add(MatMul(), weights, v)
+
+
+def _added(mask: Any) -> Any:
+    """A mask as what is added to the logits."""
+    if isinstance(mask, FixedTensor) and mask.tensor.dtype == torch.bool:
+        return FixedTensor(torch.zeros(mask.tensor.shape, dtype=torch.float64).masked_fill(~mask.tensor, -math.inf))
+    return mask
 
 
 @reads("embedding")
@@ -115,6 +127,8 @@ def recurrent(call: AtenCall) -> tuple[Value, ...]:
     x = x if call["batch_first"] else call.add(Transpose(permutation=(1, 0, 2)), x, part="batch_first")
     params = [item for item in call["params"] if isinstance(item, FixedTensor)]
     each, sides = (4 if call["has_biases"] else 2), (2 if call["bidirectional"] else 1)
+    if len(params) != call["num_layers"] * sides * each:
+        raise NotReadError("a recurrent layer with projections (proj_size)")
     last: list[tuple[Value, ...]] = []
     for layer in range(call["num_layers"]):
         outputs = []

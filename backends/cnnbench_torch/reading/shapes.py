@@ -76,7 +76,10 @@ def _flattened_from(source: Sequence[int], target: Sequence[int]) -> int | None:
 
 @reads("contiguous", "clone", "alias", "detach", "lift_fresh_copy", "to", "_to_copy", "type_as", "float", "detach_")
 def identity(call: AtenCall) -> Any:
-    """The same values."""
+    """The same values; in a narrower type of floats they are rounded, which the graph does not show."""
+    source, made = call.arguments["source_type"], call.arguments["type"]
+    if source != made and made in (torch.float16, torch.bfloat16):
+        call.reading.notes.append(f"{call.path or 'the model itself'}: values are rounded to {made}; in the graph not")
     return call["self"] if "self" in call.arguments else call["input"]
 
 
@@ -119,7 +122,7 @@ def repeat(call: AtenCall) -> Value:
     x = call.value("self")
     if len(call["repeats"]) != len(x.shape) or call["repeats"][0] != 1:
         raise NotReadError("a repeat that adds axes, or repeats the batch")
-    return call.add(Tile(repeats=tuple(call["repeats"])), x)
+    return call.add(Tile(repeats=tuple(call["repeats"][1:])), x)
 
 
 @reads("cat", "concat")

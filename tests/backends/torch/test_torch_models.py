@@ -148,6 +148,66 @@ def test_paths_are_names_and_what_training_needs_is_kept():
     assert {"stem.0.weight", "stem.1.running_var", "shared.weight", "fc.bias"} <= found.arrays.keys()
 
 
+def halved(x):
+    y = x.relu()
+    y[:, :1].mul_(0.5)
+    return y
+
+
+def in_turn(x):
+    y = x * 2
+    first = y.relu_()
+    first.add_(1)
+    return y.flatten(1).tanh() + first.flatten(1)
+
+
+def attended(x, **how):
+    return F.scaled_dot_product_attention(x, x, x, **how)
+
+
+LOWER = torch.ones(5, 5).tril().bool()
+OTHER_FUNCTIONS = {
+    "softplus_threshold": (nn.Softplus(threshold=1), (3, 4)),
+    "integers": (Lambda(lambda self, x: x.to(torch.int32).to(x.dtype)), (3, 4)),
+    "booleans": (Lambda(lambda self, x: x.bool().to(x.dtype)), (3, 4)),
+    "dropout_at_inference": (Lambda(lambda self, x: F.dropout(x, 0.5, True)), (3, 4)),
+    "channel_dropout_at_inference": (Lambda(lambda self, x: F.dropout2d(x, 0.5, True)), (3, 4, 4)),
+    "attention_dropout": (Lambda(lambda self, x: attended(x, dropout_p=0.5)), (2, 5, 8)),
+    "deviation_of_all": (Lambda(lambda self, x: x / x.std()), (3, 4)),
+    "variance_of_all": (Lambda(lambda self, x: x / x.var()), (3, 4)),
+    "norm_of_all": (Lambda(lambda self, x: x / x.norm()), (3, 4)),
+    "written_view": (Lambda(lambda self, x: halved(x)), (3, 4)),
+    "projected_lstm": (Lambda(lambda self, x: self.rnn(x)[0], rnn=nn.LSTM(8, 4, proj_size=2)), (3, 8)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FUNCTIONS)
+def test_what_would_be_read_as_another_function_is_refused(name):
+    module, shape = OTHER_FUNCTIONS[name]
+    with pytest.raises(SpecError, match="are not read"):
+        read(module, GivenInputs((shape,)))
+
+
+RIGHT = {
+    "boolean_mask": (Lambda(lambda self, x: attended(x, attn_mask=LOWER)), (2, 5, 8)),
+    "alpha_of_0": (Lambda(lambda self, x: torch.add(x, x.relu(), alpha=0)), (3, 4)),
+    "in_place_in_turn": (Lambda(lambda self, x: in_turn(x)), (3, 4)),
+    "limits_as_tensors": (Lambda(lambda self, x: x.clamp(torch.tensor(0.1), torch.tensor(0.5))), (3, 4)),
+    "repeated": (Lambda(lambda self, x: x.repeat(1, 2, 1)), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_forms_that_are_easily_misread_are_read_as_what_they_compute(name):
+    module, shape = RIGHT[name]
+    read_and_compared(module, shape)
+
+
+def test_roundings_inside_a_module_are_noted():
+    found = read(Lambda(lambda self, x: x.half().to(x.dtype)), GivenInputs(((3, 4),)))
+    assert "rounded to torch.float16" in " ".join(found.notes)
+
+
 def test_what_is_not_read_is_named_by_its_module():
     class Odd(nn.Module):
         def forward(self, x):
