@@ -73,7 +73,7 @@ class Defect:
         slow: Whether a compiler is waited for.
         declared: Whether our own op has it too, and the backend declares it.
         kernels: With which it shows, and which not every processor gets: ``oneDNN``, ``AVX-512``,
-            ``AVX-512 in bfloat16``; "" with any.
+            ``AVX-512 in bfloat16``, ``less than AVX512-FP16``; "" with any.
     """
 
     name: str

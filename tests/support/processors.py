@@ -26,10 +26,12 @@ def needs(kernels: str) -> None:
 
     Args:
         kernels: ``oneDNN``, which TensorFlow takes by itself on newer processors; ``AVX-512``; ``AVX-512 in bfloat16``,
-            or with tiles of bfloat16 (AMX); "" for any.
+            where no tiles (AMX) are taken in its place; ``less than AVX512-FP16``, whose kernels are right; "" for any.
     """
-    if kernels == "AVX-512 in bfloat16" and not has("avx512_bf16", "amx_bf16"):
-        pytest.skip("seen with kernels that multiply bfloat16, which this processor does not")
+    if kernels == "AVX-512 in bfloat16" and (not has("avx512_bf16") or has("amx_bf16")):
+        pytest.skip("seen with kernels that multiply bfloat16 without tiles, which are not taken on this processor")
+    if kernels == "less than AVX512-FP16" and has("avx512_fp16"):
+        pytest.skip("seen with kernels that multiply no float16, which are not taken on this processor")
     if kernels == "AVX-512" and not has_avx512():
         pytest.skip("seen with kernels for AVX-512, which this processor does not have")
     if kernels == "oneDNN" and not pytest.importorskip("cnnbench_tensorflow.framework").ONEDNN:

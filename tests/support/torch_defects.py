@@ -42,6 +42,7 @@ DEFECTS = (
     ),
     Defect(
         name="torch_conv_transpose_in_float16",
+        kernels="less than AVX512-FP16",
         backend="torch",
         mode="eager",
         call="plain_torch.conv_transpose2d",

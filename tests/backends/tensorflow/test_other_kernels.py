@@ -19,6 +19,7 @@ HELD = (
 )
 
 
+@pytest.mark.timeout(900)  # three compilations in a process of their own, beside others
 @pytest.mark.tensorflow
 def test_convolutions_are_right_with_the_other_kernels_too():
     framework = pytest.importorskip("cnnbench_tensorflow.framework", reason="needs tensorflow")
