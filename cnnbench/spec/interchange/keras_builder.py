@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -145,7 +146,11 @@ def run_model(making: Construction, model: KerasModel, inputs: Sequence[Value]) 
         making: The network so far.
         model: The configuration.
         inputs: What the model reads, in Keras' layout.
+
+    Raises:
+        NotTranslatedError: A layer is not known, or reads a mask.
     """
+    _require_no_mask(model)
     if model.sequential:
         values: Sequence[Value] = inputs
         for layer in model.layers:
@@ -173,6 +178,24 @@ def run_model(making: Construction, model: KerasModel, inputs: Sequence[Value]) 
     if missing:
         raise NotTranslatedError(f"no layer makes the output {missing[0]}")
     return [known[tensor] for tensor in model.outputs]
+
+
+_READ_MASKS = re.compile(
+    r"(CuDNN)?(LSTM|GRU)(V[12])?|SimpleRNN|RNN|ConvLSTM[123]D|Bidirectional|TimeDistributed|Softmax|.*Attention|"
+    r"GlobalAverage(Pool|Pooling)1D"
+)
+
+
+def _require_no_mask(model: KerasModel) -> None:
+    """Masks of sequences travel beside the values, which the graph has alone."""
+    layers = list(model.every_layer())
+    readers = [layer for layer in layers if _READ_MASKS.fullmatch(layer.cls)]
+    for layer in layers:
+        masks = layer.cls == "Masking" or (layer.cls == "Embedding" and layer.config.get("mask_zero"))
+        if masks and readers:
+            raise NotTranslatedError(f"{layer.name} ({layer.cls}): its mask, which {readers[0].name} reads")
+        if layer.cls == "Masking" and layer.config.get("mask_value", 0.0) != 0:
+            raise NotTranslatedError(f"{layer.name} (Masking): a mask_value other than 0, where it sets values to 0")
 
 
 def _outputs(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:

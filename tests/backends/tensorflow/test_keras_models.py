@@ -114,3 +114,18 @@ def test_a_file_is_read_as_the_model(tmp_path):
     saved, live = read(tmp_path / "net.keras", GivenInputs()), read(model, GivenInputs())
     assert saved.graph.digest == live.graph.digest
     assert all(np.array_equal(saved.arrays[name], array) for name, array in live.arrays.items())
+
+
+MASKED = {
+    "lstm": ([layers.Embedding(9, 4, mask_zero=True), layers.LSTM(3)], (5,)),
+    "mean": ([layers.Embedding(9, 4, mask_zero=True), layers.GlobalAveragePooling1D()], (5,)),
+    "both_directions": ([layers.Masking(), layers.Bidirectional(layers.GRU(3))], (5, 4)),
+    "set_to_0": ([layers.Masking(mask_value=2.0), layers.Dense(3)], (5, 4)),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masks_of_sequences_are_refused_where_a_layer_reads_them(name):
+    parts, shape = MASKED[name]
+    with pytest.raises(SpecError, match="mask"):
+        read(keras.Sequential([keras.Input(shape), *parts]), GivenInputs())
