@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from cnnbench.errors import SpecError
-from cnnbench.face.foreign_arrays import host_array, named, precision_of, several
+from cnnbench.face.foreign_arrays import host_array, named, precision_of, require_every
 from cnnbench.face.keywords import takes
+from cnnbench.face.layer_operands import channels_moved, in_host_type, layer_call
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cnnbench.execution.precision import PrecisionPolicy
-    from cnnbench.numerics.reference import LayerCall
+    from cnnbench.spec.graph import Graph
     from cnnbench.spec.layers import Layer
 
     Array = NDArray[Any]
@@ -76,10 +76,14 @@ def budget(layer: Layer, inputs: Any, weights: Any = (), **how: Unpack[SameKeywo
     from cnnbench.numerics.reference import reference
 
     policy = precision(how.get("precision") or "float32")
-    call = _call(layer, inputs, weights, policy, how)
+    call = layer_call(layer, inputs, weights, policy, how)
     values = reference().forward(call)
     admitted = forward_budget(Setting(call, values, policy, reference())).outputs
     position = how.get("output", 0)
+    if position not in range(len(admitted)):
+        raise SpecError(
+            "the layer has no such output", where="output", received=position, expected=f"below {len(admitted)}"
+        )
     return Expected(values.outputs[position], admitted[position].sharp, admitted[position].worst)
 
 
@@ -109,7 +113,7 @@ def assert_same(actual: Any, layer: Layer, inputs: Any, weights: Any = (), **how
     policy = precision(how.get("precision") or precision_of(actual))
     asked: SameKeywords = {**how, "precision": policy.name}
     expected = budget(layer, inputs, weights, **asked)
-    got = _as_host(_moved(host_array(actual), how), policy)
+    got = in_host_type(channels_moved(host_array(actual), how), policy)
     place = Place("", layer.kind, Quantity.output(how.get("output", 0), training=False))
     found = compare(place, got, expected.value, Budget(expected.sharp, expected.worst), policy)
     use, worst = found.use, how.get("worst_case", False)
@@ -150,10 +154,10 @@ def assert_same_network(actual: Any, network: Any, inputs: Any, **how: Unpack[Ne
     budget.
 
     Args:
-        actual: The outputs: one array, arrays in the order of the network's outputs, or arrays by name. Or a model: a
-            module of PyTorch, a Keras model, a JAX function with parameters ``(apply, params)``, a ``cnnbench.Model``;
-            it runs at inference on the host. Or any other function, or with ``convert`` a module, that is called on the
-            inputs in their order. Outputs of a model count in their order, whatever their names.
+        actual: The outputs: one array (the first), all in the order of the network's outputs, or all by name. Or a
+            model: a module of PyTorch, a Keras model, a JAX function with parameters ``(apply, params)``, a
+            ``cnnbench.Model``; it runs at inference on the host. Or any other function, or with ``convert`` a module,
+            that is called on the inputs in their order. Outputs of a model count in their order, whatever their names.
         network: Such a model, which is then read as a network; or what ``cnnbench.load`` takes.
         inputs: One array, arrays in the order of the network's inputs, or arrays by name; (N, C, *spatial).
         how: ``NetworkKeywords``.
@@ -169,7 +173,7 @@ def assert_same_network(actual: Any, network: Any, inputs: Any, **how: Unpack[Ne
 
     from cnnbench.execution.contract import ProgramOptions
     from cnnbench.execution.precision import precision
-    from cnnbench.face.foreign_models import model_outputs, network_of, reader_of_model
+    from cnnbench.face.foreign_models import network_of, reader_of_model
     from cnnbench.face.networks import Model, load_examined
     from cnnbench.numerics.case import Case
     from cnnbench.numerics.comparison import first_problem, largest_differences
@@ -181,17 +185,16 @@ def assert_same_network(actual: Any, network: Any, inputs: Any, **how: Unpack[Ne
     model = load_examined(network, how.get("weights"), seed=how.get("seed", 0))
     graph = model.graph
     batch = named(inputs, [item.name for item in graph.inputs], "inputs")
-    if "convert" not in how and (found := model_outputs(actual, batch, how)) is not None:
-        actual = found
-    if callable(actual):
-        convert = how.get("convert", lambda array: array)
-        actual = actual(*(convert(batch[item.name]) for item in graph.inputs))
-    given = named(actual, [name for name, _ in graph.outputs], "outputs")
+    require_every(batch, [item.name for item in graph.inputs], "inputs")
+    actual, given = _outputs_of(actual, batch, graph, how)
+    for item in graph.inputs:  # images in bytes
+        if item.dtype == "float" and batch[item.name].dtype.kind != "f":
+            batch[item.name] = batch[item.name].astype(np.float32)
     policy = precision(how.get("precision") or precision_of(actual))
     case = Case(graph, model.arrays, batch, ProgramOptions("reference", policy))
     right, envelope = forward_envelope(Oracle.of(case))
     exact = {name: right[name] for name in given}
-    got = {name: _as_host(array, policy) for name, array in given.items()}
+    got = {name: in_host_type(array, policy) for name, array in given.items()}
     if (wrong := first_problem(got, exact, policy)) is not None:
         raise AssertionError(f"{graph.name}, output {wrong.name}: {wrong.text}")
     apart = largest_differences(got, exact)
@@ -207,48 +210,19 @@ def assert_same_network(actual: Any, network: Any, inputs: Any, **how: Unpack[Ne
     )
 
 
-def _moved(array: Array, how: Mapping[str, Any]) -> Array:
-    """An image with its channels behind the batch axis."""
-    import numpy as np
+def _outputs_of(actual: Any, batch: Mapping[str, Array], graph: Graph, how: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What is compared, in the caller's arrays and as host arrays by name; all outputs, unless one array is given."""
+    from cnnbench.face.foreign_models import model_outputs
 
-    return np.moveaxis(array, -1, 1) if how.get("channels_last") and array.ndim > 2 else array
-
-
-def _as_host(array: Array, policy: PrecisionPolicy) -> Array:
-    """The array in the type of downloaded results: floats in the policy's host type, integers in 64 bits."""
-    import numpy as np
-
-    from cnnbench.numerics.rounding import host_dtype
-
-    return array.astype(host_dtype(policy) if array.dtype.kind == "f" else np.int64)
-
-
-def _call(layer: Layer, inputs: Any, weights: Any, policy: PrecisionPolicy, how: Mapping[str, Any]) -> LayerCall:
-    """The layer, resolved, on operands rounded to the policy's storage type."""
-    import numpy as np
-
-    from cnnbench.numerics.reference import LayerCall
-    from cnnbench.numerics.rounding import to_storage
-
-    def stored(array: Any) -> Array:
-        found = host_array(array)
-        floats = found.dtype.kind == "f"
-        return np.asarray(to_storage(found, policy), np.float64) if floats else found.astype(np.int64)
-
-    operands = tuple(_moved(stored(array), how) for array in several(inputs))
-    shapes = tuple(array.shape for array in operands)
-    resolved = layer.resolve(shapes)
-    parts = []
-    for what, specs, given in (
-        ("weights", resolved.weights(shapes), weights),
-        ("running statistics", resolved.state(shapes), how.get("state", ())),
-    ):
-        ordered = [given[spec.name] for spec in specs] if isinstance(given, Mapping) else list(given)
-        expected = ", ".join(f"{spec.name} {spec.shape}" for spec in specs) or "none"
-        found = tuple(map(stored, ordered))
-        if [array.shape for array in found] != [spec.shape for spec in specs]:
-            received = ", ".join(str(array.shape) for array in found) or "none"
-            raise SpecError(f"the {what} do not fit the layer", where=layer.kind, received=received, expected=expected)
-        parts.append(found)
-    arrays, state = parts
-    return LayerCall(resolved, operands, arrays, state)
+    names = [name for name, _ in graph.outputs]
+    alone = not isinstance(actual, Mapping | list | tuple)
+    found = None if "convert" in how else model_outputs(actual, batch, how)
+    if found is not None:
+        actual, alone = found, False
+    elif callable(actual):
+        convert = how.get("convert", lambda array: array)
+        actual, alone = actual(*(convert(batch[item.name]) for item in graph.inputs)), False
+    given = named(actual, names, "outputs")
+    if not alone:
+        require_every(given, names, "outputs")
+    return actual, given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 
 import cnnbench
 from cnnbench.errors import SpecError
-from cnnbench.spec.layers import BatchNorm, Conv, Linear
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import BatchNorm, Conv, GlobalAvgPool, Linear
 from cnnbench.spec.streams import stream
 from cnnbench.testing import assert_same, assert_same_network, budget
 
@@ -178,3 +180,58 @@ def test_the_page_s_examples_work(capsys):
     for block in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), names)
     assert "times the sharp budget of float32" in capsys.readouterr().out
+
+
+def two_outputs():
+    b = Builder("two")
+    x = b.add("pool", GlobalAvgPool(), b.add("conv", CONV, b.input("image", (3, 8, 8))))
+    graph = b.build({"one": b.add("fc", LINEAR, x), "two": b.add("other", Linear(out_features=2), x)})
+    model = cnnbench.load(graph, seed=1)
+    return model, cnnbench.predict(model, X, backend="numpy").outputs
+
+
+def test_every_output_is_compared_unless_one_array_is_given():
+    model, right = two_outputs()
+    assert assert_same_network(right, model, X) < 1
+    assert assert_same_network(right["one"], model, X) < 1
+    for given in ({"one": right["one"]}, [right["one"]], {}, [], lambda image: right["one"], lambda image: None, None):
+        with pytest.raises(SpecError, match=r"outputs are missing|no array of numbers"):
+            assert_same_network(given, model, X)
+    first = cnnbench.load(dataclasses.replace(model.graph, outputs=model.graph.outputs[:1]), model.arrays)
+    with pytest.raises(SpecError, match="outputs are missing"):
+        assert_same_network(first, model, X)
+
+
+def test_one_narrow_output_does_not_widen_what_the_others_may_differ_by():
+    model, right = two_outputs()
+    mixed = {"one": right["one"].astype(np.float16), "two": right["two"] + np.float32(1e-3)}
+    with pytest.raises(SpecError, match="different precisions"):
+        assert_same_network(mixed, model, X)
+
+
+def test_images_in_bytes_are_numbers():
+    model, _ = two_outputs()
+    images = (np.abs(X) * 50).astype(np.uint8)
+    right = cnnbench.predict(model, images.astype(np.float32), backend="numpy").outputs
+    assert assert_same_network(right, model, images) < 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "weights", "how", "said"),
+    [
+        ([ROWS, ROWS], [MATRIX, SHIFT], {}, "the number of inputs is wrong"),
+        ([], [MATRIX, SHIFT], {}, "the number of inputs is wrong"),
+        (ROWS, {"weight": MATRIX}, {}, "the names are not those"),
+        (ROWS, {"weight": MATRIX, "bias": SHIFT, "bais": SHIFT}, {}, "the names are not those"),
+        (ROWS, [MATRIX, SHIFT], {"output": 1}, "no such output"),
+    ],
+)
+def test_operands_that_the_layer_does_not_read_are_refused(inputs, weights, how, said):
+    with pytest.raises(SpecError, match=said):
+        assert_same(ROWS @ MATRIX.T + SHIFT, LINEAR, inputs, weights, **how)
+
+
+def test_nothing_to_compare_is_no_agreement():
+    model, right = two_outputs()
+    with pytest.raises(SpecError, match="nothing to compare"):
+        assert_same_network({name: array[:0] for name, array in right.items()}, model, X[:0])

@@ -24,20 +24,44 @@ def host_array(array: Any) -> Array:
         array = array.float() if str(array.dtype).endswith("bfloat16") else array
         return np.asarray(array.numpy())
     found = np.asarray(array)  # JAX and TensorFlow give themselves over
+    if found.dtype.kind not in "fiub" and found.dtype.name != "bfloat16":
+        raise SpecError("this is no array of numbers", received=f"{type(array).__name__} of {found.dtype}")
     return found.astype(np.float32) if found.dtype.name == "bfloat16" else found
 
 
 def precision_of(array: Any) -> str:
-    """The precision that an array's dtype names, or those of several; float32 for integers and plain numbers."""
-    item = next(iter(array.values() if isinstance(array, Mapping) else several(array)), None)
-    dtype = getattr(item, "dtype", None)
-    name = str(getattr(dtype, "name", dtype)).rpartition(".")[2]
-    return name if name in FLOATS else "float32"
+    """The precision that an array's dtype names, or those of several; float32 for integers and plain numbers.
+
+    Raises:
+        SpecError: Several that name different ones.
+    """
+    found = set()
+    for item in array.values() if isinstance(array, Mapping) else several(array):
+        dtype = getattr(item, "dtype", None)
+        found |= {str(getattr(dtype, "name", dtype)).rpartition(".")[2]} & set(FLOATS)
+    if len(found) > 1:
+        remedy = "say which with precision=, or compare them one by one"
+        raise SpecError("arrays of different precisions", received=", ".join(sorted(found)), remedy=remedy)
+    return found.pop() if found else "float32"
 
 
 def several(arrays: Any) -> Sequence[Any]:
     """Arrays in a list or tuple as they are; one array alone in a list."""
     return arrays if isinstance(arrays, list | tuple) else [arrays]
+
+
+def require_every(given: Mapping[str, Any], names: Sequence[str], what: str) -> None:
+    """Raises SpecError where an array is missing, or where all are empty: nothing would be compared.
+
+    Args:
+        given: By name.
+        names: All.
+        what: What errors call them.
+    """
+    if missing := [name for name in names if name not in given]:
+        raise SpecError(f"{what} are missing", received=", ".join(given) or "none", expected=", ".join(missing))
+    if not any(array.size for array in given.values()):
+        raise SpecError(f"the {what} are empty: there is nothing to compare")
 
 
 def named(arrays: Any, names: Sequence[str], what: str) -> dict[str, Array]:
