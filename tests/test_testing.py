@@ -222,7 +222,7 @@ def test_images_in_bytes_are_numbers():
         ([ROWS, ROWS], [MATRIX, SHIFT], {}, "the number of inputs is wrong"),
         ([], [MATRIX, SHIFT], {}, "the number of inputs is wrong"),
         (ROWS, {"weight": MATRIX}, {}, "the names are not those"),
-        (ROWS, {"weight": MATRIX, "bias": SHIFT, "bais": SHIFT}, {}, "the names are not those"),
+        (ROWS, {"weight": MATRIX, "bias": SHIFT, "scale": SHIFT}, {}, "the names are not those"),
         (ROWS, [MATRIX, SHIFT], {"output": 1}, "no such output"),
     ],
 )
