@@ -52,6 +52,7 @@ ORDER = {
         "warm_start",
         "losses clipping",
         "update_rule",
+        "quasi_newton",
         "optimizers serialization",
         "interchange architectures",
         "summary usage",

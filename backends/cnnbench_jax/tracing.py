@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+import cnnbench_jax.quasi_newton  # noqa: F401 - registers a rule
 from cnnbench.execution.loading import BoundGraph
 from cnnbench.execution.losses import LossFunction
 from cnnbench.execution.operands import BatchReader, ProgramOperands, micro_batches

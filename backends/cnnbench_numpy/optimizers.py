@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
+BLOCK = 2**20  # elements that an update takes at once
 
 OPTIMIZERS = OptimizerRules("numpy", clips=True, accumulates=True)
 
@@ -95,6 +96,34 @@ def adagrad(
         gradient = gradient + optimizer.weight_decay * weight
     total = slots["sum"] + gradient * gradient
     return weight - rate * (gradient / _root(total, optimizer)), {"sum": total}
+
+
+def by_block(
+    update: Callable[[Array, Array, Slots], tuple[Array, Slots]], weight: Array, gradient: Array, slots: Slots
+) -> tuple[Array, Slots]:
+    """One weight and its slots after an update, which is element by element: a large one's block by block.
+
+    Args:
+        update: (weight, gradient, slots) -> (weight, slots), of any part of them.
+        weight: Of any shape.
+        gradient: Of the weight's shape.
+        slots: Of this weight.
+    """
+    if weight.size <= BLOCK or not weight.flags.c_contiguous:
+        return update(weight, gradient, slots)
+    own = {slot: array.reshape(-1) for slot, array in slots.items() if array.shape == weight.shape}
+    after, left = np.empty_like(weight), {slot: np.empty_like(slots[slot]) for slot in own}
+    flat, new, others = gradient.reshape(-1), after.reshape(-1), {}
+    for start in range(0, weight.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        parts = {slot: own[slot][block] if slot in own else array for slot, array in slots.items()}
+        new[block], found = update(weight.reshape(-1)[block], flat[block], parts)
+        for slot, array in found.items():
+            if slot in own:
+                left[slot].reshape(-1)[block] = array
+            else:
+                others[slot] = array
+    return after, {**left, **others}
 
 
 def _root(square: Array, optimizer: RMSprop | Adagrad) -> Array:

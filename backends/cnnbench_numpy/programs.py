@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+import cnnbench_numpy.quasi_newton  # noqa: F401 - registers a rule
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram, WatchedPass
 from cnnbench.execution.handover import handed, take_over
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
@@ -23,10 +25,9 @@ from cnnbench.spec.optimizers import Optimizer
 from cnnbench_numpy.blas import single_threaded
 from cnnbench_numpy.fast.plan import FloatArithmetic, plan
 from cnnbench_numpy.fast.team import Team, team
-from cnnbench_numpy.optimizers import OPTIMIZERS, clip
+from cnnbench_numpy.optimizers import OPTIMIZERS, by_block, clip
 
 Array = NDArray[Any]
-BLOCK = 2**20  # elements that an update takes at once
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,17 @@ class NumpyStep(_NumpyReverse, StepProgram):
         if self.optimizer.clipping:
             weights = [self._weights[i] for i in trainable]
             gradients = clip(self.optimizer.clipping, weights, gradients, self._units)
-        for order, (i, decays) in enumerate(zip(trainable, self._decaying, strict=True)):
+        if self.optimizer.joint:
+            weights, self._slots = self._update(
+                self.optimizer, [self._weights[i] for i in trainable], gradients, self._slots, rate
+            )
+            for i, weight in zip(trainable, weights, strict=True):
+                self._weights[i] = weight
+            gradients.clear()
+        for order, i in enumerate(trainable if gradients else ()):
             slots = {slot: arrays[order] for slot, arrays in self._slots.items()}
-            self._weights[i], after = self._updated(self._weights[i], gradients.pop(0), slots, rate, decays)
+            update = partial(self._update, self.optimizer, rate=rate, decays=self._decaying[order])
+            self._weights[i], after = by_block(update, self._weights[i], gradients.pop(0), slots)
             for slot, array in after.items():
                 self._slots[slot][order] = array
         self._state = result.state
@@ -220,31 +229,6 @@ class NumpyStep(_NumpyReverse, StepProgram):
             loss = loss + share * np.asarray(found.loss)
             weights = [total + gradient * share for total, gradient in zip(weights, found.weights, strict=True)]
         return NumpyGradients(loss, weights, [], found.state)
-
-    def _updated(
-        self, weight: Array, gradient: Array, slots: dict[str, Array], rate: float, decays: bool
-    ) -> tuple[Array, dict[str, Array]]:
-        """One weight and its slots after the update, which is element by element: a large one's block by block."""
-        if weight.size <= BLOCK or not weight.flags.c_contiguous:
-            updated: tuple[Array, dict[str, Array]] = self._update(
-                self.optimizer, weight, gradient, slots, rate, decays
-            )
-            return updated
-        own = {slot: array.reshape(-1) for slot, array in slots.items() if array.shape == weight.shape}
-        after, left = np.empty_like(weight), {slot: np.empty_like(slots[slot]) for slot in own}
-        flat, new, others = gradient.reshape(-1), after.reshape(-1), {}
-        for start in range(0, weight.size, BLOCK):
-            block = slice(start, start + BLOCK)
-            parts = {slot: own[slot][block] if slot in own else array for slot, array in slots.items()}
-            new[block], found = self._update(
-                self.optimizer, weight.reshape(-1)[block], flat[block], parts, rate, decays
-            )
-            for slot, array in found.items():
-                if slot in own:
-                    left[slot].reshape(-1)[block] = array
-                else:
-                    others[slot] = array
-        return after, {**left, **others}
 
     def arrays(self) -> Mapping[str, NativeArray]:
         return handed(self.bound, self._weights, self._state)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnbench.execution.optimizers import OptimizerRules
 from cnnbench.spec.clipping import Clipping
-from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from cnnbench.spec.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from cnnbench_tensorflow.framework import tf
 
 OPTIMIZERS = OptimizerRules("tensorflow", clips=True, accumulates=True)
@@ -117,6 +117,33 @@ def adagrad(
         return
     square = total.assign(total + gradient * gradient)
     variable.assign(tf.cast(weight - rate * (gradient / _root(square, optimizer)), variable.dtype))
+
+
+def update_all(
+    optimizer: Optimizer,
+    variables: Sequence[Any],
+    slots: Mapping[str, Sequence[Any]],
+    gradients: Sequence[Any],
+    rate: Any,
+    decaying: Sequence[bool],
+) -> None:
+    """One step of every variable, each by itself or all together.
+
+    Args:
+        optimizer: The rule of the specification.
+        variables: All that are trained; overwritten.
+        slots: By name, a variable a weight; overwritten.
+        gradients: One a weight.
+        rate: The learning rate, a scalar tensor.
+        decaying: Whether each weight decays.
+    """
+    rule = OPTIMIZERS.rule(optimizer)
+    if optimizer.joint:
+        rule(optimizer, variables, slots, gradients, rate)
+        return
+    for order, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
+        own = {slot: held[order] for slot, held in slots.items()}
+        rule(optimizer, variable, own, gradient, rate, decaying[order])
 
 
 def _widened(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import cnnbench_tensorflow.quasi_newton  # noqa: F401 - registers a rule
 from cnnbench.execution.compiled import ForwardProgram, GradientProgram, NativeArray, StepProgram
 from cnnbench.execution.handover import handed, received
 from cnnbench.execution.host import HostArrays, HostGradients, HostResult, HostSlots, HostTraining
@@ -24,7 +25,7 @@ from cnnbench.execution.optimizers import clipped_units
 from cnnbench.execution.program import ForwardResult
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_tensorflow.framework import tf
-from cnnbench_tensorflow.optimizers import OPTIMIZERS, clip
+from cnnbench_tensorflow.optimizers import OPTIMIZERS, clip, update_all
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
     def __init__(self, setting: TensorFlowSetting, optimizer: Optimizer) -> None:
         super().__init__(setting)
         self._optimizer = optimizer
-        self._update = OPTIMIZERS.rule(optimizer)
+        OPTIMIZERS.rule(optimizer)  # before anything is compiled
         self._decaying = self.bound.decaying(optimizer)
         self._units = clipped_units(self.bound, optimizer.clipping) if optimizer.clipping else ()
         self._slots: dict[str, list[Any]] = {}
@@ -214,9 +215,8 @@ class TensorFlowStep(_TensorFlowProgram, StepProgram):
             gradients = [tf.add_n(of_weight) for of_weight in each]
         if self._optimizer.clipping:
             gradients = clip(self._optimizer.clipping, trained, gradients, self._units)
-        for order, (position, gradient) in enumerate(zip(self.bound.trainable, gradients, strict=True)):
-            slots = {slot: variables[order] for slot, variables in self._slots.items()}
-            self._update(self._optimizer, self.weights[position], slots, gradient, rate, self._decaying[order])
+        variables = [self.weights[position] for position in self.bound.trainable]
+        update_all(self._optimizer, variables, self._slots, gradients, rate, self._decaying)
         return value
 
     def _part(self, weights: list[Any], part: ProgramOperands) -> tuple[Any, list[Any]]:

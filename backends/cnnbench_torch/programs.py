@@ -18,6 +18,7 @@ from cnnbench.execution.optimizers import clipped_units
 from cnnbench.spec.optimizers import Optimizer
 from cnnbench_torch.arrays import TorchPlacement, host
 from cnnbench_torch.optimizers import OPTIMIZERS, clip, read_slots, set_rate, write_slots
+from cnnbench_torch.quasi_newton import read_pairs, write_pairs
 from cnnbench_torch.walk import TorchPass, Walk, make_walk
 
 
@@ -180,8 +181,12 @@ class TorchStep(_TorchProgram, StepProgram):
         if slots is None:
             return
         place, native = self.setting.placement, self.bound.native_slots(self.optimizer, slots)
+        wide = place.state_dtype if self.optimizer.wide_slots else None
+        if self.optimizer.joint:
+            of_all = {slot: [place.tensor(array, dtype=wide) for array in arrays] for slot, arrays in native.items()}
+            write_pairs(self._rule, parameters, of_all)
+            return
         for order, parameter in enumerate(parameters):
-            wide = place.state_dtype if self.optimizer.wide_slots else None
             own = {slot: place.tensor(arrays[order], dtype=wide) for slot, arrays in native.items()}
             write_slots(self.optimizer, self._rule, parameter, own)
 
@@ -197,7 +202,7 @@ class TorchStep(_TorchProgram, StepProgram):
         if self.optimizer.clipping:
             clip(self.optimizer.clipping, [self._weights[i] for i in self.bound.trainable], self._units)
         set_rate(self._rule, learning_rate)
-        self._rule.step()
+        self._rule.step(lambda: loss)  # the gradients are there
         return loss
 
     def _backward(self, operands: ProgramOperands) -> Tensor:
@@ -232,6 +237,10 @@ class TorchStep(_TorchProgram, StepProgram):
 
     def snapshot(self) -> HostTraining:
         slots: dict[str, list[Any]] = {slot: [] for slot in self.optimizer.slots}
+        if self.optimizer.joint:
+            held = read_pairs(self.optimizer, self._rule, [self._weights[i] for i in self.bound.trainable])
+            slots = {slot: hosted(tensors) for slot, tensors in held.items()}
+            return self.bound.host_training(hosted(self._weights), hosted(self._state), slots)
         for i in self.bound.trainable:
             for slot, value in read_slots(self.optimizer, self._rule, self._weights[i]).items():
                 slots[slot].append(host(value))

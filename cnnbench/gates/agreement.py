@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -35,6 +35,7 @@ class Agreement:
         p_value: Of all being alike; NaN where a figure is not defined. test: Its name.
         images: How many there are.
         reason: Why nothing was compared, or "".
+        recipe: How the way of training is called; None where the suite has one.
     """
 
     network: str
@@ -49,6 +50,12 @@ class Agreement:
     test: str = PERMUTATION_TEST
     images: int = 0
     reason: str = ""
+    recipe: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The network, with its recipe."""
+        return ", ".join([self.network, *([] if self.recipe is None else [self.recipe])])
 
     @property
     def verdict(self) -> str:
@@ -77,7 +84,8 @@ def agreements(records: Sequence[Record]) -> tuple[Agreement, ...]:
             continue
         network = members[0].cell.network or members[0].cell.architecture
         names = dict.fromkeys(name for statistics in kept.values() for name in statistics)
-        found += [_agreement(network, name, {series: own.get(name) for series, own in kept.items()}) for name in names]
+        rows = [_agreement(network, name, {series: own.get(name) for series, own in kept.items()}) for name in names]
+        found += [replace(row, recipe=members[0].cell.recipe) for row in rows]
     return tuple(found)
 
 

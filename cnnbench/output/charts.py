@@ -12,7 +12,7 @@ from cnnbench.harness.suite.cell import Key
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.output import figures
 from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
-from cnnbench.output.labels import label, network_label, network_labels
+from cnnbench.output.labels import label, network_label, network_labels, network_name
 from cnnbench.output.memory_curve import memory_by_batch, memory_curves
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program
 from cnnbench.output.throughput_curve import throughput_by_batch, throughput_curves
@@ -72,7 +72,7 @@ def _bars(axis: Axes, records: list[Record], colours: Colours) -> None:
     axis.grid(axis="x")
     axis.set_axisbelow(True)
     cell = records[0].cell
-    axis.set_title(f"{short(network_label(cell))}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
+    axis.set_title(f"{short(network_name(cell))}, batch {cell.batch}" + _rest(cell.precision, cell.threads))
 
 
 def _rest(precision: str, threads: int | None) -> str:

@@ -7,6 +7,7 @@ CELL = {
     "run": TEXT,
     "cell": TEXT,
     "network": TEXT,
+    "recipe": TEXT,
     "backend": TEXT,
     "mode": TEXT,
     "batch": COUNT,
@@ -90,6 +91,7 @@ VERIFIED_NODES = {
 }
 AGREEMENTS = {
     "network": TEXT,
+    "recipe": TEXT,
     "metric": TEXT,
     "backends": COUNT,
     "missing": TEXT,

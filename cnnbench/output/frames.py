@@ -136,7 +136,9 @@ def agreements(run: RunLike, root: Path | str = DEFAULT_ROOT) -> DataFrame:
 
 
 def _agreement(item: Agreement) -> Row:
-    row: Row = {name: getattr(item, name) for name in ("network", "metric", "p_value", "test", "verdict", "reason")}
+    row: Row = {
+        name: getattr(item, name) for name in ("network", "recipe", "metric", "p_value", "test", "verdict", "reason")
+    }
     row |= {"backends": len(item.backends), "missing": ", ".join(item.missing), "images": item.images}
     if item.figures:
         for name, at in (("lowest", item.low), ("highest", item.high)):
@@ -185,6 +187,7 @@ def _cell(store: RunStore, cell: Cell) -> Row:
         "run": store.id,
         "cell": cell.id,
         "network": cell.network or cell.architecture,
+        "recipe": cell.recipe,
         **{name: getattr(cell, name) for name in ("backend", "mode", "batch", "precision", "side")},
     }
 

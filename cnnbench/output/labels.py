@@ -16,16 +16,21 @@ def label(cell: Cell) -> str:
     return cell.series + (f" ({', '.join(extras)})" if extras else "")
 
 
-def network_label(cell: Cell) -> str:
+def network_name(cell: Cell) -> str:
     """The network's name in its plan; of a record of an old version the architecture, of a user's file its name."""
     path = named_file(cell.architecture)
     return cell.network or (Path(cell.architecture) if path is None else path).name
 
 
+def network_label(cell: Cell) -> str:
+    """The network's name, with the recipe by which it trains where there are several: ``lenet5, adam-cosine``."""
+    return ", ".join([network_name(cell), *([] if cell.recipe is None else [cell.recipe])])
+
+
 def network_labels(cells: Iterable[Cell]) -> dict[Key, str]:
     """A label of each network by its key; networks of one name are told apart by their image, else by a number."""
     networks = {cell.network_key: cell for cell in cells}
-    shown = {key: network_label(cell) for key, cell in networks.items()}
+    shown = {key: network_name(cell) for key, cell in networks.items()}
     for add in (lambda cell, _: "x".join(map(str, cell.image)), lambda _, number: str(number)):
         names = list(shown.values())
         repeated = {name for name in names if names.count(name) > 1}

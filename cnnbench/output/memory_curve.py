@@ -11,7 +11,7 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
 from cnnbench.output import figures
 from cnnbench.output.drawing import MARKERS, panels, short
-from cnnbench.output.labels import label, network_label
+from cnnbench.output.labels import label, network_name
 from cnnbench.output.table import Column, Entry, ReportTable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _network(record: Record) -> str:
     rest = ["×".join(map(str, cell.image))] if cell.image else []
     rest += [] if cell.precision == "float32" else [cell.precision]
     rest += [] if cell.threads is None else [f"{cell.threads} threads"]
-    return ", ".join([network_label(cell), *rest])
+    return ", ".join([network_name(cell), *rest])
 
 
 def memory_curve_table(records: Sequence[Record]) -> ReportTable | None:

@@ -66,11 +66,13 @@ class _Page:
     def __init__(self, run: Evidence) -> None:
         self.run = run
         self._report: RunReport = gather(run)
-        self._figures = published_figures(run)
-        self._used = next(figure.value for figure in self._figures if figure.name == BUDGET)
+        known = published_figures(run)
+        self._figures = [item for item in known if any(item.value(record) is not None for record in run.records)]
+        self._used = next(figure.value for figure in known if figure.name == BUDGET)
         self._groups: dict[Key, dict[str, Record]] = {}
         for record in run.records:
-            self._groups.setdefault(record.cell.comparison_group, {})[label(record.cell)] = record
+            group = (*record.cell.comparison_group, record.cell.recipe_digest)
+            self._groups.setdefault(group, {})[label(record.cell)] = record
         self._labels = list(dict.fromkeys(label(record.cell) for record in run.records))
         self._facts = {group: _facts(_any(members).cell) for group, members in self._groups.items()}
         self._varying: dict[str, set[str]] = {}

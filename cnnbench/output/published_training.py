@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cnnbench.gates.agreement import agreements
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
@@ -24,6 +25,12 @@ DIFFERENCES = (
     "An interval that holds 0 shows no difference."
 )
 
+ACCURACIES = (
+    "The share of test images, which are never trained on, whose class the trained network names; p is that of the "
+    "permutation test of all backends being alike on every image. A curve agrees where every loss lies in the "
+    "envelope of NumPy's runs in float64 and from weights that are one unit in the last place off, as long as these "
+    "lie together; later steps cannot be compared."
+)
 RATE = "training images over the time of their steps, after the first epoch; evaluation is left out"
 WAITING = "share of the time of steps and data together that steps waited for their batches, after the first epoch"
 MEMORY = "by how much resident memory rose during the training at most; on a device, its allocator's peak"
@@ -45,9 +52,40 @@ def training_sections(records: Sequence[Record], pictures: Mapping[str, str]) ->
         differences = score_differences(trained)
         if differences.rows:
             yield "The backends on the same test images", f"{DIFFERENCES}\n\n{to_markdown(differences)}"
+    accuracies = accuracy_by_backend(trained)
+    if accuracies.rows:
+        yield "Accuracy", f"{ACCURACIES}\n\n{to_markdown(accuracies)}"
     yield "Training", to_markdown(training_table(trained))
     for title, file in pictures.items():
         yield title, f"![{title}]({file})"
+
+
+def accuracy_by_backend(records: Sequence[Record]) -> ReportTable:
+    """A row for each network and recipe of classifiers, a column for each backend."""
+    labels = list(dict.fromkeys(label(record.cell) for record in records))
+    alike = {(item.network, item.recipe): item for item in agreements(records) if item.metric == "accuracy"}
+    rows = []
+    for network, members in _by_network(records):
+        found = {label(record.cell): record.training.test_accuracy for record in members if record.training}
+        if all(value is None for value in found.values()):
+            continue
+        cell = members[0].cell
+        item = alike.get((cell.network or cell.architecture, cell.recipe))
+        texts = [figures.percent(found.get(name)) for name in labels]
+        texts += [figures.NOTHING] * 2 if item is None else [f"{item.p_value:.3f}", item.verdict]
+        rows.append(tuple(Entry(text) for text in (network, *texts, _curves(members))))
+    names = (*map(Column, labels), Column("p"), Column("backends", "left"), Column("curves", "left"))
+    return ReportTable("", (Column("network", "left"), *names), tuple(rows))
+
+
+def _curves(members: Sequence[Record]) -> str:
+    """Of how many backends the curve of losses agrees with the reference's, and over how many steps at least."""
+    found = [record.training.envelope for record in members if record.training is not None]
+    agreeing = [envelope for envelope in found if envelope.get("agrees")]
+    if not agreeing:
+        return f"0 of {len(found)}"
+    steps = min(int(envelope.get("steps_compared", 0)) for envelope in agreeing)
+    return f"{len(agreeing)} of {len(found)} agree, over {steps} steps or more"
 
 
 def scores_by_backend(records: Sequence[Record]) -> ReportTable:

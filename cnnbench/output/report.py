@@ -12,7 +12,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.gates.verdicts import GateResult
 from cnnbench.output import figures
 from cnnbench.output.cautions import cautions, precision
-from cnnbench.output.labels import network_label
+from cnnbench.output.labels import network_name
 from cnnbench.output.memory_curve import memory_curve_table
 from cnnbench.output.palette import colours
 from cnnbench.output.published_training import training_table
@@ -163,7 +163,7 @@ def _findings(run: Evidence, ratios: Sequence[Relative]) -> list[str]:
             continue
         cell, second = cells[items[0].subject], items[1]
         low, high = figures.significant(second.ratio.low), figures.significant(second.ratio.high)
-        lead = f"{network_label(cell)}, batch {cell.batch}: "
+        lead = f"{network_name(cell)}, batch {cell.batch}: "
         if second.ratio.low > 1:
             ratio = figures.significant(second.ratio.value)
             sentences.append(

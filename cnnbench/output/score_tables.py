@@ -74,7 +74,7 @@ def _agreement_row(item: Agreement) -> tuple[Entry, ...]:
     ends = [f"{figures.plain(item.figures[at])}: {item.backends[at]}" for at in (item.low, item.high) if item.figures]
     lost = f"no figure of {', '.join(item.missing)}" if item.missing else ""
     return (
-        Entry(item.network),
+        Entry(item.subject),
         Entry(item.metric),
         Entry(count),
         *(Entry(text) for text in ends or (figures.NOTHING,) * 2),
@@ -95,10 +95,10 @@ def agreement_findings(found: Sequence[Agreement]) -> Iterator[str]:
         count = len(item.backends)
         if item.difference is None or item.verdict == "undecided":
             lost = f"no figure of {', '.join(item.missing)}" if item.missing else item.reason
-            yield f"{item.network}: whether the backends agree in {item.metric} is undecided: {lost}"
+            yield f"{item.subject}: whether the backends agree in {item.metric} is undecided: {lost}"
             continue
         yield (
-            f"{item.network}: the {count} backends {item.verdict} in {item.metric} ({item.test}, p = "
+            f"{item.subject}: the {count} backends {item.verdict} in {item.metric} ({item.test}, p = "
             f"{item.p_value:.2g}); they lie {figures.plain(item.difference.value)} apart"
             f"{f' ({IMAGES_ONLY})' if item.verdict == 'differ' else ''}"
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cnnbench.harness.run.record import Record
 from cnnbench.output import figures
 from cnnbench.output.break_even import break_even
-from cnnbench.output.labels import label, network_label
+from cnnbench.output.labels import label, network_name
 from cnnbench.output.table import Column, Entry, ReportTable
 
 
@@ -51,7 +51,7 @@ def break_even_table(records: Sequence[Record]) -> ReportTable | None:
             text = f"overtakes {label(item.first.cell)} after {item.batches:,} batches"
         rows.append(
             (
-                Entry(network_label(cell)),
+                Entry(network_name(cell)),
                 Entry(str(cell.batch)),
                 Entry(label(cell), series=cell.series),
                 Entry(figures.seconds(item.start_s)),

@@ -9,6 +9,7 @@ from cnnbench.errors import FieldError, SpecError, did_you_mean
 from cnnbench.spec.clipping import clipping_from_fields
 from cnnbench.spec.fields import construct
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.quasi_newton import LimitedMemoryBFGS as LimitedMemoryBFGS
 from cnnbench.spec.update_rule import OPTIMIZERS, DecayGroup
 from cnnbench.spec.update_rule import Optimizer as Optimizer
 

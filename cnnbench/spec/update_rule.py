@@ -28,6 +28,8 @@ class Optimizer:
 
     kind: ClassVar[str] = ""
     wide_slots: ClassVar[bool] = False  # whether slots are float32 where weights are narrower
+    joint: ClassVar[bool] = False  # whether a weight's update hangs on the gradients of all
+    same_batch: ClassVar[bool] = False  # whether every step must see the same loss: all images, and nothing random
 
     decay: DecayGroup = "all"
     clipping: Clipping | None = None

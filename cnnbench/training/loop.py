@@ -120,7 +120,7 @@ class _Run:
         optimizer.require_names(self.graph)
         self.purpose = purpose_of(self.graph)
         require_true_targets(self.graph, self.settings.augmentation)
-        self.settings.require_mixable_targets()
+        self.settings.require_fitting(self.graph, len(self.train_data))
         self.supervision = supervision(task, self.train_data, self.test_data)
         trained, objective = trained_graph(self.graph, loss)
         self.program = task.backend.compile_step(trained, task.passes(training=True), objective, optimizer)

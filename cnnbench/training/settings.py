@@ -13,6 +13,7 @@ from cnnbench.training.augmentation import Augmentation
 from cnnbench.training.schedules import Constant, Schedule
 
 if TYPE_CHECKING:
+    from cnnbench.spec.graph import Graph
     from cnnbench.training.epoch import Epoch
 
 
@@ -49,7 +50,38 @@ class TrainSettings:
             if value is not None and value < 1:
                 raise SpecError(f"{name} is not valid", received=value, expected="an integer of at least 1")
 
-    def require_mixable_targets(self) -> None:
+    def require_fitting(self, graph: Graph, images: int) -> None:
+        """Raises SpecError where the settings do not go together, or not with what is trained.
+
+        Args:
+            graph: The network.
+            images: Of the training data.
+        """
+        self.require_fitting_parts()
+        if not self.optimizer.same_batch:
+            return
+        what = f"the optimizer {self.optimizer.kind!r} compares gradients, and they must be of the same loss"
+        if masks := graph.named_masks():
+            raise SpecError(what, where=graph.name, received=f"random masks: {masks[0].name}", expected="no dropout")
+        if self.batch != images:
+            raise SpecError(
+                what,
+                received=f"batches of {self.batch} from {images} training images",
+                expected="one batch of all training images",
+                remedy=f"batch: {images}",
+            )
+
+    def require_fitting_parts(self) -> None:
+        """Raises SpecError where the settings do not go together, whatever is trained."""
+        self._require_mixable_targets()
+        if self.optimizer.same_batch and self.augmentation != Augmentation():
+            raise SpecError(
+                f"the optimizer {self.optimizer.kind!r} compares gradients, and they must be of the same images",
+                received=self.augmentation,
+                expected="no augmentation",
+            )
+
+    def _require_mixable_targets(self) -> None:
         """Raises SpecError where targets are to be mixed and the loss takes classes."""
         if self.augmentation.mixup and (self.loss.int_targets or not self.loss.has_targets):
             raise SpecError(

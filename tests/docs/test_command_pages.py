@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from cnnbench.cli.application import application
 from cnnbench.cli.entry import execute
 from cnnbench.harness.run.exit_codes import MEANING
-from cnnbench.harness.suite import matrix
+from cnnbench.harness.suite import matrix, recipes
 from cnnbench.harness.suite import model as suite
+from cnnbench.spec.interchange.yaml_source import read_yaml_text
 
 ROOT = Path(__file__).parents[2]
 SUITES = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
@@ -29,11 +30,11 @@ def quoted(text: str) -> set[str]:
 def models() -> list[type[BaseModel]]:
     found = {
         item
-        for module in (suite, matrix)
+        for module in (suite, matrix, recipes)
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, BaseModel) and item.__module__ == module.__name__
     }
-    return sorted(found - {suite.Component}, key=lambda item: item.__name__)
+    return sorted(found - {recipes.Component}, key=lambda item: item.__name__)
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
@@ -44,7 +45,7 @@ def test_every_key_of_a_suite_is_described(model: type[BaseModel]) -> None:
 def test_the_example_is_a_suite_and_its_error_is_what_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"^```yaml\n(.*?)^```$", SUITES, re.DOTALL | re.MULTILINE)
+    example, _ = re.findall(r"^```yaml\n(.*?)^```$", SUITES, re.DOTALL | re.MULTILINE)
     path = tmp_path / "example.yaml"
     path.write_text(example)
     assert execute(["plan", str(path)]) == 0
@@ -54,6 +55,14 @@ def test_the_example_is_a_suite_and_its_error_is_what_is_shown(
     path.write_text(example.replace("batch: [1, 8]", "bacth: [1, 8]"))
     assert execute(["plan", str(path)]) == 2
     assert capsys.readouterr().err.replace(str(path), "suites/example.yaml").strip() == shown.group(0)
+
+
+def test_the_recipes_of_the_example_have_the_names_that_the_text_says() -> None:
+    _, example = re.findall(r"^```yaml\n(.*?)^```$", SUITES, re.DOTALL | re.MULTILINE)
+    found = recipes.Train.model_validate(read_yaml_text(example, "docs/suites.md").data["train"])
+    assert [way.name for way in found.trainings()] == re.findall(r"`([\w-]+)`", SUITES.split("five ways to train:")[1])[
+        :5
+    ]
 
 
 @pytest.mark.parametrize("line", re.findall(r"^\$ cnnbench (plan .*)$", SUITES, re.MULTILINE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,11 +59,11 @@ class Materials:
     """Makes the material of cells, each file once; removed with ``close``.
 
     Args:
-        start: How the weights of trainings start where the suite gives none.
+        starts: How the weights of a cell's training start where the suite gives none.
     """
 
-    def __init__(self, start: WeightStart | None = None) -> None:
-        self._start = start or WeightStart()
+    def __init__(self, starts: Callable[[Cell], WeightStart] = lambda cell: WeightStart()) -> None:
+        self._starts = starts
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("material"))
         self._given: dict[tuple[object, ...], tuple[Path, str] | None] = {}
         self._drawn: dict[tuple[object, ...], tuple[Path, str]] = {}
@@ -80,7 +80,7 @@ class Materials:
         if program is not None:
             start, start_digest = self._start_of(program, cell.seed)
         elif cell.train:
-            start, start_digest = self._weights_of(graph, cell, self._start)
+            start, start_digest = self._weights_of(graph, cell, self._starts(cell))
         batch, inputs_digest = self._batch_of(graph, cell, cell.batch)
         options = _options(cell, graph, arrays)
         digests = Digests(
@@ -143,7 +143,7 @@ class Materials:
         given = self._given[source]
         if given is not None:
             return given
-        key = (graph.digest, cell.seed, start is not None)
+        key = (graph.digest, cell.seed, start and (start.rule, start.data))
         if key not in self._drawn:
             arrays = general_position(graph, cell.seed) if start is None else started(graph, cell.seed, start)[0]
             self._drawn[key] = self._written(arrays)

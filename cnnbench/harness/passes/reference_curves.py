@@ -10,10 +10,10 @@ from cnnbench.errors import UnavailableError
 from cnnbench.execution.backends import backend_plugin
 from cnnbench.execution.precision import precision
 from cnnbench.harness.passes.findings import CurvePart, Evaluation, Training
-from cnnbench.harness.passes.train_settings import train_settings
+from cnnbench.harness.passes.train_settings import cell_settings, required_settings
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.model import Train
+from cnnbench.harness.suite.recipes import Train
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import Pool
 from cnnbench.harness.worker.protocol.training import (
@@ -46,12 +46,10 @@ class ReferenceCurves:
     Args:
         work: The pass.
         pool: Its workers.
-        settings: The suite's training.
     """
 
     work: Work
     pool: Pool
-    settings: Train
 
     def envelope(self, owner: Cell, own: Training | None) -> CurveEnvelope:
         """The envelope of the curves of cells that train alike.
@@ -69,7 +67,7 @@ class ReferenceCurves:
             return rough_envelope(self._exact(owner, cell, (), 1))
         base = own.losses if own else self._run(owner, cell, 0, (), most)
         exact = None if cell.precision == EXACT else self._exact(owner, cell, base, most)
-        numbers = range(1, self.settings.envelope_runs + 1)
+        numbers = range(1, self._asked(cell).envelope_runs + 1)
         runs = [self._run(owner, cell, number, exact or base, most) for number in numbers]
         if own is None:
             return envelope([base, *runs], [], exact)
@@ -125,7 +123,7 @@ class ReferenceCurves:
             return self._classes(cell, final, training, min(WIDEST_LEAD, least))
         if least > WIDEST_LEAD:
             raise UnavailableError(f"outputs in {cell.precision} may lie farther apart than a wrong network's")
-        images = self._images(len(read_arrays(outputs)[TEST_IMAGES]))
+        images = self._images(cell, len(read_arrays(outputs)[TEST_IMAGES]))
         reply = self._ask(cell, final, images, outputs, least)
         compared = {i: apart for i, apart in zip(images, reply.departures, strict=True) if i not in reply.ties}
         differing = tuple(i for i, apart in compared.items() if not apart <= least)
@@ -138,9 +136,13 @@ class ReferenceCurves:
             largest=max(compared.values(), default=None),
         )
 
-    def _images(self, count: int) -> Sequence[int]:
+    def _asked(self, cell: Cell) -> Train:
+        return required_settings(self.work.facts.suite, cell)
+
+    def _images(self, cell: Cell, count: int) -> Sequence[int]:
         """The positions of the test images that are compared: the first ones, and those of the last batch."""
-        rest = count % self.settings.batch or self.settings.batch
+        batch = self._asked(cell).batch
+        rest = count % batch or batch
         if count <= MOST_IMAGES:
             return range(count)
         return [*range(max(MOST_IMAGES - rest, 1)), *range(count - rest, count)]
@@ -155,7 +157,7 @@ class ReferenceCurves:
             graph=material.graph,
             options=replace(material.options, precision=precision("float32" if cell.precision != EXACT else EXACT)),
             arrays=final,
-            settings=train_settings(self.settings, cell.seed),
+            settings=cell_settings(self.work.facts.suite, cell),
             images=tuple(images),
             outputs=outputs,
             allowed=allowed,
@@ -166,7 +168,7 @@ class ReferenceCurves:
 
     def _classes(self, cell: Cell, final: Path, training: Training, least: float) -> Evaluation:
         """The comparison of the predicted classes that lead by at least so much."""
-        images = self._images(len(training.targets))
+        images = self._images(cell, len(training.targets))
         reply = self._ask(cell, final, images)
         clear = [
             (i, right) for i, right, lead in zip(images, reply.predictions, reply.leads, strict=True) if lead > least
@@ -206,7 +208,7 @@ class ReferenceCurves:
             graph=material.graph,
             options=material.options,
             arrays=arrays,
-            settings=train_settings(self.settings, cell.seed),
+            settings=cell_settings(self.work.facts.suite, cell),
             beside=tuple(beside),
             most=most,
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from cnnbench.errors import DataError
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.model import Suite, Train
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.recipes import Train
+from cnnbench.harness.suite.trainings import loop_settings
 from cnnbench.spec.losses import loss_from_fields
 from cnnbench.spec.optimizers import optimizer_from_fields
 from cnnbench.training.augmentation import Augmentation
@@ -31,14 +34,43 @@ def train_settings(settings: Train, seed: int) -> TrainSettings:
     )
 
 
-def start_of(suite: Suite) -> WeightStart:
-    """How the weights of a suite's trainings start, where no file has them."""
-    return WeightStart() if suite.train is None else WeightStart(suite.train.initializer, suite.train.data)
+def required_settings(suite: Suite, cell: Cell) -> Train:
+    """What the suite says of a cell's training. Raises DataError where it does not train it.
+
+    Args:
+        suite: With its trainings.
+        cell: That trains by the loop.
+    """
+    found = loop_settings(cell, suite)
+    if found is None:
+        raise DataError("the suite does not train this network", where=cell.id)
+    return found
+
+
+def cell_settings(suite: Suite, cell: Cell) -> TrainSettings:
+    """A cell's training as the training loop takes it. Raises DataError as ``required_settings``.
+
+    Args:
+        suite: With its trainings.
+        cell: That trains by the loop.
+    """
+    return train_settings(required_settings(suite, cell), cell.seed)
+
+
+def start_of(suite: Suite, cell: Cell) -> WeightStart:
+    """How the weights of a cell's training start, where no file has them.
+
+    Args:
+        suite: With its trainings.
+        cell: Of a plan of the suite.
+    """
+    train = loop_settings(cell, suite)
+    return WeightStart() if train is None else WeightStart(train.initializer, train.data)
 
 
 def training_steps(suite: Suite, cell: Cell) -> TrainingSteps:
     """What the training check of a cell runs: the suite's loss, update rule and rates where it trains that network."""
-    train, count = suite.train, suite.checks.training_steps
-    if train is None or cell.architecture not in train.architectures:
+    train, count = loop_settings(cell, suite), suite.checks.training_steps
+    if train is None:
         return TrainingSteps.of_steps(count)
     return TrainingSteps.of_settings(train_settings(train, cell.seed), count)

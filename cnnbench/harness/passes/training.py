@@ -12,10 +12,10 @@ from cnnbench.errors import CnnbenchError
 from cnnbench.harness.passes.events import EpochFinished
 from cnnbench.harness.passes.findings import Evaluation, Failure, Training, TrainingPart
 from cnnbench.harness.passes.reference_curves import NUMPY, ReferenceCurves
-from cnnbench.harness.passes.train_settings import train_settings
+from cnnbench.harness.passes.train_settings import cell_settings
 from cnnbench.harness.passes.work import Work
 from cnnbench.harness.suite.cell import Cell, Key
-from cnnbench.harness.suite.model import Train
+from cnnbench.harness.suite.trainings import training_units
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event, TrainRequest
@@ -34,17 +34,15 @@ def training_pass(work: Work, cells: Sequence[Cell], pool: Pool) -> None:
         cells: All cells of the run that are not skipped.
         pool: Its workers.
     """
-    settings = work.facts.suite.train
-    if settings is not None:
-        _TrainingPass(work, pool, settings).run(cells)
+    if work.facts.suite.train is not None:
+        _TrainingPass(work, pool).run(cells)
 
 
 class _TrainingPass:
-    def __init__(self, work: Work, pool: Pool, settings: Train) -> None:
+    def __init__(self, work: Work, pool: Pool) -> None:
         self._work = work
         self._pool = pool
-        self._settings = settings
-        self._references = ReferenceCurves(work, pool, settings)
+        self._references = ReferenceCurves(work, pool)
 
     def run(self, cells: Sequence[Cell]) -> None:
         training = [cell for cell in sorted(cells, key=lambda cell: cell.group) if cell.train and cell.program is None]
@@ -53,7 +51,7 @@ class _TrainingPass:
                 spec = self._work.facts.spec(cell)
                 with self._work.guarded(cell, lambda spec=spec: self._pool.peek(spec)):  # type: ignore[misc]
                     self._train(cell)
-            self._work.count(self._settings.epochs)
+            self._work.count(training_units(cell, self._work.facts.suite))
         groups: dict[Key, list[Cell]] = {}
         for cell in training:
             if self._work.is_open(cell):  # else its record is written
@@ -62,7 +60,7 @@ class _TrainingPass:
             self._compare(alike)
 
     def _train(self, cell: Cell) -> None:
-        epochs = self._settings.epochs
+        epochs = training_units(cell, self._work.facts.suite)
         self._work.begin(cell, f"epoch 1 of {epochs}")
         loaded = self._pool.get(self._work.facts.spec(cell))
 
@@ -142,7 +140,7 @@ class _TrainingPass:
             graph=material.graph,
             options=material.options,
             arrays=material.start,
-            settings=train_settings(self._settings, cell.seed),
+            settings=cell_settings(self._work.facts.suite, cell),
             final=final,
             outputs=outputs,
         )

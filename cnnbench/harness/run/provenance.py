@@ -12,7 +12,8 @@ from cnnbench.harness.passes.findings import ChecksPart, CurvePart, LaunchPart, 
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.model import Suite
-from cnnbench.harness.suite.trainings import training_data
+from cnnbench.harness.suite.recipes import NOT_OF_A_TRAINING
+from cnnbench.harness.suite.trainings import loop_settings, training_data
 from cnnbench.spec.content import content_digest
 from cnnbench.training.data import dataset
 from cnnbench.training.programs.offered import training_program_digest
@@ -73,8 +74,8 @@ def _settings(cell: Cell, kind: type[Part], suite: Suite) -> Any:
         return (latency, suite.measure.budget_s)
     if kind in TRAINING and cell.program is not None:
         return _by_program(cell, suite, set())
-    if kind in TRAINING and suite.train is not None:
-        return suite.train.model_dump(mode="json", exclude={"architectures", "envelope_runs"})
+    if kind in TRAINING and (train := loop_settings(cell, suite)) is not None:
+        return train.model_dump(mode="json", exclude=NOT_OF_A_TRAINING)
     return None
 
 

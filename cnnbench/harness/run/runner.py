@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +26,7 @@ from cnnbench.harness.run.recording import Recording
 from cnnbench.harness.run.state import RunState
 from cnnbench.harness.run.store import RunStore
 from cnnbench.harness.run.summary import RunFacts, Summary, summarize_run
+from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import Plan
 from cnnbench.harness.suite.trainings import training_units
 from cnnbench.measurement.clock import now_utc
@@ -87,10 +89,14 @@ def run(
     cache_bytes()
     with interruptible():
         store = RunStore.open(options.resume) if options.resume else RunStore.create(plan.suite.name, options.root)
-        with store.locked(), _resumable(store.folder), contextlib.closing(Materials(start_of(plan.suite))) as materials:
+        with store.locked(), _resumable(store.folder), _materials(plan.suite) as materials:
             plan, options = begin(store, plan, options)
             state = RunState(plan, options, store, materials, listeners)
             return _Run(state, executor or LocalExecutor()).go()
+
+
+def _materials(suite: Suite) -> contextlib.closing[Materials]:
+    return contextlib.closing(Materials(partial(start_of, suite)))
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ class Cell(Frozen):
         skip: The reason why it is not run, or None.
         train: Whether this cell trains (its settings are the suite's).
         program: The training program by which it does; None for the plain training loop, and where it does not train.
+        recipe: How its way of training is called; None where the suite has no recipes.
+        recipe_digest: Of the settings of that way.
         graph_digest: Of the graph that ``architecture`` named when the plan was made; None in records of old versions.
         weights_digest: Of the content of the weights' file, or of the weights that the network's own file holds; None
             for seeded ones.
@@ -58,6 +60,8 @@ class Cell(Frozen):
     measure: tuple[str, ...] = ("latency", "memory")
     train: bool = False
     program: str | None = None
+    recipe: str | None = None
+    recipe_digest: str | None = None
     graph_digest: str | None = None
     weights_digest: str | None = None
 
@@ -73,13 +77,21 @@ class Cell(Frozen):
 
     @property
     def program_key(self) -> Key:
-        """The same program in the same process settings, whatever the batch: it is checked once."""
+        """The same program in the same process settings, whatever the batch: it is checked once.
+
+        Its training step is part of it: each recipe has a program of its own.
+        """
+        return (*self.forward_key, self.recipe_digest)
+
+    @property
+    def forward_key(self) -> Key:
+        """The same program but for its training step: at one batch it is timed once."""
         return (*self.network_key, *self._process, self.precision, self.layout, self.fold_batch_norm)
 
     @property
     def training_group(self) -> Key:
-        """Curves that can be compared: the same model from the same seed in the same precision, by the same program."""
-        return (*self._model, self.seed, self.precision, self.program)
+        """Curves that can be compared: the same model from the same seed in the same precision, trained in one way."""
+        return (*self._model, self.seed, self.precision, self.program, self.recipe_digest)
 
     @property
     def training_key(self) -> Key:

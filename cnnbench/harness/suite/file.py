@@ -254,6 +254,7 @@ def _quick(suite: Suite) -> dict[str, Any]:
         )
         changes["measure"] = suite.measure.model_copy(update={"latency": short})
     if suite.train is not None:
-        changes["train"] = suite.train.model_copy(update={"epochs": 1})
+        recipes = tuple(recipe.model_copy(update={"epochs": None}) for recipe in suite.train.recipes)
+        changes["train"] = suite.train.model_copy(update={"epochs": 1, "recipes": recipes})
     programs = tuple(shortened(item) for item in suite.programs)
     return {**changes, "programs": programs, "claims": shortened_claims(suite.claims)}

@@ -53,9 +53,15 @@ def _with_digest(path: Path) -> str:
     return f"{plain(path.stem)}_{content_digest(str(path))[:8]}"
 
 
-def cell_label(point: Point, network: str) -> str:
-    """``resnet18-torch-eager-b1-3x224x224-float32``, and what is unusual."""
-    parts = [network, point.backend, point.mode]
+def cell_label(point: Point, network: str, recipe: str | None = None) -> str:
+    """``resnet18-torch-eager-b1-3x224x224-float32``, and what is unusual.
+
+    Args:
+        point: Of the matrix.
+        network: How its network is called.
+        recipe: How its way of training is.
+    """
+    parts = [network, *([] if recipe is None else [recipe]), point.backend, point.mode]
     parts += [] if point.layout == "auto" else [point.layout]
     parts += ["folded"] if point.fold_batch_norm else []
     return "-".join([*parts, *_of_work(point)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -16,38 +15,16 @@ from cnnbench.harness.suite.matrix import (
     CheckNames,
     Flag,
     MeasureName,
-    Names,
-    Number,
     PositiveFloat,
     PositiveInt,
     Seed,
-    Whole,
     listed,
 )
 from cnnbench.harness.suite.program_training import Programs
+from cnnbench.harness.suite.recipes import NAME, Train
 from cnnbench.harness.suite.timeouts import Timeouts
 from cnnbench.measurement.sampling import SampleSettings
 from cnnbench.spec.frozen import Frozen
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-
-
-def _kind(value: Any) -> Any:
-    """A loss, an optimiser or a schedule may be written as its bare kind."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
-def _not_finite(fields: dict[str, Any]) -> str | None:
-    """The name of a field that holds an infinite number or none, at any depth."""
-
-    def holds(value: Any) -> bool:
-        if isinstance(value, dict):
-            return any(map(holds, value.values()))
-        if isinstance(value, list | tuple):
-            return any(map(holds, value))
-        return isinstance(value, float) and not math.isfinite(value)
-
-    return next((name for name, value in fields.items() if holds(value)), None)
 
 
 class Checks(Frozen):
@@ -162,71 +139,6 @@ class Measure(Frozen):
         if self.memory:
             names.append("memory")
         return tuple(names)
-
-
-class Component(Frozen, extra="allow"):
-    """A loss, an optimiser or a schedule: its kind and its fields, or the bare kind."""
-
-    kind: str
-
-    @model_validator(mode="after")
-    def _finite(self) -> Component:
-        if (name := _not_finite(self.fields)) is not None:
-            raise ValueError(f"a finite number for {name}")
-        return self
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Everything but the kind."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-Part = Annotated[Component, BeforeValidator(_kind, json_schema_input_type=str | Component)]
-
-
-class AugmentationSettings(Frozen):
-    """How training images vary.
-
-    Args:
-        flip, crop_padding, cutout, mixup, jitter, rotation, scale: As ``Augmentation`` has them.
-    """
-
-    flip: Flag = False
-    crop_padding: Whole = Field(default=0, ge=0)
-    cutout: Whole = Field(default=0, ge=0)
-    mixup: Number = Field(default=0.0, ge=0)
-    jitter: Number = Field(default=0.0, ge=0, le=1)
-    rotation: Number = Field(default=0.0, ge=0, le=180)
-    scale: Number = Field(default=0.0, ge=0, le=0.9)
-
-
-class Train(Frozen):
-    """Training runs: the same seeds, batches and initial weights on every backend.
-
-    Args:
-        architectures: Which of the matrix train: once for each backend, mode, precision, device and threads.
-        data: The dataset, brought to the cell's image shape. batch: images a step.
-        learning_rate: The base rate. schedule: how it changes: ``constant``, ``step``, ``cosine`` ..., with fields.
-        initializer: By which named rule weights start; null for what the layers say.
-        train_images, test_images: At most so many, chosen by the seed; null for all.
-        target: It ends after the first epoch that is as good in the main metric, accuracy of a classifier.
-        envelope_runs: Perturbed runs of NumPy from which the envelope of the curves is made.
-    """
-
-    architectures: Names
-    data: str = "digits"
-    epochs: PositiveInt = 3
-    batch: PositiveInt = 64
-    optimizer: Part = Component(kind="sgd")
-    loss: Part = Component(kind="cross_entropy")
-    learning_rate: PositiveFloat = 0.05
-    schedule: Part = Component(kind="constant")
-    augmentation: AugmentationSettings = AugmentationSettings()
-    initializer: str | None = None
-    train_images: PositiveInt | None = None
-    test_images: PositiveInt | None = None
-    target: Number | None = None
-    envelope_runs: PositiveInt = 3
 
 
 Blocks = Annotated[

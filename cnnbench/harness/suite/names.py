@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.harness.suite.claim_settings import wrong_claims
 from cnnbench.harness.suite.matrix import Axes
-from cnnbench.harness.suite.model import Component, Suite, Train
-from cnnbench.harness.suite.trainings import as_suite_error, wrong_programs
+from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.recipes import Component, Recipe, Train
+from cnnbench.harness.suite.trainings import as_suite_error, require_fitting, wrong_programs
 
 Path = tuple[str | int, ...]
 
@@ -25,7 +27,7 @@ def wrong_names(suite: Suite) -> Iterator[tuple[Path, SuiteError]]:
         asked = dict.fromkeys(name for axes in every for name in axes.architectures or ())
         yield from _unknown("architecture in the matrix", suite.train.architectures, asked, ("train", "architectures"))
         yield from _wrong_dataset(suite.train.data, ("train", "data"))
-        yield from _wrong_parts(suite.train)
+        yield from _wrong_trainings(suite.train)
     yield from wrong_programs(suite)
     yield from wrong_claims(suite.claims)
     if suite.gates.metrics is not None and suite.gates.metrics.margins:
@@ -68,29 +70,52 @@ def _wrong_dataset(name: str, path: Path) -> Iterator[tuple[Path, SuiteError]]:
         yield path, as_suite_error(error)
 
 
-def _wrong_parts(train: Train) -> Iterator[tuple[Path, SuiteError]]:
-    """An unknown kind or field of the loss, the optimiser or the schedule, found by making it."""
+def _wrong_parts(part: Train | Recipe, path: Path) -> Iterator[tuple[Path, SuiteError]]:
+    """An unknown kind or field of a loss, an optimiser or a schedule, found by making it.
+
+    Args:
+        part: The settings of trainings, or what a recipe says of them.
+        path: Where that is.
+    """
     from cnnbench.spec.initializers import known_initializer
     from cnnbench.spec.losses import loss_from_fields
     from cnnbench.spec.optimizers import optimizer_from_fields
     from cnnbench.training.schedules import schedule_from_fields
 
-    if train.initializer is not None:
-        try:
-            known_initializer(train.initializer)
-        except CnnbenchError as error:
-            yield ("train", "initializer"), as_suite_error(error)
     makers: dict[str, Callable[[str, dict[str, Any]], object]] = {
         "optimizer": optimizer_from_fields,
         "loss": loss_from_fields,
         "schedule": schedule_from_fields,
     }
-    for name, make in makers.items():
-        part: Component = getattr(train, name)
+    found: list[tuple[Path, Callable[[], object]]] = []
+    if (name := part.initializer) is not None:
+        found.append(((*path, "initializer"), partial(known_initializer, name)))
+    for axis, make in makers.items():
+        given: Component | tuple[Component, ...] | None = getattr(part, axis)
+        for number, one in enumerate(given if isinstance(given, tuple) else (given,)):
+            place = (*path, axis, number) if isinstance(given, tuple) else (*path, axis)
+            if one is not None:
+                found.append((place, partial(make, one.kind, one.fields)))
+    for place, attempt in found:
         try:
-            make(part.kind, part.fields)
+            attempt()
         except CnnbenchError as error:
-            yield ("train", name), as_suite_error(error)
+            yield place, as_suite_error(error)
+
+
+def _wrong_trainings(train: Train) -> Iterator[tuple[Path, SuiteError]]:
+    """Wrong parts of the training and of its recipes; where there are none, parts that do not go together."""
+    wrong = list(_wrong_parts(train, ("train",)))
+    for number, recipe in enumerate(train.recipes):
+        wrong += _wrong_parts(recipe, ("train", "recipes", number))
+    yield from wrong
+    if wrong:
+        return
+    for way in train.trainings():
+        try:
+            require_fitting(way.settings)
+        except CnnbenchError as error:
+            yield ("train",) if way.place is None else ("train", "recipes", way.place), as_suite_error(error)
 
 
 def _unknown(what: str, names: Iterable[str], known: Iterable[str], path: Path) -> Iterator[tuple[Path, SuiteError]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, zip_longest
 
 from cnnbench.errors import CnnbenchError, SuiteError, did_you_mean
 from cnnbench.harness.suite.asked import Names, all_axes, key_of
 from cnnbench.harness.suite.availability import Availability
 from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.harness.suite.claim_settings import PlannedClaim, planned_claims
+from cnnbench.harness.suite.dealing import checked_once, measured_once, trained_once, with_work
 from cnnbench.harness.suite.labels import cell_label, group_label, uniquely_labelled
 from cnnbench.harness.suite.matrix import Axes
 from cnnbench.harness.suite.model import Suite
@@ -16,7 +18,7 @@ from cnnbench.harness.suite.names import wrong_names
 from cnnbench.harness.suite.networks import graph_digest, weights_digest
 from cnnbench.harness.suite.points import Point, count_points, matches, points
 from cnnbench.harness.suite.selection import compile_expression
-from cnnbench.harness.suite.trainings import PROGRAM_CHECK, AskedTraining, training_of
+from cnnbench.harness.suite.trainings import PROGRAM_CHECK, AskedTraining, trainings_of
 from cnnbench.spec.frozen import Frozen
 
 PLAN_SCHEMA_VERSION = 1
@@ -87,8 +89,8 @@ def plan(suite: Suite, filters: Filters | None = None, unavailable: Mapping[str,
     for path, error in wrong_names(suite):
         raise error.at(".".join(map(str, path)))
     filters = filters or Filters()
-    kept = _trained_once(_filtered(_asked(suite, unavailable), filters, suite))
-    return Plan(suite=suite, filters=filters, cells=_checked_once(_shard(kept, filters.shard)))
+    kept = with_work(trained_once(measured_once(_filtered(_asked(suite, unavailable), filters, suite))))
+    return Plan(suite=suite, filters=filters, cells=checked_once(_shard(kept, filters.shard)))
 
 
 def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[Cell, ...]:
@@ -98,11 +100,33 @@ def _asked(suite: Suite, unavailable: Mapping[str, str | None] | None) -> tuple[
     names = Names.of(suite)
     cells: dict[str, Cell] = {}
     for number, block, axes in all_axes(suite):
-        for point in points(axes, f"matrix.{number}", here.plugins):
-            if not any(matches(point, exclusion) for exclusion in block.exclude):
-                cell = _cell(point, axes, suite, here, names)
-                cells[cell.key] = _both(cells[cell.key], cell) if cell.key in cells else cell
+        asked = [
+            point
+            for point in points(axes, f"matrix.{number}", here.plugins)
+            if not any(matches(point, exclusion) for exclusion in block.exclude)
+        ]
+        for point, training in _by_recipe(asked, suite, here):
+            cell = _cell(point, training, axes, suite, here, names)
+            cells[cell.key] = _both(cells[cell.key], cell) if cell.key in cells else cell
     return uniquely_labelled(tuple(cells.values()))
+
+
+def _by_recipe(asked: Iterable[Point], suite: Suite, here: Availability) -> Iterator[tuple[Point, AskedTraining]]:
+    """Each point with each way in which it trains; the backends of a recipe stand together."""
+    for _, alike in groupby(asked, key=Point.work):
+        ways = [_ways(point, suite, here) for point in alike]
+        yield from (found for backends in zip_longest(*ways) for found in backends if found is not None)
+
+
+def _ways(point: Point, suite: Suite, here: Availability) -> list[tuple[Point, AskedTraining]]:
+    """A point with the ways in which it trains; with the first of them where its backend does not train."""
+    ways = trainings_of(point, suite)
+    return [(point, training) for training in (ways if _trains(point, here) else ways[:1])]
+
+
+def _trains(point: Point, here: Availability) -> bool:
+    plugin = here.plugins[point.backend]
+    return plugin.trains and point.mode not in plugin.native_modes
 
 
 def _both(first: Cell, second: Cell) -> Cell:
@@ -124,15 +148,23 @@ def _check_size(suite: Suite, here: Availability) -> None:
         )
 
 
-def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Names) -> Cell:
-    training = training_of(point, suite)
+def _cell(point: Point, training: AskedTraining, axes: Axes, suite: Suite, here: Availability, names: Names) -> Cell:
+    """The cell of a point.
+
+    Args:
+        point: Of the matrix.
+        training: One of the ways in which its network trains.
+        axes: To which it belongs.
+        suite: What is asked.
+        here: What can run.
+        names: How networks and files are called.
+    """
     checks = suite.checks.names if axes.checks is None else axes.checks
     measure = suite.measure.names if axes.measure is None else axes.measure
     label = names.labels[point.architecture]
-    plugin = here.plugins[point.backend]
-    trained = training if plugin.trains and point.mode not in plugin.native_modes else AskedTraining()
+    trained = training if _trains(point, here) else AskedTraining()
     return Cell(
-        id=cell_label(point, label),
+        id=cell_label(point, label, trained.recipe),
         key=key_of(point, suite.seed, training.asked, names.asked),
         group=group_label(point, label),
         network=label,
@@ -143,6 +175,8 @@ def _cell(point: Point, axes: Axes, suite: Suite, here: Availability, names: Nam
         measure=tuple(name for name in measure if name in suite.measure.names),
         train=trained.asked is not None,
         program=trained.program,
+        recipe=trained.recipe,
+        recipe_digest=trained.recipe_digest,
         graph_digest=graph_digest(point.architecture, point.image, point.num_classes),
         weights_digest=weights_digest(point.architecture, point.image, point.weights),
     )
@@ -169,31 +203,6 @@ def _filtered(cells: tuple[Cell, ...], filters: Filters, suite: Suite) -> tuple[
             "no cell is left", where=suite.name, received=filters.expression, remedy="see 'cnnbench plan' for the ids"
         )
     return kept
-
-
-def _checked_once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """Each check in the first cell of its program that asks for it."""
-    checked: dict[Key, set[str]] = {}
-    result = []
-    for cell in cells:
-        done = checked.setdefault(cell.program_key, set())
-        checks = tuple(name for name in cell.checks if name not in done)
-        if cell.skip is None:
-            done.update(checks)
-        result.append(cell.model_copy(update={"checks": checks}))
-    return tuple(result)
-
-
-def _trained_once(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """Training in the first cell of each training run."""
-    trained: set[Key] = set()
-    result = []
-    for cell in cells:
-        train = cell.train and cell.training_key not in trained
-        if train and cell.skip is None:
-            trained.add(cell.training_key)
-        result.append(cell.model_copy(update={"train": train}))
-    return tuple(result)
 
 
 def _shard(cells: tuple[Cell, ...], shard: tuple[int, int] | None) -> tuple[Cell, ...]:
@@ -243,4 +252,4 @@ def with_present_files(plan: Plan) -> Plan:
         now.model_copy(update={"checks": tuple(checks[cell.program_key]), "train": cell.training_key in trained})
         for cell, now in zip(plan.cells, cells, strict=True)
     )
-    return plan.model_copy(update={"cells": _checked_once(_trained_once(tuple(asked)))})
+    return plan.model_copy(update={"cells": checked_once(trained_once(tuple(asked)))})

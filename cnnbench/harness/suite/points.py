@@ -30,6 +30,10 @@ class Point(NamedTuple):
     fold_batch_norm: bool
     weights: str | None
 
+    def work(self) -> tuple[object, ...]:
+        """Everything but the backend and its options."""
+        return (*self[: self._fields.index("backend")], self.weights)
+
 
 def points(axes: Axes, where: str, plugins: dict[str, BackendPlugin]) -> Iterator[Point]:
     """The product of the axes; the backend varies fastest, so that a comparison group stands together.

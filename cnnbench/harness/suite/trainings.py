@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnbench.errors import CnnbenchError, DataError, SuiteError, did_you_mean
 from cnnbench.harness.suite.cell import Cell
-from cnnbench.harness.suite.model import Suite, Train
+from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.networks import network
 from cnnbench.harness.suite.points import Point
 from cnnbench.harness.suite.program_training import ProgramTraining, program_for
+from cnnbench.harness.suite.recipes import Train
 
 if TYPE_CHECKING:
     from cnnbench.training.programs.offered import ProgramPlugin
 
 PROGRAM_CHECK = "program"  # among the checks of a cell that trains by a program, whatever else is checked
-LOOP_LEFT_OUT = {"architectures", "envelope_runs"}
-LATER_KEYS = ("initializer", "target")  # which suites did not have at first; without one, the keys of cells stay
-LATER_AUGMENTATION = ("jitter", "rotation", "scale")
 
 
 class AskedTraining(NamedTuple):
@@ -28,15 +26,18 @@ class AskedTraining(NamedTuple):
         asked: Its settings as plain data, for keys; None where it does not train.
         data: The datasets that it needs.
         program: The name of its training program; None for the plain loop.
+        recipe, recipe_digest: As of a cell.
     """
 
     asked: dict[str, Any] | None = None
     data: tuple[str, ...] = ()
     program: str | None = None
+    recipe: str | None = None
+    recipe_digest: str | None = None
 
 
-def training_of(point: Point, suite: Suite) -> AskedTraining:
-    """How the cell of a point trains.
+def trainings_of(point: Point, suite: Suite) -> tuple[AskedTraining, ...]:
+    """How the cells of a point train: one for each recipe.
 
     Args:
         point: Of the matrix.
@@ -47,22 +48,21 @@ def training_of(point: Point, suite: Suite) -> AskedTraining:
             to reach what is no accuracy.
     """
     if suite.train is not None and point.architecture in suite.train.architectures:
-        unasked = {name for name in LATER_KEYS if getattr(suite.train, name) is None}
-        asked = {"train": suite.train.model_dump(mode="json", exclude=LOOP_LEFT_OUT | unasked)}
-        varied = asked["train"]["augmentation"]
-        asked["train"]["augmentation"] = {k: v for k, v in varied.items() if v or k not in LATER_AUGMENTATION}
         _check_target(point, suite.train)
-        return AskedTraining(asked, (suite.train.data,))
+        return tuple(
+            AskedTraining({"train": way.asked}, (way.settings.data,), recipe=way.name, recipe_digest=way.digest)
+            for way in suite.train.trainings()
+        )
     found = program_for(point.architecture, suite.programs)
     if found is None:
-        return AskedTraining()
+        return (AskedTraining(),)
     training, plugin = found
     try:
         plugin.require(network(point.architecture, point.image, point.num_classes))
     except CnnbenchError as error:
         raise as_suite_error(error).at("programs") from None
     asked = {"program": training.model_dump(mode="json")}
-    return AskedTraining(asked, tuple(dict.fromkeys(training.datasets(plugin).values())), plugin.name)
+    return (AskedTraining(asked, tuple(dict.fromkeys(training.datasets(plugin).values())), plugin.name),)
 
 
 def _check_target(point: Point, train: Train) -> None:
@@ -76,6 +76,43 @@ def _check_target(point: Point, train: Train) -> None:
         require_possible_accuracy(graph, train.target)
     except CnnbenchError as error:
         raise as_suite_error(error).at("train.target") from None
+
+
+def loop_settings(cell: Cell, suite: Suite) -> Train | None:
+    """The settings by which the training loop trains a cell's program; None where the suite does not train it so.
+
+    Args:
+        cell: Of a plan of the suite; one of several cells of its program.
+        suite: With its trainings.
+
+    Raises:
+        DataError: The suite has no such recipe.
+    """
+    if suite.train is None or cell.program is not None:
+        return None
+    if not (cell.train or cell.recipe_digest is not None or cell.architecture in suite.train.architectures):
+        return None
+    ways = suite.train.trainings()
+    if cell.recipe_digest is None:  # of a suite without recipes, or on a backend that does not train
+        return ways[0].settings
+    for way in ways:
+        if way.digest == cell.recipe_digest:
+            return way.settings
+    raise DataError("the suite has no recipe with the settings of this cell", where=cell.id, received=cell.recipe)
+
+
+def require_fitting(train: Train) -> None:
+    """Raises SpecError where the parts of a training do not go together. Args: train: whose parts are right."""
+    from cnnbench.spec.losses import loss_from_fields
+    from cnnbench.spec.optimizers import optimizer_from_fields
+    from cnnbench.training.augmentation import Augmentation
+    from cnnbench.training.settings import TrainSettings
+
+    TrainSettings(
+        loss=loss_from_fields(train.loss.kind, train.loss.fields),
+        optimizer=optimizer_from_fields(train.optimizer.kind, train.optimizer.fields),
+        augmentation=Augmentation(**train.augmentation.model_dump()),
+    ).require_fitting_parts()
 
 
 def training_data(cell: Cell, suite: Suite) -> tuple[str, ...]:
@@ -105,7 +142,10 @@ def training_units(cell: Cell, suite: Suite) -> int:
     """
     if not cell.train:
         return 0
-    return 1 if cell.program is not None else suite.train.epochs if suite.train else 0
+    if cell.program is not None:
+        return 1
+    settings = loop_settings(cell, suite)
+    return 0 if settings is None else settings.epochs
 
 
 def cell_program(cell: Cell, suite: Suite) -> tuple[ProgramTraining, ProgramPlugin]:

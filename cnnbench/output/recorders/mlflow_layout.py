@@ -15,8 +15,8 @@ from cnnbench.harness.run.record import Latency, Record
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.output.cautions import cautions
 from cnnbench.output.figures import MEBIBYTE, rounded
-from cnnbench.output.labels import label, network_label
-from cnnbench.output.recorders.mlflow_training import final_scores, trained_on, training_points
+from cnnbench.output.labels import label, network_label, network_name
+from cnnbench.output.recorders.mlflow_training import final_scores, recipe_params, trained_on, training_points
 from cnnbench.output.recorders.mlflow_views import network_tag
 from cnnbench.output.run_claims import claim_tags
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program, result_table
@@ -118,7 +118,7 @@ def _point(run: Evidence, record: Record, used: float | None, colours: Mapping[s
     return PlannedRun(
         name=f"{label(cell)} {network_label(cell)} b{cell.batch}",  # legends cut the end
         kind="point",
-        params={**_params(cell), "batch": str(cell.batch)},
+        params={**recipe_params(run, cell), **_params(cell), "batch": str(cell.batch)},
         tags=tags,
         points=tuple(_figures(record, used)),
         start_ms=_ms(record.started_utc),
@@ -191,7 +191,7 @@ def _curve(
     return PlannedRun(
         name=f"{label(cell)} {network_label(cell)} {kind}",
         kind=kind,
-        params=_params(cell),
+        params={**recipe_params(run, cell), **_params(cell)},
         tags={**_common(run, cell, colours), "cnnbench.kind": kind},
         points=tuple(points),
         start_ms=_ms(record.started_utc),
@@ -201,18 +201,19 @@ def _curve(
 
 def _params(cell: Cell) -> dict[str, str]:
     return {
-        "architecture": network_label(cell),
+        "architecture": network_name(cell),
         "backend": cell.backend,
         "mode": cell.mode,
         "precision": cell.precision,
         "image": "x".join(map(str, cell.image)),
         "threads": "all" if cell.threads is None else str(cell.threads),
-        "point": f"{label(cell)} b{cell.batch}",
+        "point": f"{label(cell)}{'' if cell.recipe is None else f' {cell.recipe}'} b{cell.batch}",
     }
 
 
 def _common(run: Evidence, cell: Cell, colours: Mapping[str, str]) -> dict[str, str]:
     tags = {"cnnbench.run": run.run_id, "cnnbench.side": cell.side, **network_tag(cell), **_source(run)}
+    tags |= {} if cell.recipe_digest is None else {"cnnbench.recipe": cell.recipe_digest}
     if cell.series in colours:
         tags["mlflow.runColor"] = colours[cell.series]
     return tags

@@ -14,6 +14,7 @@ from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Cell
+from cnnbench.harness.suite.recipes import Train
 from cnnbench.output.figures import MEBIBYTE
 from cnnbench.spec.content import content_digest
 from cnnbench.training.data import dataset
@@ -22,6 +23,9 @@ from cnnbench.training.programs.offered import offered_program
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
+
+
+PARAM_LIMIT = 500  # characters of a parameter that every store of MLflow keeps
 
 
 def training_points(training: Training) -> Iterator[tuple[str, float, int]]:
@@ -79,6 +83,35 @@ def trained_on(run: Evidence, cell: Cell) -> tuple[str, ...]:
         with suppress(CnnbenchError):
             given = dict(offered_program(cell.program).data)
     return tuple(dict.fromkeys(given.values())) if isinstance(given, dict) else (given,) if given else ()
+
+
+def recipe_params(run: Evidence, cell: Cell) -> dict[str, str]:
+    """The recipe by which a cell trains, with its settings; nothing where the suite trains in one way.
+
+    Args:
+        run: With the suite as it was resolved.
+        cell: Of the run.
+    """
+    if cell.recipe is None:
+        return {}
+    found = {"recipe": cell.recipe}
+    given = run.settings.get("train")
+    ways = Train.model_validate(given).trainings() if isinstance(given, dict) else ()
+    for way in ways:
+        if way.digest == cell.recipe_digest:
+            found |= {name: _in_words(value) for name, value in way.asked.items() if name != "data"}
+    return {name: text[:PARAM_LIMIT] for name, text in found.items()}
+
+
+def _in_words(value: object) -> str:
+    """``sgd momentum=0.9`` for a component, and whatever else as it is.
+
+    >>> _in_words({"kind": "sgd", "momentum": 0.9})
+    'sgd momentum=0.9'
+    """
+    if not isinstance(value, dict):
+        return str(value)
+    return " ".join(str(field) if name == "kind" else f"{name}={field}" for name, field in value.items())
 
 
 def dataset_input(name: str) -> DatasetInput:

@@ -17,7 +17,6 @@ from cnnbench.harness.passes.findings import Evaluation, Training
 from cnnbench.harness.passes.reference_curves import ReferenceCurves
 from cnnbench.harness.passes.training import EXAMPLES, EXAMPLES_FILE, wrong_training
 from cnnbench.harness.run.runner import RunOptions, run
-from cnnbench.harness.suite.model import Train
 from cnnbench.harness.suite.plan import plan
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.handlers import training as handlers
@@ -146,7 +145,7 @@ def test_outputs_that_are_not_the_networks_are_a_mismatch_too(go, given) -> None
 @pytest.mark.parametrize("narrow", ["bfloat16", "float16"])
 def test_outputs_of_narrow_types_are_not_compared(narrow: str) -> None:
     cell = plan(small_suite("outputs", matrix=MATRIX, train=TRAIN)).cells[0].model_copy(update={"precision": narrow})
-    references = ReferenceCurves(None, None, Train.model_validate(TRAIN))  # type: ignore[arg-type]
+    references = ReferenceCurves(None, None)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError, match=f"outputs in {narrow} may lie farther apart"):
         references.evaluated(cell, Path("f"), Path("o"), Training(epochs=(), losses=(1.0,)))
 

@@ -45,6 +45,8 @@ DIFFERS: dict[str, tuple[str, ...]] = {
     "measure": (),
     "train": (),
     "program": (T, R),
+    "recipe": (),
+    "recipe_digest": (P, T, R),
     "graph_digest": KEYS,
     "weights_digest": KEYS,
 }

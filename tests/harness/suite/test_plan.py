@@ -185,15 +185,15 @@ def test_a_way_to_vary_images_that_suites_did_not_have_counts_in_a_key_only_wher
     """So that baselines of the suites of before stay comparable."""
     asked = []
 
-    def training_of(point: Any, suite: Suite) -> AskedTraining:
-        asked.append(trainings.training_of(point, suite))
-        return asked[-1]
+    def trainings_of(point: Any, suite: Suite) -> tuple[AskedTraining, ...]:
+        asked.extend(trainings.trainings_of(point, suite))
+        return tuple(asked[-1:])
 
     def key(**augmentation: Any) -> str:
         train = {"architectures": "resnet20", "augmentation": augmentation}
         return plan(suite({**BLOCK, "backends": "plain", "batch": 1}, train=train)).cells[0].key
 
-    monkeypatch.setattr(planning, "training_of", training_of)
+    monkeypatch.setattr(planning, "trainings_of", trainings_of)
     known = key(flip=True)
     assert known == key(flip=True, jitter=0, rotation=0, scale=0)
     assert len({known, key(flip=True, jitter=0.1), key(flip=True, rotation=9), key(flip=True, scale=0.1)}) == 4
