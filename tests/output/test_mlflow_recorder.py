@@ -155,7 +155,8 @@ def test_runs_written_as_rows_are_what_the_client_writes_one_by_one(store: Store
             MetricPoint("inf", math.inf),
         ),
     )
-    chosen = [odd, *children[:2], children[-1]]
+    trained = replace(children[1], name="trained", datasets=("digits_a", "digits_b"))
+    chosen = [odd, *children[:2], trained, children[-1]]
     written = []
     for name in ("one by one", "rows"):
         experiment = client.create_experiment(name, artifact_location="file:///artifacts")
@@ -168,6 +169,7 @@ def test_runs_written_as_rows_are_what_the_client_writes_one_by_one(store: Store
         written.append([_shown(client, run) for run in found])
     assert len(written[0]) == len(chosen)
     assert written[1] == written[0]
+    assert [("digits_a" in figures, "digits_b" in figures) for _, figures in written[1]].count((True, True)) == 1
 
 
 def _shown(client: Any, run: Any) -> Any:
@@ -178,8 +180,9 @@ def _shown(client: Any, run: Any) -> Any:
         key: sorted(str((m.value, m.timestamp, m.step)) for m in client.get_metric_history(run.info.run_id, key))
         for key in run.data.metrics
     }
+    inputs = client.get_run(run.info.run_id).inputs.dataset_inputs
     return str((sorted(info.items()), sorted(run.data.params.items()), sorted(run.data.tags.items()))), str(
-        (sorted(run.data.metrics.items()), history)
+        (sorted(run.data.metrics.items()), history, sorted(str(dict(item.dataset)) for item in inputs))
     )
 
 

@@ -204,7 +204,7 @@ def _send(client: MlflowClient, experiment: str, planned: Planned, folder: Path)
 def _log(client: MlflowClient, experiment: str, run: PlannedRun, tags: Mapping[str, str]) -> str:
     from mlflow.entities import Metric, Param
 
-    from cnnbench.output.recorders.mlflow_training import dataset_input
+    from cnnbench.output.recorders.mlflow_training import log_datasets
 
     created = client.create_run(experiment, start_time=run.start_ms, tags={**run.tags, **tags}, run_name=run.name[:250])
     run_id = str(created.info.run_id)
@@ -214,8 +214,7 @@ def _log(client: MlflowClient, experiment: str, run: PlannedRun, tags: Mapping[s
         client.log_batch(
             run_id, metrics=metrics[start : start + BATCH - len(params)], params=params if not start else ()
         )
-    if run.datasets:
-        client.log_inputs(run_id, datasets=[dataset_input(name) for name in run.datasets])
+    log_datasets(client, run_id, run.datasets)
     client.set_terminated(run_id, "FAILED" if run.failed else "FINISHED", run.end_ms)
     return run_id
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.output.recorders.mlflow_layout import MetricPoint, PlannedRun
+from cnnbench.output.recorders.mlflow_training import log_datasets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,10 +50,12 @@ def write_runs(client: MlflowClient, experiment: str, runs: Sequence[PlannedRun]
             for table in tables:
                 if rows[table.__tablename__]:
                     session.execute(insert(table), rows[table.__tablename__])
+        for run, row in zip(runs[start : start + RUNS], rows["runs"], strict=True):
+            log_datasets(client, row["run_uuid"], run.datasets)
 
 
 def _add(rows: Rows, run: PlannedRun, tags: Mapping[str, str], experiment: tuple[int, str], sanitize: Sanitize) -> None:
-    """The rows of one run, after MLflow's own validation."""
+    """The rows of one run but for its datasets, after MLflow's own validation."""
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.utils.uri import append_to_uri_path
     from mlflow.utils.validation import _validate_batch_log_data

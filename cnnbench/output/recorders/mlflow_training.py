@@ -22,6 +22,7 @@ from cnnbench.training.epoch import Epoch
 from cnnbench.training.programs.offered import offered_program
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
 
 
@@ -112,6 +113,18 @@ def _in_words(value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
     return " ".join(str(field) if name == "kind" else f"{name}={field}" for name, field in value.items())
+
+
+def log_datasets(client: MlflowClient, run_id: str, names: Sequence[str]) -> None:
+    """Adds datasets to a run's inputs.
+
+    Args:
+        client: Of the store.
+        run_id: The run's.
+        names: Of the datasets.
+    """
+    if names:
+        client.log_inputs(run_id, datasets=[dataset_input(name) for name in names])
 
 
 def dataset_input(name: str) -> DatasetInput:
