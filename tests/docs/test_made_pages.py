@@ -14,8 +14,10 @@ from cnnbench.numerics.faults import faults
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.kinds import layer_kinds
+from cnnbench.views.shipped import SHIPPED
 
 DOCS = Path(__file__).parents[2] / "docs"
+PUBLISHED = DOCS.parent / "reports" / "published"
 FILES = sorted((DOCS / "reproducers").glob("*.safetensors"))
 
 
@@ -63,3 +65,20 @@ def test_a_reproducer_passes_on_the_reference(path):
         pytest.skip("NumPy computes in neither bfloat16 nor float16")
     outcome = replay(path, InProcessSubject(backend), mode="reference")
     assert outcome.status == "passed", outcome.message
+
+
+def test_the_gallery_has_every_view_with_a_command_a_picture_and_a_time_and_compares_them_on_four_backends():
+    text = (PUBLISHED / "views.md").read_text(encoding="utf-8")
+    whole, _, compared = text.partition("## The same on four backends\n")
+    parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", whole, re.MULTILINE | re.DOTALL))
+    assert list(parts) == [view.name for view in SHIPPED], "write the page again: python docs/write_gallery.py"
+    for name, part in parts.items():
+        assert re.search(rf"^\$ cnnbench view .* --what {name} -b torch", part, re.MULTILINE), name
+        assert re.search(r"^\d+\.\d s of processor time", part, re.MULTILINE), name
+        assert (PUBLISHED / re.search(r"\]\((.*\.png)\)", part)[1]).is_file(), name
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", compared, re.MULTILINE)
+    assert len(rows) >= 10
+    assert "saliency" in dict(rows)
+    assert all(float(share) <= 1 for _, shares in rows for share in shares.split(" | "))
+    assert all(len(shares.split(" | ")) == 5 for _, shares in rows)  # four backends, and how wide the budget is
+    assert "DIFFERS" in compared
