@@ -40,7 +40,7 @@ test-slow: $(INSTALLED_DEV)
 	BIN=$(BIN) PROCESSES=$(SLOW_PROCESSES) .ci/slow $(PARTS)
 
 test-browser: $(INSTALLED_DEV)
-	$(BIN)/pytest -m "browser and not slow" $(PYTEST_OPTIONS)
+	$(BIN)/pytest -m "browser and not slow" $(PYTEST_OPTIONS) $(shell grep -rlF mark.browser --include='test_*.py' tests)
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

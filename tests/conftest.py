@@ -46,9 +46,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Refuses a test that `make test` would run in neither part: it finds the files of the second by these words."""
-    if item.get_closest_marker("alone") and "mark.alone" not in item.path.read_text(encoding="utf-8"):
-        raise pytest.UsageError(f"{item.nodeid} is marked alone, and `make test` looks for the words mark.alone")
+    """Refuses a test that `make` would not run: it finds the files of these two kinds by the words of their marks."""
+    for kind in ("alone", "browser"):
+        if item.get_closest_marker(kind) and f"mark.{kind}" not in item.path.read_text(encoding="utf-8"):
+            raise pytest.UsageError(f"{item.nodeid} is marked {kind}, and `make` looks for the words mark.{kind}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from backend_cases import FAMILIES, draw, results, together, worst
 from loaded_backends import loaded_backend
+from quick_compilation import quick_compilation
 
 from cnnbench.execution.contract import Backend, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision
@@ -24,6 +25,14 @@ RUNS = [("convolution", False), ("pooling", False), ("others", False), ("noisy",
 LIMITS = {"float64": 1e-13, "float32": 5e-5}
 ROUNDOFFS = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 MINUTES = pytest.mark.timeout(1800)  # a C++ compiler takes minutes for a family on busy processors
+
+
+@pytest.fixture(autouse=True)
+def _quickly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """JAX compiles quickly, and in the slow tests, where every family is in every precision, with all that it does."""
+    quick = "jax" in request.keywords and request.node.get_closest_marker("slow") is None
+    with quick_compilation("jax" if quick else ""):
+        yield
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +47,7 @@ MODES = {
     "jax": ("jit",),
     "tensorflow": ("graph", "xla"),
 }
-COMPILED = ("compile", "xla")  # where one network stands for all, for the time that compiling takes
+COMPILED = {"compile": "recurrence", "xla": "siamese"}  # for the time that compiling takes, one stands for all
 RATE = 0.05
 RULE = SGD(momentum=0.9, nesterov=True, weight_decay=0.02, decay="kernels")
 _LOADED: dict[str, Backend] = {}
@@ -71,13 +72,14 @@ WAYS = [_way(name, mode, slow=mode == "compile") for name, modes in MODES.items(
 every_way = pytest.mark.parametrize("way", WAYS, indirect=True)
 
 
-def every_network(compiled: tuple[str, ...] = ("xla",)) -> pytest.MarkDecorator:
+def every_network(compiled: Iterable[str] = ("xla",)) -> pytest.MarkDecorator:
     """Each way with each network; of the modes that compile, ``compiled`` hold one network in the quick tests.
 
-    PyTorch takes 8 s for its first compiled program, so the step, whose program has all the others do, stands for them.
+    PyTorch takes 8 s for its first compiled program, and 30 s for one with convolutions, so the step of the recurrence,
+    whose program does all that the others do, stands for them.
     """
     ways = [
-        _way(name, mode, network, slow=mode in COMPILED and (network != "siamese" or mode not in compiled))
+        _way(name, mode, network, slow=mode in COMPILED and (network != COMPILED[mode] or mode not in compiled))
         for name, modes in MODES.items()
         for mode in modes
         for network in NETWORKS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from quick_compilation import quick_compilation
 
 from cnnbench.conformance import layer_cases, run_cases
 from cnnbench.execution.contract import Backend, ProgramOptions
@@ -73,14 +74,18 @@ def test_every_case_passes_where_graphs_are_compiled(load, name, mode, policy, f
     ],
 )
 def test_the_first_case_of_each_op_passes_where_graphs_are_compiled(load, name, mode, least):
-    """A kind without an op of the backend's own runs as its parts, which have cases here, and is held on others."""
+    """A kind without an op of the backend's own runs as its parts, which have cases here, and is held on others.
+
+    JAX compiles quickly: the slow tests hold every case with all that its compiler does.
+    """
     backend = load(name)
     firsts: dict[str, str] = {}
     for case, item in layer_cases().items():
         if item.layer.kind in backend.operations:
             firsts.setdefault(item.layer.kind, case)
     assert len(firsts) > least
-    hold(backend, mode, "float32", list(firsts.values()), PACK)
+    with quick_compilation(name):
+        hold(backend, mode, "float32", list(firsts.values()), PACK)
 
 
 @pytest.mark.timeout(900)
