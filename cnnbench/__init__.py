@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnbench.face.bundles import verify_bundle as verify_bundle
     from cnnbench.face.claiming import ClaimFindings as ClaimFindings
     from cnnbench.face.claiming import examine_claims as examine_claims
+    from cnnbench.face.converting import convert_weights as convert_weights
     from cnnbench.face.exporting import Exported as Exported
     from cnnbench.face.exporting import export as export
     from cnnbench.face.fault_scoring import fault_score as fault_score
@@ -57,6 +58,7 @@ _HOMES = {
     "cnnbench.face.bundles": ("BundleResult", "bundle", "verify_bundle"),
     "cnnbench.face.claiming": ("ClaimFindings", "examine_claims"),
     "cnnbench.face.fuzzing": ("FuzzResult", "fuzz"),
+    "cnnbench.face.converting": ("convert_weights",),
     "cnnbench.face.exporting": ("Exported", "export"),
     "cnnbench.face.fault_scoring": ("fault_score",),
     "cnnbench.face.judging": ("compare", "gate"),

@@ -38,6 +38,22 @@ def gradients(
         return ModelGradients(tuple(found.get(i) for i in range(len(inputs))), tuple(map(np.asarray, of_weights)))
 
 
+def training_pass(model: tuple[Any, Any], inputs: Sequence[np.ndarray], seed: int) -> None:
+    """As ``ModelCode.training_pass``: a function of parameters and images is its inference.
+
+    Args:
+        model: (apply, parameters).
+        inputs: In the function's order.
+        seed: Of what it would draw.
+    """
+
+
+def weights(model: tuple[Any, Any]) -> list[np.ndarray]:
+    """As ``ModelCode.weights``: the floating leaves of the parameters."""
+    leaves = jax.tree_util.tree_leaves(model[1])
+    return [np.asarray(leaves[i]) for i in _floats(leaves)]
+
+
 def with_weights(model: tuple[Any, Any], arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
     """The function with other parameters.
 

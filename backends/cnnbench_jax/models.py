@@ -17,11 +17,21 @@ from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
 from cnnbench_jax.arrays import JaxPlacement, host
 from cnnbench_jax.backend import DTYPES
-from cnnbench_jax.gradients import gradients, with_weights
+from cnnbench_jax.gradients import gradients, training_pass, weights, with_weights
 from cnnbench_jax.reading.named import channels_come_last, is_moved, named
 from cnnbench_jax.reading.traced import TracedFunction, trace
 
-__all__ = ["FunctionRunner", "digest", "gradients", "load", "read", "runner", "with_weights"]
+__all__ = [
+    "FunctionRunner",
+    "digest",
+    "gradients",
+    "load",
+    "read",
+    "runner",
+    "training_pass",
+    "weights",
+    "with_weights",
+]
 
 
 def load(path: Path) -> Any:

@@ -16,7 +16,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.interchange.fitting import KerasArrays
 from cnnbench.spec.interchange.keras_config import parse_model
 from cnnbench.spec.interchange.keras_reading import has_channels_last, read_configuration
-from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelRunner, ReadModel
+from cnnbench.spec.interchange.model_readers import GivenInputs, ModelGradients, ModelRunner, ReadModel, TrainingPass
 from cnnbench_tensorflow.keras_files import read_keras
 
 
@@ -92,6 +92,26 @@ def gradients(model: Any, inputs: Sequence[np.ndarray], cotangents: Sequence[np.
     from cnnbench_tensorflow import gradients as found
 
     return found.gradients(model, inputs, cotangents)
+
+
+def training_pass(model: Any, inputs: Sequence[np.ndarray], seed: int) -> TrainingPass:
+    """As ``ModelCode.training_pass``.
+
+    Args:
+        model: The model, or the path of a ``.keras`` file.
+        inputs: In the model's own layout.
+        seed: Of what it draws.
+    """
+    from cnnbench_tensorflow.training_mode import training_pass as found
+
+    return found(model, inputs, seed)
+
+
+def weights(model: Any) -> list[np.ndarray]:
+    """As ``ModelCode.weights``, running statistics among them."""
+    from cnnbench_tensorflow.native import loaded
+
+    return list(loaded(model).get_weights())
 
 
 def with_weights(model: Any, arrays: Sequence[np.ndarray]) -> Any:

@@ -47,8 +47,13 @@ class KerasRunner:
         if mode != "eager":
             self._call = tf.function(self._called, jit_compile=mode == "xla", autograph=False)
 
-    def _called(self, *operands: Any) -> Any:
-        return self.model(list(operands) if len(operands) > 1 else operands[0], training=False)
+    def _called(self, *operands: Any, training: bool = False) -> Any:
+        return self.model(list(operands) if len(operands) > 1 else operands[0], training=training)
+
+    def train(self, operands: Sequence[Any]) -> Any:
+        """One forward pass in training mode, as Python runs it."""
+        with _floats(self._floatx):
+            return self._called(*operands, training=True)
 
     def place(self, array: np.ndarray) -> Any:
         """As ``ModelRunner.place``."""

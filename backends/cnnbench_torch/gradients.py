@@ -45,15 +45,24 @@ def gradients(model: Any, inputs: Sequence[np.ndarray], cotangents: Sequence[np.
     return ModelGradients(of_inputs, tuple(of(item) for item in parameters))
 
 
+def weights(model: Any) -> list[np.ndarray]:
+    """As ``ModelCode.weights``: the parameters, then the buffers that hold floats."""
+    return [item.detach().cpu().numpy() for item in _held(model)]
+
+
 def with_weights(model: Any, arrays: Sequence[np.ndarray]) -> Any:
-    """A copy of the module with other parameters.
+    """A copy of the module with other parameters and buffers.
 
     Args:
         model: The module.
-        arrays: One for each parameter, in the order of ``parameters()``.
+        arrays: One for each of ``weights``, or of its first ones.
     """
     module = copy.deepcopy(model)
     with torch.no_grad():
-        for parameter, array in zip(module.parameters(), arrays, strict=True):
-            parameter.copy_(torch.tensor(array))
+        for item, array in zip(_held(module), arrays, strict=False):
+            item.copy_(torch.tensor(array))
     return module
+
+
+def _held(module: Any) -> list[torch.Tensor]:
+    return [*module.parameters(), *(item for item in module.buffers() if item.is_floating_point())]

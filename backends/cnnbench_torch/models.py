@@ -19,11 +19,12 @@ from cnnbench.execution.precision import precision
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
 from cnnbench_torch.arrays import DTYPES, TorchPlacement, host
 from cnnbench_torch.backend import set_arithmetic
-from cnnbench_torch.gradients import gradients, with_weights
+from cnnbench_torch.gradients import gradients, weights, with_weights
 from cnnbench_torch.reading.call import BATCH
 from cnnbench_torch.reading.exported import read_program
+from cnnbench_torch.training_mode import training_pass
 
-__all__ = ["ModuleRunner", "digest", "gradients", "load", "read", "runner", "with_weights"]
+__all__ = ["ModuleRunner", "digest", "gradients", "load", "read", "runner", "training_pass", "weights", "with_weights"]
 
 
 def load(path: Path) -> Any:

@@ -37,7 +37,7 @@ def backend_in_mode(text: str, *, native: bool = False) -> tuple[BackendPlugin, 
     name, _, mode = text.partition(":")
     plugin = backend_plugin(name)
     if mode in plugin.native_modes and not native:
-        raise SuiteError(f"{mode} is a mode of verify and of suites only", expected=" or ".join(plugin.modes))
+        raise SuiteError(f"{mode} is a mode of verify, predict and suites only", expected=" or ".join(plugin.modes))
     known = (*plugin.modes, *plugin.native_modes)
     if mode and mode not in known:
         raise SuiteError(f"{name} has no mode {mode!r}", remedy=did_you_mean(mode, known))

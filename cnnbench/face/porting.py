@@ -42,7 +42,7 @@ def port(
             program that is not read.
         image: (C, *spatial) of one image, or its side; None for the networks' own.
         train: Whether fields that change training only count (momentum, dropout's rate, the kept variance), and
-            gradients are compared: of users' own models by their framework's own differentiation.
+            gradients and a forward pass in training mode are compared: of users' own models by their framework.
         seed: Of the images, and of weights where a network has none of its own.
         folder: Where a file goes that reproduces the first node where they part; None for nowhere.
 
@@ -52,24 +52,24 @@ def port(
     if str(candidate).lower().endswith(SUFFIX):
         found = read_activations(Path(str(candidate)))
         return compare_activations(_side(reference, image, seed), str(candidate), found)
-    sides = (_side(network, image, seed, gradients=train) for network in (reference, candidate))
+    sides = (_side(network, image, seed, train=train) for network in (reference, candidate))
     return compare_networks(*sides, training=train, seed=seed, folder=None if folder is None else Path(folder))
 
 
-def _side(network: Network, image: Image, seed: int, *, gradients: bool = False) -> Side:
+def _side(network: Network, image: Image, seed: int, *, train: bool = False) -> Side:
     found = parse_reference(network_name(network)) if isinstance(network, str | Path) else None
     if found is None:
         own = isinstance(network, Graph | Model)
         model = load_examined(network, seed=seed, image=None if own else image)
         name = model.graph.name if isinstance(network, Graph | Model) else str(network)
         return Side(name, model.graph, model.arrays)
-    return _proven(found, image, seed, gradients=gradients)
+    return _proven(found, image, seed, train=train)
 
 
-def _proven(reference: ModelReference, image: Image, seed: int, *, gradients: bool) -> Side:
+def _proven(reference: ModelReference, image: Image, seed: int, *, train: bool) -> Side:
     """A user's own model, run as it is beside its graph."""
     shape = () if image is None else (3, image, image) if isinstance(image, int) else tuple(image)
-    asked = ReadRequest(reference=reference, image=shape, batch=BATCH, seed=seed, gradients=gradients)
+    asked = ReadRequest(reference=reference, image=shape, batch=BATCH, seed=seed, training=train)
     model = read_model(asked)
     plain = PlainNetwork(lower(model.graph), model.arrays, {})
     inputs = [model.inputs[item.name] for item in model.graph.inputs]
@@ -77,12 +77,28 @@ def _proven(reference: ModelReference, image: Image, seed: int, *, gradients: bo
     apart = [distance(model.outputs[name], values[value]) for name, value in plain.graph.outputs]
     worst = max(apart, default=0.0)
     if worst <= SAME:
-        notes = (*model.notes, *(_unread_gradients(model) if gradients else ()))
-        return Side(str(reference), model.graph, model.arrays, notes=notes, gradients=model.gradients)
+        notes = (*model.notes, *(_unread_gradients(model) if train else ()))
+        return Side(
+            str(reference),
+            model.graph,
+            model.arrays,
+            notes=notes,
+            gradients=model.gradients,
+            trained=model.trained,
+            untrained=_untrained(model),
+        )
     explained = NetworkValues(plain, inputs, precision("float32"))
     beyond = max(explained.share(value, model.outputs[name]) for name, value in plain.graph.outputs)
-    lossy = ("its gradients are its graph's: the model computes less accurately than float64",) if gradients else ()
-    return Side(str(reference), model.graph, model.arrays, worst, beyond, (*model.notes, *lossy))
+    loss = "the model computes less accurately than float64"
+    lossy = (f"its gradients are its graph's: {loss}",) if train else ()
+    return Side(str(reference), model.graph, model.arrays, worst, beyond, (*model.notes, *lossy), untrained=loss)
+
+
+def _untrained(model: UserModel) -> str:
+    """Why a model has no training pass, "" where it has one."""
+    if model.untrained:
+        return f"it cannot be run in training mode: {model.untrained}"
+    return "" if model.trained is not None else f"a {model.framework} model of this kind is its inference alone"
 
 
 def _unread_gradients(model: UserModel) -> list[str]:

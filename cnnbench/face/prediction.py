@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from cnnbench.errors import DataError, UnavailableError, did_you_mean
 from cnnbench.execution.contract import Layout, ProcessSettings, ProgramOptions
 from cnnbench.execution.precision import precision as find_precision
-from cnnbench.face.backends import chosen_backend
+from cnnbench.face.backends import ChosenBackend, chosen_backend
 from cnnbench.face.keywords import PredictKeywords, takes
+from cnnbench.face.native import lacks_native, with_own
 from cnnbench.face.networks import Model, Network, load
+from cnnbench.porting.native import lacks_meaning
 from cnnbench.spec.graph import Graph, producer
 from cnnbench.spec.weights import split_state
 
@@ -59,7 +61,7 @@ def predict(
     Args:
         network: A registered name, the path of a YAML or ONNX file, a graph or a model.
         x: The input (N, C, H, W), which sets the image size of a named network; or arrays by input name.
-        backend: ``NAME`` or ``NAME:MODE``.
+        backend: ``NAME`` or ``NAME:MODE``; a native mode (``torch:native-eager``) runs a user's own model as it is.
         precision: The policy.
         nodes: Nodes whose outputs are wanted too: ``"conv1"``, ``"split:1"``.
         how: The keywords below.
@@ -67,10 +69,13 @@ def predict(
     Raises:
         DataError: Inputs or weights that do not fit the network.
         SpecError: An unknown network or node.
-        UnavailableError, SuiteError: A backend, mode, layout or precision that is not here.
+        UnavailableError, SuiteError: A backend, mode, layout or precision that is not here, or that a native mode
+            does not have.
     """
-    chosen = chosen_backend(backend, precision)
+    chosen = chosen_backend(backend, precision, native=True)
     batch = _arrays(x)
+    asked = {**how, "image": _image(batch), "network": network}
+    _require_program(chosen, asked, nodes)
     model = _model(network, batch, how)
     batch = _named(batch, model.graph)
     layout = how.get("layout", "auto")
@@ -82,6 +87,7 @@ def predict(
         fold_batch_norm=how.get("fold_batch_norm", False),
     )
     graph = _with_nodes(model.graph, nodes)
+    options = with_own(options, chosen, model, asked)
     loaded = chosen.load(ProcessSettings(how.get("threads"), how.get("device", "cpu")))
     program = loaded.compile_forward(graph, options)
     program.load(*split_state(graph, model.arrays))
@@ -94,6 +100,16 @@ def predict(
         {name: found[name] for name, _ in model.graph.outputs},
         {name: found[f"{_NODE}{name}"] for name in nodes},
     )
+
+
+def _require_program(chosen: ChosenBackend, asked: Mapping[str, Any], nodes: Sequence[str]) -> None:
+    """Raises UnavailableError where a native mode has no such program, or cannot do what is asked."""
+    reason = lacks_native(chosen, asked["network"], asked)
+    if reason is None and chosen.mode in chosen.plugin.native_modes:
+        layout = asked.get("layout", "auto") != "auto"
+        reason = lacks_meaning(chosen.mode, {"nodes": nodes, "layout": layout})
+    if reason is not None:
+        raise UnavailableError(reason, where=chosen.series)
 
 
 def _arrays(x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:

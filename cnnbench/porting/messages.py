@@ -18,7 +18,7 @@ class ReadRequest(Frozen):
         batch: Images of a run of the model as it is; 0 for none.
         seed: Of these images.
         mode: How its framework runs it.
-        gradients: Whether the run is differentiated too.
+        training: Whether the run is differentiated, and made in training mode too.
     """
 
     reference: ModelReference
@@ -26,7 +26,7 @@ class ReadRequest(Frozen):
     batch: int = 0
     seed: int = 0
     mode: str = "eager"
-    gradients: bool = False
+    training: bool = False
 
 
 class ReadReply(Frozen):
@@ -41,6 +41,9 @@ class ReadReply(Frozen):
         only_batch: The only batch that the model takes; None where it takes any.
         moved_weights: The weights that the graph holds as the model does, whose gradients lie beside the reply; None
             where the model was not differentiated.
+        trained_outputs: How many outputs the model gives in training mode; None where it was not run in it. They lie
+            beside the reply where they do not depend on what the model draws, and so do its running statistics.
+        untrained: Why a model that has a training mode was not run in it; "" where it was.
     """
 
     graph: dict[str, Any]
@@ -52,6 +55,8 @@ class ReadReply(Frozen):
     outputs_last: tuple[bool, ...]
     only_batch: int | None
     moved_weights: tuple[str, ...] | None
+    trained_outputs: int | None
+    untrained: str
 
 
 class ReadFailure(Frozen):

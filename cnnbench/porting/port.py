@@ -21,8 +21,9 @@ from cnnbench.porting.gradients_apart import (
     gradients_of,
     own_in_normal_form,
 )
-from cnnbench.porting.normal_form import normal_form
-from cnnbench.porting.reading import OwnGradients
+from cnnbench.porting.normal_form import PlainNetwork, normal_form
+from cnnbench.porting.reading import OwnGradients, OwnTraining
+from cnnbench.porting.training_apart import TrainedValues, TrainingParting, trained_values, training_apart
 from cnnbench.porting.values_apart import SAME, Parting, Ran, distance, first_parting, measured, values_of
 from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.graph import Graph
@@ -43,6 +44,8 @@ class Side:
         beyond: The same over what float32 explains: some layers of frameworks compute in it whatever they are asked.
         notes: What the graph does not show of the model.
         gradients: By the model's own framework; None where they are those of the graph.
+        trained: A training pass by the model's own framework; None where it is that of the graph.
+        untrained: Why there is no training pass of it at all; "" where there is.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Side:
     beyond: float = math.inf
     notes: tuple[str, ...] = ()
     gradients: OwnGradients | None = None
+    trained: OwnTraining | None = None
+    untrained: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class PortResult:
         notes: What is as well to know.
         gradient_parting: The first gradient that differs, from the outputs back; None where none does.
         gradients: How many gradients were compared: of weights and of inputs.
+        training_parting: The first running statistic, or else output, of a training pass that differs.
+        trained: How many of them were compared.
     """
 
     reference: str
@@ -80,6 +87,8 @@ class PortResult:
     notes: tuple[str, ...] = ()
     gradient_parting: GradientParting | None = None
     gradients: int = 0
+    training_parting: TrainingParting | None = None
+    trained: int = 0
 
     @property
     def counted(self) -> tuple[PortDifference, ...]:
@@ -89,7 +98,8 @@ class PortResult:
     @property
     def same(self) -> bool:
         """Whether both are the same network."""
-        parted = self.parting is not None or self.gradient_parting is not None
+        partings = (self.parting, self.gradient_parting, self.training_parting)
+        parted = any(item is not None for item in partings)
         return not self.counted and not parted and all(size <= SAME for size in self.outputs.values())
 
     @property
@@ -106,7 +116,7 @@ def compare_networks(
     Args:
         reference: The network that is right.
         candidate: The network that should be the same.
-        training: Whether differences that only training shows count, and gradients are compared.
+        training: Whether differences that only training shows count, and gradients and a training pass are compared.
         seed: Of the images, and of the outputs' cotangents.
         folder: Where a file that reproduces the first difference goes; None for nowhere.
 
@@ -134,8 +144,11 @@ def compare_networks(
             text = "the model itself gives other outputs than the graph that was read of it"
             found.insert(0, PortDifference("reading", side.name, "", "graph", "", text, size=side.unproven))
     gradients: tuple[GradientParting | None, int] = (None, 0)
+    trained: tuple[TrainingParting | None, int] = (None, 0)
     if training and parting is None and not any(item.what == "outputs" for item in found):
         gradients = _gradients((reference, candidate), alignment, (ours, values), (theirs, others), seed)
+        trained = _training((reference, candidate), alignment, (ours, theirs), inputs, found)
+        notes += _untrained((reference, candidate))
     return PortResult(
         reference.name,
         candidate.name,
@@ -146,6 +159,7 @@ def compare_networks(
         len(alignment.pairs),
         tuple(notes),
         *gradients,
+        *trained,
     )
 
 
@@ -160,6 +174,42 @@ def _gradients(
 
     one, two = map(own, sides)
     return gradients_apart(alignment.pairs, exact, one or exact, two or gradients_of(*theirs, seed), (ours, theirs))
+
+
+def _training(
+    sides: tuple[Side, Side],
+    alignment: Alignment,
+    networks: tuple[PlainNetwork, PlainNetwork],
+    inputs: Sequence[NDArray[Any]],
+    found: list[PortDifference],
+) -> tuple[TrainingParting | None, int]:
+    """The first difference of a training pass, and how many arrays were compared; each model's own where there is one.
+
+    Adds to ``found`` where they give other numbers of outputs.
+    """
+    if any(side.untrained for side in sides):
+        return None, 0
+    exact = trained_values(networks[0], inputs)
+
+    def own(side: Side) -> TrainedValues | None:
+        found = side.trained
+        return None if found is None else TrainedValues(found.outputs, found.state, found.count)
+
+    ours, theirs = own(sides[0]) or exact, own(sides[1]) or trained_values(networks[1], inputs)
+    if ours.count != theirs.count:
+        names, counts = [side.name for side in sides], (str(ours.count), str(theirs.count))
+        found.append(PortDifference("outputs", *names, "outputs in training", *counts, training=True))
+    return training_apart(alignment.pairs, networks, exact, ours, theirs)
+
+
+def _untrained(sides: tuple[Side, Side]) -> list[str]:
+    """What of the training pass is not compared."""
+    found = [f"{side.name}: no training pass is compared: {side.untrained}" for side in sides if side.untrained]
+    for side in sides if not found else ():
+        drawn = side.trained is not None and len(side.trained.outputs) < side.trained.count == len(side.graph.outputs)
+        if drawn:
+            found.append(f"{side.name} draws more than dropout in training: what depends on it is not compared")
+    return found
 
 
 def _inputs(reference: Graph, candidate: Graph, seed: int, *, by_place: bool) -> Sequence[NDArray[Any]]:

@@ -39,6 +39,22 @@ class OwnGradients:
 
 
 @dataclass(frozen=True)
+class OwnTraining:
+    """One forward pass of a user's model in training mode by its own framework, in float64, canonical.
+
+    Args:
+        count: How many outputs the model gives in training mode.
+        outputs: By the graph's names. Those that depend on what the model draws are left out; all are where the model
+            gives another number of outputs than its graph has.
+        state: Its running statistics after the pass, by full name, but for those that depend on what it draws.
+    """
+
+    count: int
+    outputs: Arrays
+    state: Arrays
+
+
+@dataclass(frozen=True)
 class UserModel:
     """A user's model as a graph with its arrays, and the outputs of its own run.
 
@@ -51,6 +67,8 @@ class UserModel:
         weights: The digest of its weights as its framework holds them.
         inputs_last, outputs_last, batch: As ``ReadModel`` has them.
         gradients: Of the run; None where they are not asked for, or the model has none.
+        trained: Of the run in training mode; None where it is not asked for, or the model has no such mode.
+        untrained: Why a model that has one was not run in it.
     """
 
     graph: Graph
@@ -65,6 +83,8 @@ class UserModel:
     outputs_last: tuple[bool, ...]
     batch: int | None
     gradients: OwnGradients | None = None
+    trained: OwnTraining | None = None
+    untrained: str = ""
 
 
 _READ: dict[tuple[Any, ...], UserModel] = {}
@@ -125,6 +145,8 @@ def _read(asked: ReadRequest, folder: Path) -> UserModel:
         found.outputs_last,
         found.only_batch,
         _gradients(folder, found.moved_weights),
+        _trained(folder, found.trained_outputs),
+        found.untrained,
     )
 
 
@@ -133,3 +155,10 @@ def _gradients(folder: Path, moved: tuple[str, ...] | None) -> OwnGradients | No
         return None
     of_inputs = folder / user_code.OF_INPUTS
     return OwnGradients(load(of_inputs), load(folder / user_code.OF_WEIGHTS) if moved else {})
+
+
+def _trained(folder: Path, count: int | None) -> OwnTraining | None:
+    if count is None:
+        return None
+    outputs, state = (folder / name for name in (user_code.TRAINED_OUTPUTS, user_code.TRAINED_STATE))
+    return OwnTraining(count, *(load(path) if path.exists() else {} for path in (outputs, state)))

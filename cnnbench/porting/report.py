@@ -16,7 +16,7 @@ MOST = 30  # differences that are shown in words; all of them are in the data
 def to_json(result: PortResult) -> dict[str, Any]:
     """A result as plain data."""
     parting = None if result.parting is None else _finite(asdict(result.parting))
-    gradient = result.gradient_parting
+    gradient, trained = result.gradient_parting, result.training_parting
     return {
         "reference": result.reference,
         "candidate": result.candidate,
@@ -28,6 +28,8 @@ def to_json(result: PortResult) -> dict[str, Any]:
         "first_parting": parting,
         "gradients_compared": result.gradients,
         "first_gradient_parting": None if gradient is None else _finite(asdict(gradient)),
+        "training_arrays_compared": result.trained,
+        "first_training_parting": None if trained is None else _finite(asdict(trained)),
         "differences": [
             {**_finite(asdict(item)), "counts": item in result.counted, "text": item.text}
             for item in result.differences
@@ -62,7 +64,7 @@ def lines(result: PortResult) -> list[str]:
     if result.parting is not None:
         found += ["", *_parting(result)]
     if result.training:
-        found += ["", *_gradient_parting(result)]
+        found += ["", *_gradient_parting(result), *_training_parting(result)]
     return found
 
 
@@ -123,6 +125,24 @@ def _gradient_parting(result: PortResult) -> list[str]:
     if item.without:
         cause = "a value is detached (detach, stop_gradient, no_grad) or the weight is not trained"
         found.append(f"  it is 0 throughout in the {item.without}: {cause}")
+    return found
+
+
+def _training_parting(result: PortResult) -> list[str]:
+    item = result.training_parting
+    if item is None:
+        said = f"a training pass agrees: {result.trained} running statistics and outputs"
+        return [said] if result.trained else ["no training pass is compared"]
+    place = item.node if item.node == item.other else f"{item.node} ({item.other})"
+    what = f"{item.name} of {place}" if item.name else f"the output {place}"
+    budgets = "" if item.budgets is None else f", {item.budgets:.3g} float32 budgets"
+    found = [
+        f"{item.number} of {result.trained} running statistics and outputs of a training pass differ; the first: "
+        f"{what}, {_apart(item.apart)}{budgets}",
+        f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
+    ]
+    for side, rule in zip(("reference", "candidate"), item.rules, strict=True):
+        found += [f"  in the {side} {rule}"] if rule else []
     return found
 
 

@@ -25,6 +25,8 @@ from cnnbench.spec.weights import save
 REQUEST, ANSWER = "request.json", "answer.json"
 ARRAYS, INPUTS, OUTPUTS = "arrays.safetensors", "inputs.safetensors", "outputs.safetensors"
 OF_INPUTS, OF_WEIGHTS = "gradients-of-inputs.safetensors", "gradients-of-weights.safetensors"
+TRAINED_OUTPUTS, TRAINED_STATE = "outputs-in-training.safetensors", "statistics-after-training.safetensors"
+_NOT_DRAWN = 1e-9  # of the largest value: sums in another order differ less, other draws more
 _MARK = 3.0  # a weight of the model in place of its values: an array of the graph that holds it is moved, not computed
 
 
@@ -49,7 +51,11 @@ def _answered(folder: Path, request: ReadRequest) -> ReadReply:
     read = replace(read, graph=replace(read.graph, name=reference.name))
     save(read.arrays, folder / ARRAYS)
     weights = made.reader.code().digest(made.model)
-    moved = _run(folder, made, read, request) if request.batch else None
+    ran = _run(folder, made, read, request) if request.batch else None
+    moved, trained, untrained = None, None, ""
+    if ran is not None and request.training:
+        moved = _differentiate(folder, made, read, (*ran, request.seed))
+        trained, untrained = _train(folder, made, read, ran[0])
     return ReadReply(
         graph=read.graph.to_json(),
         notes=tuple(read.notes),
@@ -60,18 +66,20 @@ def _answered(folder: Path, request: ReadRequest) -> ReadReply:
         outputs_last=read.outputs_last,
         only_batch=read.batch,
         moved_weights=moved,
+        trained_outputs=trained,
+        untrained=untrained,
     )
 
 
-def _run(folder: Path, made: OwnModel, read: ReadModel, request: ReadRequest) -> tuple[str, ...] | None:
-    """The model's own outputs in float64, of inputs that are drawn; and its own gradients where they are asked for."""
-    drawn = draw_inputs(read.graph, request.seed, request.batch, by_place=request.gradients)
+def _run(folder: Path, made: OwnModel, read: ReadModel, request: ReadRequest) -> tuple[Any, Any]:
+    """(inputs that are drawn, the model's own outputs of them in float64)."""
+    drawn = draw_inputs(read.graph, request.seed, request.batch, by_place=request.training)
     inputs = {name: array.astype("float64") if array.dtype.kind == "f" else array for name, array in drawn.items()}
     save(inputs, folder / INPUTS)
     runner = made.reader.code().runner(made.model, request.mode, "float64", "cpu")
     outputs = own_outputs(runner, read, inputs)
     save(outputs, folder / OUTPUTS)
-    return _differentiate(folder, made, read, (inputs, outputs, request.seed)) if request.gradients else None
+    return inputs, outputs
 
 
 def cotangents_of(shapes: Sequence[tuple[int, ...]], seed: int) -> list[Any]:
@@ -92,7 +100,7 @@ def _differentiate(folder: Path, made: OwnModel, read: ReadModel, ran: tuple[Any
     inputs, outputs, seed = ran
     cotangents = own_layout(cotangents_of([array.shape for array in outputs.values()], seed), read.outputs_last)
     names = [item.name for item in read.graph.inputs]
-    batch = own_layout([inputs[name] for name in names], read.inputs_last)
+    batch = _batch(read, inputs)
     code = made.reader.code()
     found = code.gradients(made.model, batch, cotangents)
     if found is None:
@@ -109,6 +117,49 @@ def _differentiate(folder: Path, made: OwnModel, read: ReadModel, ran: tuple[Any
     of_weights = arrays(found.weights)
     save({name: of_weights[name] for name in moved}, folder / OF_WEIGHTS)
     return moved
+
+
+def _batch(read: ReadModel, inputs: Any) -> list[Any]:
+    return own_layout([inputs[item.name] for item in read.graph.inputs], read.inputs_last)
+
+
+def _train(folder: Path, made: OwnModel, read: ReadModel, inputs: Any) -> tuple[int | None, str]:
+    """One pass of the model in training mode: its outputs, and its running statistics after it, canonical.
+
+    Two passes with other seeds show what depends on what the model draws, which is left out.
+
+    Returns how many outputs it gives, None where it has no such mode; and why it was not run in it.
+    """
+    code = made.reader.code()
+    try:
+        passes = [code.training_pass(made.model, _batch(read, inputs), seed) for seed in (0, 1)]
+    except Exception as error:  # the user's code may raise anything, such as for one value per channel
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    one, two = passes
+    if one is None or two is None:
+        return None, ""
+    names = [name for name, _ in read.graph.outputs]
+    alike = _alike(dict(enumerate(one.outputs)), dict(enumerate(two.outputs)))
+    last = read.outputs_last or (False,) * len(names)
+    if alike and len(one.outputs) == len(names):
+        save(canonical((names[i], one.outputs[i], last[i]) for i in alike), folder / TRAINED_OUTPUTS)
+    state = [spec.name for spec in read.graph.named_state()]
+    first = code.read(one.model, made.inputs).arrays
+    after = {name: first[name] for name in state}
+    if len(alike) < len(one.outputs):
+        second = code.read(two.model, made.inputs).arrays
+        after = _alike(after, {name: second[name] for name in state})
+    if after:
+        save(after, folder / TRAINED_STATE)
+    return len(one.outputs), ""
+
+
+def _alike(one: dict[Any, Any], two: dict[Any, Any]) -> dict[Any, Any]:
+    def agree(a: Any, b: Any) -> bool:
+        largest = np.abs(a).max(initial=0.0)
+        return np.array_equal(a, b, equal_nan=True) or bool(np.abs(a - b).max(initial=0.0) <= _NOT_DRAWN * largest)
+
+    return {key: array for key, array in one.items() if agree(array, two[key])}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -177,7 +177,7 @@ def test_a_graph_beside_a_model_has_its_own_gradients(model):
 @pytest.mark.torch
 def test_gradients_are_the_derivatives_of_the_model(model):
     """Against central differences of the outputs of its graph in float64."""
-    read = read_model(ReadRequest(reference=parse_reference(model("torch")), batch=2, gradients=True))
+    read = read_model(ReadRequest(reference=parse_reference(model("torch")), batch=2, training=True))
     from cnnbench.porting.normal_form import PlainNetwork
     from cnnbench.porting.user_code import cotangents_of
     from cnnbench.porting.values_apart import values_of

@@ -153,9 +153,47 @@ def test_what_has_no_program_of_its_own_is_skipped_with_the_reason(model, networ
 
 
 @pytest.mark.torch
-def test_only_verify_and_suites_have_native_modes(model):
-    with pytest.raises(SuiteError, match="native-eager is a mode of verify and of suites only"):
-        cnnbench.predict(model("torch"), np.zeros((1, 3, 6, 6), np.float32), backend="torch:native-eager")
+def test_other_commands_have_no_native_modes(model):
+    with pytest.raises(SuiteError, match="native-eager is a mode of verify, predict and suites only"):
+        cnnbench.profile(model("torch"), backend="torch:native-eager")
+
+
+@pytest.mark.parametrize(("backend", "mode", "policy"), SERIES)
+def test_predict_runs_a_program_as_it_is(model, backend, mode, policy):
+    reference = model(backend)
+    shape = cnnbench.build(reference).inputs[0].shape
+    image = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    native = cnnbench.predict(reference, image, backend=f"{backend}:{mode}", precision=policy)
+    assert (native.backend, native.mode) == (backend, mode)
+    right = cnnbench.predict(reference, image, precision="float64").output
+    largest = np.abs(right).max()
+    assert (
+        np.abs(native.output - right).max() <= {"float64": 1e-12, "float32": 1e-5, "bfloat16": 0.05}[policy] * largest
+    )
+    assert native.output.any()
+
+
+@pytest.mark.torch
+def test_predict_shows_that_it_ran_the_model_and_not_its_graph(model):
+    reference, image = model("torch", "read_wrongly"), np.ones((1, 3, 4, 4), np.float32)
+    native, own = (cnnbench.predict(reference, image, backend=name).output for name in ("torch:native-eager", "torch"))
+    assert np.abs(native - own).max() > 5e-4
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("network", "how", "reason"),
+    [
+        (None, {"nodes": ["conv"]}, "nodes does not apply"),
+        (None, {"layout": "channels_last"}, "layout does not apply"),
+        (None, {"fold_batch_norm": True}, "fold_batch_norm does not apply"),
+        ("lenet5", {}, "lenet5 is no model of your own"),
+    ],
+)
+def test_predict_refuses_what_a_native_mode_cannot_do(model, network, how, reason):
+    image = np.zeros((1, 1, 32, 32) if network else (1, 3, 4, 4), np.float32)
+    with pytest.raises(UnavailableError, match=reason):
+        cnnbench.predict(network or model("torch"), image, backend="torch:native-eager", **how)
 
 
 @pytest.mark.torch

@@ -88,3 +88,13 @@ def test_a_module_of_pytorch_is_a_network_with_its_weights(tmp_path):
     with pytest.raises(SpecError, match="does not tell the shape") as error:
         cnnbench.build(f"{path}:shapeless")
     assert "--image" in str(error.value.remedy)
+
+
+def test_a_folder_of_a_savedmodel_is_refused_with_what_to_save_instead(tmp_path):
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(SpecError, match="a SavedModel of TensorFlow is not read") as error:
+        cnnbench.build(folder)
+    assert "model.save('model.keras')" in str(error.value.remedy)
+    assert f"tf2onnx.convert --saved-model {folder}" in str(error.value.remedy)

@@ -159,6 +159,7 @@ def run_model(making: Construction, model: KerasModel, inputs: Sequence[Value]) 
     if len(model.inputs) != len(inputs):
         raise NotTranslatedError(f"a model has {len(model.inputs)} inputs, and is given {len(inputs)}")
     known: dict[Tensor, Value] = dict(zip(model.inputs, inputs, strict=True))
+    first = _first_calls(model)
     waiting = [(layer, i) for layer in model.layers for i in range(len(layer.calls))]
     while waiting:
         # calls of one layer in their order, in which its uses are named
@@ -172,7 +173,8 @@ def run_model(making: Construction, model: KerasModel, inputs: Sequence[Value]) 
             raise NotTranslatedError(f"{waiting[0][0].name} reads what no layer makes")
         for layer, i in ready:
             found = _outputs(making, layer, [known[tensor] for tensor in layer.calls[i]])
-            known |= {(layer.path[-1], i, number): value for number, value in enumerate(found)}
+            call = first.get(layer.path[-1], 0) + i
+            known |= {(layer.path[-1], call, number): value for number, value in enumerate(found)}
         waiting = [item for item in waiting if item not in ready]
     missing = [tensor[0] for tensor in model.outputs if tensor not in known]
     if missing:
@@ -196,6 +198,15 @@ def _require_no_mask(model: KerasModel) -> None:
             raise NotTranslatedError(f"{layer.name} ({layer.cls}): its mask, which {readers[0].name} reads")
         if layer.cls == "Masking" and layer.config.get("mask_value", 0.0) != 0:
             raise NotTranslatedError(f"{layer.name} (Masking): a mask_value other than 0, where it sets values to 0")
+
+
+def _first_calls(model: KerasModel) -> dict[str, int]:
+    """By layer the number of its first call: 1 for a functional model, whose making Keras counts as a call of it."""
+    found: dict[str, int] = {}
+    read = (tensor for layer in model.layers for call in layer.calls for tensor in call)
+    for name, call, _ in (*model.outputs, *read):
+        found[name] = min(call, found.get(name, call))
+    return found
 
 
 def _outputs(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:

@@ -104,6 +104,18 @@ class ModelGradients(NamedTuple):
     weights: tuple[Array, ...]
 
 
+class TrainingPass(NamedTuple):
+    """One forward pass of a user's model in training mode, in float64 and with nothing dropped.
+
+    Args:
+        outputs: In the model's own order and layout, each on the host.
+        model: A copy of the model with its running statistics after the pass.
+    """
+
+    outputs: tuple[Array, ...]
+    model: Any
+
+
 class ModelRunner(Protocol):
     """A user's model as its framework runs it, in one mode and precision on one device."""
 
@@ -150,8 +162,22 @@ class ModelCode(Protocol):
             cotangents: In the model's own layout, one for each output.
         """
 
+    def training_pass(self, model: Any, inputs: Sequence[Array], seed: int, /) -> TrainingPass | None:
+        """A forward pass in training mode, in which dropouts pass everything on.
+
+        None for a model that has no training mode.
+
+        Args:
+            model: The model, which is left as it is.
+            inputs: In the model's own layout.
+            seed: Of what else the model draws.
+        """
+
+    def weights(self, model: Any, /) -> list[Array]:
+        """The model's weights in the order of ``ModelGradients``, then what else it keeps as floats."""
+
     def with_weights(self, model: Any, arrays: Sequence[Array], /) -> Any:
-        """A copy of the model with these weights, in the order of ``ModelGradients``."""
+        """A copy of the model with other arrays, in the order of ``weights``; what is left out stays."""
 
 
 @dataclass(frozen=True)

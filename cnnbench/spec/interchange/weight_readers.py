@@ -92,6 +92,14 @@ def not_a_network(name: str, readers: Mapping[str, WeightReader]) -> SpecError |
             remedy=f"cnnbench weights import NETWORK {name} -o weights.safetensors, and --weights weights.safetensors "
             f"for that network; cnnbench weights inspect {name} lists what the file holds",
         )
+    if (Path(name) / "saved_model.pb").is_file():
+        return SpecError(
+            "a SavedModel of TensorFlow is not read: it holds traced functions, not the layers of the model",
+            received=name,
+            expected="the Keras model that it was exported from, or an ONNX file",
+            remedy="model.save('model.keras') where it was made, or name the function that makes it: file.py:function; "
+            f"else python -m tf2onnx.convert --saved-model {name} --output model.onnx",
+        )
     if Path(name).suffix and Path(name).is_file():
         return SpecError(
             "networks are not read from such files",

@@ -55,6 +55,16 @@ def shared():
     return keras.Model(image, inner(conv(conv(image))))
 
 
+def nested():
+    """As transfer learning has it: Keras counts the making of a functional model as its first call."""
+    inside = keras.Input((6, 6, 4))
+    backbone = keras.Model(inside, layers.Conv2D(4, 3, padding="same", name="conv")(inside), name="backbone")
+    image = keras.Input((6, 6, 4))
+    once = keras.Model(image, backbone(image, training=False), name="once")
+    outside = keras.Input((6, 6, 4))
+    return keras.Model(outside, layers.Subtract()([once(outside), once(layers.ReLU()(outside))]))
+
+
 def recurrent():
     return keras.Sequential(
         [
@@ -66,7 +76,7 @@ def recurrent():
     )
 
 
-@pytest.mark.parametrize("make", [residual, transposed, shared, recurrent])
+@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent])
 def test_a_model_is_read_as_what_it_computes(make):
     model = make()
     weights = [np.random.default_rng(i).uniform(0.5, 1.5, w.shape) * 0.3 for i, w in enumerate(model.get_weights())]
