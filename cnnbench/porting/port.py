@@ -197,8 +197,9 @@ def _training(
 
     ours, theirs = own(sides[0]) or exact, own(sides[1]) or trained_values(networks[1], inputs)
     if ours.count != theirs.count:
-        names, counts = [side.name for side in sides], (str(ours.count), str(theirs.count))
-        found.append(PortDifference("outputs", *names, "outputs in training", *counts, training=True))
+        one, two = (side.name for side in sides)
+        what, counts = "outputs in training", (str(ours.count), str(theirs.count))
+        found.append(PortDifference("outputs", one, two, what, *counts, training=True))
     return training_apart(alignment.pairs, networks, exact, ours, theirs)
 
 

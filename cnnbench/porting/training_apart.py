@@ -29,7 +29,7 @@ class BatchStatistics(NamedTuple):
 
     mean: Array
     variance: Array
-    count: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def rule_of(before: Sequence[Array], after: Sequence[Array], batch: BatchStatist
     if all(np.array_equal(one, two) for one, two in zip(before, after, strict=True)):
         return "they do not move"
     of_mean = _momentum(before[0], after[0], batch.mean)
-    bessel = batch.count / max(batch.count - 1, 1)
+    bessel = batch.number / max(batch.number - 1, 1)
     kept = {
         kind: _momentum(before[1], after[1], batch.variance * factor)
         for kind, factor in (("biased", 1.0), ("unbiased", bessel))
