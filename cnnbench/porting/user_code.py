@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def _train(folder: Path, made: OwnModel, read: ReadModel, inputs: Any) -> tuple[
     try:
         passes = [code.training_pass(made.model, _batch(read, inputs), seed) for seed in (0, 1)]
     except Exception as error:  # the user's code may raise anything, such as for one value per channel
-        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return None, f"{type(error).__name__}: {shorten(str(error), 300)}"
     one, two = passes
     if one is None or two is None:
         return None, ""
