@@ -311,6 +311,15 @@ def test_a_channel_that_is_the_same_everywhere_does_not_make_nan() -> None:
     assert not found[:, 1].any()
 
 
+@pytest.mark.parametrize("kind", ["idx", "cifar10", "cifar100", "coco", "images"])
+def test_a_folder_that_is_missing_is_named_in_full(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite that is run from elsewhere looks for it there."""
+    monkeypatch.chdir(tmp_path)
+    lack = dataset(f"{kind}:somewhere").lack
+    assert lack is not None
+    assert str(tmp_path / "somewhere") in lack
+
+
 def test_what_is_not_there_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="digits"):
         dataset("digts")

@@ -42,7 +42,7 @@ def missing(folder: Path, form: Form) -> str | None:
     """Which file of a folder is not there, or None."""
     names = [name for group in form.files.values() for name in group]
     gone = [name for name in names if not (folder / name).is_file()]
-    return f"{folder / gone[0]} does not exist" if gone else None
+    return f"{(folder / gone[0]).absolute()} does not exist" if gone else None
 
 
 def read_records(paths: list[Path], label_bytes: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

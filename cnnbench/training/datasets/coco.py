@@ -24,7 +24,7 @@ def missing(folder: Path) -> str | None:
     """Why the folder cannot be used, or None."""
     if coco_files.suffixes(folder):
         return None
-    return f"{folder / 'annotations'} has no file instances_*.json"
+    return f"{(folder / 'annotations').absolute()} has no file instances_*.json"
 
 
 def load_folder(folder: Path, request: DataRequest) -> Dataset:

@@ -46,7 +46,7 @@ def from_files(kind: str, path: str) -> DatasetPlugin:
 
 
 def _no_folder(folder: Path) -> str | None:
-    return None if folder.is_dir() else f"{folder} is not a folder"
+    return None if folder.is_dir() else f"{folder.absolute()} is not a folder"
 
 
 def load_pictures(folder: Path, request: DataRequest) -> Dataset:

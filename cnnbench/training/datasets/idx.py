@@ -61,7 +61,7 @@ def missing(folder: Path) -> str | None:
     for stem in STEMS.values():
         for name in (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte"):
             if not any((folder / f"{name}{suffix}").is_file() for suffix in ("", ".gz")):
-                return f"{folder / name} does not exist"
+                return f"{(folder / name).absolute()} does not exist"
     return None
 
 
