@@ -128,10 +128,11 @@ def _of_layers(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork)
         return
     for item in fields(one):
         ours, theirs = getattr(one, item.name), getattr(two, item.name)
-        if ours == theirs or (item.name == "bias" and _is_zero_bias(pair, reference, candidate)):
+        if ours == theirs:
             continue
-        effect = _EFFECTS.get(item.name, "")
-        training = item.name in TRAINING
+        idle = item.name in ("bias", "affine") and _computes_nothing(pair, item.name, reference, candidate)
+        effect = "it does nothing yet, and training moves it" if idle else _EFFECTS.get(item.name, "")
+        training = item.name in TRAINING or idle
         yield PortDifference("field", *names, item.name, _shown(ours), _shown(theirs), effect, training)
     ours_shape, theirs_shape = (
         reference.graph.output_shapes(pair.reference),
@@ -141,14 +142,14 @@ def _of_layers(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork)
         yield PortDifference("shape", *names, "shape", _shown(ours_shape[0][1:]), _shown(theirs_shape[0][1:]))
 
 
-def _is_zero_bias(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork) -> bool:
-    """Whether the bias that one side alone has is 0."""
-    with_bias = (
-        (pair.reference, reference) if getattr(pair.reference.layer, "bias", False) else (pair.candidate, candidate)
-    )
-    node, network = with_bias
-    array = network.arrays.get(f"{node.owner}.bias")
-    return array is not None and not array.any()
+def _computes_nothing(pair: NodePair, field: str, reference: PlainNetwork, candidate: PlainNetwork) -> bool:
+    """Whether the bias that one side alone has is 0, or its scale 1 and its shift 0."""
+    sides = ((pair.reference, reference), (pair.candidate, candidate))
+    node, network = next(side for side in sides if getattr(side[0].layer, field))
+    bias, scale = (network.arrays.get(f"{node.owner}.{role}") for role in ("bias", "weight"))
+    if field == "bias":
+        return bias is not None and not bias.any()
+    return scale is not None and bool((scale == 1).all()) and (bias is None or not bias.any())
 
 
 def _of_weights(pair: NodePair, reference: PlainNetwork, candidate: PlainNetwork) -> Iterator[PortDifference]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.spec.graph import Graph, Node
-from cnnbench.spec.layers import Add, Flatten, GlobalAvgPool, ReLU, ReLU6, Shape
+from cnnbench.spec.layers import ELU, Add, AvgPool, Flatten, GlobalAvgPool, InstanceNorm, ReLU, ReLU6, Shape
 
 
 def usual(node: Node, graph: Graph) -> Any:
@@ -25,8 +25,17 @@ def usual(node: Node, graph: Graph) -> Any:
         return Add()
     if layer.kind == "reduce" and layer.function == "mean" and _is_spatial(layer.axes, shapes[0]):
         return GlobalAvgPool(keep_spatial=layer.keepdims)
-    if layer.kind == "adaptive_avg_pool" and set(graph.output_shapes(node)[0][2:]) == {1}:
-        return GlobalAvgPool(keep_spatial=True)
+    if layer.kind == "adaptive_avg_pool":
+        made, sizes = graph.output_shapes(node)[0][2:], shapes[0][2:]
+        if set(made) == {1}:
+            return GlobalAvgPool(keep_spatial=True)
+        if not any(size % count for size, count in zip(sizes, made, strict=True)):
+            window = tuple(size // count for size, count in zip(sizes, made, strict=True))
+            return AvgPool(kernel_size=window, stride=window).resolve(shapes)
+    if layer.kind == "celu" and layer.alpha == 1:
+        return ELU()
+    if layer.kind == "group_norm" and layer.groups == shapes[0][1] and len(shapes[0]) > 2:
+        return InstanceNorm(eps=layer.eps, affine=layer.affine).resolve(shapes)
     if layer.kind == "avg_pool" and _is_whole(layer, shapes[0]):
         return GlobalAvgPool(keep_spatial=True)
     if layer.kind == "reshape" and len(graph.output_shapes(node)[0]) == 2 and not layer.whole and len(shapes[0]) > 2:
@@ -45,6 +54,8 @@ def _is_whole(layer: Any, shape: Shape) -> bool:
 def read_rows_only(node: Node, graph: Graph) -> Any:
     """The layer without padding at the end that no window reads, and with that which rounding up adds."""
     layer: Any = node.layer
+    if layer.kind == "avg_pool" and layer.ceil_mode and _ends_whole(layer, graph.input_shapes(node)[0]):
+        layer = replace(layer, ceil_mode=False)
     if layer.kind == "avg_pool" and not any(map(any, layer.padding)) and not layer.ceil_mode:
         return replace(layer, count_include_pad=True)
     if layer.kind not in ("conv", "max_pool"):
@@ -54,6 +65,13 @@ def read_rows_only(node: Node, graph: Graph) -> Any:
     needed = [(n - 1) * s[i] + d[i] * (k[i] - 1) + 1 - sizes[i] - layer.padding[i][0] for i, n in enumerate(made)]
     pairs = tuple((begin, max(end, 0)) for (begin, _), end in zip(layer.padding, needed, strict=True))
     return replace(layer, padding=pairs, **({"ceil_mode": False} if layer.kind == "max_pool" else {}))
+
+
+def _ends_whole(layer: Any, shape: Shape) -> bool:
+    """Whether the last window of each axis ends where the padded image does."""
+    k, s, d = layer.window()
+    pairs = zip(shape[2:], layer.padding, k, s, d, strict=True)
+    return all((size + sum(pad) - d * (k - 1) - 1) % s == 0 for size, pad, k, s, d in pairs)
 
 
 _USUAL_GATES = {"lstm": "ifgo", "gru": "rzn"}

@@ -1,7 +1,8 @@
-"""Reads a user's model in a process of its own, once for each state of its file."""
+"""Reads a user's model in a process of its own, once for each state of its code."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from cnnbench.errors import WorkerError
 from cnnbench.porting import user_code
 from cnnbench.porting.messages import ReadAnswer, ReadFailure, ReadRequest
 from cnnbench.spec.graph import Graph
+from cnnbench.spec.interchange.model_readers import ModelReference
 from cnnbench.spec.serialization import graph_from_json
 from cnnbench.spec.weights import load
 
@@ -97,16 +99,23 @@ def read_model(asked: ReadRequest) -> UserModel:
         CnnbenchError: What the process found wrong.
         WorkerError: It crashed, or took longer than ``TIMEOUT_S``.
     """
-    path = asked.reference.path
-    state = None
-    if path is not None and path.exists():
-        found = path.stat()
-        state = (str(path.resolve()), found.st_mtime_ns, found.st_size)
-    key = (asked, state)
+    key = (asked, _state(asked.reference))
     if key not in _READ:
         with tempfile.TemporaryDirectory(prefix="cnnbench-model-") as folder:
             _READ[key] = _read(asked, Path(folder))
     return _READ[key]
+
+
+def _state(reference: ModelReference) -> tuple[tuple[str, int, int], ...]:
+    """The files that a reading depends on as they are now: the reference's own, and the code beside it."""
+    path = reference.path
+    files = [] if path is None else [path, *path.parent.glob("*.py")]
+    if path is None:  # of an installed package nothing: it does not change while this process runs
+        top = reference.place.partition(".")[0]
+        for place in (Path.cwd(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))):
+            files += [place / f"{top}.py", *(place / top).rglob("*.py")]
+    found = [(str(item.resolve()), item.stat()) for item in files if item.is_file()]
+    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found))
 
 
 def _read(asked: ReadRequest, folder: Path) -> UserModel:

@@ -16,9 +16,26 @@ from cnnbench.porting.arrays_apart import apart, same
 from cnnbench.porting.report import lines, to_html, to_json, to_markdown
 from cnnbench.porting.values_apart import distance
 from cnnbench.spec.graph import Builder
-from cnnbench.spec.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, Pad, ReLU, ReLU6
+from cnnbench.spec.layers import (
+    ELU,
+    AdaptiveAvgPool,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GroupNorm,
+    InstanceNorm,
+    Linear,
+    MaxPool,
+    Pad,
+    ReLU,
+    ReLU6,
+)
 from cnnbench.spec.layers.arithmetic import Clip
 from cnnbench.spec.layers.shape import Transpose
+from cnnbench.spec.layers.smooth import CELU
 from cnnbench.spec.weights import general_position
 
 
@@ -245,3 +262,68 @@ def test_a_value_that_is_no_number_is_found_at_its_node():
     assert (result.parting.node, result.parting.index) == ("fc", (0, 0))
     both = cnnbench.port(Model(REFERENCE, arrays), Model(REFERENCE, arrays))
     assert both.parting is None
+
+
+def small(*layers):
+    b = Builder("small")
+    x = b.input("image", (4, 8, 8))
+    for i, layer in enumerate(layers):
+        x = b.add(f"layer{i}", layer, x)
+    graph = b.build(x)
+    return Model(graph, general_position(graph, 0))
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (AvgPool(kernel_size=2, stride=2, ceil_mode=True), AvgPool(kernel_size=2, stride=2)),
+        (AdaptiveAvgPool(output_size=(2, 4)), AvgPool(kernel_size=(4, 2), stride=(4, 2))),
+        (GroupNorm(groups=4), InstanceNorm(affine=True)),
+        (CELU(alpha=1.0), ELU()),
+    ],
+)
+def test_layers_that_compute_the_same_are_the_same(one, two):
+    ours, theirs = small(one), small(two)
+    result = cnnbench.port(ours, Model(theirs.graph, ours.arrays))
+    assert result.same, [item.text for item in result.counted]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (AvgPool(kernel_size=3, stride=2, ceil_mode=True), AvgPool(kernel_size=3, stride=2)),
+        (AdaptiveAvgPool(output_size=(3, 3)), AvgPool(kernel_size=3, stride=2)),
+        (GroupNorm(groups=2), InstanceNorm(affine=True)),
+        (CELU(alpha=2.0), ELU(alpha=2.0)),
+    ],
+)
+def test_layers_that_are_nearly_the_same_are_not(one, two):
+    ours, theirs = small(one), small(two)
+    assert not cnnbench.port(ours, Model(theirs.graph, ours.arrays)).same
+
+
+@pytest.mark.parametrize(
+    ("without", "more", "idle", "moving"),
+    [
+        (
+            Conv(out_channels=2, kernel_size=3, bias=False),
+            Conv(out_channels=2, kernel_size=3),
+            {"bias": 0},
+            {"bias": 1},
+        ),
+        (BatchNorm(affine=False), BatchNorm(), {"weight": 1, "bias": 0}, {"weight": 2, "bias": 0}),
+    ],
+)
+def test_a_bias_or_a_scale_that_does_nothing_yet_counts_in_training(without, more, idle, moving):
+    ours, theirs = small(without), small(more)
+
+    def filled(values):
+        arrays = {name: ours.arrays.get(name, array) for name, array in theirs.arrays.items()}
+        return Model(
+            theirs.graph, arrays | {f"layer0.{k}": np.full_like(arrays[f"layer0.{k}"], v) for k, v in values.items()}
+        )
+
+    assert cnnbench.port(ours, filled(idle)).same
+    assert cnnbench.port(filled(idle), ours).same
+    assert not cnnbench.port(ours, filled(idle), train=True).same
+    assert not cnnbench.port(ours, filled(moving)).same

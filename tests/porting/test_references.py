@@ -7,6 +7,8 @@ import pytest
 import cnnbench
 from cnnbench.errors import CnnbenchError, DataError, SpecError
 from cnnbench.face.networks import network_name
+from cnnbench.porting import reading
+from cnnbench.porting.messages import ReadRequest
 from cnnbench.porting.references import parse_reference
 from cnnbench.spec.interchange.model_readers import ModelReference
 
@@ -98,3 +100,21 @@ def test_a_folder_of_a_savedmodel_is_refused_with_what_to_save_instead(tmp_path)
         cnnbench.build(folder)
     assert "model.save('model.keras')" in str(error.value.remedy)
     assert f"tf2onnx.convert --saved-model {folder}" in str(error.value.remedy)
+
+
+@pytest.mark.parametrize("name", ["nets.py:make", "zoo.nets:make"])
+def test_a_model_is_read_again_once_code_beside_it_has_changed(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path if ".py" in name else tmp_path / "zoo"
+    folder.mkdir(exist_ok=True)
+    for file in ("nets.py", "parts.py"):
+        (folder / file).write_text("size = 3\n")
+    monkeypatch.setattr(reading, "_read", lambda asked, scratch: object())
+    asked = ReadRequest(reference=parse_reference(name))
+    first = reading.read_model(asked)
+    assert reading.read_model(asked) is first
+    for file in ("nets.py", "parts.py"):
+        (folder / file).write_text("size = 3\nother = 4\n")
+        again = reading.read_model(asked)
+        assert again is not first
+        first = again

@@ -160,6 +160,8 @@ def _is_constant(arguments: dict[str, Any]) -> bool:
 
 def _folded(node: Any, op: str, arguments: dict[str, Any]) -> Any:
     """What an operation on constants gives; a view of a parameter keeps its name."""
+    if torch.Tag.nondeterministic_seeded in node.target.tags and arguments.get("train", True):
+        raise NotReadError("it draws at random each time")
     sources = [item for item in arguments.values() if isinstance(item, FixedTensor)]
 
     def plain(item: Any) -> Any:

@@ -177,6 +177,7 @@ OTHER_FUNCTIONS = {
     "variance_of_all": (Lambda(lambda self, x: x / x.var()), (3, 4)),
     "norm_of_all": (Lambda(lambda self, x: x / x.norm()), (3, 4)),
     "written_view": (Lambda(lambda self, x: halved(x)), (3, 4)),
+    "drawn_numbers": (Lambda(lambda self, x: x + torch.rand(1)), (3, 4)),
     "projected_lstm": (Lambda(lambda self, x: self.rnn(x)[0], rnn=nn.LSTM(8, 4, proj_size=2)), (3, 8)),
 }
 
