@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from cnnbench.errors import WorkerError
 from cnnbench.porting import user_code
 from cnnbench.porting.messages import ReadAnswer, ReadFailure, ReadRequest
+from cnnbench.porting.references import code_of
 from cnnbench.spec.graph import Graph
 from cnnbench.spec.interchange.model_readers import ModelReference
 from cnnbench.spec.serialization import graph_from_json
@@ -107,14 +107,8 @@ def read_model(asked: ReadRequest) -> UserModel:
 
 
 def _state(reference: ModelReference) -> tuple[tuple[str, int, int], ...]:
-    """The files that a reading depends on as they are now: the reference's own, and the code beside it."""
-    path = reference.path
-    files = [] if path is None else [path, *path.parent.glob("*.py")]
-    if path is None:  # of an installed package nothing: it does not change while this process runs
-        top = reference.place.partition(".")[0]
-        for place in (Path.cwd(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))):
-            files += [place / f"{top}.py", *(place / top).rglob("*.py")]
-    found = [(str(item.resolve()), item.stat()) for item in files if item.is_file()]
+    """The files that a reading depends on, as they are now."""
+    found = [(str(item.resolve()), item.stat()) for item in code_of(reference) if item.is_file()]
     return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -58,3 +59,17 @@ def parse_reference(name: str) -> ModelReference | None:
     if found is not None and found["place"] not in ("file", "package"):
         return ModelReference(found["place"], found["function"])
     return ModelReference(text, None) if text.lower().endswith(suffixes()) else None
+
+
+def code_of(reference: ModelReference) -> list[Path]:
+    """The files that a reference's model depends on: its own, and the code beside it or in its package.
+
+    Of an installed package there is none: it does not change while a process runs.
+    """
+    if reference.path is not None:
+        return [reference.path, *reference.path.parent.glob("*.py")]
+    top = reference.place.partition(".")[0]
+    found: list[Path] = []
+    for place in (Path.cwd(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))):
+        found += [place / f"{top}.py", *(place / top).rglob("*.py")]
+    return found
