@@ -138,7 +138,9 @@ def _both(first: Cell, second: Cell) -> Cell:
 
 def _check_size(suite: Suite, here: Availability) -> None:
     """Refuses a matrix that no one can run before it is expanded."""
-    count = sum(count_points(axes, here.plugins) for _, _, axes in all_axes(suite))
+    ways = dict.fromkeys(suite.train.architectures, suite.train.count) if suite.train else {}
+    most = [(axes, max(ways.get(name, 1) for name in axes.architectures or ("",))) for _, _, axes in all_axes(suite)]
+    count = sum(count_points(axes, here.plugins) * number for axes, number in most)
     if count > MOST_CELLS:
         raise SuiteError(
             f"the matrix has {count:,} cells",

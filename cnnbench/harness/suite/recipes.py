@@ -14,7 +14,7 @@ from cnnbench.spec.content import content_digest
 from cnnbench.spec.frozen import Frozen
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-MOST_RECIPES = 1000
+MOST_RECIPES = 200
 NOT_OF_A_TRAINING = {"architectures", "envelope_runs", "recipes"}  # whatever they are, a training runs alike
 LATER_KEYS = ("initializer", "target")  # which suites did not have at first; without one, the keys of cells stay
 LATER_AUGMENTATION = ("jitter", "rotation", "scale")
@@ -178,9 +178,14 @@ class Train(Frozen):
 
     @model_validator(mode="after")
     def _few_enough(self) -> Train:
-        if (count := sum(recipe.count for recipe in self.recipes)) > MOST_RECIPES:
-            raise ValueError(f"at most {MOST_RECIPES:,} recipes, not {count:,}")
+        if self.count > MOST_RECIPES:
+            raise ValueError(f"at most {MOST_RECIPES:,} recipes, not {self.count:,}")
         return self
+
+    @property
+    def count(self) -> int:
+        """How many ways to train there are, without making one."""
+        return sum(recipe.count for recipe in self.recipes) if self.recipes else 1
 
     def trainings(self) -> tuple[NamedTraining, ...]:
         """The ways to train, each with a name of its own where there are recipes."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cnnbench.errors import SuiteError
+from cnnbench.execution import backends
 from cnnbench.harness.suite.cell import Cell
 from cnnbench.harness.suite.file import Adjustments, adjusted, load_suite
 from cnnbench.harness.suite.model import Suite
@@ -118,6 +120,24 @@ def test_further_batches_are_timed_and_not_trained_again() -> None:
         ("other-0.001", 1, True, False),
         ("sgd-constant", 8, False, True),
     ]
+
+
+def test_a_backend_that_does_not_train_has_one_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = dict(backends.backend_plugins())
+    known["torch"] = replace(known["torch"], trains=False)
+    monkeypatch.setattr(backends, "backend_plugins", lambda: known)
+    cells = [cell for cell in plan(suite()).cells if cell.architecture == "lenet5"]
+    assert [(cell.backend, cell.recipe) for cell in cells if not cell.train] == [("torch", None)]
+    assert len(cells) == 5
+
+
+def test_a_matrix_too_large_for_its_recipes_is_refused_before_it_is_expanded() -> None:
+    rates = [i / 100 for i in range(1, 201)]
+    asked = suite({"optimizer": "sgd", "learning_rate": rates}, matrix={"batch": list(range(1, 300))})
+    with pytest.raises(SuiteError, match="239,200 cells"):
+        plan(asked)
+    with pytest.raises(ValueError, match="at most 200 recipes, not 201"):
+        suite({"optimizer": "sgd", "learning_rate": [*rates, 3.0]})
 
 
 def test_a_recipe_can_be_chosen_and_trains_in_whichever_cell_is_left() -> None:
