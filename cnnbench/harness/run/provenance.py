@@ -74,7 +74,7 @@ def _settings(cell: Cell, kind: type[Part], suite: Suite) -> Any:
         return (latency, suite.measure.budget_s)
     if kind in TRAINING and cell.program is not None:
         return _by_program(cell, suite, set())
-    if kind in TRAINING and (train := loop_settings(cell, suite)) is not None:
+    if kind in TRAINING and (train := loop_settings(cell, suite) or suite.train) is not None:
         return train.model_dump(mode="json", exclude=NOT_OF_A_TRAINING)
     return None
 
