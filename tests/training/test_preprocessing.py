@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnbench.errors import DataError
+from cnnbench.training.datasets.pictures import read_picture
 from cnnbench.training.preprocessing import EFFICIENTNET_LITE, IMAGENET, centre_crop
 from cnnbench.training.preprocessing_faults import FAULTS, examine_input
 from cnnbench.training.resampling import FILTERS, resize
@@ -135,3 +136,24 @@ def test_what_nothing_known_explains_is_said_so():
     assert examine_input(IMAGENET, picture, given[:, :-1]).largest is None
     with pytest.raises(DataError, match="not finite"):
         examine_input(IMAGENET, picture, np.full_like(given, np.nan))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_picture_of_more_than_8_bits_is_refused_rather_than_cut_off(tmp_path, dtype):
+    from PIL import Image
+
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.linspace(0, 60000, 96).reshape(12, 8).astype(dtype)).save(path)
+    with pytest.raises(DataError, match="more than 8 bits a channel"):
+        read_picture(path)
+
+
+def test_pictures_of_8_bits_in_other_modes_are_read(tmp_path):
+    from PIL import Image
+
+    colours = np.arange(288, dtype=np.uint8).reshape(12, 8, 3)
+    Image.fromarray(colours).save(tmp_path / "colours.png")
+    assert np.array_equal(read_picture(tmp_path / "colours.png"), colours)
+    for mode in ("L", "LA", "RGBA", "P", "1"):
+        Image.fromarray(colours).convert(mode).save(tmp_path / f"{mode}.png")
+        assert read_picture(tmp_path / f"{mode}.png").shape == (12, 8, 3)

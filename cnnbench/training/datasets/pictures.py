@@ -50,11 +50,23 @@ IMAGENET = Moments((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) in RGB of a picture's file. Raises DataError where Pillow cannot read it."""
+    """(H, W, 3) in RGB of a picture's file: the first of several, as it is stored, transparency left out.
+
+    Raises:
+        DataError: Pillow cannot read it, or it has more than 8 bits a channel, which Pillow would cut off at 255.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as file:
+            if file.mode in ("I", "F") or file.mode.startswith("I;"):
+                raise DataError(
+                    "the picture has more than 8 bits a channel",
+                    where=str(path),
+                    received=f"Pillow's mode {file.mode}",
+                    expected="8 bits a channel",
+                    remedy="scale its values to 0 to 255 first",
+                )
             return np.asarray(file.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's and the file system's
         raise DataError(f"the picture cannot be read: {error}", where=str(path)) from None
