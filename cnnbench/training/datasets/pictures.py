@@ -49,6 +49,9 @@ class Moments(NamedTuple):
 IMAGENET = Moments((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+_DEEP = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}  # Pillow's modes of more than 8 bits a channel
+
+
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) in RGB of a picture's file: the first of several, as it is stored, transparency left out.
 
@@ -59,7 +62,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as file:
-            if file.mode in ("I", "F") or file.mode.startswith("I;"):
+            if file.mode in _DEEP:
                 raise DataError(
                     "the picture has more than 8 bits a channel",
                     where=str(path),
