@@ -128,7 +128,7 @@ class RealCommand:
                     found.append(int(entry.name))
         return found
 
-    def orphans(self, patience_s: float = 10.0) -> list[int]:
+    def orphans(self, patience_s: float = 30.0) -> list[int]:
         """What still lives some seconds after the end."""
         end = time.monotonic() + patience_s
         while (found := self.living()) and time.monotonic() < end:

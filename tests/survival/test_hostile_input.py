@@ -31,7 +31,7 @@ def test_only_our_own_errors_come_out(name, tmp_path):
 
 
 def _refused(command, *arguments: str, says: str) -> None:
-    ended = command.run(*arguments, timeout_s=60)
+    ended = command.run(*arguments, timeout_s=200)
     assert ended.code == 2, ended.text
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -106,7 +106,7 @@ class _Runs:
 def test_a_pickle_is_not_run(command, suffix):
     (command.folder / f"weights{suffix}").write_bytes(pickle.dumps({"conv1.weight": _Runs()}))
     weights = f"weights{suffix}"
-    ended = command.run("weights", "import", "lenet5", weights, "--output", "out.safetensors", timeout_s=100)
+    ended = command.run("weights", "import", "lenet5", weights, "--output", "out.safetensors", timeout_s=200)
     assert ended.code == 2, ended.text
     assert "Traceback" not in ended.stderr
     assert not (command.folder / "struck").exists()

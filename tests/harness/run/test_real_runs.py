@@ -26,7 +26,7 @@ def go(faulty, tmp_path):
     def start(*modes, options=None, listeners=(), latency=LATENCY, **changes):
         measure = {"latency": latency, "memory": latency is None, "yardsticks": False}
         matrix = {"backends": [{"name": "faulty", "mode": list(modes)}]}
-        asked = {"matrix": matrix, "measure": measure, "timeouts": {"compile_s": 2.0, "call_s": 60.0}} | changes
+        asked = {"matrix": matrix, "measure": measure, "timeouts": {"compile_s": 8.0, "call_s": 60.0}} | changes
         result = run(plan(small_suite("faults", **asked)), options or RunOptions(root=tmp_path), listeners)
         return result, RunStore.open(result.folder)
 

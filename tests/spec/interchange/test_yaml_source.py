@@ -151,11 +151,11 @@ def test_empty_files_and_control_characters_are_refused(text):
 
 
 def test_deep_nesting_is_refused_soon():
-    start = time.perf_counter()
+    start = time.process_time()
     for text in ("[" * 100_000, "{a: " * 50_000, "- " * 100_000):
         with pytest.raises(SuiteError, match="nested deeper than 50 levels"):
             read_yaml_text(text)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_aliases_cannot_make_a_small_file_large():
