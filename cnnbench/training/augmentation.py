@@ -187,23 +187,17 @@ def turned(
     count, channels, height, width = images.shape
     padded = np.zeros((count, channels, height + 2, width + 2), images.dtype)
     padded[:, :, 1:-1, 1:-1] = images
+    flat, plane, stride = padded.reshape(-1), (height + 2) * (width + 2), width + 2
     y, x = (np.arange(height) - (height - 1) / 2)[:, None], np.arange(width) - (width - 1) / 2
     cosine, sine = ((of(angles) / factors)[:, None, None] for of in (np.cos, np.sin))
-    found, index = np.ones((2, 2, count, height * width), np.float32), np.zeros((2, 2, count, height * width), np.int64)
-    for axis, place, side, stride in (
-        (0, sine * x + cosine * y, height, width + 2),
-        (1, cosine * x - sine * y, width, 1),
-    ):
-        place = np.clip(place.reshape(count, -1) + (side + 1) / 2, 0, side + 1)  # in the padded image
-        first = np.minimum(place.astype(np.int64), side)
-        rest = (place - first).astype(np.float32)
-        for end, weight in enumerate((1 - rest, rest)):
-            chosen = (end, slice(None)) if axis == 0 else (slice(None), end)
-            found[chosen] *= weight
-            index[chosen] += (first + end) * stride
-    flat = padded.reshape(count, channels, -1)
-    parts = (
-        found[i, j, :, None] * np.take_along_axis(flat, index[i, j, :, None], axis=2) for i in (0, 1) for j in (0, 1)
-    )
-    total: NDArray[np.float32] = sum(parts, np.zeros((count, channels, height * width), np.float32))
-    return total.reshape(images.shape)
+    first, rest = [], []
+    for place, side in ((sine * x + cosine * y, height), (cosine * x - sine * y, width)):
+        inside = np.clip(place + (side + 1) / 2, 0, side + 1)  # of the padded image
+        first.append(np.minimum(inside.astype(np.int64), side))
+        rest.append((inside - first[-1]).astype(np.float32)[:, None])
+    index = (first[0] * stride + first[1])[:, None]
+    index = index + (np.arange(count * channels) * plane).reshape(count, channels, 1, 1)
+    parts = [flat[offset:].take(index, mode="clip") for offset in (0, 1, stride, stride + 1)]
+    above, below = (one + rest[1] * (other - one) for one, other in (parts[:2], parts[2:]))
+    found: NDArray[np.float32] = above + rest[0] * (below - above)
+    return found
