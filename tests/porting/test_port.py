@@ -179,6 +179,19 @@ def test_what_float32_rounds_is_the_same():
     assert not same(values, values * (1 + 1e-5))
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_arrays_that_are_not_finite_are_the_same_only_where_they_are_alike(value):
+    one = np.arange(6.0)
+    one[2] = value
+    two, elsewhere, finite = one.copy(), np.roll(one, 1), np.where(np.isfinite(one), one, 2.0)
+    assert same(one, two)
+    assert not same(one, elsewhere)
+    assert not same(one, finite)
+    assert not same(finite, one)
+    two[5] = 7.0
+    assert not same(one, two)
+
+
 def test_the_report_says_it_in_every_form(tmp_path):
     graph = replace(network(bn=BatchNorm(eps=1e-3)), name="<script>")
     result = ported(graph, folder=tmp_path)
