@@ -77,7 +77,7 @@ def trace(
     inputs = tuple(Drafted((1, *shape)) for shape in shapes)
     draft.image = inputs[0]
     named = [FixedArray(array, _name(path)) for (path, _), array in zip(leaves, held, strict=True)]
-    constants = [FixedArray(np.asarray(item)) for item in closed.consts]
+    constants = [FixedArray(_host(item)) for item in closed.consts]
     found = _walk(closed.jaxpr, constants, [*named, *inputs], draft, unread)
     if unread.parts:
         raise unread.error(HELP)
@@ -88,7 +88,7 @@ def trace(
 
 
 def _wide(leaf: Any) -> np.ndarray:
-    array = np.asarray(leaf)
+    array = _host(leaf)
     if jax.dtypes.issubdtype(array.dtype, jax.numpy.floating):
         return array.astype(np.float64)
     return array
@@ -126,7 +126,7 @@ def _walk(
         inner = next((equation.params[name] for name in _INNER if name in equation.params), None)
         if inner is not None and equation.primitive.name not in ("scan", "while", "cond"):
             plain = getattr(inner, "jaxpr", inner)
-            consts = [FixedArray(np.asarray(item)) for item in getattr(inner, "consts", ())]
+            consts = [FixedArray(_host(item)) for item in getattr(inner, "consts", ())]
             results = _walk(plain, consts, operands, draft, unread, place)
         elif any(item is None for item in operands):
             results = [None] * len(equation.outvars)
@@ -136,11 +136,27 @@ def _walk(
     return [operand(item) for item in jaxpr.outvars]
 
 
+def _host(array: Any) -> Any:
+    """A constant on the host; a key of random numbers as its words, which no operation that is read takes."""
+    if jax.dtypes.issubdtype(getattr(array, "dtype", np.float32), jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    return np.asarray(array)
+
+
+_RANDOM = {"random_seed", "random_wrap", "random_unwrap", "random_bits", "random_fold_in", "random_split"} | {
+    "threefry2x32",
+    "rng_bit_generator",
+    "rng_uniform",
+}
+
+
 def _read(equation: Any, operands: Sequence[Any], draft: Draft, unread: Unread, place: str) -> list[Operand | None]:
     """What the results of one operation are, noted where it is not read."""
     name = equation.primitive.name
     nothing: list[Operand | None] = [None] * len(equation.outvars)
     try:
+        if name in _RANDOM:
+            raise UnreadFormError("it draws at random: no random numbers at inference")
         if all(isinstance(item, FixedArray) for item in operands):
             return _folded(equation, operands)
         if name not in HANDLERS:

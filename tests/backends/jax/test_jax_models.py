@@ -324,6 +324,14 @@ def test_everything_that_is_not_read_is_named_with_its_line():
     assert "cumsum: this operation is not known" in str(error.value.received)
 
 
+@pytest.mark.parametrize("new", [True, False])
+def test_random_numbers_are_refused(new):
+    key = (jax.random.key if new else jax.random.PRNGKey)(0)
+    with pytest.raises(SpecError) as error:
+        read((lambda p, x: x * jax.random.normal(key, x.shape[1:]), {}), GivenInputs(((4,),)))
+    assert "it draws at random" in str(error.value.received)
+
+
 def test_a_branch_that_depends_on_values_is_refused_with_the_reason():
     with pytest.raises(SpecError, match="JAX cannot trace the function"):
         read((lambda p, x: x if x.sum() > 0 else -x, {}), GivenInputs(((3,),)))
