@@ -199,6 +199,8 @@ class TorchStep(_TorchProgram, StepProgram):
             for weight in group["params"]:
                 if weight.grad is None:  # the loss does not reach it; PyTorch would leave its decay out, too
                     weight.grad = torch.zeros_like(weight)
+                if self.optimizer.joint:  # PyTorch views it as a vector, whichever way a kernel is held
+                    weight.grad = weight.grad.contiguous()
         if self.optimizer.clipping:
             clip(self.optimizer.clipping, [self._weights[i] for i in self.bound.trainable], self._units)
         set_rate(self._rule, learning_rate)

@@ -20,9 +20,11 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.clipping import Clipping
-from cnnbench.spec.losses import MeanSquaredError
+from cnnbench.spec.graph import Builder
+from cnnbench.spec.layers import Conv, GlobalAvgPool
+from cnnbench.spec.losses import CrossEntropy, MeanSquaredError
 from cnnbench.spec.optimizers import LimitedMemoryBFGS, Optimizer, optimizer_from_fields
-from cnnbench.spec.weights import general_position
+from cnnbench.spec.weights import general_position, split_state
 from cnnbench.training.minimizing import LBFGS, minimize
 from cnnbench.training.steps import TrainingSteps
 
@@ -102,6 +104,30 @@ def test_a_program_goes_on_from_its_slots_bit_for_bit(backend: str) -> None:
         for got, expected in zip(second.snapshot(), whole.snapshot(), strict=True):
             for name, array in expected.items():
                 np.testing.assert_array_equal(got[name], array, err_msg=f"{at}: {name}")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_steps_are_the_same_however_kernels_are_held(backend: str) -> None:
+    b = Builder("two convolutions")
+    first = b.add("first", Conv(out_channels=3, kernel_size=3), b.input("image", (2, 6, 6)))
+    graph = b.build(b.add("pool", GlobalAvgPool(), b.add("second", Conv(out_channels=4, kernel_size=3), first)))
+    rng, arrays = np.random.default_rng(3), general_position(graph, 0)
+    batch = {"image": rng.normal(size=(5, 2, 6, 6)).astype(np.float32), "targets": np.array([0, 1, 2, 3, 0])}
+    found = {}
+    for layout in dict.fromkeys(("auto", *backend_plugin(backend).layouts)):
+        options = ProgramOptions(backend_plugin(backend).modes[0], precision("float64"), layout=layout, training=True)
+        step = loaded_backend(backend).compile_step(graph, options, CrossEntropy(), LimitedMemoryBFGS(history=2))
+        step.load(*split_state(graph, arrays))
+        for _ in range(4):
+            step.run(step.upload(batch), 0.5)
+        held = step.snapshot()
+        step.load(held.weights, held.state, held.slots)
+        step.run(step.upload(batch), 0.5)
+        found[layout] = step.snapshot()
+    for layout, snapshot in found.items():
+        for name, array in found["auto"].weights.items():
+            np.testing.assert_allclose(snapshot.weights[name], array, rtol=1e-9, atol=1e-12, err_msg=layout)
+        assert float(np.abs(snapshot.weights["first.weight"] - arrays["first.weight"]).max()) > 1e-3
 
 
 def checked(backend: str, rule: Optimizer, count: int = 8) -> Any:
