@@ -127,6 +127,14 @@ def build(name: str, *, image: Shape | None = None, num_classes: int | None = No
         SpecError: An unknown name, or an image that the network cannot take.
     """
     found = architecture(name)
+    if image and len(image) != len(found.facts.input):
+        raise SpecError(
+            "the image has another number of axes than the network's",
+            where=name,
+            received=image,
+            expected=f"{len(found.facts.input)} axes, such as {found.facts.input}",
+            remedy="arrays of images have the batch first: (N, C, H, W)",
+        )
     return found.build(image or found.facts.input, num_classes or found.num_classes)
 
 

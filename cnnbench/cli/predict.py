@@ -64,8 +64,8 @@ def predict(
     from cnnbench.harness.run.files import check_writable
     from cnnbench.training.decoders.decoded import decode
 
+    x = _read_inputs(files.inputs, files.output)
     check_writable(files.output, "--output")
-    x = _read_inputs(files.inputs)
     result = predicted(
         architecture,
         x[""] if list(x) == [""] else x,
@@ -118,8 +118,8 @@ def _draw(image: NDArray[Any] | None, decoded: Sequence[Decoded], result: Predic
     return {"value": "picture", "file": str(path), "shape": list(image.shape), "dtype": "png"}
 
 
-def _read_inputs(texts: Sequence[str]) -> Mapping[str, NDArray[Any]]:
-    """Arrays by input name; a bare path has the name ``""``."""
+def _read_inputs(texts: Sequence[str], output: Path) -> Mapping[str, NDArray[Any]]:
+    """Arrays by input name; a bare path has the name ``""``. None of them may be the file of the output."""
     from cnnbench.errors import SuiteError
 
     arrays: dict[str, NDArray[Any]] = {}
@@ -130,6 +130,8 @@ def _read_inputs(texts: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         if name in arrays:
             raise SuiteError(f"input {name or text!r} is given twice", where="--input", expected="NAME=X.npy for each")
         arrays[name] = _read_array(Path(path))
+        if output.exists() and output.samefile(path):
+            raise SuiteError("the output would replace an input", where="--output", received=str(output))
     return arrays
 
 

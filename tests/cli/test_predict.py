@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnnbench.cli.entry import execute
+from cnnbench.errors import SpecError
 from cnnbench.registry import build
 from cnnbench.spec.weights import initialize, save
 
@@ -188,3 +189,18 @@ def test_masks_are_pasted_into_the_image_and_drawn(tmp_path):
     drawn = (tmp_path / "drawn" / "mask_rcnn_tiny.numpy.png").read_bytes()
     assert drawn == side_by_side(image, {"numpy": [found]})
     assert drawn != side_by_side(image, {"numpy": [replace(found, masks=None)]})
+
+
+def test_an_input_is_not_replaced_by_the_output(batch: Path) -> None:
+    before = batch.read_bytes()
+    assert execute(["predict", "lenet5", "-b", "numpy", "--input", str(batch), "-o", str(batch)]) == 2
+    assert batch.read_bytes() == before
+
+
+def test_an_image_without_a_batch_is_no_other_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "one.npy", np.zeros((1, 32, 32)))
+    out = str(tmp_path / "y.npy")
+    assert execute(["predict", "lenet5", "-b", "numpy", "--input", str(tmp_path / "one.npy"), "-o", out]) == 2
+    assert "another number of axes" in capsys.readouterr().err
+    with pytest.raises(SpecError, match="another number of axes"):
+        build("resnet20", image=(3, 32))
