@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from cnnbench.execution.contract import Backend
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def tensorflow_backend() -> Backend:
+    """Before any test of the folder calls TensorFlow, which takes its threads with the first call of a process."""
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
     from cnnbench.execution.backends import load_backend
     from cnnbench.execution.contract import ProcessSettings
