@@ -92,7 +92,7 @@ class Depthwise(eqx.Module):
     def __init__(self, key: Any) -> None:
         keys = jax.random.split(key, 4)
         self.layers = eqx.nn.Sequential([
-            eqx.nn.Conv2d(3, 12, 1, key=keys[0]), eqx.nn.PReLU(0.25),
+            eqx.nn.Conv2d(3, 12, 1, key=keys[0]), eqx.nn.Lambda(eqx.nn.PReLU(0.25)),
             eqx.nn.Conv2d(12, 12, 3, padding=1, groups=12, key=keys[1]), eqx.nn.Lambda(jax.nn.relu6),
             eqx.nn.Dropout(0.3), eqx.nn.Conv2d(12, 24, 1, key=keys[2]),
         ])  # fmt: skip

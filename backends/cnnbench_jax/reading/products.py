@@ -22,17 +22,27 @@ def dot(call: JaxCall) -> Drafted:
             return _linear(call, weight, tuple(contracted[one]), tuple(contracted[other]), first=one == 0)
     if len(contracted[0]) != 1:
         raise UnreadFormError("a product of two values over several axes: reshape them to one")
-    one = _matrices(call, 0, batched[0], contracted[0])
-    two = _matrices(call, 1, batched[1], contracted[1])
-    return call.add(MatMul(transpose_b=True), one, two)
+    one, rows = _matrices(call, 0, batched[0], contracted[0])
+    two, columns = _matrices(call, 1, batched[1], contracted[1])
+    made = call.add(MatMul(transpose_b=True), one, two)
+    if len(rows) == len(columns) == 1:
+        return made
+    lead = tuple(call.sources[0][axis] for axis in batched[0])
+    return reshaped(call, made, (*lead, math.prod(rows), math.prod(columns)), (*lead, *rows, *columns))
 
 
-def _matrices(call: JaxCall, position: int, batched: Any, contracted: Any) -> Drafted:
+def _matrices(call: JaxCall, position: int, batched: Any, contracted: Any) -> tuple[Drafted, tuple[int, ...]]:
+    """An operand as a stack of matrices, the inner axis last, and the sizes of its own axes, which are one there."""
     x, source = call.value(position), call.sources[position]
     free = [axis for axis in range(len(source)) if axis not in (*batched, *contracted)]
-    if len(free) != 1 or image_axis(x, source) not in (None, *batched):
-        raise UnreadFormError("a product that joins images, or has other than one axis of its own for each operand")
-    return call.draft.moved(x, (*batched, *free, *contracted))
+    if image_axis(x, source) not in (None, *batched):
+        raise UnreadFormError("a product that joins images")
+    x = call.draft.moved(x, (*batched, *free, *contracted))
+    own = tuple(source[axis] for axis in free)
+    if len(own) != 1:
+        lead, inner = (tuple(source[axis] for axis in axes) for axes in (batched, contracted))
+        x = reshaped(call, x, (*lead, *own, *inner), (*lead, math.prod(own), *inner))
+    return x, own
 
 
 def _linear(

@@ -274,6 +274,13 @@ OTHERS = {
         {"in": (6, 2, 4), "b": (2, 4), "out": (2, 4, 5)},
         (3, 6),
     ),
+    "grouped_heads": (  # as jax.nn.dot_product_attention, whose queries have an axis of groups
+        lambda p, x: jnp.einsum(
+            "btkgh,bskh->bkgts", x.reshape(len(x), 3, 2, 2, 2), x.reshape(len(x), 3, 2, 4)[..., 1:3]
+        ),
+        {},
+        (3, 8),
+    ),
     "weight_first": (lambda p, x: jnp.matmul(p["w"], x.T).T + p["b"], {"w": (4, 6), "b": (4,)}, (6,)),
     "parts": (
         lambda p, x: jnp.concatenate([x[:, ::2, 1:], jnp.pad(x, ((0, 0), (0, 0), (0, 1)))[:, :2, 2:]], 1),
