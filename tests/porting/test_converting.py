@@ -7,6 +7,7 @@ import pytest
 
 import cnnbench
 from cnnbench.errors import SpecError
+from cnnbench.testing import assert_same_network
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -94,7 +95,7 @@ def test_a_keras_model_takes_a_modules_weights():
         expected = source(torch.from_numpy(image)).numpy()
     found = np.asarray(converted(image.transpose(0, 2, 3, 1)))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    cnnbench.testing.assert_same_network(converted, source, image)
+    assert_same_network(converted, source, image)
 
 
 @pytest.mark.jax
