@@ -122,6 +122,8 @@ def _found(
     network: Network, weights: Path | str | Mapping[str, NDArray[Any]] | None, image: Image, num_classes: int | None
 ) -> tuple[Graph, Mapping[str, NDArray[Any]] | None]:
     """The graph, and its arrays where they are not to be drawn."""
+    from cnnbench.spec.weights import check_fits
+
     if isinstance(network, Graph | Model):
         if image is not None or num_classes is not None:
             raise SpecError("a graph has its own image and classes", where="load", remedy="build it with others")
@@ -130,8 +132,12 @@ def _found(
         graph = build(network, image, num_classes)
     if weights is not None:
         return graph, _given(graph, weights)
-    if isinstance(network, Graph | Model):
-        return graph, network.arrays if isinstance(network, Model) else None
+    if isinstance(network, Model):
+        named = {item.name for item in (*graph.named_weights(), *graph.named_state())}  # others do no harm
+        check_fits(graph, {name: item for name, item in network.arrays.items() if name in named}, where="arrays")
+        return graph, network.arrays
+    if isinstance(network, Graph):
+        return graph, None
     from cnnbench.harness.suite.networks import given_arrays
 
     name = network_name(network)

@@ -149,6 +149,18 @@ def test_other_inputs_are_refused():
         cnnbench.port(Model(REFERENCE, ARRAYS), Model(graph, {}))
 
 
+def test_a_model_that_lacks_an_array_is_refused_by_name():
+    lacking = {name: array for name, array in ARRAYS.items() if name != "fc.bias"}
+    with pytest.raises(DataError, match="the weights do not fit") as raised:
+        cnnbench.port(Model(REFERENCE, ARRAYS), Model(REFERENCE, lacking))
+    assert "missing fc.bias" in str(raised.value)
+    with pytest.raises(DataError, match="the weights do not fit"):
+        cnnbench.load(Model(REFERENCE, lacking))
+    assert cnnbench.port(
+        Model(REFERENCE, ARRAYS), Model(REFERENCE, {**ARRAYS, "unused.weight": ARRAYS["fc.bias"]})
+    ).same
+
+
 RANDOM = np.random.default_rng(0)
 KERNEL = RANDOM.normal(size=(4, 3, 3, 3)).astype(np.float32)
 ROWS = RANDOM.normal(size=(16, 5)).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from cnnbench.errors import SuiteError, did_you_mean
 from cnnbench.harness.suite.claim_settings import shortened_claims
+from cnnbench.harness.suite.exclusions import idle_exclusions
 from cnnbench.harness.suite.matrix import Axes, PositiveFloat, PositiveInt, Seed
 from cnnbench.harness.suite.model import Suite
+from cnnbench.harness.suite.names import Path as KeyPath
 from cnnbench.harness.suite.names import recordable, wrong_names
 from cnnbench.harness.suite.networks import PackageFile
 from cnnbench.harness.suite.overrides import Override, apply, parse
@@ -24,8 +27,6 @@ from cnnbench.spec.interchange.yaml_source import Located, read_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-KeyPath = tuple[str | int, ...]
 
 
 def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
@@ -50,9 +51,10 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
         suite = Suite.model_validate(data)
     except ValidationError as error:
         raise _explained(error, source) from None
-    for place, problem in wrong_names(suite):
+    rooted = _rooted(suite, path.parent)
+    for place, problem in chain(wrong_names(suite), idle_exclusions(rooted)):
         raise problem.at(source.where(place, key=False))
-    return _rooted(suite, path.parent)
+    return rooted
 
 
 class _Source:
@@ -224,9 +226,8 @@ def adjusted(suite: Suite, adjustments: Adjustments) -> Suite:
     axes: dict[str, Any] = {}
     if adjustments.seed is not None:
         changes["seed"] = adjustments.seed
-    if adjustments.timeout_s is not None:
-        limits = {"compile_s": adjustments.timeout_s, "call_s": adjustments.timeout_s}
-        changes["timeouts"] = suite.timeouts.model_copy(update=limits)
+    if (limit := adjustments.timeout_s) is not None:
+        changes["timeouts"] = suite.timeouts.model_copy(update={"compile_s": limit, "call_s": limit})
     if adjustments.threads is not None:
         axes["threads"] = (adjustments.threads,)
     if adjustments.precision is not None:
@@ -256,5 +257,4 @@ def _quick(suite: Suite) -> dict[str, Any]:
     if suite.train is not None:
         recipes = tuple(recipe.model_copy(update={"epochs": None}) for recipe in suite.train.recipes)
         changes["train"] = suite.train.model_copy(update={"epochs": 1, "recipes": recipes})
-    programs = tuple(shortened(item) for item in suite.programs)
-    return {**changes, "programs": programs, "claims": shortened_claims(suite.claims)}
+    return {**changes, "programs": tuple(map(shortened, suite.programs)), "claims": shortened_claims(suite.claims)}

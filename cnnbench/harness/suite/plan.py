@@ -16,13 +16,12 @@ from cnnbench.harness.suite.matrix import Axes
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.names import wrong_names
 from cnnbench.harness.suite.networks import graph_digest, weights_digest
-from cnnbench.harness.suite.points import Point, count_points, matches, points
+from cnnbench.harness.suite.points import MOST_CELLS, Point, count_points, matches, points
 from cnnbench.harness.suite.selection import compile_expression
 from cnnbench.harness.suite.trainings import PROGRAM_CHECK, AskedTraining, trainings_of
 from cnnbench.spec.frozen import Frozen
 
 PLAN_SCHEMA_VERSION = 1
-MOST_CELLS = 100_000
 
 
 class Filters(Frozen):

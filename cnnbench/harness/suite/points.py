@@ -12,6 +12,8 @@ from cnnbench.execution.contract import BackendPlugin
 from cnnbench.harness.suite.matrix import Axes, Exclusion
 from cnnbench.harness.suite.networks import default_image, network
 
+MOST_CELLS = 100_000
+
 
 class Point(NamedTuple):
     """One point of the matrix: with the seed, what its cell's key digests."""

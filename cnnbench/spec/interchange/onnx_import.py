@@ -164,4 +164,12 @@ def versions_read() -> dict[str, tuple[int, ...]]:
 def _graph_of(network: OnnxNetwork, path: Path) -> Graph:
     if network.graph is None:
         raise SpecError("the model computes nothing", where=str(path))
+    known = [item.name for item in network.outputs if item.array is not None]
+    if known:
+        raise SpecError(
+            "outputs of the model are constants: no node computes them from an input",
+            where=str(path),
+            received=", ".join(known),
+            remedy="remove them from the model's outputs: they are the same for every image",
+        )
     return network.graph

@@ -258,3 +258,30 @@ def test_references_to_own_models_are_names_of_networks(write, tmp_path: Path) -
     text = GOOD.replace("[lenet5, resnet20]", "['nets.py:tiny', 'file:nets.py:small', 'own.zoo:net', lenet5]")
     names = load_suite(write(text)).matrix[0].architectures
     assert names == (f"file:{tmp_path}/nets.py:tiny", f"file:{tmp_path}/nets.py:small", "own.zoo:net", "lenet5")
+
+
+@pytest.mark.parametrize(
+    ("exclusion", "message"),
+    [
+        ("{backend: torhc}", "no cell of the block has the backend 'torhc'"),
+        ("{backend: [numpy, torhc]}", "did you mean 'torch'"),
+        ("{batch: 16}", "no cell of the block has the batch 16"),
+        ("{image: 48}", "no cell of the block has the image"),
+        ("{backend: numpy, batch: 4}", "no cell of the block has all that is to be left out together"),
+    ],
+)
+def test_an_exclusion_that_leaves_nothing_out_is_refused(write, exclusion, message) -> None:
+    text = """schema_version: 1
+name: s
+matrix:
+  architectures: lenet5
+  backends: [numpy, torch]
+  batch: [1, 8]
+  include: [{backends: torch, batch: 4}]
+  exclude: [%s]
+"""
+    with pytest.raises(SuiteError, match=r":8:\d+") as raised:
+        load_suite(write(text % exclusion))
+    assert message in str(raised.value)
+    allowed = load_suite(write(text % "{backend: numpy, batch: 8}, {batch: 4}, {image: 32, backend: torch}"))
+    assert len(adjusted(allowed, Adjustments(quick=True)).matrix[0].exclude) == 3  # however few batches are left

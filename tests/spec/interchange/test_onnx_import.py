@@ -116,6 +116,16 @@ def test_open_image_axes_take_the_image_that_is_asked(tmp_path):
         load_network(path, (1, 6, 6))
 
 
+def test_outputs_that_are_constants_are_refused_by_name(tmp_path):
+    outputs = [tensor("y", "n", 3), tensor("scale", 2), tensor("folded", 2)]
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["scale"], ["folded"])]
+    path = saved(tmp_path, model(nodes, [tensor("x", "n", 3)], outputs, [constant("scale", [1, 2])]))
+    with pytest.raises(SpecError, match="outputs of the model are constants") as raised:
+        load_network(path)
+    assert "scale, folded" in str(raised.value)
+    assert [item.array is None for item in import_file(path).outputs] == [True, False, False]
+
+
 def test_an_operator_that_is_not_imported_is_named_with_its_node_file_and_neighbour(tmp_path):
     nodes = [helper.make_node("Gelo", ["x"], ["y"], name="act1")]
     path = saved(tmp_path, model(nodes, [tensor("x", 2, 3)], [tensor("y", 2, 3)]))
