@@ -35,7 +35,7 @@ def _idle(exclusion: Exclusion, found: Sequence[Point]) -> Iterator[tuple[Path, 
     given = {name: values for name in Exclusion.model_fields if (values := getattr(exclusion, name)) is not None}
     for name, values in given.items():
         for value in values:
-            if not any(matches(point, Exclusion.model_construct(**{name: (value,)})) for point in found):
+            if not any(matches(point, Exclusion.model_validate({name: (value,)})) for point in found):
                 message = f"no cell of the block has the {name} {value!r} that is to be left out"
                 known = {str(getattr(point, name)) for point in found}
                 yield (name,), SuiteError(message, remedy=did_you_mean(str(value), known))
