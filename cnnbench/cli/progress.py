@@ -137,7 +137,7 @@ def describe(event: run_events.Event, *, verbose: bool = False) -> str | None:
             return f"note: {event.text}"
         case events.RoundFinished() if verbose:
             medians = ", ".join(f"{cell} {median * 1e3:.3g} ms" for cell, median in event.medians_s)
-            return f"{event.group}: launch {event.launch}, round {event.round}: {medians}"
+            return f"{event.group}: launch {event.launch + 1}, round {event.round + 1}: {medians}"
         case events.WorkBegun() if verbose:
             return f"{event.cell}: {event.what}"
         case _:

@@ -68,7 +68,7 @@ def test_verbose_tells_rounds_and_steps_too() -> None:
     lines = told(verbose=True)
     assert f"{CELL.id}: compile" in lines
     assert "net-numpy-fast-b1: local passed, 25.0 % of the budget" in lines
-    assert "g: launch 0, round 1: net-numpy-fast-b1 12.5 ms" in lines
+    assert "g: launch 1, round 2: net-numpy-fast-b1 12.5 ms" in lines
 
 
 def test_quiet_tells_notes_only() -> None:

@@ -99,7 +99,7 @@ def start(group: GroupWork, cell: Cell, spec: WorkerSpec) -> GroupMember | Failu
     if failure is not None:
         return failure
     phases = made.phases.model_copy(update={"warmup_s": warm.seconds, "warmup_calls": warm.calls})
-    notes = [] if warm.steady else [f"launch {launch}: no steady state in {warm.calls} calls"]
+    notes = [] if warm.steady else [f"launch {launch + 1}: no steady state in {warm.calls} calls"]
     origin = loaded.origin(cell)
     return GroupMember(cell, spec, loaded.worker, origin, phases, warm, digest(made.outputs), evidence, notes=notes)
 

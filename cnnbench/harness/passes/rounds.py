@@ -102,7 +102,7 @@ class Rounds:
             self._group.fail(member, again)
             return
         member.worker = again.worker
-        member.notes.append(f"launch {self._launch}: the worker was started again in round {number}")
+        member.notes.append(f"launch {self._launch + 1}: the worker was started again in round {number + 1}")
 
     def _sample(self, member: GroupMember, number: int) -> None:
         """One program's round: all of its samples, one right after the other."""

@@ -91,7 +91,7 @@ def _latency(cell: Cell, launches: Sequence[LaunchPart], quantiles: Sequence[Spr
     notes = [f"each sample is the mean of up to {calls} calls"] if calls > 1 else []
     if len(samples) < 100:
         notes.append(f"p99 is extrapolated from {len(samples)} samples")
-    apart = [str(part.launch) for part in launches if part.apart]
+    apart = [str(part.launch + 1) for part in launches if part.apart]
     if apart:
         notes.append(f"launch {', '.join(apart)} was measured apart from its group")
     if covers == "runs":
