@@ -142,25 +142,44 @@ def stack(call: AtenCall) -> Value:
     return call.add(Concat(axis=axis), *parts)
 
 
-@reads("split", "split_with_sizes", "chunk", "unbind")
+@reads("split", "split_with_sizes", "chunk")
 def split(call: AtenCall) -> tuple[Value, ...]:
     """In parts of equal or stated sizes."""
-    x = call.value("self")
-    axis = call["dim"] % len(x.shape)
-    if axis == 0 and (call.arguments["source_shape"][0] != BATCH or x.shape[0] == 1):
-        raise NotReadError(f"a {call.op} of the batch")
+    x, axis = _with_axis(call)
     size = x.shape[axis]
-    if call.op == "unbind":
-        sizes: Any = (1,) * size
-    elif call.op == "chunk":
-        sizes = _parts(size, -(-size // call["chunks"]))
+    if call.op == "chunk":
+        sizes: Any = _parts(size, -(-size // call["chunks"]))
     else:
         given = call.arguments.get("split_sizes") or call.arguments.get("split_size")
         sizes = _parts(size, given) if isinstance(given, int) else tuple(given)
-    parts = call.add_all(Split(sizes=sizes, axis=axis), x)
-    if call.op != "unbind":
-        return parts
-    return tuple(call.add(Squeeze(axes=(axis,)), part, part="squeeze") for part in parts)
+    return call.add_all(Split(sizes=sizes, axis=axis), x)
+
+
+@reads("unbind")
+def unbind(call: AtenCall) -> tuple[Value, ...]:
+    """Each place along an axis."""
+    x, axis = _with_axis(call)
+    parts = call.add_all(Split(sizes=(1,) * x.shape[axis], axis=axis), x)
+    return tuple(_without(call, part, axis) for part in parts)
+
+
+def _with_axis(call: AtenCall) -> tuple[Value, int]:
+    """The operand and the axis along which it is taken apart, which is not that of the images."""
+    x = call.value("self")
+    axis = int(call["dim"]) % len(x.shape)
+    if axis == batch_axis(x, call.arguments["source_shape"]):
+        raise NotReadError(f"a {call.op} of the batch")
+    return x, axis
+
+
+def _without(call: AtenCall, part: Value, axis: int) -> Value:
+    """A part of one place, without that axis; where it is the first, the images' axis comes forward with them."""
+    full = call.arguments["source_shape"]
+    if axis == 0:
+        shape = tuple(-1 if n == BATCH and m != BATCH else n for n, m in zip(full[1:], part.shape[1:], strict=True))
+        if -1 in shape:
+            return call.add(Reshape(shape=shape, whole=True), part, part="squeeze")
+    return call.add(Squeeze(axes=(axis,)), part, part="squeeze")
 
 
 def _parts(size: int, each: int) -> tuple[int, ...]:
@@ -181,7 +200,7 @@ def part_of(call: AtenCall) -> Value:
     end = size if end is None or end >= size else end + size if end < 0 else end
     if (start, end, step) == (0, size, 1):
         return x
-    if axis == 0:
+    if axis == batch_axis(x, call.arguments["source_shape"]):
         raise NotReadError("a part of the batch")
     return call.add(Slice(starts=(start,), ends=(end,), steps=(step,), axes=(axis,)), x)
 
@@ -189,16 +208,10 @@ def part_of(call: AtenCall) -> Value:
 @reads("select")
 def select(call: AtenCall) -> Value:
     """One place along an axis."""
-    x = call.value("self")
-    axis = call["dim"] % len(x.shape)
-    if axis == batch_axis(x, call.arguments["source_shape"]):
-        raise NotReadError("one image of the batch")
+    x, axis = _with_axis(call)
     index = call["index"] % x.shape[axis]
     part = call.add(Slice(starts=(index,), ends=(index + 1,), axes=(axis,)), x, part="slice")
-    if axis == 0:
-        shape = tuple(-1 if n == BATCH and m != BATCH else n for n, m in zip(call.shape, part.shape[1:], strict=True))
-        return call.add(Reshape(shape=shape, whole=True), part) if -1 in shape else call.add(Squeeze(axes=(0,)), part)
-    return call.add(Squeeze(axes=(axis,)), part)
+    return _without(call, part, axis)
 
 
 @reads("index", "index_select")
@@ -212,7 +225,8 @@ def gather(call: AtenCall) -> Value:
         if len(given) != 1:
             raise NotReadError("indices along several axes")
         axis, index = given[0]
-    if not isinstance(index, FixedTensor) or index.tensor.ndim != 1 or axis == 0:
+    of_images = axis == batch_axis(x, call.arguments["source_shape"])
+    if not isinstance(index, FixedTensor) or index.tensor.ndim != 1 or of_images:
         raise NotReadError("indices that are computed, or of the batch")
     return call.add(Gather(indices=tuple(int(i) for i in index.tensor), axis=axis), x)
 

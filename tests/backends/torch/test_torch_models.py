@@ -166,7 +166,30 @@ def attended(x, **how):
 
 
 LOWER = torch.ones(5, 5).tril().bool()
+
+
+def in_heads(x):
+    """Queries, keys and values of one product, each of two heads, before the batch: (3, N, heads, length, width)."""
+    return x.reshape(x.shape[0], 4, 3, 2, 3).permute(2, 0, 3, 1, 4)
+
+
+def fused(x):
+    """Attention as vision transformers write it."""
+    q, k, v = in_heads(x).unbind(0)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape[0], 4, 6)
+
+
+def apart(x):
+    """The same parts by other calls, one of them with its first axis kept."""
+    (q,), rest = in_heads(x)[:1], in_heads(x)[1:]
+    k, v = rest.chunk(2)
+    return q * k.squeeze(0) - v[0] + in_heads(x).split(2)[1][0]
+
+
 OTHER_FUNCTIONS = {
+    "parts_of_the_batch": (Lambda(lambda self, x: torch.cat(x.chunk(2), 1)), (3, 4)),
+    "images_one_by_one": (Lambda(lambda self, x: torch.stack([item * 2 for item in x.unbind()])), (3, 4)),
+    "images_after_an_axis": (Lambda(lambda self, x: torch.stack(x.transpose(0, 1).unbind(1))), (3, 4)),
     "softplus_threshold": (nn.Softplus(threshold=1), (3, 4)),
     "integers": (Lambda(lambda self, x: x.to(torch.int32).to(x.dtype)), (3, 4)),
     "booleans": (Lambda(lambda self, x: x.bool().to(x.dtype)), (3, 4)),
@@ -190,6 +213,8 @@ def test_what_would_be_read_as_another_function_is_refused(name):
 
 
 RIGHT = {
+    "fused_attention": (Lambda(lambda self, x: fused(x)), (4, 18)),
+    "parts_of_the_first_axis": (Lambda(lambda self, x: apart(x)), (4, 18)),
     "boolean_mask": (Lambda(lambda self, x: attended(x, attn_mask=LOWER)), (2, 5, 8)),
     "alpha_of_0": (Lambda(lambda self, x: torch.add(x, x.relu(), alpha=0)), (3, 4)),
     "in_place_in_turn": (Lambda(lambda self, x: in_turn(x)), (3, 4)),
