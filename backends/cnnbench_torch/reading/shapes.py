@@ -244,14 +244,6 @@ def filled(call: AtenCall) -> FixedTensor:
     return FixedTensor(torch.full(tuple(call.shape), value, dtype=torch.float64))
 
 
-@reads("channel_shuffle", "native_channel_shuffle")
-def channel_shuffle(call: AtenCall) -> Value:
-    """Channels of groups one by one."""
-    from cnnbench.spec.layers.rearrange import ChannelShuffle
-
-    return call.add(ChannelShuffle(groups=call["groups"]), call.value("self"))
-
-
 def batch_axis(value: Value, shape: Sequence[int]) -> int | None:
     """The axis of a value in which the images of a batch lie, None for a value that is the same for all.
 

@@ -18,7 +18,7 @@ from cnnbench.spec.layers import (
 )
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
 from cnnbench.spec.layers.padding import PadMode
-from cnnbench.spec.layers.rearrange import DepthToSpace, SpaceToDepth
+from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
 from cnnbench.spec.layers.resize import Resize
 from cnnbench_torch.reading.call import AtenCall, NotReadError, reads
 
@@ -217,3 +217,9 @@ def pixel_shuffle(call: AtenCall) -> Value:
 def pixel_unshuffle(call: AtenCall) -> Value:
     """Positions to channels, channel by channel."""
     return call.add(SpaceToDepth(block=call["downscale_factor"], order="CRD"), call.value("self"))
+
+
+@reads("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(call: AtenCall) -> Value:
+    """Channels of groups one by one."""
+    return call.add(ChannelShuffle(groups=call["groups"]), call.value("self"))
