@@ -7,7 +7,7 @@ import math
 import tracemalloc
 
 import pytest
-from cnnbench_numpy import programs
+from cnnbench_numpy import optimizers
 from loaded_backends import loaded_backend
 
 from cnnbench.execution.contract import ProgramOptions
@@ -38,7 +38,7 @@ def heavy_case():
 
 @pytest.mark.parametrize("check", [name for name in CHECKS if name not in ("classes", "special")])
 def test_a_check_holds_a_few_times_the_weights(check, monkeypatch, tmp_path):
-    for module in (blocks, programs):
+    for module in (blocks, optimizers):
         monkeypatch.setattr(module, "BLOCK", 2**14)  # of this network as a million of VGG
     for module in (cases, calibration):
         monkeypatch.setattr(module, "LARGE_PARAMETERS", 1000)  # few runs and steps, as of a large network
