@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cnnbench.spec.weights import Array
 
 Change = Callable[[Graph, dict[str, Any], dict[str, Shape]], list[str]]
-_NORMS = ("batch_norm", "layer_norm", "group_norm")
+_NORMS = ("batch_norm", "frozen_batch_norm", "layer_norm", "group_norm")
 _ABSENT = {  # by whether the layer is a normalisation, and the role of the array
     (True, "weight"): "normalisations have no scale in the file (scale=False): 1",
     (True, "bias"): "normalisations have no shift in the file (center=False): 0",

@@ -10,9 +10,11 @@ from cnnbench.spec.graph import Graph
 from cnnbench.spec.layers import Shape
 
 if TYPE_CHECKING:
+    from cnnbench.spec.interchange.keras_config import KerasModel
     from cnnbench.spec.weights import Array
 
 _GATES = {"lstm": "ifgo", "gru": "zrn", "rnn": "h"}  # Keras' order
+_LEAST_VARIANCE = 1e-14  # Normalization divides by 1e-7 at least
 _BY_ROWS = {"batch_norm", "frozen_batch_norm", "layer_norm", "prelu", "channel_affine"}
 
 
@@ -35,11 +37,38 @@ def placed(
         own = {name.removeprefix(prefix): result.pop(name) for name in list(result) if _is_of(name, prefix)}
         if node.layer.kind in _GATES:
             own = _recurrent(node.layer, own)
+        if node.layer.kind == "frozen_batch_norm" and "running_var" in own:
+            own["running_var"] = own["running_var"].clip(_LEAST_VARIANCE)
         order = orders.get(node.name)
         if order is not None:
             own = {role: _ordered(node.layer.kind, role, array, order) for role, array in own.items()}
         result |= {prefix + role: _shaped(array, expected.get(prefix + role)) for role, array in own.items()}
     return result
+
+
+def stated_statistics(config: Mapping[str, Any]) -> dict[str, Array]:
+    """The mean and variance that the configuration of a Normalization states, {} where they are variables.
+
+    Args:
+        config: Of the layer.
+    """
+    import numpy as np
+
+    if config.get("mean") is None:
+        return {}
+    return {
+        f"running_{name}": np.asarray(config[key], np.float64) for name, key in (("mean", "mean"), ("var", "variance"))
+    }
+
+
+def stated_arrays(model: KerasModel) -> dict[str, Array]:
+    """What layers of a model state in their configuration and have no variables for, by the network's names.
+
+    Args:
+        model: The configuration.
+    """
+    layers = (layer for layer in model.every_layer() if layer.cls == "Normalization")
+    return {f"{layer.name}.{own}": array for layer in layers for own, array in stated_statistics(layer.config).items()}
 
 
 def _is_of(name: str, prefix: str) -> bool:

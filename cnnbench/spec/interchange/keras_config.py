@@ -9,6 +9,7 @@ from typing import Any
 # A tensor: the layer that made it, which of its calls, and which of that call's results.
 Tensor = tuple[str, int, int]
 _INSIDE = ("layer", "forward_layer", "backward_layer", "cell")  # what wrappers keep of layers
+OWN_CLASS = "Custom>"  # before the name of a class that is not Keras'
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class KerasLayer:
 
     Args:
         path: Its name, behind those of the models that it is in.
-        cls: Its class.
-        config: Its own configuration.
+        cls: Its class, behind ``OWN_CLASS`` where Keras 3 says that it is the user's own.
+        config: Its own configuration; ``operands`` are the numbers that an operation is called with, None for a tensor.
         calls: The tensors that each of its calls reads; empty in a sequential model.
         model: What it holds, where it is a model itself.
     """
@@ -109,7 +110,23 @@ def _layer(item: Mapping[str, Any], version: str, path: tuple[str, ...]) -> Kera
     elif isinstance(config, list):
         model, config = _model(item, {"layers": config}, version, own), {}
     calls = tuple(tuple(_tensors(call)) for call in item.get("inbound_nodes", []))
-    return KerasLayer(own, str(item["class_name"]), config, calls, model)
+    if numbers := [found for call in item.get("inbound_nodes", []) if (found := _operands(call))]:
+        config = {**config, "operands": numbers}
+    return KerasLayer(own, _class(item), config, calls, model)
+
+
+def _class(item: Mapping[str, Any]) -> str:
+    """Keras 3 says from which module a class is: a user's may be called as a layer of Keras."""
+    cls = str(item["class_name"])
+    elsewhere = "module" in item and not f"{item['module']}.".startswith("keras.")
+    return OWN_CLASS + cls if elsewhere and item.get("registered_name") is not None else cls
+
+
+def _operands(call: Any) -> list[float | None]:
+    """The operands of a call of Keras 3, where some are numbers: those, and None for each of the others."""
+    found = call.get("args", []) if isinstance(call, Mapping) else []
+    numbers = [item if isinstance(item, int | float) and not isinstance(item, bool) else None for item in found]
+    return numbers if any(number is not None for number in numbers) else []
 
 
 def _tensors(call: Any) -> Iterator[Tensor]:

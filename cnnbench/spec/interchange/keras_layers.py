@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.keras_activations import activated, activation_layers
+from cnnbench.spec.interchange.keras_arrays import stated_statistics
 from cnnbench.spec.interchange.keras_builder import Construction, NotTranslatedError, Translation
 from cnnbench.spec.interchange.keras_config import KerasLayer
 from cnnbench.spec.interchange.keras_recurrent import RECURRENT
@@ -14,8 +15,10 @@ from cnnbench.spec.interchange.keras_windows import WINDOWS
 from cnnbench.spec.layers import (
     Add,
     BatchNorm,
+    ChannelAffine,
     Concat,
     Flatten,
+    FrozenBatchNorm,
     GroupNorm,
     LayerNorm,
     Linear,
@@ -28,7 +31,7 @@ from cnnbench.spec.layers.shape import Expand, Reshape, Transpose, Unsqueeze
 
 _IDENTITIES = re.compile(
     r"(Alpha|Gaussian|Spatial)?Dropout([123]D)?|GaussianNoise|ActivityRegularization|Identity|Masking|"
-    r"Random\w+|StopGradient|DropPath|StochasticDepth"
+    r"Random\w+|StopGradient|(Custom>)?(DropPath|StochasticDepth)"
 )
 
 
@@ -95,6 +98,8 @@ def _shape(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> 
 
 
 def _merge(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
+    if "operands" in layer.config:
+        return [making.plain(_with_number(layer), *values)]
     if layer.cls == "Concatenate":
         return [making.plain(Concat(axis=layer.config.get("axis", -1)), *values)]
     if layer.cls == "Add":
@@ -102,6 +107,22 @@ def _merge(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> 
     kinds = {"Multiply": Multiply, "Subtract": Subtract, "Average": Mean}
     kinds |= {"Maximum": Maximum, "Minimum": Minimum}
     return [making.plain(kinds[layer.cls](), *values)]
+
+
+def _with_number(layer: KerasLayer) -> Affine:
+    """``x + 3.0``, ``3.0 - x`` and ``x * 2.0``, of which Keras makes operations."""
+    calls = layer.config["operands"]
+    if len(calls) == 1 and len(layer.calls) == 1 and len(calls[0]) == 2:
+        first, second = calls[0]
+        number = float(second if first is None else first)
+        made = {
+            "Add": Affine(shift=number),
+            "Multiply": Affine(scale=number),
+            "Subtract": Affine(shift=-number) if first is None else Affine(scale=-1.0, shift=number),
+        }
+        if layer.cls in made:
+            return made[layer.cls]
+    raise NotTranslatedError(f"{layer.name} ({layer.cls}): its operands {calls} are not known here")
 
 
 def _activation(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
@@ -125,6 +146,32 @@ def _rescaling(making: Construction, layer: KerasLayer, values: Sequence[Value])
     return [making.plain(Affine(scale=float(scale), shift=float(offset)), values[0])]
 
 
+def _normalization(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
+    """(x - mean) / max(sqrt(variance), 1e-7); the limit goes into the variance."""
+    config, axis = layer.config, layer.config["axis"]
+    (axis,) = axis if isinstance(axis, list) and len(axis) == 1 else (axis,)
+    if config.get("invert") or not isinstance(axis, int):
+        raise NotTranslatedError(f"{layer.name} (Normalization): inverted, or along axis {axis}")
+    value = making.moved(values[0], axis, 1)
+    for name, array in stated_statistics(config).items():
+        if array.shape != (value.shape[1],):
+            raise NotTranslatedError(f"{layer.name} (Normalization): a {name} that is not one number a channel")
+    (value,) = making.weighted(layer.name, FrozenBatchNorm(eps=0.0), value)
+    return [making.moved(value, 1, axis)]
+
+
+def _layer_scale(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
+    """Of keras.applications' ConvNeXt: a factor for each channel."""
+    (value,) = making.weighted(layer.name, ChannelAffine(), making.moved(values[0], -1, 1))
+    return [making.moved(value, 1, -1)]
+
+
+def _scaled_sum(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
+    """Of keras.applications' InceptionResNetV2: the first input and a multiple of the second."""
+    scaled = making.plain(Affine(scale=float(layer.config["scale"])), values[1])
+    return [making.plain(Add(), values[0], scaled)]
+
+
 def _embedding(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
     config = layer.config
     made = TokenEmbedding(num_embeddings=config["input_dim"], embedding_dim=config["output_dim"])
@@ -142,6 +189,9 @@ _TRANSLATIONS: Mapping[str, Translation] = {
     "Activation|ReLU|LeakyReLU|ELU|Softmax|ThresholdedReLU": _activation,
     "PReLU": _prelu,
     "Rescaling": _rescaling,
+    "Normalization": _normalization,
+    "LayerScale": _layer_scale,
+    "CustomScaleLayer": _scaled_sum,
     "Embedding": _embedding,
     **WINDOWS,
     **RECURRENT,

@@ -8,7 +8,7 @@ from cnnbench.errors import SpecError
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.interchange.fitting import KerasArrays, expected_shapes
 from cnnbench.spec.interchange.keras_adjustments import with_defaults
-from cnnbench.spec.interchange.keras_arrays import placed
+from cnnbench.spec.interchange.keras_arrays import placed, stated_arrays
 from cnnbench.spec.interchange.keras_builder import Construction, NotTranslatedError, run_model
 from cnnbench.spec.interchange.keras_config import KerasModel
 from cnnbench.spec.interchange.keras_layers import translation
@@ -56,7 +56,7 @@ def read_configuration(found: KerasArrays, given: GivenInputs, name: str) -> Rea
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output{i}": item for i, item in enumerate(outputs)}
     graph = channels_first(lower(builder.build(named)))
     expected = expected_shapes(graph)
-    arrays = placed(graph, found, {}, expected)
+    arrays = placed(graph, {**found, **stated_arrays(model)}, {}, expected)
     notes = with_defaults(graph, arrays, expected)
     arrays = {key: arrays[key] for key in expected if key in arrays}
     check_fits(graph, arrays, where=name)

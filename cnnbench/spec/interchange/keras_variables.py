@@ -30,6 +30,7 @@ _ROLES = {
 }
 _SEPARABLE = {"depthwise_kernel": "depthwise.weight", "bias": "pointwise.bias"}
 _RECURRENT = {"kernel": "weight_ih"}
+_STATISTICS = {"mean": "running_mean", "variance": "running_var"}
 _CELLS = ("lstm", "gru", "simplernn", "cudnnlstm", "cudnngru")
 
 
@@ -67,6 +68,8 @@ def _named(cls: str, config: Mapping[str, Any] | None, count: int) -> tuple[str,
         return ("embeddings",)
     if cls == "prelu":
         return ("alpha",)
+    if cls == "layerscale":
+        return ("gamma",)
     if cls == "normalization":
         return ("mean", "variance", "count")[:count]
     moving = {"batchnormalization": ("moving_mean", "moving_variance")}.get(cls)
@@ -97,6 +100,8 @@ def role(cls: str, name: str) -> str:
         return _SEPARABLE[name]
     if known.removesuffix("cell") in _CELLS and name in _RECURRENT:
         return _RECURRENT[name]
+    if known == "normalization" and name in _STATISTICS:
+        return _STATISTICS[name]
     return _ROLES.get(name, name)
 
 

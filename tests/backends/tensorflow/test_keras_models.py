@@ -76,7 +76,15 @@ def recurrent():
     )
 
 
-@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent])
+def prepared():
+    """Numbers as operands, and normalisations by variables and by what the configuration states."""
+    image = keras.Input((6, 6, 3))
+    x = layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[0.1, 0.0, 4.0])(image)
+    x = layers.Conv2D(4, 3)(layers.Normalization(name="learnt")(x))
+    return keras.Model(image, (2.0 - layers.ReLU(6.0)(x + 3.0)) * 0.5 - 1.0)
+
+
+@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent, prepared])
 def test_a_model_is_read_as_what_it_computes(make):
     model = make()
     weights = [np.random.default_rng(i).uniform(0.5, 1.5, w.shape) * 0.3 for i, w in enumerate(model.get_weights())]
@@ -124,6 +132,21 @@ def test_a_file_is_read_as_the_model(tmp_path):
     saved, live = read(tmp_path / "net.keras", GivenInputs()), read(model, GivenInputs())
     assert saved.graph.digest == live.graph.digest
     assert all(np.array_equal(saved.arrays[name], array) for name, array in live.arrays.items())
+
+
+def test_a_class_of_the_users_is_not_taken_for_a_layer_of_keras_that_is_called_alike():
+    class Flatten(layers.Layer):
+        def call(self, x):
+            return keras.ops.relu(x)
+
+    @keras.saving.register_keras_serializable()
+    class LayerScale(layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    for own in (Flatten, LayerScale):
+        with pytest.raises(SpecError, match="what this class computes is not known here"):
+            read(keras.Sequential([keras.Input((4, 4, 3)), own()]), GivenInputs())
 
 
 MASKED = {  # made in the test: a layer with state starts TensorFlow, and collecting a file must not
