@@ -245,7 +245,7 @@ class PatchedClock(Deceitful):
                         if value is right:
                             setattr(module, name, slow)
             time.perf_counter = slow
-            Clock.__init__.__defaults__ = (slow,)
+            Clock.__init__.__defaults__ = (slow, *(Clock.__init__.__defaults__ or ())[1:])
             for item in gc.get_objects():
                 if isinstance(item, Clock):
                     object.__setattr__(item, "now", slow)
