@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnbench.errors import SpecError
 from cnnbench.face.foreign_models import reader_of_model
 from cnnbench.face.networks import Image, Network, load
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cnnbench.porting.alignment import Alignment, NodePair
-    from cnnbench.porting.normal_form import PlainNetwork
-    from cnnbench.spec.graph import Node
-    from cnnbench.spec.interchange.model_readers import GivenInputs, ModelCode
-
-    Arrays = Mapping[str, NDArray[Any]]
-
-_BASE = 4096  # two digits of it number the elements of any model, and float32 holds each
-_FIRST = 3.0  # is added, since a reader may take what is 0 or 1 throughout for nothing
 
 
 def convert_weights(reference: Network, model: Any, *, image: Image = None) -> Any:
@@ -37,9 +23,7 @@ def convert_weights(reference: Network, model: Any, *, image: Image = None) -> A
         SpecError: A layer with weights has no counterpart, or one of another shape; or the model's graph computes a
             weight from others.
     """
-    import numpy as np
-
-    from cnnbench.porting.alignment import align
+    from cnnbench.porting.converting import converted
     from cnnbench.porting.normal_form import normal_form
     from cnnbench.spec.interchange.model_readers import GivenInputs
 
@@ -47,78 +31,7 @@ def convert_weights(reference: Network, model: Any, *, image: Image = None) -> A
     if reader is None:
         received = f"{type(model).__module__}.{type(model).__qualname__}"
         raise SpecError("this is no model that is read", received=received)
-    code, source = reader.code(), load(reference, image=image)
+    source = load(reference, image=image)
     shapes = tuple(item.shape for item in source.graph.inputs)
     given = GivenInputs(image=shapes[0]) if len(shapes) == 1 and len(shapes[0]) > 1 else GivenInputs(shapes)
-    ours = normal_form(source.graph, source.arrays)
-    read = code.read(model, given)
-    theirs = normal_form(read.graph, read.arrays)
-    wanted = _wanted(align(ours, theirs), ours, theirs)
-    held = code.weights(model)
-    flat = np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in held])
-    places = _places(code, model, given, held)
-    seen = np.zeros(flat.size, bool)
-    for name, array in wanted.items():
-        at = places[name].reshape(-1)
-        if at.size != array.size or not (at == np.floor(at)).all() or seen[at.astype(np.int64)].any():
-            raise SpecError("the model's graph computes a weight from others", where=name, remedy="set it by hand")
-        seen[at.astype(np.int64)] = True
-        flat[at.astype(np.int64)] = array.reshape(-1)
-    return code.with_weights(model, _split(flat, held))
-
-
-def _split(flat: NDArray[Any], like: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    import numpy as np
-
-    parts = np.split(flat, np.cumsum([array.size for array in like])[:-1])
-    return [part.reshape(array.shape) for part, array in zip(parts, like, strict=True)]
-
-
-def _places(code: ModelCode, model: Any, given: GivenInputs, held: Sequence[NDArray[Any]]) -> Arrays:
-    """For each array of the normal form the places of its elements among the model's, found by reading numbers."""
-    import numpy as np
-
-    from cnnbench.porting.normal_form import normal_form
-
-    numbers = np.arange(sum(array.size for array in held), dtype=np.float64)
-    digits = []
-    for digit in (numbers // _BASE, numbers % _BASE):
-        read = code.read(code.with_weights(model, _split(digit + _FIRST, held)), given)
-        digits.append(normal_form(read.graph, read.arrays).arrays)
-    high, low = digits
-    return {name: (np.asarray(high[name], np.float64) - _FIRST) * _BASE + low[name] - _FIRST for name in high}
-
-
-def _wanted(found: Alignment, ours: PlainNetwork, theirs: PlainNetwork) -> dict[str, NDArray[Any]]:
-    """What the candidate's arrays become, by their names in its normal form."""
-    import numpy as np
-
-    wanted: dict[str, NDArray[Any]] = {}
-    for pair in found.pairs:
-        one, two = ({spec.name for spec in _specs(node, of)} for node, of in zip(pair, (ours, theirs), strict=True))
-        for role in sorted(one | two):
-            name, other = (f"{node.owner}.{role}" for node in pair)
-            array, held = ours.arrays.get(name), theirs.arrays.get(other)
-            if array is None and held is not None and role == "bias":
-                array = np.zeros(held.shape)
-            if held is None and array is not None and role == "bias" and not array.any():
-                continue
-            if array is None or held is None or array.shape != held.shape:
-                raise _unlike(pair, role, array, held)
-            wanted[other] = np.asarray(array, np.float64)
-    for nodes, network, side in ((found.missing, ours, "model"), (found.extra, theirs, "reference")):
-        left = [node.name for node in nodes if _specs(node, network)]
-        if left:
-            raise SpecError(f"layers with weights have no counterpart in the {side}", received=", ".join(left[:8]))
-    return wanted
-
-
-def _specs(node: Node, network: PlainNetwork) -> tuple[Any, ...]:
-    shapes = network.graph.input_shapes(node)
-    return (*node.layer.weights(shapes), *node.layer.state(shapes))
-
-
-def _unlike(pair: NodePair, role: str, one: Any, two: Any) -> SpecError:
-    shapes = ["no such array" if array is None else "x".join(map(str, array.shape)) for array in (one, two)]
-    where = f"{role} of {pair.reference.name} and {pair.candidate.name}"
-    return SpecError("two layers do not have the same arrays", where=where, received=shapes[1], expected=shapes[0])
+    return converted(normal_form(source.graph, source.arrays), reader.code(), model, given)
