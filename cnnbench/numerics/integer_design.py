@@ -41,11 +41,15 @@ class InexactError(CnnbenchError):
 
 @dataclass
 class Design:
-    """The walk over a network that chooses its arrays. ``errors`` bounds the error of each value that is not exact."""
+    """The walk over a network that chooses its arrays.
+
+    ``errors`` bounds the error of each value that is not exact; nodes of the kinds in ``rounding`` are cut.
+    """
 
     case: Case
     graph: Graph
     draw: str
+    rounding: frozenset[str] = frozenset()
     values: dict[str, Array] = field(default_factory=dict)
     errors: dict[str, Array] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -75,7 +79,7 @@ class Design:
         """Whether the node stays: its values are exact, or their error is small and can be followed to the outputs."""
         inputs = tuple(self.values[value] for value in node.inputs)
         wrong = any(value in self.errors for value in node.inputs)
-        if wrong and node.name not in self.followed:
+        if node.layer.kind in self.rounding or (wrong and node.name not in self.followed):
             return False
         if not self._choose(node, inputs):
             return False

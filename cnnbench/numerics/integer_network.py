@@ -52,18 +52,19 @@ class IntegerNetwork:
     errors: Mapping[str, Array] = field(default_factory=dict)
 
 
-def integer_network(case: Case, draw: str) -> IntegerNetwork:
+def integer_network(case: Case, draw: str, rounding: frozenset[str] = frozenset()) -> IntegerNetwork:
     """The network of a case on integers.
 
     Args:
         case: Whose graph, shapes and precision it has.
         draw: ``dense``: no weight is 0; ``sparse``: each layer hands its channels on, so that each element counts.
+        rounding: Kinds that a program rounds although their results are exact: their nodes are left out.
 
     Raises:
         InexactError: No part of it is exact.
     """
     graph = lower(case.graph)
-    design = Design(case, graph, draw)
+    design = Design(case, graph, draw, rounding)
     design.run()
     if not any(
         f"{n.owner}.{s.name}" in design.arrays for n in graph.nodes for s in n.layer.weights(graph.input_shapes(n))
@@ -88,13 +89,13 @@ def integer_network(case: Case, draw: str) -> IntegerNetwork:
     )
 
 
-def kept_network(oracle: Oracle, draw: str) -> IntegerNetwork:
+def kept_network(oracle: Oracle, draw: str, rounding: frozenset[str] = frozenset()) -> IntegerNetwork:
     """As ``integer_network``, from the oracle's cache where it is there, without the values within the network."""
     case = oracle.case
 
     def fill(entry: CacheEntry) -> None:
         try:
-            made = integer_network(case, draw)
+            made = integer_network(case, draw, rounding)
         except InexactError as error:
             entry.write("said", np.array(str(error)))
             return
@@ -103,7 +104,8 @@ def kept_network(oracle: Oracle, draw: str) -> IntegerNetwork:
                 entry.write(f"{group}.{i}", arrays[name])
         entry.write("cut", np.array(json.dumps(made.cut)))
 
-    entry = oracle.cache.entry(case.key("integer network", draw=draw), fill)
+    more = {"rounding": sorted(rounding)} if rounding else {}
+    entry = oracle.cache.entry(case.key("integer network", draw=draw, **more), fill)
     if entry.has("said"):
         raise InexactError(str(entry.read("said")))
     cut = tuple(json.loads(str(entry.read("cut"))))

@@ -30,6 +30,7 @@ Array = NDArray[Any]
 LOCATED_AT = 0.25  # of the envelope: right programs use less, so that the first wrong value is seen where it arises
 ROUNDED = 8.0
 FORM = "a share of the envelope"
+ROUNDS = "rounds"  # the detail of an outcome without a verdict: the kind of the node that only rounds
 Programs = Callable[[], Iterable[BisectedProgram]]
 Excuse = Callable[[BisectedProgram, WrongNodes], bool]
 
@@ -66,7 +67,8 @@ def with_node(
         return outcome.model_copy(update={"message": f"{head}; the prefixes of the program are right"})
     if only_rounds is not None and only_rounds(program, found):
         said = f"{NOT_APPLICABLE}{found.nodes[0]} rounds where others are exact: {describe(found.failure)}"
-        return outcome.model_copy(update={"status": "skipped", "message": said, "details": {}})
+        kind = found.part[0].node(found.nodes[0]).layer.kind
+        return outcome.model_copy(update={"status": "skipped", "message": said, "details": {ROUNDS: kind}})
     said = f"{head}; the program goes wrong at {found.text}: {describe(found.failure)}"
     return outcome.model_copy(update={"message": said, **_shown(outcome, oracle, program, found)})
 
