@@ -90,7 +90,13 @@ def integer_network(case: Case, draw: str, rounding: frozenset[str] = frozenset(
 
 
 def kept_network(oracle: Oracle, draw: str, rounding: frozenset[str] = frozenset()) -> IntegerNetwork:
-    """As ``integer_network``, from the oracle's cache where it is there, without the values within the network."""
+    """As ``integer_network``, from the oracle's cache where it is there, without the values within the network.
+
+    Args:
+        oracle: Of the case; its cache keeps the network.
+        draw: As for ``integer_network``.
+        rounding: As for ``integer_network``.
+    """
     case = oracle.case
 
     def fill(entry: CacheEntry) -> None:
