@@ -111,7 +111,27 @@ def made_in(model: Any, dtype: str, weights: Sequence[Any]) -> Any:
     text = json.loads(model.to_json())
     copy = keras.models.model_from_json(json.dumps(_policies(text, dtype)))
     copy.set_weights([np.asarray(item, np.float64) for item in weights])
+    for layer in copy._flatten_layers():
+        _take_statistics(layer, dtype)
     return copy
+
+
+def _take_statistics(layer: Any, dtype: str) -> None:
+    """Lets layers that prepare images compute with the numbers that they have.
+
+    Keras takes those of a Normalization from its variables when it loads a file, not when they are set; and what the
+    configuration states it rounds to float32, whatever the layer's precision.
+    """
+    kind = type(layer).__name__
+    if kind == "Normalization" and layer.input_mean is None:
+        layer.finalize_state()
+    elif kind == "Normalization" and layer.built:
+        for name, given in (("mean", layer.input_mean), ("variance", layer.input_variance)):
+            wide, shape = np.asarray(given, np.float64), tuple(getattr(layer, name).shape)
+            wide = wide.reshape(shape) if wide.size == np.prod(shape) else np.broadcast_to(wide, shape)
+            setattr(layer, name, tf.constant(wide, dtype))
+    elif kind == "Rescaling":
+        layer.scale, layer.offset = (np.asarray(item, np.float64) for item in (layer.scale, layer.offset))
 
 
 def _policies(content: Any, dtype: str) -> Any:

@@ -138,6 +138,9 @@ def _general_keras(model: Any, size: int) -> None:
         kind = {"gamma": "scale", "beta": "shift", "bias": "shift"}.get(variable.name, "")
         if not variable.name.startswith("moving"):
             variable.assign(_drawn(random, kind, variable.numpy()))
+    for layer in model.layers:
+        if type(layer).__name__ == "Normalization":
+            layer.finalize_state()  # else it computes with the statistics that it was built with
     norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:

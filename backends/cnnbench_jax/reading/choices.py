@@ -6,9 +6,10 @@ from typing import Any
 
 from cnnbench.spec.layers import ELU, ReLU
 from cnnbench.spec.layers.arithmetic import Clip
-from cnnbench.spec.layers.rectifier import LeakyReLU
+from cnnbench.spec.layers.rectifier import LeakyReLU, PReLU
 from cnnbench_jax.reading.call import JaxCall, reads
-from cnnbench_jax.reading.draft import Draft, Drafted, Operand, UnreadFormError
+from cnnbench_jax.reading.draft import Draft, Drafted, FixedArray, Operand, UnreadFormError, inverse
+from cnnbench_jax.reading.joining import with_parameter
 
 _NONE_KNOWN = "a choice between values that is none of the known activations: jax.nn has those"
 
@@ -106,11 +107,26 @@ def leaky(draft: Draft, x: Drafted, below: Drafted, above: Drafted) -> Drafted:
         return draft.add(Clip(maximum=0.0), x)
     if above is x and below.kind == "scalar_affine" and below.inputs[0] is x and layer.shift == 0:
         return draft.add(LeakyReLU(negative_slope=layer.scale), x)
+    if above is x and below.kind == "multiply" and (found := with_parameter(below)) is not None and found[0] is x:
+        return _with_slopes(draft, x, found[1])
     inner, alpha = (below.inputs[0], layer.scale) if below.kind == "scalar_affine" and not layer.shift else (below, 1.0)
     grown = inner.kind == "elementwise" and inner.layer.function == "expm1"
     if above is x and grown and (inner.inputs[0] is x or _zero_above(inner.inputs[0], x)):
         return draft.add(ELU(alpha=alpha), x)
     raise UnreadFormError(_NONE_KNOWN)
+
+
+def _with_slopes(draft: Draft, x: Drafted, slopes: FixedArray) -> Drafted:
+    """A leaky ReLU whose slope is a parameter: one, or one for each place along an axis."""
+    array, rank = slopes.compact(), len(x.shape)
+    given = FixedArray(array.reshape(-1), slopes.name)
+    if array.size == 1:
+        return draft.add(PReLU(slopes="one"), x, weight=given)
+    axis = next((i for i in range(1, rank) if slopes.along(rank, i, x.shape[i])), None)
+    if axis is None:
+        raise UnreadFormError("a slope for each element: PReLU has one, or one for each channel")
+    order = (0, axis, *(i for i in range(1, rank) if i != axis))
+    return draft.moved(draft.add(PReLU(slopes="channel"), draft.moved(x, order), weight=given), inverse(order))
 
 
 def _zero_above(found: Drafted, x: Drafted) -> bool:

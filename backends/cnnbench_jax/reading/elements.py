@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from cnnbench.spec.layers import Add, ReLU, ReLU6, Sigmoid, Tanh
@@ -64,12 +65,16 @@ def aligned(call: JaxCall) -> list[Drafted]:
     Args:
         call: The operation.
     """
-    return [_of_rank(call, call.value(position), len(call.shape)) for position in (0, 1)]
+    return [_of_rank(call, position, len(call.shape)) for position in (0, 1)]
 
 
-def _of_rank(call: JaxCall, x: Drafted, rank: int) -> Drafted:
+def _of_rank(call: JaxCall, position: int, rank: int) -> Drafted:
     from cnnbench.spec.layers.shape import Unsqueeze
 
+    if (fixed := call.fixed(position)) is not None and fixed.array.ndim < rank:
+        array = fixed.array.reshape((1,) * (rank - fixed.array.ndim) + fixed.array.shape)
+        return call.draft.value(replace(fixed, array=array))
+    x = call.value(position)
     return x if len(x.shape) == rank else call.add(Unsqueeze(axes=tuple(range(rank - len(x.shape)))), x)
 
 

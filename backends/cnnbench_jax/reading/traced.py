@@ -17,7 +17,7 @@ from cnnbench.spec.interchange.model_readers import Unread
 from cnnbench_jax.reading.call import HANDLERS, JaxCall
 from cnnbench_jax.reading.draft import BATCH, Draft, Drafted, FixedArray, Operand, UnreadFormError
 
-for _family in ("elements", "choices", "shapes", "windows", "products", "joining", "normalizations"):
+for _family in ("elements", "choices", "shapes", "gathering", "windows", "products", "joining", "normalizations"):
     import_module(f"cnnbench_jax.reading.{_family}")
 
 HELP = (

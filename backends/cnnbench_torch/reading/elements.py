@@ -174,6 +174,16 @@ def multiply(call: AtenCall) -> Value:
     return call.add(Multiply(), *_operands(call))
 
 
+@reads("addcmul", "addcmul_")
+def add_product(call: AtenCall) -> Value:
+    """self + value tensor1 tensor2."""
+    x, one, two = call.aligned([call.value(name) for name in ("self", "tensor1", "tensor2")])
+    made = call.add(Multiply(), one, two, part="product")
+    if call["value"] != 1:
+        made = call.add(Affine(scale=float(call["value"])), made, part="scale")
+    return call.add(Add(broadcast=x.shape != made.shape), x, made)
+
+
 @reads("div", "div_")
 def divide(call: AtenCall) -> Value:
     """By a number it is an affine map."""

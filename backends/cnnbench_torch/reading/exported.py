@@ -15,8 +15,9 @@ from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.interchange.model_readers import ReadModel, Unread
 from cnnbench_torch.reading.aliases import shared_memory
 from cnnbench_torch.reading.call import BATCH, HANDLERS, AtenCall, FixedTensor, NotReadError, ReadProgram
+from cnnbench_torch.reading.regions import without_regions
 
-for _family in ("elements", "normalizations", "products", "reductions", "shapes", "windows"):
+for _family in ("elements", "normalizations", "patches", "products", "reductions", "shapes", "windows"):
     import_module(f"cnnbench_torch.reading.{_family}")
 
 HELP = (
@@ -40,6 +41,7 @@ def read_program(program: Any, name: str, shapes: Sequence[tuple[int, ...]]) -> 
         SpecError: Parts that are not read, all of them named.
     """
     reading = ReadProgram(Builder(name))
+    reading.notes += without_regions(program)
     environment = _inputs(program, reading, shapes)
     unread = Unread("PyTorch")
     failed: set[Any] = set()
@@ -169,6 +171,9 @@ def _folded(node: Any, op: str, arguments: dict[str, Any]) -> Any:
             return item.tensor.clone() if op.endswith("_") and item.name else item.tensor  # views see the change
         return [plain(part) for part in item] if isinstance(item, list) else item
 
+    kinds = {item.tensor.dtype for item in sources if item.tensor.is_floating_point()}
+    if len(kinds) > 1:  # parameters are held in float64; what the program makes of nothing has the type that it says
+        arguments = {name: _widened(item) for name, item in arguments.items()}
     positional, keywords = [], {}
     for item in node.target._schema.arguments:
         if item.kwarg_only:
@@ -181,6 +186,13 @@ def _folded(node: Any, op: str, arguments: dict[str, Any]) -> Any:
     if isinstance(made, torch.Tensor):
         return FixedTensor(made, name)
     return tuple(FixedTensor(item, "") for item in made) if isinstance(made, list | tuple) else made
+
+
+def _widened(item: Any) -> Any:
+    """Constants in float64."""
+    if isinstance(item, FixedTensor) and item.tensor.is_floating_point():
+        return FixedTensor(item.tensor.double(), item.name)
+    return [_widened(part) for part in item] if isinstance(item, list) else item
 
 
 def _path(node: Any) -> tuple[str, bool]:

@@ -11,6 +11,7 @@ from cnnbench.spec.layers.arithmetic import Affine, Elementwise
 from cnnbench.spec.layers.merge import Subtract
 from cnnbench.spec.layers.reduction import Reduce
 from cnnbench_torch.reading.call import AtenCall, NotReadError, reads
+from cnnbench_torch.reading.shapes import batch_axis
 
 _REDUCTIONS: dict[str, Any] = {"mean": "mean", "sum": "sum", "amax": "max", "amin": "min", "logsumexp": "log_sum_exp"}
 
@@ -29,7 +30,7 @@ def reduce(call: AtenCall) -> Value:
 def _reduced(call: AtenCall, x: Value) -> tuple[int, ...]:
     given, rank = call.arguments.get("dim"), len(x.shape)
     axes = tuple(sorted(axis % rank for axis in ([given] if isinstance(given, int) else given or range(rank))))
-    if 0 in axes:
+    if batch_axis(x, call.arguments["source_shape"]) in axes:
         raise NotReadError("over the batch")
     return axes
 

@@ -14,8 +14,10 @@ from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
 from cnnbench.spec.layers.shape import Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
 from cnnbench_torch.reading.call import BATCH, AtenCall, FixedTensor, NotReadError, reads
 
+_VIEWS = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "squeeze_", "unsqueeze_")
 
-@reads("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "squeeze_", "unsqueeze_")
+
+@reads(*_VIEWS, "reshape_as", "view_as")
 def reshape(call: AtenCall) -> Value:
     """Whatever it is called: the same values in row-major order."""
     return reshaped(call, call.value("self"), call.arguments["source_shape"], call.shape)
@@ -136,9 +138,11 @@ def concat(call: AtenCall) -> Value:
 def stack(call: AtenCall) -> Value:
     """Along a new axis."""
     axis = call["dim"] % len(call.shape)
-    if axis == 0:
-        raise NotReadError("a stack along a new first axis")
-    parts = [call.add(Unsqueeze(axes=(axis,)), call.as_value(item), part="unsqueeze") for item in call["tensors"]]
+    values, one = [call.as_value(item) for item in call["tensors"]], call.shape[:axis] + call.shape[axis + 1 :]
+    if axis == 0:  # in front of the images' axis
+        parts = [reshaped(call, value, one, (1, *one), "unsqueeze") for value in values]
+    else:
+        parts = [call.add(Unsqueeze(axes=(axis,)), value, part="unsqueeze") for value in values]
     return call.add(Concat(axis=axis), *parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from cnnbench.spec.layers import (
     Pad,
 )
 from cnnbench.spec.layers.conv_transpose import ConvTranspose
+from cnnbench.spec.layers.indexing import Slice
 from cnnbench.spec.layers.padding import PadMode
 from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
 from cnnbench.spec.layers.resize import Resize
@@ -151,16 +153,23 @@ def replication_pad(call: AtenCall) -> Value:
 
 def _padded(call: AtenCall, given: Sequence[int], mode: PadMode, value: float) -> Value:
     x = call.value("self" if "self" in call.arguments else "input")
-    if any(size < 0 for size in given):
-        raise NotReadError("a negative padding crops: slice instead")
     pairs = [(0, 0)] * len(x.shape)
     for i in range(len(given) // 2):
         pairs[-1 - i] = (given[2 * i], given[2 * i + 1])
     if pairs[0] != (0, 0):
         raise NotReadError("the batch is padded")
-    if not any(map(any, pairs)):
+    axes = tuple(axis for axis, (low, high) in enumerate(pairs) if low < 0 or high < 0)
+    if axes:
+        if mode != "constant":
+            raise NotReadError("a negative padding that mirrors or repeats: slice instead")
+        starts = tuple(max(-pairs[axis][0], 0) for axis in axes)
+        ends = tuple(x.shape[axis] + min(pairs[axis][1], 0) for axis in axes)
+        x = call.add(Slice(starts=starts, ends=ends, axes=axes), x, part="crop")
+    grown = tuple((max(low, 0), max(high, 0)) for low, high in pairs[1:])
+    if not any(map(any, grown)):
         return x
-    return call.add(Pad(padding=tuple(pairs[1:]), mode=mode, value=value), x)
+    constant: Any = value if math.isfinite(value) else "inf" if value > 0 else "-inf"
+    return call.add(Pad(padding=grown, mode=mode, value=constant), x)
 
 
 @reads("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")

@@ -292,6 +292,13 @@ OTHERS = {
         {"s": (3,)},
         (4, 4, 3),
     ),
+    "nearest": (lambda p, x: jax.image.resize(x, (len(x), 8, 3, 3), "nearest"), {}, (4, 6, 3)),
+    "taken": (
+        lambda p, x: jnp.take(x, jnp.array([2, 0, -1]), axis=2) + x[:, 1, jnp.array([0, 1, 1]), None].mT,
+        {},
+        (4, 3),
+    ),
+    "outer_places": (lambda p, x: x[:, jnp.arange(3)[:, None], jnp.array([[2, 0]]), 1:], {}, (4, 5, 3)),
     "outputs": (lambda p, x: {"a": x + 1, "b": (1 - x) * 2 / (jnp.abs(x) + p["c"])}, {"c": ()}, (3,)),
     "shared": (lambda p, x: nn.relu(nn.relu(x @ p["w"] + p["b"]) @ p["w"] + p["b"]), {"w": (4, 4), "b": (4,)}, (4,)),
 }
@@ -350,6 +357,11 @@ REFUSED = {
     "nan_to_other": (lambda p, x: jnp.where(jnp.isnan(x), x + 1, jnp.tanh(x)), "other values in the place of NaN"),
     "nan_of_other": (lambda p, x: jnp.where(jnp.isnan(x * p["w"]), x, nn.softplus(x)), "in the place of NaN"),
     "gelu_capped": (lambda p, x: jnp.where(x > 20, 20, nn.gelu(x)), "none of the known activations"),
+    "slope_for_each_element": (lambda p, x: jnp.where(x > 0, x, p["table"] * x), "a slope for each element"),
+    "other_above": (lambda p, x: jnp.where(x > 0, 2 * x, p["w"] * x), "none of the known activations"),
+    "slope_of_other": (lambda p, x: jnp.where(x > 0, x, p["w"] * (x + 1)), "none of the known activations"),
+    "pairs_of_places": (lambda p, x: x[:, jnp.array([0, 2]), jnp.array([1, 3])], "along two axes together"),
+    "places_outside": (lambda p, x: x.at[:, jnp.array([5])].get(mode="fill", fill_value=0), "places 5 to 5"),
     "threshold_that_is_0_now": (lambda p, x: jnp.where(x > p["zero"], x, 0), "none of the known activations"),
 }
 
@@ -357,10 +369,17 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_choice_that_is_no_layer_is_refused(name):
     function, expected = REFUSED[name]
-    parameters = {"w": np.ones(4, np.float32), "zero": np.zeros(4, np.float32)}
+    parameters = {"w": np.ones(4, np.float32), "table": np.ones((3, 4), np.float32), "zero": np.zeros(4, np.float32)}
     with pytest.raises(SpecError) as error:
         read((function, parameters), GivenInputs(((3, 4),)))
     assert expected in str(error.value.received)
+
+
+@pytest.mark.parametrize(("shape", "slopes"), [((), "one"), ((1,), "one"), ((3,), "channel"), ((5, 1, 1), "channel")])
+def test_a_choice_with_a_trained_slope_is_a_prelu(shape, slopes):
+    found = read_and_compared(lambda p, x: jnp.where(x >= 0, x, p["a"] * x), drawn({"a": shape}), (5, 4, 3))
+    (node,) = (node for node in found.graph.nodes if node.layer.kind != "transpose")
+    assert (node.layer.kind, node.layer.slopes) == ("prelu", slopes)
 
 
 def test_logaddexp_is_read_with_its_choice():

@@ -84,7 +84,14 @@ def prepared():
     return keras.Model(image, (2.0 - layers.ReLU(6.0)(x + 3.0)) * 0.5 - 1.0)
 
 
-@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent, prepared])
+def statistics():
+    """As applications prepare images: with statistics that float32 does not hold, and by variables."""
+    image = keras.Input((6, 6, 3))
+    x = layers.Normalization(mean=[0.485, 0.4, 0.3], variance=[0.1, 0.7, 0.3])(layers.Rescaling(1 / 127.5, -0.1)(image))
+    return keras.Model(image, layers.Conv2D(4, 3)(layers.Normalization(name="learnt")(x)))
+
+
+@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent, prepared, statistics])
 def test_a_model_is_read_as_what_it_computes(make):
     model = make()
     weights = [np.random.default_rng(i).uniform(0.5, 1.5, w.shape) * 0.3 for i, w in enumerate(model.get_weights())]

@@ -60,6 +60,13 @@ def masked(x):
     return x + mask.masked_fill(mask != 0, -100.0)
 
 
+def uncast(x):
+    with torch.autocast("cpu", enabled=False):
+        one, other = x * 2, x + 1
+    return one / other
+
+
+MEAN = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 MODULES = {
     "conv_same": (nn.Conv2d(3, 4, 4, padding="same"), (3, 7, 8)),
     "conv_reflect": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), (3, 7, 8)),
@@ -97,6 +104,23 @@ MODULES = {
     "in_place": (Lambda(lambda m, x: F.relu_(y := x + 0.5).mul_(2).add_(y)), (3, 4)),
     "einsum": (Lambda(lambda m, x: torch.einsum("n h i d, n h j d -> n j i h", x, x + 1)), (2, 3, 4)),
     "mask": (Lambda(lambda m, x: masked(x)), (4, 4)),
+    "crop": (Lambda(lambda m, x: F.pad(x, (-1, 2, 1, -2))), (2, 5, 5)),
+    "pad_infinite": (Lambda(lambda m, x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 2)), (2, 5, 5)),
+    "im2col": (nn.Unfold((3, 2), dilation=(2, 1), padding=(1, 0), stride=(1, 2)), (2, 7, 6)),
+    "sliding": (Lambda(lambda m, x: x.unfold(2, 3, 2).unfold(3, 2, 1).flatten(1)), (2, 8, 4)),
+    "sliding_last": (Lambda(lambda m, x: x.unfold(-1, 3, 1)), (2, 8)),
+    "interleaved": (Lambda(lambda m, x: x.repeat_interleave(3, 1)), (2, 3)),
+    "interleaved_images": (Lambda(lambda m, x: x.repeat_interleave(3, 0).view(-1, 3, 2)), (2,)),
+    "addcmul": (Lambda(lambda m, x: torch.addcmul(x, x.relu(), x[:, :1], value=0.5)), (2, 3)),
+    "view_as": (Lambda(lambda m, x: x.flatten(1).exp().view_as(x) + x.flatten(1).reshape_as(x)), (2, 3)),
+    "stack_first": (Lambda(lambda m, x: torch.stack([x, x.relu()]).mean(0)), (2, 3)),
+    "scale_alone": (nn.GroupNorm(2, 4, bias=False), (4, 3, 3)),
+    "shift_alone": (Lambda(lambda m, x: F.batch_norm(x, MEAN, MEAN + 2, None, MEAN)), (3, 4)),
+    "constants": (
+        Lambda(lambda m, x: x * m.c(torch.arange(4.0).view(1, 1, 4).sin().to(x.dtype)), c=nn.Conv1d(1, 2, 1)),
+        (2, 4),
+    ),
+    "autocast": (Lambda(lambda m, x: x + uncast(x.relu())), (2, 4)),
     "heads": (Lambda(lambda m, x: {"a": x + 1, "b": x.flatten(1)}), (2, 3)),
 }
 
@@ -198,6 +222,9 @@ OTHER_FUNCTIONS = {
     "attention_dropout": (Lambda(lambda self, x: attended(x, dropout_p=0.5)), (2, 5, 8)),
     "deviation_of_all": (Lambda(lambda self, x: x / x.std()), (3, 4)),
     "variance_of_all": (Lambda(lambda self, x: x / x.var()), (3, 4)),
+    "mean_over_moved_images": (Lambda(lambda self, x: x.transpose(0, 1).mean(1)), (3, 4)),
+    "windows_over_images": (Lambda(lambda self, x: x.unfold(0, 2, 1).mean(-1)), (3, 4)),
+    "crop_of_a_mirror": (Lambda(lambda self, x: F.pad(x, (-1, 2), mode="reflect")), (3, 4)),
     "norm_of_all": (Lambda(lambda self, x: x / x.norm()), (3, 4)),
     "written_view": (Lambda(lambda self, x: halved(x)), (3, 4)),
     "drawn_numbers": (Lambda(lambda self, x: x + torch.rand(1)), (3, 4)),
@@ -232,6 +259,15 @@ def test_forms_that_are_easily_misread_are_read_as_what_they_compute(name):
 def test_roundings_inside_a_module_are_noted():
     found = read(Lambda(lambda self, x: x.half().to(x.dtype)), GivenInputs(((3, 4),)))
     assert "rounded to torch.float16" in " ".join(found.notes)
+
+
+def test_a_part_under_autocast_is_noted():
+    class Cast(nn.Module):
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return x * 2
+
+    assert "autocast to torch.bfloat16" in " ".join(read(Cast(), GivenInputs(((3, 4),))).notes)
 
 
 def test_what_is_not_read_is_named_by_its_module():
