@@ -74,10 +74,10 @@ REGISTERED = """## Registered faults
 
 Each has a small network in which it must exceed ten budgets (or break equality, a shape or a NaN) and be located: at
 its node, at the term of a loss or an update rule, at the owner of shared weights, at the convolution of a folding.
-Faults of a program's calls or loads are located at *the program*. `make faults` writes the table (float32, seed 0). A
-number is how many sharp budgets (of a whole program, envelopes) the faulty backend uses; the correct one uses less
-than 1. *exact*: no error is admitted. *not comparable*: NaN, infinity, another shape, or bits that had to be equal. A
-composite is examined as one node.
+A fault of a program's calls is located at its input. `make faults` writes the table (float32, seed 0). A number is how
+many sharp budgets (of a whole program, envelopes) the faulty backend uses; the correct one uses less than 1. *exact*:
+no error is admitted. *not comparable*: NaN, infinity, another shape, or bits that had to be equal. A composite
+is examined as one node.
 
 """
 

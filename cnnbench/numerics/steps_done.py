@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,14 +70,14 @@ class RecordedSession:
 
     def __init__(self, subject: OpensSessions, graph: Graph, options: ProgramOptions) -> None:
         self._inner = subject.open(graph, options)
+        self._opens = lambda graph: subject.open(graph, options)
         self.recording = StepsDone()
 
     def load(self, arrays: HostArrays) -> None:
         """As ``Session.load``."""
 
         def step(session: Session, graph: Graph) -> None:
-            wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
-            session.load({name: array for name, array in arrays.items() if name in wanted})
+            session.load(of_graph(graph, arrays))
 
         self.recording.steps.append(step)
         self.recording.arrays = arrays
@@ -109,6 +110,22 @@ class RecordedSession:
             self.recording.batches[name] = self.recording.batches[source]
         return done
 
+    def after_another(self, arrays: Arrays, batch: Arrays) -> None:
+        """Records that another program of the same graph was loaded and run by now; nothing is done here.
+
+        Args:
+            arrays: Its weights and running statistics by full name.
+            batch: That it was run on.
+        """
+
+        def step(session: Session, graph: Graph) -> None:
+            with closing(self._opens(graph)) as other:
+                other.load(of_graph(graph, arrays))
+                other.upload("other", batch)
+                other.run("other")
+
+        self.recording.steps.append(step)
+
     def held(self) -> HostArrays | None:
         """As ``Session.held``."""
         return self._inner.held()
@@ -116,3 +133,9 @@ class RecordedSession:
     def close(self) -> None:
         """As ``Session.close``."""
         self._inner.close()
+
+
+def of_graph(graph: Graph, arrays: Arrays) -> Arrays:
+    """Those of the arrays that a graph has."""
+    wanted = {spec.name for spec in (*graph.named_weights(), *graph.named_state())}
+    return {name: array for name, array in arrays.items() if name in wanted}

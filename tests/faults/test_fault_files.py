@@ -20,6 +20,7 @@ TERMS = {
     "sharing": "sharing",
     "load": "loads",
     "folding": "folding",
+    "process": "between_programs",
     "program": "programs",
     "trained": "trained",
 }

@@ -20,9 +20,11 @@ from cnnbench.numerics.faults.engine.base import other_outputs
 from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
 from cnnbench.numerics.faults.engine.switching import from_call, from_load, on_images, on_values
 from cnnbench.numerics.rounding import all_to_storage
+from cnnbench.numerics.structured_images import structured_batches, structured_images
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.spec.graph import Builder
 from cnnbench.spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, ReLU
+from cnnbench.spec.layers.embedding import TokenEmbedding
 from cnnbench.spec.passes import fold_arrays
 from cnnbench.spec.weights import initialize
 
@@ -83,6 +85,56 @@ def test_a_program_that_is_right_at_first_sight_is_found_out(name):
 def subject_with(when=None, **change):
     fault = Fault("test.fault", "relu", "a fault", lambda options, seed: None, when=when, **change)
     return faulty_subject(load_backend("numpy"), fault)
+
+
+STRUCTURED = {
+    "program.constant_images": "images of zeros",
+    "program.ones": "images of ones",
+    "program.sparse_images": "images of zeros but for one value",
+    "program.equal_images": "images of zeros but for one value",
+    "program.one_constant_image": "a constant image before others",
+    "between_programs.weights": "once a second program holds other weights",
+    "between_programs.statistics": "once a second program holds other weights",
+    "between_programs.results": "a second program with other weights",
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+@pytest.mark.parametrize("sizes", [(1, 3), ()])
+def test_special_answers_to_special_images_and_what_two_programs_share_are_found_out(name, sizes):
+    case = replace(case_of(batch=3), sizes=sizes)
+    outcome = checked(faulty_subject(load_backend("numpy"), name), case)
+    assert outcome.status == "failed"
+    assert outcome.details["step"] == STRUCTURED[name]
+
+
+@pytest.mark.parametrize("held", ["zeros", "their mean"])
+def test_a_constant_image_is_known_for_what_the_reference_makes_of_it_in_a_large_network_too(held, monkeypatch):
+    monkeypatch.setattr("cnnbench.numerics.checks.timed.LARGE_MACS", 0)
+    case = replace(case_of(), sizes=())
+    change = ProgramChange(outputs=shifted)
+    level = 0.0 if held == "zeros" else float(case.inputs["x"].mean(dtype=np.float64))
+    when = on_values(lambda array: bool((array == np.float32(level)).all()))
+    outcome = checked(subject_with(when, programs=changed_programs(change, ("compile_forward",))), case)
+    assert outcome.status == "failed"
+    assert outcome.details["step"] == f"images of {held}"
+
+
+def test_integers_of_structured_images_are_those_that_the_case_has():
+    builder = Builder("indices")
+    graph = builder.build(
+        {
+            "y": builder.add(
+                "e", TokenEmbedding(num_embeddings=9, embedding_dim=3), builder.input("ids", (4,), dtype="int")
+            )
+        }
+    )
+    ids = np.array([[5, 3, 7, 2], [4, 4, 6, 3]])
+    case = Case(graph, initialize(graph, 0), {"ids": ids}, ProgramOptions("fast", precision("float32")))
+    batches = dict(structured_batches(case, structured_images(case)))
+    assert {int(value) for batch in batches.values() for value in batch["ids"].flat} <= {int(v) for v in ids.flat}
+    assert all(batch["ids"].dtype == ids.dtype and len(batch["ids"]) == 2 for batch in batches.values())
+    assert checked(InProcessSubject(load_backend("numpy")), case).status == "passed"
 
 
 LESS = other_outputs(lambda layer, inputs, outputs, call: (outputs[0] * np.float32(0.99),))
@@ -198,10 +250,10 @@ def test_the_end_to_end_check_before_it_compiles_its_program():
     opened, passes, case = [], [], case_of()
     found = run_checks(["end_to_end", "timed", "determinism"], Counting(load_backend("numpy")), case)
     assert [item.status for item in found] == ["passed"] * 3
-    assert len(opened) == len(passes) == 1
+    assert (len(opened), len(passes)) == (2, 1)  # the program, and the second one that stands beside it
     (alone,) = run_checks(["end_to_end"], Counting(load_backend("numpy")), case)
     assert alone.status == "passed"
-    assert len(opened) == 1
+    assert len(opened) == 2
 
 
 def test_one_image_and_a_network_without_weights_are_checked_too():

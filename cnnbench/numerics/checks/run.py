@@ -18,7 +18,7 @@ from cnnbench.numerics.checks.gradient import check_gradient, prefetch_gradient
 from cnnbench.numerics.checks.identities import REPEATED, joined, moved
 from cnnbench.numerics.checks.local import check_local, prefetch_local
 from cnnbench.numerics.checks.special import check_special, prefetch_special
-from cnnbench.numerics.checks.timed import check_timed
+from cnnbench.numerics.checks.timed import check_timed, prefetch_timed
 from cnnbench.numerics.checks.training import check_training, prefetch_training
 from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.memoizing import MemoizingSubject
@@ -47,7 +47,7 @@ PREFETCHED: dict[str, Callable[[Oracle], None]] = {
     "local": prefetch_local,
     "exact": prefetch_exact,
     "end_to_end": prefetch_end_to_end,
-    "timed": prefetch_end_to_end,
+    "timed": prefetch_timed,
     "special": prefetch_special,
     "gradient": prefetch_gradient,
     "training": prefetch_training,

@@ -14,14 +14,15 @@ from cnnbench.numerics.case import Case
 from cnnbench.numerics.faults.engine.base import Fault
 from cnnbench.numerics.faults.engine.configurations import case_of
 from cnnbench.numerics.faults.engine.programs import Compilers, Loaded, Moment, ProgramChange, changed_programs
-from cnnbench.numerics.faults.engine.switching import When, from_call, from_load, on_images
+from cnnbench.numerics.faults.engine.switching import When, from_call, from_load, on_images, on_values
 from cnnbench.numerics.faults.loads import two_blocks
 from cnnbench.spec.graph import Graph, weight_parts
 
 Array = NDArray[Any]
 
 
-def _case(options: ProgramOptions, seed: int) -> Case:
+def in_two_blocks(options: ProgramOptions, seed: int) -> Case:
+    """The network of these faults."""
     return case_of(two_blocks(), options, seed)
 
 
@@ -103,6 +104,18 @@ def _after_nan(graph: Graph) -> ProgramChange:
     return ProgramChange(upload=upload, outputs=outputs)
 
 
+def _constant(array: Array) -> bool:
+    return bool(array.size > 1 and np.ptp(array) == 0)
+
+
+def _equal_images(array: Array) -> bool:
+    return bool(array.ndim > 1 and len(array) > 1 and (array == array[:1]).all() and not _constant(array))
+
+
+def _one_constant_image(array: Array) -> bool:
+    return array.ndim > 1 and any(map(_constant, array)) and not _constant(array)
+
+
 LESS = _outputs(_less)
 # name: what goes wrong, the change, when
 WRONG: dict[str, tuple[str, ProgramChange | Callable[[Graph], ProgramChange], When | None]] = {
@@ -136,6 +149,15 @@ WRONG: dict[str, tuple[str, ProgramChange | Callable[[Graph], ProgramChange], Wh
         ProgramChange(kept=_by_first_value),
         None,
     ),
+    "constant_images": ("1 % less for a batch of one value, such as zeros", LESS, on_values(_constant)),
+    "ones": ("1 % less for a batch of ones", LESS, on_values(lambda array: bool((array == 1).all()))),
+    "sparse_images": (
+        "1 % less for a batch of which nearly all values are 0, and not all (another kernel)",
+        LESS,
+        on_values(lambda array: 0 < np.count_nonzero(array) < array.size / 8),
+    ),
+    "equal_images": ("1 % less for images that are equal", LESS, on_values(_equal_images)),
+    "one_constant_image": ("1 % less where one image of several is constant", LESS, on_values(_one_constant_image)),
     "result_kept_by_identity": (
         "a result is kept for the same memory, whatever is in it",
         ProgramChange(kept=lambda moment: tuple(id(array) for array in moment.batch.values())),
@@ -143,7 +165,7 @@ WRONG: dict[str, tuple[str, ProgramChange | Callable[[Graph], ProgramChange], Wh
     ),
 }
 # Where one is located that is not of every program, even of one that only copies its input.
-NODES = {"state_moves": "norm1", "result_kept_by_first_value": "conv1"}  # only conv1 reads the weights that are new
+NODES = {"state_moves": "norm1", "constant_images": "conv1"}  # zeros that are copied stay zeros
 ALSO = {"result_kept_by_identity": "conv1"}  # other weights show it where operands cannot be overwritten
 
 FAULTS = tuple(
@@ -151,7 +173,7 @@ FAULTS = tuple(
         f"program.{name}",
         "program",
         what,
-        _case,
+        in_two_blocks,
         "timed",
         NODES.get(name, "image"),
         programs=_programs(change),
