@@ -70,7 +70,7 @@ class RecordedSession:
 
     def __init__(self, subject: OpensSessions, graph: Graph, options: ProgramOptions) -> None:
         self._inner = subject.open(graph, options)
-        self._opens = lambda graph: subject.open(graph, options)
+        self._subject, self._options = subject, options
         self.recording = StepsDone()
 
     def load(self, arrays: HostArrays) -> None:
@@ -119,7 +119,7 @@ class RecordedSession:
         """
 
         def step(session: Session, graph: Graph) -> None:
-            with closing(self._opens(graph)) as other:
+            with closing(self._subject.open(graph, self._options)) as other:
                 other.load(of_graph(graph, arrays))
                 other.upload("other", batch)
                 other.run("other")

@@ -29,7 +29,8 @@ def _one_place(part: str) -> Callable[[], ProgramChange]:
             return {name: held[own[name]] for name in arrays}
 
         def load(given: Loaded, moment: Moment) -> Loaded:
-            return given._replace(**{part: latest(getattr(given, part), moment)})
+            found = latest(getattr(given, part), moment)
+            return given._replace(weights=found) if part == "weights" else given._replace(state=found)
 
         return ProgramChange(load=load, moves=True)
 
