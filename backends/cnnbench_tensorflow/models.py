@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,20 @@ def _saved(model: Any) -> KerasArrays:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise SpecError("Keras cannot save the model", received=reason) from error
-        return read_keras(path)
+        found = read_keras(path)
+        return KerasArrays(found, found.model, dict(_shared(model.layers, (), {})))
+
+
+def _shared(layers: Sequence[Any], path: tuple[str, ...], first: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """(name, the name under which its weights are saved) of layers that stand in several models."""
+    for layer in layers:
+        own = (*path, layer.name)
+        if hasattr(layer, "layers"):
+            yield from _shared(layer.layers, own, first)
+            continue
+        name = ".".join(own)
+        if first.setdefault(id(layer), name) != name:
+            yield name, first[id(layer)]
 
 
 def digest(model: Any) -> str:

@@ -110,6 +110,8 @@ def made_in(model: Any, dtype: str, weights: Sequence[Any]) -> Any:
 
     text = json.loads(model.to_json())
     copy = keras.models.model_from_json(json.dumps(_policies(text, dtype)))
+    if len(copy.weights) != len(weights):  # no configuration tells of a layer that stands in several models
+        copy = _copied(model, dtype, {})
     copy.set_weights([np.asarray(item, np.float64) for item in weights])
     for layer in copy._flatten_layers():
         _take_statistics(layer, dtype)
@@ -132,6 +134,19 @@ def _take_statistics(layer: Any, dtype: str) -> None:
             setattr(layer, name, tf.constant(wide, dtype))
     elif kind == "Rescaling":
         layer.scale, layer.offset = (np.asarray(item, np.float64) for item in (layer.scale, layer.offset))
+
+
+def _copied(layer: Any, dtype: str, made: dict[int, Any]) -> Any:
+    """A layer or model in another precision, each of its layers copied once wherever it stands."""
+    import keras
+
+    if id(layer) not in made:
+        if isinstance(layer, keras.Model):
+            made[id(layer)] = keras.models.clone_model(layer, clone_function=lambda part: _copied(part, dtype, made))
+        else:
+            text = json.dumps(_policies(keras.layers.serialize(layer), dtype))
+            made[id(layer)] = keras.layers.deserialize(json.loads(text))
+    return made[id(layer)]
 
 
 def _policies(content: Any, dtype: str) -> Any:

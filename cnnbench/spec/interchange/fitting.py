@@ -35,11 +35,15 @@ class KerasArrays(FileArrays):
         arrays: By name, in the order of the model's layers where the file tells it, in canonical layouts; a linear
             layer behind a flatten still reads (H, W, C).
         model: Its configuration, None where the file has none.
+        shared: By the name of a layer that is another too, which no configuration tells, the name of that one.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], model: KerasModel | None = None) -> None:
+    def __init__(
+        self, arrays: Mapping[str, Array], model: KerasModel | None = None, shared: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(arrays)
         self.model = model
+        self.shared = shared or {}
 
 
 @dataclass(frozen=True)

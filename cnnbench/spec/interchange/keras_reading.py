@@ -44,7 +44,7 @@ def read_configuration(found: KerasArrays, given: GivenInputs, name: str) -> Rea
     _require_translations(model)
     last = has_channels_last(model)
     builder = Builder(name)
-    making = Construction(builder, {}, {}, model.version, translation, named=True)
+    making = Construction(builder, found.shared, {}, model.version, translation, named=True)
     inputs = _inputs(builder, making, model, given, last=last)
     try:
         outputs = run_model(making, model, inputs)

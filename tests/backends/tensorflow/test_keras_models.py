@@ -84,6 +84,16 @@ def prepared():
     return keras.Model(image, (2.0 - layers.ReLU(6.0)(x + 3.0)) * 0.5 - 1.0)
 
 
+def twice():
+    """A backbone that is called alone, and in another model."""
+    image = keras.Input((6, 6, 3))
+    backbone = keras.Model(image, layers.Conv2D(4, 3, name="conv")(image), name="backbone")
+    rows = layers.Dense(2, name="fc")(layers.Flatten()(backbone(image)))
+    head = keras.Model(image, rows, name="head")
+    outside = keras.Input((6, 6, 3))
+    return keras.Model(outside, [head(outside), backbone(outside), head(layers.ReLU()(outside))])
+
+
 def statistics():
     """As applications prepare images: with statistics that float32 does not hold, and by variables."""
     image = keras.Input((6, 6, 3))
@@ -91,7 +101,7 @@ def statistics():
     return keras.Model(image, layers.Conv2D(4, 3)(layers.Normalization(name="learnt")(x)))
 
 
-@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent, prepared, statistics])
+@pytest.mark.parametrize("make", [residual, transposed, shared, nested, recurrent, prepared, statistics, twice])
 def test_a_model_is_read_as_what_it_computes(make):
     model = make()
     weights = [np.random.default_rng(i).uniform(0.5, 1.5, w.shape) * 0.3 for i, w in enumerate(model.get_weights())]
@@ -102,6 +112,16 @@ def test_a_model_is_read_as_what_it_computes(make):
     ours = InProcessSubject(load_backend("numpy")).forward(found.graph, found.arrays, batch, EXACT).outputs
     for name, array in theirs.items():
         np.testing.assert_allclose(ours[name], array, rtol=1e-10, atol=1e-10 * np.abs(array).max())
+
+
+def test_a_layer_in_several_models_is_one():
+    graph = read(twice(), GivenInputs()).graph
+    assert {node.name: node.weights_of for node in graph.nodes if node.layer.kind == "conv"} == {
+        "head.backbone.conv": None,
+        "head.backbone.conv.call_2": "head.backbone.conv",
+        "head.backbone.conv.call_3": "head.backbone.conv",
+    }
+    assert len(graph.named_weights()) == 4
 
 
 def test_layers_have_their_names_and_no_layout_is_left():
