@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.porting.layer_forms import read_rows_only, usual, usual_gates
+from cnnbench.porting.written_out import with_known_layers
 from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import LeakyReLU, Shape
 from cnnbench.spec.layers.arithmetic import Affine, Clip
@@ -53,14 +54,15 @@ def normal_form(graph: Graph, arrays: Arrays) -> PlainNetwork:
 
     Transpositions between layouts are taken out, and where an image is flattened with its channels last, the rows of
     the linear layer behind it take the order of channels first. Paddings become fields of the window behind them. A
-    clip to 0 and 6 is a ReLU6, a pool over all positions the global one, and so on.
+    clip to 0 and 6 is a ReLU6, a pool over all positions the global one, and so on. Activations and rearrangements that
+    are written out are one layer.
 
     Args:
         graph: The network.
         arrays: Its weights and running statistics by full name.
     """
-    plain = channels_first(lower(graph))
     found = dict(arrays)
+    plain = with_known_layers(channels_first(lower(graph)), found)
     plain = _with_rows(plain, found)
     plain = replace(plain, nodes=tuple(replace(node, layer=usual(node, plain)) for node in plain.nodes))
     for change in (_pooled_to_rows, _padded_windows, _merged_affine, _without_identities):

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from cnnbench.spec.layers import (
-    GELU,
-    HardSigmoid,
-    HardSwish,
-    LogSoftmax,
-    SiLU,
-    Softmax,
-    Softplus,
-)
-from cnnbench.spec.layers.smooth import Mish
+from cnnbench.spec.equality.activations import known_activation
+from cnnbench.spec.layers import LogSoftmax, Softmax
 from cnnbench_jax.reading.draft import Draft, Drafted, FixedArray, behind_order, inverse, rule
 from cnnbench_jax.reading.windows import sum_pool_behind, window_counts
 
+_ROUNDING = 1e-12
 _WEIGHTED = {"conv", "conv_transpose", "linear"}
 
 
@@ -153,91 +145,8 @@ def softmax(draft: Draft, made: Drafted) -> Drafted | None:
     return draft.add(kind(axis=axis), _unshifted(logits, axis))
 
 
-_POINTS = np.concatenate([np.linspace(-9.0, 9.0, 145), np.linspace(-50.0, 50.0, 101), (-1e-3, 1e-3)])
-_ERF = np.vectorize(math.erf)
-_SOFTPLUS = np.logaddexp(_POINTS, 0.0)
-_CUBIC = math.sqrt(2 / math.pi) * (_POINTS + 0.044715 * _POINTS**3)
-_HARD = np.clip(_POINTS + 3, 0, 6) / 6
-# Each with the operations of its formulas: each once, besides products and factors and shifts by numbers.
-_ACTIVATIONS: tuple[tuple[Any, np.ndarray, tuple[str, ...]], ...] = (
-    (GELU(), 0.5 * _POINTS * (1 + _ERF(_POINTS / math.sqrt(2))), ("erf",)),
-    (
-        GELU(form="tanh"),
-        0.5 * _POINTS * (1 + np.tanh(_CUBIC)),
-        ("add scalar_power tanh", "add square tanh", "square tanh"),
-    ),
-    (SiLU(), _POINTS / (1 + np.exp(-_POINTS)), ("sigmoid",)),
-    (Mish(), _POINTS * np.tanh(_SOFTPLUS), ("softplus tanh",)),
-    (Softplus(), _SOFTPLUS, ("abs add exp log1p relu",)),
-    (HardSwish(), _POINTS * _HARD, ("hard_sigmoid", "relu6")),
-    (HardSigmoid(), _HARD, ("relu6",)),
-)
-_STEPS: dict[str, Any] = {
-    "scalar_affine": lambda layer, x: layer.scale * x + layer.shift,
-    "scalar_power": lambda layer, x: x**layer.exponent,
-    "tanh": lambda layer, x: np.tanh(x),
-    "sigmoid": lambda layer, x: 1 / (1 + np.exp(-x)),
-    "relu": lambda layer, x: np.maximum(x, 0),
-    "relu6": lambda layer, x: np.clip(x, 0, 6),
-    "softplus": lambda layer, x: np.logaddexp(x, 0),
-    "hard_sigmoid": lambda layer, x: np.clip(layer.slope * x + layer.offset, 0, 1),
-    "multiply": lambda layer, x, y: x * y,
-    "add": lambda layer, x, y: x + y,
-}
-_FUNCTIONS: dict[str, Any] = {
-    **{name: getattr(np, name) for name in ("abs", "square", "sqrt", "exp", "expm1", "log1p")},
-    "erf": _ERF,
-}
-
-
 @rule
 def activation(draft: Draft, made: Drafted) -> Drafted | None:
-    """A function of one value, by an activation's operations, that gives what it gives at every point that is tried."""
-    if made.kind not in ("multiply", "add", "scalar_affine"):
-        return None
-    source = made
-    for _ in range(12):
-        if source.kind not in _STEPS and source.kind != "elementwise":
-            break
-        source = min(source.inputs, key=_depth)
-        values = _values(made, source)
-        if values is None:
-            continue
-        used = " ".join(sorted(_operations(made, source).values()))
-        for layer, known, formulas in _ACTIVATIONS:
-            if used in formulas and np.allclose(values, known, rtol=1e-12, atol=1e-13):
-                return draft.add(layer, source)
-    return None
-
-
-def _depth(x: Drafted) -> int:
-    """How many element-wise operations made a value, along its first operands."""
-    depth = 0
-    while depth < 12 and (x.kind in _STEPS or x.kind == "elementwise"):
-        x, depth = x.inputs[0], depth + 1
-    return depth
-
-
-def _operations(x: Drafted, source: Drafted) -> dict[int, str]:
-    """The operations between two values besides products and factors and shifts by numbers, by the values they make."""
-    found: dict[int, str] = {}
-    if x is not source:
-        if x.kind not in ("multiply", "scalar_affine"):
-            found[id(x)] = str(x.layer.function) if x.kind == "elementwise" else x.kind
-        for item in x.inputs:
-            found |= _operations(item, source)
-    return found
-
-
-def _values(x: Drafted, source: Drafted, left: int = 16) -> np.ndarray | None:
-    """A value at the points as a function of another, None where it depends on more."""
-    if x is source:
-        return _POINTS
-    step = _FUNCTIONS.get(x.layer.function) if x.kind == "elementwise" else _STEPS.get(x.kind)
-    if step is None or not left or len({item.shape for item in x.inputs}) != 1:
-        return None
-    operands = [_values(item, source, left - 1) for item in x.inputs]
-    if any(item is None for item in operands):
-        return None
-    with np.errstate(all="ignore"):
-        return np.asarray(step(*operands) if x.kind == "elementwise" else step(x.layer, *operands))
+    """An activation that is written as arithmetic, within the rounding of float64."""
+    found = known_activation(made, _ROUNDING)
+    return None if found is None else draft.add(found[0], found[1])

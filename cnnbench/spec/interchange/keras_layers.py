@@ -10,6 +10,7 @@ from cnnbench.spec.interchange.keras_activations import activated, activation_la
 from cnnbench.spec.interchange.keras_arrays import stated_statistics
 from cnnbench.spec.interchange.keras_builder import Construction, NotTranslatedError, Translation
 from cnnbench.spec.interchange.keras_config import KerasLayer
+from cnnbench.spec.interchange.keras_operations import OPERATIONS, reshaped
 from cnnbench.spec.interchange.keras_recurrent import RECURRENT
 from cnnbench.spec.interchange.keras_windows import WINDOWS
 from cnnbench.spec.layers import (
@@ -24,7 +25,7 @@ from cnnbench.spec.layers import (
     Linear,
     PReLU,
 )
-from cnnbench.spec.layers.arithmetic import Affine
+from cnnbench.spec.layers.arithmetic import Affine, Clip
 from cnnbench.spec.layers.embedding import TokenEmbedding
 from cnnbench.spec.layers.merge import Maximum, Mean, Minimum, Multiply, Subtract
 from cnnbench.spec.layers.shape import Expand, Reshape, Transpose, Unsqueeze
@@ -89,6 +90,8 @@ def _flatten(making: Construction, layer: KerasLayer, values: Sequence[Value]) -
 
 def _shape(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> Sequence[Value]:
     config, value = layer.config, values[0]
+    if layer.cls == "Reshape" and "target_shape" not in config:
+        return reshaped(making, layer, values)
     if layer.cls == "Reshape":
         return [making.plain(Reshape(shape=tuple(config["target_shape"])), value)]
     if layer.cls == "Permute":
@@ -109,15 +112,17 @@ def _merge(making: Construction, layer: KerasLayer, values: Sequence[Value]) -> 
     return [making.plain(kinds[layer.cls](), *values)]
 
 
-def _with_number(layer: KerasLayer) -> Affine:
-    """``x + 3.0``, ``3.0 - x`` and ``x * 2.0``, of which Keras makes operations."""
+def _with_number(layer: KerasLayer) -> Affine | Clip:
+    """``x + 3.0``, ``3.0 - x``, ``x * 2.0`` and ``maximum(x, 0.0)``, of which Keras makes operations."""
     calls = layer.config["operands"]
     if len(calls) == 1 and len(layer.calls) == 1 and len(calls[0]) == 2:
         first, second = calls[0]
         number = float(second if first is None else first)
-        made = {
+        made: dict[str, Affine | Clip] = {
             "Add": Affine(shift=number),
             "Multiply": Affine(scale=number),
+            "Maximum": Clip(minimum=number),
+            "Minimum": Clip(maximum=number),
             "Subtract": Affine(shift=-number) if first is None else Affine(scale=-1.0, shift=number),
         }
         if layer.cls in made:
@@ -195,4 +200,5 @@ _TRANSLATIONS: Mapping[str, Translation] = {
     "Embedding": _embedding,
     **WINDOWS,
     **RECURRENT,
+    **OPERATIONS,
 }
