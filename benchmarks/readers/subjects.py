@@ -37,11 +37,18 @@ TIMM = (
 
 
 class Subject(NamedTuple):
-    """A network. Args: model: as a function of the user's gives it. shape: of an image, in its own layout."""
+    """A network.
+
+    Args:
+        model: As a function of the user's gives it.
+        shape: Of an image, in its own layout.
+        pixels: Whether it prepares its images itself, which are given as numbers from 0 to 255.
+    """
 
     framework: str
     model: Any
     shape: tuple[int, ...]
+    pixels: bool = False
 
 
 class TooLargeError(Exception):
@@ -103,8 +110,9 @@ def subject(source: str, name: str) -> Subject:
     if source == "keras":
         model, size = keras_network(name)
         _check_size(model.count_params())
-        _general_keras(model, size)
-        return Subject("Keras", model, (size, size, 3))
+        pixels = any(type(layer).__name__ in ("Normalization", "Rescaling") for layer in model.layers)
+        _general_keras(model, size, pixels=pixels)
+        return Subject("Keras", model, (size, size, 3), pixels)
     if source == "flax":
         from flax_networks import network
     else:
@@ -129,7 +137,7 @@ def _drawn(random: Any, kind: str, array: Any) -> Any:
     return array
 
 
-def _general_keras(model: Any, size: int) -> None:
+def _general_keras(model: Any, size: int, *, pixels: bool) -> None:
     """With statistics of real activations: with drawn ones, deep networks grow beyond what a number holds."""
     import numpy as np
 
@@ -145,7 +153,8 @@ def _general_keras(model: Any, size: int) -> None:
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0
-    model(random.uniform(-1, 1, (4, size, size, 3)).astype("float32"), training=True)
+    images = random.uniform(0, 255, (4, size, size, 3)) if pixels else random.uniform(-1, 1, (4, size, size, 3))
+    model(images.astype("float32"), training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
 

@@ -15,7 +15,7 @@ from cnnbench.spec.equality.activations import known_activation
 from cnnbench.spec.graph import Graph, Node, producer
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
-from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
+from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, Order, Rearranging, SpaceToDepth
 
 _CONSTANTS = 2e-7  # what rounding a formula's constants to float32 changes, relative to its value
 _VIEWS = {"reshape", "transpose", "squeeze", "unsqueeze", "flatten"}
@@ -151,16 +151,16 @@ def _layer_of(graph: Graph, part: Sequence[Node]) -> Layer | None:
         moved = moved.reshape(graph.output_shapes(node)[0])
     for known in _candidates(source, target):
         try:
-            layer = known.resolve((source,))
-            split, order, joined = layer.rearrangement(source)
+            resolved: Rearranging = known.resolve((source,))
         except CnnbenchError:
             continue
+        split, order, joined = resolved.rearrangement(source)
         if joined == target and np.array_equal(places.reshape(split).transpose(order).reshape(joined), moved):
-            return layer
+            return resolved
     return None
 
 
-def _candidates(source: Shape, target: Shape) -> Iterator[Any]:
+def _candidates(source: Shape, target: Shape) -> Iterator[Rearranging]:
     if len(source) != len(target) or len(source) < 3:
         return
     if source == target:
@@ -171,5 +171,6 @@ def _candidates(source: Shape, target: Shape) -> Iterator[Any]:
     if any(b % a for a, b in zip(small, large, strict=True)):
         return
     block = tuple(b // a for a, b in zip(small, large, strict=True))
-    for order in ("CRD", "DCR"):
-        yield DepthToSpace(block=block, order=order) if grows else SpaceToDepth(block=block, order=order)  # type: ignore[arg-type]
+    orders: tuple[Order, ...] = ("CRD", "DCR")
+    for order in orders:
+        yield DepthToSpace(block=block, order=order) if grows else SpaceToDepth(block=block, order=order)
