@@ -78,7 +78,7 @@ def compared(network: str, seed: int, backends: list[str], kinds: tuple[str, ...
     arrays, found = initialize(graph, seed), reference(graph, seed, settings)
     for name in backends:
         curve, accuracy = losses(load_backend(name), graph, arrays, settings, MODES[name])
-        yield {"network": network, "seed": seed, "what": name, **agreement(curve, accuracy, found)}
+        yield {"network": network, "seed": seed, "what": name, **agreement(curve, accuracy, found).model_dump()}
     for fault in faults().values():
         if fault.kind not in kinds:
             continue
@@ -88,7 +88,7 @@ def compared(network: str, seed: int, backends: list[str], kinds: tuple[str, ...
                 curve, accuracy = losses(backend, graph, arrays, settings, MODES[REFERENCE])
         except CnnbenchError:  # a fault of another loss or update rule
             continue
-        yield {"network": network, "seed": seed, "what": fault.name, **agreement(curve, accuracy, found)}
+        yield {"network": network, "seed": seed, "what": fault.name, **agreement(curve, accuracy, found).model_dump()}
 
 
 def main() -> None:

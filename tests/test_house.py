@@ -11,6 +11,7 @@ from functools import cache
 from source import ROOT, files
 
 MODULE_LINES = 260
+TEST_LINES = 440
 FUNCTION_LINES = 45  # without its docstring
 PARAMETERS = 6
 UNEXPLAINED = 2  # parameters that a name and a sentence can explain
@@ -60,6 +61,13 @@ def parameters(function: ast.FunctionDef) -> int:
 def test_modules_are_short():
     lines = {name: len(text.splitlines()) for name, text in texts().items()}
     assert not {name: count for name, count in lines.items() if count > MODULE_LINES}, "divide each"
+
+
+def test_files_of_tests_are_short():
+    """Longer than the product's: tables of cases are read row by row."""
+    tests = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))}
+    assert len(tests) > 300
+    assert not {str(path): text.count("\n") for path, text in tests.items() if text.count("\n") > TEST_LINES}, "divide"
 
 
 def test_functions_are_short():
@@ -192,13 +200,31 @@ def test_unexplained_parameters_are_found():
 
 def test_only_the_clock_reads_time_and_sleeps():
     """Everything else takes a clock, so that tests neither wait nor depend on the machine."""
-    forbidden = {"time", "monotonic", "perf_counter", "process_time", "sleep"}
+    forbidden = {"time": {"time", "monotonic", "perf_counter", "process_time", "sleep"}}
+    forbidden |= {key: {"now", "utcnow", "today"} for key in ("datetime", "date", "datetime.datetime")}
     found = {
         f"{name}:{node.lineno}"
         for name, tree in trees().items()
         if name != "cnnbench/measurement/clock.py"
         for node in ast.walk(tree)
-        if (isinstance(node, ast.Attribute) and ast.unparse(node.value) == "time" and node.attr in forbidden)
+        if (isinstance(node, ast.Attribute) and node.attr in forbidden.get(ast.unparse(node.value), ()))
         or (isinstance(node, ast.ImportFrom) and node.module == "time")
     }
     assert not found
+
+
+def test_the_machine_s_clock_is_a_default_alone():
+    """Whoever measures or waits takes its clock from its caller, who may give another."""
+
+    def defaults(node: ast.AST) -> Iterator[ast.expr]:
+        if isinstance(node, ast.arguments):
+            yield from (*node.defaults, *filter(None, node.kw_defaults))
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            yield node.value
+
+    counts = {"cnnbench/measurement/clock.py": -1}  # its definition
+    for name, tree in trees().items():
+        for node in ast.walk(tree):
+            counts[name] = counts.get(name, 0) + (isinstance(node, ast.Name) and node.id == "MACHINE")
+            counts[name] -= sum(isinstance(value, ast.Name) and value.id == "MACHINE" for value in defaults(node))
+    assert not {name for name, count in counts.items() if count}

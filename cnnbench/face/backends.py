@@ -65,15 +65,12 @@ def chosen_backend(
     return ChosenBackend(plugin, mode, reason)
 
 
-def chosen_backends(
-    names: Sequence[str], precision: str, where: str = "backends", *, native: bool = False
-) -> list[ChosenBackend]:
+def chosen_backends(names: Sequence[str], precision: str, *, native: bool = False) -> list[ChosenBackend]:
     """Each backend that is named, or every known one where none is. Raises as ``chosen_backend``.
 
     Args:
         names: ``NAME`` or ``NAME:MODE`` each; empty for all.
         precision: The policy that each must have.
-        where: What errors call the place: an option, an argument.
         native: As in ``chosen_backend``.
     """
-    return [chosen_backend(text, precision, where, native=native) for text in names or backend_plugins()]
+    return [chosen_backend(text, precision, "backends", native=native) for text in names or backend_plugins()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -83,7 +84,7 @@ def fault_score(backend: str, *, fault: str | None = None, **how: Unpack[ScoreKe
     path = how.get("file")
     file = None if path is None else ScoreFile(Path(path), source.digest)
     known = ([], []) if file is None else file.rows()
-    rows = Rows(file, how, MACHINE)
+    rows = Rows(file, how)
     faults = rows.filled(
         known[0], islice(fault_ids(asked), how.get("count", COUNT)), lambda name: examine_fault(asked, name)
     )
@@ -118,7 +119,7 @@ class Rows:
         clock: By which the time passes.
     """
 
-    def __init__(self, file: ScoreFile | None, how: ScoreKeywords, clock: Clock) -> None:
+    def __init__(self, file: ScoreFile | None, how: ScoreKeywords, clock: Clock = MACHINE) -> None:
         self._file, self._on_row, self._clock = file, how.get("on_row"), clock
         minutes = how.get("minutes")
         self._end = None if minutes is None else clock.now() + 60 * minutes
@@ -139,7 +140,9 @@ class Rows:
                 continue
             if self._end is not None and self._clock.now() > self._end:
                 continue
+            began = self._clock.processor()
             row = make(name)
+            row = replace(row, seconds=round(self._clock.processor() - began, 3))
             found.append(row)
             if self._file is not None:
                 self._file.append(row)

@@ -36,6 +36,7 @@ class Agreement:
         images: How many there are.
         reason: Why nothing was compared, or "".
         recipe: How the way of training is called; None where the suite has one.
+        group: The cells' training group.
     """
 
     network: str
@@ -51,6 +52,7 @@ class Agreement:
     images: int = 0
     reason: str = ""
     recipe: str | None = None
+    group: Key = ()
 
     @property
     def subject(self) -> str:
@@ -78,14 +80,14 @@ def agreements(records: Sequence[Record]) -> tuple[Agreement, ...]:
         if record.cell.train and record.cell.side == "head" and record.status != "skipped":
             groups.setdefault(record.cell.training_group, []).append(record)
     found = []
-    for members in groups.values():
+    for group, members in groups.items():
         kept = {record.cell.series: _statistics(record) for record in members}
         if len(kept) < 2:
             continue
         network = members[0].cell.network or members[0].cell.architecture
         names = dict.fromkeys(name for statistics in kept.values() for name in statistics)
         rows = [_agreement(network, name, {series: own.get(name) for series, own in kept.items()}) for name in names]
-        found += [replace(row, recipe=members[0].cell.recipe) for row in rows]
+        found += [replace(row, recipe=members[0].cell.recipe, group=group) for row in rows]
     return tuple(found)
 
 

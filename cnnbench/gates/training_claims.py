@@ -67,29 +67,21 @@ def training_claim(before: Training, other: Record, rules: Rules) -> Found:
     now = after.in_words
     if before.losses == after.losses and before.predictions == after.predictions:
         return Found("bitwise", shown, now)
-    if before.envelope:
-        return _in_envelope(before, after, shown, now)
+    if before.envelope is not None:
+        return _in_envelope(before.envelope.envelope, after, shown, now)
     return _by_accuracy(before, other, rules, shown, now)
 
 
-def _in_envelope(before: Training, after: Training, shown: str, now: str) -> Found:
+def _in_envelope(envelope: CurveEnvelope, after: Training, shown: str, now: str) -> Found:
     """The new curve in the envelope of reference runs that the bundle brings."""
-    kept = before.envelope
-    try:
-        middle, spread, accuracies = (tuple(kept[name]) for name in ("middle", "spread", "reference_accuracies"))
-        exact = kept.get("centre") == "float64"
-        moved = tuple(kept.get("crossings", ()))
-        found = CurveEnvelope(middle, spread, int(kept["steps_compared"]), accuracies, exact, moved)
-        facts = agreement(after.losses, after.test_accuracy, found)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        return Found("not comparable", shown, now, f"the bundle's envelope is damaged: {error!r}")
-    if facts["agrees"] is None:
+    found = agreement(after.losses, after.test_accuracy, envelope)
+    if found.agrees is None:
         reason = "the envelope of the curve ends at its first step"
-        if facts["parts_at"] is not None:
-            reason = f"it parts at step {facts['parts_at']} of {facts['steps']}, as rounding alone can make it"
+        if found.parts_at is not None:
+            reason = f"it parts at step {found.parts_at} of {found.steps}, as rounding alone can make it"
         return Found("not comparable", shown, now, reason)
-    used = f"{facts['used']:.1%} of the envelope over {facts['steps_compared']} of {facts['steps']} steps"
-    return Found("within budget" if facts["agrees"] else "not reproduced", shown, now, used)
+    used = f"{found.used:.1%} of the envelope over {found.steps_compared} of {found.steps} steps"
+    return Found("within budget" if found.agrees else "not reproduced", shown, now, used)
 
 
 def _by_accuracy(before: Training, other: Record, rules: Rules, shown: str, now: str) -> Found:

@@ -54,6 +54,11 @@ def utc_ms() -> int:
     return int(time.time() * 1000)
 
 
+def utc() -> datetime:
+    """Now."""
+    return datetime.now(UTC)
+
+
 def now_utc() -> str:
     """Now, as records write it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return utc().isoformat(timespec="milliseconds")

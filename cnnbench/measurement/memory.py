@@ -41,14 +41,14 @@ def peak_bytes() -> int | None:
     return _status("VmHWM")
 
 
-def children_bytes(pid: int | None = None) -> int:
+def children_bytes() -> int:
     """Private memory of all processes that this one has started, and of theirs, at its most since ``reset_peak``.
 
     What is shared (a parent's pages after a fork, libraries) is not counted twice: of each process its private pages
     count, and as much more as its high-water mark lies above what it has resident. 0 where the kernel does not tell.
     """
     total = 0
-    for child in descendants(os.getpid() if pid is None else pid):
+    for child in descendants(os.getpid()):
         try:
             private = _lines(Path(f"/proc/{child}/smaps_rollup"))
             status = _lines(Path(f"/proc/{child}/status"))

@@ -77,9 +77,7 @@ def exact_rounds(runner: ProgramRunner, rounds: int) -> list[Taken]:
     return list(taken(ProgramRunner(runner.program, compiler, runner.settings, runner.data), rounds))
 
 
-def envelopes(
-    runner: ProgramRunner, exact: list[Taken], rounds: int, policy: PrecisionPolicy, runs: int = sum(MANY)
-) -> list[Envelope]:
+def envelopes(runner: ProgramRunner, exact: list[Taken], rounds: int, policy: PrecisionPolicy) -> list[Envelope]:
     """How far each value may lie from the exact one after each phase.
 
     Args:
@@ -87,12 +85,11 @@ def envelopes(
         exact: Of ``exact_rounds``.
         rounds: How many.
         policy: The arithmetic that is examined.
-        runs: Perturbed runs of the reference.
     """
     noises = _noises(runner, policy)
     apart = [
         [largest_differences(moved.values, right.values) for moved, right in zip(run, exact, strict=True)]
-        for run in (list(_perturbed(runner, noises, rounds, number)) for number in range(runs))
+        for run in (list(_perturbed(runner, noises, rounds, number)) for number in range(sum(MANY)))
     ]
     statistics = {spec.name for phase in runner.program.phases for spec in phase.graph.named_state()}
     u = policy.storage_roundoff

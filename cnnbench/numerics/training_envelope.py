@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from cnnbench.spec.frozen import Figures
 from cnnbench.spec.streams import stream
 
 if TYPE_CHECKING:
@@ -43,6 +44,45 @@ class CurveEnvelope:
     accuracies: tuple[float, ...]
     exact: bool = False
     crossings: tuple[float, ...] = ()
+
+
+class CurveAgreement(Figures):
+    """How a training curve lies in an envelope, and the envelope itself.
+
+    Args:
+        steps_compared: How many steps could be compared. steps: how many the curve has.
+        used: The largest share of what is admitted that a step uses; None where none was compared.
+        worst_step: That step, counted from 1.
+        parts_at: The first step outside of the envelope; None where none is.
+        agrees: True, False, or None for no verdict (``agreement`` says when).
+        centre: What ``middle`` is: a run in float64, or the mean over the runs.
+        middle, spread, crossings, reference_accuracies: As in ``CurveEnvelope``.
+        accuracy_difference: The test accuracy minus the mean of the reference's.
+        reference: Whose runs made the envelope: a cell's id, or ``numpy``.
+    """
+
+    steps_compared: int
+    steps: int
+    used: float | None
+    worst_step: int | None
+    parts_at: int | None
+    agrees: bool | None
+    alarm_factor: float = ALARM
+    centre: Literal["float64", "mean"] = "mean"
+    middle: tuple[float, ...]
+    spread: tuple[float, ...]
+    crossings: tuple[float, ...] = ()
+    reference_accuracies: tuple[float, ...] = ()
+    accuracy_difference: float | None = None
+    reference: str | None = None
+
+    @property
+    def envelope(self) -> CurveEnvelope:
+        """The envelope in which the curve was compared."""
+        exact = self.centre == "float64"
+        return CurveEnvelope(
+            self.middle, self.spread, self.steps_compared, self.reference_accuracies, exact, self.crossings
+        )
 
 
 def perturbed(arrays: Mapping[str, NDArray[Any]], seed: int, run: int) -> dict[str, NDArray[Any]]:
@@ -113,8 +153,8 @@ def rough_envelope(exact: Sequence[float]) -> CurveEnvelope:
     return CurveEnvelope(tuple(exact[:1]), spread, len(spread), (), exact=True)
 
 
-def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvelope) -> dict[str, Any]:
-    """Compares a training curve with an envelope; the result is plain data for ``Training.envelope``.
+def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvelope) -> CurveAgreement:
+    """Compares a training curve with an envelope.
 
     ``used`` is the largest of |loss - middle| / (ALARM * spread + FLOOR * |middle| + crossings) over the steps that can
     be compared. ``parts_at`` is the first step at which it exceeds 1.
@@ -150,21 +190,20 @@ def agreement(losses: Sequence[float], accuracy: float | None, found: CurveEnvel
     worst = int(np.argmax(used)) if count else None
     outside = np.flatnonzero(~(used <= 1))
     parts_at = int(outside[0]) + 1 if outside.size else None
-    return {
-        "steps_compared": count,
-        "steps": len(losses),
-        "used": float(used[worst]) if worst is not None else None,
-        "worst_step": worst + 1 if worst is not None else None,
-        "parts_at": parts_at,
-        "agrees": _verdict(count, parts_at),
-        "alarm_factor": ALARM,
-        "centre": "float64" if found.exact else "mean",
-        "middle": list(found.middle),
-        "spread": list(found.spread),
-        "crossings": list(found.crossings),
-        "reference_accuracies": list(found.accuracies),
-        "accuracy_difference": _difference(accuracy, found.accuracies),
-    }
+    return CurveAgreement(
+        steps_compared=count,
+        steps=len(losses),
+        used=float(used[worst]) if worst is not None else None,
+        worst_step=worst + 1 if worst is not None else None,
+        parts_at=parts_at,
+        agrees=_verdict(count, parts_at),
+        centre="float64" if found.exact else "mean",
+        middle=found.middle,
+        spread=found.spread,
+        crossings=found.crossings,
+        reference_accuracies=found.accuracies,
+        accuracy_difference=_difference(accuracy, found.accuracies),
+    )
 
 
 def _difference(accuracy: float | None, others: Sequence[float]) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from cnnbench.harness.suite.cell import Cell, Key
@@ -29,12 +30,27 @@ def network_label(cell: Cell) -> str:
 
 def network_labels(cells: Iterable[Cell]) -> dict[Key, str]:
     """A label of each network by its key; networks of one name are told apart by their image, else by a number."""
-    networks = {cell.network_key: cell for cell in cells}
-    shown = {key: network_name(cell) for key, cell in networks.items()}
-    for add in (lambda cell, _: "x".join(map(str, cell.image)), lambda _, number: str(number)):
+    return _told_apart({cell.network_key: cell for cell in cells}, network_name, (_image,))
+
+
+def training_labels(cells: Iterable[Cell]) -> dict[Key, str]:
+    """A label of each training by its group; those of one name are told apart by image and precision, or a number."""
+    precision = attrgetter("precision")
+    return _told_apart({cell.training_group: cell for cell in cells}, network_label, (_image, precision))
+
+
+def _image(cell: Cell) -> str:
+    return "x".join(map(str, cell.image))
+
+
+def _told_apart(
+    cells: Mapping[Key, Cell], name: Callable[[Cell], str], more: Sequence[Callable[[Cell], str]]
+) -> dict[Key, str]:
+    shown = {key: name(cell) for key, cell in cells.items()}
+    numbers = {key: str(number) for number, key in enumerate(cells, 1)}
+    for add in (*({key: text(cell) for key, cell in cells.items()} for text in more), numbers):
         names = list(shown.values())
-        repeated = {name for name in names if names.count(name) > 1}
-        for number, (key, cell) in enumerate(networks.items(), 1):
-            if shown[key] in repeated:
-                shown[key] += f" {add(cell, number)}"
+        repeated = {key for key in cells if names.count(shown[key]) > 1}
+        apart = len({add[key] for key in repeated}) > 1
+        shown |= {key: f"{shown[key]} {add[key]}" for key in repeated if apart}
     return shown

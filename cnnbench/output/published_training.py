@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from cnnbench.gates.agreement import agreements
 from cnnbench.harness.passes.findings import Training
 from cnnbench.harness.run.record import Record
+from cnnbench.harness.suite.cell import Key
 from cnnbench.output import figures
-from cnnbench.output.labels import label, network_label
+from cnnbench.output.labels import label, training_labels
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.text import to_markdown
 from cnnbench.training.metrics.kept import restored
@@ -63,14 +64,13 @@ def training_sections(records: Sequence[Record], pictures: Mapping[str, str]) ->
 def accuracy_by_backend(records: Sequence[Record]) -> ReportTable:
     """A row for each network and recipe of classifiers, a column for each backend."""
     labels = list(dict.fromkeys(label(record.cell) for record in records))
-    alike = {(item.network, item.recipe): item for item in agreements(records) if item.metric == "accuracy"}
+    alike = {item.group: item for item in agreements(records) if item.metric == "accuracy"}
     rows = []
-    for network, members in _by_network(records):
+    for network, members in _by_training(records):
         found = {label(record.cell): record.training.test_accuracy for record in members if record.training}
         if all(value is None for value in found.values()):
             continue
-        cell = members[0].cell
-        item = alike.get((cell.network or cell.architecture, cell.recipe))
+        item = alike.get(members[0].cell.training_group)
         texts = [figures.percent(found.get(name)) for name in labels]
         texts += [figures.NOTHING] * 2 if item is None else [f"{item.p_value:.3f}", item.verdict]
         rows.append(tuple(Entry(text) for text in (network, *texts, _curves(members))))
@@ -81,10 +81,10 @@ def accuracy_by_backend(records: Sequence[Record]) -> ReportTable:
 def _curves(members: Sequence[Record]) -> str:
     """Of how many backends the curve of losses agrees with the reference's, and over how many steps at least."""
     found = [record.training.envelope for record in members if record.training is not None]
-    agreeing = [envelope for envelope in found if envelope.get("agrees")]
+    agreeing = [envelope for envelope in found if envelope is not None and envelope.agrees]
     if not agreeing:
         return f"0 of {len(found)}"
-    steps = min(int(envelope.get("steps_compared", 0)) for envelope in agreeing)
+    steps = min(envelope.steps_compared for envelope in agreeing)
     return f"{len(agreeing)} of {len(found)} agree, over {steps} steps or more"
 
 
@@ -92,7 +92,7 @@ def scores_by_backend(records: Sequence[Record]) -> ReportTable:
     """A row for each metric of each network, a column for each backend."""
     labels = list(dict.fromkeys(label(record.cell) for record in records))
     rows = []
-    for network, members in _by_network(records):
+    for network, members in _by_training(records):
         by_label = {label(record.cell): _scores(record) for record in members}
         for metric in dict.fromkeys(name for scores in by_label.values() for name in scores):
             texts = (_shown(by_label.get(name, {}).get(metric)) for name in labels)
@@ -104,7 +104,7 @@ def scores_by_backend(records: Sequence[Record]) -> ReportTable:
 def score_differences(records: Sequence[Record]) -> ReportTable:
     """A row for each metric of each backend but a network's first one, where both kept what each image contributed."""
     rows = []
-    for network, (first, *others) in _by_network(records):
+    for network, (first, *others) in _by_training(records):
         for record in others:
             for metric, score in _scores(record).items():
                 base = _scores(first).get(metric)
@@ -123,7 +123,7 @@ def score_differences(records: Sequence[Record]) -> ReportTable:
 def training_table(records: Sequence[Record]) -> ReportTable:
     """How long each backend trained, and to which losses."""
     rows = []
-    for network, members in _by_network(records):
+    for network, members in _by_training(records):
         for record in members:
             training = record.training
             if training is None or not training.epochs:
@@ -164,9 +164,13 @@ def _to_target(training: Training) -> tuple[str, str, str]:
     return target.in_words, str(target.epochs_to_target), figures.seconds(target.time_to_target_s)
 
 
-def _by_network(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
-    for network in dict.fromkeys(network_label(record.cell) for record in records):
-        yield network, [record for record in records if network_label(record.cell) == network]
+def _by_training(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """Each network as it was trained, by a label of its own, with its records."""
+    labels = training_labels(record.cell for record in records)
+    found: dict[Key, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.cell.training_group, []).append(record)
+    return ((labels[group], members) for group, members in found.items())
 
 
 def _scores(record: Record) -> dict[str, Score]:

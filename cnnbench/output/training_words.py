@@ -57,18 +57,17 @@ def _curve(training: Training) -> str:
     if training.phases:
         return f"{len(training.losses) // len(training.phases)} rounds of {' and '.join(training.phases)}"
     found = training.envelope
-    if not found or "agrees" not in found:
+    if found is None:
         return "the curve was compared with no reference"
-    compared = f"{found.get('steps_compared')} of {found.get('steps')} steps"
-    if found["agrees"]:
-        used = found.get("used")
-        share = "" if used is None else f" ({figures.budget_used(used)} of the admitted difference at most)"
+    compared = f"{found.steps_compared} of {found.steps} steps"
+    if found.agrees:
+        share = "" if found.used is None else f" ({figures.budget_used(found.used)} of the admitted difference at most)"
         return f"the curve agrees with the reference's over {compared}{share}; later steps cannot be compared"
-    if found["agrees"] is False:
-        return f"the curve does not agree with the reference's: it parts from it at step {found.get('parts_at')}"
-    if found.get("parts_at"):
+    if found.agrees is False:
+        return f"the curve does not agree with the reference's: it parts from it at step {found.parts_at}"
+    if found.parts_at:
         return (
-            f"the curve agrees with the reference's up to step {found['parts_at'] - 1} and then parts from it, as "
+            f"the curve agrees with the reference's up to step {found.parts_at - 1} and then parts from it, as "
             "right curves may: no verdict"
         )
     return "no step of the curve can be compared with the reference's: no verdict"

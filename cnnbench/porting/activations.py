@@ -16,7 +16,7 @@ from cnnbench.porting.differences import PortDifference
 from cnnbench.porting.normal_form import PlainNetwork
 from cnnbench.porting.port import PortResult, Side
 from cnnbench.porting.rounding import NetworkValues
-from cnnbench.porting.values_apart import Parting, distance
+from cnnbench.porting.values_apart import ValueParting, distance
 from cnnbench.spec.passes import lower
 
 SUFFIX = ".npz"
@@ -68,7 +68,7 @@ def compare_activations(reference: Side, name: str, found: Mapping[str, Array]) 
             continue
         text = f"is {apart:.1e} of the largest value apart, {share:.3g} times what {values.policy.name} explains"
         differences.append(PortDifference("activation", names[place], key, "", "", text, size=apart))
-        parting = parting or _parting(names[place], key, ours, theirs, apart)
+        parting = parting or ValueParting.of((names[place], key), ours, theirs, apart, None)
     return PortResult(reference.name, name, tuple(differences), False, {}, parting, agreed)
 
 
@@ -119,11 +119,3 @@ def _nearest(
     place = close[0] if close else min((distance(values.exact[n], moved), place) for place, n, moved in fitting)[1]
     value = values.exact[names[place]]
     return place, value, _as(array, value.shape)
-
-
-def _parting(node: str, key: str, ours: Array, theirs: Array, apart: float) -> Parting:
-    if ours.shape != theirs.shape:
-        return Parting(node, key, apart, None, (), float("nan"), float("nan"))
-    difference = np.abs(np.asarray(ours, np.float64) - theirs)
-    index = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
-    return Parting(node, key, apart, None, index, float(ours[index]), float(theirs[index]))

@@ -17,7 +17,7 @@ from cnnbench.porting.alignment import NodePair
 from cnnbench.porting.normal_form import PlainNetwork, normal_form
 from cnnbench.porting.reading import OwnGradients
 from cnnbench.porting.user_code import cotangents_of
-from cnnbench.porting.values_apart import Ran, distance, errors
+from cnnbench.porting.values_apart import ArrayParting, Ran, distance, errors
 from cnnbench.spec.graph import Graph, value_names
 
 Array = NDArray[Any]
@@ -38,30 +38,14 @@ class PortGradients(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GradientParting:
-    """The first gradient, from the outputs back, in which two networks differ.
+class GradientParting(ArrayParting):
+    """The first gradient of a weight or an input, from the outputs back, in which two networks differ.
 
     Args:
-        node, other: The node of the reference and the one of the candidate; or the input, where ``name`` is "".
-        name: The weight.
-        apart: The largest difference, relative to the largest value.
-        budgets: The same in float32 budgets of this layer's gradient.
-        index: Of the worst element.
-        reference, candidate: Both values there.
         without: Which side's gradient is 0 throughout: ``reference``, ``candidate``, or "".
-        number: How many gradients differ.
     """
 
-    node: str
-    other: str
-    name: str
-    apart: float
-    budgets: float
-    index: tuple[int, ...]
-    reference: float
-    candidate: float
     without: str = ""
-    number: int = 1
 
 
 def gradients_of(
@@ -175,12 +159,10 @@ def _apart(places: tuple[str, str, str], one: Array, two: Array, budget: Array) 
     """The difference where it is more than rounding explains."""
     if one.shape != two.shape:
         return []  # then the weights differ, which is said already
-    difference = errors(one, two)
-    shares = difference / (budget + CONVERTED * np.maximum(np.abs(one), np.abs(two)))
+    shares = errors(one, two) / (budget + CONVERTED * np.maximum(np.abs(one), np.abs(two)))
     if not shares.size or shares.max() <= 1:
         return []
-    index = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     without = next((name for name, array in (("reference", one), ("candidate", two)) if not array.any()), "")
     apart = distance(two if without == "reference" else one, one if without == "reference" else two)
-    sizes = (apart, float(shares.max()))
-    return [GradientParting(*places, *sizes, index, float(one[index]), float(two[index]), without)]
+    found = GradientParting.of(places[:2], one, two, apart, float(shares.max()))
+    return [replace(found, name=places[2], without=without)]

@@ -24,7 +24,7 @@ from cnnbench.porting.gradients_apart import (
 from cnnbench.porting.normal_form import PlainNetwork, normal_form
 from cnnbench.porting.reading import OwnGradients, OwnTraining
 from cnnbench.porting.training_apart import TrainedValues, TrainingParting, trained_values, training_apart
-from cnnbench.porting.values_apart import SAME, Parting, Ran, distance, first_parting, measured, values_of
+from cnnbench.porting.values_apart import SAME, Ran, ValueParting, distance, first_parting, measured, values_of
 from cnnbench.spec.draws import draw_inputs
 from cnnbench.spec.graph import Graph
 
@@ -82,7 +82,7 @@ class PortResult:
     differences: tuple[PortDifference, ...]
     training: bool
     outputs: Mapping[str, float]
-    parting: Parting | None
+    parting: ValueParting | None
     aligned: int
     notes: tuple[str, ...] = ()
     gradient_parting: GradientParting | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnbench.porting.differences import PortDifference
 from cnnbench.porting.port import PortResult
+from cnnbench.porting.values_apart import Parting
 
 MOST = 30  # differences that are shown in words; all of them are in the data
 
@@ -98,15 +99,19 @@ def _parting(result: PortResult) -> list[str]:
     item = result.parting
     if item is None:
         return []
-    place = item.node if item.node == item.other else f"{item.node} ({item.other})"
-    if not item.index:
-        return [f"first node where they part: {place}, whose outputs have different shapes"]
+    if not item.index and item.apart == float("inf"):
+        return [f"first node where they part: {item.place}, whose outputs have different shapes"]
     budgets = "" if item.budgets is None else f", {item.budgets:.3g} float32 budgets"
     found = [
-        f"first node where they part: {place}, {_apart(item.apart)}{budgets}",
-        f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
+        f"first node where they part: {item.place}, {_apart(item.apart)}{budgets}",
+        _worst(item),
     ]
     return [*found, f"  reproduced by {item.file}"] if item.file else found
+
+
+def _worst(item: Parting) -> str:
+    values = f"{item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate"
+    return f"  worst at {list(item.index)}: {values}"
 
 
 def _gradient_parting(result: PortResult) -> list[str]:
@@ -115,12 +120,11 @@ def _gradient_parting(result: PortResult) -> list[str]:
         return ["gradients are not compared: the values differ already"]
     if item is None:
         return [f"{result.gradients} gradients agree"]
-    place = item.node if item.node == item.other else f"{item.node} ({item.other})"
-    what = f"{item.name} of {place}" if item.name else f"the input {place}"
+    what = f"{item.name} of {item.place}" if item.name else f"the input {item.place}"
     found = [
         f"{item.number} of {result.gradients} gradients differ; the first from the outputs back: {what}, "
         f"{_apart(item.apart)}, {item.budgets:.3g} float32 budgets",
-        f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
+        _worst(item),
     ]
     if item.without:
         cause = "a value is detached (detach, stop_gradient, no_grad) or the weight is not trained"
@@ -133,13 +137,12 @@ def _training_parting(result: PortResult) -> list[str]:
     if item is None:
         said = f"a training pass agrees: {result.trained} running statistics and outputs"
         return [said] if result.trained else ["no training pass is compared"]
-    place = item.node if item.node == item.other else f"{item.node} ({item.other})"
-    what = f"{item.name} of {place}" if item.name else f"the output {place}"
+    what = f"{item.name} of {item.place}" if item.name else f"the output {item.place}"
     budgets = "" if item.budgets is None else f", {item.budgets:.3g} float32 budgets"
     found = [
         f"{item.number} of {result.trained} running statistics and outputs of a training pass differ; the first: "
         f"{what}, {_apart(item.apart)}{budgets}",
-        f"  worst at {list(item.index)}: {item.reference:.9g} in the reference, {item.candidate:.9g} in the candidate",
+        _worst(item),
     ]
     for side, rule in zip(("reference", "candidate"), item.rules, strict=True):
         found += [f"  in the {side} {rule}"] if rule else []

@@ -16,7 +16,7 @@ from cnnbench.numerics.reference import reference
 from cnnbench.porting.alignment import NodePair
 from cnnbench.porting.gradients_apart import CONVERTED
 from cnnbench.porting.normal_form import PlainNetwork
-from cnnbench.porting.values_apart import SAME, distance, errors
+from cnnbench.porting.values_apart import SAME, ArrayParting, distance, errors
 from cnnbench.spec.graph import value_names
 
 Array = NDArray[Any]
@@ -52,30 +52,14 @@ class TrainedValues:
 
 
 @dataclass(frozen=True)
-class TrainingParting:
+class TrainingParting(ArrayParting):
     """The first running statistic in which two networks differ after a training pass, or else an output of the pass.
 
     Args:
-        node, other: The node of the reference and the one of the candidate; or the output, where ``name`` is "".
-        name: The statistic.
-        apart: The largest difference, relative to the largest value.
-        budgets: The same in what float32 explains of the statistic; None for an output.
-        index: Of the worst element.
-        reference, candidate: Both values there.
         rules: By which rule each side's statistics move, in words; "" where no such rule explains it.
-        number: How many statistics and outputs differ.
     """
 
-    node: str
-    other: str
-    name: str
-    apart: float
-    budgets: float | None
-    index: tuple[int, ...]
-    reference: float
-    candidate: float
     rules: tuple[str, str] = ("", "")
-    number: int = 1
 
 
 def trained_values(network: PlainNetwork, inputs: Sequence[Array]) -> TrainedValues:
@@ -156,12 +140,7 @@ def _statistic(pair: NodePair, role: str, arrays: tuple[Array, Array], budget: A
 
 
 def _apart(places: tuple[str, str, str], one: Array, two: Array, share: float | None) -> TrainingParting:
-    apart = distance(one, two)
-    if one.shape != two.shape:
-        return TrainingParting(*places, apart, None, (), float("nan"), float("nan"))
-    difference = errors(one, two)
-    index = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
-    return TrainingParting(*places, apart, share, index, float(one[index]), float(two[index]))
+    return replace(TrainingParting.of(places[:2], one, two, distance(one, two), share), name=places[2])
 
 
 def _rules(

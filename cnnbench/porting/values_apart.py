@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,14 @@ FORMAT = "cnnbench-port-1"
 
 @dataclass(frozen=True)
 class Parting:
-    """The difference between the outputs of two corresponding nodes.
+    """Where two arrays of corresponding nodes differ most.
 
     Args:
         node, other: The node of the reference and the one of the candidate.
         apart: The largest difference, relative to the largest value.
-        budgets: The same in float32 budgets of this layer (the sharp one); None where shapes differ.
-        index: Of the worst element.
+        budgets: The same in sharp float32 budgets of this layer; None where there is none, or shapes differ.
+        index: Of the worst element; () where shapes differ.
         reference, candidate: Both values there.
-        file: What reproduces it.
     """
 
     node: str
@@ -49,7 +48,48 @@ class Parting:
     index: tuple[int, ...]
     reference: float
     candidate: float
+
+    @classmethod
+    def of(cls, places: tuple[str, str], one: Array, two: Array, apart: float, budgets: float | None) -> Self:
+        """With the worst element of two arrays.
+
+        Args:
+            places: The nodes.
+            one: The reference's array.
+            two: The candidate's array.
+            apart: As above.
+            budgets: As above.
+        """
+        if one.shape != two.shape:
+            return cls(*places, apart, None, (), float("nan"), float("nan"))
+        difference = errors(one, two)
+        index = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
+        return cls(*places, apart, budgets, index, float(one[index]), float(two[index]))
+
+    @property
+    def place(self) -> str:
+        """Both nodes, or the name that both have."""
+        return self.node if self.node == self.other else f"{self.node} ({self.other})"
+
+
+@dataclass(frozen=True)
+class ValueParting(Parting):
+    """The difference between the outputs of two corresponding nodes. Args: file: What reproduces it."""
+
     file: str = ""
+
+
+@dataclass(frozen=True)
+class ArrayParting(Parting):
+    """The first of several arrays that differ.
+
+    Args:
+        name: The array of the node; "" for an input or an output, which ``node`` and ``other`` then name.
+        number: How many differ.
+    """
+
+    name: str = ""
+    number: int = 1
 
 
 def values_of(network: PlainNetwork, inputs: Sequence[Array]) -> dict[str, Array]:
@@ -95,7 +135,7 @@ def first_parting(
     ours: Ran,
     theirs: Ran,
     folder: Path | None,
-) -> Parting | None:
+) -> ValueParting | None:
     """The first pair whose outputs differ, in the order of the reference; None where all agree.
 
     Args:
@@ -112,7 +152,7 @@ def first_parting(
     return None
 
 
-def parting(pair: NodePair, ours: Ran, theirs: Ran) -> Parting:
+def parting(pair: NodePair, ours: Ran, theirs: Ran) -> ValueParting:
     """The difference between the outputs of a pair of nodes, with its worst element.
 
     Args:
@@ -121,13 +161,8 @@ def parting(pair: NodePair, ours: Ran, theirs: Ran) -> Parting:
         theirs: The candidate with its values.
     """
     one, two = ours[1][pair.reference.name], theirs[1][pair.candidate.name]
-    names = (pair.reference.name, pair.candidate.name)
-    if one.shape != two.shape:
-        return Parting(*names, float("inf"), None, (), float("nan"), float("nan"))
-    difference = errors(one, two)
-    index = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
-    share = _share(pair.reference, ours, difference)
-    return Parting(*names, distance(one, two), share, index, float(one[index]), float(two[index]))
+    share = _share(pair.reference, ours, errors(one, two)) if one.shape == two.shape else None
+    return ValueParting.of((pair.reference.name, pair.candidate.name), one, two, distance(one, two), share)
 
 
 def _share(node: Node, ours: Ran, difference: Array) -> float:

@@ -9,6 +9,7 @@ import pytest
 from synthetic_run import Truth, synthetic_run, write_run
 
 from cnnbench.harness.run.record import Record
+from cnnbench.numerics.training_envelope import CurveAgreement
 from cnnbench.output.memory_curve import memory_by_batch
 from cnnbench.output.palette import colours
 from cnnbench.output.reports import read_report, write_reports
@@ -43,27 +44,30 @@ def test_legends_stand_beside_the_lines(draw: Any) -> None:
         assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
 
 
-def trained(**envelope: Any) -> list[Record]:
+def trained(envelope: CurveAgreement | None) -> list[Record]:
     record = next(r for r in synthetic_run(Truth(seed=1)).records if r.training is not None)
     training = record.training.model_copy(update={"envelope": envelope, "test_accuracy": 0.972})
     return [record.model_copy(update={"training": training})]
 
 
-FACTS = {"steps_compared": 40, "steps": 60, "used": 0.12}
+def facts(agrees: bool | None, parts_at: int | None) -> CurveAgreement:
+    return CurveAgreement(
+        steps_compared=40, steps=60, used=0.12, worst_step=7, parts_at=parts_at, agrees=agrees, middle=(), spread=()
+    )
 
 
 @pytest.mark.parametrize(
     ("envelope", "said"),
     [
-        ({**FACTS, "agrees": True, "parts_at": None}, "agrees with the reference's over 40 of 60 steps (12.0 % of"),
-        ({**FACTS, "agrees": False, "parts_at": 2}, "does not agree with the reference's: it parts from it at step 2"),
-        ({**FACTS, "agrees": None, "parts_at": 31}, "up to step 30 and then parts from it, as right curves may"),
-        ({**FACTS, "agrees": None, "parts_at": None}, "no step of the curve can be compared"),
-        ({}, "was compared with no reference"),
+        (facts(True, None), "agrees with the reference's over 40 of 60 steps (12.0 % of"),
+        (facts(False, 2), "does not agree with the reference's: it parts from it at step 2"),
+        (facts(None, 31), "up to step 30 and then parts from it, as right curves may"),
+        (facts(None, None), "no step of the curve can be compared"),
+        (None, "was compared with no reference"),
     ],
 )
-def test_the_verdict_on_a_training_run_is_a_sentence(envelope: dict[str, Any], said: str) -> None:
-    (sentence,) = training_findings(trained(**envelope))
+def test_the_verdict_on_a_training_run_is_a_sentence(envelope: CurveAgreement | None, said: str) -> None:
+    (sentence,) = training_findings(trained(envelope))
     assert said in sentence
     assert "resnet20" in sentence
     assert "test accuracy 97.2 %" in sentence

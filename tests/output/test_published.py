@@ -111,6 +111,27 @@ def test_rows_of_one_network_are_told_apart(run: Evidence, tmp_path: Path) -> No
     assert all(name.endswith((", float32", ", bfloat16")) for name in names)
 
 
+def test_trainings_of_one_network_are_told_apart(tmp_path: Path) -> None:
+    """Each with its own figures, not those of another size of the same name."""
+    whole = synthetic_run(seed=1, accuracy={"jax": 0.5})
+    trained = [record for record in whole.records if record.training is not None]
+
+    def at(record: Record, image: tuple[int, ...], accuracy: float) -> Record:
+        update = {"image": image, "graph_digest": str(image), "id": f"{record.cell.id}-{image[-1]}"}
+        training = record.training.model_copy(update={"test_accuracy": accuracy})
+        return record.model_copy(update={"cell": record.cell.model_copy(update=update), "training": training})
+
+    small = [at(record, (1, 8, 8), 0.25) for record in trained if record.cell.backend != "jax"]
+    large = [at(record, (1, 16, 16), record.training.test_accuracy) for record in trained]
+    page = published(replace(whole, records=(*small, *large), samples={}, budgets={}), tmp_path)[f"{whole.suite}.md"]
+    head, *lines = rows(page, "Accuracy")
+    found = {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
+    assert set(found) == {"resnet20 1x8x8", "resnet20 1x16x16"}
+    eager = "torch eager"
+    assert [found[f"resnet20 {size}"][eager] for size in ("1x8x8", "1x16x16")] == ["25.0 %", "96.9 %"]
+    assert [found[f"resnet20 {size}"]["backends"] for size in ("1x8x8", "1x16x16")] == ["agree", "differ"]
+
+
 def test_charts_have_a_dot_for_every_figure(run: Evidence, tmp_path: Path) -> None:
     files = published(broken(run), tmp_path)
     for name in ("latency", "memory", "speed"):

@@ -25,7 +25,7 @@ from cnnbench.harness.worker.protocol.messages import Message, ReplyT, Request, 
 from cnnbench.harness.worker.specification import WorkerSpec
 from cnnbench.measurement.clock import ManualClock
 from cnnbench.measurement.observation import Observation
-from cnnbench.measurement.sampling import SampleSettings, WarmUp
+from cnnbench.measurement.sampling import WarmUp
 from cnnbench.measurement.synchronization import FreshnessCheck, SynchronizationCheck
 from cnnbench.measurement.turns import Turn
 from cnnbench.training.epoch import Epoch
@@ -223,19 +223,25 @@ class FakeWorker:
 
     def _reply(self, request: Any) -> tuple[Message | None, float]:
         call_s = self.latency_s(request)
+        for healthy in (self._setting_up, self._sampling, self._in_turns, self._at_the_end, self._training):
+            found = healthy(request, call_s)
+            if found is not None:
+                return found
+        return (setup.Done() if request.reply is setup.Done else None), call_s
+
+    def _setting_up(self, request: Any, call_s: float) -> tuple[Message, float] | None:
         match request:
             case setup.LoadRequest():
-                kinds = self.workers.kinds
-                described = {"name": request.backend}
-                reply = setup.LoadReply(import_s=self.workers.load_s, described=described, versions={}, kinds=kinds)
-                return reply, self.workers.load_s
+                load_s, described = self.workers.load_s, {"name": request.backend}
+                return setup.LoadReply(
+                    import_s=load_s, described=described, versions={}, kinds=self.workers.kinds
+                ), load_s
             case timing.PrepareRequest():
                 self.prepared[request.cell] = request
                 if request.output is not None:
                     write_arrays(request.output, self.workers.outputs(self, request))
-                return timing.PrepareReply(
-                    build_s=0.1, weights_s=0.1, compile_s=None, first_call_s=call_s
-                ), 0.2 + call_s
+                reply = timing.PrepareReply(build_s=0.1, weights_s=0.1, compile_s=None, first_call_s=call_s)
+                return reply, 0.2 + call_s
             case timing.WarmUpRequest():
                 seconds = WARM_UP_CALLS * call_s
                 return timing.WarmUpReply(warm_up=WarmUp(WARM_UP_CALLS, seconds, True, call_s, 1)), seconds
@@ -243,14 +249,15 @@ class FakeWorker:
                 check = SynchronizationCheck(True, 2.0, 0.0, call_s, "")
                 fresh = FreshnessCheck(True, call_s, call_s, "")
                 return timing.SynchronizationReply(check=check, fresh=fresh), 3 * call_s
+        return None
+
+    def _sampling(self, request: Any, call_s: float) -> tuple[Message, float] | None:
+        match request:
             case timing.SampleRequest():
-                settings = self._settings(request.cell)
-                count = min(settings.samples, max(settings.min_samples, int(settings.max_round_s / call_s)))
-                reply = timing.SampleReply(
-                    samples_s=(call_s,) * count, observed=observed(count * call_s), elapsed_s=count * call_s
-                )
-                self.sampled = count
-                return reply, count * call_s
+                settings = self.prepared[request.cell].sampling
+                self.sampled = min(settings.samples, max(settings.min_samples, int(settings.max_round_s / call_s)))
+                samples, seconds = (call_s,) * self.sampled, self.sampled * call_s
+                return timing.SampleReply(samples_s=samples, observed=observed(seconds), elapsed_s=seconds), seconds
             case timing.FeedRequest():
                 return setup.Done(), 0.0
             case timing.CollectRequest():
@@ -264,16 +271,25 @@ class FakeWorker:
                     used_s=(call_s,) * self.sampled,
                     idle_after_s=0.0,
                 ), 0.0
-            case sessions.CallsRequest():
-                prepared = self.prepared[request.session]
-                outputs = {f"outputs/{name}": array for name, array in self.workers.outputs(self, prepared).items()}
-                write_arrays(request.output, outputs)
-                return sessions.CallsReply(digests=("0",), deviation={}), call_s
+        return None
+
+    def _in_turns(self, request: Any, call_s: float) -> tuple[Message, float] | None:
+        match request:
+            case timing.BeginTurnsRequest():
+                return setup.Done(), 0.0
             case timing.TurnRequest():
                 seconds = request.samples * call_s
                 return timing.TurnReply(turn=Turn((call_s,) * request.samples, seconds, 0.0)), seconds
             case timing.EndTurnsRequest():
                 return timing.EndTurnsReply(observed=observed(call_s), used_s=call_s), 0.0
+        return None
+
+    def _at_the_end(self, request: Any, call_s: float) -> tuple[Message, float] | None:
+        match request:
+            case sessions.CallsRequest():
+                found = self.workers.outputs(self, self.prepared[request.session])
+                write_arrays(request.output, {f"outputs/{name}": array for name, array in found.items()})
+                return sessions.CallsReply(digests=("0",), deviation={}), call_s
             case timing.ReleaseRequest():
                 self.prepared.pop(request.cell, None)
                 return setup.Done(), 0.0
@@ -286,6 +302,10 @@ class FakeWorker:
             case memory.PeakMemoryRequest():
                 reply = memory.PeakMemoryReply(peak_bytes=80 * 2**20, device_peak_bytes=None)
                 return reply, request.calls * call_s
+        return None
+
+    def _training(self, request: Any, call_s: float) -> tuple[Message, float] | None:
+        match request:
             case training.TrainRequest():
                 return training.TrainReply(losses=self._losses(request), predictions=(0,), targets=(0,)), call_s
             case training.EvaluateRequest():
@@ -295,14 +315,7 @@ class FakeWorker:
                 return training.LossesReply(losses=self._losses(request)), call_s
             case training.CrossingsRequest():
                 return training.CrossingsReply(moves=()), call_s
-            case timing.BeginTurnsRequest():
-                return setup.Done(), 0.0
-            case _ if request.reply is setup.Done:
-                return setup.Done(), call_s
-        return None, call_s
-
-    def _settings(self, cell: str) -> SampleSettings:
-        return self.prepared[cell].sampling
+        return None
 
     def _losses(self, request: Any) -> tuple[float, ...]:
         return tuple(1.0 / epoch for epoch in range(1, request.settings.epochs + 1))

@@ -6,6 +6,8 @@ from typing import Any
 
 from cnnbench.harness.suite.model import Suite
 
+TWO = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}]}
+TRAIN = {"architectures": ["simple_cnn"], "epochs": 2, "batch": 256, "envelope_runs": 2}
 LATENCY = {"launches": 1, "rounds": 2, "samples": 2, "max_round_s": 0.1, "warmup": {"max_s": 0.2}}
 
 

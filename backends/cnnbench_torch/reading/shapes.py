@@ -23,7 +23,7 @@ def reshape(call: AtenCall) -> Value:
     return reshaped(call, call.value("self"), call.arguments["source_shape"], call.shape)
 
 
-def reshaped(call: AtenCall, x: Value, source: Sequence[int], target: Sequence[int], part: str = "") -> Value:
+def reshaped(call: AtenCall, x: Value, source: Sequence[int], target: Sequence[int]) -> Value:
     """A value in another shape.
 
     Args:
@@ -31,30 +31,29 @@ def reshaped(call: AtenCall, x: Value, source: Sequence[int], target: Sequence[i
         x: The value.
         source: Its shape with a batch of ``BATCH``.
         target: The wanted shape, likewise.
-        part: Of what the operation becomes.
     """
     axis = batch_axis(x, source)
     if axis is None:
         same = tuple(target) == x.shape
-        return x if same else call.add(Reshape(shape=tuple(target), whole=True), x, part=part)
+        return x if same else call.add(Reshape(shape=tuple(target), whole=True), x)
     if axis == 0 and source[0] == target[0] == BATCH:
         inner = tuple(target[1:])
         if inner == x.shape[1:]:
             return x
         added = _only_added(x.shape, (1, *inner))
         if added is not None:
-            return call.add(Unsqueeze(axes=added), x, part=part)
+            return call.add(Unsqueeze(axes=added), x)
         removed = _only_added((1, *inner), x.shape)
         if removed is not None and len(inner) != 1:
-            return call.add(Squeeze(axes=removed), x, part=part)
+            return call.add(Squeeze(axes=removed), x)
         start = _flattened_from(x.shape, (1, *inner))
-        return call.add(Reshape(shape=inner) if start is None else Flatten(start_axis=start), x, part=part)
+        return call.add(Reshape(shape=inner) if start is None else Flatten(start_axis=start), x)
     before, place, seen = math.prod(source[:axis]), 0, 1
     while place < len(target) - 1 and (seen * target[place] <= before or target[place] % BATCH):
         seen *= target[place]
         place += 1
     sizes = tuple(-1 if i == place else size for i, size in enumerate(target))
-    return call.add(Reshape(shape=sizes, whole=True), x, part=part)
+    return call.add(Reshape(shape=sizes, whole=True), x)
 
 
 def _only_added(short: Sequence[int], long: Sequence[int]) -> tuple[int, ...] | None:

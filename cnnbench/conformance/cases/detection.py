@@ -13,11 +13,11 @@ from cnnbench.spec.layers.detection import AnchorGrid, NonMaxSuppression, RoIMax
 FEATURES: Shape = (3, 9, 12)
 
 
-def boxes(size: float = 64.0, inside: float = 0.0) -> Draw:
+def boxes(size: float = 64.0) -> Draw:
     """Boxes (x1, y1, x2, y2), some beyond an image of this size; coordinates are multiples of 1/16, and odd ones."""
 
     def draw(generator: Any, shape: Shape) -> Any:
-        first = generator.uniform(inside - 8, size - inside, (*shape[:-1], 2))
+        first = generator.uniform(-8.0, size, (*shape[:-1], 2))
         return np.round(np.concatenate([first, first + generator.uniform(1, size, first.shape)], -1) * 16 + 0.25) / 16
 
     return draw
@@ -64,11 +64,9 @@ def rows_or_none(count: int) -> Draw:
     return lambda generator, shape: generator.integers(-1, count, shape)
 
 
-def regions(layer: RoIMaxPool, count: int = 5) -> LayerCase:
+def regions(layer: RoIMaxPool) -> LayerCase:
     """Boxes of given images on shared features."""
-    return LayerCase(
-        layer, (FEATURES, (count, 4), (count,)), draws=(None, boxes(), images(2)), batched=(True, False, False)
-    )
+    return LayerCase(layer, (FEATURES, (5, 4), (5,)), draws=(None, boxes(), images(2)), batched=(True, False, False))
 
 
 def _suppression(draw: Draw, scores: Draw | None = None, count: int = 24, **fields: Any) -> LayerCase:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from cnnbench.harness.suite.status import Status
 from cnnbench.harness.worker.origin import Origin
 from cnnbench.harness.worker.plain_text import plain_text
 from cnnbench.measurement.observation import Observation
 from cnnbench.numerics.outcome import CheckOutcome
+from cnnbench.numerics.training_envelope import CurveAgreement
 from cnnbench.spec.frozen import Frozen
 from cnnbench.training.epoch import Epoch, training_rate, waiting_share
 from cnnbench.training.metrics.score import Score
@@ -96,7 +97,7 @@ class Training(Frozen):
         losses: Of each step; of a training by a program, of each phase in turn. phases: the names of these; () for the
             plain loop. predictions, targets: the final test classes. test_accuracy: the share that is right;
             None for a network that does not classify.
-        envelope: The curve's agreement with the reference.
+        envelope: The curve's agreement with the reference; None where it was not compared.
         evaluation: The predictions' agreement with NumPy's; None where they were not compared.
         target: What was to be reached, and when it was; None where the suite names none.
         peak_bytes: By how much the worker's resident memory rose during the training at most, from what it held
@@ -110,7 +111,7 @@ class Training(Frozen):
     predictions: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     test_accuracy: float | None = None
-    envelope: dict[str, Any] = Field(default_factory=dict)
+    envelope: Annotated[CurveAgreement | None, BeforeValidator(lambda given: given or None)] = None  # {} in old records
     evaluation: Evaluation | None = None
     target: Target | None = None
     peak_bytes: int | None = None

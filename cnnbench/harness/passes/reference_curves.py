@@ -73,7 +73,7 @@ class ReferenceCurves:
             return envelope([base, *runs], [], exact)
         reached = [] if own.test_accuracy is None else [own.test_accuracy]
         found = envelope(runs, reached, exact)
-        if exact is not None and agreement(own.losses, own.test_accuracy, found)["agrees"] is False:
+        if exact is not None and agreement(own.losses, own.test_accuracy, found).agrees is False:
             return found  # a wrong curve would widen the envelope that it is held to
         return envelope([base, *runs], reached, exact)
 

@@ -19,7 +19,7 @@ from cnnbench.harness.suite.trainings import training_units
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
 from cnnbench.harness.worker.pool import LoadedWorker, Pool
 from cnnbench.harness.worker.protocol.training import EpochEvent, Event, TrainRequest
-from cnnbench.numerics.training_envelope import CurveEnvelope, agreement
+from cnnbench.numerics.training_envelope import CurveAgreement, CurveEnvelope, agreement
 from cnnbench.training.epoch import Epoch
 
 EXAMPLES = 4  # test images
@@ -121,15 +121,14 @@ class _TrainingPass:
             self._work.note(f"the training curves of {owner.architecture} have no envelope: {error}")
             return list(trained)
         try:
-            if any(_facts(part.training, reached)["agrees"] is False for _, part in trained):
+            if any(_agreement(part.training, reached).agrees is False for _, part in trained):
                 reached = self._references.with_crossings(owner, own, reached)
         except CnnbenchError as error:  # a curve that left the envelope stays outside
             self._work.note(f"no reference of {owner.architecture} was moved across kinks: {error}")
         compared = []
         for cell, part in trained:
-            facts = _facts(part.training, reached)
-            facts |= {"reference": owner.id if own else NUMPY}
-            training = part.training.model_copy(update={"envelope": facts})
+            found = _agreement(part.training, reached).model_copy(update={"reference": owner.id if own else NUMPY})
+            training = part.training.model_copy(update={"envelope": found})
             compared.append((cell, part.model_copy(update={"training": training})))
             self._work.keep(cell, "training", compared[-1][1])
         return compared
@@ -171,7 +170,7 @@ class _TrainingPass:
         )
 
 
-def _facts(training: Training, found: CurveEnvelope) -> dict[str, Any]:
+def _agreement(training: Training, found: CurveEnvelope) -> CurveAgreement:
     return agreement(training.losses, training.test_accuracy, found)
 
 
@@ -201,11 +200,11 @@ def wrong_training(training: Training) -> Failure | None:
     departed = departed_failure(found)
     if departed is not None:
         return departed
-    if envelope.get("agrees") is False:
-        step = envelope["parts_at"]
+    step = None if envelope is None or envelope.agrees is not False else envelope.parts_at
+    if envelope is not None and step is not None:
         text = (
             f"the training loss parts from NumPy's at step {step}: {training.losses[step - 1]:.6g}, "
-            f"expected {envelope['middle'][step - 1]:.6g}"
+            f"expected {envelope.middle[step - 1]:.6g}"
         )
         return Failure(status="mismatch", reason=text)
     return None

@@ -9,13 +9,13 @@ from typing import Any
 from cnnbench.errors import DataError
 
 
-def read_json(path: Path, *, remedy: str | None = None) -> Any:
+def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises DataError where it cannot be read or is none."""
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror or error}", where=str(path), remedy=remedy) from None
+        raise DataError(f"the file cannot be read: {error.strerror or error}", where=str(path)) from None
     except ValueError as error:
-        raise DataError(f"not valid JSON: {error}", where=str(path), remedy=remedy) from None
+        raise DataError(f"not valid JSON: {error}", where=str(path)) from None
     except RecursionError:
-        raise DataError("not valid JSON: nested too deeply", where=str(path), remedy=remedy) from None
+        raise DataError("not valid JSON: nested too deeply", where=str(path)) from None

@@ -8,7 +8,6 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from cnnbench.harness.run.beside_records import read_numerics, read_samples
 from cnnbench.harness.run.files import read_model, to_json, write_atomically
 from cnnbench.harness.run.json_text import read_json
 from cnnbench.harness.run.record import SCHEMA_VERSION, Record
+from cnnbench.measurement.clock import utc
 from cnnbench.numerics.outcome import NodeUse
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class RunStore:
     @staticmethod
     def create(suite: str, root: Path = DEFAULT_ROOT) -> RunStore:
         """A new folder whose name sorts by time. Raises SuiteError where it cannot be made."""
-        now = datetime.now(UTC)
+        now = utc()
         name = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
         folder = root / suite / name
         try:

@@ -58,7 +58,7 @@ def build_vit(variant: _Variant, image: Shape, num_classes: int) -> Graph:
     return b.build({"logits": b.add("head", Linear(out_features=num_classes), first_token(b, x))})
 
 
-def encoder_block(b: Builder, x: Value, heads: int, mlp: int, *, dropout: float = 0.0) -> Value:
+def encoder_block(b: Builder, x: Value, heads: int, mlp: int) -> Value:
     """Attention and a two-layer perceptron, each after a norm and beside a shortcut (equations 2, 3).
 
     Args:
@@ -66,12 +66,11 @@ def encoder_block(b: Builder, x: Value, heads: int, mlp: int, *, dropout: float 
         x: (N, T, E), which the result keeps.
         heads: The number of attention heads, a divisor of the features.
         mlp: Features inside the perceptron.
-        dropout: The probability of dropout within the perceptron.
     """
     y = b.add("ln_1", LayerNorm(eps=EPS), x)
     y = b.add("self_attention", MultiHeadAttention(num_heads=heads), y)
     x = b.add("add_1", Add(), x, y)
-    y = perceptron(b, b.add("ln_2", LayerNorm(eps=EPS), x), mlp, dropout=dropout)
+    y = perceptron(b, b.add("ln_2", LayerNorm(eps=EPS), x), mlp)
     return b.add("add_2", Add(), x, y)
 
 

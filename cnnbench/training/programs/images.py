@@ -40,13 +40,12 @@ def image_shapes(program: TrainingProgram) -> dict[str, Shape]:
     return {name: shape for name, shape in found.items() if shape is not None}
 
 
-def load_data(program: TrainingProgram, settings: RoundSettings, split: str = "train") -> Mapping[str, Dataset]:
-    """The datasets of a program by the names that its sources use.
+def load_data(program: TrainingProgram, settings: RoundSettings) -> Mapping[str, Dataset]:
+    """The images on which a program trains, by the names that its sources use.
 
     Args:
         program: That reads them.
         settings: Which they are, and how many images.
-        split: ``train`` or ``test``.
 
     Raises:
         SpecError: A dataset is not named, or as ``image_shapes``.
@@ -58,6 +57,5 @@ def load_data(program: TrainingProgram, settings: RoundSettings, split: str = "t
             raise SpecError(
                 f"{program.name} reads a dataset {name!r}, and none is named for it", received=sorted(named)
             )
-        limit = settings.train_images if split == "train" else None
-        found[name] = load_dataset(named[name], DataRequest(split, shape, limit, settings.seed))
+        found[name] = load_dataset(named[name], DataRequest("train", shape, settings.train_images, settings.seed))
     return found

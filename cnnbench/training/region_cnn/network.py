@@ -66,15 +66,14 @@ class RegionNetwork:
 
 
 def region_network(
-    graph: Graph, arrays: Mapping[str, Array], backend: str = "numpy", mode: str | None = None, *, batch: int = 64
+    graph: Graph, arrays: Mapping[str, Array], backend: str = "numpy", *, batch: int = 64
 ) -> RegionNetwork:
     """Compiles and loads a network.
 
     Args:
         graph: Of the family ``rcnn``.
         arrays: Its weights.
-        backend: The name of a backend.
-        mode: Of it; its first one by default.
+        backend: The name of a backend, in its first mode.
         batch: Crops a call.
 
     Raises:
@@ -87,7 +86,7 @@ def region_network(
         )
     loaded = load_backend(backend)
     loaded.configure(ProcessSettings())
-    chosen = mode or backend_plugins()[backend].modes[0]
+    chosen = backend_plugins()[backend].modes[0]
     program = loaded.compile_forward(graph, ProgramOptions(chosen, precision("float32")))
     program.load(*split_state(graph, arrays))
     return RegionNetwork(graph, program, batch)

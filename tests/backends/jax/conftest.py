@@ -20,10 +20,3 @@ def jax_backend() -> Backend:
     backend = JaxBackend()
     backend.configure(ProcessSettings())
     return backend
-
-
-@pytest.fixture(scope="session")
-def oracle() -> Backend:
-    from cnnbench_numpy.backend import NumpyBackend
-
-    return NumpyBackend()

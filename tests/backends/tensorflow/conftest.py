@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,6 @@ def tensorflow_backend() -> Backend:
 
 
 @pytest.fixture(scope="session")
-def oracle() -> Backend:
-    from cnnbench.execution.backends import load_backend
-
-    return load_backend("numpy")
+def keras(tensorflow_backend: Backend) -> Any:
+    """Keras, after TensorFlow has its threads."""
+    return pytest.importorskip("keras", reason="needs keras")

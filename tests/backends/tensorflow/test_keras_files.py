@@ -11,7 +11,7 @@ import pytest
 
 from cnnbench.errors import DataError
 from cnnbench.execution.backends import load_backend
-from cnnbench.execution.contract import ProcessSettings, ProgramOptions
+from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
 from cnnbench.numerics.subject import InProcessSubject
 from cnnbench.registry import build, read_weights
@@ -39,13 +39,6 @@ OTHER = {  # and where they do not, with what differs
     ),
     "inception_v3": ("InceptionV3", 299, "Mixed_5b.branch_pool.conv reads avg_pool[kernel 3x3]("),
 }
-
-
-@pytest.fixture(scope="module")
-def keras():
-    pytest.importorskip("tensorflow", reason="needs tensorflow")
-    load_backend("tensorflow").configure(ProcessSettings(threads=2))  # before Keras starts it, as all tests have it
-    return pytest.importorskip("keras", reason="needs keras")
 
 
 def application(keras, name, size, classes=10):

@@ -20,10 +20,3 @@ def torch_backend() -> Backend:
     backend = TorchBackend()
     backend.configure(ProcessSettings(threads=1))
     return backend
-
-
-@pytest.fixture(scope="session")
-def oracle() -> Backend:
-    from cnnbench_numpy.backend import NumpyBackend
-
-    return NumpyBackend()

@@ -40,7 +40,7 @@ def test_a_run_keeps_when_the_target_was_reached(tmp_path: Path) -> None:
     (early,), (late,) = (found[target].records for target in (0.01, 1.0))
     assert (early.training.target.epochs_to_target, len(early.training.losses)) == (1, 3)
     assert early.training.target.time_to_target_s == early.training.epochs[0].seconds > 0
-    assert early.training.envelope["steps"] == 3  # references are not asked for more steps than there are
+    assert early.training.envelope.steps == 3  # references are not asked for more steps than there are
     assert not found[0.01].summary.notes
     assert (late.status, len(late.training.epochs), late.training.target.epochs_to_target) == ("ok", 3, None)
     assert (found[0.01].exit_code, found[1.0].exit_code) == (0, 5)

@@ -133,8 +133,8 @@ def test_memory_is_measured_and_training_runs_in_workers(go):
         assert len(training.losses) == training.epochs[-1].step
         hits = sum(a == b for a, b in zip(training.predictions, training.targets, strict=True))
         assert hits / len(training.targets) == pytest.approx(training.test_accuracy)
-        assert training.envelope["agrees"]
-        assert training.envelope["centre"] == "float64"
+        assert training.envelope.agrees
+        assert training.envelope.centre == "float64"
 
 
 def test_a_training_that_cannot_be_right_ends_its_cell_beside_a_right_one(go):
@@ -144,8 +144,8 @@ def test_a_training_that_cannot_be_right_ends_its_cell_beside_a_right_one(go):
     result, _ = go("good", "stale", "zero_loss", checks=(), train=train, measure=measure, timeouts={"compile_s": 20.0})
     assert statuses(result) == {"good": "ok", "stale": "mismatch", "zero_loss": "mismatch"}
     good, stale, zero = result.records
-    assert good.training.envelope["reference"] == "numpy"
-    assert good.training.envelope["agrees"]
+    assert good.training.envelope.reference == "numpy"
+    assert good.training.envelope.agrees
     assert good.training.evaluation.differing == ()
     assert good.training.evaluation.images > 250  # the last part of a batch among them
     assert "test images get another class than NumPy gives" in stale.reason

@@ -75,7 +75,7 @@ def test_every_recipe_trains_and_its_curves_agree_with_the_reference_of_the_same
     curves = {}
     for record in found.records:
         assert record.training is not None
-        assert record.training.envelope["agrees"] is True
+        assert record.training.envelope.agrees is True
         assert record.check("training").status == "passed"
         curves.setdefault(record.cell.recipe, []).append(record.training.losses)
     assert [len(losses) for losses, _ in curves.values()] == [4, 4, 3]

@@ -9,9 +9,10 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from cnnbench.errors import DataError, StorageError, SuiteError
-from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample
+from cnnbench.harness.passes.findings import LaunchPart, Parts, Phases, Sample, Training
 from cnnbench.harness.run.beside_records import write_files, write_numerics, write_samples
 from cnnbench.harness.run.exit_codes import worst
 from cnnbench.harness.run.files import write_atomically
@@ -237,3 +238,10 @@ def test_files_can_be_read_by_others(tmp_path):
     write_atomically(path, "{}")
     assert path.stat().st_mode & 0o777 == 0o644
     assert path.read_text() == "{}"
+
+
+def test_a_training_without_an_envelope_is_read_and_one_whose_envelope_is_damaged_refused() -> None:
+    plain = {"epochs": [], "losses": [1.0]}
+    assert Training.model_validate(plain | {"envelope": {}}).envelope is None, "as old versions wrote it"
+    with pytest.raises(ValidationError, match="steps_compared"):
+        Training.model_validate(plain | {"envelope": {"middle": [1.0]}})

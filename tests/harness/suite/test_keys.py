@@ -16,8 +16,8 @@ from cnnbench.harness.suite.labels import network_labels
 from cnnbench.harness.suite.model import Suite
 from cnnbench.harness.suite.plan import Plan, plan, with_present_files
 
-KEYS = ("network_key", "program_key", "training_group", "training_key", "comparison_group")
-N, P, T, R, G = KEYS  # network, program, training group, training run, comparison group
+KEYS = ("network_key", "program_key", "forward_key", "training_group", "training_key", "comparison_group")
+N, P, F, T, R, G = KEYS  # network, program, its forward pass, training group, training run, comparison group
 
 # Under which keys two cells differ that differ in this field alone. A new field must find its place here.
 DIFFERS: dict[str, tuple[str, ...]] = {
@@ -26,20 +26,20 @@ DIFFERS: dict[str, tuple[str, ...]] = {
     "group": (),
     "network": (),
     "architecture": (),  # its content counts, not its name
-    "backend": (P, R),
-    "mode": (P, R),
-    "layout": (P,),
+    "backend": (P, F, R),
+    "mode": (P, F, R),
+    "layout": (P, F),
     "batch": (G,),
     "image": (),  # part of the graph's content
     "num_classes": (),  # part of the graph's content
-    "precision": (P, T, R, G),
-    "device": (P, R, G),
-    "threads": (P, R, G),
-    "fold_batch_norm": (P,),
+    "precision": (P, F, T, R, G),
+    "device": (P, F, R, G),
+    "threads": (P, F, R, G),
+    "fold_batch_norm": (P, F),
     "seed": KEYS,
-    "data": (N, P, G),
+    "data": (N, P, F, G),
     "weights": (),  # its content counts, not its path
-    "side": (P, R),
+    "side": (P, F, R),
     "skip": (),
     "checks": (),
     "measure": (),
@@ -66,6 +66,11 @@ def differing(cell: Cell, other: Cell) -> set[str]:
 
 def test_every_field_is_classified() -> None:
     assert set(DIFFERS) == set(Cell.model_fields)
+
+
+def test_every_key_is_classified() -> None:
+    keys = [name for name, item in vars(Cell).items() if isinstance(item, property) and name[0] != "_"]
+    assert set(KEYS) == {name for name in keys if isinstance(getattr(CELL, name), tuple)}
 
 
 @pytest.mark.parametrize("field", list(Cell.model_fields))

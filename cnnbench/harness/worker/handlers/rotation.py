@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.measurement.clock import MACHINE
+from cnnbench.measurement.clock import MACHINE, Clock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Rotation:
     Args:
         session: The program, its weights loaded, and its first operands uploaded as ``FIRST``.
         stock: Images by input name, of which batches are made.
+        clock: By which processor time is measured.
 
     Attributes:
         calls: Of all samples since they were collected.
@@ -34,8 +35,10 @@ class Rotation:
         again: For each sample whether its calls were on inputs that had been called before.
     """
 
-    def __init__(self, session: ProgramSession, stock: Mapping[str, NDArray[Any]] | None = None) -> None:
-        self.session = session
+    def __init__(
+        self, session: ProgramSession, stock: Mapping[str, NDArray[Any]] | None = None, clock: Clock = MACHINE
+    ) -> None:
+        self.session, self._clock = session, clock
         self._program_run = session.program.run
         self._stock = stock or {}
         self._fed = 0
@@ -66,7 +69,7 @@ class Rotation:
 
     def begun(self) -> None:
         """A sample begins."""
-        self._processor_s = MACHINE.processor()
+        self._processor_s = self._clock.processor()
 
     def seen(self, result: Any, seconds: float, calls: int) -> None:
         """Takes a sample.
@@ -76,7 +79,7 @@ class Rotation:
             seconds: Of all its calls.
             calls: Of it.
         """
-        self.used_s.append((MACHINE.processor() - self._processor_s) / calls)
+        self.used_s.append((self._clock.processor() - self._processor_s) / calls)
         self.again.append(self.calls >= self._count)
         self.calls += calls
         self._unread = (self._index, result)

@@ -69,7 +69,7 @@ def prepare(request: PrepareRequest, state: WorkerState) -> PrepareReply:
     session = state.sessions[request.cell] = ProgramSession(backend, request.graph, program)
     session.adopt(FIRST, operands)
     session.shared = {item.name: batch[item.name] for item in request.graph.inputs if not item.batched}
-    rotation = Rotation(session, read_arrays(request.stock) if request.stock is not None else None)
+    rotation = Rotation(session, read_arrays(request.stock) if request.stock is not None else None, clock)
     timed = TimedCall(rotation.run, backend.synchronize, program.download, begun=rotation.begun, seen=rotation.seen)
     state.prepared[request.cell] = PreparedProgram(rotation, timed, request.sampling)
     return PrepareReply(

@@ -168,13 +168,13 @@ def ones(array: Any) -> Any:
     return array * 0 + 1
 
 
-def other_kind(change: Callable[[Any], Layer], weights: Callable[[Arrays], Arrays] = lambda w: w) -> OperationChange:
-    """The op of another kind in its place, on the weights that ``weights`` picks."""
+def other_kind(change: Callable[[Any], Layer]) -> OperationChange:
+    """The op of another kind in its place, on the same weights."""
 
     def build(right: Operation, table: Operations) -> Operation:
         def forward(layer: Any, inputs: Arrays, given: Arrays, state: Arrays, call: Call) -> OpResult:
             other = change(layer)
-            result = table[other.kind].forward(other, inputs, weights(given), (), call)
+            result = table[other.kind].forward(other, inputs, given, (), call)
             return OpResult(result.outputs)
 
         return Operation(forward, right.backward, right.weight_layout)

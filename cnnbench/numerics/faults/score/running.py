@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cnnbench.execution.contract import Backend, ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.measurement.clock import MACHINE
 from cnnbench.numerics.checks import CHECKS, run_checks
 from cnnbench.numerics.faults.engine.injection import faulty_subject, not_injectable
 from cnnbench.numerics.faults.grammar.drawing import Chance
@@ -118,11 +117,9 @@ def examine_fault(asked: Scoring, name: FaultId) -> FaultRow:
 
     A fault that passed all of them is put into the exact reference, to see whether it could be seen at all.
     """
-    began = MACHINE.processor()
     drawn = draw_fault(name, asked.backend, asked.options)
     row = FaultRow(str(name), drawn.where, drawn.occasion.when, drawn.change.what, drawn.text, "escaped")
-    row = _examined(asked, drawn, row)
-    return replace(row, seconds=round(MACHINE.processor() - began, 3))
+    return _examined(asked, drawn, row)
 
 
 def _examined(asked: Scoring, drawn: DrawnFault, row: FaultRow) -> FaultRow:
@@ -204,7 +201,6 @@ def examine_clean(asked: Scoring, name: CleanId, precisions: Sequence[str]) -> C
         name: What the run is drawn from.
         precisions: That the backend has in this mode.
     """
-    began = MACHINE.processor()
     chance = Chance(stream(name.seed, "clean run", name.network, name.number))
     seed, batch = chance.whole(1000, 10**6), chance.of((1, 2, 2, 3, 4))
     folded, policy = chance.share() < 0.5, chance.weighted([(p, 4.0 if p == "float32" else 1.0) for p in precisions])
@@ -212,5 +208,4 @@ def examine_clean(asked: Scoring, name: CleanId, precisions: Sequence[str]) -> C
     case = network_case(name.network, options, seed, batch)
     subject = InProcessSubject(asked.backend)
     alarms = tuple(alarm for check in CHECKS if (alarm := _alarm(subject, check, case)) is not None)
-    seconds = round(MACHINE.processor() - began, 3)
-    return CleanRow(str(name), name.network, seed, batch, folded, policy, alarms, seconds)
+    return CleanRow(str(name), name.network, seed, batch, folded, policy, alarms)
