@@ -60,7 +60,18 @@ def read(model: Any, inputs: GivenInputs) -> ReadModel:
             program = torch.export.export(module, batch)
     except Exception as error:
         raise _refused(error) from error
-    return read_program(program, type(model).__name__, shapes)
+    found = read_program(program, type(model).__name__, shapes)
+    return replace(found, noises=(*found.noises, *_branches(module)))
+
+
+def _branches(module: torch.nn.Module) -> list[tuple[str, str]]:
+    """Branches that are dropped in training, which leave no trace at inference: torchvision's and timm's layers."""
+    rates = [
+        (path, next((rate for name in ("p", "drop_prob") if isinstance(rate := getattr(part, name, None), float)), 0.0))
+        for path, part in module.named_modules()
+        if type(part).__name__ in ("StochasticDepth", "DropPath")
+    ]
+    return [(path, f"dropout of whole branches, p {rate:g}") for path, rate in rates if rate]
 
 
 def _read_saved(program: Any) -> ReadModel:

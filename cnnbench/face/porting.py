@@ -83,6 +83,7 @@ def _proven(reference: ModelReference, image: Image, seed: int, *, train: bool) 
             model.graph,
             model.arrays,
             notes=notes,
+            noises=model.noises,
             gradients=model.gradients,
             trained=model.trained,
             untrained=_untrained(model),
@@ -91,7 +92,9 @@ def _proven(reference: ModelReference, image: Image, seed: int, *, train: bool) 
     beyond = max(explained.share(value, model.outputs[name]) for name, value in plain.graph.outputs)
     loss = "the model computes less accurately than float64"
     lossy = (f"its gradients are its graph's: {loss}",) if train else ()
-    return Side(str(reference), model.graph, model.arrays, worst, beyond, (*model.notes, *lossy), untrained=loss)
+    return Side(
+        str(reference), model.graph, model.arrays, worst, beyond, (*model.notes, *lossy), model.noises, untrained=loss
+    )
 
 
 def _untrained(model: UserModel) -> str:

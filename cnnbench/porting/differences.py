@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from cnnbench.porting.alignment import Alignment, NodePair, rewired
 from cnnbench.porting.arrays_apart import apart, same
 from cnnbench.porting.normal_form import PlainNetwork
 
+Noises = Sequence[tuple[str, str]]
 What = Literal["kind", "field", "missing", "extra", "inputs", "shape", "weight", "outputs", "activation", "reading"]
 TRAINING = {"momentum", "running_variance", "p"}  # fields that change nothing at inference
 _EFFECTS = {
@@ -113,6 +115,23 @@ def differences(alignment: Alignment, reference: PlainNetwork, candidate: PlainN
         one, two = ", ".join(ours), ", ".join(theirs)
         found.append(PortDifference("inputs", pair.reference.name, pair.candidate.name, "inputs", one, two))
     return found
+
+
+def other_noises(reference: Noises, candidate: Noises) -> Iterator[PortDifference]:
+    """Differences of what acts in training only and no layer stands for, place by place; a lack at the first of them.
+
+    Args:
+        reference: Where, and what with its rate, in the order of the model.
+        candidate: The same of the other.
+    """
+    for one, two in zip_longest(reference, candidate):
+        if one is None and two is not None:
+            yield PortDifference("extra", two[0], "", "", "nothing", two[1], training=True)
+        elif two is None and one is not None:
+            yield PortDifference("missing", one[0], "", "", one[1], "nothing", training=True)
+        elif one is not None and two is not None and one[1] != two[1]:
+            effect = "in training it acts otherwise"
+            yield PortDifference("field", one[0], two[0], "noise", one[1], two[1], effect, training=True)
 
 
 def _layer(layer: Any) -> str:

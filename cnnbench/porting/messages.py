@@ -37,7 +37,7 @@ class ReadReply(Frozen):
         notes: What it does not show.
         framework, backend: Whose model it is, and in which backend's process it was read.
         weights: The digest of its weights as its framework holds them.
-        inputs_last, outputs_last: As ``ReadModel`` has them.
+        inputs_last, outputs_last, noises: As ``ReadModel`` has them.
         only_batch: The only batch that the model takes; None where it takes any.
         moved_weights: The weights that the graph holds as the model does, whose gradients lie beside the reply; None
             where the model was not differentiated.
@@ -54,6 +54,7 @@ class ReadReply(Frozen):
     inputs_last: tuple[bool, ...]
     outputs_last: tuple[bool, ...]
     only_batch: int | None
+    noises: tuple[tuple[str, str], ...]
     moved_weights: tuple[str, ...] | None
     trained_outputs: int | None
     untrained: str

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import SpecError
 from cnnbench.porting.alignment import Alignment, align
-from cnnbench.porting.differences import PortDifference, differences
+from cnnbench.porting.differences import PortDifference, differences, other_noises
 from cnnbench.porting.gradients_apart import (
     GradientParting,
     PortGradients,
@@ -43,6 +43,7 @@ class Side:
         unproven: How far what the model itself gives is from what its graph gives, where these are not the same.
         beyond: The same over what float32 explains: some layers of frameworks compute in it whatever they are asked.
         notes: What the graph does not show of the model.
+        noises: As ``ReadModel`` has them.
         gradients: By the model's own framework; None where they are those of the graph.
         trained: A training pass by the model's own framework; None where it is that of the graph.
         untrained: Why there is no training pass of it at all; "" where there is.
@@ -54,6 +55,7 @@ class Side:
     unproven: float | None = None
     beyond: float = math.inf
     notes: tuple[str, ...] = ()
+    noises: tuple[tuple[str, str], ...] = ()
     gradients: OwnGradients | None = None
     trained: OwnTraining | None = None
     untrained: str = ""
@@ -126,7 +128,7 @@ def compare_networks(
     ours, theirs = (normal_form(side.graph, side.arrays) for side in (reference, candidate))
     inputs = _inputs(ours.graph, theirs.graph, seed, by_place=training)
     alignment = align(ours, theirs)
-    found = differences(alignment, ours, theirs)
+    found = [*differences(alignment, ours, theirs), *other_noises(reference.noises, candidate.noises)]
     values, others = values_of(ours, inputs), values_of(theirs, inputs)
     found = measured(found, alignment.pairs, (ours, values), theirs)
     outputs: dict[str, float] = {}

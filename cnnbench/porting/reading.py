@@ -67,7 +67,7 @@ class UserModel:
         framework, backend: Whose model it is, and in which backend's process it was read.
         inputs, outputs: Of the run that was asked for, else empty.
         weights: The digest of its weights as its framework holds them.
-        inputs_last, outputs_last, batch: As ``ReadModel`` has them.
+        inputs_last, outputs_last, batch, noises: As ``ReadModel`` has them.
         gradients: Of the run; None where they are not asked for, or the model has none.
         trained: Of the run in training mode; None where it is not asked for, or the model has no such mode.
         untrained: Why a model that has one was not run in it.
@@ -84,6 +84,7 @@ class UserModel:
     inputs_last: tuple[bool, ...]
     outputs_last: tuple[bool, ...]
     batch: int | None
+    noises: tuple[tuple[str, str], ...] = ()
     gradients: OwnGradients | None = None
     trained: OwnTraining | None = None
     untrained: str = ""
@@ -147,6 +148,7 @@ def _read(asked: ReadRequest, folder: Path) -> UserModel:
         found.inputs_last,
         found.outputs_last,
         found.only_batch,
+        found.noises,
         _gradients(folder, found.moved_weights),
         _trained(folder, found.trained_outputs),
         found.untrained,

@@ -66,6 +66,7 @@ def _answered(folder: Path, request: ReadRequest) -> ReadReply:
         inputs_last=read.inputs_last,
         outputs_last=read.outputs_last,
         only_batch=read.batch,
+        noises=read.noises,
         moved_weights=moved,
         trained_outputs=trained,
         untrained=untrained,

@@ -49,6 +49,22 @@ def doubled(): return made(mistake="doubled")
 def second(): return made(mistake="second")
 def noise(): return made(mistake="noise")
 def raises(): return made(mistake="raises")
+class StochasticDepth(nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+    def forward(self, x):
+        return x * (torch.rand(len(x), 1, 1, 1) > self.p) / (1 - self.p) if self.training else x
+def noisy(layer):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.Flatten(), nn.Linear(36, 5)).eval(), (3, 5, 5)
+def channels(p=0.2): return noisy(nn.Dropout2d(p))
+def channels_rate(): return channels(0.6)
+def channels_none(): return channels(0.0)
+def alpha(p=0.2): return noisy(nn.AlphaDropout(p))
+def alpha_rate(): return alpha(0.6)
+def branches(p=0.2): return noisy(StochasticDepth(p))
+def branches_rate(): return branches(0.6)
 """
 KERAS = """
 import keras
@@ -214,3 +230,42 @@ def test_the_rule_is_found_from_what_the_statistics_were_and_are(momentum, kind)
     assert rule_of(before, after, batch) == MOVES.format(momentum, kind)
     assert rule_of(before, before, batch) == "they do not move"
     assert rule_of(before, [random.normal(size=6), before[1] + 1], batch) == ""
+
+
+NOISES = {  # reference, candidate: what is said
+    ("channels", "channels_rate"): "1: noise dropout of whole channels, p 0.2 here, dropout of whole channels, p 0.6",
+    ("channels", "channels_none"): "1: the candidate has no such layer (dropout of whole channels, p 0.2)",
+    ("channels_none", "channels"): "1: the candidate alone has this layer (dropout of whole channels, p 0.2)",
+    ("alpha", "alpha_rate"): "1: noise alpha dropout, p 0.2 here, alpha dropout, p 0.6 in the candidate",
+    ("channels", "alpha"): "1: noise dropout of whole channels, p 0.2 here, alpha dropout, p 0.2 in the candidate",
+    ("branches", "branches_rate"): "1: noise dropout of whole branches, p 0.2 here, dropout of whole branches, p 0.6",
+    ("channels", "channels"): "",
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("pair", NOISES, ids=" beside ".join)
+def test_what_acts_in_training_only_and_no_layer_stands_for_is_compared_with_its_rate(pair, model):
+    files = [model(name) for name in pair]
+    result = cnnbench.port(*files, train=True)
+    assert result.same == (not NOISES[pair])
+    assert NOISES[pair] in "\n".join(lines(result))
+    assert cnnbench.port(*files).same
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("layer", ["SpatialDropout2D", "GaussianNoise", "AlphaDropout", "GaussianDropout"])
+def test_the_rates_of_keras_noises_are_compared(layer, tmp_path):
+    pytest.importorskip("tensorflow", reason="needs tensorflow")
+    (tmp_path / "noisy.py").write_text(
+        "import keras\nfrom keras import layers as L\n"
+        "def net(p):\n    keras.utils.set_random_seed(0)\n"
+        f"    return keras.Sequential([L.Input((5, 5, 3)), L.Conv2D(4, 3), L.{layer}(p), L.Flatten(), L.Dense(5)])\n"
+        "def one(): return net(0.2)\ndef two(): return net(0.6)\ndef none(): return net(0.0)\n",
+        encoding="utf-8",
+    )
+    one, two, none = (f"{tmp_path}/noisy.py:{name}" for name in ("one", "two", "none"))
+    assert cnnbench.port(one, one, train=True).same
+    assert not cnnbench.port(one, two, train=True).same
+    assert not cnnbench.port(one, none, train=True).same
+    assert cnnbench.port(one, two).same

@@ -59,6 +59,7 @@ class ReadProgram:
         with_parameters: The paths of modules that have parameters of their own.
         trainable: The names of parameters, in contrast to buffers.
         notes: What the graph does not show.
+        noises: What acts in training only and the graph has no layer for: where, and what with its rate.
         used: How often each name was given.
         batched: An input, of which the number of images can be taken.
     """
@@ -69,6 +70,7 @@ class ReadProgram:
     with_parameters: set[str] = field(default_factory=set)
     trainable: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    noises: list[tuple[str, str]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
     batched: Value | None = None
 

@@ -219,6 +219,8 @@ def dropout(call: AtenCall) -> Value:
     if call["train"] and call["p"]:
         raise NotReadError("a dropout that drops at inference too")
     if "feature" in call.op or "alpha" in call.op:
+        what = "alpha dropout" if "alpha" in call.op else "dropout of whole channels"
+        call.reading.noises += [(call.path, f"{what}, p {call['p']:g}")] if call["p"] else []
         call.reading.notes.append(f"{call.path}: {call.op} with p={call['p']:g} is left out: it acts in training only")
         return x
     return x if call["p"] == 0 else call.add(Dropout(p=float(call["p"])), x)

@@ -217,7 +217,7 @@ def _finished(program: Any, reading: ReadProgram, found: list[Any]) -> ReadModel
     graph = reading.builder.build(dict(zip(keys, kept, strict=True)))
     specs = {item.name for item in (*graph.named_weights(), *graph.named_state())}
     arrays = {name: array for name, array in reading.arrays.items() if name in specs}
-    return ReadModel(graph, arrays, tuple(dict.fromkeys(reading.notes)))
+    return ReadModel(graph, arrays, tuple(dict.fromkeys(reading.notes)), noises=tuple(reading.noises))
 
 
 def _keys(program: Any, count: int) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.interchange.keras_activations import activated, activation_layers
 from cnnbench.spec.interchange.keras_arrays import stated_statistics
 from cnnbench.spec.interchange.keras_builder import Construction, NotTranslatedError, Translation
-from cnnbench.spec.interchange.keras_config import KerasLayer
+from cnnbench.spec.interchange.keras_config import KerasLayer, KerasModel
 from cnnbench.spec.interchange.keras_operations import OPERATIONS, reshaped
 from cnnbench.spec.interchange.keras_recurrent import RECURRENT
 from cnnbench.spec.interchange.keras_windows import WINDOWS
@@ -34,6 +34,30 @@ _IDENTITIES = re.compile(
     r"(Alpha|Gaussian|Spatial)?Dropout([123]D)?|GaussianNoise|ActivityRegularization|Identity|Masking|"
     r"Random\w+|StopGradient|(Custom>)?(DropPath|StochasticDepth)"
 )
+
+_QUIET = ("Identity", "Masking", "StopGradient")  # which act alike in training
+_NOISES = {
+    r"SpatialDropout[123]D": "dropout of whole channels",
+    r"AlphaDropout": "alpha dropout",
+    r"GaussianDropout": "Gaussian dropout",
+    r"(Custom>)?(DropPath|StochasticDepth)": "dropout of whole branches",
+}
+_RATES = ("rate", "survival_probability", "drop_path_rate", "drop_prob", "stddev", "l1", "l2", "factor")
+
+
+def noises(model: KerasModel) -> Iterator[tuple[str, str]]:
+    """What acts in training only and no layer here stands for: where, and what with its rate."""
+    for layer in model.every_layer():
+        if layer.cls == "Dropout" or not re.fullmatch(_IDENTITIES, layer.cls) or layer.cls in _QUIET:
+            continue
+        rates = {name: layer.config[name] for name in _RATES if layer.config.get(name)}
+        if not rates and not layer.cls.startswith("Random"):
+            continue
+        known = next((what for cls, what in _NOISES.items() if re.fullmatch(cls, layer.cls)), None)
+        if known is not None and "rate" in rates:
+            yield layer.name, f"{known}, p {rates['rate']:g}"
+        else:
+            yield layer.name, ", ".join([layer.cls, *(f"{name} {rate}" for name, rate in rates.items())])
 
 
 def translation(layer: KerasLayer) -> Translation:

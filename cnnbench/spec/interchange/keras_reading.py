@@ -11,7 +11,7 @@ from cnnbench.spec.interchange.keras_adjustments import with_defaults
 from cnnbench.spec.interchange.keras_arrays import placed, stated_arrays
 from cnnbench.spec.interchange.keras_builder import Construction, NotTranslatedError, run_model
 from cnnbench.spec.interchange.keras_config import KerasModel
-from cnnbench.spec.interchange.keras_layers import translation
+from cnnbench.spec.interchange.keras_layers import noises, translation
 from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel, Unread
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.passes.layout import channels_first
@@ -60,7 +60,7 @@ def read_configuration(found: KerasArrays, given: GivenInputs, name: str) -> Rea
     notes = with_defaults(graph, arrays, expected)
     arrays = {key: arrays[key] for key in expected if key in arrays}
     check_fits(graph, arrays, where=name)
-    return ReadModel(graph, arrays, tuple(notes))
+    return ReadModel(graph, arrays, tuple(notes), noises=tuple(noises(model)))
 
 
 def has_channels_last(model: KerasModel) -> bool:

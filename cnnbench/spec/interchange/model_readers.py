@@ -51,6 +51,8 @@ class ReadModel:
         notes: What the graph does not show.
         inputs_last, outputs_last: Whether each input and output of the model itself has its channels last.
         batch: The only batch that the model takes; None where it takes any.
+        noises: What acts in training only and the graph has no layer for, in the order of the model: where, and what
+            with its rate.
     """
 
     graph: Graph
@@ -59,6 +61,7 @@ class ReadModel:
     inputs_last: tuple[bool, ...] = ()
     outputs_last: tuple[bool, ...] = ()
     batch: int | None = None
+    noises: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
