@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import overload
 
+from cnnbench.errors import DataError
 from cnnbench.gates.baselines import Snapshot, baseline_path, load_baseline, snapshot
 from cnnbench.gates.compare import Relative, RunComparison, relative
 from cnnbench.gates.compare import compare as compare_runs
@@ -28,7 +29,7 @@ def gate(
         root: Where runs' folders lie.
 
     Raises:
-        SuiteError: There is no such run. DataError: there is no baseline, or a file is damaged.
+        SuiteError: There is no such run. DataError: there is no baseline, it is of another suite, or a file is damaged.
     """
     folder = find_run(run, root)
     found = snapshot(read_evidence(folder))
@@ -38,7 +39,17 @@ def gate(
     if base is not None:
         result = judge(found.side("head"), snapshot_of(base, root), rules)
         return _held_to_their_ends(result, folder, find_run(base, root))
-    result = judge(found.side("head"), load_baseline(Path(baseline or baseline_path(found.suite))), rules)
+    path = Path(baseline or baseline_path(found.suite))
+    kept = load_baseline(path)
+    if kept.suite != found.suite:
+        raise DataError(
+            "the baseline is of another suite",
+            where=str(path),
+            received=kept.suite,
+            expected=found.suite,
+            remedy="name the suite's own with --baseline, or judge against a run with --base",
+        )
+    result = judge(found.side("head"), kept, rules)
     return _held_to_their_ends(result, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,8 @@ def load_baseline(path: Path) -> Snapshot:
     """A baseline from its file.
 
     Raises:
-        DataError: There is no such file, it is not JSON, its version is unknown, or a value does not fit.
+        DataError: There is no such file, it is not JSON, its version is unknown, a value does not fit, or it has
+            a cell twice.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -218,9 +220,14 @@ def load_baseline(path: Path) -> Snapshot:
             remedy="set it again with this version: cnnbench baseline set RUN",
         )
     try:
-        return Snapshot.model_validate_json(text)
+        found = Snapshot.model_validate_json(text)
     except ValidationError as error:
         raise DataError(f"the baseline is damaged: {first_problem(error)}", where=str(path), remedy=remedy) from error
+    times = Counter((cell.cell.side, cell.cell.key) for cell in found.cells)
+    twice = next((cell.cell.id for cell in found.cells if times[cell.cell.side, cell.cell.key] > 1), None)
+    if twice is not None:
+        raise DataError("the baseline has a cell twice", where=str(path), received=twice, remedy=remedy)
+    return found
 
 
 def _version(text: str, path: Path, remedy: str) -> object:

@@ -11,7 +11,7 @@ from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
 from cnnbench.numerics.outcome import NodeUse
 from cnnbench.output import figures
-from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, short, svg
+from cnnbench.output.drawing import INK, MARKERS, panels, percent_ticks, plain_ticks, power_ticks, reach, short, svg
 from cnnbench.output.labels import label, network_label, network_labels, network_name
 from cnnbench.output.memory_curve import memory_by_batch, memory_curves
 from cnnbench.output.tables import FORWARD, budget_used, checks_by_program
@@ -54,13 +54,10 @@ def _bars(axis: Axes, records: list[Record], colours: Colours) -> None:
     scale, unit = (1.0, "s") if max(median.value for median in medians) >= 1 else (1e-3, "ms")
     places = range(len(records))
     values = [median.value / scale for median in medians]
-    reach = [
-        [(median.value - median.low) / scale for median in medians],
-        [(median.high - median.value) / scale for median in medians],
-    ]
+    ends = reach(((median.value, median.low, median.high) for median in medians), scale)
     fills = [colours[record.cell.series] for record in records]
     axis.barh(places, values, height=0.62, color=fills)
-    axis.errorbar(values, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.1, capsize=3)
+    axis.errorbar(values, places, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.1, capsize=3)
     right = max(median.high for median in medians) / scale
     for place, median in zip(places, medians, strict=True):
         text = figures.significant(median.value / scale)

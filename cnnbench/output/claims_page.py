@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.claims.claim import ClaimEvidence, ClaimFinding
 from cnnbench.harness.run.files import write_atomically
-from cnnbench.output.drawing import INK, panels, svg
+from cnnbench.output.drawing import INK, panels, reach, svg
 from cnnbench.output.figures import seconds, significant
 from cnnbench.output.table import Column, Entry, ReportTable, Tone
 from cnnbench.output.text import escape_markdown, to_markdown
@@ -141,7 +141,7 @@ def _strip(axis: Axes, item: ClaimEvidence) -> None:
         left if item.least is None else item.least, right if item.most is None else item.most, color=ADMITTED, zorder=0
     )
     axis.plot(item.values, [0] * len(item.values), "o", color=POINT, alpha=0.55, markersize=4)
-    axis.errorbar([item.value], [0], xerr=[[item.value - low], [high - item.value]], fmt="|", color=INK, capsize=4)
+    axis.errorbar([item.value], [0], xerr=reach([(item.value, low, high)]), fmt="|", color=INK, capsize=4)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.set_title(item.what, fontsize=8, fontweight="normal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,6 +97,17 @@ def power_ticks(axis: Axis) -> None:
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def reach(intervals: Iterable[tuple[float, float, float]], scale: float = 1.0) -> tuple[list[float], list[float]]:
+    """How far error bars reach below and above each value; not at all to an end on the other side of the value.
+
+    Args:
+        intervals: (value, low, high) of each.
+        scale: Of the axis, in the values' unit.
+    """
+    found = [(max(0.0, value - low) / scale, max(0.0, high - value) / scale) for value, low, high in intervals]
+    return [below for below, _ in found], [above for _, above in found]
 
 
 def short(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.harness.run.record import Record
 from cnnbench.harness.suite.cell import Key
-from cnnbench.output.drawing import MARKERS, panels, plain_ticks, short
+from cnnbench.output.drawing import MARKERS, panels, plain_ticks, reach, short
 from cnnbench.output.labels import label, network_labels
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def throughput_by_batch(records: Sequence[Record], colours: Mapping[str, str]) -
         for number, members in enumerate(curves):
             cell = members[0].cell
             speeds = [r.latency.throughput_images_per_s for r in members if r.latency is not None]
-            reach = [[s.value - s.low for s in speeds], [s.high - s.value for s in speeds]]
+            ends = reach((s.value, s.low, s.high) for s in speeds)
             axis.errorbar(
-                [r.cell.batch for r in members], [s.value for s in speeds], yerr=reach, color=colours[cell.series],
+                [r.cell.batch for r in members], [s.value for s in speeds], yerr=ends, color=colours[cell.series],
                 marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.2, capsize=2, label=short(label(cell)),
             )  # fmt: skip
         axis.set_xscale("log", base=2)

@@ -216,3 +216,30 @@ def test_a_run_that_is_not_there_is_told_with_the_nearest(
     written("20260101T000000Z-a")
     assert execute(["report", text]) == 2
     assert "did you mean" in capfd.readouterr().err
+
+
+def test_a_baseline_of_another_suite_or_with_a_cell_twice_is_refused(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written("20260101T000000Z-a")
+    assert said(capfd, "baseline", "set", "latest")[0] == 0
+    path = here / "reports/baselines/synthetic.json"
+    content = json.loads(path.read_text())
+    other = here / "other.json"
+    other.write_text(json.dumps({**content, "suite": "other"}))
+    assert execute(["gate", "latest", "--baseline", str(other)]) == 2
+    assert "the baseline is of another suite" in capfd.readouterr().err
+    path.write_text(json.dumps({**content, "cells": [*content["cells"], content["cells"][0]]}))
+    assert execute(["gate", "latest"]) == 2
+    assert "the baseline has a cell twice" in capfd.readouterr().err
+
+
+def test_a_median_outside_its_own_interval_is_drawn(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written("20260101T000000Z-a")
+    for path in here.rglob("record.json"):
+        record = json.loads(path.read_text())
+        for name in ("median_s", "throughput_images_per_s"):
+            if record.get("latency"):
+                record["latency"][name]["low"] = 2 * record["latency"][name]["value"]
+        path.write_text(json.dumps(record))
+    assert execute(["report", "latest"]) == 0
