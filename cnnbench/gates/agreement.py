@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnbench.errors import DataError
 from cnnbench.harness.run.record import Interval, Record
-from cnnbench.harness.suite.cell import Key
+from cnnbench.harness.suite.cell import Cell, Key
 from cnnbench.training.metrics.kept import restored
 from cnnbench.training.metrics.paired import PERMUTATION_TEST, alike, compared
 from cnnbench.training.metrics.score import Score
@@ -81,7 +81,7 @@ def agreements(records: Sequence[Record]) -> tuple[Agreement, ...]:
             groups.setdefault(record.cell.training_group, []).append(record)
     found = []
     for group, members in groups.items():
-        kept = {record.cell.series: _statistics(record) for record in members}
+        kept = dict(zip(_names([record.cell for record in members]), map(_statistics, members), strict=True))
         if len(kept) < 2:
             continue
         network = members[0].cell.network or members[0].cell.architecture
@@ -89,6 +89,13 @@ def agreements(records: Sequence[Record]) -> tuple[Agreement, ...]:
         rows = [_agreement(network, name, {series: own.get(name) for series, own in kept.items()}) for name in names]
         found += [replace(row, recipe=members[0].cell.recipe, group=group) for row in rows]
     return tuple(found)
+
+
+def _names(cells: Sequence[Cell]) -> list[str]:
+    """Each backend with its mode; where one is there several times, with its device and threads."""
+    series = [cell.series for cell in cells]
+    places = [f"{cell.series} ({cell.device}, threads {cell.threads or 'all'})" for cell in cells]
+    return [place if series.count(name) > 1 else name for name, place in zip(series, places, strict=True)]
 
 
 def _statistics(record: Record) -> dict[str, Statistic | None]:

@@ -33,10 +33,13 @@ def network_labels(cells: Iterable[Cell]) -> dict[Key, str]:
     return _told_apart({cell.network_key: cell for cell in cells}, network_name, (_image,))
 
 
-def training_labels(cells: Iterable[Cell]) -> dict[Key, str]:
-    """A label of each training by its group; those of one name are told apart by image and precision, or a number."""
-    precision = attrgetter("precision")
-    return _told_apart({cell.training_group: cell for cell in cells}, network_label, (_image, precision))
+def training_labels(cells: Mapping[Key, Cell]) -> dict[Key, str]:
+    """A label of each training; those of one name are told apart by what differs, or else by a number."""
+    return _told_apart(cells, network_label, (_image, attrgetter("precision"), attrgetter("device"), _threads))
+
+
+def _threads(cell: Cell) -> str:
+    return f"threads {cell.threads or 'all'}"
 
 
 def _image(cell: Cell) -> str:

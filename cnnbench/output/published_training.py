@@ -165,12 +165,13 @@ def _to_target(training: Training) -> tuple[str, str, str]:
 
 
 def _by_training(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
-    """Each network as it was trained, by a label of its own, with its records."""
-    labels = training_labels(record.cell for record in records)
+    """Each network as it was trained, on one device and number of threads, by a label of its own."""
     found: dict[Key, list[Record]] = {}
     for record in records:
-        found.setdefault(record.cell.training_group, []).append(record)
-    return ((labels[group], members) for group, members in found.items())
+        cell = record.cell
+        found.setdefault((*cell.training_group, cell.device, cell.threads), []).append(record)
+    labels = training_labels({key: members[0].cell for key, members in found.items()})
+    return ((labels[key], members) for key, members in found.items())
 
 
 def _scores(record: Record) -> dict[str, Score]:

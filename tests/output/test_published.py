@@ -11,6 +11,7 @@ import pytest
 from synthetic_run import synthetic_run, write_run
 
 from cnnbench.cli.entry import execute
+from cnnbench.gates.agreement import agreements
 from cnnbench.gates.evidence import Evidence
 from cnnbench.harness.run.record import Record
 from cnnbench.output.labels import label
@@ -130,6 +131,23 @@ def test_trainings_of_one_network_are_told_apart(tmp_path: Path) -> None:
     eager = "torch eager"
     assert [found[f"resnet20 {size}"][eager] for size in ("1x8x8", "1x16x16")] == ["25.0 %", "96.9 %"]
     assert [found[f"resnet20 {size}"]["backends"] for size in ("1x8x8", "1x16x16")] == ["agree", "differ"]
+
+
+def test_trainings_on_several_numbers_of_threads_are_told_apart(tmp_path: Path) -> None:
+    whole = synthetic_run(seed=1)
+    trained = [record for record in whole.records if record.training is not None]
+
+    def at(record: Record, threads: int, accuracy: float) -> Record:
+        cell = record.cell.model_copy(update={"threads": threads, "id": f"{record.cell.id}-t{threads}"})
+        training = record.training.model_copy(update={"test_accuracy": accuracy})
+        return record.model_copy(update={"cell": cell, "training": training})
+
+    records = tuple(at(record, threads, 0.25 * threads) for threads in (1, 2) for record in trained)
+    page = published(replace(whole, records=records, samples={}, budgets={}), tmp_path)[f"{whole.suite}.md"]
+    lines = rows(page, "Accuracy")[1:]
+    assert [line[:2] for line in lines] == [["resnet20 threads 1", "25.0 %"], ["resnet20 threads 2", "50.0 %"]]
+    (found,) = (item for item in agreements(records) if item.metric == "accuracy")
+    assert len(found.backends) == 2 * len(trained)
 
 
 def test_charts_have_a_dot_for_every_figure(run: Evidence, tmp_path: Path) -> None:

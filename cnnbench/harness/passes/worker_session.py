@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnnbench.execution.host import HostResult, grouped
 from cnnbench.harness.worker.arrays import read_arrays, write_arrays
+from cnnbench.harness.worker.protocol.messages import ReplyT, Request
 from cnnbench.harness.worker.protocol.sessions import (
     CallsRequest,
     CloseSessionRequest,
@@ -108,7 +109,7 @@ class WorkerSession:
         if self._worker.alive:
             self._ask(CloseSessionRequest(session=self._name))
 
-    def _ask(self, request: Any) -> Any:
+    def _ask(self, request: Request[ReplyT]) -> ReplyT:
         return self._worker.ask(request, timeout_s=self._timeout_s)
 
     @contextmanager

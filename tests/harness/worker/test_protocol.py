@@ -22,12 +22,14 @@ from cnnbench.harness.worker.handlers.training import signs_of_life
 from cnnbench.harness.worker.protocol import checks, claims, memory, programs, sessions, setup, timing, training
 from cnnbench.harness.worker.protocol.messages import (
     LONGEST_LINE_BYTES,
+    Message,
     ReportedError,
     encode,
     read_content,
     read_error,
     read_head,
 )
+from cnnbench.harness.worker.protocol.values import Carried, Deferred
 from cnnbench.harness.worker.server import HANDLERS, REQUESTS, serve
 from cnnbench.measurement.clock import ManualClock
 from cnnbench.measurement.observation import Observation
@@ -238,6 +240,27 @@ def test_another_shape_of_any_message_has_another_version():
         shapes.setdefault(type(message).__name__, []).append([fields, shape(line["parameters"])])
     text = json.dumps(shapes, sort_keys=True)
     assert (setup.PROTOCOL, hashlib.sha256(text.encode()).hexdigest()[:16]) == (15, "a0fd8a538cb1c949")
+
+
+def loose(annotation, metadata=()):
+    """Whether a field may hold anything; a value whose class needs NumPy says in its metadata how it is checked."""
+    if annotation is typing.Any or annotation is object:
+        return not any(isinstance(item, Carried | Deferred) for item in metadata)
+    return any(loose(part, getattr(annotation, "__metadata__", ())) for part in typing.get_args(annotation))
+
+
+def kinds_of(kind):
+    for sub in kind.__subclasses__():
+        yield from (sub, *kinds_of(sub))
+
+
+def test_no_field_of_a_message_may_hold_anything():
+    kinds = {kind for kind in kinds_of(Message) if "Line" not in kind.__name__}
+    assert len(kinds) > 60, "the search finds them"
+    fields = [(kind, name, field) for kind in kinds for name, field in kind.model_fields.items()]
+    assert not [(kind.__name__, name) for kind, name, field in fields if loose(field.annotation, field.metadata)]
+    assert loose(dict[str, typing.Any])
+    assert loose(tuple[object, ...] | None)
 
 
 def test_a_loss_that_is_not_a_number_arrives_as_such():
