@@ -74,6 +74,7 @@ def prepare(model: Any, where: str = "ONNX model") -> OnnxFile:
     if model.functions:
         from onnx import inliner
 
+        _refuse_ambiguous_functions(model, where)
         marked = _with_opsets(model)
         model = _converted(lambda: inliner.inline_local_functions(marked), "the functions cannot be inlined", where)
     versions = {item.domain: item.version for item in model.opset_import}
@@ -113,6 +114,26 @@ def _refuse_name(names: Sequence[str], what: str, where: str) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise SpecError("the model is damaged", where=where, received=f"two {what} of the name {twice[0]!r}")
+
+
+def _refuse_ambiguous_functions(model: Any, where: str) -> None:
+    """Raises SpecError for functions of which the standard does not say what they stand for (``ModelProto.functions``).
+
+    Of one that has the name of a standard operator, each runtime decides by itself which of the two is meant.
+    """
+    from onnx import defs
+
+    keys = [(item.domain if item.domain != "ai.onnx" else "", item.name, item.overload) for item in model.functions]
+    _refuse_name([".".join(key) for key in keys], "functions", where)
+    for domain, name, _ in keys:
+        if defs.has(name, domain):
+            raise SpecError(
+                "a function of the model has the name of a standard operator; ONNX leaves open which of them is meant",
+                where=where,
+                received=f"{domain or 'ai.onnx'}.{name}",
+                expected="functions of a domain, or of names, of their own",
+                remedy="rename the function and the nodes that call it, or inline it if it is meant (onnx.inliner)",
+            )
 
 
 def _with_opsets(model: Any) -> Any:

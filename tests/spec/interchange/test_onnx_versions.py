@@ -7,7 +7,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from onnx import helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from small_onnx import computed, imported, model, numbers, op  # noqa: E402
 
 from cnnbench.errors import SpecError  # noqa: E402
@@ -388,3 +388,38 @@ def test_the_version_is_the_last_that_is_no_newer_than_the_opset():
 def test_the_package_has_no_operator_set_that_is_not_reviewed():
     """A newer package of ONNX: go through its changes, then raise REVIEWED."""
     assert onnx.defs.onnx_opset_version() <= REVIEWED
+
+
+@pytest.mark.parametrize(
+    ("domain", "name", "refused"),
+    [
+        ("", "Relu", "ai.onnx.Relu"),
+        ("ai.onnx", "Relu", "ai.onnx.Relu"),
+        ("ai.onnx.ml", "Scaler", "ai.onnx.ml.Scaler"),
+        ("", "Ours", None),
+        ("ours", "Relu", None),
+    ],
+)
+def test_a_function_of_the_name_of_a_standard_operator_is_refused_as_runtimes_disagree_about_it(domain, name, refused):
+    sets = [helper.make_opsetid(each, 3 if each == "ai.onnx.ml" else 18) for each in dict.fromkeys(["", domain])]
+    body = [helper.make_node("Neg", ["a"], ["b"])]
+    function = helper.make_function(domain, name, ["a"], ["b"], body, sets)
+    value = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 3]) for each in "xy"]
+    graph = helper.make_graph([helper.make_node(name, ["x"], ["y"], domain=domain)], "g", value[:1], value[1:])
+    model = helper.make_model(graph, functions=[function], opset_imports=sets)
+    if refused is None:
+        assert [node.op_type for node in prepare(model).model.graph.node] == ["Neg"]
+        return
+    with pytest.raises(SpecError, match="the name of a standard operator") as caught:
+        prepare(model)
+    assert refused in str(caught.value)
+
+
+def test_two_functions_of_one_name_are_refused():
+    sets = [helper.make_opsetid("", 18), helper.make_opsetid("ours", 1)]
+    bodies = [[helper.make_node(kind, ["a"], ["b"])] for kind in ("Neg", "Abs")]
+    made = [helper.make_function("ours", "F", ["a"], ["b"], body, sets) for body in bodies]
+    value = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 3]) for each in "xy"]
+    graph = helper.make_graph([helper.make_node("F", ["x"], ["y"], domain="ours")], "g", value[:1], value[1:])
+    with pytest.raises(SpecError, match="damaged"):
+        prepare(helper.make_model(graph, functions=made, opset_imports=sets))
