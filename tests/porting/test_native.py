@@ -88,18 +88,21 @@ SERIES = [
 ]
 
 
-@pytest.fixture
-def model(tmp_path):
-    """(backend) -> the reference to a model of it."""
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """(backend) -> the reference to a model of it, in files that are written once: each is read in a process once."""
+    folder = tmp_path_factory.mktemp("models")
 
     def written(backend, function="net"):
         pytest.importorskip(backend)
         if backend == "onnxruntime":
-            path = tmp_path / "net.onnx"
-            cnnbench.export("lenet5", path, seed=1)
+            path = folder / "net.onnx"
+            if not path.exists():
+                cnnbench.export("lenet5", path, seed=1)
             return str(path)
-        path = tmp_path / f"{backend}_nets.py"
-        path.write_text(MODELS[backend])
+        path = folder / f"{backend}_nets.py"
+        if not path.exists():
+            path.write_text(MODELS[backend])
         return f"{path}:{function}"
 
     return written

@@ -24,13 +24,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processe
 
 def suite(**changes):
     matrix = {"backends": [{"name": "numpy", "mode": ["fast", "reference"]}], "batch": [1, 2, 3]}
-    fields = {"matrix": matrix, "latency": {"controls": False}, "checks": ("end_to_end",)}
+    fields = {"matrix": matrix, "latency": {"controls": False}}
     return small_suite("shards", **fields | changes)
 
 
 def shard(root, number, of=2, **changes):
     asked = plan(suite(**changes), Filters(shard=(number, of)))
-    return run(asked, RunOptions(root=root), []).folder
+    return run(asked, RunOptions(root=root), [], FakeMachine().executor).folder
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_an_interrupted_shard_leaves_the_whole_interrupted(shards, tmp_path):
     ("other", "message"),
     [
         ({"seed": 5}, "different suites.*another seed"),
-        ({"checks": ()}, "different suites.*another checks.names"),
+        ({"checks": ("end_to_end",)}, "different suites.*another checks.names"),
     ],
 )
 def test_runs_of_different_suites_are_refused(shards, tmp_path, other, message):
@@ -114,7 +114,9 @@ def test_a_cell_in_two_runs_is_refused(shards, tmp_path):
 
 def test_a_group_in_two_runs_is_refused(tmp_path):
     parts = [
-        run(plan(suite(), Filters(backends=(f"numpy:{mode}",))), RunOptions(root=tmp_path), []).folder
+        run(
+            plan(suite(), Filters(backends=(f"numpy:{mode}",))), RunOptions(root=tmp_path), [], FakeMachine().executor
+        ).folder
         for mode in ("fast", "reference")
     ]
     with pytest.raises(SuiteError, match="not timed together"):
