@@ -20,7 +20,7 @@ from cnnbench.spec.interchange.model_readers import GivenInputs, ReadModel
 from cnnbench_torch.arrays import DTYPES, TorchPlacement, host
 from cnnbench_torch.backend import set_arithmetic
 from cnnbench_torch.gradients import gradients, weights, with_weights
-from cnnbench_torch.reading.call import BATCH
+from cnnbench_torch.reading.call import BATCH, SAVED_BATCH
 from cnnbench_torch.reading.exported import read_program
 from cnnbench_torch.training_mode import training_pass
 
@@ -60,7 +60,7 @@ def read(model: Any, inputs: GivenInputs) -> ReadModel:
             program = torch.export.export(module, batch)
     except Exception as error:
         raise _refused(error) from error
-    found = read_program(program, type(model).__name__, shapes)
+    found = read_program(program, type(model).__name__, shapes, BATCH)
     return replace(found, noises=(*found.noises, *_branches(module)))
 
 
@@ -79,15 +79,15 @@ def _read_saved(program: Any) -> ReadModel:
     inputs = {item.arg.name for item in program.graph_signature.input_specs if item.kind.name == "USER_INPUT"}
     shapes = [tuple(node.meta["val"].shape) for node in placeholders if node.name in inputs]
     sizes = [[size if isinstance(size, int) else None for size in shape] for shape in shapes]
-    if any(shape[0] != BATCH or None in shape for shape in sizes):
+    if any(shape[0] != SAVED_BATCH or None in shape for shape in sizes):
         raise SpecError(
             "the exported program has another batch",
             received=", ".join(map(str, shapes)),
-            expected=f"a program that was exported with a batch of {BATCH}",
+            expected=f"a program that was exported with a batch of {SAVED_BATCH}",
             remedy="name the function that makes the module instead: file.py:function",
         )
-    found = read_program(program, "exported", [tuple(shape[1:]) for shape in shapes])
-    return replace(found, batch=BATCH)
+    found = read_program(program, "exported", [tuple(shape[1:]) for shape in shapes], SAVED_BATCH)
+    return replace(found, batch=SAVED_BATCH)
 
 
 def _refused(error: Exception) -> SpecError:

@@ -42,6 +42,8 @@ def shared_memory(nodes: Iterable[Any]) -> SharedMemory:
         if writes_in_place(node) and source is not None:
             tensors[node] = tensors[source]
             writes.append((place, node))
+        elif source is not None and _is_whole(node, source):
+            tensors[node] = tensors[source]
         else:
             tensors[node] = node
             memory[node] = memory[tensors[source]] if source is not None and _is_view(node) else node
@@ -65,6 +67,13 @@ def writes_in_place(node: Any) -> bool:
 
 def _is_view(node: Any) -> bool:
     return node.target is operator.getitem or (node.op == "call_function" and _name(node) in _VIEWS)
+
+
+def _is_whole(node: Any, source: Any) -> bool:
+    """Whether it is a range of a tensor that leaves nothing out."""
+    shapes = [getattr(item.meta.get("val"), "shape", None) for item in (node, source)]
+    reads_all = node.op == "call_function" and _name(node) in ("slice", "narrow", "alias", "detach")
+    return reads_all and shapes[0] is not None and shapes[0] == shapes[1]
 
 
 def _name(node: Any) -> str:

@@ -15,7 +15,8 @@ from cnnbench.spec.layers import Layer
 from cnnbench.spec.layers.arithmetic import Parameter
 from cnnbench.spec.layers.shape import Expand, Unsqueeze
 
-BATCH = 2  # of the program that is exported
+BATCH = 71  # of a module that is exported here: a prime, so that an axis of images is known by its size
+SAVED_BATCH = 2  # of a program in a file
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class ReadProgram:
         noises: What acts in training only and the graph has no layer for: where, and what with its rate.
         used: How often each name was given.
         batched: An input, of which the number of images can be taken.
+        batch: How many images the program was exported for.
+        sources: What the layer reads that makes a value, by the value's name.
+        outer: Of values whose images are joined with another axis, that axis' size for one image and how often the
+            images come round in it: 1 where those of an image lie side by side.
     """
 
     builder: Builder
@@ -73,6 +78,9 @@ class ReadProgram:
     noises: list[tuple[str, str]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
     batched: Value | None = None
+    batch: int = BATCH
+    sources: dict[str, tuple[Value, ...]] = field(default_factory=dict)
+    outer: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
         """The name, or with a number where it is taken."""
@@ -90,7 +98,7 @@ class AtenCall:
         arguments: By the names of its schema, defaults included.
         path: The module that it belongs to.
         plain: Whether that module is one of PyTorch's own layers.
-        shape: Of its result, with a batch of ``BATCH``; () where it gives several.
+        shape: Of its result, with all images; () where it gives several.
         reading: The graph so far.
     """
 
@@ -115,7 +123,7 @@ class AtenCall:
         if not isinstance(found, FixedTensor):
             raise NotReadError(f"an operand is {type(found).__name__}")
         tensor, repeated = found.tensor, False
-        if _is_for_each_image(found, self.shape):
+        if _is_for_each_image(found, self.shape, self.reading.batch):
             tensor, repeated = tensor[:1], True
         trainable = found.name in self.reading.trainable
         layer = Parameter(shape=tuple(tensor.shape), trainable=trainable)
@@ -196,6 +204,7 @@ class AtenCall:
             else:
                 reading.owners[(layer.kind, *key)] = (chosen, layer)
         made = reading.builder.add_all(chosen, layer, *values)
+        reading.sources.update((item.name, values) for item in made)
         for role, (array, _) in given.items():
             reading.arrays[f"{chosen}.{role}"] = _stored(array)
         return made
@@ -245,9 +254,9 @@ def _stored(tensor: torch.Tensor) -> np.ndarray:
     return narrow if np.array_equal(narrow, array, equal_nan=True) else np.ascontiguousarray(array)
 
 
-def _is_for_each_image(found: FixedTensor, shape: Sequence[int]) -> bool:
+def _is_for_each_image(found: FixedTensor, shape: Sequence[int], batch: int) -> bool:
     """Whether a constant has as many rows as there are images, all alike, such as a class token that was expanded."""
     tensor = found.tensor
-    if tensor.ndim < 2 or tensor.ndim != len(shape) or tensor.shape[0] != BATCH:
+    if tensor.ndim < 2 or tensor.ndim != len(shape) or tensor.shape[0] != batch:
         return False
     return (tensor.stride(0) == 0 or not found.name) and bool((tensor == tensor[:1]).all())

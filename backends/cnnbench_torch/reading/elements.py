@@ -203,9 +203,22 @@ def power(call: AtenCall) -> Value:
     return call.add(PowerOf(), one, two)
 
 
+@reads("copy_")
+def copied(call: AtenCall) -> Any:
+    """What is written over a whole tensor: the tensor holds it from then on."""
+    source = call["src"]
+    if not isinstance(source, Value) or source.shape != call.value("self").shape:
+        raise NotReadError("a constant, or a value of another shape, that is written into a tensor")
+    return source
+
+
 @reads("maximum", "minimum", "max", "min")
-def extremes(call: AtenCall) -> Value:
-    """Of two values, element by element."""
+def extremes(call: AtenCall) -> Any:
+    """Of two values, element by element; along an axis without the places."""
+    if "dim" in call.arguments and not call["states_are_read"]:
+        from cnnbench_torch.reading.reductions import extreme_along
+
+        return extreme_along(call), None
     if "other" not in call.arguments:
         raise NotReadError("of all elements, or with its index: use amax or amin along an axis")
     layer = Maximum() if call.op.startswith("max") else Minimum()

@@ -14,10 +14,10 @@ from cnnbench.errors import CnnbenchError, SpecError
 from cnnbench.spec.graph import Builder, Value
 from cnnbench.spec.interchange.model_readers import ReadModel, Unread
 from cnnbench_torch.reading.aliases import shared_memory
-from cnnbench_torch.reading.call import BATCH, HANDLERS, AtenCall, FixedTensor, NotReadError, ReadProgram
+from cnnbench_torch.reading.call import HANDLERS, AtenCall, FixedTensor, NotReadError, ReadProgram
 from cnnbench_torch.reading.regions import without_regions
 
-for _family in ("elements", "normalizations", "patches", "products", "reductions", "shapes", "windows"):
+for _family in ("contractions", "elements", "normalizations", "patches", "products", "reductions", "shapes", "windows"):
     import_module(f"cnnbench_torch.reading.{_family}")
 
 HELP = (
@@ -29,18 +29,19 @@ _NO_FORM = (NotReadError, TypeError, ValueError, LookupError, AttributeError, Ar
 _IGNORED = {"_assert_tensor_metadata", "sym_constrain_range_for_size", "_assert_scalar"}
 
 
-def read_program(program: Any, name: str, shapes: Sequence[tuple[int, ...]]) -> ReadModel:
+def read_program(program: Any, name: str, shapes: Sequence[tuple[int, ...]], batch: int) -> ReadModel:
     """An exported program as a graph.
 
     Args:
-        program: A ``torch.export.ExportedProgram`` of a batch of ``BATCH``.
+        program: A ``torch.export.ExportedProgram``.
         name: What the graph is called.
         shapes: Of the inputs, without the batch.
+        batch: How many images it was exported for.
 
     Raises:
         SpecError: Parts that are not read, all of them named.
     """
-    reading = ReadProgram(Builder(name))
+    reading = ReadProgram(Builder(name), batch=batch)
     reading.notes += without_regions(program)
     environment = _inputs(program, reading, shapes)
     unread = Unread("PyTorch")
@@ -90,7 +91,7 @@ def _walk(node: Any, environment: dict[Any, Any], reading: ReadProgram, unread: 
     """Reads one operation, or notes that it is not read."""
     if node.target is operator.getitem:
         source = environment.get(node.args[0])
-        environment[node] = source[node.args[1]] if isinstance(source, tuple | list) else None
+        environment[node] = dict(enumerate(source)).get(node.args[1]) if isinstance(source, tuple | list) else None
         if node.args[0] in failed:
             failed.add(node)
         return
@@ -123,18 +124,24 @@ def _result(node: Any, op: str, arguments: dict[str, Any], reading: ReadProgram)
     arguments["source_shape"] = tuple(getattr(source, "shape", ()))
     arguments["source_type"] = getattr(source, "dtype", None)
     arguments["type"] = getattr(node.meta.get("val"), "dtype", None)
-    arguments["states_are_read"] = any(user.target is operator.getitem and user.args[1] > 0 for user in node.users)
+    arguments["states_are_read"] = any(
+        user.target is operator.getitem and user.args[1] > 0 and user.users for user in node.users
+    )
     call = AtenCall(op, arguments, path, plain, tuple(shape), reading)
     made = HANDLERS[op](call)
-    if isinstance(made, Value) and not _fits(made.shape, shape):
+    if isinstance(made, Value) and not _fits(made.shape, shape, reading.batch):
         raise NotReadError(f"it has the shape {tuple(shape)} and is read as {made.shape}")
     if isinstance(made, Value) and made.dtype == "float" and not arguments["type"].is_floating_point:
         raise NotReadError(f"its values are of {arguments['type']}, and would be read as floats")
     return made
 
 
-def _fits(one: Sequence[int], many: Sequence[int]) -> bool:
-    return len(one) == len(many) and all(b in (a, a * BATCH) for a, b in zip(one, many, strict=True))
+def _fits(one: Sequence[int], many: Sequence[int], batch: int) -> bool:
+    """Whether a shape for one image is that for all, the images along one axis at most."""
+    if len(one) != len(many):
+        return False
+    apart = [(a, b) for a, b in zip(one, many, strict=True) if a != b]
+    return not apart or (len(apart) == 1 and apart[0][1] == batch * apart[0][0])
 
 
 def _arguments(node: Any, environment: dict[Any, Any]) -> dict[str, Any]:

@@ -1,15 +1,42 @@
-"""Windows of positions laid side by side, and positions that are repeated, as ``torch.export`` writes them."""
+"""Positions that are picked, repeated, or laid side by side in windows, as ``torch.export`` writes them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import torch
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.layers import Pad
-from cnnbench.spec.layers.indexing import Gather
+from cnnbench.spec.layers.indexing import Gather, Roll
+from cnnbench.spec.layers.linear import MatMul
 from cnnbench.spec.layers.shape import Expand, Reshape, Transpose, Unsqueeze
-from cnnbench_torch.reading.call import AtenCall, NotReadError, reads
+from cnnbench_torch.reading.call import AtenCall, FixedTensor, NotReadError, reads
 from cnnbench_torch.reading.shapes import batch_axis, reshaped
+
+
+@reads("index", "index_select")
+def gather(call: AtenCall) -> Value:
+    """Fixed places along one axis."""
+    x = call.value("self")
+    if call.op == "index_select":
+        axis, index = call["dim"] % len(x.shape), call["index"]
+    else:
+        given = [(i, item) for i, item in enumerate(call["indices"]) if item is not None]
+        if len(given) != 1:
+            raise NotReadError("indices along several axes")
+        axis, index = given[0]
+    of_images = axis == batch_axis(x, call.arguments["source_shape"])
+    if not isinstance(index, FixedTensor) or index.tensor.ndim != 1 or of_images:
+        raise NotReadError("indices that are computed, or of the batch")
+    return call.add(Gather(indices=tuple(int(i) for i in index.tensor), axis=axis), x)
+
+
+@reads("roll")
+def roll(call: AtenCall) -> Value:
+    """Round the border of the image."""
+    return call.add(Roll(shifts=tuple(call["shifts"]), axes=tuple(call["dims"])), call.value("self"))
 
 
 @reads("im2col")
@@ -28,6 +55,30 @@ def im2col(call: AtenCall) -> Value:
     x = call.add(Reshape(shape=(x.shape[1], kernel[0], counts[0], kernel[1], counts[1])), x, part="windows")
     x = call.add(Transpose(permutation=(0, 1, 2, 4, 3, 5)), x, part="order")
     return call.add(Reshape(shape=tuple(call.shape[1:])), x, part="columns")
+
+
+@reads("col2im")
+def col2im(call: AtenCall) -> Value:
+    """``nn.Fold``: the sum of what windows hold for each position, along each axis a product with zeros and ones."""
+    x, kernel = call.value("self"), call["kernel_size"]
+    channels = x.shape[1] // math.prod(kernel)
+    tables = []
+    for i in range(2):
+        size, step, dilation, pad = (call[name][i] for name in ("output_size", "stride", "dilation", "padding"))
+        count = (size + 2 * pad - dilation * (kernel[i] - 1) - 1) // step + 1
+        table = torch.zeros(1, 1, size, kernel[i], count, dtype=torch.float64)
+        for tap in range(kernel[i]):
+            for window in range(count):
+                place = window * step + tap * dilation - pad
+                if 0 <= place < size:
+                    table[0, 0, place, tap, window] = 1
+        tables.append(table.flatten(3))
+    counts = [table.shape[3] // k for table, k in zip(tables, kernel, strict=True)]
+    x = call.add(Reshape(shape=(channels, *kernel, *counts)), x, part="windows")
+    x = call.add(Transpose(permutation=(0, 1, 2, 4, 3, 5)), x, part="order")
+    x = call.add(Reshape(shape=(channels, *(table.shape[3] for table in tables))), x, part="rows_and_columns")
+    x = call.add(MatMul(), call.as_value(FixedTensor(tables[0])), x, part="rows")
+    return call.add(MatMul(transpose_b=True), x, call.as_value(FixedTensor(tables[1])), part="columns")
 
 
 @reads("unfold")

@@ -55,28 +55,6 @@ def matmul(call: AtenCall) -> Value:
     return call.add(MatMul(), one, two)
 
 
-@reads("einsum")
-def einsum(call: AtenCall) -> Value:
-    """Of two values that share one axis which is summed over, and any that are not."""
-    given, _, target = call["equation"].replace(" ", "").partition("->")
-    one, _, two = given.partition(",")
-    shared = [axis for axis in target if axis in one and axis in two]
-    own, theirs = ([axis for axis in side if axis not in other] for side, other in ((one, two), (two, one)))
-    summed = [axis for axis in one if axis in two and axis not in target]
-    if not (len(own) == len(theirs) == len(summed) == 1) or not target or "." in call["equation"]:
-        raise NotReadError(f"einsum of {call['equation']}")
-    operands = [call.as_value(item) for item in call["tensors"]]
-    x = _in_order(call, operands[0], one, [*shared, *own, *summed])
-    y = _in_order(call, operands[1], two, [*shared, *theirs, *summed])
-    made = call.add(MatMul(transpose_b=True), x, y)
-    return _in_order(call, made, "".join([*shared, *own, *theirs]), list(target))
-
-
-def _in_order(call: AtenCall, x: Value, axes: str, wanted: list[str]) -> Value:
-    order = tuple(axes.index(axis) for axis in wanted)
-    return x if order == tuple(range(len(order))) else call.add(Transpose(permutation=order), x, part="order")
-
-
 @reads("scaled_dot_product_attention")
 def attention(call: AtenCall) -> Value:
     """As its products: queries by keys, softmax, by values. Where a mask of booleans is false, logits are -inf."""

@@ -27,6 +27,17 @@ def reduce(call: AtenCall) -> Value:
     return call.add(Reduce(function=_REDUCTIONS[call.op], axes=axes, keepdims=keep), x)
 
 
+def extreme_along(call: AtenCall) -> Value:
+    """The largest or least along an axis.
+
+    Args:
+        call: ``max`` or ``min`` with an axis.
+    """
+    x = call.value("self")
+    layer = Reduce(function=call.op, axes=_reduced(call, x), keepdims=bool(call["keepdim"]))  # type: ignore[arg-type]
+    return call.add(layer, x)
+
+
 def _reduced(call: AtenCall, x: Value) -> tuple[int, ...]:
     given, rank = call.arguments.get("dim"), len(x.shape)
     axes = tuple(sorted(axis % rank for axis in ([given] if isinstance(given, int) else given or range(rank))))

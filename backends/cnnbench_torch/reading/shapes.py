@@ -10,9 +10,9 @@ import torch
 
 from cnnbench.spec.graph import Value
 from cnnbench.spec.layers import Concat, Flatten
-from cnnbench.spec.layers.indexing import Gather, Roll, Slice, Split
+from cnnbench.spec.layers.indexing import Slice, Split
 from cnnbench.spec.layers.shape import Expand, Reshape, Squeeze, Tile, Transpose, Unsqueeze
-from cnnbench_torch.reading.call import BATCH, AtenCall, FixedTensor, NotReadError, reads
+from cnnbench_torch.reading.call import AtenCall, FixedTensor, NotReadError, reads
 
 _VIEWS = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "squeeze_", "unsqueeze_")
 
@@ -29,31 +29,47 @@ def reshaped(call: AtenCall, x: Value, source: Sequence[int], target: Sequence[i
     Args:
         call: The operation.
         x: The value.
-        source: Its shape with a batch of ``BATCH``.
+        source: Its shape with all images.
         target: The wanted shape, likewise.
+        part: Of what the operation becomes.
     """
-    axis = batch_axis(x, source)
+    axis, batch = batch_axis(x, source), call.reading.batch
     if axis is None:
         same = tuple(target) == x.shape
-        return x if same else call.add(Reshape(shape=tuple(target), whole=True), x)
-    if axis == 0 and source[0] == target[0] == BATCH:
+        return x if same else call.add(Reshape(shape=tuple(target), whole=True), x, part=part)
+    if axis == 0 and source[0] == target[0] == batch:
         inner = tuple(target[1:])
         if inner == x.shape[1:]:
             return x
         added = _only_added(x.shape, (1, *inner))
         if added is not None:
-            return call.add(Unsqueeze(axes=added), x)
+            return call.add(Unsqueeze(axes=added), x, part=part)
         removed = _only_added((1, *inner), x.shape)
         if removed is not None and len(inner) != 1:
-            return call.add(Squeeze(axes=removed), x)
+            return call.add(Squeeze(axes=removed), x, part=part)
         start = _flattened_from(x.shape, (1, *inner))
-        return call.add(Reshape(shape=inner) if start is None else Flatten(start_axis=start), x)
-    before, place, seen = math.prod(source[:axis]), 0, 1
-    while place < len(target) - 1 and (seen * target[place] <= before or target[place] % BATCH):
+        return call.add(Reshape(shape=inner) if start is None else Flatten(start_axis=start), x, part=part)
+    before = math.prod(source[:axis]) * (1 if source[axis] == batch else _outer(call, x, x.shape[axis]))
+    place, seen = 0, 1
+    while place < len(target) - 1 and (seen * target[place] <= before or target[place] % batch):
         seen *= target[place]
         place += 1
     sizes = tuple(-1 if i == place else size for i, size in enumerate(target))
-    return call.add(Reshape(shape=sizes, whole=True), x)
+    made = call.add(Reshape(shape=sizes, whole=True), x, part=part)
+    if target[place] != batch:
+        call.reading.outer[made.name] = (made.shape[place], before // seen)
+    return made
+
+
+def _outer(call: AtenCall, x: Value, size: int) -> int:
+    """How often the images come round in an axis of that size for one image, with which they are joined."""
+    waiting, known = [x], call.reading.outer
+    for value in waiting:
+        joined, outer = known.get(value.name, (0, 0))
+        if joined == size:
+            return outer
+        waiting += [item for item in call.reading.sources.get(value.name, ()) if item not in waiting]
+    raise NotReadError("a reshape of an axis that holds the images and another axis, which is not known here")
 
 
 def _only_added(short: Sequence[int], long: Sequence[int]) -> tuple[int, ...] | None:
@@ -179,7 +195,7 @@ def _without(call: AtenCall, part: Value, axis: int) -> Value:
     """A part of one place, without that axis; where it is the first, the images' axis comes forward with them."""
     full = call.arguments["source_shape"]
     if axis == 0:
-        shape = tuple(-1 if n == BATCH and m != BATCH else n for n, m in zip(full[1:], part.shape[1:], strict=True))
+        shape = tuple(-1 if n != m else n for n, m in zip(full[1:], part.shape[1:], strict=True))
         if -1 in shape:
             return call.add(Reshape(shape=shape, whole=True), part, part="squeeze")
     return call.add(Squeeze(axes=(axis,)), part, part="squeeze")
@@ -217,29 +233,6 @@ def select(call: AtenCall) -> Value:
     return _without(call, part, axis)
 
 
-@reads("index", "index_select")
-def gather(call: AtenCall) -> Value:
-    """Fixed places along one axis."""
-    x = call.value("self")
-    if call.op == "index_select":
-        axis, index = call["dim"] % len(x.shape), call["index"]
-    else:
-        given = [(i, item) for i, item in enumerate(call["indices"]) if item is not None]
-        if len(given) != 1:
-            raise NotReadError("indices along several axes")
-        axis, index = given[0]
-    of_images = axis == batch_axis(x, call.arguments["source_shape"])
-    if not isinstance(index, FixedTensor) or index.tensor.ndim != 1 or of_images:
-        raise NotReadError("indices that are computed, or of the batch")
-    return call.add(Gather(indices=tuple(int(i) for i in index.tensor), axis=axis), x)
-
-
-@reads("roll")
-def roll(call: AtenCall) -> Value:
-    """Round the border of the image."""
-    return call.add(Roll(shifts=tuple(call["shifts"]), axes=tuple(call["dims"])), call.value("self"))
-
-
 @reads("new_zeros", "zeros_like", "new_ones", "ones_like", "new_full", "full_like")
 def filled(call: AtenCall) -> FixedTensor:
     """A constant, of which an input tells the shape alone."""
@@ -252,7 +245,7 @@ def batch_axis(value: Value, shape: Sequence[int]) -> int | None:
 
     Args:
         value: Of the graph, for one image.
-        shape: The same with a batch of ``BATCH``.
+        shape: The same with all images.
     """
     found = [axis for axis, (one, all_) in enumerate(zip(value.shape, shape, strict=True)) if all_ != one]
-    return found[0] if found and math.prod(shape) == BATCH * math.prod(value.shape) else None
+    return found[0] if len(found) == 1 else None
