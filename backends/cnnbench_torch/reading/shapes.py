@@ -23,7 +23,7 @@ def reshape(call: AtenCall) -> Value:
     return reshaped(call, call.value("self"), call.arguments["source_shape"], call.shape)
 
 
-def reshaped(call: AtenCall, x: Value, source: Sequence[int], target: Sequence[int]) -> Value:
+def reshaped(call: AtenCall, x: Value, source: Sequence[int], target: Sequence[int], part: str = "") -> Value:
     """A value in another shape.
 
     Args:
