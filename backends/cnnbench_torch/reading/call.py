@@ -65,8 +65,8 @@ class ReadProgram:
         batched: An input, of which the number of images can be taken.
         batch: How many images the program was exported for.
         sources: What the layer reads that makes a value, by the value's name.
-        outer: Of values whose images are joined with another axis, that axis' size for one image and how often the
-            images come round in it: 1 where those of an image lie side by side.
+        outer: By the name of a value whose images are joined with another axis: that axis' size, and what goes before
+            the images in it.
     """
 
     builder: Builder
@@ -145,11 +145,7 @@ class AtenCall:
         return found if isinstance(found, FixedTensor) else None
 
     def weight(self, name: str) -> FixedTensor | None:
-        """An argument that is a weight, None where it is absent.
-
-        Raises:
-            NotReadError: It is computed from an input.
-        """
+        """An argument that is a weight, None where it is absent. Raises NotReadError where it is computed."""
         found = self.arguments.get(name)
         if found is not None and not isinstance(found, FixedTensor):
             raise NotReadError(f"its {name} is computed from an input of the model")
