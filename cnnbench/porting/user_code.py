@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnbench.errors import CnnbenchError
+from cnnbench.errors import CnnbenchError, PluginError
+from cnnbench.execution.culprits import culprit
 from cnnbench.execution.own_forward import canonical, own_layout, own_outputs
 from cnnbench.execution.own_model import OwnModel, make_model
 from cnnbench.porting.messages import ReadAnswer, ReadFailure, ReadReply, ReadRequest
@@ -39,6 +40,11 @@ def answer(folder: Path) -> None:
         found = _answered(folder, request)
     except CnnbenchError as error:
         found = ReadFailure.of(error)
+    except (Exception, SystemExit) as error:  # of a plugin's reader; what is ours ends the process with its traceback
+        said = culprit(error)
+        if said is None:
+            raise
+        found = ReadFailure.of(PluginError(said, where=str(request.reference)))
     (folder / ANSWER).write_text(ReadAnswer(answer=found).model_dump_json(), encoding="utf-8")
 
 

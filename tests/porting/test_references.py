@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import cnnbench
-from cnnbench.errors import CnnbenchError, DataError, SpecError
+from cnnbench import registry
+from cnnbench.errors import CnnbenchError, DataError, PluginError, SpecError
 from cnnbench.face.networks import network_name
 from cnnbench.porting import reading
 from cnnbench.porting.messages import ReadRequest
@@ -72,6 +75,37 @@ def test_what_goes_wrong_is_said(tmp_path, function, expected):
     if function == "fails":
         assert 'line 6: raise ValueError("no such layer")' in str(error.value)
         assert error.value.received == "no such layer"
+
+
+READER = """
+from cnnbench.hookspecs import hookimpl
+from cnnbench.spec.interchange.model_readers import ModelReader
+
+def fails():
+    raise ValueError("not today")
+
+@hookimpl
+def cnnbench_model_readers():
+    return [ModelReader("failing", "numpy", (".failing",), lambda model: False, fails)]
+"""
+
+
+def test_a_reader_of_a_plugin_that_raises_is_named(tmp_path, monkeypatch):
+    """And no traceback of the process that reads."""
+    (tmp_path / "failing_reader.py").write_text(READER)
+    (tmp_path / "model.failing").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("CNNBENCH_PLUGINS", "failing_reader")
+    registry.forget_plugins()
+    try:
+        with pytest.raises(PluginError, match="ValueError: not today, from the plugin 'failing_reader'") as error:
+            cnnbench.build(str(tmp_path / "model.failing"))
+    finally:
+        monkeypatch.undo()
+        registry.forget_plugins()
+    assert error.value.exit_code == 2
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
