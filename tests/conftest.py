@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from started import started_frameworks
 
 # OpenMP's threads sleep where they wait, as in every worker of cnnbench: spinning cost twice the work itself.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,3 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for part in sorted({part_of(item) for item in items}):
             reporter.write_line(f"part {part}")
         items.clear()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuses files that start a framework as they are collected: in every process, and before its threads are set."""
+    started = started_frameworks(sys.modules)
+    if started:
+        raise pytest.UsageError(
+            f"collecting these tests started {', '.join(started)}: make values in tests or fixtures"
+        )
