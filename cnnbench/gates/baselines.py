@@ -31,10 +31,10 @@ class RoundMedian(Frozen):
         latencies_s: In an A/B run the calls themselves: those of the two sides alternate, and pair by their place.
     """
 
-    launch: int
-    round: int
+    launch: int = Field(ge=0)
+    round: int = Field(ge=0)
     median_s: float = Field(gt=0)
-    samples: int
+    samples: int = Field(ge=1)
     latencies_s: tuple[float, ...] = ()
 
 
@@ -48,10 +48,10 @@ class CellSnapshot(Frozen):
     rounds: tuple[RoundMedian, ...] = ()
     median_s: Interval | None = None
     control: Control | None = None
-    peak_bytes: int | None = None
-    device_peak_bytes: int | None = None
+    peak_bytes: int | None = Field(default=None, ge=0)
+    device_peak_bytes: int | None = Field(default=None, ge=0)
     checks: tuple[CheckOutcome, ...] = ()
-    test_accuracy: float | None = None
+    test_accuracy: float | None = Field(default=None, ge=0, le=1)
     predictions: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     scores: tuple[Score, ...] = ()
@@ -227,6 +227,10 @@ def load_baseline(path: Path) -> Snapshot:
     twice = next((cell.cell.id for cell in found.cells if times[cell.cell.side, cell.cell.key] > 1), None)
     if twice is not None:
         raise DataError("the baseline has a cell twice", where=str(path), received=twice, remedy=remedy)
+    for cell in found.cells:
+        rounds = Counter((item.launch, item.round) for item in cell.rounds)
+        if rounds and max(rounds.values()) > 1:
+            raise DataError("the baseline has a round twice", where=str(path), received=cell.cell.id, remedy=remedy)
     return found
 
 

@@ -60,6 +60,42 @@ def test_a_wrong_value_is_named_with_its_place(tmp_path: Path) -> None:
     assert "cells.0.rounds.0.median_s" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("peak_bytes",), -1),
+        (("device_peak_bytes",), -1),
+        (("test_accuracy",), 1.5),
+        (("rounds", 0, "launch"), -1),
+        (("rounds", 0, "round"), -1),
+        (("rounds", 0, "samples"), 0),
+    ],
+    ids=str,
+)
+def test_a_figure_that_nothing_can_have_is_no_figure(
+    tmp_path: Path, place: tuple[str | int, ...], value: float
+) -> None:
+    path = save_baseline(snapshot(synthetic_run()), tmp_path / "b.json")
+    content = json.loads(path.read_text())
+    holder = next(cell for cell in content["cells"] if cell.get("rounds"))
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="damaged"):
+        load_baseline(path)
+
+
+def test_a_round_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = save_baseline(snapshot(synthetic_run()), tmp_path / "b.json")
+    content = json.loads(path.read_text())
+    cell = next(cell for cell in content["cells"] if cell.get("rounds"))
+    cell["rounds"].append(cell["rounds"][0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="a round twice"):
+        load_baseline(path)
+
+
 def test_an_absent_baseline_says_how_to_set_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no baseline") as caught:
         load_baseline(tmp_path / "none.json")
