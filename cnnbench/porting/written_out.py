@@ -57,7 +57,8 @@ def _activated(graph: Graph, arrays: Mapping[str, NDArray[Any]]) -> Graph:
             made = _Value(node.name, layer.kind, layer, (source,), shapes[0])
         values[node.name] = made
         nodes.append(node)
-    return _read_only(replace(graph, nodes=tuple(nodes)))
+    changed = any(one is not other for one, other in zip(nodes, graph.nodes, strict=True))
+    return _read_only(replace(graph, nodes=tuple(nodes))) if changed else graph
 
 
 def _with_number(made: _Value, arrays: Mapping[str, NDArray[Any]]) -> _Value:
