@@ -81,10 +81,7 @@ def _judged(made: Subject) -> tuple[int, int, str, float | None, str]:
         return *size, "traceback", None, f"{short(error)} at {_place(error)}"
     notes = list(read.notes)
     if worst > EQUAL:
-        text = "the model computes a part in float32 at best: {:.2g} of what float32 explains"
-        if share * 2**29 <= 1:
-            text = "rounding in float64 explains it: {:.1g} of what float32 does"
-        notes.insert(0, text.format(share))
+        notes.insert(0, f"{share:.2g} of what float32 explains")
     result = "equal" if worst <= EQUAL else "equal in float32" if share <= 1 and worst <= FLOAT32 else "unequal"
     return *size, result, worst, "; ".join(notes)[:300] if result != "unequal" else f"{share:.3g} of float32's"
 
