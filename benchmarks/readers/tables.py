@@ -16,8 +16,9 @@ position: no scale is 1, no shift 0, and running statistics are neither. The gra
 the model as it is by its framework, moved to float64 (Keras: its float64 policy); both on the same two images. *Equal*
 is within {EQUAL:.0e} of the largest output. *Equal in float32* is within what the rounding of float32 explains, and
 1e-6: some layers of frameworks compute in float32 whatever they are asked, such as `jax.nn.dot_product_attention`, and
-in the deepest networks with random weights float64's own rounding grows to that size, layer by layer. Keras' networks
-that prepare their images themselves are given pixels from 0 to 255, all others normal numbers.
+in the deepest networks with random weights float64's own rounding grows, layer by layer: in Keras' EfficientNetV2L from
+1e-15 at the first block to 3e-5 at the last, without a jump at any layer, and to other digits in each run. Networks of
+Keras that prepare their images are given pixels from 0 to 255, all others normal numbers.
 """
 
 
