@@ -99,15 +99,16 @@ def net(): return (lambda p, x: (x * p["scale"]).mean((1, 2)), {"scale": jnp.one
 MOVES = "the mean moves by {0:.4g} of the batch's, the variance by {0:.4g} of the batch's {1} one"
 
 
-@pytest.fixture
-def model(tmp_path):
-    """(function, file) -> the reference to a model of it."""
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """(function, file) -> the reference to a model of it, in files that are written once: what was read of them is kept."""
     pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("models")
     for name, text in {"torch": TORCH, "keras": KERAS, "jax": JAX}.items():
-        (tmp_path / f"{name}_nets.py").write_text(text)
+        (folder / f"{name}_nets.py").write_text(text)
 
     def named(function="net", file="torch"):
-        return f"{tmp_path / f'{file}_nets.py'}:{function}"
+        return f"{folder / f'{file}_nets.py'}:{function}"
 
     return named
 
