@@ -103,16 +103,17 @@ FILES = {"torch": "torch_nets.py", "tensorflow": "keras_nets.py", "jax": "jax_ne
 FC, CONV2, CONV1 = ("fc", "bias"), ("conv2", "bias"), ("conv1", "weight")
 
 
-@pytest.fixture
-def model(tmp_path):
-    """(backend, function) -> the reference to a model of it."""
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """(backend, function) -> the reference to a model of it, in files that are written once: what is read is kept."""
     pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("models")
     for backend, text in MODELS.items():
-        (tmp_path / FILES[backend]).write_text(text)
+        (folder / FILES[backend]).write_text(text)
 
     def named(backend, function="net"):
         pytest.importorskip(backend)
-        return f"{tmp_path / FILES[backend]}:{function}"
+        return f"{folder / FILES[backend]}:{function}"
 
     return named
 

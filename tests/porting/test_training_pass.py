@@ -101,7 +101,7 @@ MOVES = "the mean moves by {0:.4g} of the batch's, the variance by {0:.4g} of th
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """(function, file) -> the reference to a model of it, in files that are written once: what was read of them is kept."""
+    """(function, file) -> the reference to a model of it, in files that are written once: what is read is kept."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("models")
     for name, text in {"torch": TORCH, "keras": KERAS, "jax": JAX}.items():
@@ -244,8 +244,15 @@ NOISES = {  # reference, candidate: what is said
 }
 
 
+QUICK = (("channels", "channels_rate"), ("channels", "channels"))
+
+
 @pytest.mark.torch
-@pytest.mark.parametrize("pair", NOISES, ids=" beside ".join)
+@pytest.mark.parametrize(
+    "pair",
+    [pytest.param(pair, marks=[] if pair in QUICK else [pytest.mark.slow]) for pair in NOISES],
+    ids=" beside ".join,
+)
 def test_what_acts_in_training_only_and_no_layer_stands_for_is_compared_with_its_rate(pair, model):
     files = [model(name) for name in pair]
     result = cnnbench.port(*files, train=True)
@@ -255,7 +262,16 @@ def test_what_acts_in_training_only_and_no_layer_stands_for_is_compared_with_its
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("layer", ["SpatialDropout2D", "GaussianNoise", "AlphaDropout", "GaussianDropout"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "SpatialDropout2D",
+        *(
+            pytest.param(layer, marks=pytest.mark.slow)
+            for layer in ("GaussianNoise", "AlphaDropout", "GaussianDropout")
+        ),
+    ],
+)
 def test_the_rates_of_keras_noises_are_compared(layer, tmp_path):
     pytest.importorskip("tensorflow", reason="needs tensorflow")
     (tmp_path / "noisy.py").write_text(
