@@ -19,6 +19,7 @@ from cnnbench.numerics.faults import Fault, faulty_subject
 from cnnbench.numerics.faults.engine.base import other_outputs
 from cnnbench.numerics.faults.engine.programs import ProgramChange, changed_programs
 from cnnbench.numerics.faults.engine.switching import from_call, from_load, on_images, on_values
+from cnnbench.numerics.faults.grammar.networks import network_case
 from cnnbench.numerics.rounding import all_to_storage
 from cnnbench.numerics.structured_images import structured_batches, structured_images
 from cnnbench.numerics.subject import InProcessSubject
@@ -295,3 +296,13 @@ def test_folded_weights_may_lie_one_step_beside_and_no_further(name):
             beside = np.nextafter(beside, np.inf, dtype=name)
         found = unlike({**held, "conv.weight": beside.astype(held["conv.weight"].dtype)}, loaded, case)
         assert (found is None) is admitted, steps
+
+
+@pytest.mark.parametrize("kind", ["level_roi_align", "roi_align", "grid_sample"])
+def test_a_size_that_the_inputs_cannot_be_divided_among_is_left_out_and_named(kind):
+    case = network_case(f"kind:{kind}", ProgramOptions("fast", precision("float32")))
+    outcome = checked(InProcessSubject(loaded_backend("numpy")), case)
+    assert outcome.status == "passed", outcome.message
+    left_out = outcome.details.get("not_sized")
+    assert (left_out is not None) == (kind == "level_roi_align")
+    assert left_out is None or left_out.startswith("a batch of 3: the boxes do not fit the images")

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.errors import SpecError
 from cnnbench.numerics.answers import Answers, Disagreement, images_of
 from cnnbench.numerics.calibration import leaves_range
 from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks.called import CalledProgram, Steps
 from cnnbench.numerics.checks.located import recorded_program, with_node
 from cnnbench.numerics.checks.other_weights import outputs_of_another, unlike_another
+from cnnbench.numerics.checks.verdict import in_one_line
 from cnnbench.numerics.comparison import largest
 from cnnbench.numerics.envelope import forward_envelope
 from cnnbench.numerics.made_choices import made_choices
@@ -191,6 +193,11 @@ class _Examination(CalledProgram):
             return
         for size in case.sizes:
             order = np.arange(size) % case.size
+            try:
+                case.graph.shapes(size)
+            except SpecError as error:  # such as boxes that do not divide among so many images
+                self.details["not_sized"] = f"a batch of {size}: {in_one_line(error)}"
+                continue
             batch = {name: array[order] if name in batched else array for name, array in first.items()}
             self._session.upload("sized", batch)
             yield from self.called("sized", batch, f"a batch of {size}", 2)

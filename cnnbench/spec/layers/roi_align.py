@@ -97,6 +97,9 @@ class LevelRoIAlign(Layer, kind="level_roi_align"):
         )
 
     def output_shapes(self, inputs: Shapes) -> Shapes:
+        if inputs[2][0] and inputs[0][0] % inputs[2][0]:
+            expected = f"as many boxes of each of the {inputs[2][0]} images"
+            raise SpecError("the boxes do not fit the images", received=inputs[0][0], expected=expected)
         return self.of_level(0).output_shapes((inputs[2], inputs[0]))
 
     def num_indices(self, inputs: Shapes) -> int:
