@@ -157,7 +157,7 @@ def folded(text: str, width: int) -> list[str]:
     """A text in lines of at most ``width`` columns, at spaces where there are any."""
     if displayed(text) <= width:
         return [text]
-    if displayed(text) == len(text):
+    if all(displayed(letter) == 1 for letter in text):  # not by the sum: a wide letter makes up for a combining one
         return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     lines = [""]
     for letter in text:

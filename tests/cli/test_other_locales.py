@@ -112,7 +112,7 @@ def _is_text(call: ast.Call) -> bool:
 
 NO_TEXT = (
     "os", "RunStore", "archive", "Image", "webbrowser", "tarfile", "zipfile",
-    "subject", "memoizing", "InProcessSubject(state.loaded)",  # sessions of programs
+    "subject", "memoizing", "self._opens", "self._subject", "InProcessSubject(state.loaded)",  # sessions of programs
 )  # fmt: skip
 
 

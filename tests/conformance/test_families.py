@@ -29,6 +29,7 @@ BESIDE = {
         "winograd",
     },
     "cnnbench/numerics/faults": {
+        "between_programs",
         "folding",
         "loads",
         "losses",

@@ -76,7 +76,7 @@ def test_the_commands_about_predictions_and_checks_work(tmp_path: Path, monkeypa
     np.save("x.npy", np.zeros((1, 1, 32, 32), np.float32))
     lines = re.findall(r"^\$ cnnbench (.*)$", COMMANDS, re.MULTILINE)
     codes = {line: execute(shlex.split(line)) for line in lines}
-    assert len(codes) == 5
+    assert len(codes) == 6
     assert {code for line, code in codes.items() if "--fault" not in line} == {0}
     assert {code for line, code in codes.items() if "--fault" in line} == {4}
     assert Path("y.conv1.npy").exists()

@@ -92,6 +92,16 @@ PLAIN = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("field", ["launch", "round", "index", "latency_s"])
+def test_a_sample_that_nothing_can_have_is_refused(field: str) -> None:
+    name = next(name for name in CONTENT if name.endswith("samples.jsonl"))
+    found = json.loads(json.dumps(CONTENT))
+    found[name][5][field] = -1
+    with pytest.raises(CnnbenchError, match=field):
+        run = unpack(packed(found), "b.zip")
+        verification_of(run, bundled_evidence(run))
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(place=st.sampled_from(PLACES), value=PLAIN)
 def test_any_one_value_may_be_anything(place: tuple[Any, ...], value: Any) -> None:

@@ -17,7 +17,7 @@ from cnnbench.output import figures
 from cnnbench.output.palette import colours, lighter
 from cnnbench.output.table import Column, Entry, ReportTable
 from cnnbench.output.tables import phases_table, problems_table, result_table, skips_table
-from cnnbench.output.text import displayed, escape_markdown, printable, to_markdown, to_text
+from cnnbench.output.text import displayed, escape_markdown, folded, printable, to_markdown, to_text
 from cnnbench.output.verdict_tables import headline, split_verdicts, verdict_table
 
 
@@ -203,6 +203,13 @@ def test_nothing_of_a_table_is_lost_at_any_width(data: st.DataObject, width: int
     assert max(displayed(line) for line in text.splitlines()) <= width
     for letter in "ab\u7db2\u0301é":
         assert text.count(letter) >= sum(entry.text.count(letter) for row in rows for entry in row)
+
+
+def test_a_wide_letter_that_makes_up_for_a_combining_one_is_still_wide() -> None:
+    for width in range(2, 8):
+        lines = folded("\u7db2\u7db2 aa\u0301a\u0301", width)
+        assert max(map(displayed, lines)) <= width
+        assert "".join(lines) == "\u7db2\u7db2 aa\u0301a\u0301"
 
 
 def test_tones_are_colours_where_they_are_shown_and_change_no_column() -> None:

@@ -53,7 +53,7 @@ def in_general_position(module):
 @pytest.mark.parametrize("case", _cases())
 def test_a_mistake_is_named_and_the_right_port_is_silent(case, torch_reader):
     from cnnbench_tensorflow.models import read as keras_reader
-    from port_mistakes import same_weights
+    from port_networks import same_weights
 
     module = in_general_position(case.module())
     reference = side("module", torch_reader(module, GivenInputs((case.shape,))))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from cnnbench.harness.suite.status import Status
 from cnnbench.harness.worker.origin import Origin
@@ -151,10 +151,10 @@ class Training(Frozen):
 class Sample(Frozen):
     """One timed call: a line of ``samples.jsonl``."""
 
-    launch: int
-    round: int
-    index: int
-    latency_s: float
+    launch: int = Field(ge=0)
+    round: int = Field(ge=0)
+    index: int = Field(ge=0)
+    latency_s: float = Field(gt=0)
 
 
 class ChecksPart(Frozen):
