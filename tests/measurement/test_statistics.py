@@ -116,7 +116,7 @@ def test_wilsons_interval_has_its_published_value():
 
 def test_lines_of_samples_group_by_launch_and_round_in_their_order():
     lines = [
-        Sample(launch=a, round=b, index=i, latency_s=a + b + i / 10) for a in (0, 1) for b in (0, 1) for i in (0, 1)
+        Sample(launch=a, round=b, index=i, latency_s=1 + a + b + i / 10) for a in (0, 1) for b in (0, 1) for i in (0, 1)
     ]
-    assert grouped(lines)[1, 0] == [1.0, 1.1]
+    assert grouped(lines)[1, 0] == [2.0, 2.1]
     assert list(grouped(lines)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
