@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.spec.equality.activations import known_activation
-from cnnbench.spec.graph import Graph, Node, producer
+from cnnbench.spec.graph import Graph, Node
 from cnnbench.spec.layers import Layer, Shape
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.rearrange import ChannelShuffle, DepthToSpace, Order, Rearranging, SpaceToDepth
@@ -58,7 +58,7 @@ def _activated(graph: Graph, arrays: Mapping[str, NDArray[Any]]) -> Graph:
         values[node.name] = made
         nodes.append(node)
     changed = any(one is not other for one, other in zip(nodes, graph.nodes, strict=True))
-    return _read_only(replace(graph, nodes=tuple(nodes))) if changed else graph
+    return replace(graph, nodes=tuple(nodes)).without_unread() if changed else graph
 
 
 def _with_number(made: _Value, arrays: Mapping[str, NDArray[Any]]) -> _Value:
@@ -85,18 +85,6 @@ def _with_number(made: _Value, arrays: Mapping[str, NDArray[Any]]) -> _Value:
     return made
 
 
-def _read_only(graph: Graph) -> Graph:
-    """Without the nodes that no output needs any more."""
-    needed = {producer(value) for _, value in graph.outputs}
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            kept.append(node)
-            needed.update(producer(value) for value in node.inputs)
-            needed.update({node.owner})
-    return replace(graph, nodes=tuple(reversed(kept)))
-
-
 def _rearranged(graph: Graph) -> Graph:
     changed: dict[str, Node] = {}
     done: set[str] = set()
@@ -108,7 +96,7 @@ def _rearranged(graph: Graph) -> Graph:
         for first, last, layer in _known_parts(graph, chain):
             changed[last.name] = replace(last, layer=layer, inputs=first.inputs)
     nodes = tuple(changed.get(node.name, node) for node in graph.nodes)
-    return _read_only(replace(graph, nodes=nodes)) if changed else graph
+    return replace(graph, nodes=nodes).without_unread() if changed else graph
 
 
 def _is_view(node: Node) -> bool:

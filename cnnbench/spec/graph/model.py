@@ -217,13 +217,17 @@ class Graph:
         for value in values:
             if value not in shapes:
                 raise SpecError(f"{self.name} has no value {value!r}", remedy=did_you_mean(value, shapes))
-        needed = set(map(producer, values))
+        return replace(self, outputs=tuple((value, value) for value in values)).without_unread()
+
+    def without_unread(self) -> Graph:
+        """Without the nodes that no output needs; weights keep their names as in ``prefix``."""
+        needed = {producer(value) for _, value in self.outputs}
         nodes: list[Node] = []
         for node in reversed(self.nodes):
             if node.name in needed:
                 needed.update(map(producer, node.inputs))
                 nodes.append(node)
-        return replace(self, nodes=tuple(reversed(nodes)), outputs=tuple((value, value) for value in values))
+        return replace(self, nodes=tuple(reversed(nodes)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which ``spec.serialization.graph_from_json`` makes an equal graph."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cnnbench.spec.graph import Graph, Node, producer, value_names
+from cnnbench.spec.graph import Graph, Node, value_names
 from cnnbench.spec.layers import Shape
 from cnnbench.spec.layers.shape import Reshape, Transpose
 
@@ -77,7 +77,7 @@ def channels_first(graph: Graph) -> Graph:
     for node in graph.nodes:
         _place(node, graph, moving)
     outputs = tuple((name, moving.plain(value)) for name, value in graph.outputs)
-    return _without_unread(replace(graph, nodes=tuple(moving.nodes), outputs=outputs))
+    return replace(graph, nodes=tuple(moving.nodes), outputs=outputs).without_unread()
 
 
 def _place(node: Node, graph: Graph, moving: _Moving) -> None:
@@ -173,14 +173,3 @@ _CHANGES: dict[str, Callable[[Any, Order], Any]] = {
     "reduce": _reduce,
     "pad": _pad,
 }
-
-
-def _without_unread(graph: Graph) -> Graph:
-    """Without nodes that nothing reads any more."""
-    needed = {producer(value) for _, value in graph.outputs}
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            kept.append(node)
-            needed.update(producer(value) for value in node.inputs)
-    return replace(graph, nodes=tuple(reversed(kept)))
