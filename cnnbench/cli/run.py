@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +76,13 @@ def _show(result: RunResult) -> None:
     for label, link in result.summary.links.items():
         echo(f"{label + ':':<8} {link}")
         if label == "mlflow" and "//127.0.0.1:" in link:
-            echo("         (served by: cnnbench ui)")
+            echo(f"         (served by: {_program()} ui)")
+
+
+def _program() -> str:
+    """What starts this program in the user's shell: `make run` installs into a folder that is on no path."""
+    called = Path(sys.argv[0])
+    return "cnnbench" if shutil.which("cnnbench") or called.name != "cnnbench" else str(called)
 
 
 def _as_json(result: RunResult) -> dict[str, Any]:

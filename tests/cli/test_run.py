@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.cli.entry import execute
+from cnnbench.cli.run import _program
 
 SUITE = """\
 schema_version: 1
@@ -110,6 +111,27 @@ def test_the_published_schemas_hold_for_what_was_written(done) -> None:
     assert records
     for path in records:
         jsonschema.validate(json.loads(path.read_text()), schemas()["record.schema.json"])
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "named"),
+    [
+        (".venv/bin/cnnbench", "", ".venv/bin/cnnbench"),
+        (".venv/bin/cnnbench", ".venv/bin", "cnnbench"),
+        ("/x/cnnbench/__main__.py", "", "cnnbench"),
+    ],
+)
+def test_hints_name_a_program_that_the_shell_finds(
+    called: str, path: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / ".venv" / "bin" / "cnnbench"
+    program.parent.mkdir(parents=True)
+    program.write_text("", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setenv("PATH", path)
+    assert _program() == named
 
 
 def test_dry_run_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
