@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 from loaded_backends import loaded_backend
+from wrong_programs import FOLDED, Plain, Wrong, WrongElement, case_of, wrong_weight
 
 from cnnbench.errors import UnavailableError
 from cnnbench.execution.contract import ProgramOptions
 from cnnbench.execution.precision import precision
-from cnnbench.numerics.case import Case
 from cnnbench.numerics.checks import run_checks
 from cnnbench.numerics.checks.exact_program import check_program
 from cnnbench.numerics.integer_network import DRAWS, integer_network
 from cnnbench.numerics.oracle import Oracle
 from cnnbench.numerics.replay import replay
 from cnnbench.numerics.subject import InProcessSubject
-from cnnbench.spec.graph import Builder, Graph, Input
+from cnnbench.spec.graph import Builder, Graph
 from cnnbench.spec.layers import (
     GELU,
     Add,
@@ -39,9 +39,7 @@ from cnnbench.spec.layers import (
 )
 from cnnbench.spec.layers.arithmetic import Affine
 from cnnbench.spec.layers.resize import Resize
-from cnnbench.spec.weights import general_position, initialize
-
-FOLDED = ProgramOptions("reference", precision("float32"), fold_batch_norm=True)
+from cnnbench.spec.weights import general_position
 
 
 def small() -> Graph:
@@ -63,46 +61,6 @@ def small() -> Graph:
     x = build.add("act4", GELU(), build.add("both", Concat(), left, right))
     x = build.add("flat", Flatten(), build.add("pool", GlobalAvgPool(), x))
     return build.build(build.add("fc", Linear(out_features=10), x))
-
-
-def case_of(graph: Graph, options: ProgramOptions = FOLDED, **more: Any) -> Case:
-    batch = {item.name: np.ones((2, *item.shape), np.float32) for item in graph.inputs}
-    return Case(graph, initialize(graph, 0), batch, options, **more)
-
-
-class Wrong(InProcessSubject):
-    """NumPy with a defect in its programs of at least ``least`` nodes."""
-
-    def __init__(self, change: Callable[..., Any], least: int = 1, name: str = "numpy") -> None:
-        super().__init__(loaded_backend(name))
-        object.__setattr__(self, "change", change)
-        object.__setattr__(self, "least", least)
-
-    def forward(self, graph, arrays, batch, options):
-        if len(graph.nodes) < self.least or any(item.name.startswith("forced.") for item in graph.inputs):
-            return super().forward(graph, arrays, batch, options)
-        changed = self.change(graph, {name: np.array(array) for name, array in arrays.items()})
-        graph, arrays = changed if isinstance(changed, tuple) else (graph, changed)
-        return super().forward(graph, arrays, batch, options)
-
-    open = None  # so that each program is compiled for its pass
-
-
-class Plain:
-    """A subject that only runs passes."""
-
-    def __init__(self, subject: Wrong) -> None:
-        self.forward, self.gradient, self.steps = subject.forward, subject.gradient, subject.steps
-
-
-def wrong_weight(name: str, *, lost: bool = False) -> Callable[..., Any]:
-    def change(graph, arrays):
-        if name in arrays:
-            flat = arrays[name].reshape(-1)
-            flat[flat.size // 3] *= np.float32(0 if lost else 1.01)
-        return arrays
-
-    return change
 
 
 @pytest.mark.parametrize("fold", [True, False])
@@ -186,31 +144,6 @@ def test_one_wrong_weight_of_a_whole_program_is_located(name, lost, tmp_path):
     assert replay(Path(outcome.reproducer), right).status == "passed"
 
 
-class WrongElement(InProcessSubject):
-    """NumPy whose programs of at least ``least`` nodes have one element of a node's output changed."""
-
-    def __init__(self, node: str, change: Callable[[Any], None], least: int = 1) -> None:
-        super().__init__(loaded_backend("numpy"))
-        for name, value in {"node": node, "change": change, "least": least}.items():
-            object.__setattr__(self, name, value)
-
-    def forward(self, graph, arrays, batch, options):
-        names = [node.name for node in graph.nodes]
-        if self.node not in names or len(names) < self.least or graph.inputs[0].name.startswith("forced"):
-            return super().forward(graph, arrays, batch, options)
-        place = names.index(self.node) + 1
-        first = replace(graph, nodes=graph.nodes[:place], outputs=((self.node, self.node),))
-        value = np.array(super().forward(first, arrays, batch, options).outputs[self.node])
-        self.change(value)
-        shape = Input("changed", value.shape, batched=False)
-        nodes = tuple(
-            replace(n, inputs=tuple("changed" if v == self.node else v for v in n.inputs)) for n in graph.nodes
-        )
-        outputs = tuple((n, "changed" if v == self.node else v) for n, v in graph.outputs)
-        rest = replace(graph, inputs=(*graph.inputs, shape), nodes=nodes, outputs=outputs)
-        return super().forward(rest, arrays, {**batch, "changed": value}, options)
-
-
 def corner_off(value):
     value[0, 0, 0, 0] *= np.float32(1.01)
 
@@ -236,56 +169,6 @@ def test_one_wrong_element_of_a_whole_program_is_located(node, change):
     (outcome,) = run_checks(["exact"], subject, case_of(small(), replace(FOLDED, fold_batch_norm=False)))
     assert outcome.status == "failed"
     assert outcome.node == node
-
-
-def normed() -> Graph:
-    """Two convolutions with batch norm, residual."""
-    build = Builder("normed")
-    x = build.input("image", (3, 8, 8))
-    x = build.add("conv1", Conv(out_channels=16, kernel_size=3, padding=1, bias=False), x)
-    skip = x = build.add("relu1", ReLU(), build.add("bn1", BatchNorm(), x))
-    x = build.add("conv2", Conv(out_channels=16, kernel_size=3, padding=1, bias=False), x)
-    x = build.add("relu2", ReLU(), build.add("sum", Add(), build.add("bn2", BatchNorm(), x), skip))
-    x = build.add("flat", Flatten(), build.add("pool", GlobalAvgPool(), x))
-    return build.build(build.add("fc", Linear(out_features=10), x))
-
-
-@pytest.mark.parametrize("factor", [2.0**-23, 2.0**-22, 2.0**-18])
-def test_a_norm_that_rounds_only_where_it_is_fused_is_left_out_and_the_rest_is_held(factor):
-    """TensorFlow's fused convolution and batch norm takes an approximate reciprocal root; alone its norm is exact."""
-
-    def change(value):
-        value *= np.float32(1 - factor)
-
-    unfolded = replace(FOLDED, fold_batch_norm=False)
-    case = case_of(normed(), unfolded)
-    (outcome,) = run_checks(["exact"], Plain(WrongElement("bn1", change, least=2)), case)
-    if factor == 2.0**-18:
-        assert outcome.status == "failed"
-        assert outcome.node == "bn1"
-        return
-    assert outcome.status == "passed", outcome.message
-    assert "batch_norm rounds where others are exact" in outcome.message
-    assert not outcome.compares_program
-    assert set(outcome.details["cut"]) >= {"bn1", "bn2"}
-
-    class AlsoWrong(WrongElement):
-        def forward(self, graph, arrays, batch, options):
-            if len(graph.nodes) >= 2 and "conv2.weight" in arrays:
-                arrays = wrong_weight("conv2.weight")(graph, {n: np.array(a) for n, a in arrays.items()})
-            return super().forward(graph, arrays, batch, options)
-
-    (outcome,) = run_checks(["exact"], Plain(AlsoWrong("bn1", change, least=2)), case)
-    assert outcome.status == "failed", outcome.message
-    assert outcome.node == "conv2"
-
-
-def test_tensorflow_is_exact_with_either_set_of_kernels():
-    pytest.importorskip("tensorflow")
-    options = ProgramOptions("graph", precision("float32"))
-    subject = InProcessSubject(loaded_backend("tensorflow"))
-    (outcome,) = run_checks(["exact"], subject, case_of(normed(), options))
-    assert outcome.status == "passed", outcome.message
 
 
 def test_what_only_the_whole_program_does_is_found_and_said():
